@@ -1,0 +1,3 @@
+//! What the operating system gives: sockets, clocks, randomness, privileges. It uses nothing of ours.
+
+pub mod udp;

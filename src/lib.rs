@@ -1,0 +1,6 @@
+//! ntpfront (map: to be written)
+pub mod host;
+pub mod observe;
+pub mod serve;
+pub mod upstream;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! The thin shell: arguments in, exit code out.
+fn main() {}

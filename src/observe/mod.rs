@@ -1,0 +1,16 @@
+//! What an operator sees: counters and the log.
+
+/// The least important message that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Only what stops the service from doing its work.
+    Error,
+    /// Also what will need attention.
+    Warn,
+    /// Also what changed: states, upstreams, start and stop.
+    Info,
+    /// Also every sample and refusal of an upstream.
+    Debug,
+    /// Everything.
+    Trace,
+}

@@ -1,0 +1,16 @@
+//! A client's packet: from the socket to the reply. `respond` decides (pure), `worker` moves bytes.
+
+use std::net::SocketAddr;
+
+pub use crate::host::udp::Steering;
+
+/// One address that clients ask, and who answers there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.
+    pub address: SocketAddr,
+    /// Threads, each with a socket of its own: 1 to 1024.
+    pub workers: u16,
+    /// How the kernel spreads the packets over the workers.
+    pub steering: Steering,
+}

@@ -1,0 +1,41 @@
+//! An upstream's sample: from the question to what we believe. `poller` moves bytes, the rest is pure.
+
+pub mod system;
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Who is asked: an address, or a name that may stand for several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A literal address.
+    Address(IpAddr),
+    /// A name to be resolved, again and again.
+    Name(String),
+}
+
+/// A server that we ask for the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Who is asked.
+    pub host: Host,
+    /// UDP port, not 0.
+    pub port: u16,
+    /// Ask four times in a row when starting, so that the first answer comes early.
+    pub iburst: bool,
+    /// Shortest interval between two questions, log2 seconds: 0 (loopback only) or 1, to 17.
+    pub minpoll: i8,
+    /// Longest interval between two questions, log2 seconds: `minpoll` to 17 (RFC 5905 §7.2).
+    pub maxpoll: i8,
+}
+
+/// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `time.example:123`.
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
+            Host::Address(address) => write!(f, "{address}:{}", self.port),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}

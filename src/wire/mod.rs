@@ -1,0 +1,23 @@
+//! Pure. NTP on the wire (RFC 5905 §6, §7.3): bytes to typed fields and back, nothing decided.
+//!
+//! Only `std` (and MD5 for the reference ID of an IPv6 address). Times are exact integers here; a float
+//! appears only where a human or a statistic asks for seconds.
+
+mod header;
+mod refid;
+mod short;
+mod timestamp;
+
+pub use header::{HEADER_LEN, Header, Leap, Mode, TooShort, Version};
+pub use refid::{KissCode, ReferenceId};
+pub use short::NtpShort;
+pub use timestamp::{NtpDuration, NtpTimestamp};
+
+/// The port of NTP (RFC 5905 §7.2).
+pub const NTP_PORT: u16 = 123;
+
+/// Frequency tolerance of a clock that nobody has measured: 15 ppm (RFC 5905 §7.2, PHI).
+pub const PHI_PPM: u32 = 15;
+
+/// Stratum of a clock that is not synchronized (RFC 5905 §7.3, MAXSTRAT).
+pub const MAX_STRATUM: u8 = 16;

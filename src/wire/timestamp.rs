@@ -1,0 +1,272 @@
+//! Pure. The 64-bit timestamp and the differences between two of them (RFC 5905 §6).
+
+use std::ops::{Add, AddAssign, Neg, Sub};
+
+/// Seconds from the NTP prime epoch (1900) to the Unix epoch (1970): RFC 5905 §6, figure 4.
+const UNIX_EPOCH_IN_NTP: i64 = 2_208_988_800;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+const UNITS_PER_SECOND: f64 = 4_294_967_296.0;
+
+/// A point in time: 32 bits of seconds since 1900 and 32 bits of fraction, wrapping every 136 years.
+///
+/// It names no era: after 2036-02-07 06:28:15 UTC it starts again at zero. Differences are right as
+/// long as the two points are less than 68 years apart (RFC 5905 §6). Zero means "unknown".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NtpTimestamp(u64);
+
+impl NtpTimestamp {
+    /// The value that means "unknown or not synchronized" (RFC 5905 §6).
+    pub const ZERO: Self = Self(0);
+
+    /// From the 64 bits as they stand on the wire.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The 64 bits as they stand on the wire.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// From the kernel's time: seconds since 1970 and nanoseconds of that second (0..1e9).
+    ///
+    /// More nanoseconds than a second holds count as its last one.
+    #[expect(
+        clippy::cast_sign_loss,
+        reason = "the era is dropped on purpose: seconds wrap modulo 2^32"
+    )]
+    pub fn from_unix(seconds: i64, nanos: u32) -> Self {
+        let seconds = (seconds.wrapping_add(UNIX_EPOCH_IN_NTP) as u64) << 32;
+        let nanos = u64::from(nanos).min(NANOS_PER_SECOND - 1);
+        Self(seconds | ((nanos << 32) / NANOS_PER_SECOND))
+    }
+
+    /// Is this the "unknown" value?
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Is `self` later than `other`, both being less than 68 years apart?
+    pub fn is_after(self, other: Self) -> bool {
+        self - other > NtpDuration::ZERO
+    }
+}
+
+impl Sub for NtpTimestamp {
+    type Output = NtpDuration;
+
+    #[expect(
+        clippy::cast_possible_wrap,
+        reason = "two's complement gives the signed distance over an era's end"
+    )]
+    fn sub(self, earlier: Self) -> NtpDuration {
+        NtpDuration(self.0.wrapping_sub(earlier.0) as i64)
+    }
+}
+
+impl Add<NtpDuration> for NtpTimestamp {
+    type Output = Self;
+
+    fn add(self, by: NtpDuration) -> Self {
+        Self(self.0.wrapping_add_signed(by.0))
+    }
+}
+
+impl Sub<NtpDuration> for NtpTimestamp {
+    type Output = Self;
+
+    fn sub(self, by: NtpDuration) -> Self {
+        Self(self.0.wrapping_sub(by.0.cast_unsigned()))
+    }
+}
+
+/// A signed length of time in units of 2^-32 s (233 ps), up to ±68 years. Arithmetic saturates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NtpDuration(i64);
+
+impl NtpDuration {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+    /// The longest that can be said.
+    pub const MAX: Self = Self(i64::MAX);
+    /// One second.
+    pub const SECOND: Self = Self(1 << 32);
+
+    /// From units of 2^-32 s.
+    pub const fn from_units(units: i64) -> Self {
+        Self(units)
+    }
+
+    /// In units of 2^-32 s.
+    pub const fn to_units(self) -> i64 {
+        self.0
+    }
+
+    /// From seconds; what is out of range saturates and NaN is zero.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float to integer cast saturates, as documented"
+    )]
+    pub fn from_seconds(seconds: f64) -> Self {
+        Self((seconds * UNITS_PER_SECOND) as i64)
+    }
+
+    /// In seconds, rounded to what a double holds (better than 1 ns below 97 days).
+    #[expect(clippy::cast_precision_loss, reason = "documented")]
+    pub fn to_seconds(self) -> f64 {
+        self.0 as f64 / UNITS_PER_SECOND
+    }
+
+    /// From nanoseconds, saturating.
+    pub fn from_nanos(nanos: i64) -> Self {
+        let units = (i128::from(nanos) << 32) / i128::from(NANOS_PER_SECOND);
+        Self(saturate(units))
+    }
+
+    /// 2 to the power of `exponent` seconds: how precision and poll are said (RFC 5905 §7.3).
+    ///
+    /// Below -32 it is the smallest unit, above 30 the longest duration.
+    pub fn from_log2(exponent: i8) -> Self {
+        match exponent {
+            ..=-32 => Self(1),
+            -31..=30 => Self(1 << (i16::from(exponent) + 32)),
+            31.. => Self::MAX,
+        }
+    }
+
+    /// How far a clock that is wrong by `ppm` millionths may run in this time, rounded up; never negative.
+    pub fn drift(self, ppm: u32) -> Self {
+        let units = i128::from(self.0.max(0)) * i128::from(ppm);
+        Self(saturate((units + 999_999) / 1_000_000))
+    }
+
+    /// The length without its sign.
+    pub const fn abs(self) -> Self {
+        Self(self.0.saturating_abs())
+    }
+
+    /// Half of it, towards zero.
+    pub const fn half(self) -> Self {
+        Self(self.0 / 2)
+    }
+}
+
+impl Add for NtpDuration {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl AddAssign for NtpDuration {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for NtpDuration {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Neg for NtpDuration {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self(self.0.saturating_neg())
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "clamped to the range first")]
+fn saturate(units: i128) -> i64 {
+    units.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_points_in_time() {
+        // RFC 5905 §6, figure 4: Unix epoch, first day of UTC, last second of era 0, first of era 1.
+        for (unix, ntp) in [
+            (0, 2_208_988_800_u64),
+            (63_072_000, 2_272_060_800),
+            (2_085_978_495, 4_294_967_295),
+            (2_085_978_496, 0),
+            (-2_208_988_800, 0),
+        ] {
+            assert_eq!(NtpTimestamp::from_unix(unix, 0).to_bits(), ntp << 32, "{unix}");
+        }
+        assert_eq!(
+            NtpTimestamp::from_unix(0, 500_000_000).to_bits() & 0xFFFF_FFFF,
+            1 << 31
+        );
+        assert!(NtpTimestamp::from_unix(5, u32::MAX) - NtpTimestamp::from_unix(6, 0) < NtpDuration::ZERO);
+    }
+
+    #[test]
+    fn a_difference_crosses_the_end_of_the_era() {
+        let before = NtpTimestamp::from_unix(2_085_978_495, 750_000_000);
+        let after = NtpTimestamp::from_unix(2_085_978_496, 250_000_000);
+        assert_eq!(after - before, NtpDuration::from_seconds(0.5));
+        assert_eq!(before - after, NtpDuration::from_seconds(-0.5));
+        assert!(after.is_after(before) && !before.is_after(after) && !before.is_after(before));
+        assert_eq!(before + (after - before), after);
+        assert_eq!(after - (after - before), before);
+    }
+
+    #[test]
+    fn powers_of_two() {
+        for (exponent, seconds) in [(0, 1.0), (-1, 0.5), (10, 1024.0), (-20, 1.0 / 1_048_576.0)] {
+            assert_eq!(NtpDuration::from_log2(exponent).to_seconds(), seconds);
+        }
+        for exponent in i8::MIN..=i8::MAX {
+            assert!(NtpDuration::from_log2(exponent) > NtpDuration::ZERO);
+        }
+    }
+
+    #[test]
+    fn drift_is_rounded_up_and_never_negative() {
+        assert_eq!(NtpDuration::from_units(1).drift(15).to_units(), 1);
+        assert_eq!(NtpDuration::from_seconds(1e6).drift(15).to_seconds(), 15.0);
+        assert_eq!(NtpDuration::from_seconds(-5.0).drift(15), NtpDuration::ZERO);
+        assert_eq!(NtpDuration::MAX.drift(u32::MAX), NtpDuration::MAX);
+    }
+
+    #[test]
+    fn floats_saturate() {
+        assert_eq!(NtpDuration::from_seconds(f64::INFINITY), NtpDuration::MAX);
+        assert_eq!(NtpDuration::from_seconds(f64::NAN), NtpDuration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn add_and_subtract_are_inverse(point: u64, by: i64) {
+            let point = NtpTimestamp::from_bits(point);
+            let by = NtpDuration::from_units(by);
+            prop_assert_eq!((point + by) - point, by);
+            prop_assert_eq!((point + by) - by, point);
+        }
+
+        #[test]
+        fn unix_time_keeps_its_order(seconds in -1_000_000_000_000_i64..1_000_000_000_000, nanos in 0_u32..1_000_000_000, later in 0_u32..2_000_000_000) {
+            let start = NtpTimestamp::from_unix(seconds, nanos);
+            let end = NtpTimestamp::from_unix(seconds + i64::from(later), nanos);
+            prop_assert_eq!(end - start, NtpDuration::from_units(i64::from(later) << 32));
+        }
+
+        #[test]
+        fn nanoseconds_survive(nanos in -4_000_000_000_000_000_i64..4_000_000_000_000_000) {
+            let back = NtpDuration::from_nanos(nanos).to_seconds() * 1e9;
+            #[expect(clippy::cast_precision_loss)]
+            let wanted = nanos as f64;
+            prop_assert!((back - wanted).abs() <= 1.0 + wanted.abs() * 1e-15);
+        }
+    }
+}
