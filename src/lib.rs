@@ -1,6 +1,7 @@
 //! ntpfront (map: to be written)
 pub mod host;
 pub mod observe;
+pub mod reference;
 pub mod serve;
 pub mod upstream;
 pub mod wire;

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+mod respond;
+
 pub use crate::host::udp::Steering;
+pub use respond::{Request, Verdict, respond};
 
 /// One address that clients ask, and who answers there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

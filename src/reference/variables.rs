@@ -1,0 +1,198 @@
+//! Pure. The system variables as they are served (RFC 5905 §11, table 20), and how they age.
+
+use std::time::Duration;
+
+use crate::wire::{Leap, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
+
+/// What we announce from `epoch` on, until something newer is published or `not_after` has passed.
+///
+/// Points in time are readings of the monotonic clock, so that a step of the host's clock can't stretch them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Leap warning; [`Leap::Unsynchronized`] exactly when there is no usable time.
+    pub leap: Leap,
+    /// 1 to 15, or 0 without a usable time.
+    pub stratum: u8,
+    /// Who we follow, or four letters why nobody.
+    pub reference_id: ReferenceId,
+    /// Round trip to the reference clock.
+    pub root_delay: NtpDuration,
+    /// How wrong the served time may be at `epoch`, beside half of the root delay.
+    pub root_dispersion: NtpDuration,
+    /// By how many millionths of the passing time the dispersion grows: [`PHI_PPM`](crate::wire::PHI_PPM), or 0.
+    pub growth_ppm: u32,
+    /// When the served time was last checked or corrected; zero without a usable time.
+    pub reference_time: NtpTimestamp,
+    /// Precision of the host's clock, log2 seconds.
+    pub precision: i8,
+    /// When the dispersion was as said.
+    pub epoch: Duration,
+    /// Last moment at which this may be served as a usable time.
+    pub not_after: Duration,
+}
+
+impl Reference {
+    /// No usable time, for the reason that `reference_id` names; it never expires.
+    pub fn unsynchronized(reference_id: ReferenceId, precision: i8) -> Self {
+        Self {
+            leap: Leap::Unsynchronized,
+            stratum: 0,
+            reference_id,
+            root_delay: NtpDuration::ZERO,
+            root_dispersion: UNKNOWN_DISPERSION,
+            growth_ppm: 0,
+            reference_time: NtpTimestamp::ZERO,
+            precision,
+            epoch: Duration::ZERO,
+            not_after: Duration::MAX,
+        }
+    }
+
+    /// Is a time announced (as of the moment of publishing)?
+    pub fn is_usable(&self) -> bool {
+        self.leap != Leap::Unsynchronized
+    }
+
+    /// The dispersion grown to `now`.
+    pub fn root_dispersion_at(&self, now: Duration) -> NtpDuration {
+        let age = elapsed(self.epoch, now);
+        self.root_dispersion + age.drift(self.growth_ppm)
+    }
+
+    /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
+    /// (RFC 5905 §11.2, root synchronization distance).
+    pub fn root_distance_at(&self, now: Duration) -> NtpDuration {
+        self.root_delay.half() + self.root_dispersion_at(now)
+    }
+
+    /// When the root distance will pass `limit`.
+    pub fn expiry(&self, limit: NtpDuration) -> Duration {
+        let room = (limit - self.root_distance_at(self.epoch)).to_seconds();
+        if room < 0.0 {
+            return Duration::ZERO;
+        }
+        if self.growth_ppm == 0 {
+            return Duration::MAX;
+        }
+        let seconds = room / (f64::from(self.growth_ppm) * 1e-6);
+        self.epoch
+            .saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
+    /// What a reply says at `now`; past `not_after` that is "unsynchronized", whoever forgot to say so.
+    pub fn at(&self, now: Duration) -> SystemVariables {
+        if now > self.not_after {
+            return Self::unsynchronized(ReferenceId::LOST, self.precision).at(now);
+        }
+        SystemVariables {
+            leap: self.leap,
+            stratum: self.stratum,
+            precision: self.precision,
+            root_delay: NtpShort::from_duration(self.root_delay),
+            root_dispersion: NtpShort::from_duration(self.root_dispersion_at(now)),
+            reference_id: self.reference_id,
+            reference_timestamp: self.reference_time,
+        }
+    }
+}
+
+/// The part of a reply that is the same for all clients at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemVariables {
+    /// Leap indicator.
+    pub leap: Leap,
+    /// 1 to 15, or 0 with [`Leap::Unsynchronized`].
+    pub stratum: u8,
+    /// Precision of the host's clock, log2 seconds.
+    pub precision: i8,
+    /// Root delay, rounded up.
+    pub root_delay: NtpShort,
+    /// Root dispersion at this moment, rounded up.
+    pub root_dispersion: NtpShort,
+    /// Source of the time.
+    pub reference_id: ReferenceId,
+    /// When the served time was last checked.
+    pub reference_timestamp: NtpTimestamp,
+}
+
+/// Without a time anything may be wrong by this much (RFC 5905 §7.2, MAXDISP).
+const UNKNOWN_DISPERSION: NtpDuration = NtpDuration::from_units(16 << 32);
+
+/// Time that passed on the monotonic clock, at least zero.
+fn elapsed(from: Duration, to: Duration) -> NtpDuration {
+    let nanos = to.saturating_sub(from).as_nanos();
+    NtpDuration::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::PHI_PPM;
+
+    const START: Duration = Duration::from_secs(1000);
+
+    fn reference() -> Reference {
+        Reference {
+            leap: Leap::NoWarning,
+            stratum: 3,
+            reference_id: ReferenceId::from_bytes([192, 0, 2, 1]),
+            root_delay: NtpDuration::from_seconds(0.02),
+            root_dispersion: NtpDuration::from_seconds(0.001),
+            growth_ppm: PHI_PPM,
+            reference_time: NtpTimestamp::from_unix(1_700_000_000, 0),
+            precision: -23,
+            epoch: START,
+            not_after: START + Duration::from_secs(100),
+        }
+    }
+
+    #[test]
+    fn dispersion_grows_by_15_ppm_and_is_rounded_up() {
+        let at = |seconds| {
+            reference()
+                .at(START + Duration::from_secs(seconds))
+                .root_dispersion
+                .to_bits()
+        };
+        assert_eq!(at(0), 66); // 0.001 s is 65.536 units of 2^-16 s
+        assert_eq!(at(100), 164); // 0.0025 s is 163.84
+        let before_the_epoch = reference().at(Duration::ZERO);
+        assert_eq!(before_the_epoch.root_dispersion.to_bits(), 66);
+    }
+
+    #[test]
+    fn past_not_after_nothing_is_announced() {
+        let last = START + Duration::from_secs(100);
+        assert_eq!(reference().at(last).stratum, 3);
+        let late = reference().at(last + Duration::from_nanos(1));
+        assert_eq!((late.leap, late.stratum), (Leap::Unsynchronized, 0));
+        assert_eq!(
+            (late.reference_id, late.reference_timestamp),
+            (ReferenceId::LOST, NtpTimestamp::ZERO)
+        );
+        assert_eq!(late.precision, -23);
+    }
+
+    #[test]
+    fn expiry_is_when_the_distance_passes_the_limit() {
+        let limit = NtpDuration::from_seconds(0.0115); // 0.5 ms above 0.01 + 0.001 + nothing grown
+        let expiry = reference().expiry(limit);
+        assert!(
+            (expiry.as_secs_f64() - (1000.0 + 0.0005 / 15e-6)).abs() < 1e-3,
+            "{expiry:?}"
+        );
+        assert!(reference().root_distance_at(expiry + Duration::from_secs(1)) > limit);
+        assert_eq!(
+            reference().expiry(NtpDuration::from_seconds(0.001)),
+            Duration::ZERO
+        );
+        assert_eq!(
+            Reference {
+                growth_ppm: 0,
+                ..reference()
+            }
+            .expiry(limit),
+            Duration::MAX
+        );
+    }
+}

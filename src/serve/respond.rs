@@ -1,0 +1,334 @@
+//! Pure. One request in, one verdict out: the serving rules (design §5), each a small function.
+
+use crate::reference::SystemVariables;
+use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT, NtpTimestamp};
+
+/// A packet as it came to a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// All that was received of the UDP payload.
+    pub payload: &'a [u8],
+    /// UDP source port of the sender.
+    pub source_port: u16,
+    /// Was it sent to an address of this host alone (not to a broadcast or multicast group)?
+    pub unicast: bool,
+    /// When it arrived.
+    pub received_at: NtpTimestamp,
+}
+
+/// What was done with a packet. Every packet has exactly one, and each is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A client (mode 3) got its answer (mode 4).
+    AnsweredClient,
+    /// A symmetric active peer (mode 1) got its answer (mode 2).
+    AnsweredSymmetric,
+    /// A client of version 1, which has no mode, got its answer (mode 4).
+    AnsweredVersion1,
+    /// Source port 0: nobody can be there, an answer would only help a reflection.
+    RefusedPortZero,
+    /// Sent to a broadcast or multicast address: many would answer one packet.
+    RefusedNotUnicast,
+    /// Fewer bytes than a header.
+    RefusedTooShort,
+    /// Not version 1, 2, 3 or 4.
+    RefusedVersion,
+    /// Mode 0 where it is reserved: version 2 and later, or version 1 from port 123 (another server's answer).
+    RefusedReserved,
+    /// Modes 2 and 4 are answers: an answer to an answer never ends.
+    RefusedAnswer,
+    /// Mode 5, a broadcast: we listen to nobody's.
+    RefusedBroadcast,
+    /// Mode 6, control messages: a known amplifier, not offered.
+    RefusedControl,
+    /// Mode 7, private use (monlist): a known amplifier, not offered.
+    RefusedPrivate,
+}
+
+impl Verdict {
+    /// All of them, each at the place of its [`Verdict::index`].
+    pub const ALL: [Self; 12] = [
+        Self::AnsweredClient,
+        Self::AnsweredSymmetric,
+        Self::AnsweredVersion1,
+        Self::RefusedPortZero,
+        Self::RefusedNotUnicast,
+        Self::RefusedTooShort,
+        Self::RefusedVersion,
+        Self::RefusedReserved,
+        Self::RefusedAnswer,
+        Self::RefusedBroadcast,
+        Self::RefusedControl,
+        Self::RefusedPrivate,
+    ];
+
+    /// Its place among the counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Was there an answer?
+    pub const fn is_answered(self) -> bool {
+        self.index() <= Self::AnsweredVersion1.index()
+    }
+
+    /// The word for it in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AnsweredClient => "answered-client",
+            Self::AnsweredSymmetric => "answered-symmetric",
+            Self::AnsweredVersion1 => "answered-version-1",
+            Self::RefusedPortZero => "refused-port-zero",
+            Self::RefusedNotUnicast => "refused-not-unicast",
+            Self::RefusedTooShort => "refused-too-short",
+            Self::RefusedVersion => "refused-version",
+            Self::RefusedReserved => "refused-reserved-mode",
+            Self::RefusedAnswer => "refused-answer-mode",
+            Self::RefusedBroadcast => "refused-broadcast-mode",
+            Self::RefusedControl => "refused-control-mode",
+            Self::RefusedPrivate => "refused-private-mode",
+        }
+    }
+}
+
+/// Judges `request`; where the verdict is an answer, `reply` holds it, to be sent back as it is.
+///
+/// `transmit_at` is when the reply will leave (t3); should it be before the arrival (the host's clock was
+/// stepped in between), the arrival is said twice. The reply has [`HEADER_LEN`] bytes and the request at least
+/// as many, so that nobody can use us to amplify. Never panics, whatever the bytes.
+pub fn respond(
+    request: &Request<'_>,
+    transmit_at: NtpTimestamp,
+    variables: &SystemVariables,
+    reply: &mut [u8; HEADER_LEN],
+) -> Verdict {
+    let header = match parse(request) {
+        Ok(header) => header,
+        Err(refused) => return refused,
+    };
+    let (mode, verdict) = match answer_mode(&header, request.source_port) {
+        Ok(answer) => answer,
+        Err(refused) => return refused,
+    };
+    *reply = answer(&header, mode, request.received_at, transmit_at, variables).to_bytes();
+    verdict
+}
+
+/// What can be said before the mode matters.
+fn parse(request: &Request<'_>) -> Result<Header, Verdict> {
+    if request.source_port == 0 {
+        return Err(Verdict::RefusedPortZero);
+    }
+    if !request.unicast {
+        return Err(Verdict::RefusedNotUnicast);
+    }
+    let header = Header::parse(request.payload).map_err(|_| Verdict::RefusedTooShort)?;
+    if !header.version.is_known() {
+        return Err(Verdict::RefusedVersion);
+    }
+    Ok(header)
+}
+
+/// In which mode to answer, by the dispatch table of RFC 5905 §9.2 for one that has no association with the
+/// sender; RFC 1059 (version 1) had no mode field, there mode 0 from any port but 123 is a client.
+fn answer_mode(header: &Header, source_port: u16) -> Result<(Mode, Verdict), Verdict> {
+    match header.mode {
+        Mode::Client => Ok((Mode::Server, Verdict::AnsweredClient)),
+        Mode::SymmetricActive => Ok((Mode::SymmetricPassive, Verdict::AnsweredSymmetric)),
+        Mode::Reserved if header.version.number() == 1 && source_port != NTP_PORT => {
+            Ok((Mode::Server, Verdict::AnsweredVersion1))
+        }
+        Mode::Reserved => Err(Verdict::RefusedReserved),
+        Mode::SymmetricPassive | Mode::Server => Err(Verdict::RefusedAnswer),
+        Mode::Broadcast => Err(Verdict::RefusedBroadcast),
+        Mode::Control => Err(Verdict::RefusedControl),
+        Mode::Private => Err(Verdict::RefusedPrivate),
+    }
+}
+
+/// The answer's fields (RFC 5905 §9.2, fast transmit; figure 31, FXMIT): origin is the client's transmit timestamp bit for bit,
+/// version and poll are the client's.
+fn answer(
+    request: &Header,
+    mode: Mode,
+    received_at: NtpTimestamp,
+    transmit_at: NtpTimestamp,
+    variables: &SystemVariables,
+) -> Header {
+    Header {
+        leap: variables.leap,
+        version: request.version,
+        mode,
+        stratum: variables.stratum,
+        poll: request.poll,
+        precision: variables.precision,
+        root_delay: variables.root_delay,
+        root_dispersion: variables.root_dispersion,
+        reference_id: variables.reference_id,
+        reference_timestamp: variables.reference_timestamp,
+        origin_timestamp: request.transmit_timestamp,
+        receive_timestamp: received_at,
+        transmit_timestamp: if received_at.is_after(transmit_at) {
+            received_at
+        } else {
+            transmit_at
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Leap, NtpShort, ReferenceId};
+    use proptest::prelude::*;
+
+    const VARIABLES: SystemVariables = SystemVariables {
+        leap: Leap::AddSecond,
+        stratum: 2,
+        precision: -24,
+        root_delay: NtpShort::from_bits(7),
+        root_dispersion: NtpShort::from_bits(8),
+        reference_id: ReferenceId::from_bytes([192, 0, 2, 9]),
+        reference_timestamp: NtpTimestamp::from_bits(9),
+    };
+    const T2: NtpTimestamp = NtpTimestamp::from_bits(1000);
+    const T3: NtpTimestamp = NtpTimestamp::from_bits(2000);
+
+    fn ask(payload: &[u8], source_port: u16) -> (Verdict, [u8; HEADER_LEN]) {
+        let mut reply = [0xAA; HEADER_LEN];
+        let request = Request {
+            payload,
+            source_port,
+            unicast: true,
+            received_at: T2,
+        };
+        (respond(&request, T3, &VARIABLES, &mut reply), reply)
+    }
+
+    fn packet(version: u8, mode: u8) -> [u8; HEADER_LEN] {
+        let mut bytes = [0x55; HEADER_LEN];
+        bytes[0] = 3 << 6 | version << 3 | mode;
+        bytes
+    }
+
+    /// The whole table of versions and modes, by hand.
+    fn expected(version: u8, mode: u8, port: u16) -> Verdict {
+        match (version, mode) {
+            (0 | 5..=7, _) => Verdict::RefusedVersion,
+            (1, 0) if port != 123 => Verdict::AnsweredVersion1,
+            (_, 0) => Verdict::RefusedReserved,
+            (_, 1) => Verdict::AnsweredSymmetric,
+            (_, 3) => Verdict::AnsweredClient,
+            (_, 2 | 4) => Verdict::RefusedAnswer,
+            (_, 5) => Verdict::RefusedBroadcast,
+            (_, 6) => Verdict::RefusedControl,
+            _ => Verdict::RefusedPrivate,
+        }
+    }
+
+    #[test]
+    fn every_version_and_mode() {
+        for version in 0..8 {
+            for mode in 0..8 {
+                for port in [123, 40_000] {
+                    let (verdict, reply) = ask(&packet(version, mode), port);
+                    assert_eq!(
+                        verdict,
+                        expected(version, mode, port),
+                        "version {version} mode {mode} port {port}"
+                    );
+                    let answer_mode = if mode == 1 { 2 } else { 4 };
+                    let first = if verdict.is_answered() {
+                        1 << 6 | version << 3 | answer_mode
+                    } else {
+                        0xAA
+                    };
+                    assert_eq!(reply[0], first, "version {version} mode {mode} port {port}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_answer_field_by_field() {
+        let mut request = packet(4, 3);
+        request[2] = 6;
+        request[40..].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        let (_, reply) = ask(&request, 40_000);
+        let reply = Header::parse(&reply).unwrap();
+        assert_eq!(
+            (reply.leap, reply.stratum, reply.poll, reply.precision),
+            (Leap::AddSecond, 2, 6, -24)
+        );
+        assert_eq!(
+            (reply.root_delay.to_bits(), reply.root_dispersion.to_bits()),
+            (7, 8)
+        );
+        assert_eq!(reply.reference_id.to_bytes(), [192, 0, 2, 9]);
+        assert_eq!(reply.reference_timestamp.to_bits(), 9);
+        assert_eq!(reply.origin_timestamp.to_bits(), 0x0102_0304_0506_0708);
+        assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T2, T3));
+    }
+
+    #[test]
+    fn never_before_the_mode_matters() {
+        assert_eq!(ask(&packet(4, 3), 0).0, Verdict::RefusedPortZero);
+        assert_eq!(ask(&packet(4, 3)[..47], 1).0, Verdict::RefusedTooShort);
+        let group = Request {
+            payload: &packet(4, 3),
+            source_port: 1,
+            unicast: false,
+            received_at: T2,
+        };
+        assert_eq!(
+            respond(&group, T3, &VARIABLES, &mut [0; HEADER_LEN]),
+            Verdict::RefusedNotUnicast
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_stepped_back_in_between_is_not_said() {
+        let mut reply = [0; HEADER_LEN];
+        let request = Request {
+            payload: &packet(4, 3),
+            source_port: 1,
+            unicast: true,
+            received_at: T3,
+        };
+        respond(&request, T2, &VARIABLES, &mut reply);
+        let reply = Header::parse(&reply).unwrap();
+        assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T3, T3));
+    }
+
+    #[test]
+    fn counters_have_a_place_for_each_verdict() {
+        for (at, verdict) in Verdict::ALL.into_iter().enumerate() {
+            assert_eq!(verdict.index(), at);
+            assert_eq!(verdict.is_answered(), verdict.name().starts_with("answered"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_and_only_whole_requests_answered(
+            payload in prop::collection::vec(any::<u8>(), 0..600),
+            source_port: u16,
+            unicast: bool,
+            t2: u64,
+            t3: u64,
+        ) {
+            let mut reply = [0; HEADER_LEN];
+            let received_at = NtpTimestamp::from_bits(t2);
+            let request = Request { payload: &payload, source_port, unicast, received_at };
+            let verdict = respond(&request, NtpTimestamp::from_bits(t3), &VARIABLES, &mut reply);
+            if verdict.is_answered() {
+                prop_assert!(payload.len() >= reply.len() && unicast && source_port != 0);
+                prop_assert_eq!(&reply[24..32], &payload[40..48]);
+                let reply = Header::parse(&reply).unwrap();
+                prop_assert!(!reply.receive_timestamp.is_after(reply.transmit_timestamp));
+            } else {
+                prop_assert_eq!(reply, [0; HEADER_LEN]);
+            }
+        }
+    }
+}
