@@ -3,6 +3,7 @@
 pub mod association;
 pub mod filter;
 pub mod packet;
+pub mod poller;
 pub mod select;
 pub mod system;
 
