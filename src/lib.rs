@@ -1,4 +1,5 @@
 //! ntpfront (map: to be written)
+pub mod cli;
 pub mod host;
 pub mod observe;
 pub mod serve;
