@@ -43,7 +43,9 @@ pub struct Flags {
     /// Serve on this IPv4 address; repeatable [default: 0.0.0.0:123]
     #[arg(short = 'a', long, value_name = "ADDR:PORT", help_heading = "Serving")]
     pub ipv4_address: Vec<String>,
-    /// Serve on this IPv6 address; repeatable [default: [::]:123]
+    /// Serve on this IPv6 address; repeatable
+    // Said again for the help alone, where rustdoc would take the default for a link.
+    #[arg(help = "Serve on this IPv6 address; repeatable [default: [::]:123]")]
     #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving")]
     pub ipv6_address: Vec<String>,
     /// Ask this server for the time, an address or a name; repeatable [default: 127.0.0.1:11123]

@@ -1,7 +1,7 @@
 //! Pure. What was said, by the file and the flags, before anything is made of it.
 //!
 //! Every value is kept as it was written and remembers its place; `validate` says what it means. A new option
-//! of the file is one field here.
+//! of the file is one field here. (That serde denies unknown fields never shows: `lenient` names them before.)
 
 use std::ops::Range;
 

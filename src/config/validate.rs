@@ -1,6 +1,7 @@
 //! Pure. From what was said to what it means, with all faults of meaning at once.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,31 +29,15 @@ const LEVELS: [(&str, LogLevel); 5] = [
 pub(super) fn validate(raw: &Section<Raw>, source: Option<&Source<'_>>) -> Result<Loaded, Vec<Fault>> {
     let mut judge = Judge::new(source);
     shapes(&mut judge, raw);
-    let raw = &raw.said;
-    let process = process(&mut judge, &raw.process.said);
-    let log_level = log(&mut judge, &raw.log.said);
-    let clock = clock(&mut judge, raw);
-    let listeners = listeners::validate(&mut judge, raw);
-    let upstreams = upstreams::validate(&mut judge, raw);
-    agree(&mut judge, raw);
+    let config = config(&mut judge, &raw.said);
     let Judge {
         mut faults,
         effective,
         ..
     } = judge;
     faults.sort_by(|a, b| a.place.cmp(&b.place));
-    match (process, log_level, clock, listeners, upstreams) {
-        (Some(process), Some(log_level), Some(clock), Some(listeners), Some(upstreams))
-            if faults.is_empty() =>
-        {
-            let (listeners, default_listeners) = listeners;
-            let config = Config {
-                process,
-                log_level,
-                clock,
-                listeners,
-                upstreams,
-            };
+    match config {
+        Some((config, default_listeners)) if faults.is_empty() => {
             let path = source.map(|source| source.path().to_owned());
             Ok(Loaded {
                 config,
@@ -61,8 +46,27 @@ pub(super) fn validate(raw: &Section<Raw>, source: Option<&Source<'_>>) -> Resul
                 path,
             })
         }
-        _ => Err(faults),
+        Some(_) | None => Err(faults),
     }
+}
+
+/// Every part is judged before any fault ends it.
+fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)> {
+    let process = process(judge, &raw.process.said);
+    let log_level = log(judge, &raw.log.said);
+    let clock = clock(judge, raw);
+    let listeners = listeners::validate(judge, raw);
+    let upstreams = upstreams::validate(judge, raw);
+    agree(judge, raw);
+    let (listeners, default_listeners) = listeners?;
+    let config = Config {
+        process: process?,
+        log_level: log_level?,
+        clock: clock?,
+        listeners,
+        upstreams: upstreams?,
+    };
+    Some((config, default_listeners))
 }
 
 /// Tables that are none, and keys that mean nothing where they stand.
