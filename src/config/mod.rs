@@ -117,3 +117,6 @@ fn toml_hint(message: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
