@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use ntpfront::cli::{self, Command, Flags, Query};
 use ntpfront::config::{Fault, Loaded, address, commands, file};
 use ntpfront::supervisor;
-use ntpfront::upstream::Upstream;
 use ntpfront::upstream::query::query;
+use ntpfront::upstream::{Role, Upstream};
 
 /// A failure while running; faults of the configuration have [`commands::STATUS_FAULT`].
 const STATUS_FAILURE: u8 = 1;
@@ -66,6 +66,7 @@ fn ask(asked: &Query) -> ExitCode {
         iburst: false,
         minpoll: 1,
         maxpoll: 1,
+        role: Role::default(),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -44,8 +44,11 @@ pub(super) struct Log {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Clock {
+    pub(super) source: Option<Said>,
     pub(super) min_sources: Option<Said>,
     pub(super) max_distance: Option<Said>,
+    pub(super) max_jitter: Option<Said>,
+    pub(super) on_dispute: Option<Said>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +75,10 @@ pub(super) struct Upstream {
     pub(super) iburst: Option<Said>,
     pub(super) minpoll: Option<Said>,
     pub(super) maxpoll: Option<Said>,
+    pub(super) prefer: Option<Said>,
+    pub(super) require: Option<Said>,
+    pub(super) trust: Option<Said>,
+    pub(super) noselect: Option<Said>,
 }
 
 /// What the flags say about the listeners of one family.

@@ -4,7 +4,7 @@ use super::address;
 use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Said, Section};
 use super::validate::{Seen, numbered};
-use crate::upstream::{Host, Upstream};
+use crate::upstream::{Host, Role, Upstream};
 
 /// Where the daemon is that keeps the clock of this host, if nobody says anything else.
 const DEFAULT: &str = "127.0.0.1:11123";
@@ -99,12 +99,31 @@ fn upstream(judge: &mut Judge<'_>, name: &str, section: &Section<raw::Upstream>)
     );
     let iburst = judge.truth("iburst", said.iburst.as_ref(), true);
     let polls = polls(judge, said, address.as_ref().map(|(host, _)| host));
+    let role = role(judge, said);
     let ((host, port), (minpoll, maxpoll)) = (address?, polls?);
     Some(Upstream {
+        role: role?,
         iburst: iburst?,
         minpoll,
         maxpoll,
         ..plain(host, port)
+    })
+}
+
+fn role(judge: &mut Judge<'_>, said: &raw::Upstream) -> Option<Role> {
+    let prefer = judge.truth("prefer", said.prefer.as_ref(), false);
+    let require = judge.truth("require", said.require.as_ref(), false);
+    let trust = judge.truth("trust", said.trust.as_ref(), false);
+    let noselect = judge.truth("noselect", said.noselect.as_ref(), false);
+    if let (Some(true), Some(true), Some(said)) = (noselect, require, &said.require) {
+        let hint = Some("an upstream that is only watched can't be required".to_owned());
+        judge.fault_at(said, "require", "false where noselect is true", hint);
+    }
+    Some(Role {
+        prefer: prefer?,
+        require: require?,
+        trust: trust?,
+        noselect: noselect?,
     })
 }
 
@@ -116,6 +135,7 @@ fn plain(host: Host, port: u16) -> Upstream {
         iburst: true,
         minpoll,
         maxpoll,
+        role: Role::default(),
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Section, Sections};
-use super::source::Source;
+use super::source::Source as Text;
 use super::{Config, Loaded, Process, fault::Fault};
 use super::{listeners, upstreams};
 use crate::observe::LogLevel;
-use crate::upstream::system::{ClockPolicy, LocalReference};
+use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
+
 use crate::wire::NtpDuration;
 
 const LEVELS: [(&str, LogLevel); 5] = [
@@ -22,11 +23,24 @@ const LEVELS: [(&str, LogLevel); 5] = [
     ("trace", LogLevel::Trace),
 ];
 
+const SOURCES: [(&str, Source); 3] = [
+    ("auto", Source::Auto),
+    ("system", Source::System),
+    ("tracked", Source::Tracked),
+];
+
+const ON_DISPUTE: [(&str, OnDispute); 4] = [
+    ("unsynchronized", OnDispute::Unsynchronized),
+    ("track", OnDispute::Track),
+    ("drop", OnDispute::Drop),
+    ("serve", OnDispute::Serve),
+];
+
 /// What the file (if there is one) and the flags mean together.
 ///
 /// # Errors
 /// All faults, in the order of their places: never an empty list.
-pub(super) fn validate(raw: &Section<Raw>, source: Option<&Source<'_>>) -> Result<Loaded, Vec<Fault>> {
+pub(super) fn validate(raw: &Section<Raw>, source: Option<&Text<'_>>) -> Result<Loaded, Vec<Fault>> {
     let mut judge = Judge::new(source);
     shapes(&mut judge, raw);
     let config = config(&mut judge, &raw.said);
@@ -148,10 +162,21 @@ fn log(judge: &mut Judge<'_>, said: &raw::Log) -> Option<LogLevel> {
 fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<ClockPolicy> {
     judge.enter("clock", "[clock]");
     let said = &raw.clock.said;
+    let source = judge.word("source", said.source.as_ref(), &SOURCES, "auto");
     let min_sources = judge.whole("min-sources", said.min_sources.as_ref(), 1..=255, 1_u8);
     let max_distance = judge.seconds("max-distance", said.max_distance.as_ref(), 0.0001..=16.0, 1.0);
+    let max_jitter = judge.seconds("max-jitter", said.max_jitter.as_ref(), 0.0001..=16.0, 1.0);
+    let on_dispute = judge.word(
+        "on-dispute",
+        said.on_dispute.as_ref(),
+        &ON_DISPUTE,
+        "unsynchronized",
+    );
     let local = local(judge, raw, max_distance);
     Some(ClockPolicy {
+        source: source?,
+        max_jitter: max_jitter?,
+        on_dispute: on_dispute?,
         min_sources: min_sources?,
         max_distance: NtpDuration::from_seconds(max_distance?),
         local: local?,

@@ -41,58 +41,77 @@ impl UnixTime {
 /// Both clocks, read one right after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The host's time of day, which somebody may step.
+    /// The host's time of day, which somebody may slew or step.
     pub realtime: UnixTime,
-    /// `CLOCK_MONOTONIC`: since the start of the host; nobody steps it.
-    pub monotonic: Duration,
+    /// `CLOCK_MONOTONIC_RAW`: the host's oscillator, which nobody touches.
+    pub raw: Duration,
 }
 
 /// What time it is, by both clocks.
 pub fn now() -> Reading {
     Reading {
         realtime: realtime(),
-        monotonic: monotonic(),
+        raw: raw(),
     }
-}
-
-/// How far the time of day is ahead of the monotonic clock. Both run at the same pace, however the host's clock
-/// is slewed, so this changes only when somebody steps it (or when the host slept).
-pub fn realtime_ahead() -> Duration {
-    let mut best = (Duration::MAX, Duration::ZERO);
-    for _ in 0..5 {
-        // A pause between two readings would look like a step: take the closest pair.
-        let (before, realtime, after) = (monotonic(), realtime(), monotonic());
-        let gap = after.saturating_sub(before);
-        if gap < best.0 {
-            let realtime = realtime.since(UnixTime::default()).unwrap_or(Duration::ZERO);
-            best = (gap, realtime.saturating_sub(before));
-        }
-    }
-    best.1
 }
 
 /// What time of day the host has.
 pub fn realtime() -> UnixTime {
-    // Both clocks exist on every Linux; the call fails only for an unknown clock.
-    let time = clock_gettime(ClockId::CLOCK_REALTIME).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
-    UnixTime {
-        seconds: time.tv_sec(),
-        nanos: u32::try_from(time.tv_nsec()).unwrap_or(0),
+    // All these clocks exist on every Linux; the call fails only for an unknown one.
+    clock_gettime(ClockId::CLOCK_REALTIME).map_or(UnixTime::default(), UnixTime::from)
+}
+
+/// What the host's oscillator has counted.
+pub fn raw() -> Duration {
+    read(ClockId::CLOCK_MONOTONIC_RAW)
+}
+
+fn read(clock: ClockId) -> Duration {
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+}
+
+/// What only a step of the host's clock, or a sleep of the host, can change. `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and
+/// `CLOCK_MONOTONIC` run at the same pace, however they are slewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jumps {
+    /// How far the time of day is ahead of the time since boot: a step changes it.
+    pub realtime: Duration,
+    /// How far the time since boot is ahead of the time awake: a sleep changes it.
+    pub asleep: Duration,
+}
+
+/// How the clocks stand to each other now.
+pub fn jumps() -> Jumps {
+    let realtime = || realtime().since(UnixTime::default()).unwrap_or(Duration::ZERO);
+    let boottime = || read(ClockId::CLOCK_BOOTTIME);
+    let awake = || read(ClockId::CLOCK_MONOTONIC);
+    Jumps {
+        realtime: ahead(realtime, boottime),
+        asleep: ahead(boottime, awake),
     }
 }
 
-/// How long the host has been up.
-pub fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+/// How far one clock is ahead of another. A pause between two readings would look like a jump, so the closest of
+/// some pairs counts.
+fn ahead(one: impl Fn() -> Duration, other: impl Fn() -> Duration) -> Duration {
+    let mut best = (Duration::MAX, Duration::ZERO);
+    for _ in 0..5 {
+        let (before, one, after) = (other(), one(), other());
+        let gap = after.saturating_sub(before);
+        if gap < best.0 {
+            best = (gap, one.saturating_sub(before));
+        }
+    }
+    best.1
 }
 
 /// Precision of the host's clock, log2 seconds: the shortest time between two readings, which is the larger of
 /// its resolution and the cost of reading it (RFC 5905 §7.3).
 pub fn precision() -> i8 {
     let mut shortest = Duration::from_millis(10);
-    let mut last = monotonic();
+    let mut last = raw();
     for _ in 0..1000 {
-        let now = monotonic();
+        let now = raw();
         if now > last {
             shortest = shortest.min(now - last);
         }
@@ -121,10 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn both_clocks_run_at_the_same_pace() {
-        let before = realtime_ahead();
+    fn without_a_step_or_a_sleep_nothing_jumps() {
+        let before = jumps();
         std::thread::sleep(Duration::from_millis(20));
-        assert!(realtime_ahead().abs_diff(before) < Duration::from_millis(5));
+        let after = jumps();
+        assert!(after.realtime.abs_diff(before.realtime) < Duration::from_millis(5));
+        assert!(after.asleep.abs_diff(before.asleep) < Duration::from_millis(5));
     }
 
     #[test]

@@ -9,13 +9,16 @@ use super::gate::{Gate, Told};
 use crate::reference::Reference;
 use crate::serve::Counts;
 use crate::upstream::association::Peer;
-use crate::upstream::system::{Decision, Standing, State};
+use crate::upstream::candidate::Standing;
+use crate::upstream::filter::View;
+use crate::upstream::system::{Decision, Source, State};
 use crate::wire::NtpDuration;
 
 /// What the log knows so far.
 #[derive(Debug)]
 pub struct Journal {
     state: Told<State>,
+    source: Told<Option<Source>>,
     upstreams: Vec<(String, Told<Standing>)>,
     failures: Counts,
     send_failures: Gate,
@@ -31,6 +34,7 @@ impl Journal {
             .collect();
         Self {
             state: Told::new(State::Init),
+            source: Told::new(None),
             upstreams,
             failures: Counts::default(),
             send_failures: Gate::default(),
@@ -43,8 +47,20 @@ impl Journal {
         for (((name, told), peer), &standing) in self.upstreams.iter_mut().zip(peers).zip(&decision.standings)
         {
             if let Some(before) = told.change(standing, now) {
-                upstream(name, peer, before, standing, now);
+                upstream(name, peer, before, standing);
             }
+        }
+        if self.source.change(Some(decision.source), now).is_some() {
+            let (clock, because) = match decision.source {
+                Source::System => (
+                    "system",
+                    "clock.source says so, or an upstream is on this host and keeps its clock",
+                ),
+                Source::Tracked | Source::Auto => {
+                    ("tracked", "clock.source says so, or no upstream is on this host")
+                }
+            };
+            info!(clock, because, "clock source");
         }
         if let Some(before) = self.state.change(decision.state, now) {
             state(&decision.reference, before, decision.state, now);
@@ -99,29 +115,31 @@ pub fn tell_listener(listener: SocketAddr, counts: &Counts) {
 }
 
 /// One line for an upstream whose standing changed.
-fn upstream(name: &str, peer: &Peer, was: Standing, standing: Standing, now: Duration) {
+fn upstream(name: &str, peer: &Peer, was: Standing, standing: Standing) {
     let was = was.name();
     let standing_name = standing.name();
     let reach = format!("{:03o}", peer.reach);
-    match (standing, peer.best(now, Duration::ZERO)) {
-        (Standing::Mirrored | Standing::SystemPeer | Standing::Agrees, Some((header, sample))) => info!(
+    match (standing, peer.known(&View::default())) {
+        (Standing::Mirrored | Standing::SystemPeer | Standing::Agrees, Some((header, estimate))) => info!(
             upstream = name,
             was,
             standing = standing_name,
             reach,
-            offset = %seconds(sample.offset),
-            delay = %seconds(sample.delay),
+            delay = %seconds(estimate.delay),
+            jitter = format!("{:.9}", estimate.jitter),
+            samples = estimate.samples,
             stratum = header.stratum,
             reference_id = %header.reference_id,
             "upstream"
         ),
-        (_, Some((header, sample))) => warn!(
+        (_, Some((header, estimate))) => warn!(
             upstream = name,
             was,
             standing = standing_name,
             reach,
-            offset = %seconds(sample.offset),
-            delay = %seconds(sample.delay),
+            delay = %seconds(estimate.delay),
+            jitter = format!("{:.9}", estimate.jitter),
+            samples = estimate.samples,
             stratum = header.stratum,
             reference_id = %header.reference_id,
             "upstream"
@@ -154,7 +172,7 @@ fn state(reference: &Reference, from: State, to: State, now: Duration) {
         State::Holdover => {
             warn!(was, state = name, stratum, %reference_id, %root_distance, good_for_seconds = max_age, "clock state");
         }
-        State::Unsynchronized | State::Local => {
+        State::Unsynchronized | State::Disputed | State::Local => {
             warn!(was, state = name, stratum, %reference_id, %root_distance, "clock state");
         }
     }

@@ -77,10 +77,20 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ReferenceId;
+    use crate::reference::{ClockModel, Moment};
+    use crate::wire::{NtpTimestamp, ReferenceId};
+    use std::time::Duration;
 
     fn numbered(number: u32) -> Reference {
-        Reference::unsynchronized(ReferenceId::from_bytes(number.to_be_bytes()), 0)
+        let published = Moment {
+            realtime: NtpTimestamp::ZERO,
+            raw: Duration::ZERO,
+        };
+        Reference::unsynchronized(
+            ReferenceId::from_bytes(number.to_be_bytes()),
+            0,
+            ClockModel::Host { published },
+        )
     }
 
     #[test]

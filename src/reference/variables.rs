@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::clock::{ClockModel, Moment, since};
 use crate::wire::{Leap, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
 
 /// What we announce from `epoch` on, until something newer is published or `not_after` has passed.
 ///
-/// Points in time are readings of the monotonic clock, so that a step of the host's clock can't stretch them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Points in time are readings of the raw counter, so that a step of the host's clock can't stretch them.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reference {
     /// Leap warning; [`Leap::Unsynchronized`] exactly when there is no usable time.
     pub leap: Leap,
@@ -19,12 +20,16 @@ pub struct Reference {
     pub root_delay: NtpDuration,
     /// How wrong the served time may be at `epoch`, beside half of the root delay.
     pub root_dispersion: NtpDuration,
-    /// By how many millionths of the passing time the dispersion grows: [`PHI_PPM`](crate::wire::PHI_PPM), or 0.
-    pub growth_ppm: u32,
+    /// By how much of the passing time the dispersion grows: 15e-6 (PHI) or what is known of the frequency.
+    pub growth: f64,
     /// When the served time was last checked or corrected; zero without a usable time.
     pub reference_time: NtpTimestamp,
     /// Precision of the host's clock, log2 seconds.
     pub precision: i8,
+    /// Which clock is served.
+    pub clock: ClockModel,
+    /// False if nobody shall get an answer.
+    pub answers: bool,
     /// When the dispersion was as said.
     pub epoch: Duration,
     /// Last moment at which this may be served as a usable time.
@@ -32,17 +37,20 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// No usable time, for the reason that `reference_id` names; it never expires.
-    pub fn unsynchronized(reference_id: ReferenceId, precision: i8) -> Self {
+    /// No usable time, for the reason that `reference_id` names; it never expires. Replies still carry the times
+    /// of `clock`.
+    pub fn unsynchronized(reference_id: ReferenceId, precision: i8, clock: ClockModel) -> Self {
         Self {
             leap: Leap::Unsynchronized,
             stratum: 0,
             reference_id,
             root_delay: NtpDuration::ZERO,
             root_dispersion: UNKNOWN_DISPERSION,
-            growth_ppm: 0,
+            growth: 0.0,
             reference_time: NtpTimestamp::ZERO,
             precision,
+            clock,
+            answers: true,
             epoch: Duration::ZERO,
             not_after: Duration::MAX,
         }
@@ -55,8 +63,8 @@ impl Reference {
 
     /// The dispersion grown to `now`.
     pub fn root_dispersion_at(&self, now: Duration) -> NtpDuration {
-        let age = elapsed(self.epoch, now);
-        self.root_dispersion + age.drift(self.growth_ppm)
+        let age = since(self.epoch, now).to_seconds().max(0.0);
+        self.root_dispersion + NtpDuration::from_seconds(age * self.growth)
     }
 
     /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
@@ -71,28 +79,36 @@ impl Reference {
         if room < 0.0 {
             return Duration::ZERO;
         }
-        if self.growth_ppm == 0 {
+        if self.growth <= 0.0 {
             return Duration::MAX;
         }
-        let seconds = room / (f64::from(self.growth_ppm) * 1e-6);
+        let seconds = room / self.growth;
         self.epoch
             .saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
-    /// What a reply says at `now`; past `not_after` that is "unsynchronized", whoever forgot to say so.
-    pub fn at(&self, now: Duration) -> SystemVariables {
-        if now > self.not_after {
-            return Self::unsynchronized(ReferenceId::LOST, self.precision).at(now);
+    /// What a reply says at `now`. Past `not_after`, or when the host's clock is not the one any more that was
+    /// checked, that is "unsynchronized", whoever forgot to say so.
+    pub fn at(&self, now: Moment) -> SystemVariables {
+        if now.raw > self.not_after {
+            return self.lost(ReferenceId::LOST, now);
+        }
+        if self.is_usable() && self.clock.is_stepped(now) {
+            return self.lost(ReferenceId::STEP, now);
         }
         SystemVariables {
             leap: self.leap,
             stratum: self.stratum,
             precision: self.precision,
             root_delay: NtpShort::from_duration(self.root_delay),
-            root_dispersion: NtpShort::from_duration(self.root_dispersion_at(now)),
+            root_dispersion: NtpShort::from_duration(self.root_dispersion_at(now.raw)),
             reference_id: self.reference_id,
             reference_timestamp: self.reference_time,
         }
+    }
+
+    fn lost(&self, why: ReferenceId, now: Moment) -> SystemVariables {
+        Self::unsynchronized(why, self.precision, self.clock).at(now)
     }
 }
 
@@ -118,18 +134,18 @@ pub struct SystemVariables {
 /// Without a time anything may be wrong by this much (RFC 5905 §7.2, MAXDISP).
 const UNKNOWN_DISPERSION: NtpDuration = NtpDuration::from_units(16 << 32);
 
-/// Time that passed on the monotonic clock, at least zero.
-fn elapsed(from: Duration, to: Duration) -> NtpDuration {
-    let nanos = to.saturating_sub(from).as_nanos();
-    NtpDuration::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::PHI_PPM;
 
     const START: Duration = Duration::from_secs(1000);
+
+    fn moment(raw: Duration) -> Moment {
+        Moment {
+            realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + since(START, raw),
+            raw,
+        }
+    }
 
     fn reference() -> Reference {
         Reference {
@@ -138,9 +154,13 @@ mod tests {
             reference_id: ReferenceId::from_bytes([192, 0, 2, 1]),
             root_delay: NtpDuration::from_seconds(0.02),
             root_dispersion: NtpDuration::from_seconds(0.001),
-            growth_ppm: PHI_PPM,
+            growth: 15e-6,
             reference_time: NtpTimestamp::from_unix(1_700_000_000, 0),
             precision: -23,
+            clock: ClockModel::Host {
+                published: moment(START),
+            },
+            answers: true,
             epoch: START,
             not_after: START + Duration::from_secs(100),
         }
@@ -150,27 +170,44 @@ mod tests {
     fn dispersion_grows_by_15_ppm_and_is_rounded_up() {
         let at = |seconds| {
             reference()
-                .at(START + Duration::from_secs(seconds))
+                .at(moment(START + Duration::from_secs(seconds)))
                 .root_dispersion
                 .to_bits()
         };
         assert_eq!(at(0), 66); // 0.001 s is 65.536 units of 2^-16 s
         assert_eq!(at(100), 164); // 0.0025 s is 163.84
-        let before_the_epoch = reference().at(Duration::ZERO);
+        let before_the_epoch = reference().at(moment(Duration::ZERO));
         assert_eq!(before_the_epoch.root_dispersion.to_bits(), 66);
     }
 
     #[test]
     fn past_not_after_nothing_is_announced() {
         let last = START + Duration::from_secs(100);
-        assert_eq!(reference().at(last).stratum, 3);
-        let late = reference().at(last + Duration::from_nanos(1));
+        assert_eq!(reference().at(moment(last)).stratum, 3);
+        let late = reference().at(moment(last + Duration::from_nanos(1)));
         assert_eq!((late.leap, late.stratum), (Leap::Unsynchronized, 0));
         assert_eq!(
             (late.reference_id, late.reference_timestamp),
             (ReferenceId::LOST, NtpTimestamp::ZERO)
         );
         assert_eq!(late.precision, -23);
+    }
+
+    #[test]
+    fn a_host_clock_that_was_stepped_is_not_announced() {
+        let mut now = moment(START);
+        now.realtime = now.realtime + NtpDuration::from_seconds(3600.0);
+        let announced = reference().at(now);
+        assert_eq!(
+            (announced.leap, announced.reference_id),
+            (Leap::Unsynchronized, ReferenceId::STEP)
+        );
+        let clock = ClockModel::Tracked {
+            epoch: START,
+            time: now.realtime,
+            rate: 0.0,
+        };
+        assert_eq!(Reference { clock, ..reference() }.at(now).stratum, 3);
     }
 
     #[test]
@@ -188,7 +225,7 @@ mod tests {
         );
         assert_eq!(
             Reference {
-                growth_ppm: 0,
+                growth: 0.0,
                 ..reference()
             }
             .expiry(limit),

@@ -126,7 +126,7 @@ mod tests {
         }
         counters.count_send_failed(3);
         let counts = counters.snapshot();
-        assert_eq!((counts.received(), counts.answered()), (66, 3));
+        assert_eq!((counts.received(), counts.answered()), (78, 3));
         assert_eq!(counts.of(Verdict::RefusedPrivate), 11);
         assert!(
             counts
@@ -134,6 +134,6 @@ mod tests {
                 .starts_with("refused-port-zero=3 refused-not-unicast=4")
         );
         assert_eq!((counts.send_failed, counts.receive_failed), (3, 0));
-        assert_eq!(counts.plus(counts).received(), 132);
+        assert_eq!(counts.plus(counts).received(), 156);
     }
 }

@@ -43,11 +43,13 @@ pub enum Verdict {
     RefusedControl,
     /// Mode 7, private use (monlist): a known amplifier, not offered.
     RefusedPrivate,
+    /// A request like any other, while upstreams dispute and the operator wants silence then.
+    RefusedDisputed,
 }
 
 impl Verdict {
     /// All of them, each at the place of its [`Verdict::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AnsweredClient,
         Self::AnsweredSymmetric,
         Self::AnsweredVersion1,
@@ -60,6 +62,7 @@ impl Verdict {
         Self::RefusedBroadcast,
         Self::RefusedControl,
         Self::RefusedPrivate,
+        Self::RefusedDisputed,
     ];
 
     /// Its place among the counters.
@@ -87,6 +90,7 @@ impl Verdict {
             Self::RefusedBroadcast => "refused-broadcast-mode",
             Self::RefusedControl => "refused-control-mode",
             Self::RefusedPrivate => "refused-private-mode",
+            Self::RefusedDisputed => "refused-disputed",
         }
     }
 }
@@ -94,11 +98,12 @@ impl Verdict {
 /// Judges `request`; where the verdict is an answer, `reply` holds it, to be sent back as it is.
 ///
 /// `transmit_at` is when the reply will leave (t3); should it be before the arrival (the host's clock was
-/// stepped in between), the arrival is said twice. The reply has [`HEADER_LEN`] bytes and the request at least
+/// stepped in between), the arrival is said twice. Without `answers` even a good request gets none. The reply has [`HEADER_LEN`] bytes and the request at least
 /// as many, so that nobody can use us to amplify. Never panics, whatever the bytes.
 pub fn respond(
     request: &Request<'_>,
     transmit_at: NtpTimestamp,
+    answers: bool,
     variables: &SystemVariables,
     reply: &mut [u8; HEADER_LEN],
 ) -> Verdict {
@@ -110,6 +115,9 @@ pub fn respond(
         Ok(answer) => answer,
         Err(refused) => return refused,
     };
+    if !answers {
+        return Verdict::RefusedDisputed;
+    }
     *reply = answer(&header, mode, request.received_at, transmit_at, variables).to_bytes();
     verdict
 }
@@ -202,7 +210,7 @@ mod tests {
             unicast: true,
             received_at: T2,
         };
-        (respond(&request, T3, &VARIABLES, &mut reply), reply)
+        (respond(&request, T3, true, &VARIABLES, &mut reply), reply)
     }
 
     fn packet(version: u8, mode: u8) -> [u8; HEADER_LEN] {
@@ -281,9 +289,25 @@ mod tests {
             received_at: T2,
         };
         assert_eq!(
-            respond(&group, T3, &VARIABLES, &mut [0; HEADER_LEN]),
+            respond(&group, T3, true, &VARIABLES, &mut [0; HEADER_LEN]),
             Verdict::RefusedNotUnicast
         );
+    }
+
+    #[test]
+    fn silence_in_a_dispute_is_counted() {
+        let mut reply = [0; HEADER_LEN];
+        let request = Request {
+            payload: &packet(4, 3),
+            source_port: 1,
+            unicast: true,
+            received_at: T2,
+        };
+        assert_eq!(
+            respond(&request, T3, false, &VARIABLES, &mut reply),
+            Verdict::RefusedDisputed
+        );
+        assert_eq!(reply, [0; HEADER_LEN]);
     }
 
     #[test]
@@ -295,7 +319,7 @@ mod tests {
             unicast: true,
             received_at: T3,
         };
-        respond(&request, T2, &VARIABLES, &mut reply);
+        respond(&request, T2, true, &VARIABLES, &mut reply);
         let reply = Header::parse(&reply).unwrap();
         assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T3, T3));
     }
@@ -320,7 +344,7 @@ mod tests {
             let mut reply = [0; HEADER_LEN];
             let received_at = NtpTimestamp::from_bits(t2);
             let request = Request { payload: &payload, source_port, unicast, received_at };
-            let verdict = respond(&request, NtpTimestamp::from_bits(t3), &VARIABLES, &mut reply);
+            let verdict = respond(&request, NtpTimestamp::from_bits(t3), true, &VARIABLES, &mut reply);
             if verdict.is_answered() {
                 prop_assert!(payload.len() >= reply.len() && unicast && source_port != 0);
                 prop_assert_eq!(&reply[24..32], &payload[40..48]);

@@ -10,14 +10,12 @@ use std::time::Duration;
 
 use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
-use crate::host::mmsg::{Batch, Datagram};
-use crate::reference::Reader;
+use crate::host::mmsg::Batch;
+use crate::reference::{Moment, Reader};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
 
 /// Datagrams taken by one system call. Larger ones gain little and make the last reply's stamp early.
 const BATCH: usize = 32;
-/// A kernel stamp that is older, or in the future, says that the host's clock was stepped meanwhile.
-const STAMP_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long to leave a socket alone that fails, so that the failure can't eat a core.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 /// A worker that shall end answers at most so many batches of what is still queued.
@@ -100,21 +98,32 @@ impl Journey {
     /// One batch: from the network, through `respond`, to the network.
     fn serve(&mut self, batch: &mut Batch) -> io::Result<()> {
         let received = batch.receive(self.socket.as_fd())?;
-        let now = clock::now();
-        let transmit_at = ntp(now.realtime);
-        let variables = self.reference.latest().at(now.monotonic);
+        let reading = clock::now();
+        let now = Moment {
+            realtime: ntp(reading.realtime),
+            raw: reading.raw,
+        };
+        let reference = self.reference.latest();
+        let variables = reference.at(now);
+        let transmit_at = reference.clock.served(now);
         let mut reply = [0; HEADER_LEN];
         for index in 0..received {
             let Some(datagram) = batch.datagram(index) else {
                 continue;
             };
+            let stamp = datagram
+                .arrived_at
+                .and_then(|stamp| reference.clock.served_at_stamp(ntp(stamp), now));
+            if stamp.is_none() {
+                self.counters.count_stamp_unusable();
+            }
             let request = Request {
                 payload: datagram.payload,
                 source_port: datagram.source.port(),
                 unicast: datagram.unicast,
-                received_at: ntp(self.arrival(&datagram, now.realtime)),
+                received_at: stamp.unwrap_or(transmit_at),
             };
-            let verdict = respond(&request, transmit_at, &variables, &mut reply);
+            let verdict = respond(&request, transmit_at, reference.answers, &variables, &mut reply);
             self.counters.count(verdict);
             if verdict.is_answered() {
                 batch.reply(index, &reply);
@@ -123,16 +132,6 @@ impl Journey {
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_send_failed(outcome.failed);
         Ok(())
-    }
-
-    fn arrival(&self, datagram: &Datagram<'_>, now: UnixTime) -> UnixTime {
-        let stamp = datagram
-            .arrived_at
-            .filter(|&stamp| now.since(stamp).is_some_and(|age| age <= STAMP_AGE_MAX));
-        stamp.unwrap_or_else(|| {
-            self.counters.count_stamp_unusable();
-            now
-        })
     }
 }
 

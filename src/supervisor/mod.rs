@@ -22,10 +22,10 @@ use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
 use crate::observe::journal::Journal;
 use crate::observe::log;
-use crate::reference::{Publisher, Reader, Reference, cell};
+use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::Peer;
 use crate::upstream::poller::{Poller, Report};
-use crate::upstream::system::{Now, System};
+use crate::upstream::system::System;
 use crate::wire::{NtpTimestamp, ReferenceId};
 
 pub use start::StartError;
@@ -36,7 +36,7 @@ use workers::Workers;
 const TICK: Duration = Duration::from_secs(1);
 /// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
 const LIVENESS: Duration = Duration::from_secs(10);
-/// A change between the host's two clocks that only a step can make.
+/// A change between the host's clocks that only a step or a sleep can make.
 const STEP: Duration = Duration::from_millis(10);
 
 /// Serves as `loaded` says, until a signal ends it.
@@ -76,7 +76,7 @@ async fn serve(opened: Opened) -> Result<(), StartError> {
     let reader = belief.reader.clone();
     let workers = Workers::start(groups, &reader)
         .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
-    let reports = start_pollers(&config, &names, belief.precision);
+    let reports = start_pollers(&config, &names, &belief);
     manager.tell(&[NotifyState::Ready, NotifyState::Status(&belief.status)]);
     info!(
         workers = workers.count(),
@@ -112,7 +112,7 @@ async fn watch(
         if belief.decide() {
             manager.tell(&[NotifyState::Status(&belief.status)]);
         }
-        belief.journal.tell_failures(&workers.total(), clock::monotonic());
+        belief.journal.tell_failures(&workers.total(), clock::raw());
     }
 }
 
@@ -131,11 +131,12 @@ fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
 }
 
 /// One task an upstream; each starts to ask at once.
-fn start_pollers(config: &Config, names: &Names, precision: i8) -> mpsc::Receiver<Report> {
+fn start_pollers(config: &Config, names: &Names, belief: &Belief) -> mpsc::Receiver<Report> {
     let (sender, receiver) = mpsc::channel(64);
     for (index, upstream) in config.upstreams.iter().enumerate() {
         let limit = config.clock.max_distance;
-        let poller = Poller::new(index, upstream.clone(), names.clone(), precision, limit);
+        let (scale, precision) = (belief.system.scale(), belief.precision);
+        let poller = Poller::new(index, upstream.clone(), names.clone(), scale, precision, limit);
         tokio::spawn(poller.run(sender.clone()));
     }
     receiver
@@ -149,8 +150,8 @@ struct Belief {
     reader: Reader,
     journal: Journal,
     precision: i8,
-    /// How far the host's time of day was ahead of the monotonic clock when last looked at.
-    realtime_ahead: Duration,
+    /// How the host's clocks stood to each other when last looked at.
+    jumps: clock::Jumps,
     status: String,
 }
 
@@ -158,8 +159,11 @@ impl Belief {
     /// Decides for the first time, so that no worker ever lacks a state.
     fn new(config: &Config) -> Self {
         let precision = clock::precision();
-        let system = System::new(config.clock, precision, clock::monotonic());
-        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision));
+        let started = moment();
+        let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
+        let system = System::new(config.clock, roles, precision, started);
+        let clock = ClockModel::Host { published: started };
+        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
         let mut belief = Self {
             system,
             peers: vec![Peer::default(); config.upstreams.len()],
@@ -167,7 +171,7 @@ impl Belief {
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
             precision,
-            realtime_ahead: clock::realtime_ahead(),
+            jumps: clock::jumps(),
             status: String::new(),
         };
         belief.decide();
@@ -182,23 +186,21 @@ impl Belief {
 
     /// Decides anew and publishes. Is there news for the service manager?
     fn decide(&mut self) -> bool {
-        self.notice_step();
-        let reading = clock::now();
-        let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
-        let now = Now {
-            realtime,
-            monotonic: reading.monotonic,
-        };
+        self.notice_jumps();
+        let now = moment();
         let decision = self.system.decide(now, &self.peers);
-        let not_after = decision
-            .reference
-            .not_after
-            .min(now.monotonic.saturating_add(LIVENESS));
+        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
         self.publisher.publish(Reference {
             not_after,
             ..decision.reference
         });
-        self.journal.tell(&decision, &self.peers, now.monotonic);
+        if let Some(by) = decision.stepped {
+            warn!(
+                seconds = by.to_seconds(),
+                "the served clock was stepped: too far off to be slewed"
+            );
+        }
+        self.journal.tell(&decision, &self.peers, now.raw);
         let reference = decision.reference;
         let status = format!(
             "{}, stratum {}, reference ID {}",
@@ -211,16 +213,30 @@ impl Belief {
         news
     }
 
-    fn notice_step(&mut self) {
-        let ahead = clock::realtime_ahead();
-        let by = ahead.abs_diff(self.realtime_ahead);
-        self.realtime_ahead = ahead;
-        if by > STEP {
+    fn notice_jumps(&mut self) {
+        let (before, after) = (self.jumps, clock::jumps());
+        self.jumps = after;
+        let stepped = after.realtime.abs_diff(before.realtime);
+        let slept = after.asleep.abs_diff(before.asleep);
+        if slept > STEP {
             warn!(
-                seconds = by.as_secs_f64(),
-                "the host's clock was stepped (or the host slept): all samples are void"
+                seconds = slept.as_secs_f64(),
+                "the host slept: all samples are void"
             );
-            self.system.clock_stepped(clock::monotonic());
+            self.system.slept(moment());
+        } else if stepped > STEP {
+            warn!(seconds = stepped.as_secs_f64(), "the host's clock was stepped");
+            self.system.clock_stepped(moment());
         }
+    }
+}
+
+/// Both clocks now.
+fn moment() -> Moment {
+    let reading = clock::now();
+    let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
+    Moment {
+        realtime,
+        raw: reading.raw,
     }
 }

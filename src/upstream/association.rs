@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Upstream;
-use super::filter::ClockFilter;
-use super::packet::{Reject, Sample, root_distance};
-use crate::wire::{Header, NtpDuration};
+use super::filter::{ClockFilter, Estimate, View};
+use super::packet::{Reject, Sample};
+use crate::wire::Header;
 
 /// Questions in a row when starting; the RFC's eight (§7.2, BCOUNT) gain nothing that four do not.
 const BURST: u32 = 4;
@@ -17,6 +17,8 @@ const BURST_LOG2: i8 = 1;
 const LOCAL_BURST_LOG2: i8 = 0;
 /// After as many questions without an answer, ask half as often.
 const PATIENCE: u32 = 4;
+/// After as many samples that fit, ask half as often.
+const STEADY: u32 = 8;
 
 /// One upstream as it is known so far.
 #[derive(Clone, Debug)]
@@ -28,11 +30,13 @@ pub struct Association {
     /// A RATE kiss raises it for good (RFC 5905 §7.4).
     slowest_asked: i8,
     unanswered: u32,
+    /// Samples in a row that fit the line of those before.
+    steady: u32,
     rejected: [u64; Reject::ALL.len()],
 }
 
 /// The part of it that the system process looks at.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Peer {
     /// Who answers, as far as it is known.
     pub address: Option<SocketAddr>,
@@ -45,6 +49,8 @@ pub struct Peer {
     pub answer: Option<Header>,
     /// The last good samples.
     pub filter: ClockFilter,
+    /// How many good samples there were in all.
+    pub accepted: u64,
     /// It told us to stop asking (DENY, RSTR).
     pub stopped: bool,
     /// Why the last answer was refused, if it was.
@@ -52,18 +58,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The header and the best sample, if there is anything to believe.
-    pub fn best(&self, now: Duration, since: Duration) -> Option<(Header, Sample)> {
+    /// The last header and what the samples say, if there is anything to believe.
+    pub fn known(&self, view: &View) -> Option<(Header, Estimate)> {
         if self.reach == 0 || self.stopped {
             return None;
         }
-        self.answer.zip(self.filter.best(now, since))
-    }
-
-    /// How wrong its time may be at `now`.
-    pub fn root_distance(&self, now: Duration, since: Duration) -> Option<NtpDuration> {
-        self.best(now, since)
-            .map(|(header, sample)| root_distance(&header, &sample, now))
+        self.answer.zip(self.filter.estimate(view))
     }
 }
 
@@ -76,6 +76,7 @@ impl Association {
             poll: upstream.minpoll,
             slowest_asked: upstream.minpoll,
             unanswered: 0,
+            steady: 0,
             rejected: [0; Reject::ALL.len()],
             upstream: upstream.clone(),
         }
@@ -121,9 +122,32 @@ impl Association {
         self.peer.reach |= 1;
         self.peer.refused = None;
         self.peer.answer = Some(header);
-        self.peer.filter.add(sample);
+        self.peer.accepted += 1;
+        if self.unanswered > PATIENCE {
+            self.poll = self.slowest_asked;
+        }
         self.unanswered = 0;
-        self.poll = self.slowest_asked;
+        self.adapt(sample);
+    }
+
+    /// The poll interval grows while the samples fit one line, and shrinks when old ones had to go (RFC 5905
+    /// §13.1 in spirit: longer intervals for a quiet clock).
+    fn adapt(&mut self, sample: Sample) {
+        let before = self.peer.filter.len();
+        let stepped = self.peer.filter.add(sample);
+        if stepped {
+            (self.poll, self.steady) = (self.slowest_asked, 0);
+        } else if self.peer.filter.len() < before {
+            (self.poll, self.steady) = ((self.poll - 1).max(self.slowest_asked), 0);
+        } else if self.peer.filter.is_in_doubt() {
+            // One sample contradicts all others: was the clock stepped? The next one tells.
+            (self.burst_left, self.steady) = (self.burst_left.max(1), 0);
+        } else if self.burst_left == 0 {
+            self.steady += 1;
+        }
+        if self.steady >= STEADY {
+            (self.poll, self.steady) = ((self.poll + 1).min(self.upstream.maxpoll), 0);
+        }
     }
 
     /// An answer was refused. One that says by itself that there is no time ends our belief at once; others
@@ -150,8 +174,7 @@ impl Association {
             | Reject::WrongOrigin
             | Reject::NoTransmitTime
             | Reject::Turnaround
-            | Reject::ReferenceInFuture
-            | Reject::HostClockStepped => {}
+            | Reject::ReferenceInFuture => {}
         }
     }
 
@@ -186,8 +209,8 @@ impl Association {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::Host;
-    use crate::wire::NtpTimestamp;
+    use crate::upstream::{Host, Role};
+    use crate::wire::{NtpDuration, NtpTimestamp};
 
     fn association(iburst: bool, on_this_host: bool) -> Association {
         let host = Host::Name("time.example".to_owned());
@@ -197,6 +220,7 @@ mod tests {
             iburst,
             minpoll: 4,
             maxpoll: 6,
+            role: Role::default(),
         });
         association.follow("192.0.2.1:123".parse().unwrap(), on_this_host);
         association
@@ -267,10 +291,10 @@ mod tests {
         association.asked();
         answered(&mut association);
         assert_eq!(association.peer().reach, 0b101);
-        assert!(association.peer().best(Duration::ZERO, Duration::ZERO).is_some());
+        assert!(association.peer().known(&View::default()).is_some());
         (0..8).for_each(|_| association.asked());
         assert_eq!(association.peer().reach, 0);
-        assert!(association.peer().best(Duration::ZERO, Duration::ZERO).is_none());
+        assert!(association.peer().known(&View::default()).is_none());
     }
 
     #[test]
@@ -285,7 +309,7 @@ mod tests {
         assert_eq!(pause(&association), Some(64));
         association.refuse(Reject::KissDeny);
         assert_eq!(pause(&association), None);
-        assert!(association.peer().best(Duration::ZERO, Duration::ZERO).is_none());
+        assert!(association.peer().known(&View::default()).is_none());
         assert_eq!(
             (
                 association.rejected(Reject::KissRate),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::packet::{Exchange, Reject, measure, root_distance, usable};
+use crate::reference::Timescale;
 use crate::wire::{Header, NtpDuration};
 
 /// The answer of `ntpfront query`. As JSON its names and units are stable: times in seconds, `leap` 0 to 3 as on
@@ -52,15 +53,18 @@ pub struct Answer {
 
 impl Findings {
     /// An authentic answer, judged as that of an upstream would be with the default configuration.
+    ///
+    /// `scale` is the host's time of day as it was during the exchange.
     pub fn of_answer(
         server: &str,
         address: SocketAddr,
         header: &Header,
         exchange: &Exchange,
+        scale: &Timescale,
         precision: i8,
     ) -> Self {
-        let sample = measure(header, exchange, precision);
-        let verdict = usable(header, exchange, &sample, &[], NtpDuration::SECOND);
+        let sample = measure(header, exchange, scale, precision);
+        let verdict = usable(header, &sample, &[], NtpDuration::SECOND);
         Self {
             server: server.to_owned(),
             address: Some(address),
@@ -139,6 +143,7 @@ impl fmt::Display for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::Moment;
     use crate::wire::{Leap, NtpTimestamp};
     use std::time::Duration;
 
@@ -146,11 +151,13 @@ mod tests {
         let at = |seconds| NtpTimestamp::from_unix(1_700_000_000, 0) + NtpDuration::from_seconds(seconds);
         let exchange = Exchange {
             nonce: NtpTimestamp::ZERO,
-            sent_at: at(0.0),
-            arrived_at: at(0.5),
-            elapsed: Duration::from_millis(500),
-            at: Duration::ZERO,
+            sent: Duration::ZERO,
+            arrived: Duration::from_millis(500),
         };
+        let scale = Timescale::new(Moment {
+            realtime: at(0.0),
+            raw: Duration::ZERO,
+        });
         let mut header = Header {
             stratum: 2,
             precision: -20,
@@ -164,6 +171,7 @@ mod tests {
             ([192, 0, 2, 1], 123).into(),
             &header,
             &exchange,
+            &scale,
             -20,
         )
     }

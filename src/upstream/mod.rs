@@ -1,6 +1,8 @@
 //! An upstream's sample: from the question to what we believe. `poller` moves bytes, the rest is pure.
 
 pub mod association;
+pub mod candidate;
+pub mod discipline;
 pub mod filter;
 pub mod findings;
 pub mod packet;
@@ -34,6 +36,21 @@ pub struct Upstream {
     pub minpoll: i8,
     /// Longest interval between two questions, log2 seconds: `minpoll` to 17 (RFC 5905 §7.2).
     pub maxpoll: i8,
+    /// What is special about its word.
+    pub role: Role,
+}
+
+/// What is special about an upstream's word, as chrony has it; nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Follow it rather than others who agree.
+    pub prefer: bool,
+    /// Believe nobody unless it, or another one that is required, agrees.
+    pub require: bool,
+    /// It can't be outvoted by those who are not trusted.
+    pub trust: bool,
+    /// Only watch it.
+    pub noselect: bool,
 }
 
 /// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `time.example:123`.

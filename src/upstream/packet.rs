@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::reference::{Timescale, length, since};
 use crate::wire::{
     Header, KissCode, Leap, MAX_STRATUM, Mode, NtpDuration, NtpTimestamp, PHI_PPM, ReferenceId,
 };
@@ -10,34 +11,27 @@ use crate::wire::{
 const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
 /// How far the reference time may lie after the transmit time: clocks are set in between.
 const REFERENCE_GRACE: NtpDuration = NtpDuration::SECOND;
-/// When both of our clocks disagree by more than this about one exchange, the host's clock was stepped in it.
-const STEP_IN_EXCHANGE: NtpDuration = NtpDuration::from_units((1 << 32) / 100);
-
 /// Our side of one question and its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
     /// The random transmit timestamp of our question, which only its receiver can echo.
     pub nonce: NtpTimestamp,
-    /// t1: when the question left, by the host's clock.
-    pub sent_at: NtpTimestamp,
-    /// t4: when the answer arrived, by the host's clock.
-    pub arrived_at: NtpTimestamp,
-    /// From t1 to t4 by the monotonic clock.
-    pub elapsed: Duration,
-    /// When the answer arrived, by the monotonic clock.
-    pub at: Duration,
+    /// t1: when the question left, by the raw counter.
+    pub sent: Duration,
+    /// t4: when the answer arrived, by the raw counter.
+    pub arrived: Duration,
 }
 
 /// What one exchange tells about an upstream's clock (RFC 5905 §8, on-wire protocol).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// How far the upstream's clock is ahead of the host's.
+    /// How far the upstream's clock is ahead of the local timescale.
     pub offset: NtpDuration,
     /// Round trip without the upstream's own time, at least the host's precision.
     pub delay: NtpDuration,
     /// Error of the measurement beside the delay's: both precisions and our drift meanwhile.
     pub dispersion: NtpDuration,
-    /// When it was taken, by the monotonic clock.
+    /// When it was taken, by the raw counter.
     pub at: Duration,
 }
 
@@ -66,15 +60,13 @@ pub enum Reject {
     ReferenceInFuture,
     /// It follows us.
     Loop,
-    /// The host's clock was stepped between question and answer.
-    HostClockStepped,
     /// Its root distance is over the limit.
     Distance,
 }
 
 impl Reject {
     /// All of them, each at the place of its [`Reject::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::TooShort,
         Self::WrongMode,
         Self::WrongVersion,
@@ -86,7 +78,6 @@ impl Reject {
         Self::Turnaround,
         Self::ReferenceInFuture,
         Self::Loop,
-        Self::HostClockStepped,
         Self::Distance,
     ];
 
@@ -109,7 +100,6 @@ impl Reject {
             Self::Turnaround => "turnaround",
             Self::ReferenceInFuture => "reference-in-future",
             Self::Loop => "loop",
-            Self::HostClockStepped => "host-clock-stepped",
             Self::Distance => "distance",
         }
     }
@@ -136,17 +126,17 @@ pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
 
 /// The sample of an authentic answer: the arithmetic of RFC 5905 §8, judged by nobody.
 ///
-/// `precision` is that of the host's clock, log2 seconds.
-pub fn measure(header: &Header, exchange: &Exchange, precision: i8) -> Sample {
-    let out = header.receive_timestamp - exchange.sent_at;
-    let back = header.transmit_timestamp - exchange.arrived_at;
-    let elapsed = duration(exchange.elapsed);
+/// `scale` is the local timescale, `precision` that of the host's clock, log2 seconds.
+pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precision: i8) -> Sample {
+    let out = header.receive_timestamp - scale.at(exchange.sent);
+    let back = header.transmit_timestamp - scale.at(exchange.arrived);
+    let elapsed = since(exchange.sent, exchange.arrived);
     let own_precision = NtpDuration::from_log2(precision);
     Sample {
         offset: out.half() + back.half(),
         delay: (elapsed - turnaround(header)).max(own_precision),
         dispersion: NtpDuration::from_log2(header.precision) + own_precision + elapsed.drift(PHI_PPM),
-        at: exchange.at,
+        at: exchange.arrived,
     }
 }
 
@@ -158,7 +148,6 @@ pub fn measure(header: &Header, exchange: &Exchange, precision: i8) -> Sample {
 /// The first [`Reject`] of its content.
 pub fn usable(
     header: &Header,
-    exchange: &Exchange,
     sample: &Sample,
     own: &[ReferenceId],
     limit: NtpDuration,
@@ -167,10 +156,6 @@ pub fn usable(
     times(header)?;
     if header.stratum > 1 && own.contains(&header.reference_id) {
         return Err(Reject::Loop);
-    }
-    let by_realtime = exchange.arrived_at - exchange.sent_at;
-    if (by_realtime - duration(exchange.elapsed)).abs() > STEP_IN_EXCHANGE {
-        return Err(Reject::HostClockStepped);
     }
     if root_distance(header, sample, sample.at) > limit {
         return Err(Reject::Distance);
@@ -225,18 +210,14 @@ pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDura
 impl Sample {
     /// The dispersion grown by our own drift since the sample was taken.
     pub fn dispersion_at(&self, now: Duration) -> NtpDuration {
-        self.dispersion + duration(now.saturating_sub(self.at)).drift(PHI_PPM)
+        self.dispersion + length(now.saturating_sub(self.at)).drift(PHI_PPM)
     }
-}
-
-/// A length of monotonic time in NTP's units.
-pub fn duration(time: Duration) -> NtpDuration {
-    NtpDuration::from_nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::Moment;
     use crate::wire::NtpShort;
     use proptest::prelude::*;
 
@@ -247,14 +228,19 @@ mod tests {
         NtpTimestamp::from_unix(1_700_000_000, 0) + NtpDuration::from_seconds(seconds)
     }
 
+    fn scale() -> Timescale {
+        Timescale::new(Moment {
+            realtime: at(0.0),
+            raw: Duration::from_secs(50),
+        })
+    }
+
     /// Asked at 0, answered at 10 ms; the upstream is 3 s ahead and took 2 ms.
     fn exchange() -> Exchange {
         Exchange {
             nonce: NONCE,
-            sent_at: at(0.0),
-            arrived_at: at(0.010),
-            elapsed: Duration::from_millis(10),
-            at: Duration::from_secs(50),
+            sent: Duration::from_secs(50),
+            arrived: Duration::from_millis(50_010),
         }
     }
 
@@ -275,14 +261,13 @@ mod tests {
     }
 
     /// The verdict on `answer()` after `change`.
-    fn verdict(change: impl FnOnce(&mut Header, &mut Exchange)) -> Result<(), Reject> {
-        let (mut header, mut exchange) = (answer(), exchange());
-        change(&mut header, &mut exchange);
+    fn verdict(change: impl FnOnce(&mut Header)) -> Result<(), Reject> {
+        let mut header = answer();
+        change(&mut header);
         let header = authentic(&header.to_bytes(), NONCE)?;
-        let sample = measure(&header, &exchange, -23);
+        let sample = measure(&header, &exchange(), &scale(), -23);
         usable(
             &header,
-            &exchange,
             &sample,
             &[ReferenceId::from_bytes([127, 0, 0, 1])],
             LIMIT,
@@ -295,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_arithmetic_of_the_four_times() {
-        let sample = measure(&answer(), &exchange(), -23);
+        let sample = measure(&answer(), &exchange(), &scale(), -23);
         assert!(close(sample.offset, 3.0), "{sample:?}");
         assert!(close(sample.delay, 0.008), "{sample:?}");
         let precisions = (-20_f64).exp2() + (-23_f64).exp2();
@@ -307,75 +292,75 @@ mod tests {
     #[test]
     fn delay_is_never_less_than_our_precision() {
         let hasty = Exchange {
-            elapsed: Duration::ZERO,
+            arrived: exchange().sent,
             ..exchange()
         };
-        assert_eq!(measure(&answer(), &hasty, -10).delay, NtpDuration::from_log2(-10));
+        assert_eq!(
+            measure(&answer(), &hasty, &scale(), -10).delay,
+            NtpDuration::from_log2(-10)
+        );
     }
 
     #[test]
     fn each_reason_to_reject() {
-        type Change = fn(&mut Header, &mut Exchange);
-        let cases: [(Result<(), Reject>, Change); 24] = [
-            (Ok(()), |_, _| ()),
-            (Err(Reject::WrongMode), |header, _| {
+        type Change = fn(&mut Header);
+        let cases: [(Result<(), Reject>, Change); 23] = [
+            (Ok(()), |_| ()),
+            (Err(Reject::WrongMode), |header| {
                 header.mode = Mode::SymmetricPassive
             }),
-            (Err(Reject::WrongMode), |header, _| header.mode = Mode::Broadcast),
-            (Err(Reject::WrongOrigin), |header, _| {
+            (Err(Reject::WrongMode), |header| header.mode = Mode::Broadcast),
+            (Err(Reject::WrongOrigin), |header| {
                 header.origin_timestamp = at(0.0)
             }),
-            (Err(Reject::WrongOrigin), |header, _| {
+            (Err(Reject::WrongOrigin), |header| {
                 header.origin_timestamp = NtpTimestamp::ZERO
             }),
-            (Err(Reject::KissRate), |header, _| {
+            (Err(Reject::KissRate), |header| {
                 (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"RATE"));
             }),
-            (Err(Reject::KissDeny), |header, _| {
+            (Err(Reject::KissDeny), |header| {
                 (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"DENY"));
             }),
-            (Err(Reject::KissDeny), |header, _| {
+            (Err(Reject::KissDeny), |header| {
                 (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"RSTR"));
             }),
             // A kiss with a wrong origin is no kiss.
-            (Err(Reject::WrongOrigin), |header, _| {
+            (Err(Reject::WrongOrigin), |header| {
                 (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"DENY"));
                 header.origin_timestamp = at(0.0);
             }),
-            (Err(Reject::Unsynchronized), |header, _| header.stratum = 0),
-            (Err(Reject::Unsynchronized), |header, _| header.stratum = 16),
-            (Err(Reject::Unsynchronized), |header, _| header.stratum = 255),
-            (Ok(()), |header, _| header.stratum = 15),
-            (Err(Reject::Unsynchronized), |header, _| {
+            (Err(Reject::Unsynchronized), |header| header.stratum = 0),
+            (Err(Reject::Unsynchronized), |header| header.stratum = 16),
+            (Err(Reject::Unsynchronized), |header| header.stratum = 255),
+            (Ok(()), |header| header.stratum = 15),
+            (Err(Reject::Unsynchronized), |header| {
                 header.leap = Leap::Unsynchronized
             }),
-            (Err(Reject::NoTransmitTime), |header, _| {
+            (Err(Reject::NoTransmitTime), |header| {
                 header.transmit_timestamp = NtpTimestamp::ZERO
             }),
-            (Err(Reject::Turnaround), |header, _| {
+            (Err(Reject::Turnaround), |header| {
                 header.transmit_timestamp = at(3.003)
             }),
-            (Err(Reject::Turnaround), |header, _| {
+            (Err(Reject::Turnaround), |header| {
                 header.transmit_timestamp = at(7.005)
             }),
-            (Err(Reject::ReferenceInFuture), |header, _| {
+            (Err(Reject::ReferenceInFuture), |header| {
                 header.reference_timestamp = at(4.1)
             }),
-            (Ok(()), |header, _| header.reference_timestamp = at(3.9)),
-            (Err(Reject::Loop), |header, _| {
+            (Ok(()), |header| header.reference_timestamp = at(3.9)),
+            (Err(Reject::Loop), |header| {
                 header.reference_id = ReferenceId::from_bytes([127, 0, 0, 1])
             }),
-            (Ok(()), |header, _| {
+            (Ok(()), |header| {
                 // At stratum 1 the ID is a name, not an address.
                 (header.stratum, header.reference_id) = (1, ReferenceId::from_bytes([127, 0, 0, 1]));
             }),
-            (Err(Reject::HostClockStepped), |_, exchange| {
-                exchange.arrived_at = at(1.0)
-            }),
-            (Err(Reject::Distance), |header, _| {
+            (Err(Reject::Distance), |header| {
                 header.root_dispersion = NtpShort::from_bits(1 << 16)
             }),
-            (Err(Reject::Distance), |header, _| header.precision = 127),
+            (Err(Reject::Distance), |header| header.precision = 127),
         ];
         for (index, (expected, change)) in cases.into_iter().enumerate() {
             assert_eq!(verdict(change), expected, "case {index}");
@@ -408,15 +393,11 @@ mod tests {
             if echo {
                 packet[24..32].copy_from_slice(&NONCE.to_bits().to_be_bytes());
             }
-            let exchange = Exchange {
-                sent_at: NtpTimestamp::from_bits(times[2]),
-                arrived_at: NtpTimestamp::from_bits(times[3]),
-                ..exchange()
-            };
+            let start = Moment { realtime: NtpTimestamp::from_bits(times[2]), raw: Duration::from_secs(times[3] >> 32) };
             if let Ok(header) = authentic(&packet, NONCE) {
-                let sample = measure(&header, &exchange, -20);
+                let sample = measure(&header, &exchange(), &Timescale::new(start), -20);
                 prop_assert!(sample.delay > NtpDuration::ZERO && sample.dispersion > NtpDuration::ZERO);
-                if usable(&header, &exchange, &sample, &[], LIMIT).is_ok() {
+                if usable(&header, &sample, &[], LIMIT).is_ok() {
                     prop_assert!(root_distance(&header, &sample, sample.at) <= LIMIT);
                     prop_assert!(header.leap != Leap::Unsynchronized && (1..16).contains(&header.stratum));
                 }

@@ -14,9 +14,10 @@ use tracing::{debug, info, warn};
 use super::association::{Association, Peer};
 use super::packet::{self, Exchange, Reject};
 use super::{Host, Upstream};
-use crate::host::clock::{self, Reading, UnixTime};
+use crate::host::clock::{self, UnixTime};
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, udp};
+use crate::reference::Timescale;
 use crate::wire::{Header, NtpDuration, NtpTimestamp, ReferenceId};
 
 /// An answer that takes longer measures nothing (ntpd and chrony wait as long).
@@ -38,16 +39,19 @@ pub struct Poller {
     names: Names,
     /// Addresses of the name that were not tried since it was resolved.
     untried: VecDeque<IpAddr>,
+    scale: Timescale,
     precision: i8,
     max_distance: NtpDuration,
 }
 
 impl Poller {
-    /// Knows nothing yet. `index` is the upstream's place in the configuration, `precision` the host clock's.
+    /// Knows nothing yet. `index` is the upstream's place in the configuration, `scale` the local timescale,
+    /// `precision` the host clock's.
     pub fn new(
         index: usize,
         upstream: Upstream,
         names: Names,
+        scale: Timescale,
         precision: i8,
         max_distance: NtpDuration,
     ) -> Self {
@@ -58,6 +62,7 @@ impl Poller {
             association,
             names,
             untried: VecDeque::new(),
+            scale,
             precision,
             max_distance,
         }
@@ -70,7 +75,7 @@ impl Poller {
             let refused = self.ask(address).await;
             self.tell_kiss(refused);
             if reports
-                .send((self.index, *self.association.peer()))
+                .send((self.index, self.association.peer().clone()))
                 .await
                 .is_err()
             {
@@ -146,17 +151,16 @@ impl Poller {
     }
 
     fn judge(&mut self, header: Header, exchange: &Exchange) -> Result<(), Reject> {
-        let sample = packet::measure(&header, exchange, self.precision);
+        let sample = packet::measure(&header, exchange, &self.scale, self.precision);
         let own: Vec<ReferenceId> = addresses::own()
             .unwrap_or_default()
             .into_iter()
             .map(ReferenceId::from_address)
             .collect();
-        packet::usable(&header, exchange, &sample, &own, self.max_distance)?;
+        packet::usable(&header, &sample, &own, self.max_distance)?;
         debug!(
             upstream = %self.upstream,
-            offset = sample.offset.to_seconds(),
-            delay = sample.delay.to_seconds(),
+            delay = format!("{:.9}", sample.delay.to_seconds()),
             stratum = header.stratum,
             reference_id = %header.reference_id,
             "sample"
@@ -191,7 +195,7 @@ pub async fn question(
     let socket = UdpSocket::from_std(udp::ask(address)?)?;
     let nonce = NtpTimestamp::from_bits(entropy::random()?);
     let request = Header::request(nonce).to_bytes();
-    let sent = clock::now();
+    let sent = clock::raw();
     socket.send(&request).await?;
     let answer = async {
         for _ in 0..STRANGERS_MAX {
@@ -201,7 +205,7 @@ pub async fn question(
                 .await?;
             let arrived = arrival(stamp);
             match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
-                Ok(header) => return Ok((header, exchange(nonce, sent, arrived))),
+                Ok(header) => return Ok((header, Exchange { nonce, sent, arrived })),
                 Err(reject) => stranger(reject),
             }
         }
@@ -210,27 +214,11 @@ pub async fn question(
     timeout(ANSWER_WITHIN, answer).await?
 }
 
-/// Both clocks at the moment of the kernel's stamp: the task may have been woken much later.
-fn arrival(stamp: Option<UnixTime>) -> Reading {
+/// The raw counter at the moment of the kernel's stamp: the task may have been woken much later.
+fn arrival(stamp: Option<UnixTime>) -> Duration {
     let now = clock::now();
     let age = stamp
         .and_then(|stamp| now.realtime.since(stamp))
         .filter(|&age| age <= ANSWER_WITHIN);
-    match (stamp, age) {
-        (Some(stamp), Some(age)) => Reading {
-            realtime: stamp,
-            monotonic: now.monotonic.saturating_sub(age),
-        },
-        _ => now,
-    }
-}
-
-fn exchange(nonce: NtpTimestamp, sent: Reading, arrived: Reading) -> Exchange {
-    Exchange {
-        nonce,
-        sent_at: NtpTimestamp::from_unix(sent.realtime.seconds, sent.realtime.nanos),
-        arrived_at: NtpTimestamp::from_unix(arrived.realtime.seconds, arrived.realtime.nanos),
-        elapsed: arrived.monotonic.saturating_sub(sent.monotonic),
-        at: arrived.monotonic,
-    }
+    now.raw.saturating_sub(age.unwrap_or(Duration::ZERO))
 }

@@ -8,6 +8,8 @@ use super::poller::question;
 use super::{Host, Upstream};
 use crate::host::clock;
 use crate::host::names::Names;
+use crate::reference::{Moment, Timescale};
+use crate::wire::NtpTimestamp;
 
 /// Asks the `server`, each of its addresses in turn until one answers.
 pub async fn query(server: &Upstream) -> Findings {
@@ -21,7 +23,13 @@ pub async fn query(server: &Upstream) -> Findings {
         let mut strangers = 0;
         match question(address, |_| strangers += 1).await {
             Ok((header, exchange)) => {
-                return Findings::of_answer(&name, address, &header, &exchange, clock::precision());
+                let now = clock::now();
+                let realtime = NtpTimestamp::from_unix(now.realtime.seconds, now.realtime.nanos);
+                let scale = Timescale::new(Moment {
+                    realtime,
+                    raw: now.raw,
+                });
+                return Findings::of_answer(&name, address, &header, &exchange, &scale, clock::precision());
             }
             Err(error) => {
                 let heard = if strangers > 0 {

@@ -1,5 +1,5 @@
 //! Pure. Who tells the truth: the intersection of what each says that the time can be (RFC 5905 §11.2.1,
-//! after Marzullo).
+//! after Marzullo), and what to make of those who do (§11.2.2, §11.2.3).
 
 use crate::wire::NtpDuration;
 
@@ -19,6 +19,11 @@ impl Claim {
 
     fn highest(&self) -> NtpDuration {
         self.offset + self.distance
+    }
+
+    /// Does it allow every offset from `low` to `high`?
+    pub fn contains(&self, low: NtpDuration, high: NtpDuration) -> bool {
+        self.lowest() <= low && self.highest() >= high
     }
 }
 
@@ -59,6 +64,72 @@ pub fn truechimers(claims: &[Claim]) -> Option<Vec<bool>> {
             .map(|claim| claim.lowest() <= low && claim.highest() >= high)
             .collect(),
     )
+}
+
+/// One of those who agree, as the cluster algorithm sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Survivor {
+    /// Offset of its clock, in seconds from any common point.
+    pub offset: f64,
+    /// Weighted deviation of its samples, in seconds.
+    pub jitter: f64,
+    /// How wrong it may be, in seconds.
+    pub distance: f64,
+}
+
+/// So many survivors are kept at least (RFC 5905 §7.2, NMIN).
+const SURVIVORS_MIN: usize = 3;
+
+/// The cluster algorithm (RFC 5905 §11.2.2): of those who agree, leaves out one by one who is further from the
+/// others than any is from itself. For each: does it survive?
+pub fn cluster(truechimers: &[Survivor]) -> Vec<bool> {
+    let mut survives = vec![true; truechimers.len()];
+    loop {
+        let left: Vec<(usize, &Survivor)> = truechimers
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| survives.get(*index) == Some(&true))
+            .collect();
+        let selection_jitter = |one: &Survivor| {
+            let squares: f64 = left
+                .iter()
+                .map(|(_, other)| (one.offset - other.offset).powi(2))
+                .sum();
+            (squares / count(left.len().saturating_sub(1).max(1))).sqrt()
+        };
+        let worst = left
+            .iter()
+            .map(|&(index, one)| (index, selection_jitter(one)))
+            .max_by(|a, b| a.1.total_cmp(&b.1));
+        let quietest = left
+            .iter()
+            .map(|(_, one)| one.jitter)
+            .fold(f64::INFINITY, f64::min);
+        match worst {
+            Some((index, jitter)) if left.len() > SURVIVORS_MIN && jitter > quietest => {
+                survives
+                    .iter_mut()
+                    .skip(index)
+                    .take(1)
+                    .for_each(|one| *one = false);
+            }
+            _ => return survives,
+        }
+    }
+}
+
+/// The combine algorithm (RFC 5905 §11.2.3): the mean of the offsets, each with the weight of 1/distance.
+/// `None` for nobody.
+pub fn combine(survivors: &[Survivor]) -> Option<f64> {
+    let weight = |one: &Survivor| 1.0 / one.distance.max(1e-9);
+    let weights: f64 = survivors.iter().map(weight).sum();
+    let sum: f64 = survivors.iter().map(|one| weight(one) * one.offset).sum();
+    (!survivors.is_empty()).then(|| sum / weights)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the number of upstreams")]
+fn count(number: usize) -> f64 {
+    number as f64
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +197,37 @@ mod tests {
         for (claims, expected) in cases {
             assert_eq!(judged(claims), expected, "{claims:?}");
         }
+    }
+
+    fn survivor(offset: f64, jitter: f64, distance: f64) -> Survivor {
+        Survivor {
+            offset,
+            jitter,
+            distance,
+        }
+    }
+
+    #[test]
+    fn outliers_are_left_out_until_three_are_left() {
+        let close = |offset| survivor(offset, 0.001, 0.1);
+        assert_eq!(
+            cluster(&[close(0.0), close(0.0005), close(-0.0005), close(0.05)]),
+            [true, true, true, false]
+        );
+        assert_eq!(cluster(&[close(0.0), close(0.0001), close(0.05)]), [true; 3]);
+        // All are noisier than they are apart.
+        assert_eq!(
+            cluster(&[0.0, 0.01, 0.02, 0.03].map(|offset| survivor(offset, 0.05, 0.1))),
+            [true; 4]
+        );
+        assert!(cluster(&[]).is_empty());
+    }
+
+    #[test]
+    fn near_ones_weigh_more() {
+        let mean = combine(&[survivor(0.0, 0.0, 0.010), survivor(0.030, 0.0, 0.020)]).unwrap();
+        assert!((mean - 0.010).abs() < 1e-12, "{mean}");
+        assert_eq!(combine(&[]), None);
     }
 
     fn claims() -> impl Strategy<Value = Vec<Claim>> {

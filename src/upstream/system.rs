@@ -1,27 +1,67 @@
 //! Pure. From what the upstreams say to what we announce: the system process (RFC 5905 §11).
 //!
-//! We serve the host's clock as it is and say how wrong it may be. A daemon on this host that keeps this very
-//! clock is mirrored; any other upstream is a witness whose measured offset goes into our dispersion.
+//! Two clocks can be served. `system` is the host's time of day, kept by somebody else: a daemon on this host that
+//! keeps it is mirrored, all other upstreams are witnesses. `tracked` is our own: time as a linear function of the
+//! raw counter, steered after what is believed, whatever happens to the host's time of day.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::Role;
 use super::association::Peer;
-use super::packet::{Sample, duration, root_distance};
-use super::select::{Claim, truechimers};
-use crate::reference::Reference;
-use crate::wire::{Header, Leap, MAX_STRATUM, NtpDuration, NtpTimestamp, PHI_PPM, ReferenceId};
+use super::candidate::{Candidate, Limits, Standing};
+use super::discipline::steer;
+use super::filter::View;
+use super::select::{Claim, cluster, combine, truechimers};
+use crate::reference::{ClockModel, Moment, Reference, Timescale};
+use crate::wire::{Leap, MAX_STRATUM, NtpDuration, NtpTimestamp, ReferenceId};
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
 const OWNED_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
+/// So many rounds of samples a dispute must last before it is believed.
+const DISPUTE_ROUNDS: u64 = 3;
+/// A rival must be so many times nearer than the system peer, for so long, to take its place.
+const RIVAL_NEARER: i64 = 2;
+const RIVAL_LASTS: Duration = Duration::from_secs(64);
+/// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
+const PHI: f64 = 15e-6;
+
+/// Which clock to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `System` where an upstream is on this host, else `Tracked`.
+    Auto,
+    /// The host's time of day.
+    System,
+    /// Our own, steered after the upstreams.
+    Tracked,
+}
+
+/// What to do while upstreams contradict each other, or the host's daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDispute {
+    /// Announce that there is no time.
+    Unsynchronized,
+    /// Follow the majority with a clock of our own; without a majority, announce that there is no time.
+    Track,
+    /// Answer nobody.
+    Drop,
+    /// Go on as the daemon on this host says; without one, announce that there is no time.
+    Serve,
+}
 
 /// What must hold before a time is believed and served.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockPolicy {
+    /// Which clock to serve.
+    pub source: Source,
     /// How many upstreams must be available and agree: 1 to 255.
     pub min_sources: u8,
     /// Largest root distance at which an upstream is believed and our own time is announced.
     pub max_distance: NtpDuration,
+    /// Largest jitter, in seconds, at which an upstream is believed.
+    pub max_jitter: f64,
+    /// What to do while upstreams contradict each other.
+    pub on_dispute: OnDispute,
     /// What to serve when no upstream is usable; `None` is an honest "unsynchronized".
     pub local: Option<LocalReference>,
 }
@@ -46,8 +86,10 @@ pub enum State {
     Synchronized,
     /// Not any more, but the error of the last time is still known to be small.
     Holdover,
-    /// The last time is too long ago, upstreams disagree, or the host's clock was stepped.
+    /// The last time is too long ago, or the host's clock was stepped.
     Unsynchronized,
+    /// Upstreams contradict each other, or the daemon that keeps the host's clock, and it lasts.
+    Disputed,
     /// The host's clock stands in as a local reference.
     Local,
 }
@@ -60,238 +102,274 @@ impl State {
             Self::Synchronized => "synchronized",
             Self::Holdover => "holdover",
             Self::Unsynchronized => "unsynchronized",
+            Self::Disputed => "disputed",
             Self::Local => "local",
         }
     }
 }
 
-/// What one upstream is worth at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// We announce its time: it keeps the host's clock, and we speak as it does.
-    Mirrored,
-    /// We announce that we follow it.
-    SystemPeer,
-    /// It agrees with the system peer, or with the majority.
-    Agrees,
-    /// It contradicts the majority, or there is no majority.
-    Disagrees,
-    /// Its root distance is over the limit.
-    TooFar,
-    /// It answers, and its answers are refused: no time, a kiss, or nonsense.
-    Refused,
-    /// It was asked and does not answer (any more).
-    Silent,
-    /// It was not asked yet, or its name is not resolved.
-    Unknown,
-}
-
-impl Standing {
-    /// The word for it in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mirrored => "mirrored",
-            Self::SystemPeer => "system-peer",
-            Self::Agrees => "agrees",
-            Self::Disagrees => "disagrees",
-            Self::TooFar => "too-far",
-            Self::Refused => "refused",
-            Self::Silent => "silent",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// Both clocks at the moment of a decision.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// The host's time of day.
-    pub realtime: NtpTimestamp,
-    /// The monotonic clock.
-    pub monotonic: Duration,
-}
-
 /// What was decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// What to announce.
     pub reference: Reference,
     /// Where the served time stands.
     pub state: State,
+    /// Which clock is served: [`Source::System`] or [`Source::Tracked`].
+    pub source: Source,
     /// What each upstream is worth, in their order.
     pub standings: Vec<Standing>,
+    /// By how much the served clock was stepped now, if it was.
+    pub stepped: Option<NtpDuration>,
 }
 
 /// The memory of the system process between two decisions.
 #[derive(Clone, Debug)]
 pub struct System {
     policy: ClockPolicy,
+    roles: Vec<Role>,
     precision: i8,
+    scale: Timescale,
     state: State,
     reference: Reference,
+    /// The tracked clock, if it was ever set.
+    tracked: Option<ClockModel>,
     system_peer: Option<usize>,
+    /// Who has been much nearer than the system peer, and since when.
+    rival: Option<(usize, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
-    /// When the host's clock was last stepped: samples from before say nothing about it.
+    /// When the host's clock was last stepped: what was known of it before is void.
     stepped_at: Duration,
-    /// No upstream is configured: there is nobody to wait for.
-    alone: bool,
-}
-
-/// An upstream that may be believed.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    index: usize,
-    address: SocketAddr,
-    header: Header,
-    sample: Sample,
-    distance: NtpDuration,
-    owns_the_clock: bool,
+    view: View,
+    /// The dispute that is going on: how many samples each candidate had when it began.
+    dispute: Option<Vec<(usize, u64)>>,
 }
 
 impl System {
-    /// Nothing is known yet at `started`; `precision` is the host clock's, log2 seconds.
-    pub fn new(policy: ClockPolicy, precision: i8, started: Duration) -> Self {
+    /// Nothing is known yet at `started`. `roles` are those of the upstreams in their order, `precision` is the
+    /// host clock's, log2 seconds.
+    pub fn new(policy: ClockPolicy, roles: Vec<Role>, precision: i8, started: Moment) -> Self {
+        let clock = ClockModel::Host { published: started };
         Self {
             policy,
+            roles,
             precision,
+            scale: Timescale::new(started),
             state: State::Init,
-            reference: Reference::unsynchronized(ReferenceId::INIT, precision),
+            reference: Reference::unsynchronized(ReferenceId::INIT, precision, clock),
+            tracked: None,
             system_peer: None,
-            usable_at: started,
+            rival: None,
+            usable_at: started.raw,
             stepped_at: Duration::ZERO,
-            alone: false,
+            view: View::default(),
+            dispute: None,
         }
     }
 
-    /// The host's clock was stepped at `now`: what was measured before is void, and so is what we announce.
-    pub fn clock_stepped(&mut self, now: Duration) {
-        self.stepped_at = now;
-        self.system_peer = None;
+    /// The local timescale, against which all samples are to be measured.
+    pub fn scale(&self) -> Timescale {
+        self.scale
+    }
+
+    /// The host's clock was stepped before `now`: it is not the one that was checked. A tracked clock does not care.
+    pub fn clock_stepped(&mut self, now: Moment) {
+        self.stepped_at = now.raw;
+        if matches!(self.reference.clock, ClockModel::Host { .. }) && self.state != State::Init {
+            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+        }
+    }
+
+    /// The host slept before `now`: the raw counter stood still, and nothing that was measured holds.
+    pub fn slept(&mut self, now: Moment) {
+        self.view.since = now.raw;
+        self.stepped_at = now.raw;
+        self.tracked = None;
         if self.state != State::Init {
-            self.lose(ReferenceId::STEP);
+            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
 
     /// Decides anew, from what `peers` are at `now`.
-    pub fn decide(&mut self, now: Now, peers: &[Peer]) -> Decision {
-        self.alone = peers.is_empty();
-        let mut standings: Vec<Standing> = peers
-            .iter()
-            .map(|peer| self.unusable(peer, now.monotonic))
-            .collect();
-        let candidates = self.candidates(peers, now.monotonic);
-        let claims: Vec<Claim> = candidates.iter().map(Candidate::claim).collect();
-        let agreed = truechimers(&claims);
-        if let Some(truths) = &agreed {
-            let judged = candidates.iter().zip(truths);
-            for (candidate, &truth) in judged {
-                set(
-                    &mut standings,
-                    candidate.index,
-                    if truth {
-                        Standing::Agrees
-                    } else {
-                        Standing::Disagrees
-                    },
-                );
+    pub fn decide(&mut self, now: Moment, peers: &[Peer]) -> Decision {
+        let (candidates, mut standings) = self.candidates(peers, now.raw);
+        let source = self.source(peers);
+        let mut stepped = None;
+        match self.judge(&candidates, source, &mut standings) {
+            Verdict::Believe { survivors, leap } => {
+                self.dispute = None;
+                stepped = self.follow(now, source, &survivors, leap, &mut standings);
+            }
+            Verdict::Nobody => {
+                self.dispute = None;
+                self.go_on_without(now, peers.is_empty());
+            }
+            Verdict::Contradiction { majority, leap } => {
+                stepped = self.contradicted(now, &candidates, peers, &majority, leap, &mut standings);
             }
         }
-        match agreed {
-            Some(truths) => {
-                let believed = candidates
-                    .iter()
-                    .zip(truths)
-                    .filter_map(|(one, truth)| truth.then_some(*one));
-                self.follow(now, &believed.collect::<Vec<_>>(), &mut standings);
-            }
-            None if candidates.is_empty() => self.go_on_without(now),
-            None => {
-                candidates
-                    .iter()
-                    .for_each(|one| set(&mut standings, one.index, Standing::Disagrees));
-                self.dispute(now);
-            }
-        }
+        self.renew(now);
         Decision {
             reference: self.reference,
             state: self.state,
+            source,
             standings,
+            stepped,
         }
     }
 
-    fn unusable(&self, peer: &Peer, now: Duration) -> Standing {
-        match peer.root_distance(now, self.stepped_at) {
-            Some(distance) if distance > self.policy.max_distance => Standing::TooFar,
-            _ if peer.address.is_none() => Standing::Unknown,
-            _ if peer.reach == 0 && peer.refused.is_none() => Standing::Silent,
-            _ => Standing::Refused,
+    /// Each upstream as a candidate, or the reason why not.
+    fn candidates(&self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
+        let limits = Limits {
+            distance: self.policy.max_distance,
+            jitter: self.policy.max_jitter,
+        };
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut standings = Vec::new();
+        for (index, peer) in peers.iter().enumerate() {
+            let role = self.roles.get(index).copied().unwrap_or_default();
+            let judged = Candidate::of(index, peer, role, now, &self.view, &limits);
+            standings.push(match judged {
+                Ok(one) if candidates.iter().any(|other| one.is_same_server(other)) => Standing::Duplicate,
+                Ok(one) => {
+                    candidates.push(one);
+                    Standing::Falseticker
+                }
+                Err(standing) => standing,
+            });
+        }
+        (candidates, standings)
+    }
+
+    /// Which clock is served now.
+    fn source(&self, peers: &[Peer]) -> Source {
+        match self.policy.source {
+            Source::Auto if peers.iter().any(|peer| peer.on_this_host) => Source::System,
+            Source::Auto | Source::Tracked => Source::Tracked,
+            Source::System => Source::System,
         }
     }
 
-    fn candidates(&self, peers: &[Peer], now: Duration) -> Vec<Candidate> {
-        let known = peers.iter().enumerate().filter_map(|(index, peer)| {
-            let (header, sample) = peer.best(now, self.stepped_at)?;
-            let distance = root_distance(&header, &sample, now);
-            let owns_the_clock = peer.on_this_host && sample.offset.abs() <= OWNED_WITHIN.max(sample.delay);
-            Some(Candidate {
-                index,
-                address: peer.address?,
-                header,
-                sample,
-                distance,
-                owns_the_clock,
-            })
-        });
-        known
-            .filter(|candidate| candidate.distance <= self.policy.max_distance)
-            .collect()
+    /// Who agrees, and is that enough?
+    fn judge(&self, candidates: &[Candidate], source: Source, standings: &mut [Standing]) -> Verdict {
+        if candidates.is_empty() {
+            return Verdict::Nobody;
+        }
+        let Some(truths) = agreeing(candidates) else {
+            return Verdict::Contradiction {
+                majority: Vec::new(),
+                leap: Leap::NoWarning,
+            };
+        };
+        let believed: Vec<Candidate> = candidates
+            .iter()
+            .zip(truths)
+            .filter_map(|(one, truth)| truth.then_some(*one))
+            .collect();
+        let enough = believed.len() >= usize::from(self.policy.min_sources)
+            && (!self.roles.iter().any(|role| role.require) || believed.iter().any(|one| one.role.require));
+        let survivors = survivors(&believed, standings);
+        if !enough {
+            survivors
+                .iter()
+                .for_each(|one| set(standings, one.index, Standing::TooFew));
+            return Verdict::Nobody;
+        }
+        let leap = majority_leap(&believed);
+        let contradicted =
+            keeper(candidates).is_some_and(|keeper| !believed.iter().any(|one| one.index == keeper.index));
+        if source == Source::System && contradicted && believed.len() >= 2 {
+            return Verdict::Contradiction {
+                majority: survivors,
+                leap,
+            };
+        }
+        Verdict::Believe { survivors, leap }
     }
 
-    /// A majority agrees: announce the time by the best of them, if they are enough.
-    fn follow(&mut self, now: Now, believed: &[Candidate], standings: &mut [Standing]) {
-        let enough = believed.len() >= usize::from(self.policy.min_sources);
-        let Some(chosen) = self.choose(believed).filter(|_| enough) else {
-            return self.go_on_without(now);
+    /// Announces the time by those who agree. Was the served clock stepped?
+    fn follow(
+        &mut self,
+        now: Moment,
+        source: Source,
+        survivors: &[Candidate],
+        leap: Leap,
+        standings: &mut [Standing],
+    ) -> Option<NtpDuration> {
+        let owner = survivors
+            .iter()
+            .find(|one| source == Source::System && self.keeps_the_clock(one, now))
+            .copied();
+        let Some(chosen) = owner.or_else(|| self.choose(now.raw, survivors)) else {
+            self.go_on_without(now, false);
+            return None;
         };
-        let leap = majority_leap(believed);
-        let (reference, standing) = if chosen.owns_the_clock {
-            (self.mirror(now, &chosen, leap), Standing::Mirrored)
-        } else {
-            (self.announce(now, &chosen, leap), Standing::SystemPeer)
+        let (announced, stepped) = match (source, owner) {
+            (Source::System, Some(owner)) => (self.mirror(now, &owner, leap), None),
+            (Source::System, None) => (self.announce(now, &chosen, leap), None),
+            (Source::Tracked | Source::Auto, _) => self.track(now, &chosen, survivors, leap),
         };
-        if reference.stratum >= MAX_STRATUM
-            || reference.root_distance_at(now.monotonic) > self.policy.max_distance
+        if announced.stratum >= MAX_STRATUM || announced.root_distance_at(now.raw) > self.policy.max_distance
         {
-            return self.go_on_without(now);
+            self.go_on_without(now, false);
+            return stepped;
         }
-        set(standings, chosen.index, standing);
+        set(
+            standings,
+            chosen.index,
+            if owner.is_some() {
+                Standing::Mirrored
+            } else {
+                Standing::SystemPeer
+            },
+        );
         self.system_peer = Some(chosen.index);
-        self.usable_at = now.monotonic;
+        self.usable_at = now.raw;
         self.state = State::Synchronized;
         self.reference = Reference {
-            not_after: reference.expiry(self.policy.max_distance),
-            ..reference
+            not_after: announced.expiry(self.policy.max_distance),
+            ..announced
         };
+        stepped
     }
 
-    /// The daemon that keeps this clock; else the system peer as long as nobody of a better stratum is
-    /// there, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.3).
-    fn choose(&self, believed: &[Candidate]) -> Option<Candidate> {
-        if let Some(owner) = believed.iter().find(|candidate| candidate.owns_the_clock) {
-            return Some(*owner);
+    /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
+    fn keeps_the_clock(&self, one: &Candidate, now: Moment) -> bool {
+        let off = (one.offset - self.scale.host_offset(now)).abs();
+        one.on_this_host && one.estimate.at >= self.stepped_at && off <= OWNED_WITHIN.max(one.estimate.delay)
+    }
+
+    /// The system peer: a preferred one, else the one we have as long as no rival is better clearly and lastingly,
+    /// so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.3).
+    fn choose(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
+        let rank = |one: &&Candidate| (!one.role.prefer, one.header.stratum, one.distance);
+        let best = survivors.iter().min_by_key(rank)?;
+        let old = survivors.iter().find(|one| Some(one.index) == self.system_peer);
+        let Some(old) = old
+            .filter(|old| (old.role.prefer, old.header.stratum) == (best.role.prefer, best.header.stratum))
+        else {
+            self.rival = None;
+            return Some(*best);
+        };
+        if best.distance.to_units() > old.distance.to_units() / RIVAL_NEARER {
+            self.rival = None;
+            return Some(*old);
         }
-        let best = believed
-            .iter()
-            .min_by_key(|candidate| (candidate.header.stratum, candidate.distance))?;
-        let same = believed.iter().find(|candidate| {
-            Some(candidate.index) == self.system_peer && candidate.header.stratum == best.header.stratum
-        });
-        Some(*same.unwrap_or(best))
+        let since = self
+            .rival
+            .filter(|(rival, _)| *rival == best.index)
+            .map_or(now, |(_, since)| since);
+        self.rival = Some((best.index, since));
+        Some(if now.saturating_sub(since) >= RIVAL_LASTS {
+            *best
+        } else {
+            *old
+        })
     }
 
-    /// The daemon's own announcement, with what we saw of its error added.
-    fn mirror(&self, now: Now, owner: &Candidate, leap: Leap) -> Reference {
+    /// The host's clock, announced as its keeper does, with what we saw of its error added.
+    fn mirror(&self, now: Moment, owner: &Candidate, leap: Leap) -> Reference {
         Reference {
             stratum: owner.header.stratum,
             reference_id: owner.header.reference_id,
@@ -301,94 +379,234 @@ impl System {
         }
     }
 
-    /// Our own announcement as a client of `peer`: its errors and ours (RFC 5905 §11.2.3 and the system
-    /// variables of §11). The measured offset is an error of the clock that we serve.
-    fn announce(&self, now: Now, peer: &Candidate, leap: Leap) -> Reference {
-        let age = duration(now.monotonic.saturating_sub(peer.sample.at));
+    /// The host's clock, announced by us as a client of `peer` (RFC 5905 §11.2.3, and the system variables of
+    /// §11): its errors and ours. The measured offset is an error of the clock that we serve.
+    fn announce(&self, now: Moment, peer: &Candidate, leap: Leap) -> Reference {
+        let off = peer.offset - self.scale.host_offset(now);
+        let clock = ClockModel::Host { published: now };
+        self.client_of(peer, leap, now, clock, off.abs(), PHI)
+    }
+
+    /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
+    fn track(
+        &mut self,
+        now: Moment,
+        chosen: &Candidate,
+        survivors: &[Candidate],
+        leap: Leap,
+    ) -> (Reference, Option<NtpDuration>) {
+        let zero = chosen.offset;
+        let together: Vec<_> = survivors.iter().map(|one| one.survivor(zero)).collect();
+        let ahead = NtpDuration::from_seconds(combine(&together).unwrap_or(0.0));
+        let frequency = common_frequency(survivors);
+        let believed = self.scale.at(now.raw) + zero + ahead;
+        let steered = steer(self.tracked.as_ref(), now, believed, frequency);
+        self.tracked = Some(steered.model);
+        let error = ahead.abs() + steered.residue;
+        let reference = self.client_of(chosen, leap, now, steered.model, error, chosen.growth());
+        (reference, steered.stepped)
+    }
+
+    fn client_of(
+        &self,
+        peer: &Candidate,
+        leap: Leap,
+        now: Moment,
+        clock: ClockModel,
+        error: NtpDuration,
+        growth: f64,
+    ) -> Reference {
+        let updated = peer.offset + (peer.updated(&self.scale) - NtpTimestamp::ZERO);
         Reference {
             leap,
-            stratum: peer.header.stratum + 1,
+            stratum: peer.header.stratum.saturating_add(1),
             reference_id: ReferenceId::from_address(peer.address.ip()),
-            root_delay: peer.header.root_delay.to_duration() + peer.sample.delay,
-            root_dispersion: peer.header.root_dispersion.to_duration()
-                + peer.sample.dispersion_at(now.monotonic)
-                + peer.sample.offset.abs(),
-            growth_ppm: PHI_PPM,
-            reference_time: now.realtime - age,
+            root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
+            root_dispersion: peer.dispersion + error,
+            growth,
+            reference_time: earlier(NtpTimestamp::ZERO + updated, clock.served(now)),
             precision: self.precision,
-            epoch: now.monotonic,
+            clock,
+            answers: true,
+            epoch: now.raw,
             not_after: Duration::MAX,
         }
     }
 
     /// Nobody usable, and nobody who contradicts: the last time is good for as long as its error is small.
-    fn go_on_without(&mut self, now: Now) {
+    fn go_on_without(&mut self, now: Moment, alone: bool) {
         self.system_peer = None;
         let known = matches!(self.state, State::Synchronized | State::Holdover);
-        if known && now.monotonic <= self.reference.not_after {
+        if known && now.raw <= self.reference.not_after {
             self.state = State::Holdover;
             return;
         }
-        if known {
-            self.lose(ReferenceId::LOST);
+        if known || self.state == State::Disputed {
+            self.lose(State::Unsynchronized, ReferenceId::LOST, now);
         }
         if let Some(local) = self.policy.local
-            && (self.alone || now.monotonic.saturating_sub(self.usable_at) >= local.wait)
+            && (alone || now.raw.saturating_sub(self.usable_at) >= local.wait)
         {
             self.state = State::Local;
             self.reference = self.local(now, local);
         }
     }
 
-    /// Upstreams are there and contradict each other: whose time we had is not known to be right any more.
-    fn dispute(&mut self, now: Now) {
-        self.system_peer = None;
-        self.usable_at = now.monotonic;
-        if self.state != State::Init {
-            self.lose(ReferenceId::DISPUTED);
+    /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
+    /// only when it lasts; until then the last time goes on.
+    fn contradicted(
+        &mut self,
+        now: Moment,
+        candidates: &[Candidate],
+        peers: &[Peer],
+        majority: &[Candidate],
+        leap: Leap,
+        standings: &mut [Standing],
+    ) -> Option<NtpDuration> {
+        self.usable_at = now.raw;
+        if !self.dispute_lasts(candidates, peers) {
+            if self.state != State::Init {
+                self.go_on_without(now, false);
+            }
+            return None;
         }
+        match self.policy.on_dispute {
+            OnDispute::Track if !majority.is_empty() => {
+                let stepped = self.follow(now, Source::Tracked, majority, leap, standings);
+                self.state = State::Disputed;
+                return stepped;
+            }
+            OnDispute::Serve if keeper(candidates).is_some() => {
+                let keeper: Vec<Candidate> = keeper(candidates).into_iter().collect();
+                let stepped = self.follow(now, Source::System, &keeper, leap, standings);
+                self.state = State::Disputed;
+                return stepped;
+            }
+            OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve => {
+                self.lose(State::Disputed, ReferenceId::DISPUTED, now);
+                self.reference.answers = self.policy.on_dispute != OnDispute::Drop;
+            }
+        }
+        None
     }
 
-    fn lose(&mut self, why: ReferenceId) {
-        self.state = State::Unsynchronized;
-        self.reference = Reference::unsynchronized(why, self.precision);
+    /// Has every candidate been heard often enough since the dispute began?
+    fn dispute_lasts(&mut self, candidates: &[Candidate], peers: &[Peer]) -> bool {
+        let heard = |index: usize| peers.get(index).map_or(0, |peer| peer.accepted);
+        let begun = self.dispute.get_or_insert_with(|| {
+            candidates
+                .iter()
+                .map(|one| (one.index, heard(one.index)))
+                .collect()
+        });
+        self.state == State::Disputed
+            || begun
+                .iter()
+                .all(|&(index, before)| heard(index) >= before + DISPUTE_ROUNDS)
     }
 
-    fn local(&self, now: Now, local: LocalReference) -> Reference {
+    fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {
+        self.state = state;
+        self.system_peer = None;
+        let clock = self.tracked.unwrap_or(ClockModel::Host { published: now });
+        self.reference = Reference::unsynchronized(why, self.precision, clock);
+    }
+
+    fn local(&self, now: Moment, local: LocalReference) -> Reference {
         Reference {
             leap: Leap::NoWarning,
             stratum: local.stratum,
             reference_id: ReferenceId::LOCAL,
             root_delay: NtpDuration::ZERO,
             root_dispersion: local.distance,
-            growth_ppm: 0,
+            growth: 0.0,
             reference_time: now.realtime,
             precision: self.precision,
-            epoch: now.monotonic,
+            clock: ClockModel::Host { published: now },
+            answers: true,
+            epoch: now.raw,
             not_after: Duration::MAX,
+        }
+    }
+
+    /// A host's clock that was not stepped until now is looked after from now on.
+    fn renew(&mut self, now: Moment) {
+        if let ClockModel::Host { published } = &mut self.reference.clock {
+            *published = now;
         }
     }
 }
 
-impl Candidate {
-    fn claim(&self) -> Claim {
-        Claim {
-            offset: self.sample.offset,
-            distance: self.distance,
-        }
+/// What the candidates say together.
+enum Verdict {
+    /// Enough of them agree: those whose time is taken.
+    Believe { survivors: Vec<Candidate>, leap: Leap },
+    /// They contradict each other (no majority), or the majority contradicts the keeper of the host's clock.
+    Contradiction { majority: Vec<Candidate>, leap: Leap },
+    /// There are none, or too few.
+    Nobody,
+}
+
+/// The daemon on this host, if it is a candidate.
+fn keeper(candidates: &[Candidate]) -> Option<Candidate> {
+    candidates.iter().find(|one| one.on_this_host).copied()
+}
+
+/// Who agrees with the majority; where some are trusted, with the majority of those.
+fn agreeing(candidates: &[Candidate]) -> Option<Vec<bool>> {
+    let trusted: Vec<Claim> = candidates
+        .iter()
+        .filter(|one| one.role.trust)
+        .map(Candidate::claim)
+        .collect();
+    if trusted.is_empty() {
+        return truechimers(&candidates.iter().map(Candidate::claim).collect::<Vec<_>>());
     }
+    let (low, high) = super::select::intersection(&trusted)?;
+    Some(
+        candidates
+            .iter()
+            .map(|one| one.claim().contains(low, high))
+            .collect(),
+    )
+}
+
+/// Leaves out the outliers of those who agree, and says so.
+fn survivors(believed: &[Candidate], standings: &mut [Standing]) -> Vec<Candidate> {
+    let zero = believed.first().map_or(NtpDuration::ZERO, |one| one.offset);
+    let survives = cluster(&believed.iter().map(|one| one.survivor(zero)).collect::<Vec<_>>());
+    for (one, &survives) in believed.iter().zip(&survives) {
+        set(
+            standings,
+            one.index,
+            if survives {
+                Standing::Agrees
+            } else {
+                Standing::Outlier
+            },
+        );
+    }
+    believed
+        .iter()
+        .zip(survives)
+        .filter_map(|(one, survives)| survives.then_some(*one))
+        .collect()
+}
+
+/// By how much true time runs faster than the raw counter: the mean, each with the weight of 1/variance.
+fn common_frequency(survivors: &[Candidate]) -> f64 {
+    let weight = |one: &Candidate| one.estimate.frequency_sd.max(1e-12).powi(-2);
+    let weights: f64 = survivors.iter().map(weight).sum();
+    survivors
+        .iter()
+        .map(|one| weight(one) * one.estimate.frequency)
+        .sum::<f64>()
+        / weights
 }
 
 /// What more than half of those who agree say of the next leap second.
 fn majority_leap(believed: &[Candidate]) -> Leap {
-    let says = |leap| {
-        believed
-            .iter()
-            .filter(|candidate| candidate.header.leap == leap)
-            .count()
-            * 2
-            > believed.len()
-    };
+    let says = |leap| believed.iter().filter(|one| one.header.leap == leap).count() * 2 > believed.len();
     [Leap::AddSecond, Leap::DeleteSecond]
         .into_iter()
         .find(|&leap| says(leap))
@@ -402,323 +620,5 @@ fn earlier(one: NtpTimestamp, other: NtpTimestamp) -> NtpTimestamp {
 fn set(standings: &mut [Standing], index: usize, standing: Standing) {
     if let Some(place) = standings.get_mut(index) {
         *place = standing;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstream::filter::ClockFilter;
-    use crate::wire::NtpShort;
-
-    const POLICY: ClockPolicy = ClockPolicy {
-        min_sources: 1,
-        max_distance: NtpDuration::SECOND,
-        local: None,
-    };
-    const LOCAL: LocalReference = LocalReference {
-        stratum: 10,
-        wait: Duration::from_secs(60),
-        distance: NtpDuration::from_units(1 << 31),
-    };
-
-    fn at(seconds: u64) -> Now {
-        let monotonic = Duration::from_secs(seconds);
-        Now {
-            realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + duration(monotonic),
-            monotonic,
-        }
-    }
-
-    /// An upstream at 192.0.2.`host` whose clock is `offset` seconds ahead, seen at second 100.
-    fn upstream(host: u8, offset: f64) -> Peer {
-        seen(host, offset, 100)
-    }
-
-    fn seen(host: u8, offset: f64, second: u64) -> Peer {
-        let mut filter = ClockFilter::default();
-        filter.add(Sample {
-            offset: NtpDuration::from_seconds(offset),
-            delay: NtpDuration::from_seconds(0.002),
-            dispersion: NtpDuration::from_seconds(0.000_001),
-            at: Duration::from_secs(second),
-        });
-        let header = Header {
-            stratum: 2,
-            root_delay: NtpShort::from_duration(NtpDuration::from_seconds(0.010)),
-            root_dispersion: NtpShort::from_duration(NtpDuration::from_seconds(0.005)),
-            reference_id: ReferenceId::from_bytes([198, 51, 100, 1]),
-            reference_timestamp: at(90).realtime,
-            ..Header::request(NtpTimestamp::ZERO)
-        };
-        Peer {
-            address: Some(([192, 0, 2, host], 123).into()),
-            reach: 1,
-            answer: Some(header),
-            filter,
-            ..Peer::default()
-        }
-    }
-
-    /// The same on this host.
-    fn daemon(offset: f64) -> Peer {
-        Peer {
-            on_this_host: true,
-            address: Some(([127, 0, 0, 1], 11123).into()),
-            ..upstream(0, offset)
-        }
-    }
-
-    fn system(policy: ClockPolicy) -> System {
-        System::new(policy, -23, Duration::from_secs(90))
-    }
-
-    fn decide(system: &mut System, second: u64, peers: &[Peer]) -> Decision {
-        let decision = system.decide(at(second), peers);
-        let announced = decision.reference.at(at(second).monotonic);
-        // At no moment leap 0 with stratum 0, or a stratum without a time.
-        assert_eq!(announced.leap == Leap::Unsynchronized, announced.stratum == 0);
-        assert_eq!(announced.stratum == 0, announced.reference_timestamp.is_zero());
-        assert!(announced.stratum < MAX_STRATUM);
-        decision
-    }
-
-    #[test]
-    fn before_the_first_answer_there_is_no_time() {
-        let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
-        assert_eq!(
-            (decision.state, decision.standings),
-            (State::Init, vec![Standing::Unknown])
-        );
-        assert_eq!(
-            (decision.reference.stratum, decision.reference.reference_id),
-            (0, ReferenceId::INIT)
-        );
-    }
-
-    #[test]
-    fn a_remote_upstream_is_followed_with_our_own_error_added() {
-        let decision = decide(&mut system(POLICY), 110, &[upstream(1, -0.020)]);
-        let reference = decision.reference;
-        assert_eq!(
-            (decision.state, decision.standings),
-            (State::Synchronized, vec![Standing::SystemPeer])
-        );
-        assert_eq!(
-            (reference.stratum, reference.reference_id.to_bytes()),
-            (3, [192, 0, 2, 1])
-        );
-        assert!((reference.root_delay.to_seconds() - 0.012).abs() < 2e-5);
-        assert!((reference.root_dispersion.to_seconds() - (0.005 + 0.020 + 0.000_151)).abs() < 2e-5);
-        assert_eq!(reference.reference_time, at(100).realtime);
-    }
-
-    #[test]
-    fn a_daemon_that_keeps_this_clock_is_mirrored() {
-        let decision = decide(&mut system(POLICY), 110, &[daemon(0.000_5)]);
-        let reference = decision.reference;
-        assert_eq!(decision.standings, [Standing::Mirrored]);
-        assert_eq!(
-            (reference.stratum, reference.reference_id.to_bytes()),
-            (2, [198, 51, 100, 1])
-        );
-        assert!((reference.root_delay.to_seconds() - 0.010).abs() < 2e-5);
-        assert!((reference.root_dispersion.to_seconds() - (0.005 + 0.000_5 + 0.000_151)).abs() < 2e-5);
-        assert_eq!(reference.reference_time, at(90).realtime);
-    }
-
-    #[test]
-    fn a_daemon_that_keeps_another_clock_is_a_witness() {
-        let decision = decide(&mut system(POLICY), 110, &[daemon(0.003)]);
-        assert_eq!(decision.standings, [Standing::SystemPeer]);
-        assert_eq!(
-            (
-                decision.reference.stratum,
-                decision.reference.reference_id.to_bytes()
-            ),
-            (3, [127, 0, 0, 1])
-        );
-        assert!(decision.reference.root_dispersion > NtpDuration::from_seconds(0.008));
-    }
-
-    #[test]
-    fn those_who_disagree_are_neither_blended_nor_chosen() {
-        let mut system = system(POLICY);
-        let two = [upstream(1, 0.0), upstream(2, 10.0)];
-        assert_eq!(decide(&mut system, 110, &two).state, State::Init);
-        let three = [upstream(1, 0.0), upstream(2, 10.0), upstream(3, 0.001)];
-        let decision = decide(&mut system, 111, &three);
-        assert_eq!(
-            decision.standings,
-            [Standing::SystemPeer, Standing::Disagrees, Standing::Agrees]
-        );
-        let decision = decide(&mut system, 112, &two);
-        assert_eq!(
-            (decision.state, decision.standings),
-            (State::Unsynchronized, vec![Standing::Disagrees; 2])
-        );
-        assert_eq!(decision.reference.reference_id, ReferenceId::DISPUTED);
-    }
-
-    #[test]
-    fn a_contradicted_daemon_is_not_mirrored() {
-        let peers = [daemon(0.0), upstream(1, 10.0), upstream(2, 10.0)];
-        let decision = decide(&mut system(POLICY), 110, &peers);
-        // The majority says that our clock is 10 s wrong, and so does our announcement: it is none.
-        assert_eq!(decision.state, State::Init);
-    }
-
-    #[test]
-    fn enough_must_agree() {
-        let mut system = system(ClockPolicy {
-            min_sources: 2,
-            ..POLICY
-        });
-        assert_eq!(
-            decide(&mut system, 110, &[upstream(1, 0.0), Peer::default()]).state,
-            State::Init
-        );
-        assert_eq!(
-            decide(&mut system, 111, &[upstream(1, 0.0), upstream(2, 0.0)]).state,
-            State::Synchronized
-        );
-        assert_eq!(
-            decide(&mut system, 112, &[upstream(1, 0.0), Peer::default()]).state,
-            State::Holdover
-        );
-    }
-
-    #[test]
-    fn the_system_peer_stays_until_a_better_stratum_comes() {
-        let mut system = system(POLICY);
-        let mut nearer = upstream(2, 0.0);
-        assert_eq!(
-            decide(&mut system, 110, &[upstream(1, 0.0)]).standings,
-            [Standing::SystemPeer]
-        );
-        nearer.answer = nearer.answer.map(|header| Header {
-            root_delay: NtpShort::ZERO,
-            ..header
-        });
-        let both = decide(&mut system, 111, &[upstream(1, 0.0), nearer]);
-        assert_eq!(both.standings, [Standing::SystemPeer, Standing::Agrees]);
-        nearer.answer = nearer.answer.map(|header| Header { stratum: 1, ..header });
-        let both = decide(&mut system, 112, &[upstream(1, 0.0), nearer]);
-        assert_eq!(both.standings, [Standing::Agrees, Standing::SystemPeer]);
-    }
-
-    #[test]
-    fn stratum_15_can_not_be_followed_but_mirrored() {
-        let fifteen = |peer: Peer| Peer {
-            answer: peer.answer.map(|header| Header {
-                stratum: 15,
-                ..header
-            }),
-            ..peer
-        };
-        assert_eq!(
-            decide(&mut system(POLICY), 110, &[fifteen(upstream(1, 0.0))]).state,
-            State::Init
-        );
-        assert_eq!(
-            decide(&mut system(POLICY), 110, &[fifteen(daemon(0.0))])
-                .reference
-                .stratum,
-            15
-        );
-    }
-
-    #[test]
-    fn after_the_loss_the_error_grows_until_it_is_too_large() {
-        let mut system = system(ClockPolicy {
-            max_distance: NtpDuration::from_seconds(0.020),
-            ..POLICY
-        });
-        let gone = [Peer {
-            reach: 0,
-            ..upstream(1, 0.0)
-        }];
-        let before = decide(&mut system, 110, &[upstream(1, 0.0)]).reference;
-        let after = decide(&mut system, 120, &gone);
-        assert_eq!((after.state, after.reference), (State::Holdover, before));
-        assert!(before.root_distance_at(at(120).monotonic) > before.root_distance_at(at(110).monotonic));
-        // 20 ms less 11.15 ms at 15 ppm: 590 s.
-        assert_eq!(decide(&mut system, 690, &gone).state, State::Holdover);
-        let lost = decide(&mut system, 710, &gone);
-        assert_eq!(
-            (lost.state, lost.reference.reference_id),
-            (State::Unsynchronized, ReferenceId::LOST)
-        );
-        assert_eq!(before.at(at(710).monotonic).stratum, 0);
-        assert_eq!(
-            decide(&mut system, 720, &[seen(1, 0.0, 720)]).state,
-            State::Synchronized
-        );
-    }
-
-    #[test]
-    fn the_local_reference_stands_in_and_steps_back() {
-        let mut system = system(ClockPolicy {
-            local: Some(LOCAL),
-            ..POLICY
-        });
-        assert_eq!(decide(&mut system, 149, &[Peer::default()]).state, State::Init);
-        let local = decide(&mut system, 150, &[Peer::default()]);
-        assert_eq!((local.state, local.reference.stratum), (State::Local, 10));
-        assert_eq!(local.reference.reference_id, ReferenceId::LOCAL);
-        assert_eq!(
-            local.reference.root_distance_at(at(500).monotonic),
-            LOCAL.distance
-        );
-        assert_eq!(
-            decide(&mut system, 160, &[upstream(1, 0.0)]).state,
-            State::Synchronized
-        );
-        assert_eq!(
-            decide(&mut system, 300, &[Peer::default()]).state,
-            State::Holdover
-        );
-    }
-
-    #[test]
-    fn a_dispute_is_no_reason_to_trust_the_host() {
-        let mut system = system(ClockPolicy {
-            local: Some(LOCAL),
-            ..POLICY
-        });
-        let two = [upstream(1, 0.0), upstream(2, 10.0)];
-        assert!((110..1000).all(|second| decide(&mut system, second, &two).state == State::Init));
-    }
-
-    #[test]
-    fn a_step_of_the_hosts_clock_voids_what_was_measured() {
-        let mut system = system(POLICY);
-        decide(&mut system, 110, &[upstream(1, 0.0)]);
-        system.clock_stepped(at(111).monotonic);
-        let stepped = decide(&mut system, 111, &[upstream(1, 0.0)]);
-        assert_eq!(
-            (stepped.state, stepped.reference.reference_id),
-            (State::Unsynchronized, ReferenceId::STEP)
-        );
-        assert_eq!(
-            decide(&mut system, 120, &[seen(1, 0.0, 119)]).state,
-            State::Synchronized
-        );
-    }
-
-    #[test]
-    fn leap_seconds_need_a_majority() {
-        let warning = |peer: Peer| Peer {
-            answer: peer.answer.map(|header| Header {
-                leap: Leap::AddSecond,
-                ..header
-            }),
-            ..peer
-        };
-        let (one, two, three) = (upstream(1, 0.0), upstream(2, 0.0), upstream(3, 0.0));
-        let announced = |peers: &[Peer]| decide(&mut system(POLICY), 110, peers).reference.leap;
-        assert_eq!(announced(&[warning(one), two, three]), Leap::NoWarning);
-        assert_eq!(announced(&[warning(one), two]), Leap::NoWarning);
-        assert_eq!(announced(&[warning(one), warning(two), three]), Leap::AddSecond);
     }
 }

@@ -1,0 +1,208 @@
+//! Pure. The clock that is served: the host's as it is, or time as a linear function of a raw counter.
+
+use std::time::Duration;
+
+use crate::wire::{NtpDuration, NtpTimestamp};
+
+/// The host's two clocks, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day (`CLOCK_REALTIME`), which somebody may slew or step.
+    pub realtime: NtpTimestamp,
+    /// The raw counter (`CLOCK_MONOTONIC_RAW`), which nobody touches.
+    pub raw: Duration,
+}
+
+/// The raw counter as a timescale of its own: it starts somewhere near the truth and then runs as the host's
+/// oscillator does. All samples are measured against it, so that whatever happens to the host's time of day
+/// does not matter to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timescale {
+    base: NtpTimestamp,
+}
+
+impl Timescale {
+    /// The timescale on which it is `start.realtime` at `start.raw`.
+    pub fn new(start: Moment) -> Self {
+        Self {
+            base: start.realtime - length(start.raw),
+        }
+    }
+
+    /// What it shows at `raw`.
+    pub fn at(&self, raw: Duration) -> NtpTimestamp {
+        self.base + length(raw)
+    }
+
+    /// How far the host's time of day is ahead of it.
+    pub fn host_offset(&self, now: Moment) -> NtpDuration {
+        now.realtime - self.at(now.raw)
+    }
+}
+
+/// Which clock is served, and how it is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ClockModel {
+    /// The host's time of day, as it is.
+    Host {
+        /// Both clocks when this was published: they can't drift far from each other unless somebody steps one.
+        published: Moment,
+    },
+    /// Time as a linear function of the raw counter.
+    Tracked {
+        /// Reading of the raw counter at which it is `time`.
+        epoch: Duration,
+        /// The time then.
+        time: NtpTimestamp,
+        /// By how much it runs faster than the raw counter (fraction of one: 1e-6 is a millionth).
+        rate: f64,
+    },
+}
+
+/// Between two publications the host's clock may be slewed: the kernel allows a tenth at most.
+const FASTEST_SLEW: i64 = 10;
+/// And readings are not taken at exactly the same time.
+const READING_ERROR: NtpDuration = NtpDuration::from_units((1 << 32) / 100);
+
+impl ClockModel {
+    /// The served time at `now`.
+    pub fn served(&self, now: Moment) -> NtpTimestamp {
+        match *self {
+            Self::Host { .. } => now.realtime,
+            Self::Tracked { epoch, time, rate } => {
+                let elapsed = since(epoch, now.raw);
+                time + elapsed + NtpDuration::from_seconds(elapsed.to_seconds() * rate)
+            }
+        }
+    }
+
+    /// The served time at an earlier `stamp` of the host's time of day.
+    ///
+    /// A stamp that is in the future, or older than a second, tells that the host's clock was stepped since:
+    /// then there is only `now`, and `None`.
+    pub fn served_at_stamp(&self, stamp: NtpTimestamp, now: Moment) -> Option<NtpTimestamp> {
+        let age = now.realtime - stamp;
+        (NtpDuration::ZERO..=NtpDuration::SECOND)
+            .contains(&age)
+            .then(|| self.served(now) - age)
+    }
+
+    /// Was the host's clock stepped since this was published, so that it is not the clock that was checked?
+    pub fn is_stepped(&self, now: Moment) -> bool {
+        match *self {
+            Self::Tracked { .. } => false,
+            Self::Host { published } => {
+                let raw = since(published.raw, now.raw);
+                let moved = (now.realtime - published.realtime) - raw;
+                moved.abs() > READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
+            }
+        }
+    }
+}
+
+/// The signed length from `earlier` to `later`.
+pub fn since(earlier: Duration, later: Duration) -> NtpDuration {
+    if later >= earlier {
+        length(later - earlier)
+    } else {
+        -length(earlier - later)
+    }
+}
+
+/// A length of the raw counter in NTP's units, up to 68 years.
+pub fn length(time: Duration) -> NtpDuration {
+    let whole = i64::try_from(time.as_secs())
+        .unwrap_or(i64::MAX)
+        .min(i64::from(i32::MAX));
+    NtpDuration::from_units(whole << 32) + NtpDuration::from_nanos(i64::from(time.subsec_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn moment(realtime: f64, raw: f64) -> Moment {
+        let start = NtpTimestamp::from_unix(1_700_000_000, 0);
+        Moment {
+            realtime: start + NtpDuration::from_seconds(realtime),
+            raw: Duration::from_secs_f64(raw),
+        }
+    }
+
+    #[test]
+    fn the_timescale_follows_the_raw_counter_alone() {
+        let scale = Timescale::new(moment(0.0, 100.0));
+        assert_eq!(scale.at(Duration::from_secs(100)), moment(0.0, 0.0).realtime);
+        assert_eq!(scale.at(Duration::from_secs(160)), moment(60.0, 0.0).realtime);
+        assert_eq!(
+            scale.host_offset(moment(3660.0, 160.0)),
+            NtpDuration::from_seconds(3600.0)
+        );
+    }
+
+    #[test]
+    fn a_tracked_clock_is_linear_and_deaf_to_the_host() {
+        let start = moment(5.0, 100.0);
+        let model = ClockModel::Tracked {
+            epoch: start.raw,
+            time: start.realtime,
+            rate: 50e-6,
+        };
+        let later = moment(-3600.0, 110.0);
+        let expected = start.realtime + NtpDuration::from_seconds(10.0005);
+        assert!((model.served(later) - expected).abs() < NtpDuration::from_seconds(1e-9));
+        assert!(!model.is_stepped(later));
+        let stamp = later.realtime - NtpDuration::from_seconds(0.25);
+        let served = model.served_at_stamp(stamp, later).unwrap();
+        assert!(
+            (served - expected + NtpDuration::from_seconds(0.25)).abs() < NtpDuration::from_seconds(1e-9)
+        );
+        assert_eq!(
+            model.served_at_stamp(later.realtime + NtpDuration::SECOND, later),
+            None
+        );
+        assert_eq!(
+            model.served_at_stamp(later.realtime - NtpDuration::from_seconds(1.1), later),
+            None
+        );
+    }
+
+    #[test]
+    fn a_step_of_the_host_is_seen_and_a_slew_is_none() {
+        let model = ClockModel::Host {
+            published: moment(0.0, 100.0),
+        };
+        for (realtime, raw, stepped) in [
+            (1.0, 101.0, false),
+            (1.08, 101.0, false),
+            (0.92, 101.0, false),
+            (1.2, 101.0, true),
+            (-3600.0, 100.0, true),
+        ] {
+            assert_eq!(
+                model.is_stepped(moment(realtime, raw)),
+                stepped,
+                "{realtime} {raw}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_never_leaves_before_its_request_came(age in 0_i64..1 << 32, rate in -600e-6..600e-6, elapsed in 0.0..20.0) {
+            let now = moment(elapsed, 100.0 + elapsed);
+            let model = ClockModel::Tracked { epoch: Duration::from_secs(100), time: now.realtime, rate };
+            let stamp = now.realtime - NtpDuration::from_units(age);
+            let received = model.served_at_stamp(stamp, now).unwrap();
+            prop_assert!(!received.is_after(model.served(now)));
+        }
+
+        #[test]
+        fn lengths_are_exact_to_the_nanosecond(nanos in 0_u64..2_000_000_000_000_000_000) {
+            let time = Duration::from_nanos(nanos);
+            let seconds = length(time).to_units() >> 32;
+            prop_assert_eq!(u64::try_from(seconds).unwrap(), time.as_secs());
+        }
+    }
+}

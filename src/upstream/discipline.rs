@@ -1,0 +1,105 @@
+//! Pure. The clock discipline of a tracked clock: how the served time follows what is believed (RFC 5905 §12 is
+//! about the host's clock; ours is a number, so it may be simpler).
+
+use std::time::Duration;
+
+use crate::reference::{ClockModel, Moment};
+use crate::wire::{NtpDuration, NtpTimestamp};
+
+/// The served time is never slewed faster: 500 ppm, what clients expect of a clock (RFC 5905 §7.2, as MAXFREQ).
+const SLEW_MAX: f64 = 500e-6;
+/// A correction is spread over this many seconds, if that is not too fast.
+const SLEW_TIME: f64 = 4.0;
+/// What is further off is stepped, once (RFC 5905 §7.2, STEPT: 128 ms).
+const STEP: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 128);
+
+/// The served clock, and what is still wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steered {
+    /// The clock from now on.
+    pub model: ClockModel,
+    /// How far it still is from what is believed, and why the error must be said to be larger.
+    pub residue: NtpDuration,
+    /// By how much it was stepped, if it was.
+    pub stepped: Option<NtpDuration>,
+}
+
+/// The clock that serves `believed` at `now`, coming from `before` (if there was one). `frequency` is by how much
+/// true time runs faster than the raw counter.
+pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, frequency: f64) -> Steered {
+    let Some(before @ ClockModel::Tracked { .. }) = before else {
+        return Steered {
+            model: clock(now.raw, believed, frequency),
+            residue: NtpDuration::ZERO,
+            stepped: None,
+        };
+    };
+    let served = before.served(now);
+    let correction = believed - served;
+    if correction.abs() > STEP {
+        let model = clock(now.raw, believed, frequency);
+        return Steered {
+            model,
+            residue: NtpDuration::ZERO,
+            stepped: Some(correction),
+        };
+    }
+    let slew = (correction.to_seconds() / SLEW_TIME).clamp(-SLEW_MAX, SLEW_MAX);
+    Steered {
+        model: clock(now.raw, served, frequency + slew),
+        residue: correction.abs(),
+        stepped: None,
+    }
+}
+
+fn clock(epoch: Duration, time: NtpTimestamp, rate: f64) -> ClockModel {
+    ClockModel::Tracked { epoch, time, rate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(raw: f64) -> Moment {
+        Moment {
+            realtime: NtpTimestamp::ZERO,
+            raw: Duration::from_secs_f64(raw),
+        }
+    }
+
+    fn at(seconds: f64) -> NtpTimestamp {
+        NtpTimestamp::from_unix(1_700_000_000, 0) + NtpDuration::from_seconds(seconds)
+    }
+
+    #[test]
+    fn the_first_time_is_taken_as_it_is() {
+        let steered = steer(None, moment(10.0), at(0.0), 20e-6);
+        assert_eq!((steered.residue, steered.stepped), (NtpDuration::ZERO, None));
+        assert!((steered.model.served(moment(20.0)) - at(10.0002)).abs() < NtpDuration::from_seconds(1e-9));
+    }
+
+    #[test]
+    fn small_corrections_are_slewed_and_never_faster_than_500_ppm() {
+        let mut model = steer(None, moment(0.0), at(0.0), 0.0).model;
+        let mut last = model.served(moment(0.0));
+        for second in 1..200 {
+            let now = moment(f64::from(second));
+            let believed = at(f64::from(second) + 0.020);
+            let steered = steer(Some(&model), now, believed, 0.0);
+            let served = steered.model.served(now);
+            assert!(((served - last).to_seconds() - 1.0).abs() <= 501e-6, "{second}");
+            assert_eq!(steered.residue, (believed - served).abs());
+            assert_eq!(steered.stepped, None);
+            (model, last) = (steered.model, served);
+        }
+        assert!((last - at(199.020)).abs() < NtpDuration::from_seconds(1e-6));
+    }
+
+    #[test]
+    fn large_ones_step_once() {
+        let model = steer(None, moment(0.0), at(0.0), 0.0).model;
+        let steered = steer(Some(&model), moment(1.0), at(1.5), 0.0);
+        assert_eq!(steered.stepped, Some(NtpDuration::from_seconds(0.5)));
+        assert_eq!(steered.model.served(moment(1.0)), at(1.5));
+    }
+}
