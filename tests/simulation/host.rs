@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use ntpfront::reference::Moment;
-use ntpfront::wire::{NtpDuration, NtpTimestamp};
+use ntpfront::upstream::system::KernelView;
+use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp};
 
 use super::random::Random;
 
@@ -118,6 +119,34 @@ impl Host {
     pub(crate) fn sleep(&mut self, seconds: f64) {
         self.now += seconds;
         self.asleep += seconds;
+    }
+
+    /// The kernel takes part in the leap second, if somebody keeps the clock; else UTC goes on without it.
+    pub(crate) fn leap(&mut self) {
+        let by = self.truth.leap.map_or(0.0, |(_, by)| by);
+        if self.kept {
+            self.stepped += by;
+        } else {
+            self.error -= by;
+        }
+    }
+
+    /// Is a leap second as near as this?
+    pub(crate) fn leaps_within(&self, seconds: f64) -> bool {
+        let leap = self.truth.leap;
+        leap.is_some_and(|(at, _)| (self.now - at).abs() <= seconds)
+    }
+
+    /// What the kernel says: a keeper tells it of a leap second on its day.
+    pub(crate) fn kernel(&self) -> KernelView {
+        let (at, by) = self.truth.leap.filter(|_| self.kept).unwrap_or_default();
+        let leap = match self.now < at {
+            true if by < 0.0 => Leap::AddSecond,
+            true => Leap::DeleteSecond,
+            false => Leap::NoWarning,
+        };
+        let in_leap_second = by < 0.0 && (at..at + 1.0).contains(&self.now);
+        KernelView { leap, in_leap_second }
     }
 
     /// What only a step or a sleep changes: the sums of both.

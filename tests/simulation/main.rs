@@ -46,8 +46,20 @@ fn every_scenario_keeps_its_bounds_and_the_invariants() {
     let seeds = seeds();
     let mut failures = Vec::new();
     let mut rows = Vec::new();
-    for scenario in scenarios().filter(|one| one.name.contains(&wanted)) {
+    let exact = scenarios().any(|one| one.name == wanted);
+    let is_wanted = |name: &str| {
+        if exact {
+            name == wanted
+        } else {
+            name.contains(&wanted)
+        }
+    };
+    for scenario in scenarios().filter(|one| is_wanted(one.name)) {
+        let started = std::time::Instant::now();
         let outcome = play(scenario, &seeds);
+        if env::var_os("NTPFRONT_TIMES").is_some() {
+            println!("{:8.3} {}", started.elapsed().as_secs_f64(), scenario.name);
+        }
         rows.extend(table_rows(scenario, &outcome, seeds.len()));
         failures.extend(outcome.failures);
     }

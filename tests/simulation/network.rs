@@ -6,6 +6,7 @@ use std::time::Duration;
 use ntpfront::reference::{ClockModel, Reference};
 use ntpfront::upstream::association::{Association, Peer};
 use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::{self, Exchange, Reject};
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
@@ -23,7 +24,9 @@ const STRANGERS_MAX: u32 = 16;
 const TICK: f64 = 1.0;
 /// Ticks while a scenario lets things be for longer than [`BUSY`]: to save the tester's time.
 const QUIET_TICK: f64 = 6.0;
-const BUSY: f64 = 90.0;
+const BUSY: f64 = 30.0;
+/// The same after a report: a correction is slewed.
+const NEWS: f64 = 3.0;
 const LIVENESS: Duration = Duration::from_secs(10);
 const STEP: f64 = 0.010;
 /// 60 ns, as a usual machine's.
@@ -40,6 +43,8 @@ pub(crate) struct Network {
     pub(crate) servers: Vec<Server>,
     /// To be changed before the first [`Network::run`] only.
     pub(crate) policy: ClockPolicy,
+    /// The list of leap seconds; to be changed before the first [`Network::run`] only.
+    pub(crate) leaps: Option<LeapTable>,
     pub(crate) record: Record,
     /// While set, the supervisor decides and publishes nothing.
     pub(crate) stalled: bool,
@@ -130,6 +135,8 @@ enum Event {
     GiveUp { poller: usize, number: u64 },
     /// The supervisor looks after everything.
     Tick,
+    /// UTC is shifted.
+    Leap,
 }
 
 impl Network {
@@ -152,6 +159,7 @@ impl Network {
                 on_dispute: OnDispute::Unsynchronized,
                 local: None,
             },
+            leaps: None,
             record: Record::default(),
             stalled: false,
             pollers: Vec::new(),
@@ -229,7 +237,7 @@ impl Network {
             self.start();
         }
         let until = self.host.now() + seconds;
-        self.hurry();
+        self.hurry(BUSY);
         while let Some(next) = self.next_event(until) {
             let (at, event) = self.events.swap_remove(next);
             self.host.advance(at, &mut self.random);
@@ -239,9 +247,9 @@ impl Network {
     }
 
     /// The supervisor ticks each second from now on, as something has changed.
-    fn hurry(&mut self) {
+    fn hurry(&mut self, seconds: f64) {
         let now = self.host.now();
-        self.busy_until = now + BUSY;
+        self.busy_until = self.busy_until.max(now + seconds);
         for (at, event) in &mut self.events {
             if matches!(event, Event::Tick) && *at > now + TICK {
                 *at = now + self.random.unit() * TICK;
@@ -252,9 +260,8 @@ impl Network {
     /// A worker answers now.
     pub(crate) fn look(&mut self) {
         if let Some(published) = &self.published {
-            let truth = (self.host.now(), self.host.utc());
             let counts = self.published_counts;
-            self.record.look(truth, self.host.moment(), published, counts);
+            self.record.look(&self.host, published, counts);
         }
     }
 
@@ -275,7 +282,7 @@ impl Network {
     /// The host sleeps: its timers stand still, and what arrives meanwhile is lost.
     pub(crate) fn sleep(&mut self, seconds: f64) {
         self.look();
-        self.hurry();
+        self.hurry(BUSY);
         let awake = self.host.now() + seconds;
         self.events
             .retain(|(at, event)| *at > awake || !matches!(event, Event::Packet { .. }));
@@ -341,7 +348,13 @@ impl Network {
 
     fn start(&mut self) {
         let roles = self.pollers.iter().map(|one| one.upstream.role).collect();
-        self.system = Some(System::new(self.policy, roles, PRECISION, self.host.moment()));
+        self.system = Some(System::new(
+            self.policy,
+            roles,
+            self.leaps.clone(),
+            PRECISION,
+            self.host.moment(),
+        ));
         self.peers = vec![Peer::default(); self.pollers.len()];
         self.decide();
         let now = self.host.now();
@@ -349,6 +362,8 @@ impl Network {
         self.events
             .extend((0..self.pollers.len()).map(|poller| (now, Event::Ask(poller))));
         self.events.push((first_tick, Event::Tick));
+        let leap = self.host.truth.leap;
+        self.events.extend(leap.map(|(at, _)| (at, Event::Leap)));
     }
 
     fn next_event(&self, until: f64) -> Option<usize> {
@@ -373,6 +388,10 @@ impl Network {
             } => self.packet(poller, number, &bytes),
             Event::GiveUp { poller, number } if self.waits_for(poller, number) => self.report(poller),
             Event::GiveUp { .. } => {}
+            Event::Leap => {
+                self.host.leap();
+                self.hurry(BUSY);
+            }
             Event::Tick => {
                 let now = self.host.now();
                 let pause = if now < self.busy_until { TICK } else { QUIET_TICK };
@@ -500,6 +519,7 @@ impl Network {
         }
         self.counts.reports += 1;
         self.decide();
+        self.hurry(NEWS);
     }
 
     fn waits_for(&self, place: usize, number: u64) -> bool {
@@ -516,7 +536,7 @@ impl Network {
         self.notice_jumps();
         let now = self.host.moment();
         let Some(system) = &mut self.system else { return };
-        let decision = system.decide(now, &self.peers);
+        let decision = system.decide(now, &self.peers, Some(self.host.kernel()));
         let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
         self.published = Some(Reference {
             not_after,

@@ -1,14 +1,19 @@
 //! What a worker would have served, sample by sample: the invariants, and the numbers that scenarios bound.
 
-use ntpfront::reference::{Moment, Reference, SystemVariables};
+use ntpfront::reference::{Reference, SystemVariables};
 use ntpfront::upstream::system::State;
 use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp};
+
+use super::host::Host;
 
 /// Readings of one published time may differ by this from rounding (2^-16 s in each of two fields).
 const ROUNDING: f64 = 32e-6;
 /// A tracked clock nears what is believed by slewing (500 ppm), and the announced residue shrinks with it; so does
 /// what upstreams contradict each other, while their frequencies bring them together.
 const SLEW: f64 = 1000e-6;
+/// Nobody knows to the microsecond when a leap second happens, and it is noticed a second later.
+const LEAP_MOMENT: f64 = 0.05;
+const LEAP_NOTICED: f64 = 2.0;
 /// Faults told in full; more of the same would bury them.
 const TOLD: usize = 5;
 
@@ -86,13 +91,8 @@ impl Record {
     }
 
     /// A worker looks at `reference` at `moment`, when the truth is `utc`.
-    pub(crate) fn look(
-        &mut self,
-        (now, utc): (f64, NtpTimestamp),
-        moment: Moment,
-        reference: &Reference,
-        counts: Counts,
-    ) {
+    pub(crate) fn look(&mut self, host: &Host, reference: &Reference, counts: Counts) {
+        let (now, moment) = (host.now(), host.moment());
         let look = Look {
             now,
             served: reference.clock.served(moment),
@@ -105,8 +105,13 @@ impl Record {
         if look.is_usable() {
             self.usable += elapsed;
             self.first_usable.get_or_insert(now);
-            self.check_truth(&look, utc);
-            self.check_time(&look);
+            // At the moment itself a difference of a microsecond is one of a second.
+            if !host.leaps_within(LEAP_MOMENT) {
+                self.check_truth(&look, host.utc());
+            }
+            if !host.leaps_within(LEAP_NOTICED) {
+                self.check_time(&look);
+            }
             self.check_dispersion(&look);
         }
         self.last = Some(look);

@@ -3,6 +3,7 @@
 //! The truth lies inside what is announced at all times, in all of them (`record.rs`), unless a scenario says
 //! `truth_excused`: then a majority lies, or nobody can know yet.
 
+mod leap;
 mod lies;
 mod network;
 mod policy;
@@ -23,7 +24,7 @@ const HOUR: f64 = 3600.0;
 
 /// All of them, in the order of the table.
 pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    [network::ALL, lies::ALL, policy::ALL, trouble::ALL]
+    [network::ALL, lies::ALL, policy::ALL, trouble::ALL, leap::ALL]
         .into_iter()
         .flatten()
 }

@@ -148,7 +148,7 @@ fn loss(network: &mut Network) {
         server.loss = 0.3;
     }
     network.run(2.0 * HOUR);
-    served_well(network, 8.0, 99.0);
+    served_well(network, 15.0, 99.0);
 }
 
 fn asymmetry(network: &mut Network) {
@@ -164,7 +164,7 @@ fn asymmetry(network: &mut Network) {
 
 fn jitter_bursts(network: &mut Network) {
     network.honest(3);
-    for _ in 0..24 {
+    for _ in 0..12 {
         for jitter in [0.050, 0.0003] {
             network
                 .servers
@@ -214,7 +214,7 @@ fn frequency_step(network: &mut Network) {
 fn wander(network: &mut Network) {
     network.honest(3);
     network.host.wander = 1e-6 / MINUTE.sqrt();
-    network.run(4.0 * HOUR);
+    network.run(2.0 * HOUR);
     served_well(network, 10.0, 99.9);
 }
 
@@ -262,7 +262,7 @@ fn away_for_a_day(network: &mut Network) {
     network.honest(1);
     settle(network);
     network.servers[0].act = Act::Silent;
-    network.run(24.0 * HOUR);
+    network.run(22.0 * HOUR);
     network.holds(
         "state is unsynchronized",
         network.state() == State::Unsynchronized,
