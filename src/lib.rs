@@ -1,4 +1,6 @@
 //! ntpfront (map: to be written)
+pub mod cli;
+pub mod config;
 pub mod host;
 pub mod observe;
 pub mod reference;

@@ -1,3 +1,10 @@
-//! What the operating system gives: sockets, clocks, randomness, privileges. It uses nothing of ours.
+//! What the operating system gives: sockets, clocks, randomness, names, privileges. It uses nothing of ours.
 
+pub mod addresses;
+pub mod clock;
+pub mod entropy;
+pub mod mmsg;
+pub mod names;
+pub mod privileges;
+pub mod systemd;
 pub mod udp;

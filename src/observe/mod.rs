@@ -1,4 +1,8 @@
-//! What an operator sees: counters and the log.
+//! What an operator sees: the log, and what it may say how often.
+
+pub mod gate;
+pub mod journal;
+pub mod log;
 
 /// The least important message that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 
+mod counters;
 mod respond;
+mod worker;
 
 pub use crate::host::udp::Steering;
+pub use counters::{Counters, Counts};
 pub use respond::{Request, Verdict, respond};
+pub use worker::Worker;
 
 /// One address that clients ask, and who answers there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

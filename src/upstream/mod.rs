@@ -1,5 +1,10 @@
 //! An upstream's sample: from the question to what we believe. `poller` moves bytes, the rest is pure.
 
+pub mod association;
+pub mod filter;
+pub mod packet;
+pub mod poller;
+pub mod select;
 pub mod system;
 
 use std::fmt;

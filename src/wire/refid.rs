@@ -14,6 +14,10 @@ impl ReferenceId {
     pub const INIT: Self = Self(*b"INIT");
     /// There was a synchronized time, and it is lost (no code of the RFC says it: four letters of our own).
     pub const LOST: Self = Self(*b"LOST");
+    /// Upstreams are there, and no majority of them agrees (four letters of our own).
+    pub const DISPUTED: Self = Self(*b"DISP");
+    /// The host's clock was stepped and is not checked yet (RFC 5905 §7.4).
+    pub const STEP: Self = Self(*b"STEP");
     /// The host's own clock as a local reference: 127.127.1.1, as chrony announces its `local` mode.
     pub const LOCAL: Self = Self([127, 127, 1, 1]);
 

@@ -1,0 +1,277 @@
+//! Pure. The command line: which words there are. What they mean together with a file, `config` decides.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+/// The configuration file that is read when no other is named, if it exists.
+pub const DEFAULT_FILE: &str = "/etc/ntpfront/ntpfront.toml";
+
+/// What was asked of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// What to do.
+    pub command: Command,
+    /// The flags, from before and after the subcommand.
+    pub flags: Flags,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve time: what happens without a subcommand.
+    Serve,
+    /// Check the configuration and print all its faults.
+    Check,
+    /// Print the effective configuration with the origin of each value.
+    Config,
+    /// Ask one server once.
+    Query(Query),
+}
+
+/// The flags that go with serving. Their values are judged by `config`, all at once and together with the file.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Workers of every IPv4 listener, 0 to 1024; 0 serves no IPv4 [default: 1]
+    #[arg(short = '4', long, value_name = "NUM", help_heading = "Serving")]
+    pub ipv4_workers: Option<String>,
+    /// Workers of every IPv6 listener, 0 to 1024; 0 serves no IPv6 [default: 1]
+    #[arg(short = '6', long, value_name = "NUM", help_heading = "Serving")]
+    pub ipv6_workers: Option<String>,
+    /// Serve on this IPv4 address; repeatable [default: 0.0.0.0:123]
+    #[arg(short = 'a', long, value_name = "ADDR:PORT", help_heading = "Serving")]
+    pub ipv4_address: Vec<String>,
+    /// Serve on this IPv6 address; repeatable
+    // Said again for the help alone, where rustdoc would take the default for a link.
+    #[arg(help = "Serve on this IPv6 address; repeatable [default: [::]:123]")]
+    #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving")]
+    pub ipv6_address: Vec<String>,
+    /// Ask this server for the time, an address or a name; repeatable [default: 127.0.0.1:11123]
+    #[arg(short = 's', long, value_name = "ADDR[:PORT]", help_heading = "Serving")]
+    pub upstream: Vec<String>,
+    /// Become this user once the sockets are open [default: stay who we are]
+    #[arg(short, long, value_name = "USER", help_heading = "Process")]
+    pub user: Option<String>,
+    /// Make this directory the root once the sockets are open [default: stay where we are]
+    #[arg(short = 'r', long, value_name = "DIR", help_heading = "Process")]
+    pub chroot: Option<String>,
+    /// Log debugging messages too: the same as log.level = "debug"
+    #[arg(short, long, help_heading = "Process")]
+    pub debug: bool,
+    /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml when it exists]
+    #[arg(short, long, value_name = "FILE", help_heading = "Process")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `query` is asked.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The server to ask, an address or a name; the port is 123 unless said
+    #[arg(value_name = "HOST[:PORT]")]
+    pub server: String,
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An NTP server for busy hosts: many workers, several upstreams that must agree, no replies lost.
+#[derive(Parser)]
+#[command(name = "ntpfront", version, disable_help_subcommand = true, after_long_help = MORE_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    subcommand: Option<Sub>,
+}
+
+#[derive(Subcommand)]
+enum Sub {
+    /// Check the configuration file and flags, and print all faults
+    Check(Flags),
+    /// Print the effective configuration, with the origin of each value
+    Config(Flags),
+    /// Ask one server once, and say what it answered and whether it is usable
+    Query(Query),
+}
+
+const MORE_HELP: &str = "\
+Without a subcommand ntpfront serves time until it is told to stop. A setting of the
+configuration file that has a flag is overridden by it: -a replaces the file's IPv4
+listeners, -b its IPv6 listeners, -s its upstreams; -4 and -6 set the workers of all.
+
+Examples:
+  ntpfront                                  serve as the configuration file says
+  ntpfront -4 4 -6 2 -s 127.0.0.1:11123 -u ntpfront -r /var/empty
+                                            no file needed: 4 IPv4 and 2 IPv6 workers
+  ntpfront -6 0 -a 192.0.2.1:123 -s time.example -s '[2001:db8::1]:123'
+                                            one IPv4 address, two upstreams, no IPv6
+  ntpfront check -c new.toml                print all faults of a file
+  ntpfront config -4 8                      what would be in effect, and why
+  ntpfront query 127.0.0.1:123 --json       ask a server
+
+Exit status:
+  0  fine: ended by a signal, no fault found, the server that was asked is usable
+  1  failure while running: a port in use, no right to bind, the server asked is not usable
+  2  fault on the command line or in the configuration
+
+Signals:
+  TERM, INT  stop: answer what has arrived, then end with status 0
+  HUP        noted in the log, not yet acted on: restart to read the configuration again
+
+Files:
+  /etc/ntpfront/ntpfront.toml  the configuration, read when it exists; -c names another";
+
+/// Reads the arguments, the program's own name first.
+///
+/// # Errors
+/// What clap has to say, including help and version: print it and use its exit status.
+pub fn read<I, T>(arguments: I) -> Result<Invocation, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let Arguments { flags, subcommand } = Arguments::try_parse_from(arguments)?;
+    let (command, flags) = match subcommand {
+        None => (Command::Serve, flags),
+        Some(Sub::Check(more)) => (Command::Check, flags.and(more)),
+        Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
+        Some(Sub::Query(_)) if flags != Flags::default() => return Err(flags_mean_nothing()),
+        Some(Sub::Query(query)) => (Command::Query(query), flags),
+    };
+    Ok(Invocation { command, flags })
+}
+
+/// The definition, for whoever writes a manual page or shell completions of it.
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
+
+fn flags_mean_nothing() -> clap::Error {
+    definition().error(
+        ErrorKind::ArgumentConflict,
+        "query takes no flags of the server: only --json",
+    )
+}
+
+impl Flags {
+    /// Flags before the subcommand and flags after it: lists add up, elsewhere the later one counts.
+    fn and(mut self, mut later: Self) -> Self {
+        self.ipv4_address.append(&mut later.ipv4_address);
+        self.ipv6_address.append(&mut later.ipv6_address);
+        self.upstream.append(&mut later.upstream);
+        Self {
+            ipv4_workers: later.ipv4_workers.or(self.ipv4_workers),
+            ipv6_workers: later.ipv6_workers.or(self.ipv6_workers),
+            user: later.user.or(self.user),
+            chroot: later.chroot.or(self.chroot),
+            debug: later.debug || self.debug,
+            config: later.config.or(self.config),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(line: &str) -> Flags {
+        asked(line).flags
+    }
+
+    fn asked(line: &str) -> Invocation {
+        read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_short_flag_has_a_long_form_that_means_the_same() {
+        let short =
+            "ntpfront -4 4 -6 2 -a 127.0.0.1:1 -a 127.0.0.2:1 -b [::1]:1 -s a -s b -u nobody -r / -d -c f";
+        let long = "ntpfront --ipv4-workers 4 --ipv6-workers 2 --ipv4-address 127.0.0.1:1 --ipv4-address 127.0.0.2:1 \
+                    --ipv6-address [::1]:1 --upstream a --upstream b --user nobody --chroot / --debug --config f";
+        assert_eq!(asked(short), read(long.split_whitespace()).unwrap());
+        let all = flags(short);
+        assert_eq!(all.ipv4_workers.as_deref(), Some("4"));
+        assert_eq!(all.ipv4_address, ["127.0.0.1:1", "127.0.0.2:1"]);
+        assert_eq!(all.upstream, ["a", "b"]);
+        assert!(all.debug);
+    }
+
+    #[test]
+    fn flags_stand_before_and_after_a_subcommand() {
+        assert_eq!(asked("ntpfront").command, Command::Serve);
+        for line in [
+            "ntpfront -4 2 -s a -s b check -d",
+            "ntpfront check -4 2 -s a -s b -d",
+            "ntpfront -4 7 -s a check -4 2 -s b -d",
+        ] {
+            let asked = asked(line);
+            assert_eq!(asked.command, Command::Check);
+            assert_eq!(asked.flags, flags("ntpfront -4 2 -s a -s b -d"), "{line}");
+        }
+        assert_eq!(asked("ntpfront config").command, Command::Config);
+    }
+
+    #[test]
+    fn query_takes_a_server_and_no_flags() {
+        let query = Query {
+            server: "[::1]:123".to_owned(),
+            json: true,
+        };
+        assert_eq!(
+            asked("ntpfront query [::1]:123 --json").command,
+            Command::Query(query)
+        );
+        for line in [
+            "ntpfront query",
+            "ntpfront -d query a",
+            "ntpfront query a -d",
+            "ntpfront query a b",
+        ] {
+            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_refused_and_help_is_not_a_fault() {
+        for line in ["ntpfront serve", "ntpfront -x", "ntpfront -4", "ntpfront -d -d"] {
+            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+        for line in [
+            "ntpfront -h",
+            "ntpfront --help",
+            "ntpfront -V",
+            "ntpfront --version",
+        ] {
+            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_long_help_is_enough_to_use_it() {
+        let help = definition().render_long_help().to_string();
+        for word in [
+            "0.0.0.0:123",
+            "[::]:123",
+            "127.0.0.1:11123",
+            DEFAULT_FILE,
+            "Exit status",
+            "Signals",
+            "HUP",
+            "Files",
+            "Examples",
+            "check",
+            "config",
+            "query",
+        ] {
+            assert!(help.contains(word), "{word} is missing in:\n{help}");
+        }
+    }
+}

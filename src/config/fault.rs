@@ -1,0 +1,137 @@
+//! Pure. What is wrong with a configuration, where, and what to do: one line each.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Characters of somebody else's text that a message may repeat.
+const LONGEST_EXCERPT: usize = 60;
+
+/// Where something was said.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Nobody said it: it is the default.
+    Default,
+    /// By a flag, named as in `-4`.
+    Flag(&'static str),
+    /// In a file, as a whole.
+    Whole(PathBuf),
+    /// In a file, there.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1, in characters.
+        column: usize,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Whole(path) => f.write_str(&printable(&path.to_string_lossy())),
+            Self::File { path, line, column } => {
+                write!(f, "{}:{line}:{column}", printable(&path.to_string_lossy()))
+            }
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub place: Place,
+    /// Which key, as a dotted path such as `listener[2].workers`; empty where no single key is to blame.
+    pub key: String,
+    /// What was found, safe to print.
+    pub found: String,
+    /// What should have been there; empty where `found` says it all.
+    pub expected: String,
+    /// What to do about it, if there is more to say.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place != Place::Default {
+            write!(f, "{}: ", self.place)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        match self.expected.as_str() {
+            "" => f.write_str(&self.found)?,
+            expected => write!(f, "found {}, expected {expected}", self.found)?,
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Somebody else's text, cut short and safe to print on one line.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut safe = printable(&text.chars().take(LONGEST_EXCERPT).collect::<String>());
+    if text.chars().nth(LONGEST_EXCERPT).is_some() {
+        safe.push('…');
+    }
+    safe
+}
+
+/// Text without line breaks, terminal controls and invisible characters; quotes and backslashes stay as they are.
+pub(super) fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => safe.push(character),
+            _ => safe.extend(character.escape_debug()),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_line() {
+        let fault = Fault {
+            place: Place::File {
+                path: "/etc/ntpfront/ntpfront.toml".into(),
+                line: 12,
+                column: 11,
+            },
+            key: "listener[1].workers".to_owned(),
+            found: "\"four\"".to_owned(),
+            expected: "a whole number from 1 to 1024".to_owned(),
+            hint: None,
+        };
+        let line = "/etc/ntpfront/ntpfront.toml:12:11: listener[1].workers: found \"four\", expected a whole number from 1 to 1024";
+        assert_eq!(fault.to_string(), line);
+        let fault = Fault {
+            hint: Some("try 4".to_owned()),
+            ..fault
+        };
+        assert_eq!(fault.to_string(), format!("{line}; try 4"));
+        let fault = Fault {
+            key: String::new(),
+            expected: String::new(),
+            place: Place::Flag("-c"),
+            ..fault
+        };
+        assert_eq!(fault.to_string(), "flag -c: \"four\"; try 4");
+    }
+
+    #[test]
+    fn somebody_elses_text_is_cut_and_made_harmless() {
+        assert_eq!(excerpt("a \"b\" \\ 'c' é"), "a \"b\" \\ 'c' é");
+        assert_eq!(excerpt("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
+        assert_eq!(excerpt(&"x".repeat(60)).chars().count(), 60);
+        assert_eq!(excerpt(&"x".repeat(5_000_000)).chars().count(), 61);
+    }
+}

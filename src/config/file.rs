@@ -1,0 +1,131 @@
+//! Impure. Finding and reading the configuration file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::unistd::{getegid, geteuid};
+
+use super::fault::{Fault, Place};
+use super::{Loaded, decode};
+use crate::cli::{DEFAULT_FILE, Flags};
+
+/// A configuration that is longer is a mistake: a log, an image, a device.
+const LONGEST: u64 = 1024 * 1024;
+
+/// Reads the file that the flags name, or the default one if it exists, and takes it together with the flags.
+///
+/// # Errors
+/// All faults, at least one; a file that can't be read is one.
+pub fn load(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
+    let read = find(flags, Path::new(DEFAULT_FILE))?;
+    let text = read.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
+    super::load(flags, text)
+}
+
+/// The file that the flags name, or `default` if that exists: its path and text.
+///
+/// # Errors
+/// What keeps us from reading it, and what to do.
+pub fn find(flags: &Flags, default: &Path) -> Result<Option<(PathBuf, String)>, Vec<Fault>> {
+    match &flags.config {
+        Some(path) => read(path).map(|text| Some((path.clone(), text))),
+        None if is_absent(default) => Ok(None),
+        None => read(default).map(|text| Some((default.to_owned(), text))),
+    }
+}
+
+/// A link that leads nowhere is not absent: somebody meant something by it.
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The text of a regular file of at most 1 MiB.
+///
+/// # Errors
+/// What keeps us from reading it, and what to do.
+pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
+    // Opening a pipe waits for a writer, and reading some devices never ends: open without waiting, then look.
+    let options = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    let file =
+        options.map_err(|error| fault(path, &format!("cannot open: {error}"), remedy(path, &error)))?;
+    let metadata = file
+        .metadata()
+        .map_err(|error| fault(path, &format!("cannot look at it: {error}"), None))?;
+    if !metadata.is_file() {
+        return Err(fault(
+            path,
+            &format!("is {}, not a regular file", kind(&metadata)),
+            None,
+        ));
+    }
+    decode(path, bytes(path, file)?)
+}
+
+fn bytes(path: &Path, file: File) -> Result<Vec<u8>, Vec<Fault>> {
+    let mut bytes = Vec::new();
+    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| fault(path, &format!("cannot read: {error}"), None))?;
+    match u64::try_from(bytes.len()) {
+        Ok(..=LONGEST) => Ok(bytes),
+        Ok(_) | Err(_) => Err(fault(
+            path,
+            "is larger than 1 MiB, so it is no configuration",
+            None,
+        )),
+    }
+}
+
+fn kind(metadata: &fs::Metadata) -> &'static str {
+    match metadata.mode() & libc::S_IFMT {
+        libc::S_IFDIR => "a directory",
+        libc::S_IFIFO => "a pipe",
+        libc::S_IFCHR => "a character device",
+        libc::S_IFBLK => "a block device",
+        _ => "something else",
+    }
+}
+
+fn fault(path: &Path, found: &str, hint: Option<String>) -> Vec<Fault> {
+    vec![Fault {
+        place: Place::Whole(path.to_owned()),
+        key: String::new(),
+        found: found.to_owned(),
+        expected: String::new(),
+        hint,
+    }]
+}
+
+fn remedy(path: &Path, error: &io::Error) -> Option<String> {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) if fs::symlink_metadata(path).is_ok() => {
+            Some("it is a symbolic link to a file that is not there".to_owned())
+        }
+        Some(libc::ENOENT) => Some("name another file with -c, or create it".to_owned()),
+        Some(libc::ELOOP) => Some("symbolic links lead in a circle: see `namei` for each step".to_owned()),
+        Some(libc::EACCES) => Some(permissions(path)),
+        Some(libc::ENXIO) => Some("it is a socket or a device without a driver".to_owned()),
+        _ => None,
+    }
+}
+
+/// Who we are, and whose the file is, or else the innermost directory that lets us look.
+fn permissions(path: &Path) -> String {
+    let mut look = path
+        .ancestors()
+        .filter_map(|path| Some((path, fs::metadata(path).ok()?)));
+    let we = format!("we are user {} and group {}", geteuid(), getegid());
+    match look.next() {
+        Some((at, metadata)) => {
+            let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
+            let place = Place::Whole(at.to_owned());
+            format!("{we}, but {place} has mode {mode:04o}, owner {uid} and group {gid}")
+        }
+        None => we,
+    }
+}

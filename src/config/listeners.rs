@@ -1,0 +1,232 @@
+//! Pure. Which listeners there are once the flags have had their say, and whether each makes sense.
+
+use std::net::SocketAddr;
+
+use super::address::{self, Refusal};
+use super::judge::Judge;
+use super::raw::{self, Origin, Raw, Said};
+use super::validate::{Seen, numbered};
+use crate::serve::{Listener, Steering};
+
+const STEERINGS: [(&str, Steering); 3] = [
+    ("source", Steering::Source),
+    ("cpu", Steering::Cpu),
+    ("kernel", Steering::Kernel),
+];
+
+/// An address family, which has flags of its own.
+struct Family {
+    expected: &'static str,
+    holds: fn(&SocketAddr) -> bool,
+    default: &'static str,
+    address_flag: &'static str,
+    said: fn(&Raw) -> &raw::Family,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        expected: "an IPv4 address and a port",
+        holds: SocketAddr::is_ipv4,
+        default: "0.0.0.0:123",
+        address_flag: "-a",
+        said: |raw| &raw.ipv4,
+    },
+    Family {
+        expected: "an IPv6 address and a port",
+        holds: SocketAddr::is_ipv6,
+        default: "[::]:123",
+        address_flag: "-b",
+        said: |raw| &raw.ipv6,
+    },
+];
+
+/// A listener before it is judged.
+struct Candidate<'a> {
+    /// Its name in faults.
+    name: String,
+    said: raw::Listener,
+    table: Origin,
+    /// The family that its flag stands for.
+    family: Option<&'a Family>,
+    is_default: bool,
+}
+
+/// The listeners, and the addresses among them that nobody asked for.
+pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Vec<Listener>, Vec<SocketAddr>)> {
+    let candidates = candidates(judge, raw);
+    if candidates.is_empty() {
+        nothing_to_serve(judge, raw);
+        return None;
+    }
+    let mut seen = Seen::new();
+    let mut listeners = Some(Vec::new());
+    let mut defaults = Vec::new();
+    for candidate in &candidates {
+        let listener = listener(judge, candidate);
+        if let (Some(listener), Some(said)) = (listener, &candidate.said.address) {
+            seen.once(judge, listener.address, said);
+            defaults.extend(candidate.is_default.then_some(listener.address));
+        }
+        listeners = listeners.zip(listener).map(|(mut all, one)| {
+            all.push(one);
+            all
+        });
+    }
+    Some((listeners?, defaults))
+}
+
+fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
+    if raw
+        .listener
+        .said
+        .iter()
+        .flatten()
+        .any(|section| !section.is_table)
+    {
+        return; // A fault already: who knows what was meant to be served.
+    }
+    let flags = [&raw.ipv4, &raw.ipv6].map(|family| family.workers.as_ref());
+    let zero = flags
+        .into_iter()
+        .flatten()
+        .find(|said| said.as_whole() == Some(0));
+    let origin = zero.map_or(&raw.listener.origin, |said| &said.origin);
+    judge.name("");
+    judge.fault(
+        origin,
+        "listener",
+        "none",
+        "at least one: there would be nothing to serve",
+        None,
+    );
+}
+
+/// The listeners of the file (or the default ones), as the flags change them.
+fn candidates(judge: &mut Judge<'_>, raw: &Raw) -> Vec<Candidate<'static>> {
+    let mut all = match &raw.listener.said {
+        Some(_) => from_file(raw),
+        None => FAMILIES.iter().map(Candidate::default_of).collect(),
+    };
+    for family in &FAMILIES {
+        let said = (family.said)(raw);
+        let workers = workers(judge, family, said);
+        if !said.addresses.is_empty() {
+            all.retain(|candidate| !candidate.is_of(family));
+            all.extend(
+                said.addresses
+                    .iter()
+                    .map(|address| Candidate::by_flag(family, address)),
+            );
+        }
+        match (workers, &said.workers) {
+            (Some(0), _) => all.retain(|candidate| !candidate.is_of(family)),
+            (Some(_), Some(workers)) => set_workers(&mut all, family, workers),
+            (Some(_) | None, _) => {}
+        }
+    }
+    all
+}
+
+fn from_file(raw: &Raw) -> Vec<Candidate<'static>> {
+    let sections = raw.listener.said.iter().flatten().enumerate();
+    sections
+        .filter(|(_, section)| section.is_table)
+        .map(|(index, section)| Candidate {
+            name: numbered("listener", index),
+            said: section.said.clone(),
+            table: section.origin.clone(),
+            family: None,
+            is_default: false,
+        })
+        .collect()
+}
+
+fn workers(judge: &mut Judge<'_>, family: &Family, said: &raw::Family) -> Option<u16> {
+    judge.name("listener");
+    let flag = said.workers.as_ref()?;
+    let number = judge.flag_number(flag, "workers", &(0..=1024))?;
+    if number == 0 && !said.addresses.is_empty() {
+        let expected = format!("at least 1 where {} asks for a listener", family.address_flag);
+        judge.fault_at(flag, "workers", expected, None);
+        return None;
+    }
+    Some(number)
+}
+
+/// Asking for workers of a family asks for a listener of it, too.
+fn set_workers(all: &mut Vec<Candidate<'static>>, family: &'static Family, workers: &Said) {
+    if !all.iter().any(|candidate| candidate.is_of(family)) {
+        all.push(Candidate::default_of(family));
+    }
+    for candidate in all.iter_mut().filter(|candidate| candidate.is_of(family)) {
+        candidate.said.workers = Some(workers.clone());
+        candidate.is_default = false;
+    }
+}
+
+impl Candidate<'static> {
+    fn default_of(family: &'static Family) -> Self {
+        let address = Said::text(family.default, Origin::Default);
+        Self {
+            is_default: true,
+            ..Self::by_flag(family, &address)
+        }
+    }
+
+    fn by_flag(family: &'static Family, address: &Said) -> Self {
+        let said = raw::Listener {
+            address: Some(address.clone()),
+            ..Default::default()
+        };
+        let name = "listener".to_owned();
+        Self {
+            name,
+            said,
+            table: Origin::Default,
+            family: Some(family),
+            is_default: false,
+        }
+    }
+
+    fn is_of(&self, family: &Family) -> bool {
+        let address = self.said.address.as_ref().and_then(Said::as_text);
+        match self.family {
+            Some(own) => own.default == family.default,
+            None => address
+                .and_then(|text| text.parse().ok())
+                .is_some_and(|address| (family.holds)(&address)),
+        }
+    }
+}
+
+fn listener(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<Listener> {
+    let said = &candidate.said;
+    judge.enter(candidate.name.as_str(), "[[listener]]");
+    let read = |text: &str| of_family(address::listener(text)?, candidate.family);
+    let address = judge.address(
+        said.address.as_ref(),
+        &candidate.table,
+        read,
+        SocketAddr::to_string,
+    );
+    let workers = judge.whole("workers", said.workers.as_ref(), 1..=1024, 1_u16);
+    let steering = judge.word("steering", said.steering.as_ref(), &STEERINGS, "source");
+    Some(Listener {
+        address: address?,
+        workers: workers?,
+        steering: steering?,
+    })
+}
+
+fn of_family(address: SocketAddr, family: Option<&Family>) -> Result<SocketAddr, Refusal> {
+    match family {
+        Some(family) if !(family.holds)(&address) => {
+            let hint = "-a is for IPv4 addresses, -b for IPv6 addresses".to_owned();
+            Err(Refusal {
+                expected: family.expected.to_owned(),
+                hint: Some(hint),
+            })
+        }
+        Some(_) | None => Ok(address),
+    }
+}

@@ -1,0 +1,122 @@
+//! Pure. An operator's words: `raw` (what was said, by file and flags) becomes `validate` (what is meant).
+//!
+//! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
+//! and what is expected, and all faults are gathered. One new option costs its field in `raw`, its line in
+//! `validate`, and its line in `config/ntpfront.toml`.
+
+pub mod address;
+pub mod commands;
+pub mod effective;
+pub mod fault;
+pub mod file;
+mod judge;
+mod lenient;
+mod listeners;
+mod raw;
+mod source;
+mod upstreams;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Flags;
+use crate::observe::LogLevel;
+use crate::serve::Listener;
+use crate::upstream::Upstream;
+use crate::upstream::system::ClockPolicy;
+
+pub use effective::Effective;
+pub use fault::{Fault, Place};
+pub use source::decode;
+
+use raw::{Raw, Section};
+use source::Source;
+
+/// What we are to do. A value of this type was validated: every range and agreement holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// What becomes of the process once its sockets are open.
+    pub process: Process,
+    /// The least important message that is logged.
+    pub log_level: LogLevel,
+    /// What must hold before a time is believed and served.
+    pub clock: ClockPolicy,
+    /// Where clients are answered: at least one, no address twice.
+    pub listeners: Vec<Listener>,
+    /// Who is asked for the time: none only if there is a local reference, nobody twice.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// What becomes of the process once its sockets are open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// The user to become, by name; `None` stays who we are.
+    pub user: Option<String>,
+    /// The directory to make our root, an absolute path; `None` stays where we are.
+    pub chroot: Option<PathBuf>,
+}
+
+/// A configuration, and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What we are to do.
+    pub config: Config,
+    /// Every setting with its origin.
+    pub effective: Effective,
+    /// Listeners that nobody asked for, neither by a file nor by a flag: the built-in ones. Where the host has
+    /// no such address family, that is worth a warning and no failure. (Not part of `config`, since saying the
+    /// same aloud does not make it another configuration.)
+    pub default_listeners: Vec<SocketAddr>,
+    /// The file that was read, if there was one.
+    pub path: Option<PathBuf>,
+}
+
+/// What the flags and a file's text (with the path that faults shall name) mean together.
+///
+/// # Errors
+/// All faults, in the order of their places: at least one.
+pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
+    let source = text.map(|(path, text)| Source::new(path, text));
+    let mut raw = match text {
+        Some((path, text)) => read(path, text)?,
+        None => Section::default(),
+    };
+    raw.said.fill(flags);
+    validate::validate(&raw, source.as_ref())
+}
+
+fn read(path: &Path, text: &str) -> Result<Section<Raw>, Vec<Fault>> {
+    lenient::read(text).map_err(|error| {
+        let source = Source::new(path, text);
+        let message = error.message().trim_end_matches(", expected nothing");
+        let start = error.span().map_or(0, |span| span.start);
+        vec![Fault {
+            place: source.place(start),
+            key: String::new(),
+            found: format!("not valid TOML: {}", fault::printable(message)),
+            expected: String::new(),
+            hint: toml_hint(message).map(str::to_owned),
+        }]
+    })
+}
+
+/// What usually is behind a message of the TOML parser that doesn't say so.
+fn toml_hint(message: &str) -> Option<&'static str> {
+    match message {
+        "duplicate key" => {
+            Some("the same key or [table] stands further up, too; several are written [[listener]]")
+        }
+        _ if message.starts_with("key with no value") => Some("a setting is written key = value"),
+        _ if ["boolean", "float", "integer", "datetime", "quoted"]
+            .iter()
+            .any(|word| message.contains(word)) =>
+        {
+            Some("texts such as addresses and names are written in quotes")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

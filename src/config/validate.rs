@@ -1,0 +1,240 @@
+//! Pure. From what was said to what it means, with all faults of meaning at once.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::judge::Judge;
+use super::raw::{self, Origin, Raw, Section, Sections};
+use super::source::Source;
+use super::{Config, Loaded, Process, fault::Fault};
+use super::{listeners, upstreams};
+use crate::observe::LogLevel;
+use crate::upstream::system::{ClockPolicy, LocalReference};
+use crate::wire::NtpDuration;
+
+const LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// What the file (if there is one) and the flags mean together.
+///
+/// # Errors
+/// All faults, in the order of their places: never an empty list.
+pub(super) fn validate(raw: &Section<Raw>, source: Option<&Source<'_>>) -> Result<Loaded, Vec<Fault>> {
+    let mut judge = Judge::new(source);
+    shapes(&mut judge, raw);
+    let config = config(&mut judge, &raw.said);
+    let Judge {
+        mut faults,
+        effective,
+        ..
+    } = judge;
+    faults.sort_by(|a, b| a.place.cmp(&b.place));
+    match config {
+        Some((config, default_listeners)) if faults.is_empty() => {
+            let path = source.map(|source| source.path().to_owned());
+            Ok(Loaded {
+                config,
+                effective,
+                default_listeners,
+                path,
+            })
+        }
+        Some(_) | None => Err(faults),
+    }
+}
+
+/// Every part is judged before any fault ends it.
+fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)> {
+    let process = process(judge, &raw.process.said);
+    let log_level = log(judge, &raw.log.said);
+    let clock = clock(judge, raw);
+    let listeners = listeners::validate(judge, raw);
+    let upstreams = upstreams::validate(judge, raw);
+    agree(judge, raw);
+    let (listeners, default_listeners) = listeners?;
+    let config = Config {
+        process: process?,
+        log_level: log_level?,
+        clock: clock?,
+        listeners,
+        upstreams: upstreams?,
+    };
+    Some((config, default_listeners))
+}
+
+/// Tables that are none, and keys that mean nothing where they stand.
+fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
+    unknown_keys(judge, "", raw);
+    let raw = &raw.said;
+    table(judge, "process", &raw.process, "write [process]".to_owned());
+    table(judge, "log", &raw.log, "write [log]".to_owned());
+    table(judge, "clock", &raw.clock, "write [clock]".to_owned());
+    table(judge, "local", &raw.local, "write [local]".to_owned());
+    array(judge, "listener", &raw.listener);
+    array(judge, "upstream", &raw.upstream);
+}
+
+fn table<T>(judge: &mut Judge<'_>, name: &str, section: &Section<T>, hint: String) {
+    if section.is_table {
+        unknown_keys(judge, name, section);
+    } else {
+        judge.misshapen(name, &section.origin, "a table", hint);
+    }
+}
+
+fn array<T>(judge: &mut Judge<'_>, name: &str, sections: &Sections<T>) {
+    if !sections.is_array {
+        let hint = format!("write [[{name}]], as there may be several");
+        judge.misshapen(name, &sections.origin, "an array of tables", hint);
+    }
+    for (index, section) in sections.said.iter().flatten().enumerate() {
+        let hint = format!("write [[{name}]] and below it address = \"…\"");
+        table(judge, &numbered(name, index), section, hint);
+    }
+}
+
+fn unknown_keys<T>(judge: &mut Judge<'_>, name: &str, section: &Section<T>) {
+    for unknown in &section.unknown {
+        judge.unknown(name, unknown);
+    }
+}
+
+/// The name of one table of several, counted from 1 as people do.
+pub(super) fn numbered(name: &str, index: usize) -> String {
+    format!("{name}[{}]", index + 1)
+}
+
+fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
+    judge.enter("process", "[process]");
+    let user = judge.text(
+        "user",
+        said.user.as_ref(),
+        "the name of a user, without ':' and '/'",
+        is_user,
+    );
+    let chroot = judge.text(
+        "chroot",
+        said.chroot.as_ref(),
+        "an absolute path without control characters",
+        is_absolute,
+    );
+    Some(Process {
+        user: user?,
+        chroot: chroot?.map(PathBuf::from),
+    })
+}
+
+/// What can stand in the first field of a line of passwd(5).
+fn is_user(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, ':' | '/'))
+}
+
+fn is_absolute(path: &str) -> bool {
+    Path::new(path).is_absolute() && !path.contains(char::is_control)
+}
+
+fn log(judge: &mut Judge<'_>, said: &raw::Log) -> Option<LogLevel> {
+    judge.enter("log", "[log]");
+    judge.word("level", said.level.as_ref(), &LEVELS, "info")
+}
+
+fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<ClockPolicy> {
+    judge.enter("clock", "[clock]");
+    let said = &raw.clock.said;
+    let min_sources = judge.whole("min-sources", said.min_sources.as_ref(), 1..=255, 1_u8);
+    let max_distance = judge.seconds("max-distance", said.max_distance.as_ref(), 0.0001..=16.0, 1.0);
+    let local = local(judge, raw, max_distance);
+    Some(ClockPolicy {
+        min_sources: min_sources?,
+        max_distance: NtpDuration::from_seconds(max_distance?),
+        local: local?,
+    })
+}
+
+fn local(judge: &mut Judge<'_>, raw: &Raw, limit: Option<f64>) -> Option<Option<LocalReference>> {
+    judge.enter("local", "[local]");
+    let said = &raw.local.said;
+    let enabled = judge.truth("enabled", said.enabled.as_ref(), false);
+    let stratum = judge.whole("stratum", said.stratum.as_ref(), 1..=15, 10_u8);
+    let wait = judge.whole("wait", said.wait.as_ref(), 0..=86_400, 60_u32);
+    let distance = judge.seconds("distance", said.distance.as_ref(), 0.0..=16.0, 0.5);
+    if let (Some(true), Some(distance), Some(limit)) = (enabled, distance, limit) {
+        let blame = said.distance.as_ref().or(raw.clock.said.max_distance.as_ref());
+        distance_fits(judge, blame, distance, limit);
+    }
+    let reference = LocalReference {
+        stratum: stratum?,
+        wait: Duration::from_secs(wait?.into()),
+        distance: NtpDuration::from_seconds(distance?),
+    };
+    Some(enabled?.then_some(reference))
+}
+
+/// A reference that is worse than what we are allowed to announce could never be served.
+fn distance_fits(judge: &mut Judge<'_>, blame: Option<&raw::Said>, distance: f64, limit: f64) {
+    if distance > limit {
+        let origin = blame.map_or(&Origin::Default, |said| &said.origin);
+        let expected = format!("at most clock.max-distance, {limit:?}");
+        let hint = Some("or else it could never be served".to_owned());
+        judge.fault(origin, "distance", format!("{distance:?}"), expected, hint);
+    }
+}
+
+/// What no single option can tell: whether upstreams, sources and the local reference go together.
+fn agree(judge: &mut Judge<'_>, raw: &Raw) {
+    let Some(upstreams) = upstreams::count(raw) else {
+        return;
+    };
+    judge.name("");
+    let enabled = raw
+        .local
+        .said
+        .enabled
+        .as_ref()
+        .is_some_and(|said| said.as_truth() != Some(false));
+    if upstreams == 0 && !enabled {
+        let hint = Some("or set local.enabled = true to serve the time of this host".to_owned());
+        judge.fault(&raw.upstream.origin, "upstream", "none", "at least one", hint);
+    }
+    if let Some(said) = &raw.clock.said.min_sources
+        && let Some(wanted) = said.as_whole().and_then(|wanted| usize::try_from(wanted).ok())
+        && (2..=255).contains(&wanted)
+        && wanted > upstreams
+    {
+        let expected = format!("at most the number of upstreams, {upstreams}");
+        judge.fault_at(said, "clock.min-sources", expected, None);
+    }
+}
+
+/// Finds what is there twice, and where it was first.
+pub(super) struct Seen<K> {
+    first: HashMap<K, Origin>,
+}
+
+impl<K: std::hash::Hash + Eq> Seen<K> {
+    pub(super) fn new() -> Self {
+        Self {
+            first: HashMap::new(),
+        }
+    }
+
+    /// A fault if it was seen before.
+    pub(super) fn once(&mut self, judge: &mut Judge<'_>, thing: K, said: &raw::Said) {
+        match self.first.get(&thing) {
+            None => {
+                self.first.insert(thing, said.origin.clone());
+            }
+            Some(first) => {
+                let hint = Some(format!("it stands at {} already", judge.place(first)));
+                judge.fault_at(said, "address", "each address once", hint);
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Pure. The checks on one answer of an upstream and the sample that it gives (RFC 5905 §8).
+
+use std::time::Duration;
+
+use crate::wire::{
+    Header, KissCode, Leap, MAX_STRATUM, Mode, NtpDuration, NtpTimestamp, PHI_PPM, ReferenceId,
+};
+
+/// An upstream that holds a question for longer than this measures something else than a network.
+const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
+/// How far the reference time may lie after the transmit time: clocks are set in between.
+const REFERENCE_GRACE: NtpDuration = NtpDuration::SECOND;
+/// When both of our clocks disagree by more than this about one exchange, the host's clock was stepped in it.
+const STEP_IN_EXCHANGE: NtpDuration = NtpDuration::from_units((1 << 32) / 100);
+
+/// Our side of one question and its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    /// The random transmit timestamp of our question, which only its receiver can echo.
+    pub nonce: NtpTimestamp,
+    /// t1: when the question left, by the host's clock.
+    pub sent_at: NtpTimestamp,
+    /// t4: when the answer arrived, by the host's clock.
+    pub arrived_at: NtpTimestamp,
+    /// From t1 to t4 by the monotonic clock.
+    pub elapsed: Duration,
+    /// When the answer arrived, by the monotonic clock.
+    pub at: Duration,
+}
+
+/// What one exchange tells about an upstream's clock (RFC 5905 §8, on-wire protocol).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// How far the upstream's clock is ahead of the host's.
+    pub offset: NtpDuration,
+    /// Round trip without the upstream's own time, at least the host's precision.
+    pub delay: NtpDuration,
+    /// Error of the measurement beside the delay's: both precisions and our drift meanwhile.
+    pub dispersion: NtpDuration,
+    /// When it was taken, by the monotonic clock.
+    pub at: Duration,
+}
+
+/// Why an answer is not used. Each has its own counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reject {
+    /// Fewer bytes than a header.
+    TooShort,
+    /// Not mode 4.
+    WrongMode,
+    /// Version 0, or newer than we asked in.
+    WrongVersion,
+    /// Doesn't echo our nonce: forged, late or a replay.
+    WrongOrigin,
+    /// "RATE": asked too often.
+    KissRate,
+    /// "DENY" or "RSTR": don't ask any more.
+    KissDeny,
+    /// Stratum 0 with any other code, leap 3, or stratum 16 and more: it has no time itself.
+    Unsynchronized,
+    /// A transmit time of zero.
+    NoTransmitTime,
+    /// It answered before it was asked, or held the question for more than 4 s.
+    Turnaround,
+    /// Its clock was set later than it says that it is now.
+    ReferenceInFuture,
+    /// It follows us.
+    Loop,
+    /// The host's clock was stepped between question and answer.
+    HostClockStepped,
+    /// Its root distance is over the limit.
+    Distance,
+}
+
+impl Reject {
+    /// All of them, each at the place of its [`Reject::index`].
+    pub const ALL: [Self; 13] = [
+        Self::TooShort,
+        Self::WrongMode,
+        Self::WrongVersion,
+        Self::WrongOrigin,
+        Self::KissRate,
+        Self::KissDeny,
+        Self::Unsynchronized,
+        Self::NoTransmitTime,
+        Self::Turnaround,
+        Self::ReferenceInFuture,
+        Self::Loop,
+        Self::HostClockStepped,
+        Self::Distance,
+    ];
+
+    /// Its place among the counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word for it in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooShort => "too-short",
+            Self::WrongMode => "wrong-mode",
+            Self::WrongVersion => "wrong-version",
+            Self::WrongOrigin => "wrong-origin",
+            Self::KissRate => "kiss-rate",
+            Self::KissDeny => "kiss-deny",
+            Self::Unsynchronized => "unsynchronized",
+            Self::NoTransmitTime => "no-transmit-time",
+            Self::Turnaround => "turnaround",
+            Self::ReferenceInFuture => "reference-in-future",
+            Self::Loop => "loop",
+            Self::HostClockStepped => "host-clock-stepped",
+            Self::Distance => "distance",
+        }
+    }
+}
+
+/// Is this the answer to our question? Nothing else of a packet may be believed before (RFC 5905 §8: the
+/// origin timestamp is the check against forgery and replay; RFC 9109 on unpredictable values).
+///
+/// # Errors
+/// The first [`Reject`] of the packet's form or origin.
+pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
+    let header = Header::parse(packet).map_err(|_| Reject::TooShort)?;
+    if header.mode != Mode::Server {
+        return Err(Reject::WrongMode);
+    }
+    if !header.version.is_known() {
+        return Err(Reject::WrongVersion);
+    }
+    if header.origin_timestamp != nonce {
+        return Err(Reject::WrongOrigin);
+    }
+    Ok(header)
+}
+
+/// The sample of an authentic answer: the arithmetic of RFC 5905 §8, judged by nobody.
+///
+/// `precision` is that of the host's clock, log2 seconds.
+pub fn measure(header: &Header, exchange: &Exchange, precision: i8) -> Sample {
+    let out = header.receive_timestamp - exchange.sent_at;
+    let back = header.transmit_timestamp - exchange.arrived_at;
+    let elapsed = duration(exchange.elapsed);
+    let own_precision = NtpDuration::from_log2(precision);
+    Sample {
+        offset: out.half() + back.half(),
+        delay: (elapsed - turnaround(header)).max(own_precision),
+        dispersion: NtpDuration::from_log2(header.precision) + own_precision + elapsed.drift(PHI_PPM),
+        at: exchange.at,
+    }
+}
+
+/// May an authentic answer become a part of what we believe (RFC 5905 §8 and §11.2, packet and sanity tests)?
+///
+/// `own` are the reference IDs that name ourselves, `limit` is the largest root distance believed.
+///
+/// # Errors
+/// The first [`Reject`] of its content.
+pub fn usable(
+    header: &Header,
+    exchange: &Exchange,
+    sample: &Sample,
+    own: &[ReferenceId],
+    limit: NtpDuration,
+) -> Result<(), Reject> {
+    synchronized(header)?;
+    times(header)?;
+    if header.stratum > 1 && own.contains(&header.reference_id) {
+        return Err(Reject::Loop);
+    }
+    let by_realtime = exchange.arrived_at - exchange.sent_at;
+    if (by_realtime - duration(exchange.elapsed)).abs() > STEP_IN_EXCHANGE {
+        return Err(Reject::HostClockStepped);
+    }
+    if root_distance(header, sample, sample.at) > limit {
+        return Err(Reject::Distance);
+    }
+    Ok(())
+}
+
+/// Kisses and other ways to say "I have no time" (RFC 5905 §7.4, §11.2.1).
+fn synchronized(header: &Header) -> Result<(), Reject> {
+    if header.stratum == 0 {
+        return Err(match header.reference_id.to_kiss_code() {
+            KissCode::Rate => Reject::KissRate,
+            KissCode::Deny | KissCode::Restrict => Reject::KissDeny,
+            KissCode::Other(_) => Reject::Unsynchronized,
+        });
+    }
+    if header.leap == Leap::Unsynchronized || header.stratum >= MAX_STRATUM {
+        return Err(Reject::Unsynchronized);
+    }
+    Ok(())
+}
+
+/// Do the upstream's own three times make sense together?
+fn times(header: &Header) -> Result<(), Reject> {
+    if header.transmit_timestamp.is_zero() {
+        return Err(Reject::NoTransmitTime);
+    }
+    if !(NtpDuration::ZERO..=TURNAROUND_MAX).contains(&turnaround(header)) {
+        return Err(Reject::Turnaround);
+    }
+    if header
+        .reference_timestamp
+        .is_after(header.transmit_timestamp + REFERENCE_GRACE)
+    {
+        return Err(Reject::ReferenceInFuture);
+    }
+    Ok(())
+}
+
+/// t3 − t2: how long the upstream held the question.
+fn turnaround(header: &Header) -> NtpDuration {
+    header.transmit_timestamp - header.receive_timestamp
+}
+
+/// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2, root distance).
+pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDuration {
+    (header.root_delay.to_duration() + sample.delay).half()
+        + header.root_dispersion.to_duration()
+        + sample.dispersion_at(now)
+}
+
+impl Sample {
+    /// The dispersion grown by our own drift since the sample was taken.
+    pub fn dispersion_at(&self, now: Duration) -> NtpDuration {
+        self.dispersion + duration(now.saturating_sub(self.at)).drift(PHI_PPM)
+    }
+}
+
+/// A length of monotonic time in NTP's units.
+pub fn duration(time: Duration) -> NtpDuration {
+    NtpDuration::from_nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::NtpShort;
+    use proptest::prelude::*;
+
+    const NONCE: NtpTimestamp = NtpTimestamp::from_bits(0x1234_5678_9ABC_DEF0);
+    const LIMIT: NtpDuration = NtpDuration::SECOND;
+
+    fn at(seconds: f64) -> NtpTimestamp {
+        NtpTimestamp::from_unix(1_700_000_000, 0) + NtpDuration::from_seconds(seconds)
+    }
+
+    /// Asked at 0, answered at 10 ms; the upstream is 3 s ahead and took 2 ms.
+    fn exchange() -> Exchange {
+        Exchange {
+            nonce: NONCE,
+            sent_at: at(0.0),
+            arrived_at: at(0.010),
+            elapsed: Duration::from_millis(10),
+            at: Duration::from_secs(50),
+        }
+    }
+
+    fn answer() -> Header {
+        Header {
+            mode: Mode::Server,
+            stratum: 2,
+            precision: -20,
+            root_delay: NtpShort::from_duration(NtpDuration::from_seconds(0.030)),
+            root_dispersion: NtpShort::from_duration(NtpDuration::from_seconds(0.005)),
+            reference_id: ReferenceId::from_bytes([192, 0, 2, 1]),
+            reference_timestamp: at(-100.0),
+            origin_timestamp: NONCE,
+            receive_timestamp: at(3.004),
+            transmit_timestamp: at(3.006),
+            ..Header::request(NONCE)
+        }
+    }
+
+    /// The verdict on `answer()` after `change`.
+    fn verdict(change: impl FnOnce(&mut Header, &mut Exchange)) -> Result<(), Reject> {
+        let (mut header, mut exchange) = (answer(), exchange());
+        change(&mut header, &mut exchange);
+        let header = authentic(&header.to_bytes(), NONCE)?;
+        let sample = measure(&header, &exchange, -23);
+        usable(
+            &header,
+            &exchange,
+            &sample,
+            &[ReferenceId::from_bytes([127, 0, 0, 1])],
+            LIMIT,
+        )
+    }
+
+    fn close(left: NtpDuration, seconds: f64) -> bool {
+        (left.to_seconds() - seconds).abs() < 1e-8
+    }
+
+    #[test]
+    fn the_arithmetic_of_the_four_times() {
+        let sample = measure(&answer(), &exchange(), -23);
+        assert!(close(sample.offset, 3.0), "{sample:?}");
+        assert!(close(sample.delay, 0.008), "{sample:?}");
+        let precisions = (-20_f64).exp2() + (-23_f64).exp2();
+        assert!(close(sample.dispersion, precisions + 15e-6 * 0.010), "{sample:?}");
+        let distance = root_distance(&answer(), &sample, Duration::from_secs(150));
+        assert!((distance.to_seconds() - (0.019 + 0.005 + precisions + 15e-6 * 100.01)).abs() < 4e-5);
+    }
+
+    #[test]
+    fn delay_is_never_less_than_our_precision() {
+        let hasty = Exchange {
+            elapsed: Duration::ZERO,
+            ..exchange()
+        };
+        assert_eq!(measure(&answer(), &hasty, -10).delay, NtpDuration::from_log2(-10));
+    }
+
+    #[test]
+    fn each_reason_to_reject() {
+        type Change = fn(&mut Header, &mut Exchange);
+        let cases: [(Result<(), Reject>, Change); 24] = [
+            (Ok(()), |_, _| ()),
+            (Err(Reject::WrongMode), |header, _| {
+                header.mode = Mode::SymmetricPassive
+            }),
+            (Err(Reject::WrongMode), |header, _| header.mode = Mode::Broadcast),
+            (Err(Reject::WrongOrigin), |header, _| {
+                header.origin_timestamp = at(0.0)
+            }),
+            (Err(Reject::WrongOrigin), |header, _| {
+                header.origin_timestamp = NtpTimestamp::ZERO
+            }),
+            (Err(Reject::KissRate), |header, _| {
+                (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"RATE"));
+            }),
+            (Err(Reject::KissDeny), |header, _| {
+                (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"DENY"));
+            }),
+            (Err(Reject::KissDeny), |header, _| {
+                (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"RSTR"));
+            }),
+            // A kiss with a wrong origin is no kiss.
+            (Err(Reject::WrongOrigin), |header, _| {
+                (header.stratum, header.reference_id) = (0, ReferenceId::from_bytes(*b"DENY"));
+                header.origin_timestamp = at(0.0);
+            }),
+            (Err(Reject::Unsynchronized), |header, _| header.stratum = 0),
+            (Err(Reject::Unsynchronized), |header, _| header.stratum = 16),
+            (Err(Reject::Unsynchronized), |header, _| header.stratum = 255),
+            (Ok(()), |header, _| header.stratum = 15),
+            (Err(Reject::Unsynchronized), |header, _| {
+                header.leap = Leap::Unsynchronized
+            }),
+            (Err(Reject::NoTransmitTime), |header, _| {
+                header.transmit_timestamp = NtpTimestamp::ZERO
+            }),
+            (Err(Reject::Turnaround), |header, _| {
+                header.transmit_timestamp = at(3.003)
+            }),
+            (Err(Reject::Turnaround), |header, _| {
+                header.transmit_timestamp = at(7.005)
+            }),
+            (Err(Reject::ReferenceInFuture), |header, _| {
+                header.reference_timestamp = at(4.1)
+            }),
+            (Ok(()), |header, _| header.reference_timestamp = at(3.9)),
+            (Err(Reject::Loop), |header, _| {
+                header.reference_id = ReferenceId::from_bytes([127, 0, 0, 1])
+            }),
+            (Ok(()), |header, _| {
+                // At stratum 1 the ID is a name, not an address.
+                (header.stratum, header.reference_id) = (1, ReferenceId::from_bytes([127, 0, 0, 1]));
+            }),
+            (Err(Reject::HostClockStepped), |_, exchange| {
+                exchange.arrived_at = at(1.0)
+            }),
+            (Err(Reject::Distance), |header, _| {
+                header.root_dispersion = NtpShort::from_bits(1 << 16)
+            }),
+            (Err(Reject::Distance), |header, _| header.precision = 127),
+        ];
+        for (index, (expected, change)) in cases.into_iter().enumerate() {
+            assert_eq!(verdict(change), expected, "case {index}");
+        }
+        assert_eq!(
+            authentic(&answer().to_bytes()[..47], NONCE),
+            Err(Reject::TooShort)
+        );
+        let mut version_5 = answer().to_bytes();
+        version_5[0] = 5 << 3 | 4;
+        assert_eq!(authentic(&version_5, NONCE), Err(Reject::WrongVersion));
+    }
+
+    #[test]
+    fn counters_have_a_place_for_each_reason() {
+        assert!(
+            Reject::ALL
+                .into_iter()
+                .enumerate()
+                .all(|(at, reject)| reject.index() == at)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_judged(mut bytes in prop::array::uniform32(any::<u8>()), times in prop::array::uniform4(any::<u64>()), echo: bool) {
+            bytes[0] = bytes[0] & 0xC7 | 4;
+            let mut packet = bytes.to_vec();
+            packet.extend(times.iter().take(2).flat_map(|time| time.to_be_bytes()));
+            if echo {
+                packet[24..32].copy_from_slice(&NONCE.to_bits().to_be_bytes());
+            }
+            let exchange = Exchange {
+                sent_at: NtpTimestamp::from_bits(times[2]),
+                arrived_at: NtpTimestamp::from_bits(times[3]),
+                ..exchange()
+            };
+            if let Ok(header) = authentic(&packet, NONCE) {
+                let sample = measure(&header, &exchange, -20);
+                prop_assert!(sample.delay > NtpDuration::ZERO && sample.dispersion > NtpDuration::ZERO);
+                if usable(&header, &exchange, &sample, &[], LIMIT).is_ok() {
+                    prop_assert!(root_distance(&header, &sample, sample.at) <= LIMIT);
+                    prop_assert!(header.leap != Leap::Unsynchronized && (1..16).contains(&header.stratum));
+                }
+            }
+        }
+    }
+}
