@@ -55,6 +55,22 @@ pub fn now() -> Reading {
     }
 }
 
+/// How far the time of day is ahead of the monotonic clock. Both run at the same pace, however the host's clock
+/// is slewed, so this changes only when somebody steps it (or when the host slept).
+pub fn realtime_ahead() -> Duration {
+    let mut best = (Duration::MAX, Duration::ZERO);
+    for _ in 0..5 {
+        // A pause between two readings would look like a step: take the closest pair.
+        let (before, realtime, after) = (monotonic(), realtime(), monotonic());
+        let gap = after.saturating_sub(before);
+        if gap < best.0 {
+            let realtime = realtime.since(UnixTime::default()).unwrap_or(Duration::ZERO);
+            best = (gap, realtime.saturating_sub(before));
+        }
+    }
+    best.1
+}
+
 /// What time of day the host has.
 pub fn realtime() -> UnixTime {
     // Both clocks exist on every Linux; the call fails only for an unknown clock.
@@ -102,6 +118,13 @@ mod tests {
             assert_eq!(log2_at_least(Duration::from_nanos(nanos)), power, "{nanos} ns");
         }
         assert!((-30..=-6).contains(&precision()));
+    }
+
+    #[test]
+    fn both_clocks_run_at_the_same_pace() {
+        let before = realtime_ahead();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(realtime_ahead().abs_diff(before) < Duration::from_millis(5));
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! Impure. The supervisor: owns every handle, starts and ends everything, and takes the system process from
+//! one report to the next. It is the only room that knows all others.
+
+mod start;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
+use signal_hook::iterator::Signals;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::time::interval;
+use tracing::{info, warn};
+
+use crate::config::{Config, Loaded};
+use crate::host::clock;
+use crate::host::names::Names;
+use crate::host::systemd::ServiceManager;
+use crate::observe::journal::{Journal, tell_counters};
+use crate::observe::log;
+use crate::reference::{Publisher, Reader, Reference, cell};
+use crate::serve::{Listener, Worker};
+use crate::upstream::association::Peer;
+use crate::upstream::poller::{Poller, Report};
+use crate::upstream::system::{Now, System};
+use crate::wire::NtpTimestamp;
+
+pub use start::StartError;
+use start::{Opened, open};
+
+/// How often the state is decided and published anew, even without news.
+const TICK: Duration = Duration::from_secs(1);
+/// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
+const LIVENESS: Duration = Duration::from_secs(10);
+/// A change between the host's two clocks that only a step can make.
+const STEP: Duration = Duration::from_millis(10);
+
+/// Serves as `loaded` says, until a signal ends it.
+///
+/// # Errors
+/// What keeps the server from starting. Once it runs, it runs.
+pub fn run(loaded: Loaded) -> Result<(), StartError> {
+    log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+    info!(version = env!("CARGO_PKG_VERSION"), configuration = loaded.origin(), "ntpfront starts");
+    let opened = open(loaded)?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("start the runtime of the pollers", error))?;
+    runtime.block_on(serve(opened))
+}
+
+async fn serve(opened: Opened) -> Result<(), StartError> {
+    let Opened { config, groups, names, manager, signals } = opened;
+    let signals = forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
+    let mut belief = Belief::new(&config);
+    let reader = belief.reader.clone();
+    let workers = Workers::start(groups, &reader)
+        .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
+    let reports = start_pollers(&config, &names, belief.precision);
+    manager.tell(&[NotifyState::Ready, NotifyState::Status(&belief.status)]);
+    info!(workers = workers.count(), upstreams = config.upstreams.len(), "ready");
+    watch(&mut belief, &workers, &manager, reports, signals).await;
+    manager.tell(&[NotifyState::Stopping]);
+    workers.stop();
+    info!("ended");
+    Ok(())
+}
+
+/// The loop of the supervisor's life. It ends with the first signal that asks for it.
+async fn watch(
+    belief: &mut Belief,
+    workers: &Workers,
+    manager: &ServiceManager,
+    mut reports: mpsc::Receiver<Report>,
+    mut signals: mpsc::Receiver<i32>,
+) {
+    let mut tick = interval(TICK);
+    loop {
+        tokio::select! {
+            Some((index, peer)) = reports.recv() => belief.learn(index, peer),
+            signal = signals.recv() => match signal {
+                Some(SIGHUP) => warn!("SIGHUP: this version reads its configuration only when it starts: restart it"),
+                Some(SIGUSR1) => workers.tell(),
+                Some(_) | None => return,
+            },
+            _ = tick.tick() => {}
+        }
+        if belief.decide() {
+            manager.tell(&[NotifyState::Status(&belief.status)]);
+        }
+        belief.journal.tell_failures(&workers.total(), clock::monotonic());
+    }
+}
+
+/// What we believe, and all that it is made from and told to.
+struct Belief {
+    system: System,
+    peers: Vec<Peer>,
+    publisher: Publisher,
+    reader: Reader,
+    journal: Journal,
+    precision: i8,
+    /// How far the host's time of day was ahead of the monotonic clock when last looked at.
+    realtime_ahead: Duration,
+    status: String,
+}
+
+impl Belief {
+    /// Decides for the first time, so that no worker ever lacks a state.
+    fn new(config: &Config) -> Self {
+        let precision = clock::precision();
+        let system = System::new(config.clock, precision, clock::monotonic());
+        let (publisher, reader) = cell(Reference::unsynchronized(crate::wire::ReferenceId::INIT, precision));
+        let mut belief = Self {
+            system,
+            peers: vec![Peer::default(); config.upstreams.len()],
+            publisher,
+            reader,
+            journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
+            precision,
+            realtime_ahead: clock::realtime_ahead(),
+            status: String::new(),
+        };
+        belief.decide();
+        belief
+    }
+
+    fn learn(&mut self, index: usize, peer: Peer) {
+        if let Some(place) = self.peers.get_mut(index) {
+            *place = peer;
+        }
+    }
+
+    /// Decides anew and publishes. Is there news for the service manager?
+    fn decide(&mut self) -> bool {
+        self.notice_step();
+        let reading = clock::now();
+        let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
+        let now = Now { realtime, monotonic: reading.monotonic };
+        let decision = self.system.decide(now, &self.peers);
+        let not_after = decision.reference.not_after.min(now.monotonic.saturating_add(LIVENESS));
+        self.publisher.publish(Reference { not_after, ..decision.reference });
+        self.journal.tell(&decision, &self.peers, now.monotonic);
+        let reference = decision.reference;
+        let status =
+            format!("{}, stratum {}, reference ID {}", decision.state.name(), reference.stratum, reference.reference_id);
+        let news = status != self.status;
+        self.status = status;
+        news
+    }
+
+    fn notice_step(&mut self) {
+        let ahead = clock::realtime_ahead();
+        let by = ahead.abs_diff(self.realtime_ahead);
+        self.realtime_ahead = ahead;
+        if by > STEP {
+            warn!(seconds = by.as_secs_f64(), "the host's clock was stepped (or the host slept): all samples are void");
+            self.system.clock_stepped(clock::monotonic());
+        }
+    }
+}
+
+/// All workers of all listeners, in the order of the configuration.
+struct Workers {
+    stop: Arc<AtomicBool>,
+    groups: Vec<(Listener, Vec<Worker>)>,
+}
+
+impl Workers {
+    fn start(groups: Vec<(Listener, Vec<std::net::UdpSocket>)>, reader: &Reader) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut started = Vec::new();
+        for (group, (listener, sockets)) in groups.into_iter().enumerate() {
+            let workers = sockets.into_iter().enumerate().map(|(index, socket)| {
+                Worker::start(format!("worker-{group}-{index}"), socket, reader.clone(), Arc::clone(&stop))
+            });
+            started.push((listener, workers.collect::<io::Result<Vec<_>>>()?));
+        }
+        Ok(Self { stop, groups: started })
+    }
+
+    fn count(&self) -> usize {
+        self.groups.iter().map(|(_, workers)| workers.len()).sum()
+    }
+}

@@ -1,0 +1,102 @@
+//! Impure. The start, in the only order that works: what needs rights first, then giving them up.
+
+use std::fmt;
+use std::io;
+use std::net::UdpSocket;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use tracing::{info, warn};
+
+use crate::config::{Config, Loaded};
+use crate::host::names::Names;
+use crate::host::privileges::{self, Identity, PrivilegeError};
+use crate::host::systemd::ServiceManager;
+use crate::host::udp::{self, BindError};
+use crate::serve::Listener;
+
+/// All that had to be opened with the rights of the start. When this exists, they are given up.
+pub(super) struct Opened {
+    pub(super) config: Config,
+    pub(super) groups: Vec<(Listener, Vec<UdpSocket>)>,
+    pub(super) names: Names,
+    pub(super) manager: ServiceManager,
+    pub(super) signals: Signals,
+}
+
+/// Why the server can't start: each names its remedy.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener can't be opened.
+    Bind(BindError),
+    /// A privilege can't be given up.
+    Privilege(PrivilegeError),
+    /// The kernel refuses something that every start needs.
+    System(&'static str, io::Error),
+    /// The built-in listeners are all of a family that this host doesn't have.
+    NothingToServe,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Privilege(error) => error.fmt(f),
+            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::NothingToServe => write!(f, "this host has no address family to listen on: configure a listener"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<PrivilegeError> for StartError {
+    fn from(error: PrivilegeError) -> Self {
+        Self::Privilege(error)
+    }
+}
+
+/// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
+/// are changed for the whole process.
+pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
+    let system = |what| move |error| StartError::System(what, error);
+    // From here on a signal to end is remembered, not fatal in the middle of the start.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(system("handle signals"))?;
+    let manager = ServiceManager::connect().map_err(system("reach the service manager at $NOTIFY_SOCKET"))?;
+    let groups = open_listeners(&loaded)?;
+    let names = Names::from_system();
+    let process = &loaded.config.process;
+    let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
+    privileges::drop_to(process.chroot.as_deref(), identity.as_ref())?;
+    Ok(Opened { config: loaded.config, groups, names, manager, signals })
+}
+
+fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, StartError> {
+    let is_default = |listener: &Listener| loaded.default_listeners.contains(&listener.address);
+    let mut wanted = Vec::new();
+    // All are tried before the first is opened: our own sockets would be in the way of each other.
+    for listener in &loaded.config.listeners {
+        match udp::check_free(listener.address) {
+            Ok(()) => wanted.push(*listener),
+            Err(error) if error.is_family_missing() && is_default(listener) => {
+                warn!(listener = %listener.address, "this host has no such address family: not served (say `-6 0` to be rid of this line)");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if wanted.is_empty() {
+        return Err(StartError::NothingToServe);
+    }
+    let open = |listener: Listener| {
+        let group = udp::bind_group(listener.address, listener.workers, listener.steering)?;
+        info!(listener = %listener.address, workers = listener.workers, "listening");
+        Ok((listener, group))
+    };
+    wanted.into_iter().map(open).collect()
+}
