@@ -5,5 +5,6 @@ pub mod host;
 pub mod observe;
 pub mod reference;
 pub mod serve;
+pub mod supervisor;
 pub mod upstream;
 pub mod wire;

@@ -72,6 +72,14 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
 }
 
+impl Loaded {
+    /// Where it comes from, for the log.
+    pub fn origin(&self) -> String {
+        let file = self.path.as_ref().map(|path| path.display().to_string());
+        file.unwrap_or_else(|| "flags and defaults".to_owned())
+    }
+}
+
 /// What the flags and a file's text (with the path that faults shall name) mean together.
 ///
 /// # Errors

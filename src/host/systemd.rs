@@ -19,7 +19,9 @@ impl ServiceManager {
     /// # Errors
     /// When the variable is set and nobody can be reached there: the manager would wait for us in vain.
     pub fn connect() -> io::Result<Self> {
-        let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(Self(None)) };
+        let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+            return Ok(Self(None));
+        };
         let address = match path.as_bytes().strip_prefix(b"@") {
             Some(name) => SocketAddr::from_abstract_name(name)?,
             None => SocketAddr::from_pathname(&path)?,

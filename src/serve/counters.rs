@@ -71,6 +71,18 @@ fn add(cell: &AtomicU64, count: u64) {
 }
 
 impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        for (count, more) in self.verdicts.iter_mut().zip(other.verdicts) {
+            *count = count.wrapping_add(more);
+        }
+        self.send_failed = self.send_failed.wrapping_add(other.send_failed);
+        self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
+        self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
+        self
+    }
+
     /// How many packets had `verdict`.
     pub fn of(&self, verdict: Verdict) -> u64 {
         self.verdicts.get(verdict.index()).copied().unwrap_or(0)
@@ -122,5 +134,6 @@ mod tests {
                 .starts_with("refused-port-zero=3 refused-not-unicast=4")
         );
         assert_eq!((counts.send_failed, counts.receive_failed), (3, 0));
+        assert_eq!(counts.plus(counts).received(), 132);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{Counters, Request, respond};
+use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
 use crate::host::mmsg::{Batch, Datagram};
 use crate::reference::Reader;
@@ -58,10 +58,11 @@ impl Worker {
         &self.counters
     }
 
-    /// Waits until it has ended after its `stop` was set.
-    pub fn join(self) {
+    /// Waits until it has ended after its `stop` was set, and tells all that it did.
+    pub fn join(self) -> Counts {
         // A panic has been reported, and has ended the process, when it happened.
         let _ended = self.thread.join();
+        self.counters.snapshot()
     }
 }
 

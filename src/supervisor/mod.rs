@@ -2,10 +2,9 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod start;
+mod workers;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,17 +20,17 @@ use crate::config::{Config, Loaded};
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
-use crate::observe::journal::{Journal, tell_counters};
+use crate::observe::journal::Journal;
 use crate::observe::log;
 use crate::reference::{Publisher, Reader, Reference, cell};
-use crate::serve::{Listener, Worker};
 use crate::upstream::association::Peer;
 use crate::upstream::poller::{Poller, Report};
 use crate::upstream::system::{Now, System};
-use crate::wire::NtpTimestamp;
+use crate::wire::{NtpTimestamp, ReferenceId};
 
 pub use start::StartError;
 use start::{Opened, open};
+use workers::Workers;
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,10 +42,18 @@ const STEP: Duration = Duration::from_millis(10);
 /// Serves as `loaded` says, until a signal ends it.
 ///
 /// # Errors
-/// What keeps the server from starting. Once it runs, it runs.
+/// What keeps the server from starting, as it was logged. Once it runs, it runs.
 pub fn run(loaded: Loaded) -> Result<(), StartError> {
     log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
-    info!(version = env!("CARGO_PKG_VERSION"), configuration = loaded.origin(), "ntpfront starts");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = loaded.origin(),
+        "ntpfront starts"
+    );
+    start_and_serve(loaded).inspect_err(|error| tracing::error!("{error}"))
+}
+
+fn start_and_serve(loaded: Loaded) -> Result<(), StartError> {
     let opened = open(loaded)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -56,15 +63,26 @@ pub fn run(loaded: Loaded) -> Result<(), StartError> {
 }
 
 async fn serve(opened: Opened) -> Result<(), StartError> {
-    let Opened { config, groups, names, manager, signals } = opened;
-    let signals = forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
+    let Opened {
+        config,
+        groups,
+        names,
+        manager,
+        signals,
+    } = opened;
+    let signals =
+        forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
     let mut belief = Belief::new(&config);
     let reader = belief.reader.clone();
     let workers = Workers::start(groups, &reader)
         .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
     let reports = start_pollers(&config, &names, belief.precision);
     manager.tell(&[NotifyState::Ready, NotifyState::Status(&belief.status)]);
-    info!(workers = workers.count(), upstreams = config.upstreams.len(), "ready");
+    info!(
+        workers = workers.count(),
+        upstreams = config.upstreams.len(),
+        "ready"
+    );
     watch(&mut belief, &workers, &manager, reports, signals).await;
     manager.tell(&[NotifyState::Stopping]);
     workers.stop();
@@ -98,6 +116,31 @@ async fn watch(
     }
 }
 
+/// Hands signals from a thread of their own to the loop.
+fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
+    let (sender, receiver) = mpsc::channel(16);
+    let deliver = move || {
+        for signal in signals.forever() {
+            if sender.blocking_send(signal).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(deliver)?;
+    Ok(receiver)
+}
+
+/// One task an upstream; each starts to ask at once.
+fn start_pollers(config: &Config, names: &Names, precision: i8) -> mpsc::Receiver<Report> {
+    let (sender, receiver) = mpsc::channel(64);
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        let limit = config.clock.max_distance;
+        let poller = Poller::new(index, upstream.clone(), names.clone(), precision, limit);
+        tokio::spawn(poller.run(sender.clone()));
+    }
+    receiver
+}
+
 /// What we believe, and all that it is made from and told to.
 struct Belief {
     system: System,
@@ -116,7 +159,7 @@ impl Belief {
     fn new(config: &Config) -> Self {
         let precision = clock::precision();
         let system = System::new(config.clock, precision, clock::monotonic());
-        let (publisher, reader) = cell(Reference::unsynchronized(crate::wire::ReferenceId::INIT, precision));
+        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision));
         let mut belief = Self {
             system,
             peers: vec![Peer::default(); config.upstreams.len()],
@@ -142,14 +185,27 @@ impl Belief {
         self.notice_step();
         let reading = clock::now();
         let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
-        let now = Now { realtime, monotonic: reading.monotonic };
+        let now = Now {
+            realtime,
+            monotonic: reading.monotonic,
+        };
         let decision = self.system.decide(now, &self.peers);
-        let not_after = decision.reference.not_after.min(now.monotonic.saturating_add(LIVENESS));
-        self.publisher.publish(Reference { not_after, ..decision.reference });
+        let not_after = decision
+            .reference
+            .not_after
+            .min(now.monotonic.saturating_add(LIVENESS));
+        self.publisher.publish(Reference {
+            not_after,
+            ..decision.reference
+        });
         self.journal.tell(&decision, &self.peers, now.monotonic);
         let reference = decision.reference;
-        let status =
-            format!("{}, stratum {}, reference ID {}", decision.state.name(), reference.stratum, reference.reference_id);
+        let status = format!(
+            "{}, stratum {}, reference ID {}",
+            decision.state.name(),
+            reference.stratum,
+            reference.reference_id
+        );
         let news = status != self.status;
         self.status = status;
         news
@@ -160,32 +216,11 @@ impl Belief {
         let by = ahead.abs_diff(self.realtime_ahead);
         self.realtime_ahead = ahead;
         if by > STEP {
-            warn!(seconds = by.as_secs_f64(), "the host's clock was stepped (or the host slept): all samples are void");
+            warn!(
+                seconds = by.as_secs_f64(),
+                "the host's clock was stepped (or the host slept): all samples are void"
+            );
             self.system.clock_stepped(clock::monotonic());
         }
-    }
-}
-
-/// All workers of all listeners, in the order of the configuration.
-struct Workers {
-    stop: Arc<AtomicBool>,
-    groups: Vec<(Listener, Vec<Worker>)>,
-}
-
-impl Workers {
-    fn start(groups: Vec<(Listener, Vec<std::net::UdpSocket>)>, reader: &Reader) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut started = Vec::new();
-        for (group, (listener, sockets)) in groups.into_iter().enumerate() {
-            let workers = sockets.into_iter().enumerate().map(|(index, socket)| {
-                Worker::start(format!("worker-{group}-{index}"), socket, reader.clone(), Arc::clone(&stop))
-            });
-            started.push((listener, workers.collect::<io::Result<Vec<_>>>()?));
-        }
-        Ok(Self { stop, groups: started })
-    }
-
-    fn count(&self) -> usize {
-        self.groups.iter().map(|(_, workers)| workers.len()).sum()
     }
 }

@@ -43,7 +43,10 @@ impl fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::Privilege(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
-            Self::NothingToServe => write!(f, "this host has no address family to listen on: configure a listener"),
+            Self::NothingToServe => write!(
+                f,
+                "this host has no address family to listen on: configure a listener"
+            ),
         }
     }
 }
@@ -74,7 +77,13 @@ pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     privileges::drop_to(process.chroot.as_deref(), identity.as_ref())?;
-    Ok(Opened { config: loaded.config, groups, names, manager, signals })
+    Ok(Opened {
+        config: loaded.config,
+        groups,
+        names,
+        manager,
+        signals,
+    })
 }
 
 fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, StartError> {

@@ -2,8 +2,10 @@
 
 pub mod association;
 pub mod filter;
+pub mod findings;
 pub mod packet;
 pub mod poller;
+pub mod query;
 pub mod select;
 pub mod system;
 

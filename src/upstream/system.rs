@@ -80,8 +80,10 @@ pub enum Standing {
     TooFar,
     /// It answers, and its answers are refused: no time, a kiss, or nonsense.
     Refused,
-    /// It does not answer (any more, or yet).
+    /// It was asked and does not answer (any more).
     Silent,
+    /// It was not asked yet, or its name is not resolved.
+    Unknown,
 }
 
 impl Standing {
@@ -95,6 +97,7 @@ impl Standing {
             Self::TooFar => "too-far",
             Self::Refused => "refused",
             Self::Silent => "silent",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -220,6 +223,7 @@ impl System {
     fn unusable(&self, peer: &Peer, now: Duration) -> Standing {
         match peer.root_distance(now, self.stepped_at) {
             Some(distance) if distance > self.policy.max_distance => Standing::TooFar,
+            _ if peer.address.is_none() => Standing::Unknown,
             _ if peer.reach == 0 && peer.refused.is_none() => Standing::Silent,
             _ => Standing::Refused,
         }
@@ -484,7 +488,7 @@ mod tests {
         let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
         assert_eq!(
             (decision.state, decision.standings),
-            (State::Init, vec![Standing::Silent])
+            (State::Init, vec![Standing::Unknown])
         );
         assert_eq!(
             (decision.reference.stratum, decision.reference.reference_id),

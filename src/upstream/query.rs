@@ -1,0 +1,48 @@
+//! Impure. `ntpfront query`: one question to one server.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::findings::Findings;
+use super::poller::question;
+use super::{Host, Upstream};
+use crate::host::clock;
+use crate::host::names::Names;
+
+/// Asks the `server`, each of its addresses in turn until one answers.
+pub async fn query(server: &Upstream) -> Findings {
+    let name = server.to_string();
+    let addresses = match addresses(server).await {
+        Ok(addresses) => addresses,
+        Err(error) => return Findings::of_silence(&name, None, format!("cannot resolve the name: {error}")),
+    };
+    let mut silence = Findings::of_silence(&name, None, "the name has no address".to_owned());
+    for address in addresses {
+        let mut strangers = 0;
+        match question(address, |_| strangers += 1).await {
+            Ok((header, exchange)) => {
+                return Findings::of_answer(&name, address, &header, &exchange, clock::precision());
+            }
+            Err(error) => {
+                let heard = if strangers > 0 {
+                    format!(" ({strangers} packets that are no answer)")
+                } else {
+                    String::new()
+                };
+                silence = Findings::of_silence(&name, Some(address), format!("no answer: {error}{heard}"));
+            }
+        }
+    }
+    silence
+}
+
+async fn addresses(server: &Upstream) -> io::Result<Vec<SocketAddr>> {
+    let found = match &server.host {
+        Host::Address(address) => vec![*address],
+        Host::Name(name) => Names::from_system().resolve(name).await?,
+    };
+    Ok(found
+        .into_iter()
+        .map(|address| SocketAddr::new(address, server.port))
+        .collect())
+}
