@@ -191,8 +191,20 @@ fn after_deny_nobody_asks_again() {
 
 #[test]
 fn after_rate_it_asks_less_often() {
+    asks_less_often_after_rate(6);
+}
+
+#[test]
+fn after_rate_it_asks_less_often_even_if_a_fixed_interval_is_configured() {
+    asks_less_often_after_rate(0);
+}
+
+fn asks_less_often_after_rate(maxpoll: u8) {
     let upstream = Scripted::start(honest);
-    let front = Front::of(&[upstream.address()]);
+    let front = Front::configured(&format!(
+        "[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = {maxpoll}\n",
+        upstream.address()
+    ));
     front.becomes_synchronized();
     upstream.turn_to(kiss(*b"RATE"));
     let before = upstream.asked();
@@ -224,4 +236,30 @@ fn a_forged_kiss_is_no_order() {
     wait_until("it goes on asking", SOON, || {
         (upstream.asked() >= before + 2).then_some(())
     });
+}
+
+#[test]
+fn whatever_an_upstream_sends_it_does_not_fill_the_log() {
+    // Hundreds of forged answers to each question, and good and bad ones in turn: each alone is worth a line.
+    let mut number = 0;
+    let upstream = Scripted::start(move |ask| {
+        number += 1;
+        let mut forged = good(ask);
+        forged.origin_timestamp = NtpTimestamp::from_bits(number);
+        let mut last = good(ask);
+        if number % 2 == 0 {
+            last.leap = Leap::Unsynchronized;
+        }
+        let mut replies: Vec<Reply> = (0..100).map(|_| forged.into()).collect();
+        replies.extend((0..100).map(|_| Reply::Own(vec![0; 7])));
+        replies.push(last.into());
+        replies
+    });
+    let front = Front::of(&[upstream.address()]);
+    front.becomes_synchronized();
+    let before = front.daemon.log_lines();
+    front.watch.during(Duration::from_secs(15));
+    println!("{}", front.daemon.log());
+    let lines = front.daemon.log_lines() - before;
+    assert!(lines <= 10, "{lines} lines in 15 s:\n{}", front.daemon.log());
 }

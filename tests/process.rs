@@ -97,7 +97,7 @@ fn no_right_to_bind_says_what_to_do() {
 
 #[test]
 fn nothing_to_serve_and_other_usage_faults() {
-    refused(&ntpfront(&["-4", "0", "-6", "0"]), 2, &["-4", "-6"]);
+    refused(&ntpfront(&["-4", "0", "-6", "0"]), 2, &["-4", "nothing to serve"]);
     for arguments in [
         &["--no-such-flag"][..],
         &["-4", "four"],

@@ -87,6 +87,22 @@ fn versions_are_echoed_and_modes_answered() {
 }
 
 #[test]
+fn every_way_of_steering_answers() {
+    for steering in ["source", "cpu", "kernel"] {
+        let server = v4(free_port());
+        let _daemon = Daemon::configured(&format!(
+            "upstream = []\n[local]\nenabled = true\n\
+             [[listener]]\naddress = \"{server}\"\nworkers = 3\nsteering = \"{steering}\"\n"
+        ))
+        .answering(server);
+        for last in 1..=20 {
+            let from = socket(([127, 0, 4, last], 0));
+            exchange(&from, server, &request(4, 3), SOON).expect("an answer");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_request_is_never_answered() {
     let port = free_port();
     let _daemon = local(&[(v4(port), 1), (v6(port), 1)]);
@@ -296,8 +312,7 @@ fn ipv6_clients_keep_their_worker_too() {
     }
     in_own_network(|| {
         const WORKERS: usize = 4;
-        ip("addr add fd00::/64 dev lo nodad");
-        ip("-6 route add local fd00::/64 dev lo");
+        (1..=40).for_each(|client| ip(&format!("addr add fd00::{client:x}/128 dev lo nodad")));
         let server = v6(free_port());
         let daemon = local(&[(server, 4)]);
         let mut busy = BTreeMap::<String, u32>::new();

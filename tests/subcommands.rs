@@ -126,7 +126,7 @@ fn query_a_usable_server() {
     assert!(said.get("leap").is_some(), "{said}");
     assert_eq!(
         said["reference_id"].as_str().map(str::to_uppercase).as_deref(),
-        Some("C0000201"),
+        Some("C6336401"),
         "{said}"
     );
 }

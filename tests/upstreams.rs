@@ -288,6 +288,23 @@ fn an_ipv6_server_on_another_host_adds_a_stratum() {
 }
 
 #[test]
+fn a_server_that_follows_us_is_not_followed() {
+    if !common::root() {
+        return;
+    }
+    in_own_network(|| {
+        let neighbor = Neighbor::plug_in();
+        let us = ReferenceId::from_bytes([192, 0, 2, 1]);
+        let there: SocketAddr = "192.0.2.2:123".parse().unwrap();
+        let upstream = neighbor.run(move || Scripted::at(there, but(move |reply| reply.reference_id = us)));
+        let front = Front::of(&[upstream.address()]);
+        wait_until("it was asked", SOON, || (upstream.asked() >= 2).then_some(()));
+        front.watch.during(Duration::from_secs(1));
+        front.was_never_synchronized();
+    });
+}
+
+#[test]
 fn a_name_that_does_not_resolve_is_no_reason_to_end() {
     let upstream = Scripted::start(honest);
     let server = v4(free_port());

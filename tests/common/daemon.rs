@@ -82,13 +82,7 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("ntpfront ended: {status}\n{}", self.log());
             }
-            let request = client::request(4, 3);
-            client::exchange(
-                &client::socket(SocketAddr::new(address.ip(), 0)),
-                address,
-                &request,
-                Duration::from_millis(200),
-            )
+            client::ask(address, &client::request(4, 3))
         });
         self
     }

@@ -14,7 +14,7 @@ use super::watch::Watch;
 pub(crate) struct Front {
     pub(crate) server: SocketAddr,
     pub(crate) watch: Watch,
-    _daemon: Daemon,
+    pub(crate) daemon: Daemon,
 }
 
 impl Front {
@@ -24,19 +24,24 @@ impl Front {
 
     /// `clock`: lines of the table `[clock]`.
     pub(crate) fn with(upstreams: &[SocketAddr], clock: &str) -> Self {
-        let server = v4(free_port());
-        let mut text = format!("[clock]\n{clock}\n[[listener]]\naddress = \"{server}\"\n");
+        let mut text = format!("[clock]\n{clock}\n");
         for upstream in upstreams {
-            let minpoll = if upstream.ip().is_loopback() { 0 } else { 1 };
-            text += &format!(
-                "[[upstream]]\naddress = \"{upstream}\"\nminpoll = {minpoll}\nmaxpoll = {minpoll}\n"
-            );
+            // The shortest that is allowed.
+            let poll = u8::from(!upstream.ip().is_loopback());
+            text += &format!("[[upstream]]\naddress = \"{upstream}\"\nminpoll = {poll}\nmaxpoll = {poll}\n");
         }
-        let daemon = Daemon::configured(&text).answering(server);
+        Self::configured(&text)
+    }
+
+    /// `text`: all of the configuration but the listener.
+    pub(crate) fn configured(text: &str) -> Self {
+        let server = v4(free_port());
+        let listener = format!("[[listener]]\naddress = \"{server}\"\n");
+        let daemon = Daemon::configured(&(text.to_owned() + &listener)).answering(server);
         Self {
             server,
             watch: Watch::on(server),
-            _daemon: daemon,
+            daemon,
         }
     }
 

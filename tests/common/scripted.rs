@@ -127,7 +127,7 @@ impl Shared {
 }
 
 /// The reference ID of [`good`]: a documentation address, so nobody's.
-pub(crate) const GOOD_ID: [u8; 4] = [192, 0, 2, 1];
+pub(crate) const GOOD_ID: [u8; 4] = [198, 51, 100, 1];
 /// The stratum of [`good`].
 pub(crate) const GOOD_STRATUM: u8 = 2;
 

@@ -40,7 +40,12 @@ fn came_to_a_listener(bytes: &[u8], source_port: u16, unicast: bool) {
         reference_timestamp: received_at,
     };
     let mut reply = UNTOUCHED;
-    let verdict = respond(&request, received_at + NtpDuration::SECOND, &variables, &mut reply);
+    let verdict = respond(
+        &request,
+        received_at + NtpDuration::SECOND,
+        &variables,
+        &mut reply,
+    );
     if !verdict.is_answered() {
         assert_eq!(reply, UNTOUCHED, "{}", verdict.name());
         return;
