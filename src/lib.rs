@@ -1,4 +1,58 @@
-//! ntpfront (map: to be written)
+//! ntpfront: an NTP server that fronts several upstream servers, on every core, without touching the host's clock.
+//!
+//! This page is the map. The binary (`main.rs`) only hands arguments to these rooms:
+//!
+//! | room | what lives there |
+//! | --- | --- |
+//! | [`cli`] | the flags and subcommands, as words |
+//! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places |
+//! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
+//! | [`mod@reference`] | what we announce: the system variables, how they age, how they reach the workers |
+//! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
+//! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `select`, `system` (pure) |
+//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most |
+//! | [`host`] | what the OS gives: sockets, `mmsg` (the only unsafe code), clock, randomness, names, privileges |
+//! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
+//!
+//! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
+//! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
+//! Who may use whom is held by `tests/layers.rs`: `wire` uses nothing of ours, `host` neither; `serve` and
+//! `upstream` never each other; only `supervisor` knows everybody.
+//!
+//! # Three journeys
+//!
+//! ```text
+//! packet   host::mmsg --batch--> serve::respond(request, t3, &variables, &mut reply) -> verdict
+//!          --batch--> host::mmsg                           every verdict counted, in the worker's own cells
+//! config   flags + file -> config::file::load -> raw -> validate -> Config, or all faults and nothing else
+//! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter)
+//!          -> report -> supervisor -> system: select (who agrees?) -> mirror or announce -> Reference
+//!          -> publish -> every worker at its next batch
+//! ```
+//!
+//! # What always holds
+//!
+//! * A reply is never longer than its request, and an answer is never answered.
+//! * Leap 3 and stratum 0 come together or not at all; past `not_after` a worker says so by itself, so a stuck
+//!   supervisor can't keep a stale time alive (it renews a published time for 10 s each second).
+//! * The served clock is the host's `CLOCK_REALTIME`, never corrected: its measured offset from the upstream is a
+//!   part of the announced dispersion, which only grows until the next sample.
+//! * No majority among the upstreams, or a step of the host's clock: unsynchronized until they agree again.
+//! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
+//! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
+//!   reference is new: once a second.
+//! * A panic anywhere ends the process.
+//!
+//! # Words
+//!
+//! RFC 5905's. An `upstream` is a server that we ask, a `client` asks us, a `listener` is an address where we
+//! answer, a `worker` is a thread with one socket of it.
+//!
+//! # Not here yet
+//!
+//! A clock of our own that follows the upstreams where nobody keeps the host's (`tracked`), reload on SIGHUP,
+//! access lists, limits, metrics, XDP, NTS, interleaved mode.
+
 pub mod cli;
 pub mod config;
 pub mod host;

@@ -53,11 +53,10 @@ fn ask(asked: &Query) -> ExitCode {
         Err(refusal) => {
             let hint = refusal.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
             let fault = format!(
-                "ntpfront query: {:?} is not {}{hint}
-",
+                "ntpfront query: {:?} is not {}{hint}",
                 asked.server, refusal.expected
             );
-            say(io::stderr(), &fault);
+            say(io::stderr(), &(fault + "\n"));
             return commands::STATUS_FAULT.into();
         }
     };
