@@ -116,12 +116,14 @@ fn chronyd_asks() {
 
 fn chronyd_finds_it_right(program: &Path, host: &str, port: u16) {
     let directory = TempDir::new();
-    let outcome = run(Command::new(program).args(["-Q", "-U", "-t", "20"]).args([
-        &format!("pidfile {}", directory.path().join("pid").display()),
-        "cmdport 0",
-        "bindcmdaddress /",
-        &format!("server {host} port {port} iburst maxsamples 1"),
-    ]));
+    let outcome = run(Command::new(program)
+        .args(["-Q", "-U", "-u", &chrony::me(), "-t", "20"])
+        .args([
+            &format!("pidfile {}", directory.path().join("pid").display()),
+            "cmdport 0",
+            "bindcmdaddress /",
+            &format!("server {host} port {port} iburst maxsamples 1"),
+        ]));
     assert_eq!(outcome.status, Some(0), "{}", outcome.said());
     let all = outcome.said();
     let offset = between(&all, "System clock wrong by ", " seconds");

@@ -47,8 +47,8 @@ impl Chronyd {
     }
 }
 
-/// Who runs this test: chronyd stays that user.
-fn me() -> String {
+/// Who runs this test: chronyd stays that user. Its own, `_chrony`, is only there where it is installed.
+pub(crate) fn me() -> String {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
         .unwrap()
         .unwrap();
