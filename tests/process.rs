@@ -16,6 +16,7 @@ mod common;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -169,25 +170,15 @@ fn root_directory_groups_and_user_are_given_up_in_this_order() {
     let directory = TempDir::new();
     let upstream = Scripted::start(|ask| vec![good(ask).into()]);
     let (four, six) = (v4(free_port()), v6(free_port()));
-    let daemon = Daemon::start(&[
-        "-4",
-        "4",
-        "-6",
-        "2",
-        "-a",
-        &four.to_string(),
-        "-b",
-        &six.to_string(),
-        "-s",
-        &upstream.address().to_string(),
-        "-u",
-        "nobody",
-        "-r",
-        &directory.path().to_string_lossy(),
-        "-d",
-    ])
-    .answering(four)
-    .answering(six);
+    // setpriv gives it supplementary groups to lose: who runs the tests may have none.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--groups", "0,4,27", daemon::PROGRAM])
+        .args(["-4", "4", "-6", "2", "-u", "nobody", "-d", "-r"])
+        .arg(directory.path())
+        .args(["-a", &four.to_string(), "-b", &six.to_string()])
+        .args(["-s", &upstream.address().to_string()]);
+    let daemon = Daemon::spawn(command).answering(four).answering(six);
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     let (uid, gid) = (nobody.uid.to_string(), nobody.gid.to_string());
     let pid = daemon.pid();
