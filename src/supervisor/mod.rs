@@ -134,8 +134,7 @@ fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
 fn start_pollers(config: &Config, names: &Names, precision: i8) -> mpsc::Receiver<Report> {
     let (sender, receiver) = mpsc::channel(64);
     for (index, upstream) in config.upstreams.iter().enumerate() {
-        let limit = config.clock.max_distance;
-        let poller = Poller::new(index, upstream.clone(), names.clone(), precision, limit);
+        let poller = Poller::new(index, upstream.clone(), names.clone(), precision, config.clock);
         tokio::spawn(poller.run(sender.clone()));
     }
     receiver
