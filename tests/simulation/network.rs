@@ -19,11 +19,11 @@ use super::server::Server;
 
 /// The product's own numbers, which live in its impure files: `poller.rs` …
 const ANSWER_WITHIN: f64 = 3.0;
-const STRANGERS_MAX: u32 = 16;
+const STRANGERS_MAX: u32 = 1000;
 /// … and `supervisor/mod.rs`.
 const TICK: f64 = 1.0;
 /// Ticks while a scenario lets things be for longer than [`BUSY`]: to save the tester's time.
-const QUIET_TICK: f64 = 6.0;
+const QUIET_TICK: f64 = 3.0;
 const BUSY: f64 = 30.0;
 /// The same after a report: a correction is slewed.
 const NEWS: f64 = 3.0;

@@ -54,9 +54,9 @@ pub(crate) struct Record {
     pub(crate) worst_error: f64,
     pub(crate) worst_distance: f64,
     pub(crate) first_usable: Option<f64>,
-    /// True seconds since the first look, and those of them at whose end a time was announced.
+    /// True seconds since the first look, and those of them at whose end no time was announced.
     watched: f64,
-    usable: f64,
+    without: f64,
     /// True seconds during which the truth was outside of what was announced.
     pub(crate) wrong_for: f64,
     pub(crate) states: Vec<(f64, State)>,
@@ -83,7 +83,7 @@ impl Record {
 
     /// For how much of the time there was one, in percent.
     pub(crate) fn usable_percent(&self) -> f64 {
-        100.0 * self.usable / self.watched.max(1e-9)
+        100.0 * (1.0 - self.without / self.watched.max(1e-9))
     }
 
     pub(crate) fn is_usable(&self) -> bool {
@@ -102,8 +102,9 @@ impl Record {
         let elapsed = self.last.map_or(0.0, |last| now - last.now);
         self.watched += elapsed;
         self.check_words(&look);
-        if look.is_usable() {
-            self.usable += elapsed;
+        if !look.is_usable() {
+            self.without += elapsed;
+        } else {
             self.first_usable.get_or_insert(now);
             // At the moment itself a difference of a microsecond is one of a second.
             if !host.leaps_within(LEAP_MOMENT) {

@@ -338,10 +338,6 @@ fn duplicate(network: &mut Network) {
             ..liar.clone()
         });
     }
-    network.record.truth_excused = true;
-    network.run(1.0);
-    network.record.truth_excused = false;
-    network.record.forget();
     network.run(1.25 * HOUR);
     served_well(network, 5.0, 99.9);
     let last = network.standing(4);
