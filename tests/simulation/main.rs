@@ -55,11 +55,7 @@ fn every_scenario_keeps_its_bounds_and_the_invariants() {
         }
     };
     for scenario in scenarios().filter(|one| is_wanted(one.name)) {
-        let started = std::time::Instant::now();
         let outcome = play(scenario, &seeds);
-        if env::var_os("NTPFRONT_TIMES").is_some() {
-            println!("{:8.3} {}", started.elapsed().as_secs_f64(), scenario.name);
-        }
         rows.extend(table_rows(scenario, &outcome, seeds.len()));
         failures.extend(outcome.failures);
     }

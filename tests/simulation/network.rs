@@ -61,6 +61,8 @@ pub(crate) struct Network {
     /// Until then the supervisor ticks each second.
     busy_until: f64,
     questions: u64,
+    /// How often a decision said that the served clock was stepped.
+    pub(crate) steps_said: u64,
     /// Bounds as the scenario states them, and what was seen.
     pub(crate) bounds: Vec<Bound>,
 }
@@ -173,6 +175,7 @@ impl Network {
             published_counts: Counts::default(),
             busy_until: 0.0,
             questions: 0,
+            steps_said: 0,
             bounds: Vec::new(),
             random,
         }
@@ -542,7 +545,9 @@ impl Network {
             not_after,
             ..decision.reference
         });
-        self.counts.steps += u64::from(decision.stepped.is_some());
+        let stepped = u64::from(decision.stepped.is_some());
+        self.steps_said += stepped;
+        self.counts.steps += stepped;
         self.counts.publications += 1;
         self.published_counts = self.counts;
         if self.record.states.last().map(|last| last.1) != Some(decision.state) {

@@ -164,16 +164,16 @@ fn prepare(network: &mut Network, leap: Leap) {
 }
 
 fn cross(network: &mut Network, leap: Leap) {
-    until_the_last_minute(network, leap);
-    network.record.forget();
+    through_it(network, leap);
     network.run(1.25 * HOUR);
     served_well(network, 5.0, 99.9);
     network.holds("synchronized after it", network.state() == State::Synchronized);
+    let steps = network.steps_said;
+    network.at_most("steps beside the leap second", 0.0, steps as f64);
 }
 
 fn cross_system(network: &mut Network, leap: Leap) {
-    until_the_last_minute(network, leap);
-    network.record.forget();
+    through_it(network, leap);
     network.run(3.0 * MINUTE);
     served_well(network, 5.0, 70.0);
     network.record.forget();
@@ -183,10 +183,12 @@ fn cross_system(network: &mut Network, leap: Leap) {
     network.holds("synchronized after it", network.state() == State::Synchronized);
 }
 
-/// It is warned of, then happens; half a minute later the upstreams do not warn any more.
-fn until_the_last_minute(network: &mut Network, leap: Leap) {
+/// It is warned of, then happens; half a minute later the upstreams do not warn any more. The numbers start a minute
+/// before it.
+fn through_it(network: &mut Network, leap: Leap) {
     network.run(HOUR - MINUTE);
     network.holds("it is warned of", network.reference().leap == leap);
+    network.record.forget();
     network.run(1.5 * MINUTE);
     for server in &mut network.servers {
         server.leap = Leap::NoWarning;

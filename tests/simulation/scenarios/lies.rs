@@ -32,7 +32,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "nonsense",
-        what: "of three, one sends 40 bytes, one holds questions for 4.5 s, one is honest",
+        what: "of three, one sends 40 bytes, one holds questions for 2.5 s, one is honest",
         run: nonsense,
     },
     Scenario {
