@@ -548,6 +548,8 @@ impl Network {
         let stepped = u64::from(decision.stepped.is_some());
         self.steps_said += stepped;
         self.counts.steps += stepped;
+        let standings = self.decision.as_ref().map(|last| &last.standings);
+        self.counts.selections += u64::from(standings != Some(&decision.standings));
         self.counts.publications += 1;
         self.published_counts = self.counts;
         if self.record.states.last().map(|last| last.1) != Some(decision.state) {

@@ -23,6 +23,8 @@ pub(crate) struct Counts {
     pub(crate) publications: u64,
     /// Reports of pollers: without a new one, no error may become smaller.
     pub(crate) reports: u64,
+    /// Changes of who is believed: other errors then count.
+    pub(crate) selections: u64,
     /// Steps of the served clock: those that were decided, and those of the host's clock.
     pub(crate) steps: u64,
 }
@@ -179,7 +181,8 @@ impl Record {
             SLEW * (look.now - before.now)
         };
         let same = before.variables.reference_id == look.variables.reference_id
-            && before.counts.reports == look.counts.reports;
+            && before.counts.reports == look.counts.reports
+            && before.counts.selections == look.counts.selections;
         let (then, now) = (distance(&before.variables), distance(&look.variables));
         if same && now < then - ROUNDING - slewed {
             let what = format!("distance shrank from {then:.6} to {now:.6} s without a sample");
