@@ -502,6 +502,9 @@ impl Network {
         let own = [ReferenceId::from_bytes(OWN)];
         let usable = packet::usable(&header, &sample, &own, self.policy.max_distance);
         let poller = &mut self.pollers[place];
+        if let Some((at, by)) = self.decision.as_ref().and_then(|last| last.leapt) {
+            poller.association.leap(at, by);
+        }
         match usable {
             Ok(()) => poller.association.accept(header, sample),
             Err(reject) => {
