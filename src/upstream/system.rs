@@ -550,9 +550,20 @@ impl System {
         let ahead = NtpDuration::from_seconds(combine(&together).unwrap_or(0.0));
         let frequency = common_frequency(survivors);
         let believed = self.scale.at(now.raw) + zero + ahead;
-        let steered = steer(self.announced_clock().as_ref(), now, believed, frequency);
-        let error = ahead.abs() + steered.residue;
-        self.client_of(chosen, leap, now, steered.model, error, chosen.growth())
+        // Clients of a local reference were told that it is nobody's time: there is nothing to be slewed from.
+        let before = self.announced_clock().filter(|_| self.state != State::Local);
+        let announce = |before: Option<&ClockModel>| {
+            let steered = steer(before, now, believed, frequency);
+            let error = ahead.abs() + steered.residue;
+            self.client_of(chosen, leap, now, steered.model, error, chosen.growth())
+        };
+        let slewed = announce(before.as_ref());
+        // A correction that would take us over the limit while it is slewed had better be a step.
+        if slewed.root_distance_at(now.raw) > self.policy.max_distance {
+            announce(None)
+        } else {
+            slewed
+        }
     }
 
     fn client_of(
