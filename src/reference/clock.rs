@@ -99,6 +99,14 @@ impl ClockModel {
             .then(|| self.served(now) - age)
     }
 
+    /// By how much it is still to be slewed, at most.
+    pub fn to_slew(&self) -> NtpDuration {
+        match *self {
+            Self::Host { .. } => NtpDuration::ZERO,
+            Self::Tracked { slew, slew_for, .. } => NtpDuration::from_seconds(slew * slew_for.as_secs_f64()),
+        }
+    }
+
     /// Was the host's clock stepped since this was published, so that it is not the clock that was checked?
     pub fn is_stepped(&self, now: Moment) -> bool {
         match *self {

@@ -20,7 +20,7 @@ const SLOWEST: i8 = 17;
 /// After as many questions without an answer, ask half as often.
 const PATIENCE: u32 = 4;
 /// After as many samples that fit, ask half as often.
-const STEADY: u32 = 8;
+const STEADY: u32 = 16;
 
 /// One upstream as it is known so far.
 #[derive(Clone, Debug)]
@@ -190,6 +190,19 @@ impl Association {
         self.peer.reach == 0 && self.unanswered >= PATIENCE && !self.peer.stopped
     }
 
+    /// A burst tells the offset, but a frequency is known only as well as samples are far apart: after it the intervals
+    /// double until they are as long as they shall be, as long as each question is answered and nobody says RATE.
+    fn widening(&self, burst: i8) -> i8 {
+        let wanted =
+            self.upstream.iburst && self.unanswered == 0 && self.slowest_asked <= self.upstream.minpoll;
+        let after = i8::try_from(self.peer.filter.len()).map_or(i8::MAX, |samples| samples - 3);
+        if wanted {
+            burst.saturating_add(after)
+        } else {
+            i8::MAX
+        }
+    }
+
     /// How long to wait before the next question; `None` if the upstream told us to stop. `random` spreads
     /// the questions of many servers: up to an eighth more.
     pub fn pause(&self, random: u64) -> Option<Duration> {
@@ -205,7 +218,7 @@ impl Association {
         let log2 = if self.burst_left > 0 {
             burst
         } else {
-            self.poll.max(burst)
+            self.poll.min(self.widening(burst)).max(burst)
         };
         let interval = Duration::from_secs(1 << u32::from(log2.clamp(0, 17).unsigned_abs()));
         let spread = u32::try_from(random % 1024).unwrap_or(0);
@@ -255,12 +268,12 @@ mod tests {
     #[test]
     fn a_burst_then_the_poll_interval() {
         for (iburst, on_this_host, expected) in [
-            (true, false, [2, 2, 2, 16, 16]),
-            (true, true, [1, 1, 1, 16, 16]),
-            (false, false, [16; 5]),
+            (true, false, [2, 2, 2, 4, 8, 16, 16]),
+            (true, true, [1, 1, 1, 2, 4, 8, 16]),
+            (false, false, [16; 7]),
         ] {
             let mut association = association(iburst, on_this_host);
-            let pauses = [(); 5].map(|()| {
+            let pauses = [(); 7].map(|()| {
                 answered(&mut association);
                 pause(&association).unwrap()
             });

@@ -12,8 +12,6 @@ use crate::wire::{Header, NtpDuration, NtpTimestamp};
 
 /// Beside what is known of the frequencies, any clock may stray by this (as chrony's maxclockerror).
 const MAX_CLOCK_ERROR: f64 = 1e-6;
-/// So many standard deviations are said to be possible.
-const SURELY: f64 = 3.0;
 
 /// What an upstream is worth, and why. Each has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +173,7 @@ impl Candidate {
 
     /// By how much our dispersion grows a second while nothing new is heard of it.
     pub fn growth(&self) -> f64 {
-        MAX_CLOCK_ERROR + SURELY * self.estimate.frequency_sd
+        MAX_CLOCK_ERROR + self.estimate.frequency_error()
     }
 
     /// When its newest sample was taken, on the local timescale.

@@ -4,6 +4,8 @@
 //!
 //! * A sample's error is at most half of its delay, and what is beyond the shortest delay was spent in queues: so
 //!   a sample counts the less, the longer it took.
+//! * Where queues are mostly on one way, all samples are wrong to the same side, the more the longer they took: that
+//!   slope is fitted too, and taken out.
 //! * What is not seen yet is assumed: before there are many samples, their error is a part of the delay.
 //! * An oscillator wanders: so a sample counts the less, the older it is.
 //! * A line that fits no more shows in residuals that stay on one side for long: then the oldest samples go.
@@ -24,6 +26,13 @@ const RUNS_FROM: usize = 8;
 const UNKNOWN_FREQUENCY: f64 = 100e-6;
 /// Random walk of its frequency, per square root of a second: 3e-9 is 0.1 ppm in 20 minutes.
 const WANDER: f64 = 3e-9;
+/// By how much of its time in queues a sample is wrong: between -1/2 and 1/2, depending on which way they are on.
+/// Before anything is known, any of it is as likely (one sigma).
+const ONE_SIDED: f64 = 0.29;
+/// Samples are usually less wrong than assumed: by no more than this (variances).
+const LEAST_MISFIT: f64 = 0.25;
+/// Fewer samples don't show it.
+const MISFIT_FROM: usize = 9;
 /// No clock is further off in frequency (RFC 5905 §7.2, MAXFREQ).
 const WORST_FREQUENCY: f64 = 500e-6;
 /// So many standard deviations are said to be possible.
@@ -73,8 +82,9 @@ pub struct Estimate {
     pub delay: NtpDuration,
     /// Weighted deviation of the samples from the line, in seconds.
     pub jitter: f64,
-    /// The sample of the shortest delay: when it was taken, and how far it is from the line, in seconds.
-    nearest: (Duration, f64),
+    /// How far the true offset may be above and below the line, in seconds, beside half of the shortest delay:
+    /// the sample that says so best, and when it was taken.
+    limits: [(Duration, f64); 2],
     /// Dispersion of one measurement: precisions of both clocks.
     pub dispersion: NtpDuration,
     /// How many samples it is made of.
@@ -196,19 +206,31 @@ impl Estimate {
         (fitted.max(0.0) + wander(age).powi(2)).sqrt()
     }
 
+    /// The offset at `now` if `frequency` is known better from elsewhere: the line of that slope that fits best.
+    pub fn offset_given(&self, frequency: f64, now: Duration) -> NtpDuration {
+        let turned = self.covariance / self.frequency_sd.powi(2) * (frequency - self.frequency);
+        self.offset + NtpDuration::from_seconds(turned + frequency * seconds(self.at, now))
+    }
+
+    /// By how much the frequency may be wrong.
+    pub fn frequency_error(&self) -> f64 {
+        worst(self.frequency_sd)
+    }
+
     /// How wrong the offset may be at `now`, in seconds, beside half of the shortest delay.
     ///
-    /// Two bounds hold: what the statistics say, once there are enough samples for any; and that the sample of the
-    /// shortest delay is wrong by no more than half of that, and has strayed by the unknown frequency since.
+    /// Two bounds hold: what the statistics say, once there are enough samples for any; and that no sample is wrong
+    /// by more than half of its delay, and what it has strayed by the unknown frequency since.
     pub fn error_at(&self, now: Duration) -> f64 {
-        let (taken, residual) = self.nearest;
-        let age = seconds(taken, now).max(0.0);
-        let strayed = (SURELY * self.frequency_sd).min(WORST_FREQUENCY) * age + SURELY * wander(age);
-        let nearest = residual.abs() + strayed;
+        let limit = self
+            .limits
+            .iter()
+            .map(|&(taken, limit)| limit + strayed(self.frequency_sd, seconds(taken, now)))
+            .fold(0.0, f64::max);
         if self.samples > 2 {
-            nearest.min(SURELY * self.offset_sd_at(now))
+            limit.min(SURELY * self.offset_sd_at(now))
         } else {
-            nearest
+            limit
         }
     }
 
@@ -224,84 +246,154 @@ impl Estimate {
 fn fit(samples: impl Iterator<Item = Sample> + Clone) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
-    let number = samples.clone().count();
-    let assumed = delay.to_seconds() / (4.0 * count(0..number).powi(2));
-    let base = usual_error(samples.clone(), delay)
-        .max(newest.dispersion.to_seconds())
-        .max(assumed);
-    let weighted = samples.clone().map(|sample| {
-        let age = seconds(newest.at, sample.at);
-        let queues = (sample.delay - delay).half().to_seconds();
-        let variance = (base + queues).powi(2) + wander(-age).powi(2);
-        (1.0 / variance, age, (sample.offset - newest.offset).to_seconds())
-    });
-    let mut sums = Sums {
-        square: UNKNOWN_FREQUENCY.powi(-2),
-        ..Sums::default()
-    };
-    weighted
-        .clone()
-        .for_each(|(weight, age, offset)| sums.add(weight, age, offset));
-    let (offset, frequency) = sums.line();
-    let misfit: f64 = weighted
-        .map(|(weight, age, y)| weight * (y - offset - frequency * age).powi(2))
+    let points = points(samples, &newest, delay);
+    let number = points.len();
+    let sums = Sums::of(&points);
+    let (offsets, queues) = (
+        sums.line(&points, |point| point.offset),
+        sums.line(&points, |point| point.queues),
+    );
+    let one_sided = one_sided(&points, &offsets, &queues);
+    let line = offsets.less(one_sided, &queues);
+    let misfit: f64 = points
+        .iter()
+        .map(|point| point.weight * (point.offset - one_sided * point.queues - line.at(point.age)).powi(2))
         .sum();
-    // Errors larger than assumed make the line as much less certain; smaller ones are not believed.
     let scale = if number > 2 {
-        (misfit / count(2..number)).max(1.0) * few(number).powi(2)
+        let least = if number < MISFIT_FROM { 1.0 } else { LEAST_MISFIT };
+        (misfit / count(2..number)).max(least) * few(number).powi(2)
     } else {
         1.0
     };
     let determinant = sums.determinant();
-    let nearest = samples.clone().min_by_key(|sample| sample.delay)?;
-    let line = |at: Duration| NtpDuration::from_seconds(offset + frequency * seconds(newest.at, at));
-    let residual = nearest.offset - newest.offset - line(nearest.at);
+    let frequency_sd = (scale * sums.weight / determinant).sqrt();
     Some(Estimate {
-        nearest: (nearest.at, residual.to_seconds()),
         at: newest.at,
-        offset: newest.offset + NtpDuration::from_seconds(offset),
+        offset: newest.offset + NtpDuration::from_seconds(line.offset),
         offset_sd: (scale * sums.square / determinant).sqrt(),
-        frequency,
-        frequency_sd: (scale * sums.weight / determinant).sqrt(),
+        frequency: line.slope,
+        frequency_sd,
         covariance: -scale * sums.age / determinant,
         delay,
         jitter: (misfit / sums.weight).sqrt(),
+        limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, frequency_sd, &newest)),
         dispersion: newest.dispersion,
         samples: number,
     })
 }
 
-/// Weighted sums of a line's normal equations.
-#[derive(Default)]
+/// One sample as the fit sees it, all in seconds.
+struct Point {
+    /// When it was taken.
+    taken: Duration,
+    /// Its place in time from the newest one: not positive.
+    age: f64,
+    /// Its offset from that of the newest one.
+    offset: f64,
+    /// What it took longer than the quickest one.
+    queues: f64,
+    /// One over the variance of its error.
+    weight: f64,
+}
+
+fn points(samples: impl Iterator<Item = Sample> + Clone, newest: &Sample, delay: NtpDuration) -> Vec<Point> {
+    let assumed = delay.to_seconds() / (4.0 * count(samples.clone()).powi(2));
+    let base = usual_error(samples.clone(), delay)
+        .max(newest.dispersion.to_seconds())
+        .max(assumed);
+    let point = |sample: Sample| {
+        let age = seconds(newest.at, sample.at);
+        let queues = (sample.delay - delay).to_seconds();
+        Point {
+            taken: sample.at,
+            age,
+            offset: (sample.offset - newest.offset).to_seconds(),
+            queues,
+            weight: 1.0 / ((base + queues / 2.0).powi(2) + wander(-age).powi(2)),
+        }
+    };
+    samples.map(point).collect()
+}
+
+/// By how much of their time in queues the samples are wrong, so that the rest of them fits best: the regression of
+/// what is left of the offsets on what is left of the queues.
+fn one_sided(points: &[Point], offsets: &Line, queues: &Line) -> f64 {
+    let (mut product, mut square) = (0.0, ONE_SIDED.powi(-2));
+    for point in points {
+        product += point.weight * point.queues * (point.offset - offsets.at(point.age));
+        square += point.weight * point.queues * (point.queues - queues.at(point.age));
+    }
+    (product / square).clamp(-0.5, 0.5)
+}
+
+/// How far the true offset may be above (`sign` 1) or below (-1) the line, as the sample says that limits it most.
+fn limit(sign: f64, points: &[Point], line: &Line, frequency_sd: f64, newest: &Sample) -> (Duration, f64) {
+    let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.queues / 2.0;
+    points
+        .iter()
+        .map(|point| (says(point) + strayed(frequency_sd, -point.age), point))
+        .min_by(|one, other| one.0.total_cmp(&other.0))
+        .map_or((newest.at, 0.0), |(_, point)| (point.taken, says(point)))
+}
+
+/// A line over the ages of points.
+struct Line {
+    /// Its value at age zero.
+    offset: f64,
+    slope: f64,
+}
+
+impl Line {
+    fn at(&self, age: f64) -> f64 {
+        self.offset + self.slope * age
+    }
+
+    /// This line without `times` the other.
+    fn less(&self, times: f64, other: &Self) -> Self {
+        Self {
+            offset: self.offset - times * other.offset,
+            slope: self.slope - times * other.slope,
+        }
+    }
+}
+
+/// Weighted sums of a line's normal equations: the part that is the same whatever is fitted.
 struct Sums {
     weight: f64,
     age: f64,
     square: f64,
-    offset: f64,
-    product: f64,
 }
 
 impl Sums {
-    fn add(&mut self, weight: f64, age: f64, offset: f64) {
-        self.weight += weight;
-        self.age += weight * age;
-        self.square += weight * age * age;
-        self.offset += weight * offset;
-        self.product += weight * age * offset;
+    fn of(points: &[Point]) -> Self {
+        let nothing = Self {
+            weight: 0.0,
+            age: 0.0,
+            square: UNKNOWN_FREQUENCY.powi(-2),
+        };
+        points.iter().fold(nothing, |sums, point| Self {
+            weight: sums.weight + point.weight,
+            age: sums.age + point.weight * point.age,
+            square: sums.square + point.weight * point.age * point.age,
+        })
     }
 
     fn determinant(&self) -> f64 {
         self.weight * self.square - self.age * self.age
     }
 
-    /// Offset at age zero, and slope.
-    fn line(&self) -> (f64, f64) {
+    /// The line that fits `value` best.
+    fn line(&self, points: &[Point], value: impl Fn(&Point) -> f64) -> Line {
+        let sum: f64 = points.iter().map(|point| point.weight * value(point)).sum();
+        let product: f64 = points
+            .iter()
+            .map(|point| point.weight * point.age * value(point))
+            .sum();
         let determinant = self.determinant();
-        let offset = (self.square * self.offset - self.age * self.product) / determinant;
-        (
-            offset,
-            (self.weight * self.product - self.age * self.offset) / determinant,
-        )
+        Line {
+            offset: (self.square * sum - self.age * product) / determinant,
+            slope: (self.weight * product - self.age * sum) / determinant,
+        }
     }
 }
 
@@ -328,6 +420,16 @@ fn few(samples: usize) -> f64 {
 /// How far an oscillator strays in `age` seconds because its frequency wanders (integral of a random walk).
 fn wander(age: f64) -> f64 {
     WANDER * age.max(0.0).powf(1.5) / 3.0_f64.sqrt()
+}
+
+/// By how much a frequency of this deviation may be wrong.
+fn worst(frequency_sd: f64) -> f64 {
+    (SURELY * frequency_sd).min(WORST_FREQUENCY)
+}
+
+/// What may be added to an error in `age` seconds, when the frequency is known with this deviation.
+fn strayed(frequency_sd: f64, age: f64) -> f64 {
+    worst(frequency_sd) * age.max(0.0) + SURELY * wander(age)
 }
 
 /// Is the sample further off than both delays and the estimate's uncertainty can explain?

@@ -14,7 +14,7 @@ use super::candidate::{Candidate, Limits, Standing};
 use super::discipline::steer;
 use super::filter::{LeapShift, View};
 use super::leap::{self, LeapTable};
-use super::select::{Claim, cluster, combine, hull, truechimers};
+use super::select::{Claim, Survivor, cluster, combine, hull, truechimers};
 use crate::reference::{ClockModel, Moment, Reference, Timescale};
 use crate::wire::{Leap, MAX_STRATUM, NtpDuration, NtpTimestamp, ReferenceId};
 
@@ -473,8 +473,11 @@ impl System {
     /// is surely only within `reach`, and the announced error has to cover that.
     fn wide_enough(&mut self, now: Moment, announced: Reference, reach: Option<Reach>) -> Reference {
         let served = announced.clock.served(now) - self.scale.at(now.raw);
-        let needed = reach.map_or(NtpDuration::ZERO, |(low, high)| {
-            (high - served).max(served - low) - announced.root_delay.half()
+        // While it is slewed it moves away from one end.
+        let moves = announced.clock.to_slew().abs();
+        let farthest = |(low, high): Reach| (high - served).max(served - low) + moves;
+        let needed = reach.map_or(NtpDuration::ZERO, |reach| {
+            farthest(reach) - announced.root_delay.half()
         });
         // Without a new sample nothing new is known, wherever the claims have drifted to.
         let (heard, before) = self.reached;
@@ -546,9 +549,16 @@ impl System {
     /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
     fn track(&self, now: Moment, chosen: &Candidate, survivors: &[Candidate], leap: Leap) -> Reference {
         let zero = chosen.offset;
-        let together: Vec<_> = survivors.iter().map(|one| one.survivor(zero)).collect();
-        let ahead = NtpDuration::from_seconds(combine(&together).unwrap_or(0.0));
+        // It is our oscillator that drifts, so all see the same frequency, and know it better together.
         let frequency = common_frequency(survivors);
+        let together: Vec<_> = survivors
+            .iter()
+            .map(|one| Survivor {
+                offset: (one.estimate.offset_given(frequency, now.raw) - zero).to_seconds(),
+                ..one.survivor(zero)
+            })
+            .collect();
+        let ahead = NtpDuration::from_seconds(combine(&together).unwrap_or(0.0));
         let believed = self.scale.at(now.raw) + zero + ahead;
         // Clients of a local reference were told that it is nobody's time: there is nothing to be slewed from.
         let before = self.announced_clock().filter(|_| self.state != State::Local);

@@ -257,7 +257,7 @@ fn min_sources(network: &mut Network) {
     network.honest(3);
     settle(network);
     act(network, &[0, 1], Act::Silent);
-    network.run(11.25 * HOUR);
+    network.run(14.25 * HOUR);
     network.holds("one is too few", network.standing(2) == Standing::TooFew);
     network.holds(
         "state is unsynchronized",
@@ -376,7 +376,7 @@ fn local(network: &mut Network) {
     network.honest(3);
     settle(network);
     act(network, &[0, 1, 2], Act::Silent);
-    network.run(11.25 * HOUR);
+    network.run(14.25 * HOUR);
     let reference = network.reference();
     network.holds("state is local", network.state() == State::Local);
     network.holds(
