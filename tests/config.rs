@@ -337,43 +337,60 @@ fn config_prints_what_is_in_effect_and_why() {
     let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"::1\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n";
     let answer = commands::show(&load(&flags, Some((Path::new("/etc/n.toml"), text))));
     let expected = r#"[process]
-# user is not set             # default
-# chroot is not set           # default
+# user is not set  # default
+# chroot is not set  # default
 
 [log]
-level = "debug"               # flag -d
+level = "debug"  # flag -d
 
 [clock]
-min-sources = 2               # /etc/n.toml:2:15
-max-distance = 1.0            # default
+source = "auto"  # default
+min-sources = 2  # /etc/n.toml:2:15
+max-distance = 1.0  # default
+max-jitter = 1.0  # default
+on-dispute = "unsynchronized"  # default
+leap-seconds = "/usr/share/zoneinfo/leap-seconds.list"  # default
 
 [local]
-enabled = false               # default
-stratum = 10                  # default
-wait = 60                     # default
-distance = 0.5                # default
+enabled = false  # default
+stratum = 10  # default
+wait = 60  # default
+distance = 0.5  # default
 
 [[listener]]
-address = "0.0.0.0:123"       # default
-workers = 4                   # flag -4
-steering = "source"           # default
+address = "0.0.0.0:123"  # default
+workers = 4  # flag -4
+steering = "source"  # default
 
 [[listener]]
-address = "[::]:123"          # default
-workers = 1                   # default
-steering = "source"           # default
+address = "[::]:123"  # default
+workers = 1  # default
+steering = "source"  # default
 
 [[upstream]]
-address = "[::1]:123"         # /etc/n.toml:5:11
-iburst = true                 # default
-minpoll = 1                   # default
-maxpoll = 1                   # /etc/n.toml:6:11
+address = "[::1]:123"  # /etc/n.toml:5:11
+iburst = true  # default
+minpoll = 1  # default
+maxpoll = 1  # /etc/n.toml:6:11
+prefer = false  # default
+require = false  # default
+trust = false  # default
+noselect = false  # default
 
 [[upstream]]
 address = "Time.example:123"  # /etc/n.toml:9:11
-iburst = true                 # default
-minpoll = 6                   # default
-maxpoll = 10                  # default
+iburst = true  # default
+minpoll = 6  # default
+maxpoll = 10  # default
+prefer = false  # default
+require = false  # default
+trust = false  # default
+noselect = false  # default
 "#;
-    assert_eq!(answer.out, expected);
+    // How far the comments are indented depends on the longest line.
+    let lines = answer.out.lines().map(|line| match line.rsplit_once("# ") {
+        Some((setting, origin)) => format!("{}  # {origin}\n", setting.trim_end()),
+        None => format!("{line}\n"),
+    });
+    assert_eq!(lines.collect::<String>(), expected);
 }

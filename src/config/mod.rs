@@ -42,6 +42,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// What must hold before a time is believed and served.
     pub clock: ClockPolicy,
+    /// The list of leap seconds to read when starting; `None` if none shall be.
+    pub leap_seconds: Option<PathBuf>,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.

@@ -49,6 +49,7 @@ pub(super) struct Clock {
     pub(super) max_distance: Option<Said>,
     pub(super) max_jitter: Option<Said>,
     pub(super) on_dispute: Option<Said>,
+    pub(super) leap_seconds: Option<Said>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -23,6 +23,9 @@ const LEVELS: [(&str, LogLevel); 5] = [
     ("trace", LogLevel::Trace),
 ];
 
+/// Where tzdata puts the list of leap seconds.
+const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
+
 const SOURCES: [(&str, Source); 3] = [
     ("auto", Source::Auto),
     ("system", Source::System),
@@ -73,10 +76,12 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let upstreams = upstreams::validate(judge, raw);
     agree(judge, raw);
     let (listeners, default_listeners) = listeners?;
+    let (clock, leap_seconds) = clock?;
     let config = Config {
         process: process?,
         log_level: log_level?,
-        clock: clock?,
+        clock,
+        leap_seconds,
         listeners,
         upstreams: upstreams?,
     };
@@ -159,7 +164,7 @@ fn log(judge: &mut Judge<'_>, said: &raw::Log) -> Option<LogLevel> {
     judge.word("level", said.level.as_ref(), &LEVELS, "info")
 }
 
-fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<ClockPolicy> {
+fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<(ClockPolicy, Option<PathBuf>)> {
     judge.enter("clock", "[clock]");
     let said = &raw.clock.said;
     let source = judge.word("source", said.source.as_ref(), &SOURCES, "auto");
@@ -172,15 +177,28 @@ fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<ClockPolicy> {
         &ON_DISPUTE,
         "unsynchronized",
     );
+    let leap_seconds = leap_seconds(judge, said);
     let local = local(judge, raw, max_distance);
-    Some(ClockPolicy {
+    let policy = ClockPolicy {
         source: source?,
         max_jitter: max_jitter?,
         on_dispute: on_dispute?,
         min_sources: min_sources?,
         max_distance: NtpDuration::from_seconds(max_distance?),
         local: local?,
-    })
+    };
+    Some((policy, leap_seconds?))
+}
+
+/// The empty text says "none": to leave the key out means the system's list.
+fn leap_seconds(judge: &mut Judge<'_>, said: &raw::Clock) -> Option<Option<PathBuf>> {
+    let default = raw::Said::text(LEAP_SECONDS, Origin::Default);
+    let said = said.leap_seconds.as_ref().unwrap_or(&default);
+    let expected = "an absolute path without control characters, or \"\" for none";
+    let path = judge.text("leap-seconds", Some(said), expected, |path| {
+        path.is_empty() || is_absolute(path)
+    })?;
+    Some(path.filter(|path| !path.is_empty()).map(PathBuf::from))
 }
 
 fn local(judge: &mut Judge<'_>, raw: &Raw, limit: Option<f64>) -> Option<Option<LocalReference>> {

@@ -3,8 +3,8 @@
 pub mod addresses;
 pub mod clock;
 pub mod entropy;
-pub mod mmsg;
 pub mod names;
 pub mod privileges;
+pub mod sys;
 pub mod systemd;
 pub mod udp;

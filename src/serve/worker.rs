@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
-use crate::host::mmsg::Batch;
+use crate::host::sys::Batch;
 use crate::reference::{Moment, Reader};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
 

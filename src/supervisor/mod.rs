@@ -17,16 +17,17 @@ use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::config::{Config, Loaded};
-use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
+use crate::host::{clock, sys};
 use crate::observe::journal::Journal;
 use crate::observe::log;
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::Peer;
+use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::{Poller, Report};
-use crate::upstream::system::System;
-use crate::wire::{NtpTimestamp, ReferenceId};
+use crate::upstream::system::{KernelView, System};
+use crate::wire::{Leap, NtpTimestamp, ReferenceId};
 
 pub use start::StartError;
 use start::{Opened, open};
@@ -67,12 +68,13 @@ async fn serve(opened: Opened) -> Result<(), StartError> {
         config,
         groups,
         names,
+        leaps,
         manager,
         signals,
     } = opened;
     let signals =
         forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
-    let mut belief = Belief::new(&config);
+    let mut belief = Belief::new(&config, leaps);
     let reader = belief.reader.clone();
     let workers = Workers::start(groups, &reader)
         .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
@@ -157,11 +159,11 @@ struct Belief {
 
 impl Belief {
     /// Decides for the first time, so that no worker ever lacks a state.
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config, leaps: Option<LeapTable>) -> Self {
         let precision = clock::precision();
         let started = moment();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
-        let system = System::new(config.clock, roles, precision, started);
+        let system = System::new(config.clock, roles, leaps, precision, started);
         let clock = ClockModel::Host { published: started };
         let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
         let mut belief = Self {
@@ -188,7 +190,7 @@ impl Belief {
     fn decide(&mut self) -> bool {
         self.notice_jumps();
         let now = moment();
-        let decision = self.system.decide(now, &self.peers);
+        let decision = self.system.decide(now, &self.peers, kernel_view());
         let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
         self.publisher.publish(Reference {
             not_after,
@@ -229,6 +231,20 @@ impl Belief {
             self.system.clock_stepped(moment());
         }
     }
+}
+
+/// The kernel's word on the host's clock; none where a filter forbids to ask.
+fn kernel_view() -> Option<KernelView> {
+    let clock = sys::kernel_clock().ok()?;
+    let leap = match (clock.insert_second, clock.delete_second) {
+        (true, false) => Leap::AddSecond,
+        (false, true) => Leap::DeleteSecond,
+        (true, true) | (false, false) => Leap::NoWarning,
+    };
+    Some(KernelView {
+        leap,
+        in_leap_second: clock.in_leap_second,
+    })
 }
 
 /// Both clocks now.

@@ -1,25 +1,32 @@
 //! Impure. The start, in the only order that works: what needs rights first, then giving them up.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::UdpSocket;
+use std::path::Path;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::config::{Config, Loaded};
+use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, PrivilegeError};
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
+use crate::upstream::leap::LeapTable;
+use crate::wire::NtpTimestamp;
 
 /// All that had to be opened with the rights of the start. When this exists, they are given up.
 pub(super) struct Opened {
     pub(super) config: Config,
     pub(super) groups: Vec<(Listener, Vec<UdpSocket>)>,
     pub(super) names: Names,
+    /// The leap seconds that the system knows of.
+    pub(super) leaps: Option<LeapTable>,
     pub(super) manager: ServiceManager,
     pub(super) signals: Signals,
 }
@@ -74,6 +81,7 @@ pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
     let manager = ServiceManager::connect().map_err(system("reach the service manager at $NOTIFY_SOCKET"))?;
     let groups = open_listeners(&loaded)?;
     let names = Names::from_system();
+    let leaps = loaded.config.leap_seconds.as_deref().and_then(leap_table);
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     privileges::drop_to(process.chroot.as_deref(), identity.as_ref())?;
@@ -81,6 +89,7 @@ pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
         config: loaded.config,
         groups,
         names,
+        leaps,
         manager,
         signals,
     })
@@ -108,4 +117,28 @@ fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, St
         Ok((listener, group))
     };
     wanted.into_iter().map(open).collect()
+}
+
+/// Reads the list of leap seconds. Without it the upstreams' majority is heard alone, so it is worth a line and no more.
+fn leap_table(path: &Path) -> Option<LeapTable> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            warn!(path = %path.display(), %error, "cannot read the list of leap seconds");
+            return None;
+        }
+    };
+    let realtime = clock::realtime();
+    match LeapTable::parse(&text) {
+        Ok(table) if table.is_current(NtpTimestamp::from_unix(realtime.seconds, 0)) => Some(table),
+        Ok(_) => {
+            warn!(path = %path.display(), "the list of leap seconds has expired (update tzdata): not used");
+            None
+        }
+        Err(error) => {
+            warn!(path = %path.display(), error, "the list of leap seconds can't be used");
+            None
+        }
+    }
 }

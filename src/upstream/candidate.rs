@@ -187,6 +187,6 @@ impl Candidate {
 /// What measuring adds to the error at `now`: precisions, statistics, and clocks that stray.
 fn measured(estimate: &Estimate, now: Duration) -> NtpDuration {
     let age = length(now.saturating_sub(estimate.at)).to_seconds();
-    let error = SURELY * estimate.offset_sd_at(now) + MAX_CLOCK_ERROR * age;
+    let error = estimate.error_at(now) + MAX_CLOCK_ERROR * age;
     estimate.dispersion + NtpDuration::from_seconds(error)
 }

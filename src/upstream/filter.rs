@@ -4,6 +4,7 @@
 //!
 //! * A sample's error is at most half of its delay, and what is beyond the shortest delay was spent in queues: so
 //!   a sample counts the less, the longer it took.
+//! * What is not seen yet is assumed: before there are many samples, their error is a part of the delay.
 //! * An oscillator wanders: so a sample counts the less, the older it is.
 //! * A line that fits no more shows in residuals that stay on one side for long: then the oldest samples go.
 //! * A sample that contradicts all others waits for a second one that agrees with it: then the clock was stepped.
@@ -23,6 +24,10 @@ const RUNS_FROM: usize = 8;
 const UNKNOWN_FREQUENCY: f64 = 100e-6;
 /// Random walk of its frequency, per square root of a second: 3e-9 is 0.1 ppm in 20 minutes.
 const WANDER: f64 = 3e-9;
+/// No clock is further off in frequency (RFC 5905 §7.2, MAXFREQ).
+const WORST_FREQUENCY: f64 = 500e-6;
+/// So many standard deviations are said to be possible.
+const SURELY: f64 = 3.0;
 /// A sample is a contradiction only if it is further off than this many deviations, beside what delays explain.
 const CONTRADICTION: f64 = 5.0;
 
@@ -62,6 +67,8 @@ pub struct Estimate {
     pub delay: NtpDuration,
     /// Weighted deviation of the samples from the line, in seconds.
     pub jitter: f64,
+    /// The sample of the shortest delay: when it was taken, and how far it is from the line, in seconds.
+    nearest: (Duration, f64),
     /// Dispersion of one measurement: precisions of both clocks.
     pub dispersion: NtpDuration,
     /// How many samples it is made of.
@@ -170,6 +177,22 @@ impl Estimate {
         (fitted.max(0.0) + wander(age).powi(2)).sqrt()
     }
 
+    /// How wrong the offset may be at `now`, in seconds, beside half of the shortest delay.
+    ///
+    /// Two bounds hold: what the statistics say, once there are enough samples for any; and that the sample of the
+    /// shortest delay is wrong by no more than half of that, and has strayed by the unknown frequency since.
+    pub fn error_at(&self, now: Duration) -> f64 {
+        let (taken, residual) = self.nearest;
+        let age = seconds(taken, now).max(0.0);
+        let strayed = (SURELY * self.frequency_sd).min(WORST_FREQUENCY) * age + SURELY * wander(age);
+        let nearest = residual.abs() + strayed;
+        if self.samples > 2 {
+            nearest.min(SURELY * self.offset_sd_at(now))
+        } else {
+            nearest
+        }
+    }
+
     fn residual(&self, sample: &Sample) -> f64 {
         (sample.offset - self.offset_at(sample.at)).to_seconds()
     }
@@ -182,7 +205,11 @@ impl Estimate {
 fn fit(samples: impl Iterator<Item = Sample> + Clone) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
-    let base = usual_error(samples.clone(), delay).max(newest.dispersion.to_seconds());
+    let number = samples.clone().count();
+    let assumed = delay.to_seconds() / (4.0 * count(0..number).powi(2));
+    let base = usual_error(samples.clone(), delay)
+        .max(newest.dispersion.to_seconds())
+        .max(assumed);
     let weighted = samples.clone().map(|sample| {
         let age = seconds(newest.at, sample.at);
         let queues = (sample.delay - delay).half().to_seconds();
@@ -200,15 +227,18 @@ fn fit(samples: impl Iterator<Item = Sample> + Clone) -> Option<Estimate> {
     let misfit: f64 = weighted
         .map(|(weight, age, y)| weight * (y - offset - frequency * age).powi(2))
         .sum();
-    let number = samples.clone().count();
     // Errors larger than assumed make the line as much less certain; smaller ones are not believed.
     let scale = if number > 2 {
-        (misfit / count(2..number)).max(1.0)
+        (misfit / count(2..number)).max(1.0) * few(number).powi(2)
     } else {
         1.0
     };
     let determinant = sums.determinant();
+    let nearest = samples.clone().min_by_key(|sample| sample.delay)?;
+    let line = |at: Duration| NtpDuration::from_seconds(offset + frequency * seconds(newest.at, at));
+    let residual = nearest.offset - newest.offset - line(nearest.at);
     Some(Estimate {
+        nearest: (nearest.at, residual.to_seconds()),
         at: newest.at,
         offset: newest.offset + NtpDuration::from_seconds(offset),
         offset_sd: (scale * sums.square / determinant).sqrt(),
@@ -263,6 +293,17 @@ fn usual_error(samples: impl Iterator<Item = Sample>, shortest: NtpDuration) -> 
     queues
         .get(queues.len() / 2)
         .map_or(0.0, |middle| middle.half().to_seconds())
+}
+
+/// By how much a deviation of so few samples must be widened to mean what three of many mean: the quantiles of
+/// Student's t for 99.73 % over three, with two degrees of freedom less than samples.
+fn few(samples: usize) -> f64 {
+    const QUANTILES: [f64; 9] = [78.0, 6.4, 3.1, 2.2, 1.85, 1.65, 1.53, 1.43, 1.37];
+    let freedom = samples.saturating_sub(2).max(1);
+    QUANTILES
+        .get(freedom - 1)
+        .copied()
+        .unwrap_or_else(|| 1.0 + 3.0 / count(0..freedom))
 }
 
 /// How far an oscillator strays in `age` seconds because its frequency wanders (integral of a random walk).
@@ -321,9 +362,9 @@ mod tests {
             (estimate.offset, estimate.delay),
             (sample(0.0, 0.5, 0.020).offset, sample(0.0, 0.5, 0.020).delay)
         );
-        assert!(estimate.offset_sd < 2e-6 && estimate.frequency.abs() < 1e-9);
-        let later = estimate.offset_sd_at(Duration::from_secs(110));
-        assert!((later - 10.0 * UNKNOWN_FREQUENCY).abs() < 1e-5, "{later}");
+        assert!(estimate.error_at(Duration::from_secs(100)) < 1e-9 && estimate.frequency.abs() < 1e-9);
+        let later = estimate.error_at(Duration::from_secs(110));
+        assert!((later - 30.0 * UNKNOWN_FREQUENCY).abs() < 1e-5, "{later}");
     }
 
     #[test]
@@ -409,7 +450,8 @@ mod tests {
                 let estimate = estimate(&filter);
                 let later = at + interval;
                 let error = estimate.offset_at(Duration::from_secs_f64(later)).to_seconds() - frequency * later;
-                let bound = estimate.delay.half().to_seconds() + 4.0 * estimate.offset_sd_at(Duration::from_secs_f64(later));
+                let later = Duration::from_secs_f64(later);
+                let bound = estimate.delay.half().to_seconds() + estimate.error_at(later);
                 prop_assert!(error.abs() <= bound, "{error} > {bound} after {step}: {estimate:?}");
             }
         }

@@ -5,6 +5,7 @@ pub mod candidate;
 pub mod discipline;
 pub mod filter;
 pub mod findings;
+pub mod leap;
 pub mod packet;
 pub mod poller;
 pub mod query;

@@ -11,6 +11,7 @@ use super::association::Peer;
 use super::candidate::{Candidate, Limits, Standing};
 use super::discipline::steer;
 use super::filter::View;
+use super::leap::{self, LeapTable};
 use super::select::{Claim, cluster, combine, truechimers};
 use crate::reference::{ClockModel, Moment, Reference, Timescale};
 use crate::wire::{Leap, MAX_STRATUM, NtpDuration, NtpTimestamp, ReferenceId};
@@ -108,6 +109,15 @@ impl State {
     }
 }
 
+/// What the kernel says of the host's clock: a second witness beside the upstreams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelView {
+    /// The leap second that its keeper has announced to it.
+    pub leap: Leap,
+    /// An inserted second is going on: the time of day says the last one again.
+    pub in_leap_second: bool,
+}
+
 /// What was decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -144,12 +154,22 @@ pub struct System {
     view: View,
     /// The dispute that is going on: how many samples each candidate had when it began.
     dispute: Option<Vec<(usize, u64)>>,
+    /// The list of leap seconds, if there is one.
+    leaps: Option<LeapTable>,
+    /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
+    pending_leap: Option<(Duration, NtpDuration)>,
 }
 
 impl System {
     /// Nothing is known yet at `started`. `roles` are those of the upstreams in their order, `precision` is the
     /// host clock's, log2 seconds.
-    pub fn new(policy: ClockPolicy, roles: Vec<Role>, precision: i8, started: Moment) -> Self {
+    pub fn new(
+        policy: ClockPolicy,
+        roles: Vec<Role>,
+        leaps: Option<LeapTable>,
+        precision: i8,
+        started: Moment,
+    ) -> Self {
         let clock = ClockModel::Host { published: started };
         Self {
             policy,
@@ -165,6 +185,8 @@ impl System {
             stepped_at: Duration::ZERO,
             view: View::default(),
             dispute: None,
+            leaps,
+            pending_leap: None,
         }
     }
 
@@ -191,8 +213,9 @@ impl System {
         }
     }
 
-    /// Decides anew, from what `peers` are at `now`.
-    pub fn decide(&mut self, now: Moment, peers: &[Peer]) -> Decision {
+    /// Decides anew, from what `peers` are at `now`, and what the kernel says of the host's clock if it may be asked.
+    pub fn decide(&mut self, now: Moment, peers: &[Peer], kernel: Option<KernelView>) -> Decision {
+        self.leap(now.raw);
         let (candidates, mut standings) = self.candidates(peers, now.raw);
         let source = self.source(peers);
         let mut stepped = None;
@@ -210,12 +233,52 @@ impl System {
             }
         }
         self.renew(now);
+        if let Some(kernel) = kernel
+            && matches!(self.reference.clock, ClockModel::Host { .. })
+        {
+            self.heed(kernel, now);
+        }
         Decision {
             reference: self.reference,
             state: self.state,
             source,
             standings,
             stepped,
+        }
+    }
+
+    /// A leap second that was announced has happened: UTC is shifted against the timescale and the tracked clock.
+    fn leap(&mut self, now: Duration) {
+        let Some((at, by)) = self.pending_leap.take_if(|(at, _)| now >= *at) else {
+            return;
+        };
+        self.view.leap = Some((at, by));
+        if let Some(ClockModel::Tracked { time, .. }) = &mut self.tracked {
+            *time = *time + by;
+        }
+        // The host's clock has to be seen to do the same first.
+        if let ClockModel::Tracked { time, .. } = &mut self.reference.clock {
+            *time = *time + by;
+            self.reference.leap = Leap::NoWarning;
+            self.reference.not_after = self.reference.expiry(self.policy.max_distance);
+        }
+    }
+
+    /// What is announced until the leap second that it warns of, and not past it: who does not know that it has
+    /// happened must not serve.
+    fn until_leap(&mut self, now: Moment, announced: Reference) -> Reference {
+        let served = announced.clock.served(now);
+        let leap = leap::warning(served, announced.leap, self.leaps.as_ref());
+        let left =
+            Duration::try_from_secs_f64(leap::until_midnight(served).to_seconds()).unwrap_or(Duration::ZERO);
+        self.pending_leap = leap::shift(leap).map(|by| (now.raw.saturating_add(left), by));
+        let not_after = self
+            .pending_leap
+            .map_or(announced.not_after, |(at, _)| announced.not_after.min(at));
+        Reference {
+            leap,
+            not_after,
+            ..announced
         }
     }
 
@@ -327,10 +390,14 @@ impl System {
         self.system_peer = Some(chosen.index);
         self.usable_at = now.raw;
         self.state = State::Synchronized;
-        self.reference = Reference {
-            not_after: announced.expiry(self.policy.max_distance),
-            ..announced
-        };
+        let not_after = announced.expiry(self.policy.max_distance);
+        self.reference = self.until_leap(
+            now,
+            Reference {
+                not_after,
+                ..announced
+            },
+        );
         stepped
     }
 
@@ -529,6 +596,20 @@ impl System {
         }
     }
 
+    /// The host's clock is the kernel's: its leap second counts, whoever else knows of it, and while it says the
+    /// same second twice it is no time to be served.
+    fn heed(&mut self, kernel: KernelView, now: Moment) {
+        if kernel.in_leap_second && self.reference.is_usable() {
+            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+        } else if self.state == State::Synchronized && self.reference.leap == Leap::NoWarning {
+            let announced = Reference {
+                leap: kernel.leap,
+                ..self.reference
+            };
+            self.reference = self.until_leap(now, announced);
+        }
+    }
+
     /// A host's clock that was not stepped until now is looked after from now on.
     fn renew(&mut self, now: Moment) {
         if let ClockModel::Host { published } = &mut self.reference.clock {
@@ -622,3 +703,6 @@ fn set(standings: &mut [Standing], index: usize, standing: Standing) {
         *place = standing;
     }
 }
+
+#[cfg(test)]
+mod tests;

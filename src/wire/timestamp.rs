@@ -41,6 +41,17 @@ impl NtpTimestamp {
         Self(seconds | ((nanos << 32) / NANOS_PER_SECOND))
     }
 
+    /// Whole seconds since 1970 in the era that brings it within 68 years of `pivot` (seconds since 1970).
+    #[expect(
+        clippy::cast_possible_wrap,
+        reason = "two's complement gives the signed distance from the pivot"
+    )]
+    pub fn to_unix_near(self, pivot: i64) -> i64 {
+        let at_pivot = Self::from_unix(pivot, 0);
+        let distance = (self.0 >> 32).wrapping_sub(at_pivot.0 >> 32) as u32 as i32;
+        pivot.saturating_add(i64::from(distance))
+    }
+
     /// Is this the "unknown" value?
     pub const fn is_zero(self) -> bool {
         self.0 == 0
@@ -208,6 +219,19 @@ mod tests {
             1 << 31
         );
         assert!(NtpTimestamp::from_unix(5, u32::MAX) - NtpTimestamp::from_unix(6, 0) < NtpDuration::ZERO);
+    }
+
+    #[test]
+    fn the_era_is_the_one_near_the_pivot() {
+        for (unix, pivot) in [
+            (0, 0),
+            (2_085_978_496, 1_767_225_600),
+            (2_085_978_495, 1_767_225_600),
+            (4_000_000_000, 3_000_000_000),
+            (-5, 1000),
+        ] {
+            assert_eq!(NtpTimestamp::from_unix(unix, 999).to_unix_near(pivot), unix);
+        }
     }
 
     #[test]

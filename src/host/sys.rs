@@ -1,7 +1,8 @@
-//! Impure. Many datagrams a system call (`recvmmsg`, `sendmmsg`), each with its arrival time and the address
-//! that was asked. The only unsafe code of the project.
+//! Impure. The system calls that no library offers as we need them: many datagrams a call (`recvmmsg`, `sendmmsg`),
+//! each with its arrival time and the address that was asked, and the kernel's view of its clock (`adjtimex`). The
+//! only unsafe code of the project.
 //!
-//! `nix` has both calls, but its `sendmmsg` shares one control message among a whole batch, so that replies
+//! `nix` has both datagram calls, but its `sendmmsg` shares one control message among a whole batch, so that replies
 //! from several local addresses could not share a call, and its `recvmmsg` loses control data when headers
 //! are used again. Here every header is written anew before each call: it costs a few stores a packet, and no
 //! pointer outlives the call that it was made for.
@@ -53,6 +54,43 @@ pub struct Batch {
     queued: Vec<usize>,
     headers: Vec<libc::mmsghdr>,
     vectors: Vec<libc::iovec>,
+}
+
+/// What the kernel says of its clock (`adjtimex(2)`), as whoever keeps it has told it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelClock {
+    /// Nobody says that the clock is right (STA_UNSYNC).
+    pub unsynchronized: bool,
+    /// A second is to be inserted at the end of the day (STA_INS).
+    pub insert_second: bool,
+    /// A second is to be deleted at the end of the day (STA_DEL).
+    pub delete_second: bool,
+    /// The inserted second is going on: the time of day runs through 23:59:59 again (TIME_OOP).
+    pub in_leap_second: bool,
+    /// How wrong the clock may be, in microseconds, as its keeper said and grown since.
+    pub max_error: i64,
+}
+
+/// Reads the kernel's view; it changes nothing (no mode bit is set).
+///
+/// # Errors
+/// Where a filter forbids even reading.
+pub fn kernel_clock() -> io::Result<KernelClock> {
+    // SAFETY: timex is plain integers, for which all zeros is a value.
+    let mut state: libc::timex = unsafe { zeroed() };
+    state.modes = 0;
+    // SAFETY: the pointer is to a whole timex that is ours alone; with no mode bit set the kernel only writes to it.
+    let phase = unsafe { libc::adjtimex(&raw mut state) };
+    if phase < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(KernelClock {
+        unsynchronized: state.status & libc::STA_UNSYNC != 0,
+        insert_second: state.status & libc::STA_INS != 0,
+        delete_second: state.status & libc::STA_DEL != 0,
+        in_leap_second: phase == libc::TIME_OOP,
+        max_error: state.maxerror,
+    })
 }
 
 /// One received datagram.
@@ -514,6 +552,12 @@ mod tests {
         assert!(batch.datagram(0).is_some() && batch.datagram(1).is_none());
         batch.reply(1, &[1; REPLY_LEN]);
         assert_eq!(batch.send(server.as_fd()), Sent::default());
+    }
+
+    #[test]
+    fn the_kernel_tells_of_its_clock() {
+        let clock = kernel_clock().unwrap();
+        assert!(clock.max_error >= 0 && !clock.in_leap_second, "{clock:?}");
     }
 
     #[test]
