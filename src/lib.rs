@@ -11,7 +11,7 @@
 //! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `select`, `system` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most |
-//! | [`host`] | what the OS gives: sockets, `mmsg` (the only unsafe code), clock, randomness, names, privileges |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, privileges |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
@@ -22,8 +22,8 @@
 //! # Three journeys
 //!
 //! ```text
-//! packet   host::mmsg --batch--> serve::respond(request, t3, &variables, &mut reply) -> verdict
-//!          --batch--> host::mmsg                           every verdict counted, in the worker's own cells
+//! packet   host::sys --batch--> serve::respond(request, t3, &variables, &mut reply) -> verdict
+//!          --batch--> host::sys                           every verdict counted, in the worker's own cells
 //! config   flags + file -> config::file::load -> raw -> validate -> Config, or all faults and nothing else
 //! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter)
 //!          -> report -> supervisor -> system: select (who agrees?) -> mirror or announce -> Reference

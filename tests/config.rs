@@ -334,7 +334,7 @@ fn config_prints_what_is_in_effect_and_why() {
         debug: true,
         ..Flags::default()
     };
-    let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"::1\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n";
+    let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"[::1]:323\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n";
     let answer = commands::show(&load(&flags, Some((Path::new("/etc/n.toml"), text))));
     let expected = r#"[process]
 # user is not set  # default
@@ -368,7 +368,7 @@ workers = 1  # default
 steering = "source"  # default
 
 [[upstream]]
-address = "[::1]:123"  # /etc/n.toml:5:11
+address = "[::1]:323"  # /etc/n.toml:5:11
 iburst = true  # default
 minpoll = 1  # default
 maxpoll = 1  # /etc/n.toml:6:11

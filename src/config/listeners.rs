@@ -97,7 +97,7 @@ fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
         "listener",
         "none",
         "at least one: there would be nothing to serve",
-        None,
+        zero.map(|_| "give at least one of -4 and -6 a worker".to_owned()),
     );
 }
 

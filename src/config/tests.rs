@@ -93,17 +93,17 @@ fn flags_change_the_listeners_of_their_family() {
         (
             "-4 0 -6 0",
             "",
-            "flag -4: listener: found none, expected at least one: there would be nothing to serve\n1 fault\n",
+            "flag -4: listener: found none, expected at least one: there would be nothing to serve; give at least one of -4 and -6 a worker\n1 fault\n",
         ),
         (
             "-4 0",
             ONLY_4,
-            "flag -4: listener: found none, expected at least one: there would be nothing to serve\n1 fault\n",
+            "flag -4: listener: found none, expected at least one: there would be nothing to serve; give at least one of -4 and -6 a worker\n1 fault\n",
         ),
         (
             "-6 0",
             NONE,
-            "flag -6: listener: found none, expected at least one: there would be nothing to serve\n1 fault\n",
+            "flag -6: listener: found none, expected at least one: there would be nothing to serve; give at least one of -4 and -6 a worker\n1 fault\n",
         ),
         // Contradictions and flags that make no sense: all at once, and together with the file's.
         (
@@ -164,10 +164,11 @@ fn upstreams(line: &str, text: &str) -> String {
 
 #[test]
 fn upstreams_come_from_flags_or_the_file_or_by_default() {
-    let text = "[[upstream]]\naddress = \"time.example\"\niburst = false\n[[upstream]]\naddress = \"::1\"";
+    let text =
+        "[[upstream]]\naddress = \"time.example\"\niburst = false\n[[upstream]]\naddress = \"[::1]:323\"";
     for (line, text, expected) in [
         ("", "", "127.0.0.1:11123/true/2/4"),
-        ("", text, "time.example:123/false/6/10 [::1]:123/true/2/4"),
+        ("", text, "time.example:123/false/6/10 [::1]:323/true/2/4"),
         (
             "-s a.example -s 192.0.2.1:1",
             text,
@@ -215,12 +216,12 @@ fn a_poll_interval_alone_moves_the_default_of_the_other() {
         );
     }
     for (said, expected) in [
-        ("minpoll = 0", "127.0.0.9:123/true/0/4"),
-        ("maxpoll = 0", "127.0.0.9:123/true/0/0"),
-        ("minpoll = 6", "127.0.0.9:123/true/6/6"),
+        ("minpoll = 0", "127.0.0.9:323/true/0/4"),
+        ("maxpoll = 0", "127.0.0.9:323/true/0/0"),
+        ("minpoll = 6", "127.0.0.9:323/true/6/6"),
     ] {
         assert_eq!(
-            upstreams("", &format!("[[upstream]]\naddress = \"127.0.0.9\"\n{said}")),
+            upstreams("", &format!("[[upstream]]\naddress = \"127.0.0.9:323\"\n{said}")),
             expected
         );
     }

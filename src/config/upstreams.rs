@@ -1,5 +1,7 @@
 //! Pure. Which upstreams there are once the flags have had their say, and whether each makes sense.
 
+use std::net::SocketAddr;
+
 use super::address;
 use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Said, Section};
@@ -23,7 +25,8 @@ pub(super) fn count(raw: &Raw) -> Option<usize> {
     }
 }
 
-pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw) -> Option<Vec<Upstream>> {
+/// `ours` are the addresses of the listeners: who asks itself has no time to tell.
+pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, ours: &[SocketAddr]) -> Option<Vec<Upstream>> {
     let candidates = candidates(raw);
     if candidates.is_empty() {
         return none(judge, raw);
@@ -34,6 +37,10 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw) -> Option<Vec<Upstream>
         let upstream = upstream(judge, name, section);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
             seen.once(judge, (same_host(&upstream.host), upstream.port), said);
+            if ours.iter().any(|listener| is_ours(upstream, *listener)) {
+                let hint = Some("this is a listener of ours: the upstream must use another port".to_owned());
+                judge.fault_at(said, "address", "another server", hint);
+            }
         }
         upstreams = upstreams.zip(upstream).map(|(mut all, one)| {
             all.push(one);
@@ -41,6 +48,16 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw) -> Option<Vec<Upstream>
         });
     }
     upstreams
+}
+
+/// Is this upstream one of our own listeners, as far as can be told without looking at the interfaces?
+fn is_ours(upstream: &Upstream, listener: SocketAddr) -> bool {
+    let Host::Address(address) = upstream.host else {
+        return false;
+    };
+    let any =
+        listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4() && address.is_loopback();
+    upstream.port == listener.port() && (address == listener.ip() || any)
 }
 
 /// `upstream = []` stands above all tables: below one it would be a key of it.

@@ -73,7 +73,11 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let log_level = log(judge, &raw.log.said);
     let clock = clock(judge, raw);
     let listeners = listeners::validate(judge, raw);
-    let upstreams = upstreams::validate(judge, raw);
+    let ours = listeners
+        .iter()
+        .flat_map(|(listeners, _)| listeners)
+        .map(|listener| listener.address);
+    let upstreams = upstreams::validate(judge, raw, &ours.collect::<Vec<_>>());
     agree(judge, raw);
     let (listeners, default_listeners) = listeners?;
     let (clock, leap_seconds) = clock?;

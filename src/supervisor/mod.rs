@@ -136,9 +136,15 @@ fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
 fn start_pollers(config: &Config, names: &Names, belief: &Belief) -> mpsc::Receiver<Report> {
     let (sender, receiver) = mpsc::channel(64);
     for (index, upstream) in config.upstreams.iter().enumerate() {
-        let limit = config.clock.max_distance;
         let (scale, precision) = (belief.system.scale(), belief.precision);
-        let poller = Poller::new(index, upstream.clone(), names.clone(), scale, precision, limit);
+        let poller = Poller::new(
+            index,
+            upstream.clone(),
+            names.clone(),
+            scale,
+            precision,
+            config.clock,
+        );
         tokio::spawn(poller.run(sender.clone()));
     }
     receiver

@@ -15,6 +15,8 @@ const BURST: u32 = 4;
 const BURST_LOG2: i8 = 1;
 /// The same to a daemon on this host.
 const LOCAL_BURST_LOG2: i8 = 0;
+/// RFC 5905 §7.2, MAXPOLL: 36 hours. As far as RATE kisses can take us, whatever is configured.
+const SLOWEST: i8 = 17;
 /// After as many questions without an answer, ask half as often.
 const PATIENCE: u32 = 4;
 /// After as many samples that fit, ask half as often.
@@ -109,7 +111,7 @@ impl Association {
         self.burst_left = self.burst_left.saturating_sub(1);
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered.is_multiple_of(PATIENCE) {
-            self.poll = (self.poll + 1).min(self.upstream.maxpoll);
+            self.poll = (self.poll + 1).min(self.upstream.maxpoll).max(self.slowest_asked);
         }
     }
 
@@ -160,7 +162,7 @@ impl Association {
         match reject {
             Reject::KissRate => {
                 self.burst_left = 0;
-                self.slowest_asked = (self.slowest_asked.max(self.poll) + 1).min(self.upstream.maxpoll);
+                self.slowest_asked = (self.slowest_asked.max(self.poll) + 1).min(SLOWEST);
                 self.poll = self.slowest_asked;
             }
             Reject::KissDeny => {
@@ -305,8 +307,11 @@ mod tests {
         assert_eq!(pause(&association), Some(32));
         answered(&mut association);
         assert_eq!(pause(&association), Some(32));
-        (0..5).for_each(|_| association.refuse(Reject::KissRate));
-        assert_eq!(pause(&association), Some(64));
+        // Past the configured maximum: an order is an order.
+        (0..2).for_each(|_| association.refuse(Reject::KissRate));
+        assert_eq!(pause(&association), Some(128));
+        (0..100).for_each(|_| association.refuse(Reject::KissRate));
+        assert_eq!(pause(&association), Some(1 << 17));
         association.refuse(Reject::KissDeny);
         assert_eq!(pause(&association), None);
         assert!(association.peer().known(&View::default()).is_none());
@@ -315,7 +320,7 @@ mod tests {
                 association.rejected(Reject::KissRate),
                 association.rejected(Reject::KissDeny)
             ),
-            (6, 1)
+            (103, 1)
         );
     }
 

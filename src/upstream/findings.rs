@@ -115,10 +115,10 @@ impl fmt::Display for Findings {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.offset < 0.0 { "behind" } else { "ahead" };
+        let whose = if self.offset < 0.0 { "behind" } else { "ahead of" };
         writeln!(
             f,
-            "offset           {:+.9} s (the server is {whose} of this host)",
+            "offset           {:+.9} s (the server is {whose} this host)",
             self.offset
         )?;
         writeln!(f, "delay            {:.9} s", self.delay)?;
@@ -184,7 +184,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("offset           -0.250000000 s (the server is behind of this host)\n"),
+            text.contains("offset           -0.250000000 s (the server is behind this host)\n"),
             "{text}"
         );
     }

@@ -13,17 +13,18 @@ use tracing::{debug, info, warn};
 
 use super::association::{Association, Peer};
 use super::packet::{self, Exchange, Reject};
+use super::system::ClockPolicy;
 use super::{Host, Upstream};
 use crate::host::clock::{self, UnixTime};
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, udp};
 use crate::reference::Timescale;
-use crate::wire::{Header, NtpDuration, NtpTimestamp, ReferenceId};
+use crate::wire::{Header, NtpTimestamp, ReferenceId};
 
 /// An answer that takes longer measures nothing (ntpd and chrony wait as long).
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// After so many packets that are not the answer, the question is given up: somebody floods us.
-const STRANGERS_MAX: u32 = 16;
+const STRANGERS_MAX: u32 = 1000;
 /// Until a name is looked up again that could not be resolved: from the first to the longest.
 const NAME_RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(64)];
 
@@ -41,7 +42,7 @@ pub struct Poller {
     untried: VecDeque<IpAddr>,
     scale: Timescale,
     precision: i8,
-    max_distance: NtpDuration,
+    policy: ClockPolicy,
 }
 
 impl Poller {
@@ -53,7 +54,7 @@ impl Poller {
         names: Names,
         scale: Timescale,
         precision: i8,
-        max_distance: NtpDuration,
+        policy: ClockPolicy,
     ) -> Self {
         let association = Association::new(&upstream);
         Self {
@@ -64,7 +65,7 @@ impl Poller {
             untried: VecDeque::new(),
             scale,
             precision,
-            max_distance,
+            policy,
         }
     }
 
@@ -152,12 +153,12 @@ impl Poller {
 
     fn judge(&mut self, header: Header, exchange: &Exchange) -> Result<(), Reject> {
         let sample = packet::measure(&header, exchange, &self.scale, self.precision);
-        let own: Vec<ReferenceId> = addresses::own()
-            .unwrap_or_default()
-            .into_iter()
-            .map(ReferenceId::from_address)
-            .collect();
-        packet::usable(&header, &sample, &own, self.max_distance)?;
+        packet::usable(
+            &header,
+            &sample,
+            &self.own_names(&header),
+            self.policy.max_distance,
+        )?;
         debug!(
             upstream = %self.upstream,
             delay = format!("{:.9}", sample.delay.to_seconds()),
@@ -167,6 +168,21 @@ impl Poller {
         );
         self.association.accept(header, sample);
         Ok(())
+    }
+
+    /// What names ourselves in an answer: our addresses; and on this host the mark of a local reference at a stratum
+    /// that could be ours, for whoever mirrors us passes that on.
+    fn own_names(&self, header: &Header) -> Vec<ReferenceId> {
+        let addresses = addresses::own()
+            .unwrap_or_default()
+            .into_iter()
+            .map(ReferenceId::from_address);
+        let here = self.association.peer().on_this_host;
+        let local = self
+            .policy
+            .local
+            .filter(|local| here && header.stratum >= local.stratum);
+        addresses.chain(local.map(|_| ReferenceId::LOCAL)).collect()
     }
 
     /// An order to us is news, whatever the log level: the operator must know why an upstream is not asked.

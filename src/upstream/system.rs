@@ -23,6 +23,8 @@ const DISPUTE_ROUNDS: u64 = 3;
 /// A rival must be so many times nearer than the system peer, for so long, to take its place.
 const RIVAL_NEARER: i64 = 2;
 const RIVAL_LASTS: Duration = Duration::from_secs(64);
+/// How long to wait for the first word of an upstream whose name is still to be resolved.
+const FIRST_CHANCE: Duration = Duration::from_secs(10);
 /// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
 const PHI: f64 = 15e-6;
 
@@ -149,6 +151,8 @@ pub struct System {
     rival: Option<(usize, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
+    /// When we started.
+    started_at: Duration,
     /// When the host's clock was last stepped: what was known of it before is void.
     stepped_at: Duration,
     view: View,
@@ -182,6 +186,7 @@ impl System {
             system_peer: None,
             rival: None,
             usable_at: started.raw,
+            started_at: started.raw,
             stepped_at: Duration::ZERO,
             view: View::default(),
             dispute: None,
@@ -219,7 +224,7 @@ impl System {
         let (candidates, mut standings) = self.candidates(peers, now.raw);
         let source = self.source(peers);
         let mut stepped = None;
-        match self.judge(&candidates, source, &mut standings) {
+        match self.judge(now.raw, &candidates, peers, source, &mut standings) {
             Verdict::Believe { survivors, leap } => {
                 self.dispute = None;
                 stepped = self.follow(now, source, &survivors, leap, &mut standings);
@@ -315,7 +320,14 @@ impl System {
     }
 
     /// Who agrees, and is that enough?
-    fn judge(&self, candidates: &[Candidate], source: Source, standings: &mut [Standing]) -> Verdict {
+    fn judge(
+        &self,
+        now: Duration,
+        candidates: &[Candidate],
+        peers: &[Peer],
+        source: Source,
+        standings: &mut [Standing],
+    ) -> Verdict {
         if candidates.is_empty() {
             return Verdict::Nobody;
         }
@@ -331,7 +343,8 @@ impl System {
             .filter_map(|(one, truth)| truth.then_some(*one))
             .collect();
         let enough = believed.len() >= usize::from(self.policy.min_sources)
-            && (!self.roles.iter().any(|role| role.require) || believed.iter().any(|one| one.role.require));
+            && (!self.roles.iter().any(|role| role.require) || believed.iter().any(|one| one.role.require))
+            && (self.state != State::Init || self.all_had_their_chance(now, believed.len(), peers));
         let survivors = survivors(&believed, standings);
         if !enough {
             survivors
@@ -340,8 +353,8 @@ impl System {
             return Verdict::Nobody;
         }
         let leap = majority_leap(&believed);
-        let contradicted =
-            keeper(candidates).is_some_and(|keeper| !believed.iter().any(|one| one.index == keeper.index));
+        let any_here = |list: &[Candidate]| list.iter().any(|one| one.on_this_host);
+        let contradicted = any_here(candidates) && !any_here(&believed);
         if source == Source::System && contradicted && believed.len() >= 2 {
             return Verdict::Contradiction {
                 majority: survivors,
@@ -349,6 +362,16 @@ impl System {
             };
         }
         Verdict::Believe { survivors, leap }
+    }
+
+    /// Who answers first is not believed for that: at the start either more than half of all must agree, or every
+    /// other must have been asked in vain (a name that can't be resolved is not waited for).
+    fn all_had_their_chance(&self, now: Duration, believed: usize, peers: &[Peer]) -> bool {
+        let watched = |index: usize| self.roles.get(index).is_some_and(|role| role.noselect);
+        let heard =
+            |peer: &Peer| peer.address.is_some() || now.saturating_sub(self.started_at) >= FIRST_CHANCE;
+        let mut voters = peers.iter().enumerate().filter(|(index, _)| !watched(*index));
+        believed * 2 > voters.clone().count() || voters.all(|(_, peer)| heard(peer))
     }
 
     /// Announces the time by those who agree. Was the served clock stepped?
@@ -537,15 +560,18 @@ impl System {
             }
             return None;
         }
+        let keeper = candidates
+            .iter()
+            .find(|one| self.keeps_the_clock(one, now))
+            .copied();
         match self.policy.on_dispute {
             OnDispute::Track if !majority.is_empty() => {
                 let stepped = self.follow(now, Source::Tracked, majority, leap, standings);
                 self.state = State::Disputed;
                 return stepped;
             }
-            OnDispute::Serve if keeper(candidates).is_some() => {
-                let keeper: Vec<Candidate> = keeper(candidates).into_iter().collect();
-                let stepped = self.follow(now, Source::System, &keeper, leap, standings);
+            OnDispute::Serve if keeper.is_some() => {
+                let stepped = self.follow(now, Source::System, keeper.as_slice(), leap, standings);
                 self.state = State::Disputed;
                 return stepped;
             }
@@ -626,11 +652,6 @@ enum Verdict {
     Contradiction { majority: Vec<Candidate>, leap: Leap },
     /// There are none, or too few.
     Nobody,
-}
-
-/// The daemon on this host, if it is a candidate.
-fn keeper(candidates: &[Candidate]) -> Option<Candidate> {
-    candidates.iter().find(|one| one.on_this_host).copied()
 }
 
 /// Who agrees with the majority; where some are trusted, with the majority of those.

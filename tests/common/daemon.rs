@@ -1,0 +1,180 @@
+//! ntpfront as built: started with flags or a configuration, listened to, signaled, ended.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{SOON, TempDir, client, wait_until};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ntpfront");
+
+/// The program, to be run without anything that this machine's service manager may have put in the environment.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for variable in ["NOTIFY_SOCKET", "JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// A running daemon; killed when dropped, and its log shown when the test failed.
+pub(crate) struct Daemon {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Daemon {
+    /// Started with flags alone.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let mut command = command();
+        command.args(flags);
+        Self::spawn(command)
+    }
+
+    /// Started with a configuration file of this text.
+    pub(crate) fn configured(text: &str) -> Self {
+        let directory = TempDir::new();
+        let mut command = command();
+        command.arg("--config").arg(directory.file("ntpfront.toml", text));
+        Self::spawn_in(command, directory)
+    }
+
+    /// Started as `command` says.
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_in(command, TempDir::new())
+    }
+
+    fn spawn_in(mut command: Command, directory: TempDir) -> Self {
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, directory }
+    }
+
+    /// Started with flags, its messages going into a pipe whose reader is gone.
+    pub(crate) fn unread(flags: &[&str]) -> Self {
+        let directory = TempDir::new();
+        directory.file("log", "");
+        let mut child = command()
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stderr.take());
+        Self { child, directory }
+    }
+
+    /// Waits until there is an answer at `address`, of whatever content.
+    pub(crate) fn answering(mut self, address: SocketAddr) -> Self {
+        wait_until("ntpfront answers", SOON, || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ntpfront ended: {status}\n{}", self.log());
+            }
+            client::ask(address, &client::request(4, 3))
+        });
+        self
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it said so far.
+    pub(crate) fn log(&self) -> String {
+        let bytes = std::fs::read(self.directory.path().join("log")).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// How many lines it logged so far.
+    pub(crate) fn log_lines(&self) -> usize {
+        self.log().lines().count()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    /// Has it ended?
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for its end and tells the status and the time that it took.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        let status = wait_until("ntpfront ends", SOON, || self.ended());
+        (status, start.elapsed())
+    }
+
+    /// Signals it, waits for its end and tells the status and the time that it took.
+    pub(crate) fn end_with(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// What each of its `workers` counted so far, in the order of the log: SIGUSR1 makes it say so.
+    pub(crate) fn counters(&self, workers: usize) -> Vec<Counters> {
+        let before = counters_in(&self.log()).len();
+        self.signal(Signal::SIGUSR1);
+        wait_until("a line of counters a worker", SOON, || {
+            let mut lines = counters_in(&self.log());
+            (lines.len() >= before + workers).then(|| lines.split_off(before))
+        })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of ntpfront {}:\n{}---", self.child.id(), self.log());
+        }
+    }
+}
+
+/// One worker's line of counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counters(BTreeMap<String, String>);
+
+impl Counters {
+    /// The listener and the number of the worker.
+    pub(crate) fn worker(&self) -> (&str, &str) {
+        (&self.0["listener"], &self.0["worker"])
+    }
+
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let value = self
+            .0
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"));
+        value.parse().unwrap()
+    }
+}
+
+/// Only whole lines: the last one may still be on its way.
+fn counters_in(log: &str) -> Vec<Counters> {
+    log.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n') && line.contains("worker counters"))
+        .map(|line| Counters(fields(line)))
+        .collect()
+}
+
+fn fields(line: &str) -> BTreeMap<String, String> {
+    line.split_whitespace()
+        .filter_map(|word| word.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! What must hold for any bytes: called by the fuzz targets, and by `tests/corpus.rs` with the corpus.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ntpfront::cli::Flags;
+use ntpfront::config;
+use ntpfront::reference::{Moment, SystemVariables, Timescale};
+use ntpfront::serve::{Request, respond};
+use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
+
+/// `bytes` came to a listener, and as an answer to a question of ours.
+pub(crate) fn packet(bytes: &[u8]) {
+    for source_port in [0, 1, 123, 40_000] {
+        for unicast in [true, false] {
+            came_to_a_listener(bytes, source_port, unicast);
+        }
+    }
+    came_as_an_answer(bytes);
+}
+
+/// It is answered with a whole header that is not longer than it, or not at all.
+fn came_to_a_listener(bytes: &[u8], source_port: u16, unicast: bool) {
+    const UNTOUCHED: [u8; HEADER_LEN] = [0xA5; HEADER_LEN];
+    let received_at = NtpTimestamp::from_bits(0xFFFF_FFFF_0000_0000);
+    let request = Request {
+        payload: bytes,
+        source_port,
+        unicast,
+        received_at,
+    };
+    let variables = SystemVariables {
+        leap: Leap::NoWarning,
+        stratum: 2,
+        precision: -24,
+        root_delay: NtpShort::from_bits(1),
+        root_dispersion: NtpShort::from_bits(2),
+        reference_id: ReferenceId::from_bytes([192, 0, 2, 1]),
+        reference_timestamp: received_at,
+    };
+    let mut reply = UNTOUCHED;
+    let verdict = respond(
+        &request,
+        received_at + NtpDuration::SECOND,
+        true,
+        &variables,
+        &mut reply,
+    );
+    if !verdict.is_answered() {
+        assert_eq!(reply, UNTOUCHED, "{}", verdict.name());
+        return;
+    }
+    assert!(bytes.len() >= reply.len() && source_port != 0 && unicast);
+    let (asked, answered) = (Header::parse(bytes).unwrap(), Header::parse(&reply).unwrap());
+    assert_eq!(
+        (answered.version, answered.poll, answered.origin_timestamp),
+        (asked.version, asked.poll, asked.transmit_timestamp)
+    );
+    assert_eq!((answered.stratum, answered.leap), (2, Leap::NoWarning));
+}
+
+/// Nothing that is believed has a leap, a stratum or a distance that may not be, or another's origin.
+fn came_as_an_answer(bytes: &[u8]) {
+    // The nonce is read from the answer, so that one of two tries gets past that check.
+    let echoed = bytes.get(24..32).and_then(|echoed| echoed.try_into().ok());
+    let nonce = NtpTimestamp::from_bits(u64::from_be_bytes(echoed.unwrap_or_default()));
+    let another = nonce + NtpDuration::from_units(1);
+    assert!(authentic(bytes, another).is_err());
+    let Ok(header) = authentic(bytes, nonce) else {
+        return;
+    };
+    for sent_at in [header.receive_timestamp, NtpTimestamp::ZERO] {
+        let asked = Moment {
+            realtime: sent_at,
+            raw: Duration::from_secs(1000),
+        };
+        let arrived = asked.raw + Duration::from_millis(20);
+        let exchange = Exchange {
+            nonce,
+            sent: asked.raw,
+            arrived,
+        };
+        let sample = measure(&header, &exchange, &Timescale::new(asked), -20);
+        assert!(sample.delay > NtpDuration::ZERO && sample.dispersion > NtpDuration::ZERO);
+        let limit = NtpDuration::SECOND;
+        if usable(&header, &sample, &[], limit).is_ok() {
+            assert!((1..16).contains(&header.stratum) && header.leap != Leap::Unsynchronized);
+            assert!(header.root_dispersion.to_duration() <= limit);
+            assert!(!header.transmit_timestamp.is_zero());
+        }
+    }
+}
+
+/// `bytes` are the text of a configuration file. Whatever they are: a configuration, or faults that can be shown.
+pub(crate) fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let path = Path::new("fuzz.toml");
+    match config::load(&Flags::default(), Some((path, text))) {
+        Ok(loaded) => {
+            assert!(!loaded.config.listeners.is_empty());
+            let said = loaded.effective.to_string();
+            let again = config::load(&Flags::default(), Some((path, &said)));
+            assert_eq!(again.map(|again| again.config), Ok(loaded.config), "{said}");
+        }
+        Err(faults) => {
+            assert!(!faults.is_empty());
+            for fault in faults {
+                let line = fault.to_string();
+                assert!(line.len() < 1000 && !line.contains(char::is_control), "{line:?}");
+            }
+        }
+    }
+}

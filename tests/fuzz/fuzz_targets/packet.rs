@@ -1,0 +1,8 @@
+//! Fuzzes `checks::packet`.
+#![no_main]
+
+#[allow(dead_code, reason = "the other target uses the rest")]
+#[path = "../checks.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::packet(bytes));
