@@ -7,9 +7,9 @@
 //! | [`cli`] | the flags and subcommands, as words |
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
-//! | [`mod@reference`] | what we announce: the system variables, how they age, how they reach the workers |
+//! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
-//! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `select`, `system` (pure) |
+//! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, privileges |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
@@ -25,9 +25,9 @@
 //! packet   host::sys --batch--> serve::respond(request, t3, &variables, &mut reply) -> verdict
 //!          --batch--> host::sys                           every verdict counted, in the worker's own cells
 //! config   flags + file -> config::file::load -> raw -> validate -> Config, or all faults and nothing else
-//! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter)
-//!          -> report -> supervisor -> system: select (who agrees?) -> mirror or announce -> Reference
-//!          -> publish -> every worker at its next batch
+//! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter, when to ask again)
+//!          -> report -> supervisor -> system: candidate -> select (who agrees?) -> cluster -> combine
+//!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
 //! ```
 //!
 //! # What always holds
@@ -35,13 +35,26 @@
 //! * A reply is never longer than its request, and an answer is never answered.
 //! * Leap 3 and stratum 0 come together or not at all; past `not_after` a worker says so by itself, so a stuck
 //!   supervisor can't keep a stale time alive (it renews a published time for 10 s each second).
-//! * The served clock is the host's `CLOCK_REALTIME`, never corrected: its measured offset from the upstream is a
-//!   part of the announced dispersion, which only grows until the next sample.
-//! * No majority among the upstreams, or a step of the host's clock: unsynchronized until they agree again.
+//! * All samples are measured against `CLOCK_MONOTONIC_RAW`, which nobody slews or steps.
+//! * Two clocks can be served. `system` is the host's `CLOCK_REALTIME`, never corrected: its measured offset is a part of
+//!   the announced dispersion, and a worker that sees it stepped says "unsynchronized" by itself. `tracked` is a linear
+//!   function of the raw counter, steered (slewed by 500 ppm at most, or stepped once) after those who agree.
+//! * The true time is inside the served time ± root distance, as long as a majority of the upstreams is honest. The
+//!   distance grows with what is not known of the frequencies until the next sample.
+//! * No majority among the upstreams: the last time goes on for three rounds, then it is a dispute, and by default that
+//!   is "unsynchronized". Nobody is believed for answering first.
 //! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
 //! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
 //!   reference is new: once a second.
 //! * A panic anywhere ends the process.
+//!
+//! # Where this departs from the RFC, and why
+//!
+//! * The clock filter is a weighted line through up to 64 samples (`upstream::filter`), since the frequency is wanted too.
+//! * The intersection is only where the *most* claims overlap (`upstream::select`): by the RFC's rule a vague third
+//!   would make two that contradict each other both truechimers.
+//! * There is no PLL or FLL: the tracked clock is a number, and steering it is arithmetic (`upstream::discipline`).
+//! * A local reference is a fallback of every clock (`[local]`), not a third clock source.
 //!
 //! # Words
 //!
@@ -50,8 +63,7 @@
 //!
 //! # Not here yet
 //!
-//! A clock of our own that follows the upstreams where nobody keeps the host's (`tracked`), reload on SIGHUP,
-//! access lists, limits, metrics, XDP, NTS, interleaved mode.
+//! Reload on SIGHUP, access lists, limits, metrics, XDP, NTS, interleaved mode, leap smear.
 
 pub mod cli;
 pub mod config;

@@ -112,7 +112,8 @@ impl Poller {
     }
 
     async fn next_address(&mut self, name: &str) -> IpAddr {
-        let [mut retry, longest] = NAME_RETRY;
+        let [first, longest] = NAME_RETRY;
+        let mut retry = first;
         loop {
             if let Some(address) = self.untried.pop_front() {
                 return address;
@@ -120,9 +121,9 @@ impl Poller {
             match self.names.resolve(name).await {
                 Ok(found) => self.untried.extend(found),
                 Err(error) => {
-                    // The first failure and the steps of the retry up to its longest are told, not each one.
-                    if retry < longest {
-                        warn!(upstream = %self.upstream, %error, "cannot resolve the upstream's name; trying again");
+                    // Once for each time that the name is needed: the retries are nothing new.
+                    if retry == first {
+                        warn!(upstream = %self.upstream, %error, "cannot resolve the upstream's name: trying again and again");
                     }
                     sleep(retry).await;
                     retry = (retry * 2).min(longest);

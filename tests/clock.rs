@@ -1,0 +1,138 @@
+//! Proves, on the running daemon, what the simulation can't: that workers give up a time that nobody renews, that the
+//! tracked clock serves the upstreams' time whatever the host's is and without any right, and what the operator may
+//! choose for a dispute.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail, speak and look at the clock"
+)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::time::Duration;
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use ntpfront::wire::{Header, Leap};
+
+use common::client::{self, ahead as reply_ahead, distance, letters};
+use common::daemon::{Daemon, command};
+use common::front::Front;
+use common::network::free_port;
+use common::scripted::{Scripted, ahead, honest};
+use common::{SOON, TempDir, root, wait_until};
+
+/// Half of the classic hour by which clocks are wrong, and then some.
+const HOUR: f64 = 3600.0;
+
+#[test]
+fn a_stuck_supervisor_can_not_keep_a_time_alive() {
+    let upstream = Scripted::start(honest);
+    let front = Front::of(&[upstream.address()]);
+    front.becomes_synchronized();
+    // Only the main thread stands still: the supervisor with its pollers. The workers go on.
+    let supervisor = Pid::from_raw(front.daemon.pid().try_into().unwrap());
+    ptrace::seize(supervisor, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(supervisor).unwrap();
+    waitpid(supervisor, Some(WaitPidFlag::__WALL)).unwrap();
+    let given_up = || (client::header(front.server).leap == Leap::Unsynchronized).then_some(());
+    wait_until("the workers give up", Duration::from_secs(20), given_up);
+    assert_eq!(letters(&client::header(front.server)), "LOST");
+    ptrace::detach(supervisor, None).unwrap();
+    front.becomes_synchronized();
+}
+
+/// ntpfront with a tracked clock in front of three that are an hour ahead, and what it says once it is synchronized.
+fn an_hour_ahead(daemon: impl FnOnce(&str) -> Daemon) -> (Daemon, Header) {
+    let upstreams =
+        [0.0, 0.001, -0.001].map(|more| Scripted::start(move |ask| vec![ahead(ask, HOUR + more).into()]));
+    let server = client::v4(free_port());
+    let mut text = format!("[clock]\nsource = \"tracked\"\n[[listener]]\naddress = \"{server}\"\n");
+    for upstream in &upstreams {
+        text += &format!(
+            "[[upstream]]\naddress = \"{}\"\nminpoll = 0\n",
+            upstream.address()
+        );
+    }
+    let daemon = daemon(&text).answering(server);
+    let synchronized = || Some(client::header(server)).filter(|reply| reply.leap == Leap::NoWarning);
+    let reply = wait_until("a synchronized reply", SOON, synchronized);
+    (daemon, reply)
+}
+
+fn is_right(reply: &Header) {
+    let off = reply_ahead(reply) - HOUR;
+    assert!(off.abs() < 0.1 && distance(reply) < 0.1, "{off}: {reply:?}");
+    assert!(!reply.reference_timestamp.is_after(reply.receive_timestamp));
+    assert!(!reply.receive_timestamp.is_after(reply.transmit_timestamp));
+}
+
+#[test]
+fn a_tracked_clock_serves_the_upstreams_time_not_the_hosts() {
+    let (daemon, reply) = an_hour_ahead(Daemon::configured);
+    is_right(&reply);
+    assert!(daemon.log().contains("clock=\"tracked\""), "{}", daemon.log());
+}
+
+#[test]
+fn a_tracked_clock_needs_no_right_at_all() {
+    if !root() {
+        return;
+    }
+    let dir = TempDir::new();
+    let (daemon, reply) = an_hour_ahead(|text| {
+        let mut command = command();
+        command
+            .arg("-c")
+            .arg(dir.file("ntpfront.toml", text))
+            .uid(65_534)
+            .gid(65_534);
+        Daemon::spawn(command)
+    });
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    for set in ["CapPrm", "CapEff"] {
+        let none = format!("{set}:\t{:016}", 0);
+        assert!(status.contains(&none), "{status}");
+    }
+    is_right(&reply);
+}
+
+/// A daemon that keeps the host's clock, and two of the network that say it is 5 s wrong: as they are on loopback
+/// here, all are "on this host", so the majority is believed and the host's clock is too far off to be announced.
+#[test]
+fn the_hosts_clock_is_not_served_when_the_majority_says_that_it_is_wrong() {
+    let keeper = Scripted::start(honest);
+    let witnesses = [(); 2].map(|()| Scripted::start(|ask| vec![ahead(ask, 5.0).into()]));
+    let front = Front::of(&[keeper.address(), witnesses[0].address(), witnesses[1].address()]);
+    wait_until("all were asked", SOON, || {
+        witnesses.iter().all(|one| one.asked() >= 4).then_some(())
+    });
+    front.was_never_synchronized();
+}
+
+#[test]
+fn in_a_dispute_the_operator_may_want_silence() {
+    let one = Scripted::start(honest);
+    let other = Scripted::start(honest);
+    let front = Front::with(&[one.address(), other.address()], "on-dispute = \"drop\"");
+    front.becomes_synchronized();
+    other.turn_to(|ask| vec![ahead(ask, 5.0).into()]);
+    let silent = || {
+        client::ask(front.server, &client::request(4, 3))
+            .is_none()
+            .then_some(())
+    };
+    wait_until("silence", Duration::from_secs(60), silent);
+    other.turn_to(honest);
+    wait_until("an answer again", Duration::from_secs(60), || {
+        client::ask(front.server, &client::request(4, 3)).map(|_| ())
+    });
+}
