@@ -56,6 +56,10 @@ pub enum ClockModel {
         time: NtpTimestamp,
         /// By how much it runs faster than the raw counter (fraction of one: 1e-6 is a millionth).
         rate: f64,
+        /// By how much faster still while a correction is slewed.
+        slew: f64,
+        /// For how long that is: it ends by itself, whoever forgets to end it.
+        slew_for: Duration,
     },
 }
 
@@ -69,9 +73,17 @@ impl ClockModel {
     pub fn served(&self, now: Moment) -> NtpTimestamp {
         match *self {
             Self::Host { .. } => now.realtime,
-            Self::Tracked { epoch, time, rate } => {
+            Self::Tracked {
+                epoch,
+                time,
+                rate,
+                slew,
+                slew_for,
+            } => {
                 let elapsed = since(epoch, now.raw);
-                time + elapsed + NtpDuration::from_seconds(elapsed.to_seconds() * rate)
+                let seconds = elapsed.to_seconds();
+                let ahead = seconds * rate + seconds.clamp(0.0, slew_for.as_secs_f64()) * slew;
+                time + elapsed + NtpDuration::from_seconds(ahead)
             }
         }
     }
@@ -148,6 +160,8 @@ mod tests {
             epoch: start.raw,
             time: start.realtime,
             rate: 50e-6,
+            slew: 0.0,
+            slew_for: Duration::ZERO,
         };
         let later = moment(-3600.0, 110.0);
         let expected = start.realtime + NtpDuration::from_seconds(10.0005);
@@ -166,6 +180,23 @@ mod tests {
             model.served_at_stamp(later.realtime - NtpDuration::from_seconds(1.1), later),
             None
         );
+    }
+
+    #[test]
+    fn a_slew_ends_by_itself() {
+        let start = moment(0.0, 100.0);
+        let slew_for = Duration::from_secs(4);
+        let model = ClockModel::Tracked {
+            epoch: start.raw,
+            time: start.realtime,
+            rate: 0.0,
+            slew: 500e-6,
+            slew_for,
+        };
+        for (raw, ahead) in [(98.0, 0.0), (102.0, 0.001), (104.0, 0.002), (5000.0, 0.002)] {
+            let served = model.served(moment(0.0, raw)) - moment(raw - 100.0, 0.0).realtime;
+            assert!((served.to_seconds() - ahead).abs() < 1e-8, "{raw}: {served:?}");
+        }
     }
 
     #[test]
@@ -192,7 +223,7 @@ mod tests {
         #[test]
         fn a_reply_never_leaves_before_its_request_came(age in 0_i64..1 << 32, rate in -600e-6..600e-6, elapsed in 0.0..20.0) {
             let now = moment(elapsed, 100.0 + elapsed);
-            let model = ClockModel::Tracked { epoch: Duration::from_secs(100), time: now.realtime, rate };
+            let model = ClockModel::Tracked { epoch: Duration::from_secs(100), time: now.realtime, rate, slew: 0.0, slew_for: Duration::ZERO };
             let stamp = now.realtime - NtpDuration::from_units(age);
             let received = model.served_at_stamp(stamp, now).unwrap();
             prop_assert!(!received.is_after(model.served(now)));

@@ -206,6 +206,8 @@ mod tests {
             epoch: START,
             time: now.realtime,
             rate: 0.0,
+            slew: 0.0,
+            slew_for: Duration::ZERO,
         };
         assert_eq!(Reference { clock, ..reference() }.at(now).stratum, 3);
     }

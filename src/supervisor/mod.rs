@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::interval;
 use tracing::{info, warn};
 
@@ -24,6 +24,7 @@ use crate::observe::journal::Journal;
 use crate::observe::log;
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::Peer;
+use crate::upstream::filter::LeapShift;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::{Poller, Report};
 use crate::upstream::system::{KernelView, System};
@@ -136,12 +137,13 @@ fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
 fn start_pollers(config: &Config, names: &Names, belief: &Belief) -> mpsc::Receiver<Report> {
     let (sender, receiver) = mpsc::channel(64);
     for (index, upstream) in config.upstreams.iter().enumerate() {
-        let (scale, precision) = (belief.system.scale(), belief.precision);
+        let (scale, leaps, precision) = (belief.system.scale(), belief.leaps.subscribe(), belief.precision);
         let poller = Poller::new(
             index,
             upstream.clone(),
             names.clone(),
             scale,
+            leaps,
             precision,
             config.clock,
         );
@@ -155,6 +157,8 @@ struct Belief {
     system: System,
     peers: Vec<Peer>,
     publisher: Publisher,
+    /// Tells the pollers of the last leap second.
+    leaps: watch::Sender<Option<LeapShift>>,
     reader: Reader,
     journal: Journal,
     precision: i8,
@@ -176,6 +180,7 @@ impl Belief {
             system,
             peers: vec![Peer::default(); config.upstreams.len()],
             publisher,
+            leaps: watch::Sender::new(None),
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
             precision,
@@ -202,10 +207,12 @@ impl Belief {
             not_after,
             ..decision.reference
         });
+        self.leaps
+            .send_if_modified(|told| std::mem::replace(told, decision.leapt) != decision.leapt);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),
-                "the served clock was stepped: too far off to be slewed"
+                "the served time was stepped: too far off to be slewed, or another clock is served"
             );
         }
         self.journal.tell(&decision, &self.peers, now.raw);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Upstream;
 use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{Reject, Sample};
-use crate::wire::Header;
+use crate::wire::{Header, NtpDuration};
 
 /// Questions in a row when starting; the RFC's eight (§7.2, BCOUNT) gain nothing that four do not.
 const BURST: u32 = 4;
@@ -103,6 +103,11 @@ impl Association {
                 ..Peer::default()
             };
         }
+    }
+
+    /// A leap second happened at `at` and shifted UTC: what was measured before is seen in its light.
+    pub fn leap(&mut self, at: Duration, by: NtpDuration) {
+        self.peer.filter.leap(at, by);
     }
 
     /// A question was sent.
@@ -212,7 +217,7 @@ impl Association {
 mod tests {
     use super::*;
     use crate::upstream::{Host, Role};
-    use crate::wire::{NtpDuration, NtpTimestamp};
+    use crate::wire::NtpTimestamp;
 
     fn association(iburst: bool, on_this_host: bool) -> Association {
         let host = Host::Name("time.example".to_owned());

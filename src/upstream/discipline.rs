@@ -18,42 +18,42 @@ const STEP: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 128);
 pub struct Steered {
     /// The clock from now on.
     pub model: ClockModel,
-    /// How far it still is from what is believed, and why the error must be said to be larger.
+    /// How far it still is from what is believed, so that the error must be said to be larger.
     pub residue: NtpDuration,
-    /// By how much it was stepped, if it was.
-    pub stepped: Option<NtpDuration>,
 }
 
-/// The clock that serves `believed` at `now`, coming from `before` (if there was one). `frequency` is by how much
-/// true time runs faster than the raw counter.
+/// The clock that serves `believed` at `now`, coming from the clock `before`, if that was announced. `frequency` is by
+/// how much true time runs faster than the raw counter.
 pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, frequency: f64) -> Steered {
-    let Some(before @ ClockModel::Tracked { .. }) = before else {
-        return Steered {
-            model: clock(now.raw, believed, frequency),
-            residue: NtpDuration::ZERO,
-            stepped: None,
-        };
-    };
-    let served = before.served(now);
+    let served = before.map_or(believed, |before| before.served(now));
     let correction = believed - served;
     if correction.abs() > STEP {
-        let model = clock(now.raw, believed, frequency);
         return Steered {
-            model,
+            model: clock(now.raw, believed, frequency, 0.0, 0.0),
             residue: NtpDuration::ZERO,
-            stepped: Some(correction),
         };
     }
     let slew = (correction.to_seconds() / SLEW_TIME).clamp(-SLEW_MAX, SLEW_MAX);
+    let seconds = if slew == 0.0 {
+        0.0
+    } else {
+        correction.to_seconds() / slew
+    };
     Steered {
-        model: clock(now.raw, served, frequency + slew),
+        model: clock(now.raw, served, frequency, slew, seconds),
         residue: correction.abs(),
-        stepped: None,
     }
 }
 
-fn clock(epoch: Duration, time: NtpTimestamp, rate: f64) -> ClockModel {
-    ClockModel::Tracked { epoch, time, rate }
+fn clock(epoch: Duration, time: NtpTimestamp, rate: f64, slew: f64, seconds: f64) -> ClockModel {
+    let slew_for = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+    ClockModel::Tracked {
+        epoch,
+        time,
+        rate,
+        slew,
+        slew_for,
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_first_time_is_taken_as_it_is() {
         let steered = steer(None, moment(10.0), at(0.0), 20e-6);
-        assert_eq!((steered.residue, steered.stepped), (NtpDuration::ZERO, None));
+        assert_eq!(steered.residue, NtpDuration::ZERO);
         assert!((steered.model.served(moment(20.0)) - at(10.0002)).abs() < NtpDuration::from_seconds(1e-9));
     }
 
@@ -89,7 +89,6 @@ mod tests {
             let served = steered.model.served(now);
             assert!(((served - last).to_seconds() - 1.0).abs() <= 501e-6, "{second}");
             assert_eq!(steered.residue, (believed - served).abs());
-            assert_eq!(steered.stepped, None);
             (model, last) = (steered.model, served);
         }
         assert!((last - at(199.020)).abs() < NtpDuration::from_seconds(1e-6));
@@ -99,7 +98,6 @@ mod tests {
     fn large_ones_step_once() {
         let model = steer(None, moment(0.0), at(0.0), 0.0).model;
         let steered = steer(Some(&model), moment(1.0), at(1.5), 0.0);
-        assert_eq!(steered.stepped, Some(NtpDuration::from_seconds(0.5)));
         assert_eq!(steered.model.served(moment(1.0)), at(1.5));
     }
 }

@@ -31,13 +31,17 @@ const SURELY: f64 = 3.0;
 /// A sample is a contradiction only if it is further off than this many deviations, beside what delays explain.
 const CONTRADICTION: f64 = 5.0;
 
+/// A leap second: when it was by the raw counter, and by how much it shifted UTC.
+pub type LeapShift = (Duration, NtpDuration);
+
 /// A part of the past that must be seen in another light.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct View {
     /// Samples from before this reading of the raw counter do not count: the host slept then.
     pub since: Duration,
-    /// A leap second: from this reading on UTC is shifted, and all samples from before with it.
-    pub leap: Option<(Duration, NtpDuration)>,
+    /// A leap second: from this reading on UTC is shifted, and all samples from before with it, unless their filter
+    /// knows of it already.
+    pub leap: Option<LeapShift>,
 }
 
 /// The last samples of one upstream.
@@ -46,6 +50,8 @@ pub struct ClockFilter {
     samples: VecDeque<Sample>,
     /// It contradicts the others, and waits for a second that agrees with it.
     suspect: Option<Sample>,
+    /// When the leap second was that the samples are shifted by already.
+    leapt: Option<Duration>,
 }
 
 /// What the samples say about an upstream's clock against the local timescale.
@@ -97,10 +103,23 @@ impl ClockFilter {
         false
     }
 
+    /// A leap second happened at `at`: what was measured before is shifted by it, once.
+    pub fn leap(&mut self, at: Duration, by: NtpDuration) {
+        if self.leapt != Some(at) {
+            self.leapt = Some(at);
+            let before = self
+                .samples
+                .iter_mut()
+                .chain(&mut self.suspect)
+                .filter(|sample| sample.at < at);
+            before.for_each(|sample| sample.offset += by);
+        }
+    }
+
     /// What the samples say; `None` if there are none in this `view`.
     pub fn estimate(&self, view: &View) -> Option<Estimate> {
         let shifted = |sample: &Sample| match view.leap {
-            Some((at, by)) if sample.at < at => Sample {
+            Some((at, by)) if sample.at < at && self.leapt != Some(at) => Sample {
                 offset: sample.offset + by,
                 ..*sample
             },

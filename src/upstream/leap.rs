@@ -77,8 +77,18 @@ pub fn warning(now: NtpTimestamp, majority: Leap, table: Option<&LeapTable>) -> 
     }
 }
 
-/// How long until the coming midnight (UTC), when a leap second happens.
-pub fn until_midnight(now: NtpTimestamp) -> NtpDuration {
+/// How long until `leap` happens: an inserted second begins at the coming midnight (UTC), a deleted one would have been
+/// the last before it. Negative for one that would have been deleted already.
+pub fn until(leap: Leap, now: NtpTimestamp) -> NtpDuration {
+    let deleted = if leap == Leap::DeleteSecond {
+        NtpDuration::SECOND
+    } else {
+        NtpDuration::ZERO
+    };
+    until_midnight(now) - deleted
+}
+
+fn until_midnight(now: NtpTimestamp) -> NtpDuration {
     let unix = now.to_unix_near(PIVOT);
     let midnight = unix - unix.rem_euclid(DAY) + DAY;
     NtpTimestamp::from_unix(midnight, 0) - now

@@ -8,10 +8,12 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::association::{Association, Peer};
+use super::filter::LeapShift;
 use super::packet::{self, Exchange, Reject};
 use super::system::ClockPolicy;
 use super::{Host, Upstream};
@@ -41,18 +43,21 @@ pub struct Poller {
     /// Addresses of the name that were not tried since it was resolved.
     untried: VecDeque<IpAddr>,
     scale: Timescale,
+    /// The last leap second, as the system process has it.
+    leaps: watch::Receiver<Option<LeapShift>>,
     precision: i8,
     policy: ClockPolicy,
 }
 
 impl Poller {
     /// Knows nothing yet. `index` is the upstream's place in the configuration, `scale` the local timescale,
-    /// `precision` the host clock's.
+    /// `leaps` tells the last leap second, `precision` is the host clock's.
     pub fn new(
         index: usize,
         upstream: Upstream,
         names: Names,
         scale: Timescale,
+        leaps: watch::Receiver<Option<LeapShift>>,
         precision: i8,
         policy: ClockPolicy,
     ) -> Self {
@@ -64,6 +69,7 @@ impl Poller {
             names,
             untried: VecDeque::new(),
             scale,
+            leaps,
             precision,
             policy,
         }
@@ -153,6 +159,9 @@ impl Poller {
     }
 
     fn judge(&mut self, header: Header, exchange: &Exchange) -> Result<(), Reject> {
+        if let Some((at, by)) = *self.leaps.borrow() {
+            self.association.leap(at, by);
+        }
         let sample = packet::measure(&header, exchange, &self.scale, self.precision);
         packet::usable(
             &header,

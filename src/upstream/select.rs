@@ -55,6 +55,26 @@ pub fn intersection(claims: &[Claim]) -> Option<(NtpDuration, NtpDuration)> {
     }
 }
 
+/// From the lowest to the highest point that lies within the claims of a majority: as long as liars are a minority, the
+/// truth is not outside. `None` if there is no such point.
+pub fn hull(claims: &[Claim]) -> Option<(NtpDuration, NtpDuration)> {
+    let mut depth = 0_usize;
+    let mut points = Vec::new();
+    for (point, edge) in edges(claims) {
+        match edge {
+            Edge::Start => {
+                depth += 1;
+                points.extend((depth * 2 > claims.len()).then_some(point));
+            }
+            Edge::End => {
+                points.extend((depth * 2 > claims.len()).then_some(point));
+                depth -= 1;
+            }
+        }
+    }
+    points.first().copied().zip(points.last().copied())
+}
+
 /// For each claim: is it a truechimer, does it contain the [`intersection`]? So all of them agree.
 pub fn truechimers(claims: &[Claim]) -> Option<Vec<bool>> {
     let (low, high) = intersection(claims)?;
@@ -244,6 +264,16 @@ mod tests {
         fn the_believed_are_a_majority(claims in claims()) {
             if let Some(judged) = truechimers(&claims) {
                 prop_assert!(judged.iter().filter(|&&truth| truth).count() * 2 > claims.len());
+            }
+        }
+
+        #[test]
+        fn the_hull_holds_the_truth_against_any_minority(claims in claims(), lies in claims()) {
+            let honest: Vec<Claim> = claims.into_iter().filter(|claim| claim.contains(NtpDuration::ZERO, NtpDuration::ZERO)).collect();
+            let all: Vec<Claim> = honest.iter().chain(lies.iter().take(honest.len().saturating_sub(1))).copied().collect();
+            if !honest.is_empty() {
+                let (low, high) = hull(&all).unwrap();
+                prop_assert!(low <= NtpDuration::ZERO && high >= NtpDuration::ZERO);
             }
         }
 

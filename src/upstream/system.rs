@@ -4,15 +4,17 @@
 //! keeps it is mirrored, all other upstreams are witnesses. `tracked` is our own: time as a linear function of the
 //! raw counter, steered after what is believed, whatever happens to the host's time of day.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Role;
 use super::association::Peer;
 use super::candidate::{Candidate, Limits, Standing};
 use super::discipline::steer;
-use super::filter::View;
+use super::filter::{LeapShift, View};
 use super::leap::{self, LeapTable};
-use super::select::{Claim, cluster, combine, truechimers};
+use super::select::{Claim, cluster, combine, hull, truechimers};
 use crate::reference::{ClockModel, Moment, Reference, Timescale};
 use crate::wire::{Leap, MAX_STRATUM, NtpDuration, NtpTimestamp, ReferenceId};
 
@@ -27,6 +29,10 @@ const RIVAL_LASTS: Duration = Duration::from_secs(64);
 const FIRST_CHANCE: Duration = Duration::from_secs(10);
 /// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
 const PHI: f64 = 15e-6;
+/// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
+const CONTINUOUS: NtpDuration = NtpDuration::from_units((1 << 32) / 1_000_000);
+/// No two leap seconds are nearer to each other; what warns of one so soon after another has not noticed it yet.
+const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
 
 /// Which clock to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +139,8 @@ pub struct Decision {
     pub standings: Vec<Standing>,
     /// By how much the served clock was stepped now, if it was.
     pub stepped: Option<NtpDuration>,
+    /// The last leap second, which who measures must know of.
+    pub leapt: Option<LeapShift>,
 }
 
 /// The memory of the system process between two decisions.
@@ -144,8 +152,6 @@ pub struct System {
     scale: Timescale,
     state: State,
     reference: Reference,
-    /// The tracked clock, if it was ever set.
-    tracked: Option<ClockModel>,
     system_peer: Option<usize>,
     /// Who has been much nearer than the system peer, and since when.
     rival: Option<(usize, Duration)>,
@@ -158,10 +164,16 @@ pub struct System {
     view: View,
     /// The dispute that is going on: how many samples each candidate had when it began.
     dispute: Option<Vec<(usize, u64)>>,
+    /// Addresses of the same server, as far as they were found out.
+    twins: HashSet<(SocketAddr, SocketAddr)>,
     /// The list of leap seconds, if there is one.
     leaps: Option<LeapTable>,
+    /// How many samples all upstreams gave so far.
+    heard: u64,
+    /// The error that `wide_enough` found necessary, and after how many samples.
+    reached: (u64, NtpDuration),
     /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
-    pending_leap: Option<(Duration, NtpDuration)>,
+    pending_leap: Option<LeapShift>,
 }
 
 impl System {
@@ -182,7 +194,6 @@ impl System {
             scale: Timescale::new(started),
             state: State::Init,
             reference: Reference::unsynchronized(ReferenceId::INIT, precision, clock),
-            tracked: None,
             system_peer: None,
             rival: None,
             usable_at: started.raw,
@@ -190,7 +201,10 @@ impl System {
             stepped_at: Duration::ZERO,
             view: View::default(),
             dispute: None,
+            twins: HashSet::new(),
             leaps,
+            heard: 0,
+            reached: (0, NtpDuration::ZERO),
             pending_leap: None,
         }
     }
@@ -212,7 +226,6 @@ impl System {
     pub fn slept(&mut self, now: Moment) {
         self.view.since = now.raw;
         self.stepped_at = now.raw;
-        self.tracked = None;
         if self.state != State::Init {
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
@@ -221,20 +234,25 @@ impl System {
     /// Decides anew, from what `peers` are at `now`, and what the kernel says of the host's clock if it may be asked.
     pub fn decide(&mut self, now: Moment, peers: &[Peer], kernel: Option<KernelView>) -> Decision {
         self.leap(now.raw);
+        self.heard = peers.iter().map(|peer| peer.accepted).sum();
         let (candidates, mut standings) = self.candidates(peers, now.raw);
         let source = self.source(peers);
-        let mut stepped = None;
+        let before = self.announced_clock();
         match self.judge(now.raw, &candidates, peers, source, &mut standings) {
-            Verdict::Believe { survivors, leap } => {
+            Verdict::Believe {
+                survivors,
+                leap,
+                reach,
+            } => {
                 self.dispute = None;
-                stepped = self.follow(now, source, &survivors, leap, &mut standings);
+                self.follow(now, source, &survivors, (leap, reach), &mut standings);
             }
             Verdict::Nobody => {
                 self.dispute = None;
                 self.go_on_without(now, peers.is_empty());
             }
             Verdict::Contradiction { majority, leap } => {
-                stepped = self.contradicted(now, &candidates, peers, &majority, leap, &mut standings);
+                self.contradicted(now, &candidates, peers, &majority, leap, &mut standings);
             }
         }
         self.renew(now);
@@ -243,13 +261,22 @@ impl System {
         {
             self.heed(kernel, now);
         }
+        let stepped = before
+            .zip(self.announced_clock())
+            .map(|(before, after)| after.served(now) - before.served(now));
         Decision {
             reference: self.reference,
             state: self.state,
             source,
             standings,
-            stepped,
+            leapt: self.view.leap,
+            stepped: stepped.filter(|by| by.abs() > CONTINUOUS),
         }
+    }
+
+    /// The clock that clients see, if it is announced.
+    fn announced_clock(&self) -> Option<ClockModel> {
+        self.reference.is_usable().then_some(self.reference.clock)
     }
 
     /// A leap second that was announced has happened: UTC is shifted against the timescale and the tracked clock.
@@ -258,9 +285,6 @@ impl System {
             return;
         };
         self.view.leap = Some((at, by));
-        if let Some(ClockModel::Tracked { time, .. }) = &mut self.tracked {
-            *time = *time + by;
-        }
         // The host's clock has to be seen to do the same first.
         if let ClockModel::Tracked { time, .. } = &mut self.reference.clock {
             *time = *time + by;
@@ -273,9 +297,14 @@ impl System {
     /// happened must not serve.
     fn until_leap(&mut self, now: Moment, announced: Reference) -> Reference {
         let served = announced.clock.served(now);
-        let leap = leap::warning(served, announced.leap, self.leaps.as_ref());
+        let leapt = self
+            .view
+            .leap
+            .is_some_and(|(at, _)| now.raw.saturating_sub(at) < LEAPS_APART);
+        let warned = leap::warning(served, announced.leap, self.leaps.as_ref());
+        let leap = if leapt { Leap::NoWarning } else { warned };
         let left =
-            Duration::try_from_secs_f64(leap::until_midnight(served).to_seconds()).unwrap_or(Duration::ZERO);
+            Duration::try_from_secs_f64(leap::until(leap, served).to_seconds()).unwrap_or(Duration::ZERO);
         self.pending_leap = leap::shift(leap).map(|by| (now.raw.saturating_add(left), by));
         let not_after = self
             .pending_leap
@@ -288,7 +317,7 @@ impl System {
     }
 
     /// Each upstream as a candidate, or the reason why not.
-    fn candidates(&self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
+    fn candidates(&mut self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
         let limits = Limits {
             distance: self.policy.max_distance,
             jitter: self.policy.max_jitter,
@@ -299,7 +328,7 @@ impl System {
             let role = self.roles.get(index).copied().unwrap_or_default();
             let judged = Candidate::of(index, peer, role, now, &self.view, &limits);
             standings.push(match judged {
-                Ok(one) if candidates.iter().any(|other| one.is_same_server(other)) => Standing::Duplicate,
+                Ok(one) if self.is_duplicate(&one, &candidates) => Standing::Duplicate,
                 Ok(one) => {
                     candidates.push(one);
                     Standing::Falseticker
@@ -308,6 +337,19 @@ impl System {
             });
         }
         (candidates, standings)
+    }
+
+    /// Is `one` the same server as any of the `others`? Once seen, that holds: two addresses of one server are not always
+    /// asked between the same two corrections of its clock.
+    fn is_duplicate(&mut self, one: &Candidate, others: &[Candidate]) -> bool {
+        let seen = others
+            .iter()
+            .filter(|other| one.is_same_server(other))
+            .map(|other| (other.address, one.address));
+        self.twins.extend(seen);
+        others
+            .iter()
+            .any(|other| self.twins.contains(&(other.address, one.address)))
     }
 
     /// Which clock is served now.
@@ -353,6 +395,7 @@ impl System {
             return Verdict::Nobody;
         }
         let leap = majority_leap(&believed);
+        let reach = reach(candidates, believed.len());
         let any_here = |list: &[Candidate]| list.iter().any(|one| one.on_this_host);
         let contradicted = any_here(candidates) && !any_here(&believed);
         if source == Source::System && contradicted && believed.len() >= 2 {
@@ -361,7 +404,11 @@ impl System {
                 leap,
             };
         }
-        Verdict::Believe { survivors, leap }
+        Verdict::Believe {
+            survivors,
+            leap,
+            reach,
+        }
     }
 
     /// Who answers first is not believed for that: at the start either more than half of all must agree, or every
@@ -380,26 +427,25 @@ impl System {
         now: Moment,
         source: Source,
         survivors: &[Candidate],
-        leap: Leap,
+        (leap, reach): (Leap, Option<Reach>),
         standings: &mut [Standing],
-    ) -> Option<NtpDuration> {
+    ) {
         let owner = survivors
             .iter()
             .find(|one| source == Source::System && self.keeps_the_clock(one, now))
             .copied();
         let Some(chosen) = owner.or_else(|| self.choose(now.raw, survivors)) else {
-            self.go_on_without(now, false);
-            return None;
+            return self.go_on_without(now, false);
         };
-        let (announced, stepped) = match (source, owner) {
-            (Source::System, Some(owner)) => (self.mirror(now, &owner, leap), None),
-            (Source::System, None) => (self.announce(now, &chosen, leap), None),
+        let announced = match (source, owner) {
+            (Source::System, Some(owner)) => self.mirror(now, &owner, leap),
+            (Source::System, None) => self.announce(now, &chosen, leap),
             (Source::Tracked | Source::Auto, _) => self.track(now, &chosen, survivors, leap),
         };
+        let announced = self.wide_enough(now, announced, reach);
         if announced.stratum >= MAX_STRATUM || announced.root_distance_at(now.raw) > self.policy.max_distance
         {
-            self.go_on_without(now, false);
-            return stepped;
+            return self.go_on_without(now, false);
         }
         set(
             standings,
@@ -421,7 +467,27 @@ impl System {
                 ..announced
             },
         );
-        stepped
+    }
+
+    /// While somebody contradicts, a minority of liars may have drawn those who agree to the edge of the truth: the truth
+    /// is surely only within `reach`, and the announced error has to cover that.
+    fn wide_enough(&mut self, now: Moment, announced: Reference, reach: Option<Reach>) -> Reference {
+        let served = announced.clock.served(now) - self.scale.at(now.raw);
+        let needed = reach.map_or(NtpDuration::ZERO, |(low, high)| {
+            (high - served).max(served - low) - announced.root_delay.half()
+        });
+        // Without a new sample nothing new is known, wherever the claims have drifted to.
+        let (heard, before) = self.reached;
+        let needed = if heard == self.heard {
+            needed.max(before)
+        } else {
+            needed
+        };
+        self.reached = (self.heard, needed);
+        Reference {
+            root_dispersion: announced.root_dispersion.max(needed),
+            ..announced
+        }
     }
 
     /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
@@ -478,23 +544,26 @@ impl System {
     }
 
     /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
-    fn track(
-        &mut self,
-        now: Moment,
-        chosen: &Candidate,
-        survivors: &[Candidate],
-        leap: Leap,
-    ) -> (Reference, Option<NtpDuration>) {
+    fn track(&self, now: Moment, chosen: &Candidate, survivors: &[Candidate], leap: Leap) -> Reference {
         let zero = chosen.offset;
         let together: Vec<_> = survivors.iter().map(|one| one.survivor(zero)).collect();
         let ahead = NtpDuration::from_seconds(combine(&together).unwrap_or(0.0));
         let frequency = common_frequency(survivors);
         let believed = self.scale.at(now.raw) + zero + ahead;
-        let steered = steer(self.tracked.as_ref(), now, believed, frequency);
-        self.tracked = Some(steered.model);
-        let error = ahead.abs() + steered.residue;
-        let reference = self.client_of(chosen, leap, now, steered.model, error, chosen.growth());
-        (reference, steered.stepped)
+        // Clients of a local reference were told that it is nobody's time: there is nothing to be slewed from.
+        let before = self.announced_clock().filter(|_| self.state != State::Local);
+        let announce = |before: Option<&ClockModel>| {
+            let steered = steer(before, now, believed, frequency);
+            let error = ahead.abs() + steered.residue;
+            self.client_of(chosen, leap, now, steered.model, error, chosen.growth())
+        };
+        let slewed = announce(before.as_ref());
+        // A correction that would take us over the limit while it is slewed had better be a step.
+        if slewed.root_distance_at(now.raw) > self.policy.max_distance {
+            announce(None)
+        } else {
+            slewed
+        }
     }
 
     fn client_of(
@@ -552,13 +621,13 @@ impl System {
         majority: &[Candidate],
         leap: Leap,
         standings: &mut [Standing],
-    ) -> Option<NtpDuration> {
+    ) {
         self.usable_at = now.raw;
         if !self.dispute_lasts(candidates, peers) {
             if self.state != State::Init {
                 self.go_on_without(now, false);
             }
-            return None;
+            return;
         }
         let keeper = candidates
             .iter()
@@ -566,21 +635,18 @@ impl System {
             .copied();
         match self.policy.on_dispute {
             OnDispute::Track if !majority.is_empty() => {
-                let stepped = self.follow(now, Source::Tracked, majority, leap, standings);
+                self.follow(now, Source::Tracked, majority, (leap, None), standings);
                 self.state = State::Disputed;
-                return stepped;
             }
             OnDispute::Serve if keeper.is_some() => {
-                let stepped = self.follow(now, Source::System, keeper.as_slice(), leap, standings);
+                self.follow(now, Source::System, keeper.as_slice(), (leap, None), standings);
                 self.state = State::Disputed;
-                return stepped;
             }
             OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve => {
                 self.lose(State::Disputed, ReferenceId::DISPUTED, now);
                 self.reference.answers = self.policy.on_dispute != OnDispute::Drop;
             }
         }
-        None
     }
 
     /// Has every candidate been heard often enough since the dispute began?
@@ -601,7 +667,10 @@ impl System {
     fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {
         self.state = state;
         self.system_peer = None;
-        let clock = self.tracked.unwrap_or(ClockModel::Host { published: now });
+        let clock = match self.reference.clock {
+            ClockModel::Host { .. } => ClockModel::Host { published: now },
+            tracked @ ClockModel::Tracked { .. } => tracked,
+        };
         self.reference = Reference::unsynchronized(why, self.precision, clock);
     }
 
@@ -644,10 +713,25 @@ impl System {
     }
 }
 
+/// Where the truth can be, when some contradict; those who are not trusted have no say where others are.
+fn reach(candidates: &[Candidate], believed: usize) -> Option<Reach> {
+    if believed == candidates.len() || candidates.iter().any(|one| one.role.trust) {
+        return None;
+    }
+    hull(&candidates.iter().map(Candidate::claim).collect::<Vec<_>>())
+}
+
+/// From where to where the truth can be, as offsets from the local timescale.
+type Reach = (NtpDuration, NtpDuration);
+
 /// What the candidates say together.
 enum Verdict {
     /// Enough of them agree: those whose time is taken.
-    Believe { survivors: Vec<Candidate>, leap: Leap },
+    Believe {
+        survivors: Vec<Candidate>,
+        leap: Leap,
+        reach: Option<Reach>,
+    },
     /// They contradict each other (no majority), or the majority contradicts the keeper of the host's clock.
     Contradiction { majority: Vec<Candidate>, leap: Leap },
     /// There are none, or too few.

@@ -29,6 +29,8 @@ fn main() {
         epoch: start.raw,
         time: start.realtime,
         rate: 20e-6,
+        slew: 100e-6,
+        slew_for: Duration::from_secs(4),
     };
     let constant = reference(host).at(start);
     let mut host = cell(reference(host)).1;

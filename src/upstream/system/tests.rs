@@ -289,8 +289,16 @@ fn in_a_dispute_the_operator_may_want_something_else() {
         (2, Some(&Standing::Mirrored))
     );
     let track = disputed(OnDispute::Track);
-    let served = track.reference.clock.served(at(104)) - at(104).realtime;
-    assert!(close(served, 0.1) && track.reference.stratum == 3, "{track:?}");
+    // It comes from the host's clock and is slewed, 500 ppm at most: until it is there, that is a part of the error.
+    let off = track.reference.clock.served(at(304)) - at(304).realtime;
+    assert!(
+        (off.to_seconds() - 0.1).abs() < 0.001 && track.reference.stratum == 3,
+        "{track:?}"
+    );
+    assert!(
+        track.reference.root_dispersion > NtpDuration::from_seconds(0.1),
+        "{track:?}"
+    );
 }
 
 #[test]
@@ -544,7 +552,7 @@ fn a_tracked_clock_leaps_by_itself() {
     let after = decide_at(&mut system, new_year(10.5), &[leaping()]);
     assert_eq!(
         (after.state, after.stepped, after.reference.leap),
-        (State::Synchronized, None, Leap::AddSecond)
+        (State::Synchronized, None, Leap::NoWarning)
     );
     assert!(close(
         after.reference.clock.served(new_year(10.5)) - new_year(9.5).realtime,

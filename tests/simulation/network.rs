@@ -1,0 +1,577 @@
+//! The virtual network: one host, its upstreams and the paths to them, from one event to the next. It stands in
+//! for the impure files alone (`upstream/poller.rs`, `supervisor/mod.rs`): all decisions are the product's.
+
+use std::time::Duration;
+
+use ntpfront::reference::{ClockModel, Reference};
+use ntpfront::upstream::association::{Association, Peer};
+use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::leap::LeapTable;
+use ntpfront::upstream::packet::{self, Exchange, Reject};
+use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
+use ntpfront::upstream::{Host as Name, Role, Upstream};
+use ntpfront::wire::{Header, NtpDuration, NtpTimestamp, ReferenceId};
+
+use super::host::{Host, Truth};
+use super::random::Random;
+use super::record::{Counts, Record};
+use super::server::Server;
+
+/// The product's own numbers, which live in its impure files: `poller.rs` …
+const ANSWER_WITHIN: f64 = 3.0;
+const STRANGERS_MAX: u32 = 1000;
+/// … and `supervisor/mod.rs`.
+const TICK: f64 = 1.0;
+/// Ticks while a scenario lets things be for longer than [`BUSY`]: to save the tester's time.
+const QUIET_TICK: f64 = 3.0;
+const BUSY: f64 = 30.0;
+/// The same after a report: a correction is slewed.
+const NEWS: f64 = 3.0;
+const LIVENESS: Duration = Duration::from_secs(10);
+const STEP: f64 = 0.010;
+/// 60 ns, as a usual machine's.
+const PRECISION: i8 = -24;
+/// The address of this host: who follows it follows us.
+pub(crate) const OWN: [u8; 4] = [203, 0, 113, 1];
+/// 2027-01-15 08:00 UTC.
+const START: i64 = 1_800_000_000;
+
+/// What is simulated, and what was seen of it.
+pub(crate) struct Network {
+    pub(crate) random: Random,
+    pub(crate) host: Host,
+    pub(crate) servers: Vec<Server>,
+    /// To be changed before the first [`Network::run`] only.
+    pub(crate) policy: ClockPolicy,
+    /// The list of leap seconds; to be changed before the first [`Network::run`] only.
+    pub(crate) leaps: Option<LeapTable>,
+    pub(crate) record: Record,
+    /// While set, the supervisor decides and publishes nothing.
+    pub(crate) stalled: bool,
+    pollers: Vec<Poller>,
+    events: Vec<(f64, Event)>,
+    system: Option<System>,
+    decision: Option<Decision>,
+    published: Option<Reference>,
+    peers: Vec<Peer>,
+    jumps: (f64, f64),
+    /// As of now; what was published knows those of its time.
+    counts: Counts,
+    published_counts: Counts,
+    /// Until then the supervisor ticks each second.
+    busy_until: f64,
+    questions: u64,
+    /// How often a decision said that the served clock was stepped.
+    pub(crate) steps_said: u64,
+    /// Bounds as the scenario states them, and what was seen.
+    pub(crate) bounds: Vec<Bound>,
+}
+
+/// One number of a scenario and its limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub(crate) what: &'static str,
+    pub(crate) limit: f64,
+    pub(crate) seen: f64,
+    pub(crate) most: bool,
+}
+
+impl Bound {
+    pub(crate) fn is_kept(&self) -> bool {
+        if self.most {
+            self.seen <= self.limit
+        } else {
+            self.seen >= self.limit
+        }
+    }
+
+    /// The worse of both.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let other_is_worse = if self.most {
+            other.seen > self.seen
+        } else {
+            other.seen < self.seen
+        };
+        if other_is_worse { other } else { self }
+    }
+}
+
+/// An upstream as it is configured, and the state of asking it.
+struct Poller {
+    upstream: Upstream,
+    /// The servers that its name stands for; the first is asked until it is silent.
+    servers: Vec<usize>,
+    association: Association,
+    question: Option<Question>,
+    /// When it asked last, and whether it may not any more.
+    last_asked: f64,
+    is_denied: bool,
+}
+
+/// A question that waits for its answer.
+struct Question {
+    number: u64,
+    nonce: NtpTimestamp,
+    sent: Duration,
+    strangers: u32,
+}
+
+#[derive(Debug)]
+enum Event {
+    /// The pause of a poller is over.
+    Ask(usize),
+    /// A question arrives at a server.
+    AtServer {
+        poller: usize,
+        server: usize,
+        number: u64,
+        bytes: Vec<u8>,
+    },
+    /// A packet arrives at the socket of a question.
+    Packet {
+        poller: usize,
+        number: u64,
+        bytes: Vec<u8>,
+    },
+    /// A question was not answered in time.
+    GiveUp { poller: usize, number: u64 },
+    /// The supervisor looks after everything.
+    Tick,
+    /// UTC is shifted.
+    Leap,
+}
+
+impl Network {
+    /// No upstreams yet; a host like many, a policy as by default, but tracked.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let truth = Truth {
+            start: NtpTimestamp::from_unix(START, 0),
+            leap: None,
+        };
+        let host = Host::new(truth, &mut random);
+        Self {
+            host,
+            servers: Vec::new(),
+            policy: ClockPolicy {
+                source: Source::Tracked,
+                min_sources: 1,
+                max_distance: NtpDuration::SECOND,
+                max_jitter: 1.0,
+                on_dispute: OnDispute::Unsynchronized,
+                local: None,
+            },
+            leaps: None,
+            record: Record::default(),
+            stalled: false,
+            pollers: Vec::new(),
+            events: Vec::new(),
+            system: None,
+            decision: None,
+            published: None,
+            peers: Vec::new(),
+            jumps: (0.0, 0.0),
+            counts: Counts::default(),
+            published_counts: Counts::default(),
+            busy_until: 0.0,
+            questions: 0,
+            steps_said: 0,
+            bounds: Vec::new(),
+            random,
+        }
+    }
+
+    /// Adds so many honest upstreams.
+    pub(crate) fn honest(&mut self, count: u8) {
+        for _ in 0..count {
+            let number = u8::try_from(self.servers.len() + 1).unwrap();
+            let server = Server::honest(number, &mut self.random);
+            self.add(server);
+        }
+    }
+
+    /// Adds the daemon that keeps this host's time of day.
+    pub(crate) fn daemon(&mut self) {
+        let daemon = Server::daemon(&mut self.random);
+        self.host.kept = true;
+        self.host.error = self.random.between(-0.0005, 0.0005);
+        self.add(daemon);
+    }
+
+    /// Adds an upstream that is asked by its address.
+    pub(crate) fn add(&mut self, server: Server) {
+        let place = self.servers.len();
+        self.servers.push(server);
+        self.name(vec![place]);
+    }
+
+    /// Adds an upstream whose name stands for these servers.
+    pub(crate) fn name(&mut self, servers: Vec<usize>) {
+        let first = &self.servers[servers[0]];
+        let (minpoll, maxpoll) = if first.on_this_host { (2, 4) } else { (6, 10) };
+        let upstream = Upstream {
+            host: Name::Address(first.address.ip()),
+            port: first.address.port(),
+            iburst: true,
+            minpoll,
+            maxpoll,
+            role: Role::default(),
+        };
+        self.pollers.push(Poller {
+            association: Association::new(&upstream),
+            upstream,
+            servers,
+            question: None,
+            last_asked: f64::NEG_INFINITY,
+            is_denied: false,
+        });
+    }
+
+    /// Changes how an upstream is configured; only before the first [`Network::run`].
+    pub(crate) fn configure(&mut self, poller: usize, change: impl FnOnce(&mut Upstream)) {
+        let poller = &mut self.pollers[poller];
+        change(&mut poller.upstream);
+        poller.association = Association::new(&poller.upstream);
+    }
+
+    /// Simulates so many true seconds.
+    pub(crate) fn run(&mut self, seconds: f64) {
+        if self.system.is_none() {
+            self.start();
+        }
+        let until = self.host.now() + seconds;
+        self.hurry(BUSY);
+        while let Some(next) = self.next_event(until) {
+            let (at, event) = self.events.swap_remove(next);
+            self.host.advance(at, &mut self.random);
+            self.happen(event);
+        }
+        self.host.advance(until, &mut self.random);
+    }
+
+    /// The supervisor ticks each second from now on, as something has changed.
+    fn hurry(&mut self, seconds: f64) {
+        let now = self.host.now();
+        self.busy_until = self.busy_until.max(now + seconds);
+        for (at, event) in &mut self.events {
+            if matches!(event, Event::Tick) && *at > now + TICK {
+                *at = now + self.random.unit() * TICK;
+            }
+        }
+    }
+
+    /// A worker answers now.
+    pub(crate) fn look(&mut self) {
+        if let Some(published) = &self.published {
+            let counts = self.published_counts;
+            self.record.look(&self.host, published, counts);
+        }
+    }
+
+    /// Somebody sets the host's time of day, and a worker answers right after it.
+    pub(crate) fn step_host(&mut self, by: f64) {
+        self.run(QUIET_TICK);
+        self.host.step(by);
+        if matches!(
+            self.published.map(|published| published.clock),
+            Some(ClockModel::Host { .. })
+        ) {
+            self.published_counts.steps += 1;
+            self.counts.steps += 1;
+        }
+        self.look();
+    }
+
+    /// The host sleeps: its timers stand still, and what arrives meanwhile is lost.
+    pub(crate) fn sleep(&mut self, seconds: f64) {
+        self.look();
+        self.hurry(BUSY);
+        let awake = self.host.now() + seconds;
+        self.events
+            .retain(|(at, event)| *at > awake || !matches!(event, Event::Packet { .. }));
+        for (at, event) in &mut self.events {
+            if matches!(event, Event::Ask(_) | Event::GiveUp { .. } | Event::Tick) {
+                *at += seconds;
+            }
+        }
+        self.host.sleep(seconds);
+        self.look();
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.decision.as_ref().map_or(State::Init, |one| one.state)
+    }
+
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.decision.as_ref().map(|one| one.source)
+    }
+
+    pub(crate) fn standing(&self, upstream: usize) -> Standing {
+        self.decision
+            .as_ref()
+            .map_or(Standing::Unknown, |one| one.standings[upstream])
+    }
+
+    pub(crate) fn reference(&self) -> Reference {
+        self.published.unwrap()
+    }
+
+    /// By how much the served clock is ahead of the truth.
+    pub(crate) fn error(&self) -> f64 {
+        let served = self.reference().clock.served(self.host.moment());
+        (served - self.host.utc()).to_seconds()
+    }
+
+    pub(crate) fn rejected(&self, upstream: usize, reject: Reject) -> u64 {
+        self.pollers[upstream].association.rejected(reject)
+    }
+
+    pub(crate) fn at_most(&mut self, what: &'static str, limit: f64, seen: f64) {
+        self.bounds.push(Bound {
+            what,
+            limit,
+            seen,
+            most: true,
+        });
+    }
+
+    pub(crate) fn at_least(&mut self, what: &'static str, limit: f64, seen: f64) {
+        self.bounds.push(Bound {
+            what,
+            limit,
+            seen,
+            most: false,
+        });
+    }
+
+    /// A bound that has no number.
+    pub(crate) fn holds(&mut self, what: &'static str, does: bool) {
+        self.at_least(what, 1.0, f64::from(u8::from(does)));
+    }
+
+    fn start(&mut self) {
+        let roles = self.pollers.iter().map(|one| one.upstream.role).collect();
+        self.system = Some(System::new(
+            self.policy,
+            roles,
+            self.leaps.clone(),
+            PRECISION,
+            self.host.moment(),
+        ));
+        self.peers = vec![Peer::default(); self.pollers.len()];
+        self.decide();
+        let now = self.host.now();
+        let first_tick = now + self.random.unit();
+        self.events
+            .extend((0..self.pollers.len()).map(|poller| (now, Event::Ask(poller))));
+        self.events.push((first_tick, Event::Tick));
+        let leap = self.host.truth.leap;
+        self.events.extend(leap.map(|(at, _)| (at, Event::Leap)));
+    }
+
+    fn next_event(&self, until: f64) -> Option<usize> {
+        let times = self.events.iter().enumerate();
+        let next = times.min_by(|(_, one), (_, other)| one.0.total_cmp(&other.0))?;
+        (next.1.0 <= until).then_some(next.0)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Ask(poller) => self.ask(poller),
+            Event::AtServer {
+                poller,
+                server,
+                number,
+                bytes,
+            } => self.at_server(poller, server, number, &bytes),
+            Event::Packet {
+                poller,
+                number,
+                bytes,
+            } => self.packet(poller, number, &bytes),
+            Event::GiveUp { poller, number } if self.waits_for(poller, number) => self.report(poller),
+            Event::GiveUp { .. } => {}
+            Event::Leap => {
+                self.host.leap();
+                self.hurry(BUSY);
+            }
+            Event::Tick => {
+                let now = self.host.now();
+                let pause = if now < self.busy_until { TICK } else { QUIET_TICK };
+                self.events.push((now + pause, Event::Tick));
+                self.decide();
+            }
+        }
+    }
+
+    /// As `Poller::address` and the first half of `poller::question`.
+    fn ask(&mut self, place: usize) {
+        let now = self.host.now();
+        let poller = &mut self.pollers[place];
+        if poller.association.is_silent() {
+            poller.servers.rotate_left(1);
+        }
+        let server = poller.servers[0];
+        let to = &self.servers[server];
+        poller.association.follow(to.address, to.on_this_host);
+        poller.association.asked();
+        // 500 ppm: the host's oscillator counts the pause.
+        let too_soon = !to.on_this_host && now - poller.last_asked < 2.0 * (1.0 - 500e-6);
+        if too_soon {
+            self.record.fault(now, "asked again within 2 s");
+        }
+        if poller.is_denied {
+            self.record.fault(now, "asked after DENY");
+        }
+        poller.last_asked = now;
+        self.questions += 1;
+        let number = self.questions;
+        let nonce = NtpTimestamp::from_bits(self.random.bits());
+        poller.question = Some(Question {
+            number,
+            nonce,
+            sent: self.host.raw(),
+            strangers: 0,
+        });
+        self.events.push((
+            now + ANSWER_WITHIN,
+            Event::GiveUp {
+                poller: place,
+                number,
+            },
+        ));
+        if let Some(out) = to.way_out(&mut self.random) {
+            let bytes = Header::request(nonce).to_bytes().to_vec();
+            let arrival = Event::AtServer {
+                poller: place,
+                server,
+                number,
+                bytes,
+            };
+            self.events.push((now + out, arrival));
+        }
+    }
+
+    fn at_server(&mut self, poller: usize, server: usize, number: u64, bytes: &[u8]) {
+        let packets = self.servers[server].answer(bytes, &self.host, &mut self.random);
+        for (after, bytes) in packets {
+            let packet = Event::Packet {
+                poller,
+                number,
+                bytes,
+            };
+            self.events.push((self.host.now() + after, packet));
+        }
+    }
+
+    /// As the second half of `poller::question`.
+    fn packet(&mut self, place: usize, number: u64, bytes: &[u8]) {
+        if !self.waits_for(place, number) {
+            return;
+        }
+        let arrived = self.host.raw();
+        let poller = &mut self.pollers[place];
+        let Some(question) = &mut poller.question else {
+            return;
+        };
+        match packet::authentic(bytes, question.nonce) {
+            Ok(header) => {
+                let exchange = Exchange {
+                    nonce: question.nonce,
+                    sent: question.sent,
+                    arrived,
+                };
+                self.judge(place, header, &exchange);
+                self.report(place);
+            }
+            Err(reject) => {
+                question.strangers += 1;
+                let given_up = question.strangers >= STRANGERS_MAX;
+                poller.association.refuse(reject);
+                if given_up {
+                    self.report(place);
+                }
+            }
+        }
+    }
+
+    /// As `Poller::judge` and what follows it in `Poller::ask`.
+    fn judge(&mut self, place: usize, header: Header, exchange: &Exchange) {
+        let Some(system) = &self.system else { return };
+        let sample = packet::measure(&header, exchange, &system.scale(), PRECISION);
+        let own = [ReferenceId::from_bytes(OWN)];
+        let usable = packet::usable(&header, &sample, &own, self.policy.max_distance);
+        let poller = &mut self.pollers[place];
+        if let Some((at, by)) = self.decision.as_ref().and_then(|last| last.leapt) {
+            poller.association.leap(at, by);
+        }
+        match usable {
+            Ok(()) => poller.association.accept(header, sample),
+            Err(reject) => {
+                poller.is_denied |= reject == Reject::KissDeny;
+                poller.association.refuse(reject);
+            }
+        }
+    }
+
+    /// The end of a round of `Poller::run`, and how the supervisor takes the report.
+    fn report(&mut self, place: usize) {
+        let poller = &mut self.pollers[place];
+        poller.question = None;
+        self.peers[place] = poller.association.peer().clone();
+        if let Some(pause) = poller.association.pause(self.random.bits()) {
+            self.events
+                .push((self.host.now() + pause.as_secs_f64(), Event::Ask(place)));
+        }
+        self.counts.reports += 1;
+        self.decide();
+        self.hurry(NEWS);
+    }
+
+    fn waits_for(&self, place: usize, number: u64) -> bool {
+        let question = self.pollers[place].question.as_ref();
+        question.is_some_and(|question| question.number == number)
+    }
+
+    /// As `Belief::decide`: a worker answers right before it and right after.
+    fn decide(&mut self) {
+        self.look();
+        if self.stalled {
+            return;
+        }
+        self.notice_jumps();
+        let now = self.host.moment();
+        let Some(system) = &mut self.system else { return };
+        let decision = system.decide(now, &self.peers, Some(self.host.kernel()));
+        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
+        self.published = Some(Reference {
+            not_after,
+            ..decision.reference
+        });
+        let stepped = u64::from(decision.stepped.is_some());
+        self.steps_said += stepped;
+        self.counts.steps += stepped;
+        let standings = self.decision.as_ref().map(|last| &last.standings);
+        self.counts.selections += u64::from(standings != Some(&decision.standings));
+        self.counts.publications += 1;
+        self.published_counts = self.counts;
+        if self.record.states.last().map(|last| last.1) != Some(decision.state) {
+            self.record.states.push((self.host.now(), decision.state));
+        }
+        self.decision = Some(decision);
+        self.look();
+    }
+
+    /// As `Belief::notice_jumps`.
+    fn notice_jumps(&mut self) {
+        let (before, after) = (self.jumps, self.host.jumps());
+        self.jumps = after;
+        let now = self.host.moment();
+        let Some(system) = &mut self.system else { return };
+        if (after.1 - before.1).abs() > STEP {
+            system.slept(now);
+        } else if (after.0 - before.0).abs() > STEP {
+            system.clock_stepped(now);
+        }
+    }
+}
