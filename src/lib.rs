@@ -53,6 +53,8 @@
 //! * The clock filter is a weighted line through up to 64 samples (`upstream::filter`), since the frequency is wanted too.
 //! * The intersection is only where the *most* claims overlap (`upstream::select`): by the RFC's rule a vague third
 //!   would make two that contradict each other both truechimers.
+//! * While somebody contradicts, the announced error covers all that a minority of liars could make the majority say.
+//! * After a burst the intervals widen step by step, as a frequency is known only as well as samples are far apart.
 //! * There is no PLL or FLL: the tracked clock is a number, and steering it is arithmetic (`upstream::discipline`).
 //! * A local reference is a fallback of every clock (`[local]`), not a third clock source.
 //!
