@@ -173,7 +173,8 @@ fn answer(
         root_delay: variables.root_delay,
         root_dispersion: variables.root_dispersion,
         reference_id: variables.reference_id,
-        reference_timestamp: variables.reference_timestamp,
+        // A state may be newer than a request that waited in the queue; it must not seem to come from the future.
+        reference_timestamp: earlier(variables.reference_timestamp, received_at),
         origin_timestamp: request.transmit_timestamp,
         receive_timestamp: received_at,
         transmit_timestamp: if received_at.is_after(transmit_at) {
@@ -181,6 +182,14 @@ fn answer(
         } else {
             transmit_at
         },
+    }
+}
+
+fn earlier(reference: NtpTimestamp, received_at: NtpTimestamp) -> NtpTimestamp {
+    if !reference.is_zero() && reference.is_after(received_at) {
+        received_at
+    } else {
+        reference
     }
 }
 
@@ -292,6 +301,23 @@ mod tests {
             respond(&group, T3, true, &VARIABLES, &mut [0; HEADER_LEN]),
             Verdict::RefusedNotUnicast
         );
+    }
+
+    #[test]
+    fn a_state_newer_than_the_request_is_not_said_to_be() {
+        let variables = SystemVariables {
+            reference_timestamp: T3,
+            ..VARIABLES
+        };
+        let mut reply = [0; HEADER_LEN];
+        let request = Request {
+            payload: &packet(4, 3),
+            source_port: 1,
+            unicast: true,
+            received_at: T2,
+        };
+        respond(&request, T3, true, &variables, &mut reply);
+        assert_eq!(Header::parse(&reply).unwrap().reference_timestamp, T2);
     }
 
     #[test]
