@@ -2,10 +2,11 @@
 //!
 //! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
 //! and what is expected, and all faults are gathered. One new option costs its field in `raw`, its line in
-//! `validate`, and its line in `config/ntpfront.toml`.
+//! `validate`, and its line in `config/ntpfront.toml`. `diff` tells what leads from one configuration to another.
 
 pub mod address;
 pub mod commands;
+pub mod diff;
 pub mod effective;
 pub mod fault;
 pub mod file;
@@ -26,6 +27,7 @@ use crate::serve::Listener;
 use crate::upstream::Upstream;
 use crate::upstream::system::ClockPolicy;
 
+pub use diff::{Change, diff};
 pub use effective::Effective;
 pub use fault::{Fault, Place};
 pub use source::decode;
@@ -57,6 +59,18 @@ pub struct Process {
     pub user: Option<String>,
     /// The directory to make our root, an absolute path; `None` stays where we are.
     pub chroot: Option<PathBuf>,
+}
+
+impl Process {
+    /// Each key with its value as TOML, always in the same order. All of them only a restart can change.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let text = |value: Option<&str>| value.map_or_else(|| "not set".to_owned(), effective::quoted);
+        let chroot = self.chroot.as_deref().map(Path::to_string_lossy);
+        vec![
+            ("user", text(self.user.as_deref())),
+            ("chroot", text(chroot.as_deref())),
+        ]
+    }
 }
 
 /// A configuration, and how it came about.

@@ -16,11 +16,11 @@ use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
 use crate::wire::NtpDuration;
 
 const LEVELS: [(&str, LogLevel); 5] = [
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
+    (LogLevel::Error.name(), LogLevel::Error),
+    (LogLevel::Warn.name(), LogLevel::Warn),
+    (LogLevel::Info.name(), LogLevel::Info),
+    (LogLevel::Debug.name(), LogLevel::Debug),
+    (LogLevel::Trace.name(), LogLevel::Trace),
 ];
 
 /// Where tzdata puts the list of leap seconds.
