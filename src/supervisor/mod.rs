@@ -1,6 +1,7 @@
 //! Impure. The supervisor: owns every handle, starts and ends everything, and takes the system process from
 //! one report to the next. It is the only room that knows all others.
 
+mod belief;
 mod start;
 mod workers;
 
@@ -12,34 +13,24 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::config::{Config, Loaded};
+use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
-use crate::host::{clock, sys};
-use crate::observe::journal::Journal;
 use crate::observe::log;
-use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
-use crate::upstream::association::Peer;
-use crate::upstream::filter::LeapShift;
-use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::{Poller, Report};
-use crate::upstream::system::{KernelView, System};
-use crate::wire::{Leap, NtpTimestamp, ReferenceId};
 
+use belief::Belief;
 pub use start::StartError;
 use start::{Opened, open};
 use workers::Workers;
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);
-/// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
-const LIVENESS: Duration = Duration::from_secs(10);
-/// A change between the host's clocks that only a step or a sleep can make.
-const STEP: Duration = Duration::from_millis(10);
 
 /// Serves as `loaded` says, until a signal ends it.
 ///
@@ -150,122 +141,4 @@ fn start_pollers(config: &Config, names: &Names, belief: &Belief) -> mpsc::Recei
         tokio::spawn(poller.run(sender.clone()));
     }
     receiver
-}
-
-/// What we believe, and all that it is made from and told to.
-struct Belief {
-    system: System,
-    peers: Vec<Peer>,
-    publisher: Publisher,
-    /// Tells the pollers of the last leap second.
-    leaps: watch::Sender<Option<LeapShift>>,
-    reader: Reader,
-    journal: Journal,
-    precision: i8,
-    /// How the host's clocks stood to each other when last looked at.
-    jumps: clock::Jumps,
-    status: String,
-}
-
-impl Belief {
-    /// Decides for the first time, so that no worker ever lacks a state.
-    fn new(config: &Config, leaps: Option<LeapTable>) -> Self {
-        let precision = clock::precision();
-        let started = moment();
-        let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
-        let system = System::new(config.clock, roles, leaps, precision, started);
-        let clock = ClockModel::Host { published: started };
-        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
-        let mut belief = Self {
-            system,
-            peers: vec![Peer::default(); config.upstreams.len()],
-            publisher,
-            leaps: watch::Sender::new(None),
-            reader,
-            journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
-            precision,
-            jumps: clock::jumps(),
-            status: String::new(),
-        };
-        belief.decide();
-        belief
-    }
-
-    fn learn(&mut self, index: usize, peer: Peer) {
-        if let Some(place) = self.peers.get_mut(index) {
-            *place = peer;
-        }
-    }
-
-    /// Decides anew and publishes. Is there news for the service manager?
-    fn decide(&mut self) -> bool {
-        self.notice_jumps();
-        let now = moment();
-        let decision = self.system.decide(now, &self.peers, kernel_view());
-        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
-        self.publisher.publish(Reference {
-            not_after,
-            ..decision.reference
-        });
-        self.leaps
-            .send_if_modified(|told| std::mem::replace(told, decision.leapt) != decision.leapt);
-        if let Some(by) = decision.stepped {
-            warn!(
-                seconds = by.to_seconds(),
-                "the served time was stepped: too far off to be slewed, or another clock is served"
-            );
-        }
-        self.journal.tell(&decision, &self.peers, now.raw);
-        let reference = decision.reference;
-        let status = format!(
-            "{}, stratum {}, reference ID {}",
-            decision.state.name(),
-            reference.stratum,
-            reference.reference_id
-        );
-        let news = status != self.status;
-        self.status = status;
-        news
-    }
-
-    fn notice_jumps(&mut self) {
-        let (before, after) = (self.jumps, clock::jumps());
-        self.jumps = after;
-        let stepped = after.realtime.abs_diff(before.realtime);
-        let slept = after.asleep.abs_diff(before.asleep);
-        if slept > STEP {
-            warn!(
-                seconds = slept.as_secs_f64(),
-                "the host slept: all samples are void"
-            );
-            self.system.slept(moment());
-        } else if stepped > STEP {
-            warn!(seconds = stepped.as_secs_f64(), "the host's clock was stepped");
-            self.system.clock_stepped(moment());
-        }
-    }
-}
-
-/// The kernel's word on the host's clock; none where a filter forbids to ask.
-fn kernel_view() -> Option<KernelView> {
-    let clock = sys::kernel_clock().ok()?;
-    let leap = match (clock.insert_second, clock.delete_second) {
-        (true, false) => Leap::AddSecond,
-        (false, true) => Leap::DeleteSecond,
-        (true, true) | (false, false) => Leap::NoWarning,
-    };
-    Some(KernelView {
-        leap,
-        in_leap_second: clock.in_leap_second,
-    })
-}
-
-/// Both clocks now.
-fn moment() -> Moment {
-    let reading = clock::now();
-    let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
-    Moment {
-        realtime,
-        raw: reading.raw,
-    }
 }

@@ -1,0 +1,139 @@
+//! Impure. What the supervisor believes, kept in one place with all that it is made from and told to.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::config::Config;
+use crate::host::{clock, sys};
+use crate::observe::journal::Journal;
+use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
+use crate::upstream::association::Peer;
+use crate::upstream::filter::LeapShift;
+use crate::upstream::leap::LeapTable;
+use crate::upstream::system::{KernelView, System};
+use crate::wire::{Leap, NtpTimestamp, ReferenceId};
+
+/// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
+const LIVENESS: Duration = Duration::from_secs(10);
+/// A change between the host's clocks that only a step or a sleep can make.
+const STEP: Duration = Duration::from_millis(10);
+
+/// What we believe, and all that it is made from and told to.
+pub(super) struct Belief {
+    pub(super) system: System,
+    peers: Vec<Peer>,
+    publisher: Publisher,
+    /// Tells the pollers of the last leap second.
+    pub(super) leaps: watch::Sender<Option<LeapShift>>,
+    pub(super) reader: Reader,
+    pub(super) journal: Journal,
+    pub(super) precision: i8,
+    /// How the host's clocks stood to each other when last looked at.
+    jumps: clock::Jumps,
+    pub(super) status: String,
+}
+
+impl Belief {
+    /// Decides for the first time, so that no worker ever lacks a state.
+    pub(super) fn new(config: &Config, leaps: Option<LeapTable>) -> Self {
+        let precision = clock::precision();
+        let started = moment();
+        let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
+        let system = System::new(config.clock, roles, leaps, precision, started);
+        let clock = ClockModel::Host { published: started };
+        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
+        let mut belief = Self {
+            system,
+            peers: vec![Peer::default(); config.upstreams.len()],
+            publisher,
+            leaps: watch::Sender::new(None),
+            reader,
+            journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
+            precision,
+            jumps: clock::jumps(),
+            status: String::new(),
+        };
+        belief.decide();
+        belief
+    }
+
+    pub(super) fn learn(&mut self, index: usize, peer: Peer) {
+        if let Some(place) = self.peers.get_mut(index) {
+            *place = peer;
+        }
+    }
+
+    /// Decides anew and publishes. Is there news for the service manager?
+    pub(super) fn decide(&mut self) -> bool {
+        self.notice_jumps();
+        let now = moment();
+        let decision = self.system.decide(now, &self.peers, kernel_view());
+        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
+        self.publisher.publish(Reference {
+            not_after,
+            ..decision.reference
+        });
+        self.leaps
+            .send_if_modified(|told| std::mem::replace(told, decision.leapt) != decision.leapt);
+        if let Some(by) = decision.stepped {
+            warn!(
+                seconds = by.to_seconds(),
+                "the served time was stepped: too far off to be slewed, or another clock is served"
+            );
+        }
+        self.journal.tell(&decision, &self.peers, now.raw);
+        let reference = decision.reference;
+        let status = format!(
+            "{}, stratum {}, reference ID {}",
+            decision.state.name(),
+            reference.stratum,
+            reference.reference_id
+        );
+        let news = status != self.status;
+        self.status = status;
+        news
+    }
+
+    fn notice_jumps(&mut self) {
+        let (before, after) = (self.jumps, clock::jumps());
+        self.jumps = after;
+        let stepped = after.realtime.abs_diff(before.realtime);
+        let slept = after.asleep.abs_diff(before.asleep);
+        if slept > STEP {
+            warn!(
+                seconds = slept.as_secs_f64(),
+                "the host slept: all samples are void"
+            );
+            self.system.slept(moment());
+        } else if stepped > STEP {
+            warn!(seconds = stepped.as_secs_f64(), "the host's clock was stepped");
+            self.system.clock_stepped(moment());
+        }
+    }
+}
+
+/// The kernel's word on the host's clock; none where a filter forbids to ask.
+fn kernel_view() -> Option<KernelView> {
+    let clock = sys::kernel_clock().ok()?;
+    let leap = match (clock.insert_second, clock.delete_second) {
+        (true, false) => Leap::AddSecond,
+        (false, true) => Leap::DeleteSecond,
+        (true, true) | (false, false) => Leap::NoWarning,
+    };
+    Some(KernelView {
+        leap,
+        in_leap_second: clock.in_leap_second,
+    })
+}
+
+/// Both clocks now.
+fn moment() -> Moment {
+    let reading = clock::now();
+    let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
+    Moment {
+        realtime,
+        raw: reading.raw,
+    }
+}
