@@ -11,7 +11,7 @@
 //! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, privileges |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness

@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("serve", &["wire", "reference", "host", "observe"]),
     ("upstream", &["wire", "reference", "host", "observe"]),
     ("observe", &["wire", "reference", "serve", "upstream"]),
-    ("config", &["cli", "wire", "serve", "upstream", "observe"]),
+    ("config", &["cli", "wire", "host", "serve", "upstream", "observe"]),
     (
         "supervisor",
         &[

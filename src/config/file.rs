@@ -1,8 +1,8 @@
 //! Impure. Finding and reading the configuration file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -11,6 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use super::fault::{Fault, Place};
 use super::{Loaded, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
+use crate::host::anchor::{Anchor, ReadError};
 
 /// A configuration that is longer is a mistake: a log, an image, a device.
 const LONGEST: u64 = 1024 * 1024;
@@ -47,55 +48,29 @@ fn is_absent(path: &Path) -> bool {
 /// # Errors
 /// What keeps us from reading it, and what to do.
 pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
-    // Opening a pipe waits for a writer, and reading some devices never ends: open without waiting, then look.
-    let options = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file =
-        options.map_err(|error| fault(path, &format!("cannot open: {error}"), remedy(path, &error)))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| fault(path, &format!("cannot look at it: {error}"), None))?;
-    if !metadata.is_file() {
-        return Err(fault(
-            path,
-            &format!("is {}, not a regular file", kind(&metadata)),
-            None,
-        ));
-    }
-    decode(path, bytes(path, file)?)
+    let anchor = Anchor::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
+    read_again(path, &anchor)
 }
 
-fn bytes(path: &Path, file: File) -> Result<Vec<u8>, Vec<Fault>> {
-    let mut bytes = Vec::new();
-    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|error| fault(path, &format!("cannot read: {error}"), None))?;
-    match u64::try_from(bytes.len()) {
-        Ok(..=LONGEST) => Ok(bytes),
-        Ok(_) | Err(_) => Err(fault(
-            path,
-            "is larger than 1 MiB, so it is no configuration",
-            None,
-        )),
-    }
+/// The same through a way that was kept open; faults name `path`.
+///
+/// # Errors
+/// What keeps us from reading it, and what to do.
+pub fn read_again(path: &Path, anchor: &Anchor) -> Result<String, Vec<Fault>> {
+    let bytes = anchor.read(LONGEST).map_err(|error| unreadable(path, &error))?;
+    decode(path, bytes)
 }
 
-fn kind(metadata: &fs::Metadata) -> &'static str {
-    match metadata.mode() & libc::S_IFMT {
-        libc::S_IFDIR => "a directory",
-        libc::S_IFIFO => "a pipe",
-        libc::S_IFCHR => "a character device",
-        libc::S_IFBLK => "a block device",
-        _ => "something else",
-    }
-}
-
-fn fault(path: &Path, found: &str, hint: Option<String>) -> Vec<Fault> {
+fn unreadable(path: &Path, error: &ReadError) -> Vec<Fault> {
+    let (found, hint) = match error {
+        ReadError::TooLong(_) => ("is larger than 1 MiB, so it is no configuration".to_owned(), None),
+        ReadError::Open(cause) => (error.to_string(), remedy(path, cause)),
+        ReadError::Look(_) | ReadError::Kind(_) | ReadError::Read(_) => (error.to_string(), None),
+    };
     vec![Fault {
         place: Place::Whole(path.to_owned()),
         key: String::new(),
-        found: found.to_owned(),
+        found,
         expected: String::new(),
         hint,
     }]

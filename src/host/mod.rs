@@ -1,6 +1,7 @@
 //! What the operating system gives: sockets, clocks, randomness, names, privileges. It uses nothing of ours.
 
 pub mod addresses;
+pub mod anchor;
 pub mod clock;
 pub mod entropy;
 pub mod names;

@@ -1,7 +1,6 @@
 //! Impure. The start, in the only order that works: what needs rights first, then giving them up.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::UdpSocket;
 use std::path::Path;
@@ -11,6 +10,7 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::config::{Config, Loaded};
+use crate::host::anchor::{Anchor, ReadError};
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, PrivilegeError};
@@ -19,6 +19,9 @@ use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
 use crate::upstream::leap::LeapTable;
 use crate::wire::NtpTimestamp;
+
+/// The list of leap seconds has 6 kB.
+const LONGEST_LEAP_LIST: u64 = 1024 * 1024;
 
 /// All that had to be opened with the rights of the start. When this exists, they are given up.
 pub(super) struct Opened {
@@ -121,9 +124,10 @@ fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, St
 
 /// Reads the list of leap seconds. Without it the upstreams' majority is heard alone, so it is worth a line and no more.
 fn leap_table(path: &Path) -> Option<LeapTable> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+    let read = Anchor::open(path).map_err(ReadError::Open);
+    let text = match read.and_then(|anchor| anchor.read(LONGEST_LEAP_LIST)) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
             warn!(path = %path.display(), %error, "cannot read the list of leap seconds");
             return None;
