@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::config::{Config, Loaded};
 use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
-use crate::host::{clock, sys};
+use crate::host::{clock, privileges, sys};
 use crate::observe::journal::Journal;
 use crate::observe::log;
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
@@ -123,6 +123,9 @@ async fn watch(
 fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     let (sender, receiver) = mpsc::channel(16);
     let deliver = move || {
+        if privileges::drop_all_of_thread().is_err() {
+            return;
+        }
         for signal in signals.forever() {
             if sender.blocking_send(signal).is_err() {
                 return;
