@@ -46,6 +46,7 @@
 //! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
 //! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
 //!   reference is new: once a second.
+//! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none.
 //! * A panic anywhere ends the process.
 //!
 //! # Where this departs from the RFC, and why

@@ -275,6 +275,7 @@ fn the_annotated_example_says_the_defaults() {
     let process = Process {
         user: Some("ntpfront".to_owned()),
         chroot: Some("/var/empty".into()),
+        ..default.config.process.clone()
     };
     assert_eq!(
         said.config,
@@ -339,6 +340,7 @@ fn config_prints_what_is_in_effect_and_why() {
     let expected = r#"[process]
 # user is not set  # default
 # chroot is not set  # default
+keep-low-ports = "auto"  # default
 
 [log]
 level = "debug"  # flag -d

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Flags;
+use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::serve::Listener;
 use crate::upstream::Upstream;
@@ -53,12 +54,14 @@ pub struct Config {
 }
 
 /// What becomes of the process once its sockets are open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// The user to become, by name; `None` stays who we are.
     pub user: Option<String>,
     /// The directory to make our root, an absolute path; `None` stays where we are.
     pub chroot: Option<PathBuf>,
+    /// When to keep the right to open ports below 1024.
+    pub keep_low_ports: LowPorts,
 }
 
 impl Process {

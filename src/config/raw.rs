@@ -33,6 +33,7 @@ pub(super) struct Raw {
 pub(super) struct Process {
     pub(super) user: Option<Said>,
     pub(super) chroot: Option<Said>,
+    pub(super) keep_low_ports: Option<Said>,
 }
 
 #[derive(Debug, Default, Deserialize)]

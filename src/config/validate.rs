@@ -10,6 +10,7 @@ use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
 use super::{Config, Loaded, Process, fault::Fault};
 use super::{listeners, upstreams};
+use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
 
@@ -21,6 +22,12 @@ const LEVELS: [(&str, LogLevel); 5] = [
     (LogLevel::Info.name(), LogLevel::Info),
     (LogLevel::Debug.name(), LogLevel::Debug),
     (LogLevel::Trace.name(), LogLevel::Trace),
+];
+
+const LOW_PORTS: [(&str, LowPorts); 3] = [
+    ("auto", LowPorts::Auto),
+    ("always", LowPorts::Always),
+    ("never", LowPorts::Never),
 ];
 
 /// Where tzdata puts the list of leap seconds.
@@ -148,9 +155,11 @@ fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
         "an absolute path without control characters",
         is_absolute,
     );
+    let keep_low_ports = judge.word("keep-low-ports", said.keep_low_ports.as_ref(), &LOW_PORTS, "auto");
     Some(Process {
         user: user?,
         chroot: chroot?.map(PathBuf::from),
+        keep_low_ports: keep_low_ports?,
     })
 }
 

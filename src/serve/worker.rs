@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
+use crate::host::privileges;
 use crate::host::sys::Batch;
 use crate::reference::{Moment, Reader};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
@@ -72,6 +73,7 @@ struct Journey {
 
 impl Journey {
     fn run(mut self, stop: &AtomicBool) {
+        lock_up();
         let mut batch = Batch::new(BATCH);
         while !stop.load(Ordering::Relaxed) {
             if let Err(error) = self.serve(&mut batch)
@@ -132,6 +134,14 @@ impl Journey {
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_send_failed(outcome.failed);
         Ok(())
+    }
+}
+
+/// Workers read what strangers send, so they have no right that the packet path doesn't need.
+fn lock_up() {
+    if let Err(error) = privileges::drop_all_of_thread() {
+        tracing::error!(%error, "a worker does not start with rights that it shall not have");
+        std::process::abort();
     }
 }
 

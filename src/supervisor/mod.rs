@@ -18,7 +18,7 @@ use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::config::{Config, Loaded};
-use crate::host::clock;
+use crate::host::{clock, privileges};
 use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
 use crate::observe::log;
@@ -114,6 +114,9 @@ async fn watch(
 fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     let (sender, receiver) = mpsc::channel(16);
     let deliver = move || {
+        if privileges::drop_all_of_thread().is_err() {
+            return;
+        }
         for signal in signals.forever() {
             if sender.blocking_send(signal).is_err() {
                 return;

@@ -9,11 +9,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Process};
 use crate::host::anchor::{Anchor, ReadError};
 use crate::host::clock;
 use crate::host::names::Names;
-use crate::host::privileges::{self, Identity, PrivilegeError};
+use crate::host::privileges::{self, Identity, LowPorts, PrivilegeError};
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
@@ -85,9 +85,7 @@ pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
     let groups = open_listeners(&loaded)?;
     let names = Names::from_system();
     let leaps = loaded.config.leap_seconds.as_deref().and_then(leap_table);
-    let process = &loaded.config.process;
-    let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
-    privileges::drop_to(process.chroot.as_deref(), identity.as_ref())?;
+    give_up_privileges(&loaded.config.process, &groups)?;
     Ok(Opened {
         config: loaded.config,
         groups,
@@ -120,6 +118,33 @@ fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, St
         Ok((listener, group))
     };
     wanted.into_iter().map(open).collect()
+}
+
+/// The order is the point: the user and what is below `/proc` can be looked up only before the root directory changes.
+fn give_up_privileges(process: &Process, groups: &[(Listener, Vec<UdpSocket>)]) -> Result<(), StartError> {
+    let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
+    let ports = groups.iter().map(|(listener, _)| listener.address.port());
+    let wanted = process.keep_low_ports.are_wanted(ports);
+    if let Some(identity) = &identity {
+        hand_over(groups, identity);
+    }
+    let kept = privileges::drop_to(process.chroot.as_deref(), identity.as_ref(), wanted)?;
+    if kept {
+        info!("kept the right to open ports below 1024, and no other (process.keep-low-ports)");
+    } else if process.keep_low_ports == LowPorts::Always {
+        warn!(
+            "process.keep-low-ports is \"always\", but there is no right to keep: start as root, or with AmbientCapabilities=CAP_NET_BIND_SERVICE"
+        );
+    }
+    Ok(())
+}
+
+fn hand_over(groups: &[(Listener, Vec<UdpSocket>)], identity: &Identity) {
+    for (listener, sockets) in groups {
+        if let Some(error) = sockets.iter().find_map(|socket| identity.own(socket).err()) {
+            warn!(listener = %listener.address, %error, "no reload will give this listener more workers: its sockets stay root's (is CAP_CHOWN missing?)");
+        }
+    }
 }
 
 /// Reads the list of leap seconds. Without it the upstreams' majority is heard alone, so it is worth a line and no more.
