@@ -42,6 +42,16 @@ impl Journal {
         }
     }
 
+    /// The upstreams have these `names` from now on; `kept` says for each which one it was before, if it was there.
+    pub fn reconfigure(&mut self, names: impl IntoIterator<Item = String>, kept: &[Option<usize>]) {
+        let before = std::mem::take(&mut self.upstreams);
+        let told = |old: Option<usize>| {
+            let known = old.and_then(|old| before.get(old));
+            known.map_or(Told::new(Standing::Unknown), |(_, told)| told.clone())
+        };
+        self.upstreams = names.into_iter().zip(kept.iter().copied().map(told)).collect();
+    }
+
     /// Tells what is new in `decision`, with the numbers that caused it, upstreams first.
     pub fn tell(&mut self, decision: &Decision, peers: &[Peer], now: Duration) {
         for (((name, told), peer), &standing) in self.upstreams.iter_mut().zip(peers).zip(&decision.standings)

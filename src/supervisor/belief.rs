@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::pollers::Pollers;
+
 use crate::config::Config;
+use crate::host::names::Names;
 use crate::host::{clock, sys};
 use crate::observe::journal::Journal;
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::Peer;
-use crate::upstream::filter::LeapShift;
 use crate::upstream::leap::LeapTable;
+use crate::upstream::poller::Report;
 use crate::upstream::system::{KernelView, System};
 use crate::wire::{Leap, NtpTimestamp, ReferenceId};
 
@@ -22,36 +25,42 @@ const STEP: Duration = Duration::from_millis(10);
 
 /// What we believe, and all that it is made from and told to.
 pub(super) struct Belief {
-    pub(super) system: System,
+    system: System,
+    /// What each upstream's poller told last, in the order of the configuration.
     peers: Vec<Peer>,
+    pollers: Pollers,
     publisher: Publisher,
-    /// Tells the pollers of the last leap second.
-    pub(super) leaps: watch::Sender<Option<LeapShift>>,
     pub(super) reader: Reader,
     pub(super) journal: Journal,
-    pub(super) precision: i8,
     /// How the host's clocks stood to each other when last looked at.
     jumps: clock::Jumps,
     pub(super) status: String,
 }
 
 impl Belief {
-    /// Decides for the first time, so that no worker ever lacks a state.
-    pub(super) fn new(config: &Config, leaps: Option<LeapTable>) -> Self {
+    /// Decides for the first time, so that no worker ever lacks a state, and lets all upstreams be asked. What they
+    /// answer is sent to `reports`, to be learned.
+    pub(super) fn new(
+        config: &Config,
+        leaps: Option<LeapTable>,
+        names: Names,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
         let precision = clock::precision();
         let started = moment();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
         let system = System::new(config.clock, roles, leaps, precision, started);
         let clock = ClockModel::Host { published: started };
         let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
+        let mut pollers = Pollers::new(names, system.scale(), precision, reports);
+        pollers.reconfigure(&config.upstreams, config.clock, None, 0);
         let mut belief = Self {
             system,
-            peers: vec![Peer::default(); config.upstreams.len()],
+            peers: config.upstreams.iter().map(Peer::unknown).collect(),
+            pollers,
             publisher,
-            leaps: watch::Sender::new(None),
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
-            precision,
             jumps: clock::jumps(),
             status: String::new(),
         };
@@ -59,9 +68,30 @@ impl Belief {
         belief
     }
 
-    pub(super) fn learn(&mut self, index: usize, peer: Peer) {
-        if let Some(place) = self.peers.get_mut(index) {
-            *place = peer;
+    /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
+    /// them; what is served changes with the next decision.
+    #[expect(dead_code, reason = "SIGHUP will call it")]
+    pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
+        let upstreams = &config.upstreams;
+        let (leapt, wakes) = self.system.orders();
+        let kept = self.pollers.reconfigure(upstreams, config.clock, leapt, wakes);
+        let peers = upstreams.iter().zip(&kept).map(|(upstream, kept)| {
+            let known = kept.and_then(|old| self.peers.get(old));
+            known.cloned().unwrap_or_else(|| Peer::unknown(upstream))
+        });
+        self.peers = peers.collect();
+        let roles = upstreams.iter().map(|upstream| upstream.role).collect();
+        self.system.reconfigure(moment().raw, config.clock, roles, &kept);
+        self.system.set_leaps(leaps);
+        self.journal
+            .reconfigure(upstreams.iter().map(ToString::to_string), &kept);
+    }
+
+    /// Takes the report of a poller, if its upstream is still there.
+    pub(super) fn learn(&mut self, report: Report) {
+        let place = self.pollers.place(report.id);
+        if let Some(place) = place.and_then(|place| self.peers.get_mut(place)) {
+            *place = report.peer;
         }
     }
 
@@ -75,8 +105,7 @@ impl Belief {
             not_after,
             ..decision.reference
         });
-        self.leaps
-            .send_if_modified(|told| std::mem::replace(told, decision.leapt) != decision.leapt);
+        self.pollers.tell(decision.leapt, decision.wakes);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),

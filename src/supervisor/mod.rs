@@ -2,6 +2,7 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod belief;
+mod pollers;
 mod start;
 mod workers;
 
@@ -17,12 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::interval;
 use tracing::{info, warn};
 
-use crate::config::{Config, Loaded};
+use crate::config::Loaded;
 use crate::host::{clock, privileges};
-use crate::host::names::Names;
 use crate::host::systemd::ServiceManager;
 use crate::observe::log;
-use crate::upstream::poller::{Poller, Report};
+use crate::upstream::poller::Report;
 
 use belief::Belief;
 pub use start::StartError;
@@ -66,11 +66,11 @@ async fn serve(opened: Opened) -> Result<(), StartError> {
     } = opened;
     let signals =
         forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
-    let mut belief = Belief::new(&config, leaps);
+    let (sender, reports) = mpsc::channel(64);
+    let mut belief = Belief::new(&config, leaps, names, sender);
     let reader = belief.reader.clone();
     let workers = Workers::start(groups, &reader)
         .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
-    let reports = start_pollers(&config, &names, &belief);
     manager.tell(&[NotifyState::Ready, NotifyState::Status(&belief.status)]);
     info!(
         workers = workers.count(),
@@ -95,7 +95,7 @@ async fn watch(
     let mut tick = interval(TICK);
     loop {
         tokio::select! {
-            Some((index, peer)) = reports.recv() => belief.learn(index, peer),
+            Some(report) = reports.recv() => belief.learn(report),
             signal = signals.recv() => match signal {
                 Some(SIGHUP) => warn!("SIGHUP: this version reads its configuration only when it starts: restart it"),
                 Some(SIGUSR1) => workers.tell(),
@@ -125,23 +125,4 @@ fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     };
     thread::Builder::new().name("signals".to_owned()).spawn(deliver)?;
     Ok(receiver)
-}
-
-/// One task an upstream; each starts to ask at once.
-fn start_pollers(config: &Config, names: &Names, belief: &Belief) -> mpsc::Receiver<Report> {
-    let (sender, receiver) = mpsc::channel(64);
-    for (index, upstream) in config.upstreams.iter().enumerate() {
-        let (scale, leaps, precision) = (belief.system.scale(), belief.leaps.subscribe(), belief.precision);
-        let poller = Poller::new(
-            index,
-            upstream.clone(),
-            names.clone(),
-            scale,
-            leaps,
-            precision,
-            config.clock,
-        );
-        tokio::spawn(poller.run(sender.clone()));
-    }
-    receiver
 }

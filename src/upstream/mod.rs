@@ -31,7 +31,7 @@ pub struct Upstream {
     pub host: Host,
     /// UDP port, not 0.
     pub port: u16,
-    /// Ask four times in a row when starting, so that the first answer comes early.
+    /// Ask four times in a row when starting, so that the first answer comes early, and widen the intervals from there.
     pub iburst: bool,
     /// Shortest interval between two questions, log2 seconds: 0 (loopback only) or 1, to 17.
     pub minpoll: i8,
@@ -39,6 +39,13 @@ pub struct Upstream {
     pub maxpoll: i8,
     /// What is special about its word.
     pub role: Role,
+}
+
+impl Upstream {
+    /// Is that the same one, however it is asked?
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
 }
 
 /// What is special about an upstream's word, as chrony has it; nothing by default.
