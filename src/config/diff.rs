@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Config, Process};
+use super::Config;
 use crate::observe::LogLevel;
 use crate::serve::Listener;
 use crate::upstream::Upstream;
@@ -49,7 +49,7 @@ pub struct Restart {
 
 /// What leads from `running` to `wanted`, in the order in which it is to be done: nothing if they mean the same.
 pub fn diff(running: &Config, wanted: &Config) -> Vec<Change> {
-    let mut changes = restarts(&running.process, &wanted.process);
+    let mut changes = restarts(running, wanted);
     if running.log_level != wanted.log_level {
         changes.push(Change::LogLevel(wanted.log_level));
     }
@@ -64,12 +64,12 @@ pub fn diff(running: &Config, wanted: &Config) -> Vec<Change> {
     changes
 }
 
-fn restarts(running: &Process, wanted: &Process) -> Vec<Change> {
-    let both = running.settings().into_iter().zip(wanted.settings());
+fn restarts(running: &Config, wanted: &Config) -> Vec<Change> {
+    let both = running.restart_only().into_iter().zip(wanted.restart_only());
     both.filter(|(running, wanted)| running != wanted)
         .map(|((key, running), (_, wanted))| {
             Change::Restart(Restart {
-                key: format!("process.{key}"),
+                key: key.to_owned(),
                 running,
                 wanted,
             })
@@ -111,6 +111,13 @@ fn paired<'a, T>(
 ) -> impl Iterator<Item = (&'a T, Option<&'a T>)> {
     ones.iter()
         .map(move |one| (one, others.iter().find(|other| same(one, other))))
+}
+
+impl Change {
+    /// Is it one that only a restart makes?
+    pub const fn needs_restart(&self) -> bool {
+        matches!(self, Self::Restart(_))
+    }
 }
 
 impl Config {
@@ -179,7 +186,9 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::super::{Control, Process, Ready};
     use crate::cli::Flags;
+    use crate::host::privileges::LowPorts;
     use crate::serve::Steering;
     use crate::upstream::Host;
     use crate::upstream::system::LocalReference;
@@ -216,11 +225,25 @@ mod tests {
     }
 
     fn config() -> impl Strategy<Value = Config> {
-        let process = (proptest::option::of("[a-c]"), proptest::option::of("/[a-c]"));
+        let ready = prop_oneof![Just(Ready::Serving), Just(Ready::Synchronized)];
+        let low_ports = prop_oneof![Just(LowPorts::Auto), Just(LowPorts::Never)];
+        let socket = proptest::option::of("/[a-c]");
+        let process = (
+            proptest::option::of("[a-c]"),
+            proptest::option::of("/[a-c]"),
+            (ready, low_ports),
+            socket,
+        );
         let level = prop_oneof![Just(LogLevel::Info), Just(LogLevel::Debug)];
         let lists = (vec(listener(), 1..8), vec(upstream(), 0..8));
         (process, level, 1..4_u8, proptest::option::of("/[ab]"), lists).prop_map(
-            |((user, chroot), log_level, min_sources, leap_seconds, (mut listeners, mut upstreams))| {
+            |(
+                (user, chroot, (ready, keep_low_ports), socket),
+                log_level,
+                min_sources,
+                leap_seconds,
+                (mut listeners, mut upstreams),
+            )| {
                 let base = super::super::load(&Flags::default(), None).unwrap().config;
                 listeners.sort_by_key(|one| one.address);
                 listeners.dedup_by_key(|one| one.address);
@@ -235,6 +258,11 @@ mod tests {
                     process: Process {
                         user,
                         chroot: chroot.map(PathBuf::from),
+                        keep_low_ports,
+                        ready,
+                    },
+                    control: Control {
+                        socket: socket.map(PathBuf::from),
                     },
                     log_level,
                     clock: ClockPolicy {
@@ -251,9 +279,10 @@ mod tests {
     }
 
     /// The order in a file means nothing, and what needs a restart has not had one.
-    fn sorted(config: &Config, process: &Process) -> Config {
+    fn sorted(config: &Config, running: &Config) -> Config {
         let mut config = config.clone();
-        config.process = process.clone();
+        config.process = running.process.clone();
+        config.control = running.control.clone();
         config.listeners.sort_by_key(|one| one.address);
         config.upstreams.sort_by_key(Upstream::to_string);
         config
@@ -265,10 +294,10 @@ mod tests {
             let mut model = running.clone();
             let changes = diff(&running, &wanted);
             changes.iter().for_each(|change| model.apply(change));
-            prop_assert_eq!(sorted(&model, &running.process), sorted(&wanted, &running.process));
-            let needs_restart = changes.iter().any(|change| matches!(change, Change::Restart(_)));
-            prop_assert_eq!(needs_restart, running.process != wanted.process);
-            prop_assert!(diff(&model, &wanted).iter().all(|change| matches!(change, Change::Restart(_))));
+            prop_assert_eq!(sorted(&model, &running), sorted(&wanted, &running));
+            let needs_restart = changes.iter().any(Change::needs_restart);
+            prop_assert_eq!(needs_restart, running.process != wanted.process || running.control != wanted.control);
+            prop_assert!(diff(&model, &wanted).iter().all(Change::needs_restart));
         }
 
         #[test]
