@@ -92,7 +92,10 @@ fn boot(root: &Path, scenarios: &[String]) -> Output {
     static BOOTED: Mutex<()> = Mutex::new(());
     let load = load::program();
     let _alone = BOOTED.lock().unwrap_or_else(PoisonError::into_inner);
-    Command::new(format!("{SCRIPTS}/boot"))
+    // It ends with us, whoever ends us.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "TERM"])
+        .arg(format!("{SCRIPTS}/boot"))
         .arg(root)
         .arg(PROGRAM)
         .arg(load)
