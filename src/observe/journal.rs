@@ -1,4 +1,7 @@
 //! Impure. Tells the log what changed in what we believe: the state, and each upstream's standing.
+//!
+//! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the fields are for
+//! whoever filters and counts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use tracing::{info, warn};
 
 use super::gate::{Gate, Told};
 use crate::reference::Reference;
-use crate::serve::Counts;
+use crate::serve::{Counts, Listener};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
 use crate::upstream::filter::View;
@@ -70,7 +73,7 @@ impl Journal {
                     ("tracked", "clock.source says so, or no upstream is on this host")
                 }
             };
-            info!(clock, because, "clock source");
+            info!(clock, because, "clock source: {clock}, since {because}");
         }
         if let Some(before) = self.state.change(decision.state, now) {
             state(&decision.reference, Some(before), decision.state, now);
@@ -103,6 +106,12 @@ impl Journal {
     }
 }
 
+/// One line for a listener that was opened.
+pub fn tell_listening(listener: &Listener) {
+    let Listener { address, workers, .. } = listener;
+    info!(listener = %address, workers, "listening on {address}, workers {workers}");
+}
+
 /// One line for what a worker of a listener did since its start, or (`None`) all that ended together.
 pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts) {
     info!(
@@ -114,9 +123,16 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
         receive_failed = counts.receive_failed,
         stamp_unusable = counts.stamp_unusable,
         refusals = counts.refusals(),
-        "{} counters",
-        if worker.is_some() { "worker" } else { "listener" }
+        "{} counters: {listener}: {} received, {} answered",
+        if worker.is_some() { "worker" } else { "listener" },
+        counts.received(),
+        counts.answered()
     );
+}
+
+/// A state and the one before it, if that is news.
+fn change(was: Option<&str>, is: &str) -> String {
+    was.map_or_else(|| is.to_owned(), |was| format!("{was} -> {is}"))
 }
 
 /// A line of the same content: good news, or a warning.
@@ -143,7 +159,10 @@ fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) 
         stratum = header.map(|header| header.stratum),
         reference_id = header.map(|header| header.reference_id.to_string()),
         reason = known.is_none().then_some(silent),
-        "upstream"
+        "upstream {name}: {}{}{}",
+        change(was.map(Standing::name), standing.name()),
+        if known.is_none() { ", " } else { "" },
+        if known.is_none() { silent } else { "" }
     );
 }
 
@@ -183,7 +202,10 @@ fn state(reference: &Reference, was: Option<State>, state: State, now: Duration)
         reference_id = %reference.reference_id,
         root_distance = %seconds(reference.root_distance_at(now)),
         good_for_seconds = (state == State::Holdover).then_some(good_for),
-        "clock state"
+        "clock state: {}, stratum {}, reference ID {}",
+        change(was.map(State::name), state.name()),
+        reference.stratum,
+        reference.reference_id
     );
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::sockets::{Given, Sockets, overlap, stored_name};
 use crate::config::Change;
@@ -266,7 +266,7 @@ impl Listeners {
             }
         }
         for group in prepared.groups {
-            info!(listener = %group.address(), workers = group.workers.len(), "listening");
+            journal::tell_listening(&group.sockets.listener);
             group.store(manager, 0);
             self.groups.push(group);
         }

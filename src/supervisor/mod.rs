@@ -53,7 +53,9 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = loaded.origin(),
-        "ntpfront starts"
+        "ntpfront {} starts: {}",
+        env!("CARGO_PKG_VERSION"),
+        loaded.origin()
     );
     let serve = || {
         let opened = open(loader, loaded)?;
@@ -125,10 +127,10 @@ impl Supervisor {
     async fn start(&mut self) {
         self.listeners.store(&self.manager);
         self.listeners.settle(&self.manager).await;
+        let (workers, upstreams) = (self.listeners.count(), self.running.config.upstreams.len());
         info!(
-            workers = self.listeners.count(),
-            upstreams = self.running.config.upstreams.len(),
-            "ready"
+            workers,
+            upstreams, "ready: {workers} workers, {upstreams} upstreams"
         );
         self.tell_ready();
     }
@@ -200,7 +202,7 @@ impl Supervisor {
             None => self.manager.tell(&[NotifyState::Watchdog]),
             Some(worker) => error!(
                 worker,
-                "a worker does not move: the service manager will start us again"
+                "{worker} does not move: the service manager will start us again"
             ),
         }
     }
@@ -241,11 +243,8 @@ impl Supervisor {
 
     /// The state of everything, as one block in the log.
     fn tell(&self) {
-        info!(
-            status = self.status.said,
-            configuration = self.running.origin(),
-            "status"
-        );
+        let status = &self.status.said;
+        info!(status, configuration = self.running.origin(), "status: {status}");
         self.belief.tell();
         self.listeners.tell();
     }

@@ -16,7 +16,7 @@ impl Supervisor {
             Err(faults) => Some(refuse(&faults)),
         };
         if let Some(reason) = &self.refused {
-            error!(reason, "configuration refused: the old one goes on");
+            error!(reason, "configuration refused, the old one goes on: {reason}");
         }
         self.tell_ready();
     }
@@ -35,9 +35,9 @@ impl Supervisor {
     async fn commit(&mut self, changes: &[Change], prepared: Prepared, wanted: Loaded) {
         for change in changes {
             if change.needs_restart() {
-                warn!(%change, "reload");
+                warn!(%change, "reload: {change}");
             } else {
-                info!(%change, "reload");
+                info!(%change, "reload: {change}");
             }
             self.running.config.apply(change);
             match change {
@@ -58,17 +58,19 @@ impl Supervisor {
         self.listeners.commit(prepared, changes, &self.manager).await;
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
+        let (changes, configuration) = (changes.len(), self.running.origin());
         info!(
-            changes = changes.len(),
-            configuration = self.running.origin(),
-            "reloaded"
+            changes,
+            configuration, "reloaded: {configuration}: {changes} changes"
         );
     }
 }
 
 /// Tells each fault by itself, and their number.
 fn refuse(faults: &[Fault]) -> String {
-    faults.iter().for_each(|fault| error!(%fault, "configuration"));
+    faults
+        .iter()
+        .for_each(|fault| error!(%fault, "configuration: {fault}"));
     match faults {
         [fault] => fault.to_string(),
         _ => format!("{} faults", faults.len()),

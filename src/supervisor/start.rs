@@ -21,6 +21,7 @@ use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, LowPorts, PrivilegeError};
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
+use crate::observe::journal;
 use crate::serve::{INTERRUPT, Listener};
 
 /// All that had to be opened with the rights of the start. When this exists, they are given up.
@@ -150,7 +151,7 @@ fn open_listeners(
         .map(Identity::uid);
     let open = |listener: Listener| {
         let sockets = Sockets::open(listener, &mut given, owner)?;
-        info!(listener = %listener.address, workers = listener.workers, "listening");
+        journal::tell_listening(&listener);
         Ok(sockets)
     };
     let opened = wanted.into_iter().map(open).collect::<Result<_, BindError>>()?;
