@@ -60,6 +60,8 @@ pub struct Process {
     pub chroot: Option<PathBuf>,
     /// When to keep the right to open ports below 1024.
     pub keep_low_ports: LowPorts,
+    /// Whether Landlock puts all files but a few out of reach.
+    pub landlock: bool,
 }
 
 /// A configuration, and how it came about.

@@ -34,6 +34,7 @@ pub(super) struct Process {
     pub(super) user: Option<Said>,
     pub(super) chroot: Option<Said>,
     pub(super) keep_low_ports: Option<Said>,
+    pub(super) landlock: Option<Said>,
 }
 
 #[derive(Debug, Default, Deserialize)]

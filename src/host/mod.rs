@@ -6,6 +6,7 @@ pub mod clock;
 pub mod entropy;
 pub mod names;
 pub mod privileges;
+pub mod sandbox;
 pub mod sys;
 pub mod systemd;
 pub mod udp;

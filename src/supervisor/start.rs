@@ -9,17 +9,21 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
-use crate::config::{Config, Loaded, Process};
+use crate::cli::DEFAULT_FILE;
+use crate::config::{Config, Loaded, Process, file};
 use crate::host::anchor::{Anchor, ReadError};
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, LowPorts, PrivilegeError};
+use crate::host::sandbox::{self, Reach};
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
 use crate::upstream::leap::LeapTable;
 use crate::wire::NtpTimestamp;
 
+/// Where name servers answer over TCP (RFC 1035 §4.2).
+const NAME_SERVER_PORT: u16 = 53;
 /// The list of leap seconds has 6 kB.
 const LONGEST_LEAP_LIST: u64 = 1024 * 1024;
 
@@ -85,7 +89,16 @@ pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
     let groups = open_listeners(&loaded)?;
     let names = Names::from_system();
     let leaps = loaded.config.leap_seconds.as_deref().and_then(leap_table);
+    let reach = reach(&loaded, &names);
+    let file = loaded.path.as_deref().map(Anchor::open).transpose();
+    let file = file.map_err(system("hold on to the directory of the configuration"))?;
     give_up_privileges(&loaded.config.process, &groups)?;
+    if loaded.config.process.landlock {
+        put_out_of_reach(&reach);
+    }
+    if let Some(file) = &file {
+        look_again(file);
+    }
     Ok(Opened {
         config: loaded.config,
         groups,
@@ -144,6 +157,40 @@ fn hand_over(groups: &[(Listener, Vec<UdpSocket>)], identity: &Identity) {
         if let Some(error) = sockets.iter().find_map(|socket| identity.own(socket).err()) {
             warn!(listener = %listener.address, %error, "no reload will give this listener more workers: its sockets stay root's (is CAP_CHOWN missing?)");
         }
+    }
+}
+
+/// What a reload reads, and the only TCP that we speak: long answers of name servers.
+fn reach(loaded: &Loaded, names: &Names) -> Reach {
+    let mut reach = Reach::default();
+    reach.read(loaded.path.as_deref().unwrap_or(Path::new(DEFAULT_FILE)));
+    names.paths().for_each(|path| reach.read(path));
+    if let Some(path) = &loaded.config.leap_seconds {
+        reach.read(path);
+    }
+    reach.tcp_connect.push(NAME_SERVER_PORT);
+    reach
+}
+
+fn put_out_of_reach(reach: &Reach) {
+    match sandbox::limit_to(reach) {
+        Ok(None) => info!("Landlock keeps all files but a few out of reach (process.landlock)"),
+        Ok(Some(lacks)) => info!("{lacks} (process.landlock)"),
+        Err(error) => {
+            warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false is rid of this line)");
+        }
+    }
+}
+
+/// What can't be read now can't be read by a reload either: the time to say so is before it is needed.
+fn look_again(file: &Anchor) {
+    let path = file.path();
+    for fault in file::read_again(path, file).err().unwrap_or_default() {
+        warn!(
+            path = %path.display(),
+            error = fault.found,
+            "a reload will fail, as this user can't read the configuration: `chgrp` it to the user's group, and `chmod 640` (its directory: 750)"
+        );
     }
 }
 
