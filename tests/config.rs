@@ -342,6 +342,7 @@ fn config_prints_what_is_in_effect_and_why() {
 # chroot is not set  # default
 keep-low-ports = "auto"  # default
 landlock = true  # default
+seccomp = true  # default
 
 [log]
 level = "debug"  # flag -d

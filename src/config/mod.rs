@@ -62,6 +62,8 @@ pub struct Process {
     pub keep_low_ports: LowPorts,
     /// Whether Landlock puts all files but a few out of reach.
     pub landlock: bool,
+    /// Whether seccomp leaves only the system calls that are needed.
+    pub seccomp: bool,
 }
 
 /// A configuration, and how it came about.

@@ -35,6 +35,7 @@ pub(super) struct Process {
     pub(super) chroot: Option<Said>,
     pub(super) keep_low_ports: Option<Said>,
     pub(super) landlock: Option<Said>,
+    pub(super) seccomp: Option<Said>,
 }
 
 #[derive(Debug, Default, Deserialize)]

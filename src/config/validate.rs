@@ -157,11 +157,13 @@ fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
     );
     let keep_low_ports = judge.word("keep-low-ports", said.keep_low_ports.as_ref(), &LOW_PORTS, "auto");
     let landlock = judge.truth("landlock", said.landlock.as_ref(), true);
+    let seccomp = judge.truth("seccomp", said.seccomp.as_ref(), true);
     Some(Process {
         user: user?,
         chroot: chroot?.map(PathBuf::from),
         keep_low_ports: keep_low_ports?,
         landlock: landlock?,
+        seccomp: seccomp?,
     })
 }
 

@@ -4,6 +4,14 @@
 //! Both are put on after the privileges are dropped and before the first thread starts, so that all threads have them,
 //! and neither can be taken off again. A kernel that lacks one is no reason not to serve: the log says what it lacks.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod calls;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub mod seccomp;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "sandbox/no_seccomp.rs"]
+pub mod seccomp;
+
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf, absolute};

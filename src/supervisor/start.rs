@@ -15,7 +15,7 @@ use crate::host::anchor::{Anchor, ReadError};
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, LowPorts, PrivilegeError};
-use crate::host::sandbox::{self, Reach};
+use crate::host::sandbox::{self, Reach, seccomp};
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
@@ -95,6 +95,9 @@ pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
     give_up_privileges(&loaded.config.process, &groups)?;
     if loaded.config.process.landlock {
         put_out_of_reach(&reach);
+    }
+    if loaded.config.process.seccomp {
+        limit_calls();
     }
     if let Some(file) = &file {
         look_again(file);
@@ -178,6 +181,15 @@ fn put_out_of_reach(reach: &Reach) {
         Ok(Some(lacks)) => info!("{lacks} (process.landlock)"),
         Err(error) => {
             warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false is rid of this line)");
+        }
+    }
+}
+
+fn limit_calls() {
+    match seccomp::limit_process() {
+        Ok(()) => info!("seccomp leaves only the system calls that are needed (process.seccomp)"),
+        Err(error) => {
+            warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false is rid of this line)");
         }
     }
 }
