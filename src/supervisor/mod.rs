@@ -1,6 +1,7 @@
 //! Impure. The supervisor: owns every handle, starts and ends everything, and takes the system process from
 //! one report to the next. It is the only room that knows all others.
 
+mod lock;
 mod start;
 mod workers;
 
