@@ -348,7 +348,7 @@ fn it_does_not_see_what_is_right() {
         ("main.rs", "//! The shell.\nuse ntpfront::supervisor;"),
         (
             "serve/mod.rs",
-            "//! The room.\nmod respond;\npub use crate::host::udp::Steering;",
+            "//! The room.\nmod respond;\npub use crate::host::steering::Steering;",
         ),
         (
             "config/a.rs",

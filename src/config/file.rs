@@ -16,26 +16,69 @@ use crate::host::anchor::{Anchor, ReadError};
 /// A configuration that is longer is a mistake: a log, an image, a device.
 const LONGEST: u64 = 1024 * 1024;
 
+/// What a running server reads its configuration with, again and again.
+#[derive(Debug)]
+pub struct Loader {
+    flags: Flags,
+    path: PathBuf,
+    /// Kept open for when the root directory has changed; `None` where the directory isn't there.
+    way: Option<Anchor>,
+    /// Somebody named the file, or it was there before: to do without it would not be what was meant.
+    needed: bool,
+}
+
+impl Loader {
+    /// Holds on to the way to the file that `flags` name, or the default one.
+    pub fn new(flags: &Flags) -> Self {
+        Self::with_default(flags, Path::new(DEFAULT_FILE))
+    }
+
+    /// The same with another file by default, which need not be there.
+    pub fn with_default(flags: &Flags, default: &Path) -> Self {
+        let path = flags.config.as_deref().unwrap_or(default).to_owned();
+        Self {
+            flags: flags.clone(),
+            way: Anchor::open(&path).ok(),
+            needed: flags.config.is_some(),
+            path,
+        }
+    }
+
+    /// Reads the file, and takes it together with the flags: they win, each time.
+    ///
+    /// # Errors
+    /// All faults, at least one; a file that can't be read is one.
+    pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
+        let text = match &self.way {
+            _ if !self.needed && is_absent(&self.path) => return super::load(&self.flags, None),
+            Some(way) => read_again(&self.path, way)?,
+            None => read(&self.path)?,
+        };
+        let loaded = super::load(&self.flags, Some((&self.path, &text)))?;
+        self.needed = true;
+        Ok(loaded)
+    }
+
+    /// What a file of this `text` would mean, together with the flags; faults name its `path`.
+    ///
+    /// # Errors
+    /// All faults, at least one.
+    pub fn judge(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
+        super::load(&self.flags, Some((Path::new(path), text)))
+    }
+
+    /// The way to the file, for a sandbox that shall leave it within reach.
+    pub fn way(&self) -> Option<&Anchor> {
+        self.way.as_ref()
+    }
+}
+
 /// Reads the file that the flags name, or the default one if it exists, and takes it together with the flags.
 ///
 /// # Errors
-/// All faults, at least one; a file that can't be read is one.
+/// As [`Loader::load`].
 pub fn load(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
-    let read = find(flags, Path::new(DEFAULT_FILE))?;
-    let text = read.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
-    super::load(flags, text)
-}
-
-/// The file that the flags name, or `default` if that exists: its path and text.
-///
-/// # Errors
-/// What keeps us from reading it, and what to do.
-pub fn find(flags: &Flags, default: &Path) -> Result<Option<(PathBuf, String)>, Vec<Fault>> {
-    match &flags.config {
-        Some(path) => read(path).map(|text| Some((path.clone(), text))),
-        None if is_absent(default) => Ok(None),
-        None => read(default).map(|text| Some((default.to_owned(), text))),
-    }
+    Loader::new(flags).load()
 }
 
 /// A link that leads nowhere is not absent: somebody meant something by it.
@@ -56,7 +99,7 @@ pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
 ///
 /// # Errors
 /// What keeps us from reading it, and what to do.
-pub fn read_again(path: &Path, anchor: &Anchor) -> Result<String, Vec<Fault>> {
+fn read_again(path: &Path, anchor: &Anchor) -> Result<String, Vec<Fault>> {
     let bytes = anchor.read(LONGEST).map_err(|error| unreadable(path, &error))?;
     decode(path, bytes)
 }

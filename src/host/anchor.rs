@@ -65,16 +65,28 @@ impl Anchor {
     /// Its directory is not there or out of reach, or we are out of file descriptors.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = absolute(path)?;
-        let (directory, name) = match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => (parent, name),
-            // "/" and what ends in "..": directories by themselves.
-            (_, _) => (path.as_path(), OsStr::new(".")),
-        };
+        let (directory, name) = split(&path);
         Ok(Self {
             root: handle(Path::new("/"))?,
             directory: handle(directory)?,
             name: name.to_owned(),
             path,
+        })
+    }
+
+    /// The way to another file, by its absolute path through the same root directory.
+    ///
+    /// # Errors
+    /// As [`Anchor::open`].
+    pub fn another(&self, path: &Path) -> io::Result<Self> {
+        let (directory, name) = split(path);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let as_before = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        Ok(Self {
+            directory: openat2(&self.root, directory, as_before)?,
+            root: self.root.try_clone()?,
+            name: name.to_owned(),
+            path: path.to_owned(),
         })
     }
 
@@ -118,6 +130,15 @@ impl Anchor {
             }
             found => found,
         }
+    }
+}
+
+/// The directory in which a file stands, and its name there.
+fn split(path: &Path) -> (&Path, &OsStr) {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => (parent, name),
+        // "/" and what ends in "..": directories by themselves.
+        (_, _) => (path, OsStr::new(".")),
     }
 }
 

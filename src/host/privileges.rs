@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use caps::errors::CapsError;
@@ -16,7 +15,7 @@ use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sys::prctl::{set_dumpable, set_keepcaps, set_no_new_privs};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::unistd::{Gid, Uid, User, chdir, chroot, fchown, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, User, chdir, chroot, geteuid, setgroups, setresgid, setresuid};
 
 const LOW_PORTS: Capability = Capability::CAP_NET_BIND_SERVICE;
 
@@ -32,6 +31,15 @@ pub enum LowPorts {
 }
 
 impl LowPorts {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+
     /// Is the right to be kept, with listeners on `ports`?
     pub fn are_wanted(self, ports: impl IntoIterator<Item = u16>) -> bool {
         match self {
@@ -106,6 +114,16 @@ impl fmt::Display for PrivilegeError {
 impl std::error::Error for PrivilegeError {}
 
 impl Identity {
+    /// Is that somebody else than who we are?
+    pub fn is_another(&self) -> bool {
+        self.uid != geteuid()
+    }
+
+    /// Its number, for what it shall own.
+    pub fn uid(&self) -> Uid {
+        self.uid
+    }
+
     /// Looks up `user`: a name, or a number.
     ///
     /// # Errors
@@ -124,18 +142,6 @@ impl Identity {
             uid: found.uid,
             gid: found.gid,
         })
-    }
-
-    /// Makes this user the owner of `socket`: only sockets of one user share a port (`SO_REUSEPORT`, `socket(7)`), so
-    /// that the group of a listener could not get new members later.
-    ///
-    /// # Errors
-    /// No right to it (`CAP_CHOWN`).
-    pub fn own(&self, socket: impl AsFd) -> io::Result<()> {
-        if self.uid == geteuid() {
-            return Ok(());
-        }
-        Ok(fchown(socket, Some(self.uid), Some(self.gid))?)
     }
 }
 
@@ -157,7 +163,7 @@ pub fn drop_to(
         change_root(root)?;
     }
     forget_what_could_be_gained()?;
-    if let Some(identity) = user.filter(|identity| identity.uid != geteuid()) {
+    if let Some(identity) = user.filter(|identity| identity.is_another()) {
         change_user(identity, low_ports)?;
     }
     let kept = low_ports && is_permitted(LOW_PORTS)?;
@@ -257,7 +263,7 @@ fn change_user(identity: &Identity, low_ports: bool) -> Result<(), PrivilegeErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::udp::{Steering, bind_group};
+    use crate::host::udp::bind_members;
     use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
     use std::thread;
 
@@ -309,19 +315,15 @@ mod tests {
     #[test]
     fn a_group_is_extended_by_another_user_only_if_it_was_handed_over() {
         as_root_alone(|| {
-            let nobody = Identity {
-                name: "nobody".to_owned(),
-                uid: NOBODY,
-                gid: Gid::from_raw(65_534),
-            };
             let [kept, given] = [20_001, 20_002].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-            let _roots = bind_group(kept, 1, Steering::Source).unwrap();
-            let nobodys = bind_group(given, 2, Steering::Source).unwrap();
-            nobodys.iter().for_each(|socket| nobody.own(socket).unwrap());
+            let _roots = bind_members(kept, 1, None).unwrap();
+            let _nobodys = bind_members(given, 2, Some(NOBODY)).unwrap();
+            // A successor, started as root again, joins them.
+            let _more = bind_members(given, 1, Some(NOBODY)).unwrap();
             setfsuid(NOBODY);
-            let error = bind_group(kept, 1, Steering::Source).unwrap_err();
+            let error = bind_members(kept, 1, None).unwrap_err();
             assert!(error.to_string().contains("in use"), "{error}");
-            bind_group(given, 3, Steering::Source).unwrap();
+            bind_members(given, 3, None).unwrap();
         });
     }
 

@@ -1,18 +1,16 @@
 //! Impure. The end of the start: what needed rights is done, now they are given up, and the doors are locked.
 
-use std::net::UdpSocket;
-use std::path::Path;
-
 use tracing::{info, warn};
 
 use super::StartError;
-use crate::cli::DEFAULT_FILE;
-use crate::config::{Loaded, Process, file};
+use super::leaps::LeapList;
+use super::sockets::Sockets;
+use crate::config::Process;
+use crate::config::file::Loader;
 use crate::host::anchor::Anchor;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, LowPorts};
 use crate::host::sandbox::{self, Reach, seccomp};
-use crate::serve::Listener;
 
 /// Where name servers answer over TCP (RFC 1035 §4.2).
 const NAME_SERVER_PORT: u16 = 53;
@@ -23,37 +21,39 @@ const NAME_SERVER_PORT: u16 = 53;
 /// # Errors
 /// A privilege that can't be given up: the process must not go on then. A sandbox that the kernel lacks is none.
 pub(super) fn lock_up(
-    loaded: &Loaded,
-    groups: &[(Listener, Vec<UdpSocket>)],
-    names: &Names,
+    process: &Process,
+    identity: Option<&Identity>,
+    sockets: &[Sockets],
+    reach: &Reach,
 ) -> Result<(), StartError> {
-    let process = &loaded.config.process;
-    let reach = reach(loaded, names);
-    let file = loaded.path.as_deref().map(Anchor::open).transpose();
-    let file =
-        file.map_err(|error| StartError::System("hold on to the directory of the configuration", error))?;
-    give_up_privileges(process, groups)?;
+    give_up_privileges(process, identity, sockets)?;
     if process.landlock {
-        put_out_of_reach(&reach);
+        put_out_of_reach(reach);
     }
     if process.seccomp {
         limit_calls();
     }
-    if let Some(file) = &file {
-        look_again(file);
-    }
     Ok(())
 }
 
-/// The order is the point: the user and what is below `/proc` can be looked up only before the root directory changes.
-fn give_up_privileges(process: &Process, groups: &[(Listener, Vec<UdpSocket>)]) -> Result<(), StartError> {
-    let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
-    let ports = groups.iter().map(|(listener, _)| listener.address.port());
+/// What a reload reads, and the only TCP that we speak: long answers of name servers.
+pub(super) fn reach(loader: &Loader, names: &Names, leaps: &LeapList) -> Reach {
+    let mut reach = Reach::default();
+    let ways = loader.way().into_iter().chain(leaps.way()).map(Anchor::path);
+    ways.chain(names.paths()).for_each(|path| reach.read(path));
+    reach.tcp_connect.push(NAME_SERVER_PORT);
+    reach
+}
+
+/// The order is the point: what is below `/proc` can be looked up only before the root directory changes.
+fn give_up_privileges(
+    process: &Process,
+    identity: Option<&Identity>,
+    sockets: &[Sockets],
+) -> Result<(), StartError> {
+    let ports = sockets.iter().map(|sockets| sockets.listener.address.port());
     let wanted = process.keep_low_ports.are_wanted(ports);
-    if let Some(identity) = &identity {
-        hand_over(groups, identity);
-    }
-    let kept = privileges::drop_to(process.chroot.as_deref(), identity.as_ref(), wanted)?;
+    let kept = privileges::drop_to(process.chroot.as_deref(), identity, wanted)?;
     if kept {
         info!("kept the right to open ports below 1024, and no other (process.keep-low-ports)");
     } else if process.keep_low_ports == LowPorts::Always {
@@ -62,26 +62,6 @@ fn give_up_privileges(process: &Process, groups: &[(Listener, Vec<UdpSocket>)]) 
         );
     }
     Ok(())
-}
-
-fn hand_over(groups: &[(Listener, Vec<UdpSocket>)], identity: &Identity) {
-    for (listener, sockets) in groups {
-        if let Some(error) = sockets.iter().find_map(|socket| identity.own(socket).err()) {
-            warn!(listener = %listener.address, %error, "no reload will give this listener more workers: its sockets stay root's (is CAP_CHOWN missing?)");
-        }
-    }
-}
-
-/// What a reload reads, and the only TCP that we speak: long answers of name servers.
-fn reach(loaded: &Loaded, names: &Names) -> Reach {
-    let mut reach = Reach::default();
-    reach.read(loaded.path.as_deref().unwrap_or(Path::new(DEFAULT_FILE)));
-    names.paths().for_each(|path| reach.read(path));
-    if let Some(path) = &loaded.config.leap_seconds {
-        reach.read(path);
-    }
-    reach.tcp_connect.push(NAME_SERVER_PORT);
-    reach
 }
 
 fn put_out_of_reach(reach: &Reach) {
@@ -104,11 +84,10 @@ fn limit_calls() {
 }
 
 /// What can't be read now can't be read by a reload either: the time to say so is before it is needed.
-fn look_again(file: &Anchor) {
-    let path = file.path();
-    for fault in file::read_again(path, file).err().unwrap_or_default() {
+pub(super) fn look_again(loader: &mut Loader) {
+    for fault in loader.load().err().unwrap_or_default() {
         warn!(
-            path = %path.display(),
+            path = %fault.place,
             error = fault.found,
             "a reload will fail, as this user can't read the configuration: `chgrp` it to the user's group, and `chmod 640` (its directory: 750)"
         );

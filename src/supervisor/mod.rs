@@ -1,9 +1,15 @@
 //! Impure. The supervisor: owns every handle, starts and ends everything, and takes the system process from
 //! one report to the next. It is the only room that knows all others.
 
+mod belief;
+mod control;
+mod leaps;
+mod listeners;
 mod lock;
+mod pollers;
+mod reload;
+mod sockets;
 mod start;
-mod workers;
 
 use std::io;
 use std::thread;
@@ -13,110 +19,255 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
-use tokio::sync::{mpsc, watch};
-use tokio::time::interval;
-use tracing::{info, warn};
+use tokio::sync::mpsc;
+use tokio::time::{interval, sleep};
+use tracing::{error, info};
 
-use crate::config::{Config, Loaded};
-use crate::host::names::Names;
+use crate::config::commands::{self, Answer};
+use crate::config::file::Loader;
+use crate::config::{Loaded, Ready};
 use crate::host::systemd::ServiceManager;
-use crate::host::{clock, privileges, sys};
-use crate::observe::journal::Journal;
+use crate::host::{clock, privileges};
 use crate::observe::log;
-use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
-use crate::upstream::association::Peer;
-use crate::upstream::filter::LeapShift;
-use crate::upstream::leap::LeapTable;
-use crate::upstream::poller::{Poller, Report};
-use crate::upstream::system::{KernelView, System};
-use crate::wire::{Leap, NtpTimestamp, ReferenceId};
+use crate::upstream::poller::Report;
 
+use belief::Belief;
+use control::Request;
+use leaps::LeapList;
+use listeners::Listeners;
 pub use start::StartError;
 use start::{Opened, open};
-use workers::Workers;
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);
-/// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
-const LIVENESS: Duration = Duration::from_secs(10);
-/// A change between the host's clocks that only a step or a sleep can make.
-const STEP: Duration = Duration::from_millis(10);
+/// How often the service manager gets a new status line when only the numbers in it changed.
+const STATUS: Duration = Duration::from_secs(10);
+/// Signals to reload that come nearer than this are answered by one reload.
+const RELOADS_APART: Duration = Duration::from_millis(100);
 
-/// Serves as `loaded` says, until a signal ends it.
+/// Serves as `loaded` says, until a signal ends it; `loader` reads the configuration again.
 ///
 /// # Errors
 /// What keeps the server from starting, as it was logged. Once it runs, it runs.
-pub fn run(loaded: Loaded) -> Result<(), StartError> {
-    log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
+    let log = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = loaded.origin(),
         "ntpfront starts"
     );
-    start_and_serve(loaded).inspect_err(|error| tracing::error!("{error}"))
+    let serve = || {
+        let opened = open(loader, loaded)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::system("start the runtime of the pollers"))?;
+        runtime.block_on(serve(opened, log))
+    };
+    serve().inspect_err(|error| error!("{error}"))
 }
 
-fn start_and_serve(loaded: Loaded) -> Result<(), StartError> {
-    let opened = open(loaded)?;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::System("start the runtime of the pollers", error))?;
-    runtime.block_on(serve(opened))
-}
-
-async fn serve(opened: Opened) -> Result<(), StartError> {
-    let Opened {
-        config,
-        groups,
-        names,
+async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
+    let signals = forward(opened.signals).map_err(StartError::system("start a thread for signals"))?;
+    let mut leaps = opened.leaps;
+    let (sender, reports) = mpsc::channel(64);
+    let belief = Belief::new(&opened.loaded.config, leaps.read(), opened.names, sender);
+    let listeners = Listeners::start(opened.sockets, &belief.reader)?;
+    let (sender, requests) = mpsc::channel(1);
+    if let Some(control) = opened.control {
+        tokio::spawn(control.serve(sender));
+    }
+    let mut supervisor = Supervisor {
+        running: opened.loaded,
+        loader: opened.loader,
+        log,
+        belief,
+        listeners,
         leaps,
-        manager,
-        signals,
-    } = opened;
-    let signals =
-        forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
-    let mut belief = Belief::new(&config, leaps);
-    let reader = belief.reader.clone();
-    let workers = Workers::start(groups, &reader)
-        .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
-    let reports = start_pollers(&config, &names, &belief);
-    manager.tell(&[NotifyState::Ready, NotifyState::Status(&belief.status)]);
-    info!(
-        workers = workers.count(),
-        upstreams = config.upstreams.len(),
-        "ready"
-    );
-    watch(&mut belief, &workers, &manager, reports, signals).await;
-    manager.tell(&[NotifyState::Stopping]);
-    workers.stop();
-    info!("ended");
+        manager: opened.manager,
+        watchdog: opened.watchdog,
+        is_ready: false,
+        refused: None,
+        status: Status::default(),
+    };
+    supervisor.start().await;
+    supervisor.watch(reports, signals, requests).await;
+    supervisor.end().await;
     Ok(())
 }
 
-/// The loop of the supervisor's life. It ends with the first signal that asks for it.
-async fn watch(
-    belief: &mut Belief,
-    workers: &Workers,
-    manager: &ServiceManager,
-    mut reports: mpsc::Receiver<Report>,
-    mut signals: mpsc::Receiver<i32>,
-) {
-    let mut tick = interval(TICK);
-    loop {
-        tokio::select! {
-            Some((index, peer)) = reports.recv() => belief.learn(index, peer),
-            signal = signals.recv() => match signal {
-                Some(SIGHUP) => warn!("SIGHUP: this version reads its configuration only when it starts: restart it"),
-                Some(SIGUSR1) => workers.tell(),
-                Some(_) | None => return,
-            },
-            _ = tick.tick() => {}
+/// All that runs.
+struct Supervisor {
+    running: Loaded,
+    loader: Loader,
+    log: log::Switch,
+    belief: Belief,
+    listeners: Listeners,
+    leaps: LeapList,
+    manager: ServiceManager,
+    /// How often the service manager wants to hear that we live.
+    watchdog: Option<Duration>,
+    /// Does the service manager know that we are ready?
+    is_ready: bool,
+    /// Why the last reload was refused, if it was.
+    refused: Option<String>,
+    status: Status,
+}
+
+/// The line that the service manager shows, and what it was made from.
+#[derive(Default)]
+struct Status {
+    said: String,
+    at: Duration,
+    requests: u64,
+}
+
+impl Supervisor {
+    async fn start(&mut self) {
+        self.listeners.store(&self.manager);
+        self.listeners.settle(&self.manager).await;
+        info!(
+            workers = self.listeners.count(),
+            upstreams = self.running.config.upstreams.len(),
+            "ready"
+        );
+        self.tell_ready();
+    }
+
+    /// The loop of the supervisor's life. It ends with the first signal that asks for it.
+    async fn watch(
+        &mut self,
+        mut reports: mpsc::Receiver<Report>,
+        mut signals: mpsc::Receiver<i32>,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
+        let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
+        loop {
+            tokio::select! {
+                Some(report) = reports.recv() => self.belief.learn(report),
+                Some(request) = requests.recv() => self.answer(request),
+                signal = signals.recv() => match signal {
+                    Some(SIGHUP) => if !self.reload_for(&mut signals).await { return },
+                    Some(SIGUSR1) => self.tell(),
+                    Some(_) | None => return,
+                },
+                _ = tick.tick() => self.look_after(),
+            }
+            self.decide();
         }
-        if belief.decide() {
-            manager.tell(&[NotifyState::Status(&belief.status)]);
+    }
+
+    /// One reload for all signals that ask for one about now. Is there none that asks to end?
+    async fn reload_for(&mut self, signals: &mut mpsc::Receiver<i32>) -> bool {
+        self.reload().await;
+        sleep(RELOADS_APART).await;
+        let mut again = false;
+        while let Ok(signal) = signals.try_recv() {
+            match signal {
+                SIGHUP => again = true,
+                SIGUSR1 => self.tell(),
+                _ => return false,
+            }
         }
-        belief.journal.tell_failures(&workers.total(), clock::raw());
+        if again {
+            self.reload().await;
+        }
+        true
+    }
+
+    /// Decides anew, and tells whom it concerns.
+    fn decide(&mut self) {
+        let news = self.belief.decide();
+        if !self.is_ready && self.belief.is_usable() {
+            self.tell_ready();
+        }
+        let now = clock::raw();
+        self.belief.journal.tell_failures(&self.listeners.total(), now);
+        if news || now.saturating_sub(self.status.at) >= STATUS {
+            self.tell_status(now);
+        }
+    }
+
+    /// What is due now and then: the list of leap seconds, and a sign of life while all workers move.
+    fn look_after(&mut self) {
+        let now = clock::raw();
+        if self.leaps.is_old(now) {
+            self.belief.set_leaps(self.leaps.read());
+        }
+        let Some(limit) = self.watchdog else {
+            return;
+        };
+        match self.listeners.stuck(now, limit / 2) {
+            None => self.manager.tell(&[NotifyState::Watchdog]),
+            Some(worker) => error!(
+                worker,
+                "a worker does not move: the service manager will start us again"
+            ),
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        let wanted = self.running.config.process.ready;
+        if self.is_ready || wanted == Ready::Serving || self.belief.is_usable() {
+            self.is_ready = true;
+            self.manager.tell(&[NotifyState::Ready]);
+        }
+        self.tell_status(clock::raw());
+    }
+
+    /// One line for `systemctl status`.
+    fn tell_status(&mut self, now: Duration) {
+        let requests = self.listeners.total().received();
+        let seconds = now.saturating_sub(self.status.at).as_secs().max(1);
+        let rate = requests.saturating_sub(self.status.requests) / seconds;
+        let workers = self.listeners.count();
+        let refused = self
+            .refused
+            .as_ref()
+            .map(|reason| format!("; last reload refused: {reason}"));
+        let said = format!(
+            "{}; {workers} workers, {rate} requests/s{}",
+            self.belief.status(),
+            refused.unwrap_or_default()
+        );
+        if said != self.status.said {
+            self.manager.tell(&[NotifyState::Status(&said)]);
+        }
+        self.status = Status {
+            said,
+            at: now,
+            requests,
+        };
+    }
+
+    /// The state of everything, as one block in the log.
+    fn tell(&self) {
+        info!(
+            status = self.status.said,
+            configuration = self.running.origin(),
+            "status"
+        );
+        self.belief.tell();
+        self.listeners.tell();
+    }
+
+    /// What somebody wants to know through the control socket.
+    fn answer(&self, request: Request) {
+        let answer = match request.verb.as_str() {
+            "check" => {
+                let loaded = self.loader.judge(&request.argument, &request.body);
+                commands::compare(&self.running.config, &loaded)
+            }
+            _ => Answer::misunderstood(&request.verb),
+        };
+        // Who does not wait for the answer doesn't need it.
+        let _told = request.answer.send(answer);
+    }
+
+    async fn end(self) {
+        self.manager.tell(&[NotifyState::Stopping]);
+        self.listeners.stop().await;
+        info!("ended");
     }
 }
 
@@ -135,141 +286,4 @@ fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     };
     thread::Builder::new().name("signals".to_owned()).spawn(deliver)?;
     Ok(receiver)
-}
-
-/// One task an upstream; each starts to ask at once.
-fn start_pollers(config: &Config, names: &Names, belief: &Belief) -> mpsc::Receiver<Report> {
-    let (sender, receiver) = mpsc::channel(64);
-    for (index, upstream) in config.upstreams.iter().enumerate() {
-        let (scale, leaps, precision) = (belief.system.scale(), belief.leaps.subscribe(), belief.precision);
-        let poller = Poller::new(
-            index,
-            upstream.clone(),
-            names.clone(),
-            scale,
-            leaps,
-            precision,
-            config.clock,
-        );
-        tokio::spawn(poller.run(sender.clone()));
-    }
-    receiver
-}
-
-/// What we believe, and all that it is made from and told to.
-struct Belief {
-    system: System,
-    peers: Vec<Peer>,
-    publisher: Publisher,
-    /// Tells the pollers of the last leap second.
-    leaps: watch::Sender<Option<LeapShift>>,
-    reader: Reader,
-    journal: Journal,
-    precision: i8,
-    /// How the host's clocks stood to each other when last looked at.
-    jumps: clock::Jumps,
-    status: String,
-}
-
-impl Belief {
-    /// Decides for the first time, so that no worker ever lacks a state.
-    fn new(config: &Config, leaps: Option<LeapTable>) -> Self {
-        let precision = clock::precision();
-        let started = moment();
-        let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
-        let system = System::new(config.clock, roles, leaps, precision, started);
-        let clock = ClockModel::Host { published: started };
-        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
-        let mut belief = Self {
-            system,
-            peers: vec![Peer::default(); config.upstreams.len()],
-            publisher,
-            leaps: watch::Sender::new(None),
-            reader,
-            journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
-            precision,
-            jumps: clock::jumps(),
-            status: String::new(),
-        };
-        belief.decide();
-        belief
-    }
-
-    fn learn(&mut self, index: usize, peer: Peer) {
-        if let Some(place) = self.peers.get_mut(index) {
-            *place = peer;
-        }
-    }
-
-    /// Decides anew and publishes. Is there news for the service manager?
-    fn decide(&mut self) -> bool {
-        self.notice_jumps();
-        let now = moment();
-        let decision = self.system.decide(now, &self.peers, kernel_view());
-        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
-        self.publisher.publish(Reference {
-            not_after,
-            ..decision.reference
-        });
-        self.leaps
-            .send_if_modified(|told| std::mem::replace(told, decision.leapt) != decision.leapt);
-        if let Some(by) = decision.stepped {
-            warn!(
-                seconds = by.to_seconds(),
-                "the served time was stepped: too far off to be slewed, or another clock is served"
-            );
-        }
-        self.journal.tell(&decision, &self.peers, now.raw);
-        let reference = decision.reference;
-        let status = format!(
-            "{}, stratum {}, reference ID {}",
-            decision.state.name(),
-            reference.stratum,
-            reference.reference_id
-        );
-        let news = status != self.status;
-        self.status = status;
-        news
-    }
-
-    fn notice_jumps(&mut self) {
-        let (before, after) = (self.jumps, clock::jumps());
-        self.jumps = after;
-        let stepped = after.realtime.abs_diff(before.realtime);
-        let slept = after.asleep.abs_diff(before.asleep);
-        if slept > STEP {
-            warn!(
-                seconds = slept.as_secs_f64(),
-                "the host slept: all samples are void"
-            );
-            self.system.slept(moment());
-        } else if stepped > STEP {
-            warn!(seconds = stepped.as_secs_f64(), "the host's clock was stepped");
-            self.system.clock_stepped(moment());
-        }
-    }
-}
-
-/// The kernel's word on the host's clock; none where a filter forbids to ask.
-fn kernel_view() -> Option<KernelView> {
-    let clock = sys::kernel_clock().ok()?;
-    let leap = match (clock.insert_second, clock.delete_second) {
-        (true, false) => Leap::AddSecond,
-        (false, true) => Leap::DeleteSecond,
-        (true, true) | (false, false) => Leap::NoWarning,
-    };
-    Some(KernelView {
-        leap,
-        in_leap_second: clock.in_leap_second,
-    })
-}
-
-/// Both clocks now.
-fn moment() -> Moment {
-    let reading = clock::now();
-    let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
-    Moment {
-        realtime,
-        raw: reading.raw,
-    }
 }

@@ -1,15 +1,18 @@
 //! Pure. What we know of one upstream: its answers, its reachability, and when to ask it again
 //! (RFC 5905 §9.1, §13; §7.4 for kisses).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Upstream;
-use super::filter::{ClockFilter, Estimate, View};
-use super::packet::{Reject, Sample};
-use crate::wire::{Header, NtpDuration};
+use super::filter::{ClockFilter, Estimate, LeapShift, View};
+use super::packet::{self, Exchange, Reject, Sample};
+use super::system::ClockPolicy;
+use super::{Host, Upstream};
+use crate::reference::Timescale;
+use crate::wire::{Header, ReferenceId};
 
-/// Questions in a row when starting; the RFC's eight (§7.2, BCOUNT) gain nothing that four do not.
+/// Questions in a row when starting; the RFC's eight (§7.2, BCOUNT) gain nothing that four do not. After them the
+/// intervals double until they are as long as the poll interval.
 const BURST: u32 = 4;
 /// Between two questions of a burst to another host: 2 s (RFC 5905 §7.2, BTIME).
 const BURST_LOG2: i8 = 1;
@@ -22,15 +25,32 @@ const PATIENCE: u32 = 4;
 /// After as many samples that fit, ask half as often.
 const STEADY: u32 = 16;
 
+/// What who asks an upstream is told by who decides. All of it may change while it asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orders {
+    /// Whom to ask, and how often. Host and port stay.
+    pub upstream: Upstream,
+    /// What an answer must keep to be believed.
+    pub policy: ClockPolicy,
+    /// The last leap second.
+    pub leapt: Option<LeapShift>,
+    /// How often the configuration was read again: each time an upstream that refused us may be asked again.
+    pub reloads: u64,
+    /// Raised when something happened that new samples must tell about: they are wanted at once.
+    pub wakes: u64,
+}
+
 /// One upstream as it is known so far.
 #[derive(Clone, Debug)]
 pub struct Association {
-    upstream: Upstream,
+    orders: Orders,
     peer: Peer,
     burst_left: u32,
+    /// After how many samples the last burst began: its number of samples tells how far the intervals have widened.
+    burst_from: u64,
     poll: i8,
-    /// A RATE kiss raises it for good (RFC 5905 §7.4).
-    slowest_asked: i8,
+    /// The shortest interval that RATE kisses leave us, log2 seconds (RFC 5905 §7.4).
+    ordered: Option<i8>,
     unanswered: u32,
     /// Samples in a row that fit the line of those before.
     steady: u32,
@@ -60,6 +80,14 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Nothing is known yet of `upstream`, but that a loopback address is on this host.
+    pub fn unknown(upstream: &Upstream) -> Self {
+        Self {
+            on_this_host: matches!(upstream.host, Host::Address(address) if address.is_loopback()),
+            ..Self::default()
+        }
+    }
+
     /// The last header and what the samples say, if there is anything to believe.
     pub fn known(&self, view: &View) -> Option<(Header, Estimate)> {
         if self.reach == 0 || self.stopped {
@@ -70,18 +98,64 @@ impl Peer {
 }
 
 impl Association {
-    /// Nothing is known of `upstream` yet.
-    pub fn new(upstream: &Upstream) -> Self {
+    /// Nothing is known yet of the upstream that the `orders` name.
+    pub fn new(orders: Orders) -> Self {
+        let upstream = &orders.upstream;
         Self {
-            peer: Peer::default(),
+            peer: Peer::unknown(upstream),
             burst_left: if upstream.iburst { BURST } else { 1 },
+            burst_from: 0,
             poll: upstream.minpoll,
-            slowest_asked: upstream.minpoll,
+            ordered: None,
             unanswered: 0,
             steady: 0,
             rejected: [0; Reject::ALL.len()],
-            upstream: upstream.clone(),
+            orders,
         }
+    }
+
+    /// From now on does as the `orders` say.
+    pub fn obey(&mut self, orders: &Orders) {
+        let before = std::mem::replace(&mut self.orders, orders.clone());
+        self.poll = self.poll.clamp(self.shortest(), self.longest());
+        if orders.reloads != before.reloads {
+            self.pardon();
+        }
+        if orders.wakes != before.wakes {
+            self.wake();
+        }
+    }
+
+    /// DENY and RSTR hold until the operator has looked after it: he may have found a remedy.
+    fn pardon(&mut self) {
+        if self.peer.stopped {
+            self.peer.stopped = false;
+            self.burst_left = 1;
+        }
+    }
+
+    /// What is known is old all of a sudden: a new start, except that who said RATE is asked no sooner for it.
+    fn wake(&mut self) {
+        if self.ordered.is_none() {
+            self.burst_left = if self.orders.upstream.iburst { BURST } else { 1 };
+            self.burst_from = self.peer.accepted;
+        }
+        (self.poll, self.steady) = (self.shortest(), 0);
+    }
+
+    /// The shortest interval between two questions outside of bursts, log2 seconds.
+    fn shortest(&self) -> i8 {
+        self.orders.upstream.minpoll.max(self.ordered.unwrap_or(0))
+    }
+
+    /// The longest one.
+    fn longest(&self) -> i8 {
+        self.orders.upstream.maxpoll.max(self.shortest())
+    }
+
+    /// Whom to ask, and how.
+    pub fn upstream(&self) -> &Upstream {
+        &self.orders.upstream
     }
 
     /// What the system process sees.
@@ -102,12 +176,8 @@ impl Association {
                 on_this_host,
                 ..Peer::default()
             };
+            self.burst_from = 0;
         }
-    }
-
-    /// A leap second happened at `at` and shifted UTC: what was measured before is seen in its light.
-    pub fn leap(&mut self, at: Duration, by: NtpDuration) {
-        self.peer.filter.leap(at, by);
     }
 
     /// A question was sent.
@@ -116,13 +186,47 @@ impl Association {
         self.burst_left = self.burst_left.saturating_sub(1);
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered.is_multiple_of(PATIENCE) {
-            self.poll = (self.poll + 1).min(self.upstream.maxpoll).max(self.slowest_asked);
+            self.poll = (self.poll + 1).min(self.longest());
         }
     }
 
+    /// An authentic answer came: its sample is taken, or it is refused.
+    ///
+    /// `scale` is the local timescale, `precision` the host clock's, log2 seconds, `own` are this host's addresses.
+    ///
+    /// # Errors
+    /// Why it was refused; that is remembered, too.
+    pub fn hear(
+        &mut self,
+        header: Header,
+        exchange: &Exchange,
+        scale: &Timescale,
+        precision: i8,
+        own: &[IpAddr],
+    ) -> Result<Sample, Reject> {
+        if let Some((at, by)) = self.orders.leapt {
+            self.peer.filter.leap(at, by);
+        }
+        let sample = packet::measure(&header, exchange, scale, precision);
+        let limit = self.orders.policy.max_distance;
+        packet::usable(&header, &sample, &self.own_names(&header, own), limit)
+            .inspect_err(|&reject| self.refuse(reject))?;
+        self.accept(header, sample);
+        Ok(sample)
+    }
+
+    /// What names ourselves in an answer: our addresses; and on this host the mark of a local reference at a stratum
+    /// that could be ours, for whoever mirrors us passes that on.
+    fn own_names(&self, header: &Header, own: &[IpAddr]) -> Vec<ReferenceId> {
+        let local = self.orders.policy.local;
+        let ours = local.filter(|local| self.peer.on_this_host && header.stratum >= local.stratum);
+        let addresses = own.iter().copied().map(ReferenceId::from_address);
+        addresses.chain(ours.map(|_| ReferenceId::LOCAL)).collect()
+    }
+
     /// A good answer came.
-    pub fn accept(&mut self, header: Header, sample: Sample) {
-        if self.peer.reach == 0 && self.upstream.iburst && self.unanswered > PATIENCE {
+    fn accept(&mut self, header: Header, sample: Sample) {
+        if self.peer.reach == 0 && self.orders.upstream.iburst && self.unanswered > PATIENCE {
             // It is back after a silence: get to know it again quickly.
             self.burst_left = BURST - 1;
         }
@@ -131,7 +235,7 @@ impl Association {
         self.peer.answer = Some(header);
         self.peer.accepted += 1;
         if self.unanswered > PATIENCE {
-            self.poll = self.slowest_asked;
+            self.poll = self.shortest();
         }
         self.unanswered = 0;
         self.adapt(sample);
@@ -143,9 +247,9 @@ impl Association {
         let before = self.peer.filter.len();
         let stepped = self.peer.filter.add(sample);
         if stepped {
-            (self.poll, self.steady) = (self.slowest_asked, 0);
+            (self.poll, self.steady) = (self.shortest(), 0);
         } else if self.peer.filter.len() < before {
-            (self.poll, self.steady) = ((self.poll - 1).max(self.slowest_asked), 0);
+            (self.poll, self.steady) = ((self.poll - 1).max(self.shortest()), 0);
         } else if self.peer.filter.is_in_doubt() {
             // One sample contradicts all others: was the clock stepped? The next one tells.
             (self.burst_left, self.steady) = (self.burst_left.max(1), 0);
@@ -153,7 +257,7 @@ impl Association {
             self.steady += 1;
         }
         if self.steady >= STEADY {
-            (self.poll, self.steady) = ((self.poll + 1).min(self.upstream.maxpoll), 0);
+            (self.poll, self.steady) = ((self.poll + 1).min(self.longest()), 0);
         }
     }
 
@@ -167,8 +271,8 @@ impl Association {
         match reject {
             Reject::KissRate => {
                 self.burst_left = 0;
-                self.slowest_asked = (self.slowest_asked.max(self.poll) + 1).min(SLOWEST);
-                self.poll = self.slowest_asked;
+                self.poll = (self.poll + 1).min(SLOWEST);
+                self.ordered = Some(self.poll);
             }
             Reject::KissDeny => {
                 self.peer.stopped = true;
@@ -193,11 +297,10 @@ impl Association {
     /// A burst tells the offset, but a frequency is known only as well as samples are far apart: after it the intervals
     /// double until they are as long as they shall be, as long as each question is answered and nobody says RATE.
     fn widening(&self, burst: i8) -> i8 {
-        let wanted =
-            self.upstream.iburst && self.unanswered == 0 && self.slowest_asked <= self.upstream.minpoll;
-        let after = i8::try_from(self.peer.filter.len()).map_or(i8::MAX, |samples| samples - 3);
+        let wanted = self.orders.upstream.iburst && self.unanswered == 0 && self.ordered.is_none();
+        let samples = self.peer.accepted.saturating_sub(self.burst_from);
         if wanted {
-            burst.saturating_add(after)
+            burst.saturating_add(i8::try_from(samples).map_or(i8::MAX, |samples| samples - 3))
         } else {
             i8::MAX
         }
@@ -229,18 +332,33 @@ impl Association {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Host, Role};
-    use crate::wire::NtpTimestamp;
+    use crate::upstream::Role;
+    use crate::upstream::system::{OnDispute, Source};
+    use crate::wire::{NtpDuration, NtpTimestamp};
+
+    const POLICY: ClockPolicy = ClockPolicy {
+        source: Source::Tracked,
+        min_sources: 1,
+        max_distance: NtpDuration::SECOND,
+        max_jitter: 1.0,
+        on_dispute: OnDispute::Unsynchronized,
+        local: None,
+    };
 
     fn association(iburst: bool, on_this_host: bool) -> Association {
-        let host = Host::Name("time.example".to_owned());
-        let mut association = Association::new(&Upstream {
-            host,
-            port: 123,
-            iburst,
-            minpoll: 4,
-            maxpoll: 6,
-            role: Role::default(),
+        let mut association = Association::new(Orders {
+            upstream: Upstream {
+                host: Host::Name("time.example".to_owned()),
+                port: 123,
+                iburst,
+                minpoll: 4,
+                maxpoll: 6,
+                role: Role::default(),
+            },
+            policy: POLICY,
+            leapt: None,
+            reloads: 0,
+            wakes: 0,
         });
         association.follow("192.0.2.1:123".parse().unwrap(), on_this_host);
         association
@@ -257,8 +375,22 @@ mod tests {
     }
 
     fn answered(association: &mut Association) {
+        answered_with(association, NtpDuration::ZERO);
+    }
+
+    fn answered_with(association: &mut Association, offset: NtpDuration) {
         association.asked();
-        association.accept(Header::request(NtpTimestamp::ZERO), sample(1));
+        let at = association.peer().accepted + 1;
+        association.accept(
+            Header::request(NtpTimestamp::ZERO),
+            Sample { offset, ..sample(at) },
+        );
+    }
+
+    fn told(association: &mut Association, change: impl FnOnce(&mut Orders)) {
+        let mut orders = association.orders.clone();
+        change(&mut orders);
+        association.obey(&orders);
     }
 
     fn pause(association: &Association) -> Option<u64> {
@@ -302,6 +434,91 @@ mod tests {
                 .collect::<Vec<_>>(),
             [2, 2, 16, 32]
         );
+    }
+
+    #[test]
+    fn a_step_of_the_upstream_is_no_reason_to_ask_more_often_than_minpoll() {
+        let mut association = association(true, false);
+        (0..20).for_each(|_| answered(&mut association));
+        let stepped = NtpDuration::SECOND;
+        answered_with(&mut association, stepped);
+        // One question at once tells whether it was one.
+        assert_eq!(pause(&association), Some(2));
+        answered_with(&mut association, stepped);
+        assert_eq!(association.peer().filter.len(), 2);
+        assert_eq!(pause(&association), Some(16));
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_what_is_known() {
+        let mut association = association(true, false);
+        (0..100).for_each(|_| answered(&mut association));
+        assert_eq!(pause(&association), Some(64));
+        told(&mut association, |orders| orders.upstream.maxpoll = 5);
+        assert_eq!(pause(&association), Some(32));
+        told(&mut association, |orders| {
+            (orders.upstream.minpoll, orders.upstream.maxpoll) = (7, 10)
+        });
+        assert_eq!(pause(&association), Some(128));
+        assert_eq!(
+            (association.peer().reach, association.peer().accepted),
+            (0xff, 100)
+        );
+        told(&mut association, |orders| orders.upstream.iburst = false);
+        assert_eq!(pause(&association), Some(128));
+    }
+
+    #[test]
+    fn an_order_to_ask_less_holds_whatever_is_configured_or_happens() {
+        let mut association = association(true, false);
+        (0..4).for_each(|_| answered(&mut association));
+        (0..4).for_each(|_| association.refuse(Reject::KissRate));
+        assert_eq!(pause(&association), Some(256));
+        told(&mut association, |orders| {
+            orders.upstream.maxpoll = 4;
+            orders.reloads += 1;
+            orders.wakes += 1;
+        });
+        assert_eq!(pause(&association), Some(256));
+        answered(&mut association);
+        assert_eq!(pause(&association), Some(256));
+        told(&mut association, |orders| {
+            (orders.upstream.minpoll, orders.upstream.maxpoll) = (9, 9)
+        });
+        assert_eq!(pause(&association), Some(512));
+    }
+
+    #[test]
+    fn who_refused_us_is_asked_again_after_a_reload() {
+        let mut association = association(true, false);
+        answered(&mut association);
+        association.refuse(Reject::KissDeny);
+        told(&mut association, |orders| orders.wakes += 1);
+        assert_eq!(pause(&association), None);
+        told(&mut association, |orders| orders.reloads += 1);
+        assert_eq!(pause(&association), Some(2));
+        association.asked();
+        association.refuse(Reject::KissDeny);
+        assert_eq!(pause(&association), None);
+    }
+
+    #[test]
+    fn new_samples_are_asked_for_at_once_when_they_are_needed() {
+        for (iburst, expected) in [
+            (true, [2, 2, 2, 2, 4, 8, 16]),
+            (false, [2, 16, 16, 16, 16, 16, 16]),
+        ] {
+            let mut association = association(iburst, false);
+            (0..100).for_each(|_| answered(&mut association));
+            assert_eq!(pause(&association), Some(64));
+            told(&mut association, |orders| orders.wakes += 1);
+            let pauses = [(); 7].map(|()| {
+                let pause = pause(&association).unwrap();
+                answered(&mut association);
+                pause
+            });
+            assert_eq!(pauses, expected);
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Upstream {
     pub host: Host,
     /// UDP port, not 0.
     pub port: u16,
-    /// Ask four times in a row when starting, so that the first answer comes early.
+    /// Ask four times in a row when starting, so that the first answer comes early, and widen the intervals from there.
     pub iburst: bool,
     /// Shortest interval between two questions, log2 seconds: 0 (loopback only) or 1, to 17.
     pub minpoll: i8,
@@ -39,6 +39,13 @@ pub struct Upstream {
     pub maxpoll: i8,
     /// What is special about its word.
     pub role: Role,
+}
+
+impl Upstream {
+    /// Is that the same one, however it is asked?
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
 }
 
 /// What is special about an upstream's word, as chrony has it; nothing by default.
@@ -52,6 +59,24 @@ pub struct Role {
     pub trust: bool,
     /// Only watch it.
     pub noselect: bool,
+}
+
+impl Upstream {
+    /// Does `other` name the same server? Names are the same in any case, and with or without the dot that ends them.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.port == other.port && self.host.canonical() == other.host.canonical()
+    }
+}
+
+impl Host {
+    /// The one way to write it of several that mean the same.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        match self {
+            Self::Name(name) => Self::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
+            Self::Address(address) => Self::Address(*address),
+        }
+    }
 }
 
 /// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `time.example:123`.

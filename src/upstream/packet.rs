@@ -7,10 +7,15 @@ use crate::wire::{
     Header, KissCode, Leap, MAX_STRATUM, Mode, NtpDuration, NtpTimestamp, PHI_PPM, ReferenceId,
 };
 
+/// An answer that takes longer measures nothing (ntpd and chrony wait as long).
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// After so many packets that are not the answer, the question is given up: somebody floods us.
+pub const STRANGERS_MAX: u32 = 1000;
 /// An upstream that holds a question for longer than this measures something else than a network.
 const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
 /// How far the reference time may lie after the transmit time: clocks are set in between.
 const REFERENCE_GRACE: NtpDuration = NtpDuration::SECOND;
+
 /// Our side of one question and its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {

@@ -1,6 +1,7 @@
 //! Impure. The poller of one upstream: asks, waits, hands the answer to the pure part and tells the result.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,91 +9,112 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::watch;
+use tokio::sync::watch::{self, error::RecvError};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::association::{Association, Peer};
-use super::filter::LeapShift;
-use super::packet::{self, Exchange, Reject};
-use super::system::ClockPolicy;
-use super::{Host, Upstream};
+use super::Host;
+use super::association::{Association, Orders, Peer};
+use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample};
 use crate::host::clock::{self, UnixTime};
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, udp};
 use crate::reference::Timescale;
-use crate::wire::{Header, NtpTimestamp, ReferenceId};
+use crate::wire::{Header, NtpTimestamp};
 
-/// An answer that takes longer measures nothing (ntpd and chrony wait as long).
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// After so many packets that are not the answer, the question is given up: somebody floods us.
-const STRANGERS_MAX: u32 = 1000;
 /// Until a name is looked up again that could not be resolved: from the first to the longest.
 const NAME_RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(64)];
 
-/// What a poller knows after a question: the upstream's place in the configuration, and its state.
-pub type Report = (usize, Peer);
+/// What a poller knows after a question.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Whose report it is.
+    pub id: u64,
+    /// All that is known of its upstream.
+    pub peer: Peer,
+}
 
 /// One upstream and all that asking it needs.
 #[expect(missing_debug_implementations, reason = "holds the system's hosts file")]
 pub struct Poller {
-    index: usize,
-    upstream: Upstream,
+    id: u64,
+    orders: watch::Receiver<Orders>,
     association: Association,
     names: Names,
     /// Addresses of the name that were not tried since it was resolved.
     untried: VecDeque<IpAddr>,
     scale: Timescale,
-    /// The last leap second, as the system process has it.
-    leaps: watch::Receiver<Option<LeapShift>>,
     precision: i8,
-    policy: ClockPolicy,
 }
 
 impl Poller {
-    /// Knows nothing yet. `index` is the upstream's place in the configuration, `scale` the local timescale,
-    /// `leaps` tells the last leap second, `precision` is the host clock's.
+    /// Knows nothing yet of the upstream that the `orders` name. `id` marks its reports and is never used again,
+    /// `scale` is the local timescale, `precision` the host clock's, log2 seconds.
     pub fn new(
-        index: usize,
-        upstream: Upstream,
+        id: u64,
+        mut orders: watch::Receiver<Orders>,
         names: Names,
         scale: Timescale,
-        leaps: watch::Receiver<Option<LeapShift>>,
         precision: i8,
-        policy: ClockPolicy,
     ) -> Self {
-        let association = Association::new(&upstream);
+        let association = Association::new(orders.borrow_and_update().clone());
         Self {
-            index,
-            upstream,
+            id,
+            orders,
             association,
             names,
             untried: VecDeque::new(),
             scale,
-            leaps,
             precision,
-            policy,
         }
     }
 
-    /// Asks for as long as somebody listens to the `reports`, or until the upstream tells us to stop.
-    pub async fn run(mut self, reports: Sender<Report>) {
+    /// Asks for as long as somebody gives orders and listens to the `reports`. An upstream that told us to stop is
+    /// left alone until the orders allow to ask again.
+    pub async fn run(self, reports: Sender<Report>) {
+        let mut orders = self.orders.clone();
+        let dismissed = async move { while orders.changed().await.is_ok() {} };
+        tokio::select! {
+            () = self.ask_on(reports) => {}
+            () = dismissed => {}
+        }
+    }
+
+    async fn ask_on(mut self, reports: Sender<Report>) {
         loop {
             let address = self.address().await;
+            self.obey();
             let refused = self.ask(address).await;
             self.tell_kiss(refused);
-            if reports
-                .send((self.index, self.association.peer().clone()))
-                .await
-                .is_err()
-            {
+            let (id, peer) = (self.id, self.association.peer().clone());
+            if reports.send(Report { id, peer }).await.is_err() || self.pause().await.is_err() {
                 return;
             }
-            let Some(pause) = self.association.pause(entropy::random().unwrap_or(0)) else {
-                return;
-            };
-            sleep(pause).await;
         }
+    }
+
+    /// Waits until it is time for the next question; orders may change when that is.
+    async fn pause(&mut self) -> Result<(), RecvError> {
+        let (began, random) = (clock::raw(), entropy::random().unwrap_or(0));
+        loop {
+            self.obey();
+            let waited = clock::raw().saturating_sub(began);
+            let due = async {
+                match self.association.pause(random) {
+                    Some(pause) => sleep(pause.saturating_sub(waited)).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => return Ok(()),
+                changed = self.orders.changed() => changed?,
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        let orders = self.orders.borrow_and_update();
+        self.association.obey(&orders);
     }
 
     /// Whom to ask next: the address that answered, or another one of the name after a silence.
@@ -102,15 +124,16 @@ impl Poller {
             .peer()
             .address
             .filter(|_| !self.association.is_silent());
-        let address = match (known, self.upstream.host.clone()) {
+        let upstream = self.association.upstream().clone();
+        let address = match (known, upstream.host) {
             (Some(address), _) => return address,
             (None, Host::Address(address)) => address,
             (None, Host::Name(name)) => self.next_address(&name).await,
         };
         let own = addresses::own().unwrap_or_default();
-        let address = SocketAddr::new(address, self.upstream.port);
+        let address = SocketAddr::new(address, upstream.port);
         if self.association.peer().address != Some(address) {
-            info!(upstream = %self.upstream, %address, "asking this address");
+            info!(upstream = %self.association.upstream(), %address, "asking this address");
         }
         self.association
             .follow(address, address.ip().is_loopback() || own.contains(&address.ip()));
@@ -129,7 +152,7 @@ impl Poller {
                 Err(error) => {
                     // Once for each time that the name is needed: the retries are nothing new.
                     if retry == first {
-                        warn!(upstream = %self.upstream, %error, "cannot resolve the upstream's name: trying again and again");
+                        warn!(upstream = %self.association.upstream(), %error, "cannot resolve the upstream's name: trying again and again");
                     }
                     sleep(retry).await;
                     retry = (retry * 2).min(longest);
@@ -141,69 +164,50 @@ impl Poller {
     /// One question. Returns why its answer was refused, if it was.
     async fn ask(&mut self, address: SocketAddr) -> Option<Reject> {
         self.association.asked();
-        let outcome = match question(address, |reject| self.association.refuse(reject)).await {
-            Ok((header, exchange)) => self.judge(header, &exchange),
+        let (header, exchange) = match question(address, |reject| self.association.refuse(reject)).await {
+            Ok(answer) => answer,
             Err(error) => {
-                debug!(upstream = %self.upstream, %address, %error, "no answer");
+                debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
                 return None;
             }
         };
-        match outcome {
-            Ok(()) => None,
+        self.obey();
+        let own = addresses::own().unwrap_or_default();
+        match self
+            .association
+            .hear(header, &exchange, &self.scale, self.precision, &own)
+        {
+            Ok(sample) => {
+                self.tell_sample(&header, &sample);
+                None
+            }
             Err(reject) => {
-                self.association.refuse(reject);
-                debug!(upstream = %self.upstream, %address, reason = reject.name(), times = self.association.rejected(reject), "answer refused");
+                let times = self.association.rejected(reject);
+                debug!(upstream = %self.association.upstream(), %address, reason = reject.name(), times, "answer refused");
                 Some(reject)
             }
         }
     }
 
-    fn judge(&mut self, header: Header, exchange: &Exchange) -> Result<(), Reject> {
-        if let Some((at, by)) = *self.leaps.borrow() {
-            self.association.leap(at, by);
-        }
-        let sample = packet::measure(&header, exchange, &self.scale, self.precision);
-        packet::usable(
-            &header,
-            &sample,
-            &self.own_names(&header),
-            self.policy.max_distance,
-        )?;
+    fn tell_sample(&self, header: &Header, sample: &Sample) {
         debug!(
-            upstream = %self.upstream,
+            upstream = %self.association.upstream(),
             delay = format!("{:.9}", sample.delay.to_seconds()),
             stratum = header.stratum,
             reference_id = %header.reference_id,
             "sample"
         );
-        self.association.accept(header, sample);
-        Ok(())
-    }
-
-    /// What names ourselves in an answer: our addresses; and on this host the mark of a local reference at a stratum
-    /// that could be ours, for whoever mirrors us passes that on.
-    fn own_names(&self, header: &Header) -> Vec<ReferenceId> {
-        let addresses = addresses::own()
-            .unwrap_or_default()
-            .into_iter()
-            .map(ReferenceId::from_address);
-        let here = self.association.peer().on_this_host;
-        let local = self
-            .policy
-            .local
-            .filter(|local| here && header.stratum >= local.stratum);
-        addresses.chain(local.map(|_| ReferenceId::LOCAL)).collect()
     }
 
     /// An order to us is news, whatever the log level: the operator must know why an upstream is not asked.
     fn tell_kiss(&self, refused: Option<Reject>) {
         match refused {
             Some(Reject::KissDeny) => warn!(
-                upstream = %self.upstream,
-                "the upstream refuses us (kiss DENY or RSTR) and is not asked any more until a restart"
+                upstream = %self.association.upstream(),
+                "the upstream refuses us (kiss DENY or RSTR) and is not asked any more until a reload"
             ),
             Some(Reject::KissRate) if self.association.rejected(Reject::KissRate) == 1 => {
-                warn!(upstream = %self.upstream, "the upstream says that we ask too often (kiss RATE): asking less");
+                warn!(upstream = %self.association.upstream(), "the upstream says that we ask too often (kiss RATE): asking less");
             }
             _ => {}
         }

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod reload;
+
 use super::Role;
 use super::association::Peer;
 use super::candidate::{Candidate, Limits, Standing};
@@ -27,12 +29,17 @@ const RIVAL_NEARER: i64 = 2;
 const RIVAL_LASTS: Duration = Duration::from_secs(64);
 /// How long to wait for the first word of an upstream whose name is still to be resolved.
 const FIRST_CHANCE: Duration = Duration::from_secs(10);
+/// How long to wait for most of those who are new while the last time is still good.
+const NO_HURRY: Duration = Duration::from_secs(64);
 /// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
 const PHI: f64 = 15e-6;
 /// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
 const CONTINUOUS: NtpDuration = NtpDuration::from_units((1 << 32) / 1_000_000);
 /// No two leap seconds are nearer to each other; what warns of one so soon after another has not noticed it yet.
 const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
+
+/// Disputes that come and go don't make us ask more often than after so long.
+const WAKES_APART: Duration = Duration::from_secs(1024);
 
 /// Which clock to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +148,8 @@ pub struct Decision {
     pub stepped: Option<NtpDuration>,
     /// The last leap second, which who measures must know of.
     pub leapt: Option<LeapShift>,
+    /// How often samples were wanted at once so far: what was known is old, or has to be settled quickly.
+    pub wakes: u64,
 }
 
 /// The memory of the system process between two decisions.
@@ -157,8 +166,10 @@ pub struct System {
     rival: Option<(usize, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
-    /// When we started.
-    started_at: Duration,
+    /// Nobody is believed yet of those who are asked, since then: who answers first is not believed for that.
+    strangers_since: Option<Duration>,
+    /// Those who agreed when a majority was last believed.
+    believed: Vec<usize>,
     /// When the host's clock was last stepped: what was known of it before is void.
     stepped_at: Duration,
     view: View,
@@ -174,6 +185,10 @@ pub struct System {
     reached: (u64, NtpDuration),
     /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
     pending_leap: Option<LeapShift>,
+    /// How often new samples were wanted at once.
+    wakes: u64,
+    /// When a dispute last was a reason for that.
+    dispute_woke_at: Option<Duration>,
 }
 
 impl System {
@@ -197,7 +212,8 @@ impl System {
             system_peer: None,
             rival: None,
             usable_at: started.raw,
-            started_at: started.raw,
+            strangers_since: Some(started.raw),
+            believed: Vec::new(),
             stepped_at: Duration::ZERO,
             view: View::default(),
             dispute: None,
@@ -206,6 +222,8 @@ impl System {
             heard: 0,
             reached: (0, NtpDuration::ZERO),
             pending_leap: None,
+            wakes: 0,
+            dispute_woke_at: None,
         }
     }
 
@@ -218,6 +236,7 @@ impl System {
     pub fn clock_stepped(&mut self, now: Moment) {
         self.stepped_at = now.raw;
         if matches!(self.reference.clock, ClockModel::Host { .. }) && self.state != State::Init {
+            self.wakes += 1;
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
@@ -226,6 +245,7 @@ impl System {
     pub fn slept(&mut self, now: Moment) {
         self.view.since = now.raw;
         self.stepped_at = now.raw;
+        self.wakes += 1;
         if self.state != State::Init {
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
@@ -243,8 +263,9 @@ impl System {
                 survivors,
                 leap,
                 reach,
+                believed,
             } => {
-                self.dispute = None;
+                (self.dispute, self.strangers_since, self.believed) = (None, None, believed);
                 self.follow(now, source, &survivors, (leap, reach), &mut standings);
             }
             Verdict::Nobody => {
@@ -270,6 +291,7 @@ impl System {
             source,
             standings,
             leapt: self.view.leap,
+            wakes: self.wakes,
             stepped: stepped.filter(|by| by.abs() > CONTINUOUS),
         }
     }
@@ -285,11 +307,14 @@ impl System {
             return;
         };
         self.view.leap = Some((at, by));
-        // The host's clock has to be seen to do the same first.
-        if let ClockModel::Tracked { time, .. } = &mut self.reference.clock {
-            *time = *time + by;
-            self.reference.leap = Leap::NoWarning;
-            self.reference.not_after = self.reference.expiry(self.policy.max_distance);
+        match &mut self.reference.clock {
+            ClockModel::Tracked { time, .. } => {
+                *time = *time + by;
+                self.reference.leap = Leap::NoWarning;
+                self.reference.not_after = self.reference.expiry(self.policy.max_distance);
+            }
+            // It has to be seen to do the same first.
+            ClockModel::Host { .. } => self.wakes += 1,
         }
     }
 
@@ -386,7 +411,7 @@ impl System {
             .collect();
         let enough = believed.len() >= usize::from(self.policy.min_sources)
             && (!self.roles.iter().any(|role| role.require) || believed.iter().any(|one| one.role.require))
-            && (self.state != State::Init || self.all_had_their_chance(now, believed.len(), peers));
+            && self.all_had_their_chance(now, believed.len(), peers);
         let survivors = survivors(&believed, standings);
         if !enough {
             survivors
@@ -408,15 +433,25 @@ impl System {
             survivors,
             leap,
             reach,
+            believed: believed.iter().map(|one| one.index).collect(),
         }
     }
 
-    /// Who answers first is not believed for that: at the start either more than half of all must agree, or every
-    /// other must have been asked in vain (a name that can't be resolved is not waited for).
+    /// Who answers first is not believed for that: of strangers either more than half must agree, or every other must
+    /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
+    /// packet is no reason to leave it.
     fn all_had_their_chance(&self, now: Duration, believed: usize, peers: &[Peer]) -> bool {
+        let Some(since) = self.strangers_since else {
+            return true;
+        };
         let watched = |index: usize| self.roles.get(index).is_some_and(|role| role.noselect);
-        let heard =
-            |peer: &Peer| peer.address.is_some() || now.saturating_sub(self.started_at) >= FIRST_CHANCE;
+        let waited = now.saturating_sub(since);
+        let heard = |peer: &Peer| match self.state {
+            State::Synchronized | State::Holdover => waited >= NO_HURRY,
+            State::Init | State::Unsynchronized | State::Disputed | State::Local => {
+                peer.address.is_some() || waited >= FIRST_CHANCE
+            }
+        };
         let mut voters = peers.iter().enumerate().filter(|(index, _)| !watched(*index));
         believed * 2 > voters.clone().count() || voters.all(|(_, peer)| heard(peer))
     }
@@ -606,18 +641,29 @@ impl System {
     fn go_on_without(&mut self, now: Moment, alone: bool) {
         self.system_peer = None;
         let known = matches!(self.state, State::Synchronized | State::Holdover);
-        if known && now.raw <= self.reference.not_after {
+        if known && now.raw < self.reference.not_after {
             self.state = State::Holdover;
+            let not_after = self.reference.expiry(self.policy.max_distance);
+            // A leap second comes whether somebody answers or not, and the list may know of it.
+            self.reference = self.until_leap(
+                now,
+                Reference {
+                    not_after,
+                    ..self.reference
+                },
+            );
             return;
         }
-        if known || self.state == State::Disputed {
-            self.lose(State::Unsynchronized, ReferenceId::LOST, now);
-        }
-        if let Some(local) = self.policy.local
-            && (alone || now.raw.saturating_sub(self.usable_at) >= local.wait)
-        {
+        let waited = now.raw.saturating_sub(self.usable_at);
+        let local = self
+            .policy
+            .local
+            .filter(|local| alone || self.state == State::Local || waited >= local.wait);
+        if let Some(local) = local {
             self.state = State::Local;
             self.reference = self.local(now, local);
+        } else if known || matches!(self.state, State::Disputed | State::Local) {
+            self.lose(State::Unsynchronized, ReferenceId::LOST, now);
         }
     }
 
@@ -633,7 +679,7 @@ impl System {
         standings: &mut [Standing],
     ) {
         self.usable_at = now.raw;
-        if !self.dispute_lasts(candidates, peers) {
+        if !self.dispute_lasts(now.raw, candidates, peers) {
             if self.state != State::Init {
                 self.go_on_without(now, false);
             }
@@ -660,8 +706,11 @@ impl System {
     }
 
     /// Has every candidate been heard often enough since the dispute began?
-    fn dispute_lasts(&mut self, candidates: &[Candidate], peers: &[Peer]) -> bool {
+    fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], peers: &[Peer]) -> bool {
         let heard = |index: usize| peers.get(index).map_or(0, |peer| peer.accepted);
+        if self.dispute.is_none() {
+            self.wake_for_dispute(now);
+        }
         let begun = self.dispute.get_or_insert_with(|| {
             candidates
                 .iter()
@@ -672,6 +721,17 @@ impl System {
             || begun
                 .iter()
                 .all(|&(index, before)| heard(index) >= before + DISPUTE_ROUNDS)
+    }
+
+    /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they
+    /// are wanted now, but not each time that the verdict wavers. A tracked clock goes on as it did, whoever disputes.
+    fn wake_for_dispute(&mut self, now: Duration) {
+        let hosts = matches!(self.reference.clock, ClockModel::Host { .. }) && self.reference.is_usable();
+        let lately = |woke_at: Duration| now.saturating_sub(woke_at) < WAKES_APART;
+        if hosts && !self.dispute_woke_at.is_some_and(lately) {
+            self.dispute_woke_at = Some(now);
+            self.wakes += 1;
+        }
     }
 
     fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {
@@ -706,7 +766,9 @@ impl System {
     fn heed(&mut self, kernel: KernelView, now: Moment) {
         if kernel.in_leap_second && self.reference.is_usable() {
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
-        } else if self.state == State::Synchronized && self.reference.leap == Leap::NoWarning {
+        } else if matches!(self.state, State::Synchronized | State::Holdover)
+            && self.reference.leap == Leap::NoWarning
+        {
             let announced = Reference {
                 leap: kernel.leap,
                 ..self.reference
@@ -741,6 +803,7 @@ enum Verdict {
         survivors: Vec<Candidate>,
         leap: Leap,
         reach: Option<Reach>,
+        believed: Vec<usize>,
     },
     /// They contradict each other (no majority), or the majority contradicts the keeper of the host's clock.
     Contradiction { majority: Vec<Candidate>, leap: Leap },

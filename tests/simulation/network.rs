@@ -1,26 +1,24 @@
 //! The virtual network: one host, its upstreams and the paths to them, from one event to the next. It stands in
 //! for the impure files alone (`upstream/poller.rs`, `supervisor/mod.rs`): all decisions are the product's.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ntpfront::reference::{ClockModel, Reference};
-use ntpfront::upstream::association::{Association, Peer};
+use ntpfront::upstream::association::{Association, Orders, Peer};
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::leap::LeapTable;
-use ntpfront::upstream::packet::{self, Exchange, Reject};
+use ntpfront::upstream::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX};
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
-use ntpfront::wire::{Header, NtpDuration, NtpTimestamp, ReferenceId};
+use ntpfront::wire::{Header, NtpDuration, NtpTimestamp};
 
 use super::host::{Host, Truth};
 use super::random::Random;
 use super::record::{Counts, Record};
 use super::server::Server;
 
-/// The product's own numbers, which live in its impure files: `poller.rs` …
-const ANSWER_WITHIN: f64 = 3.0;
-const STRANGERS_MAX: u32 = 1000;
-/// … and `supervisor/mod.rs`.
+/// The product's own number, which lives in its impure `supervisor/mod.rs`.
 const TICK: f64 = 1.0;
 /// Ticks while a scenario lets things be for longer than [`BUSY`]: to save the tester's time.
 const QUIET_TICK: f64 = 3.0;
@@ -48,7 +46,9 @@ pub(crate) struct Network {
     pub(crate) record: Record,
     /// While set, the supervisor decides and publishes nothing.
     pub(crate) stalled: bool,
+    /// All that ever were; those that are configured, in their order.
     pollers: Vec<Poller>,
+    configured: Vec<usize>,
     events: Vec<(f64, Event)>,
     system: Option<System>,
     decision: Option<Decision>,
@@ -98,7 +98,7 @@ impl Bound {
 
 /// An upstream as it is configured, and the state of asking it.
 struct Poller {
-    upstream: Upstream,
+    orders: Orders,
     /// The servers that its name stands for; the first is asked until it is silent.
     servers: Vec<usize>,
     association: Association,
@@ -106,6 +106,8 @@ struct Poller {
     /// When it asked last, and whether it may not any more.
     last_asked: f64,
     is_denied: bool,
+    /// When the pause after that began, and its random part.
+    pause: (Duration, u64),
 }
 
 /// A question that waits for its answer.
@@ -141,6 +143,12 @@ enum Event {
     Leap,
 }
 
+impl Event {
+    fn is_ask_of(&self, place: usize) -> bool {
+        matches!(self, Self::Ask(poller) if *poller == place)
+    }
+}
+
 impl Network {
     /// No upstreams yet; a host like many, a policy as by default, but tracked.
     pub(crate) fn new(seed: u64) -> Self {
@@ -165,6 +173,7 @@ impl Network {
             record: Record::default(),
             stalled: false,
             pollers: Vec::new(),
+            configured: Vec::new(),
             events: Vec::new(),
             system: None,
             decision: None,
@@ -205,7 +214,7 @@ impl Network {
         self.name(vec![place]);
     }
 
-    /// Adds an upstream whose name stands for these servers.
+    /// Adds an upstream whose name stands for these servers; while running, it waits for a [`Network::reload`].
     pub(crate) fn name(&mut self, servers: Vec<usize>) {
         let first = &self.servers[servers[0]];
         let (minpoll, maxpoll) = if first.on_this_host { (2, 4) } else { (6, 10) };
@@ -217,21 +226,68 @@ impl Network {
             maxpoll,
             role: Role::default(),
         };
-        self.pollers.push(Poller {
-            association: Association::new(&upstream),
+        let orders = Orders {
             upstream,
+            policy: self.policy,
+            leapt: None,
+            reloads: 0,
+            wakes: 0,
+        };
+        if self.system.is_none() {
+            self.configured.push(self.pollers.len());
+        }
+        self.pollers.push(Poller {
+            association: Association::new(orders.clone()),
+            orders,
             servers,
             question: None,
             last_asked: f64::NEG_INFINITY,
             is_denied: false,
+            pause: (Duration::ZERO, 0),
         });
     }
 
-    /// Changes how an upstream is configured; only before the first [`Network::run`].
+    /// Changes how an upstream is configured: before the first [`Network::run`], or for the next [`Network::reload`].
     pub(crate) fn configure(&mut self, poller: usize, change: impl FnOnce(&mut Upstream)) {
-        let poller = &mut self.pollers[poller];
-        change(&mut poller.upstream);
-        poller.association = Association::new(&poller.upstream);
+        change(&mut self.pollers[poller].orders.upstream);
+    }
+
+    /// The policy as it is now and these upstreams in this order are the configuration from now on. As
+    /// `Belief::reconfigure` and `Pollers::reconfigure`.
+    pub(crate) fn reload(&mut self, upstreams: &[usize]) {
+        let before = std::mem::replace(&mut self.configured, upstreams.to_vec());
+        let place = |poller: &usize| before.iter().position(|one| one == poller);
+        let kept: Vec<_> = upstreams.iter().map(place).collect();
+        let peers = upstreams.iter().zip(&kept).map(|(&new, kept)| match kept {
+            Some(old) => self.peers[*old].clone(),
+            None => Peer::unknown(&self.pollers[new].orders.upstream),
+        });
+        self.peers = peers.collect();
+        let now = self.host.raw();
+        let Some(system) = &mut self.system else { return };
+        let (leapt, wakes) = system.orders();
+        let roles = upstreams
+            .iter()
+            .map(|&one| self.pollers[one].orders.upstream.role);
+        system.reconfigure(now, self.policy, roles.collect(), &kept);
+        for gone in before.iter().filter(|one| !upstreams.contains(one)) {
+            self.pollers[*gone].question = None;
+            self.events.retain(|(_, event)| !event.is_ask_of(*gone));
+        }
+        for (&place, kept) in upstreams.iter().zip(kept) {
+            let poller = &mut self.pollers[place];
+            let orders = &mut poller.orders;
+            (orders.policy, orders.leapt, orders.wakes) = (self.policy, leapt, wakes);
+            orders.reloads += 1;
+            poller.is_denied = false;
+            match kept {
+                Some(_) => self.obey(place),
+                None => {
+                    poller.association = Association::new(poller.orders.clone());
+                    self.events.push((self.host.now(), Event::Ask(place)));
+                }
+            }
+        }
     }
 
     /// Simulates so many true seconds.
@@ -350,15 +406,20 @@ impl Network {
     }
 
     fn start(&mut self) {
-        let roles = self.pollers.iter().map(|one| one.upstream.role).collect();
+        for poller in &mut self.pollers {
+            poller.orders.policy = self.policy;
+            poller.association = Association::new(poller.orders.clone());
+        }
+        let roles = self.pollers.iter().map(|one| one.orders.upstream.role);
         self.system = Some(System::new(
             self.policy,
-            roles,
+            roles.collect(),
             self.leaps.clone(),
             PRECISION,
             self.host.moment(),
         ));
-        self.peers = vec![Peer::default(); self.pollers.len()];
+        let upstreams = self.pollers.iter().map(|one| &one.orders.upstream);
+        self.peers = upstreams.map(Peer::unknown).collect();
         self.decide();
         let now = self.host.now();
         let first_tick = now + self.random.unit();
@@ -434,7 +495,7 @@ impl Network {
             strangers: 0,
         });
         self.events.push((
-            now + ANSWER_WITHIN,
+            now + ANSWER_WITHIN.as_secs_f64(),
             Event::GiveUp {
                 poller: place,
                 number,
@@ -495,37 +556,57 @@ impl Network {
         }
     }
 
-    /// As `Poller::judge` and what follows it in `Poller::ask`.
+    /// As `Poller::ask` does with an answer.
     fn judge(&mut self, place: usize, header: Header, exchange: &Exchange) {
         let Some(system) = &self.system else { return };
-        let sample = packet::measure(&header, exchange, &system.scale(), PRECISION);
-        let own = [ReferenceId::from_bytes(OWN)];
-        let usable = packet::usable(&header, &sample, &own, self.policy.max_distance);
-        let poller = &mut self.pollers[place];
-        if let Some((at, by)) = self.decision.as_ref().and_then(|last| last.leapt) {
-            poller.association.leap(at, by);
-        }
-        match usable {
-            Ok(()) => poller.association.accept(header, sample),
-            Err(reject) => {
-                poller.is_denied |= reject == Reject::KissDeny;
-                poller.association.refuse(reject);
-            }
-        }
+        let (scale, poller) = (system.scale(), &mut self.pollers[place]);
+        poller.association.obey(&poller.orders);
+        let own = [IpAddr::from(OWN)];
+        let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
+        poller.is_denied |= heard == Err(Reject::KissDeny);
     }
 
-    /// The end of a round of `Poller::run`, and how the supervisor takes the report.
+    /// The end of a round of `Poller::ask_on`, and how the supervisor takes the report.
     fn report(&mut self, place: usize) {
         let poller = &mut self.pollers[place];
         poller.question = None;
-        self.peers[place] = poller.association.peer().clone();
-        if let Some(pause) = poller.association.pause(self.random.bits()) {
-            self.events
-                .push((self.host.now() + pause.as_secs_f64(), Event::Ask(place)));
+        poller.pause = (self.host.raw(), self.random.bits());
+        let peer = poller.association.peer().clone();
+        let configured = self.configured.iter().position(|&one| one == place);
+        if let Some(peers_place) = configured {
+            self.peers[peers_place] = peer;
         }
+        self.obey(place);
         self.counts.reports += 1;
         self.decide();
         self.hurry(NEWS);
+    }
+
+    /// As a round of `Poller::pause`; who waits for an answer looks at its orders later.
+    fn obey(&mut self, place: usize) {
+        let poller = &mut self.pollers[place];
+        if poller.question.is_some() {
+            return;
+        }
+        poller.association.obey(&poller.orders);
+        self.events.retain(|(_, event)| !event.is_ask_of(place));
+        let (began, random) = poller.pause;
+        if let Some(pause) = poller.association.pause(random) {
+            let left = pause.saturating_sub(self.host.raw().saturating_sub(began));
+            self.events
+                .push((self.host.now() + left.as_secs_f64(), Event::Ask(place)));
+        }
+    }
+
+    /// As `Pollers::tell`.
+    fn tell_pollers(&mut self, decision: &Decision) {
+        for place in self.configured.clone() {
+            let orders = &mut self.pollers[place].orders;
+            if (orders.leapt, orders.wakes) != (decision.leapt, decision.wakes) {
+                (orders.leapt, orders.wakes) = (decision.leapt, decision.wakes);
+                self.obey(place);
+            }
+        }
     }
 
     fn waits_for(&self, place: usize, number: u64) -> bool {
@@ -548,6 +629,7 @@ impl Network {
             not_after,
             ..decision.reference
         });
+        self.tell_pollers(&decision);
         let stepped = u64::from(decision.stepped.is_some());
         self.steps_said += stepped;
         self.counts.steps += stepped;

@@ -7,6 +7,7 @@ mod leap;
 mod lies;
 mod network;
 mod policy;
+mod reload;
 mod trouble;
 
 use super::network::Network;
@@ -24,9 +25,16 @@ const HOUR: f64 = 3600.0;
 
 /// All of them, in the order of the table.
 pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    [network::ALL, lies::ALL, policy::ALL, trouble::ALL, leap::ALL]
-        .into_iter()
-        .flatten()
+    [
+        network::ALL,
+        lies::ALL,
+        policy::ALL,
+        reload::ALL,
+        trouble::ALL,
+        leap::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The usual bounds on what was served since the last `forget`: its error, and how much of the time there was one.

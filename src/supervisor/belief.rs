@@ -1,0 +1,188 @@
+//! Impure. What the supervisor believes, kept in one place with all that it is made from and told to.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::pollers::Pollers;
+
+use crate::config::Config;
+use crate::host::names::Names;
+use crate::host::{clock, sys};
+use crate::observe::journal::{self, Journal};
+use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
+use crate::upstream::association::Peer;
+use crate::upstream::leap::LeapTable;
+use crate::upstream::poller::Report;
+use crate::upstream::system::{Decision, KernelView, System};
+use crate::wire::{Leap, NtpTimestamp, ReferenceId};
+
+/// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
+const LIVENESS: Duration = Duration::from_secs(10);
+/// A change between the host's clocks that only a step or a sleep can make.
+const STEP: Duration = Duration::from_millis(10);
+
+/// What we believe, and all that it is made from and told to.
+pub(super) struct Belief {
+    system: System,
+    /// What each upstream's poller told last, in the order of the configuration.
+    peers: Vec<Peer>,
+    pollers: Pollers,
+    publisher: Publisher,
+    pub(super) reader: Reader,
+    pub(super) journal: Journal,
+    /// How the host's clocks stood to each other when last looked at.
+    jumps: clock::Jumps,
+    decided: Decision,
+}
+
+impl Belief {
+    /// Decides for the first time, so that no worker ever lacks a state, and lets all upstreams be asked. What they
+    /// answer is sent to `reports`, to be learned.
+    pub(super) fn new(
+        config: &Config,
+        leaps: Option<LeapTable>,
+        names: Names,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
+        let precision = clock::precision();
+        let started = moment();
+        let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
+        let mut system = System::new(config.clock, roles, leaps, precision, started);
+        let clock = ClockModel::Host { published: started };
+        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
+        let mut pollers = Pollers::new(names, system.scale(), precision, reports);
+        pollers.reconfigure(&config.upstreams, config.clock, None, 0);
+        let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
+        let mut belief = Self {
+            decided: system.decide(started, &peers, kernel_view()),
+            system,
+            peers,
+            pollers,
+            publisher,
+            reader,
+            journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
+            jumps: clock::jumps(),
+        };
+        belief.decide();
+        belief
+    }
+
+    /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
+    /// them; what is served changes with the next decision.
+    pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
+        let upstreams = &config.upstreams;
+        let (leapt, wakes) = self.system.orders();
+        let kept = self.pollers.reconfigure(upstreams, config.clock, leapt, wakes);
+        let peers = upstreams.iter().zip(&kept).map(|(upstream, kept)| {
+            let known = kept.and_then(|old| self.peers.get(old));
+            known.cloned().unwrap_or_else(|| Peer::unknown(upstream))
+        });
+        self.peers = peers.collect();
+        let roles = upstreams.iter().map(|upstream| upstream.role).collect();
+        self.system.reconfigure(moment().raw, config.clock, roles, &kept);
+        self.system.set_leaps(leaps);
+        self.journal
+            .reconfigure(upstreams.iter().map(ToString::to_string), &kept);
+    }
+
+    /// Takes the report of a poller, if its upstream is still there.
+    pub(super) fn learn(&mut self, report: Report) {
+        let place = self.pollers.place(report.id);
+        if let Some(place) = place.and_then(|place| self.peers.get_mut(place)) {
+            *place = report.peer;
+        }
+    }
+
+    /// Decides anew and publishes. Is there news for the service manager?
+    pub(super) fn decide(&mut self) -> bool {
+        self.notice_jumps();
+        let now = moment();
+        let decision = self.system.decide(now, &self.peers, kernel_view());
+        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
+        self.publisher.publish(Reference {
+            not_after,
+            ..decision.reference
+        });
+        self.pollers.tell(decision.leapt, decision.wakes);
+        if let Some(by) = decision.stepped {
+            warn!(
+                seconds = by.to_seconds(),
+                "the served time was stepped: too far off to be slewed, or another clock is served"
+            );
+        }
+        self.journal.tell(&decision, &self.peers, now.raw);
+        let what = |decision: &Decision| {
+            (
+                decision.state,
+                decision.reference.stratum,
+                decision.reference.reference_id,
+            )
+        };
+        let news = what(&decision) != what(&self.decided);
+        self.decided = decision;
+        news
+    }
+
+    /// The list of leap seconds has been read again.
+    pub(super) fn set_leaps(&mut self, leaps: Option<LeapTable>) {
+        self.system.set_leaps(leaps);
+    }
+
+    /// Are clients told a time?
+    pub(super) fn is_usable(&self) -> bool {
+        self.decided.reference.is_usable()
+    }
+
+    /// What we believe, in half a line.
+    pub(super) fn status(&self) -> String {
+        journal::status(&self.decided, clock::raw())
+    }
+
+    /// Everything that we believe and know, into the log.
+    pub(super) fn tell(&self) {
+        self.journal.tell_all(&self.decided, &self.peers, clock::raw());
+    }
+
+    fn notice_jumps(&mut self) {
+        let (before, after) = (self.jumps, clock::jumps());
+        self.jumps = after;
+        let stepped = after.realtime.abs_diff(before.realtime);
+        let slept = after.asleep.abs_diff(before.asleep);
+        if slept > STEP {
+            warn!(
+                seconds = slept.as_secs_f64(),
+                "the host slept: all samples are void"
+            );
+            self.system.slept(moment());
+        } else if stepped > STEP {
+            warn!(seconds = stepped.as_secs_f64(), "the host's clock was stepped");
+            self.system.clock_stepped(moment());
+        }
+    }
+}
+
+/// The kernel's word on the host's clock; none where a filter forbids to ask.
+fn kernel_view() -> Option<KernelView> {
+    let clock = sys::kernel_clock().ok()?;
+    let leap = match (clock.insert_second, clock.delete_second) {
+        (true, false) => Leap::AddSecond,
+        (false, true) => Leap::DeleteSecond,
+        (true, true) | (false, false) => Leap::NoWarning,
+    };
+    Some(KernelView {
+        leap,
+        in_leap_second: clock.in_leap_second,
+    })
+}
+
+/// Both clocks now.
+fn moment() -> Moment {
+    let reading = clock::now();
+    let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
+    Moment {
+        realtime,
+        raw: reading.raw,
+    }
+}

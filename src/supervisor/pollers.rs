@@ -1,0 +1,111 @@
+//! Impure. The pollers' handles: a task for each upstream, and the orders that it is given.
+
+use tokio::sync::{mpsc, watch};
+
+use crate::host::names::Names;
+use crate::reference::Timescale;
+use crate::upstream::Upstream;
+use crate::upstream::association::Orders;
+use crate::upstream::filter::LeapShift;
+use crate::upstream::poller::{Poller, Report};
+use crate::upstream::system::ClockPolicy;
+
+/// All pollers, in the order of the configuration.
+pub(super) struct Pollers {
+    names: Names,
+    scale: Timescale,
+    precision: i8,
+    reports: mpsc::Sender<Report>,
+    /// How many were started so far, which is the next one's id.
+    started: u64,
+    reloads: u64,
+    running: Vec<Running>,
+}
+
+/// A task and how it is given orders; it ends when this is dropped.
+struct Running {
+    id: u64,
+    orders: watch::Sender<Orders>,
+}
+
+impl Pollers {
+    /// Nobody is asked yet.
+    pub(super) fn new(names: Names, scale: Timescale, precision: i8, reports: mpsc::Sender<Report>) -> Self {
+        Self {
+            names,
+            scale,
+            precision,
+            reports,
+            started: 0,
+            reloads: 0,
+            running: Vec::new(),
+        }
+    }
+
+    /// From now on these `upstreams` are asked. Who was asked before goes on, and may be asked again if he refused us.
+    /// Returns for each which one it was before, if it was there.
+    pub(super) fn reconfigure(
+        &mut self,
+        upstreams: &[Upstream],
+        policy: ClockPolicy,
+        leapt: Option<LeapShift>,
+        wakes: u64,
+    ) -> Vec<Option<usize>> {
+        self.reloads += 1;
+        let mut before: Vec<Option<Running>> = self.running.drain(..).map(Some).collect();
+        let mut kept = Vec::new();
+        for upstream in upstreams {
+            let orders = Orders {
+                upstream: upstream.clone(),
+                policy,
+                leapt,
+                reloads: self.reloads,
+                wakes,
+            };
+            let place = before
+                .iter()
+                .position(|one| one.as_ref().is_some_and(|one| one.asks(upstream)));
+            let running = match place.and_then(|place| before.get_mut(place)?.take()) {
+                Some(running) => {
+                    running.orders.send_replace(orders);
+                    running
+                }
+                None => self.start(orders),
+            };
+            self.running.push(running);
+            kept.push(place);
+        }
+        kept
+    }
+
+    fn start(&mut self, orders: Orders) -> Running {
+        let id = self.started;
+        self.started += 1;
+        let (orders, receiver) = watch::channel(orders);
+        let poller = Poller::new(id, receiver, self.names.clone(), self.scale, self.precision);
+        tokio::spawn(poller.run(self.reports.clone()));
+        Running { id, orders }
+    }
+
+    /// Tells all of the last leap second, and whether new samples are wanted at once.
+    pub(super) fn tell(&self, leapt: Option<LeapShift>, wakes: u64) {
+        for running in &self.running {
+            running.orders.send_if_modified(|orders| {
+                let news = (orders.leapt, orders.wakes) != (leapt, wakes);
+                (orders.leapt, orders.wakes) = (leapt, wakes);
+                news
+            });
+        }
+    }
+
+    /// Where the poller with this `id` is in the configuration, if it still is.
+    pub(super) fn place(&self, id: u64) -> Option<usize> {
+        self.running.iter().position(|running| running.id == id)
+    }
+}
+
+impl Running {
+    fn asks(&self, upstream: &Upstream) -> bool {
+        self.orders.borrow().upstream.is_same(upstream)
+    }
+}
