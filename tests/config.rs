@@ -356,6 +356,8 @@ fn config_prints_what_is_in_effect_and_why() {
 # user is not set  # default
 # chroot is not set  # default
 keep-low-ports = "auto"  # default
+landlock = true  # default
+seccomp = true  # default
 ready = "serving"  # default
 
 [log]

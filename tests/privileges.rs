@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use common::client::{self, v4};
@@ -72,7 +73,24 @@ impl Threads {
             assert_eq!(self.all(set), NONE, "{set}");
         }
         assert_eq!(self.all("NoNewPrivs"), "1");
+        self.have_filters(3, 4);
         assert!(self.others.contains_key("signals") && self.others.contains_key("worker-0-0"));
+    }
+
+    /// Each thread has so many filters of system calls more than we have, the workers having some of their own.
+    fn have_filters(&self, others: u32, workers: u32) {
+        let ours = fields(&fs::read_to_string("/proc/self/status").unwrap());
+        let count = |thread: &BTreeMap<String, String>| -> u32 { thread["Seccomp_filters"].parse().unwrap() };
+        for (name, thread) in self.others.iter().chain([(&self.first["Name"], &self.first)]) {
+            let expected = if name.starts_with("worker") {
+                workers
+            } else {
+                others
+            };
+            assert_eq!(count(thread), count(&ours) + expected, "{name}");
+            // 2: there are filters.
+            assert!(expected == 0 || thread["Seccomp"] == "2", "{name}");
+        }
     }
 
     /// The lines that an operator would look at.
@@ -210,6 +228,10 @@ fn a_unit_with_a_user_and_an_ambient_capability() {
             // Nobody of the same user may look into its memory.
             let environment = fs::metadata(format!("/proc/{}/environ", daemon.pid())).unwrap();
             assert_eq!(environment.uid(), 0);
+            let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+            let cores = limits.lines().find(|line| line.starts_with("Max core file size"));
+            let words = cores.unwrap().split_whitespace().collect::<Vec<_>>();
+            assert_eq!(words[4..6], ["0", "0"]);
         });
     });
 }
@@ -262,5 +284,96 @@ fn always_without_the_right_is_a_warning() {
             "{}",
             daemon.log()
         );
+    });
+}
+
+#[test]
+fn each_lock_has_a_key() {
+    for (landlock, seccomp) in [(true, true), (false, true), (true, false)] {
+        let directory = TempDir::new();
+        let text = format!("[process]\nlandlock = {landlock}\nseccomp = {seccomp}\n");
+        let mut command = Command::new(PROGRAM);
+        command.arg("-c").arg(directory.file("ntpfront.toml", &text));
+        started("keys", command, v4(free_port()), |daemon, threads| {
+            let log = daemon.log();
+            assert_eq!(log.contains("(process.landlock)"), landlock, "{log}");
+            assert_eq!(log.contains("(process.seccomp)"), seccomp, "{log}");
+            assert!(
+                !log.contains("WARN ntpfront") && !log.contains("refuses"),
+                "{log}"
+            );
+            if seccomp {
+                threads.have_filters(3, 4);
+            } else {
+                threads.have_filters(0, 0);
+            }
+        });
+    }
+}
+
+#[test]
+fn who_can_not_read_the_configuration_again_is_warned() {
+    if !root() {
+        return;
+    }
+    for (mode, warned) in [(0o600, true), (0o644, false)] {
+        let (directory, cage) = (TempDir::new(), TempDir::new());
+        let file = directory.file("ntpfront.toml", "");
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["-u", "nobody", "-r"])
+            .arg(cage.path())
+            .arg("-c")
+            .arg(&file);
+        started("configuration", command, v4(free_port()), |daemon, _| {
+            assert_eq!(
+                daemon.log().contains("a reload will fail"),
+                warned,
+                "{}",
+                daemon.log()
+            );
+        });
+    }
+}
+
+/// In a mount namespace where `/etc/hosts` and `/etc/resolv.conf` are the test's own files. The second is a link into
+/// another directory, absolute, as NetworkManager makes it.
+#[test]
+fn names_resolve_as_the_files_say_now_from_inside_the_cage() {
+    if !root() {
+        return;
+    }
+    let (etc, run, cage) = (TempDir::new(), TempDir::new(), TempDir::new());
+    etc.file("hosts", "127.0.0.1 localhost\n");
+    // Nobody answers there in a network of its own.
+    run.file(
+        "resolv.conf",
+        "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    );
+    std::os::unix::fs::symlink(run.path().join("resolv.conf"), etc.path().join("resolv.conf")).unwrap();
+    for directory in [&etc, &run] {
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    in_own_network(|| {
+        let upstream = Scripted::at(([127, 0, 0, 1], 123).into(), |ask| vec![good(ask).into()]);
+        let server = v4(free_port());
+        let mut command = Command::new("unshare");
+        let in_place = format!("mount --bind {} /etc && exec \"$@\"", etc.path().display());
+        fs::copy("/etc/passwd", etc.path().join("passwd")).unwrap();
+        command
+            .args([
+                "--mount", "sh", "-c", &in_place, "sh", PROGRAM, "-u", "nobody", "-r",
+            ])
+            .arg(cage.path())
+            .args(["-6", "0", "-a", &server.to_string(), "-s", "later.example"]);
+        let daemon = Daemon::spawn(command).answering(server);
+        wait_until("the name is not known", SOON, || {
+            daemon.log().contains("cannot resolve").then_some(())
+        });
+        // A new file in its place, as an editor does it.
+        let new = etc.file("new", "127.0.0.1 later.example\n");
+        fs::rename(new, etc.path().join("hosts")).unwrap();
+        wait_until("it was asked", SOON, || (upstream.asked() > 0).then_some(()));
     });
 }

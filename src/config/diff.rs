@@ -231,14 +231,14 @@ mod tests {
         let process = (
             proptest::option::of("[a-c]"),
             proptest::option::of("/[a-c]"),
-            (ready, low_ports),
+            (ready, low_ports, any::<bool>(), any::<bool>()),
             socket,
         );
         let level = prop_oneof![Just(LogLevel::Info), Just(LogLevel::Debug)];
         let lists = (vec(listener(), 1..8), vec(upstream(), 0..8));
         (process, level, 1..4_u8, proptest::option::of("/[ab]"), lists).prop_map(
             |(
-                (user, chroot, (ready, keep_low_ports), socket),
+                (user, chroot, (ready, keep_low_ports, landlock, seccomp), socket),
                 log_level,
                 min_sources,
                 leap_seconds,
@@ -259,6 +259,8 @@ mod tests {
                         user,
                         chroot: chroot.map(PathBuf::from),
                         keep_low_ports,
+                        landlock,
+                        seccomp,
                         ready,
                     },
                     control: Control {

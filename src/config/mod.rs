@@ -91,6 +91,10 @@ pub struct Process {
     pub chroot: Option<PathBuf>,
     /// When to keep the right to open ports below 1024.
     pub keep_low_ports: LowPorts,
+    /// Whether Landlock puts all files but a few out of reach.
+    pub landlock: bool,
+    /// Whether seccomp leaves only the system calls that are needed.
+    pub seccomp: bool,
     /// When the service manager is told that we are ready.
     pub ready: Ready,
 }
@@ -108,6 +112,8 @@ impl Config {
                 "process.keep-low-ports",
                 text(Some(process.keep_low_ports.name())),
             ),
+            ("process.landlock", process.landlock.to_string()),
+            ("process.seccomp", process.seccomp.to_string()),
             ("process.ready", text(Some(process.ready.name()))),
             ("control.socket", path(&self.control.socket)),
         ]

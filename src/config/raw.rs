@@ -35,6 +35,8 @@ pub(super) struct Process {
     pub(super) user: Option<Said>,
     pub(super) chroot: Option<Said>,
     pub(super) keep_low_ports: Option<Said>,
+    pub(super) landlock: Option<Said>,
+    pub(super) seccomp: Option<Said>,
     pub(super) ready: Option<Said>,
 }
 

@@ -173,11 +173,15 @@ fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
         &LOW_PORTS,
         LowPorts::Auto.name(),
     );
+    let landlock = judge.truth("landlock", said.landlock.as_ref(), true);
+    let seccomp = judge.truth("seccomp", said.seccomp.as_ref(), true);
     let ready = judge.word("ready", said.ready.as_ref(), &READY, Ready::Serving.name());
     Some(Process {
         user: user?,
         chroot: chroot?.map(PathBuf::from),
         keep_low_ports: keep_low_ports?,
+        landlock: landlock?,
+        seccomp: seccomp?,
         ready: ready?,
     })
 }

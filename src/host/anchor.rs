@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
@@ -95,11 +95,6 @@ impl Anchor {
         &self.path
     }
 
-    /// The directory in which the file stands (or the link to it), for a sandbox that shall leave it within reach.
-    pub fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
-    }
-
     /// The bytes that a regular file of at most `limit` bytes has now.
     ///
     /// It never waits: opening a pipe would wait for a writer, and reading some devices never ends.
@@ -147,8 +142,11 @@ fn split(path: &Path) -> (&Path, &OsStr) {
     }
 }
 
-/// A handle that can be walked from and not be read.
-fn handle(directory: &Path) -> nix::Result<OwnedFd> {
+/// A handle on a directory that can be walked from and not be read.
+///
+/// # Errors
+/// It is no directory, not there, out of reach, or we are out of file descriptors.
+pub fn handle(directory: &Path) -> nix::Result<OwnedFd> {
     open(
         directory,
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,

@@ -7,6 +7,7 @@ pub mod control;
 pub mod entropy;
 pub mod names;
 pub mod privileges;
+pub mod sandbox;
 pub mod steering;
 pub mod sys;
 pub mod systemd;

@@ -55,9 +55,10 @@ impl Names {
         names
     }
 
-    /// The ways to the files, for a sandbox that shall leave them within reach.
-    pub fn anchors(&self) -> impl Iterator<Item = &Anchor> {
-        self.files.resolvers.iter().chain(&self.files.hosts)
+    /// The paths of the files, for a sandbox that shall leave them within reach.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let anchors = self.files.resolvers.iter().chain(&self.files.hosts);
+        anchors.map(Anchor::path)
     }
 
     /// All addresses of `name`, of both families; never an empty list.

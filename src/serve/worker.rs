@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
 use crate::host::privileges;
+use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
 use crate::reference::{Moment, Reader};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
@@ -97,8 +98,8 @@ struct Journey {
 
 impl Journey {
     fn run(mut self) {
-        lock_up();
         let mut batch = Batch::new(BATCH);
+        lock_up();
         while !self.stop.load(Ordering::Relaxed) {
             self.counters.count_round();
             let received = batch.receive(self.socket.as_fd());
@@ -164,10 +165,12 @@ impl Journey {
     }
 }
 
-/// Workers read what strangers send, so they have no right that the packet path doesn't need.
+/// Workers read what strangers send, so they have no right, and no system call, that the packet path doesn't need.
 fn lock_up() {
-    if let Err(error) = privileges::drop_all_of_thread() {
-        tracing::error!(%error, "a worker does not start with rights that it shall not have");
+    let dropped = privileges::drop_all_of_thread().map_err(io::Error::other);
+    let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));
+    if let Err(error) = locked {
+        tracing::error!(%error, "no worker starts with rights that it shall not have");
         std::process::abort();
     }
 }

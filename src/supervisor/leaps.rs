@@ -48,7 +48,6 @@ impl LeapList {
         self.path = path.map(Path::to_owned);
     }
 
-    #[expect(dead_code, reason = "the sandbox will ask for it")]
     /// The way to it, for a sandbox that shall leave it within reach.
     pub(super) fn way(&self) -> Option<&Anchor> {
         self.way.as_ref()

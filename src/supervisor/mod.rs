@@ -5,6 +5,7 @@ mod belief;
 mod control;
 mod leaps;
 mod listeners;
+mod lock;
 mod pollers;
 mod reload;
 mod sockets;

@@ -14,11 +14,12 @@ use tracing::{info, warn};
 use super::control::Control;
 use super::leaps::LeapList;
 use super::listeners::PrepareError;
+use super::lock;
 use super::sockets::{Given, Sockets};
+use crate::config::Loaded;
 use crate::config::file::Loader;
-use crate::config::{Loaded, Process};
 use crate::host::names::Names;
-use crate::host::privileges::{self, Identity, LowPorts, PrivilegeError};
+use crate::host::privileges::{Identity, PrivilegeError};
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
 use crate::observe::journal;
@@ -97,7 +98,7 @@ impl From<PrepareError> for StartError {
 
 /// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
 /// are changed for the whole process.
-pub(super) fn open(loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
+pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
         .and_then(|signals| {
@@ -113,7 +114,9 @@ pub(super) fn open(loader: Loader, loaded: Loaded) -> Result<Opened, StartError>
     let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
-    give_up_privileges(process, identity.as_ref(), &sockets)?;
+    let reach = lock::reach(&loader, &names, &leaps);
+    lock::lock_up(process, identity.as_ref(), &sockets, &reach)?;
+    lock::look_again(&mut loader);
     Ok(Opened {
         loaded,
         loader,
@@ -159,25 +162,6 @@ fn open_listeners(
         warn!(%address, "a socket of the service manager belongs to no listener: closed (configure a listener of this address)");
     }
     Ok(opened)
-}
-
-/// The order is the point: what is below `/proc` can be looked up only before the root directory changes.
-fn give_up_privileges(
-    process: &Process,
-    identity: Option<&Identity>,
-    sockets: &[Sockets],
-) -> Result<(), StartError> {
-    let ports = sockets.iter().map(|sockets| sockets.listener.address.port());
-    let wanted = process.keep_low_ports.are_wanted(ports);
-    let kept = privileges::drop_to(process.chroot.as_deref(), identity, wanted)?;
-    if kept {
-        info!("kept the right to open ports below 1024, and no other (process.keep-low-ports)");
-    } else if process.keep_low_ports == LowPorts::Always {
-        warn!(
-            "process.keep-low-ports is \"always\", but there is no right to keep: start as root, or with AmbientCapabilities=CAP_NET_BIND_SERVICE"
-        );
-    }
-    Ok(())
 }
 
 fn try_address(listener: &Listener, given: &Given) -> Result<(), BindError> {
