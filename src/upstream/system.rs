@@ -31,6 +31,8 @@ use crate::reference::{ClockModel, Moment, Reference, Timescale};
 use crate::wire::{Leap, NtpDuration, ReferenceId};
 
 pub use policy::{ClockPolicy, LocalReference, OnDispute, Source, State};
+use surprise::Clocks;
+pub use surprise::Surprise;
 use verdict::Verdict;
 
 /// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
@@ -101,6 +103,8 @@ pub struct System {
     wakes: u64,
     woke_at: Option<Duration>,
     dispute_woke_at: Option<Duration>,
+    /// How the host's clocks stood to each other when last looked at.
+    clocks: Option<Clocks>,
 }
 
 impl System {
@@ -113,14 +117,14 @@ impl System {
         precision: i8,
         started: Moment,
     ) -> Self {
-        let clock = ClockModel::Host { published: started };
+        let reference = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         Self {
             policy,
             roles,
             precision,
             scale: Timescale::new(started),
             state: State::Init,
-            reference: Reference::unsynchronized(ReferenceId::INIT, precision, clock),
+            reference,
             system_peer: None,
             rival: None,
             usable_at: started.raw,
@@ -137,6 +141,7 @@ impl System {
             wakes: 0,
             woke_at: None,
             dispute_woke_at: None,
+            clocks: None,
         }
     }
 
@@ -170,9 +175,8 @@ impl System {
                 self.contradicted(now, &candidates, peers, &majority, leap, &mut standings);
             }
         }
-        self.renew(now);
         if let Some(kernel) = kernel
-            && matches!(self.reference.clock, ClockModel::Host { .. })
+            && self.reference.clock == ClockModel::Host
         {
             self.heed(kernel, now);
         }
@@ -193,13 +197,6 @@ impl System {
     /// The clock that clients see, if it is announced.
     fn announced_clock(&self) -> Option<ClockModel> {
         self.reference.is_usable().then_some(self.reference.clock)
-    }
-
-    /// A host's clock that was not stepped until now is looked after from now on.
-    fn renew(&mut self, now: Moment) {
-        if let ClockModel::Host { published } = &mut self.reference.clock {
-            *published = now;
-        }
     }
 }
 

@@ -25,8 +25,6 @@ const QUIET_TICK: f64 = 3.0;
 const BUSY: f64 = 30.0;
 /// The same after a report: a correction is slewed.
 const NEWS: f64 = 3.0;
-const LIVENESS: Duration = Duration::from_secs(10);
-const STEP: f64 = 0.010;
 /// 60 ns, as a usual machine's.
 const PRECISION: i8 = -24;
 /// The address of this host: who follows it follows us.
@@ -54,7 +52,6 @@ pub(crate) struct Network {
     decision: Option<Decision>,
     published: Option<Reference>,
     peers: Vec<Peer>,
-    jumps: (f64, f64),
     /// As of now; what was published knows those of its time.
     counts: Counts,
     published_counts: Counts,
@@ -179,7 +176,6 @@ impl Network {
             decision: None,
             published: None,
             peers: Vec::new(),
-            jumps: (0.0, 0.0),
             counts: Counts::default(),
             published_counts: Counts::default(),
             busy_until: 0.0,
@@ -330,7 +326,7 @@ impl Network {
         self.host.step(by);
         if matches!(
             self.published.map(|published| published.clock),
-            Some(ClockModel::Host { .. })
+            Some(ClockModel::Host)
         ) {
             self.published_counts.steps += 1;
             self.counts.steps += 1;
@@ -620,15 +616,12 @@ impl Network {
         if self.stalled {
             return;
         }
-        self.notice_jumps();
         let now = self.host.moment();
         let Some(system) = &mut self.system else { return };
+        let [realtime, asleep] = self.host.jumps();
+        system.notice(now, realtime, asleep);
         let decision = system.decide(now, &self.peers, Some(self.host.kernel()));
-        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
-        self.published = Some(Reference {
-            not_after,
-            ..decision.reference
-        });
+        self.published = Some(decision.reference.alive_at(now));
         self.tell_pollers(&decision);
         let stepped = u64::from(decision.stepped.is_some());
         self.steps_said += stepped;
@@ -642,18 +635,5 @@ impl Network {
         }
         self.decision = Some(decision);
         self.look();
-    }
-
-    /// As `Belief::notice_jumps`.
-    fn notice_jumps(&mut self) {
-        let (before, after) = (self.jumps, self.host.jumps());
-        self.jumps = after;
-        let now = self.host.moment();
-        let Some(system) = &mut self.system else { return };
-        if (after.1 - before.1).abs() > STEP {
-            system.slept(now);
-        } else if (after.0 - before.0).abs() > STEP {
-            system.clock_stepped(now);
-        }
     }
 }

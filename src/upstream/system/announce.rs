@@ -28,8 +28,7 @@ impl System {
     /// §11): its errors and ours. The measured offset is an error of the clock that we serve.
     pub(super) fn announce(&self, now: Moment, peer: &Candidate, leap: Leap) -> Reference {
         let off = peer.offset - self.scale.host_offset(now);
-        let clock = ClockModel::Host { published: now };
-        self.client_of(peer, leap, now, clock, off.abs(), PHI)
+        self.client_of(peer, leap, now, ClockModel::Host, off.abs(), PHI)
     }
 
     /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
@@ -88,6 +87,7 @@ impl System {
             reference_time: earlier(NtpTimestamp::ZERO + updated, clock.served(now)),
             precision: self.precision,
             clock,
+            published: now,
             answers: true,
             epoch: now.raw,
             not_after: Duration::MAX,
@@ -104,7 +104,8 @@ impl System {
             growth: 0.0,
             reference_time: now.realtime,
             precision: self.precision,
-            clock: ClockModel::Host { published: now },
+            clock: ClockModel::Host,
+            published: now,
             answers: true,
             epoch: now.raw,
             not_after: Duration::MAX,

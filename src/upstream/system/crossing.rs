@@ -24,7 +24,7 @@ impl System {
                 self.reference.not_after = self.reference.expiry(self.policy.max_distance);
             }
             // It has to be seen to do the same first.
-            ClockModel::Host { .. } => self.wake(now),
+            ClockModel::Host => self.wake(now),
         }
     }
 

@@ -73,7 +73,7 @@ impl System {
     /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they
     /// are wanted now, but not each time that the verdict wavers. A tracked clock goes on as it did, whoever disputes.
     fn wake_for_dispute(&mut self, now: Duration) {
-        let hosts = matches!(self.reference.clock, ClockModel::Host { .. }) && self.reference.is_usable();
+        let hosts = self.reference.clock == ClockModel::Host && self.reference.is_usable();
         let lately = |woke_at: Duration| now.saturating_sub(woke_at) < WAKES_APART;
         if hosts && !self.dispute_woke_at.is_some_and(lately) {
             self.dispute_woke_at = Some(now);

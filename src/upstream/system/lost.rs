@@ -1,7 +1,7 @@
 //! Pure. When nobody is believed: the last time goes on for as long as its error is small, then there is none.
 
 use super::{State, System};
-use crate::reference::{ClockModel, Moment, Reference};
+use crate::reference::{Moment, Reference};
 use crate::wire::ReferenceId;
 
 impl System {
@@ -38,10 +38,6 @@ impl System {
     pub(super) fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {
         self.state = state;
         self.system_peer = None;
-        let clock = match self.reference.clock {
-            ClockModel::Host { .. } => ClockModel::Host { published: now },
-            tracked @ ClockModel::Tracked { .. } => tracked,
-        };
-        self.reference = Reference::unsynchronized(why, self.precision, clock);
+        self.reference = Reference::unsynchronized(why, self.precision, self.reference.clock, now);
     }
 }

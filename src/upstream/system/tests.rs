@@ -30,6 +30,7 @@ fn at(seconds: u64) -> Moment {
     Moment {
         realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + length(raw),
         raw,
+        boot: raw,
     }
 }
 

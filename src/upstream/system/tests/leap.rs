@@ -8,6 +8,7 @@ fn new_year(seconds: f64) -> Moment {
     Moment {
         realtime,
         raw: Duration::from_secs_f64(100.0 + seconds),
+        boot: Duration::from_secs_f64(100.0 + seconds),
     }
 }
 
