@@ -38,7 +38,8 @@
 //! * All samples are measured against `CLOCK_MONOTONIC_RAW`, which nobody slews or steps.
 //! * Two clocks can be served. `system` is the host's `CLOCK_REALTIME`, never corrected: its measured offset is a part of
 //!   the announced dispersion, and a worker that sees it stepped says "unsynchronized" by itself. `tracked` is a linear
-//!   function of the raw counter, steered (slewed by 500 ppm at most, or stepped once) after those who agree.
+//!   function of the raw counter, steered (slewed by 500 ppm at most, or stepped once) after those who agree. The raw
+//!   counter stands still while the host sleeps: a worker sees that by itself, too.
 //! * The true time is inside the served time ± root distance, as long as a majority of the upstreams is honest. The
 //!   distance grows with what is not known of the frequencies until the next sample.
 //! * No majority among the upstreams: the last time goes on for three rounds, then it is a dispute, and by default that

@@ -71,6 +71,7 @@ impl Running {
         let scale = Timescale::new(Moment {
             realtime: now(),
             raw: clock::raw(),
+            boot: Duration::ZERO,
         });
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)

@@ -38,20 +38,23 @@ impl UnixTime {
     }
 }
 
-/// Both clocks, read one right after the other.
+/// All clocks, read one right after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The host's time of day, which somebody may slew or step.
     pub realtime: UnixTime,
-    /// `CLOCK_MONOTONIC_RAW`: the host's oscillator, which nobody touches.
+    /// `CLOCK_MONOTONIC_RAW`: the host's oscillator, which nobody touches. It stands still while the host sleeps.
     pub raw: Duration,
+    /// `CLOCK_BOOTTIME`: it goes on while the host sleeps.
+    pub boot: Duration,
 }
 
-/// What time it is, by both clocks.
+/// What time it is, by all clocks.
 pub fn now() -> Reading {
     Reading {
         realtime: realtime(),
         raw: raw(),
+        boot: read(ClockId::CLOCK_BOOTTIME),
     }
 }
 

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use crate::wire::{NtpDuration, NtpTimestamp};
 
-/// The host's two clocks, read together.
+/// The host's clocks, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The time of day (`CLOCK_REALTIME`), which somebody may slew or step.
     pub realtime: NtpTimestamp,
-    /// The raw counter (`CLOCK_MONOTONIC_RAW`), which nobody touches.
+    /// The raw counter (`CLOCK_MONOTONIC_RAW`), which nobody touches. It stands still while the host sleeps.
     pub raw: Duration,
+    /// The time since boot (`CLOCK_BOOTTIME`), slewed as the time of day is: it goes on while the host sleeps.
+    pub boot: Duration,
 }
 
 /// The raw counter as a timescale of its own: it starts somewhere near the truth and then runs as the host's
@@ -44,10 +46,7 @@ impl Timescale {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClockModel {
     /// The host's time of day, as it is.
-    Host {
-        /// Both clocks when this was published: they can't drift far from each other unless somebody steps one.
-        published: Moment,
-    },
+    Host,
     /// Time as a linear function of the raw counter.
     Tracked {
         /// Reading of the raw counter at which it is `time`.
@@ -63,7 +62,7 @@ pub enum ClockModel {
     },
 }
 
-/// Between two publications the host's clock may be slewed: the kernel allows a tenth at most.
+/// Between two publications the host's clocks may be slewed: the kernel allows a tenth at most.
 const FASTEST_SLEW: i64 = 10;
 /// And readings are not taken at exactly the same time.
 const READING_ERROR: NtpDuration = NtpDuration::from_units((1 << 32) / 100);
@@ -72,7 +71,7 @@ impl ClockModel {
     /// The served time at `now`.
     pub fn served(&self, now: Moment) -> NtpTimestamp {
         match *self {
-            Self::Host { .. } => now.realtime,
+            Self::Host => now.realtime,
             Self::Tracked {
                 epoch,
                 time,
@@ -102,21 +101,20 @@ impl ClockModel {
     /// By how much it is still to be slewed, at most.
     pub fn to_slew(&self) -> NtpDuration {
         match *self {
-            Self::Host { .. } => NtpDuration::ZERO,
+            Self::Host => NtpDuration::ZERO,
             Self::Tracked { slew, slew_for, .. } => NtpDuration::from_seconds(slew * slew_for.as_secs_f64()),
         }
     }
 
-    /// Was the host's clock stepped since this was published, so that it is not the clock that was checked?
-    pub fn is_stepped(&self, now: Moment) -> bool {
-        match *self {
-            Self::Tracked { .. } => false,
-            Self::Host { published } => {
-                let raw = since(published.raw, now.raw);
-                let moved = (now.realtime - published.realtime) - raw;
-                moved.abs() > READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
-            }
-        }
+    /// Did this clock jump since it was `published`, so that it is not the one that was checked? The host's when it is
+    /// stepped or the host sleeps, a tracked one only when the host sleeps: the raw counter stood still then.
+    pub fn jumped(&self, published: Moment, now: Moment) -> bool {
+        let raw = since(published.raw, now.raw);
+        let moved = match self {
+            Self::Tracked { .. } => since(published.boot, now.boot),
+            Self::Host => now.realtime - published.realtime,
+        };
+        (moved - raw).abs() > READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
     }
 }
 
@@ -147,6 +145,7 @@ mod tests {
         Moment {
             realtime: start + NtpDuration::from_seconds(realtime),
             raw: Duration::from_secs_f64(raw),
+            boot: Duration::from_secs_f64(raw + 5000.0),
         }
     }
 
@@ -174,7 +173,12 @@ mod tests {
         let later = moment(-3600.0, 110.0);
         let expected = start.realtime + NtpDuration::from_seconds(10.0005);
         assert!((model.served(later) - expected).abs() < NtpDuration::from_seconds(1e-9));
-        assert!(!model.is_stepped(later));
+        assert!(!model.jumped(start, later));
+        let slept = Moment {
+            boot: later.boot + Duration::from_secs(2),
+            ..later
+        };
+        assert!(model.jumped(start, slept));
         let stamp = later.realtime - NtpDuration::from_seconds(0.25);
         let served = model.served_at_stamp(stamp, later).unwrap();
         assert!(
@@ -209,9 +213,6 @@ mod tests {
 
     #[test]
     fn a_step_of_the_host_is_seen_and_a_slew_is_none() {
-        let model = ClockModel::Host {
-            published: moment(0.0, 100.0),
-        };
         for (realtime, raw, stepped) in [
             (1.0, 101.0, false),
             (1.08, 101.0, false),
@@ -220,7 +221,7 @@ mod tests {
             (-3600.0, 100.0, true),
         ] {
             assert_eq!(
-                model.is_stepped(moment(realtime, raw)),
+                ClockModel::Host.jumped(moment(0.0, 100.0), moment(realtime, raw)),
                 stepped,
                 "{realtime} {raw}"
             );

@@ -85,11 +85,13 @@ mod tests {
         let published = Moment {
             realtime: NtpTimestamp::ZERO,
             raw: Duration::ZERO,
+            boot: Duration::ZERO,
         };
         Reference::unsynchronized(
             ReferenceId::from_bytes(number.to_be_bytes()),
             0,
-            ClockModel::Host { published },
+            ClockModel::Host,
+            published,
         )
     }
 

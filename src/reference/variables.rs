@@ -28,6 +28,9 @@ pub struct Reference {
     pub precision: i8,
     /// Which clock is served.
     pub clock: ClockModel,
+    /// When this was published: the host's clocks can't drift far from each other since, unless it sleeps or one is
+    /// stepped.
+    pub published: Moment,
     /// False if nobody shall get an answer.
     pub answers: bool,
     /// When the dispersion was as said.
@@ -39,7 +42,12 @@ pub struct Reference {
 impl Reference {
     /// No usable time, for the reason that `reference_id` names; it never expires. Replies still carry the times
     /// of `clock`.
-    pub fn unsynchronized(reference_id: ReferenceId, precision: i8, clock: ClockModel) -> Self {
+    pub fn unsynchronized(
+        reference_id: ReferenceId,
+        precision: i8,
+        clock: ClockModel,
+        published: Moment,
+    ) -> Self {
         Self {
             leap: Leap::Unsynchronized,
             stratum: 0,
@@ -50,6 +58,7 @@ impl Reference {
             reference_time: NtpTimestamp::ZERO,
             precision,
             clock,
+            published,
             answers: true,
             epoch: Duration::ZERO,
             not_after: Duration::MAX,
@@ -87,13 +96,22 @@ impl Reference {
             .saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
-    /// What a reply says at `now`. Past `not_after`, or when the host's clock is not the one any more that was
+    /// As it is published at `now`: for 10 s, so that nobody keeps it alive who is stuck himself.
+    pub fn alive_at(self, now: Moment) -> Self {
+        Self {
+            not_after: self.not_after.min(now.raw.saturating_add(LIVENESS)),
+            published: now,
+            ..self
+        }
+    }
+
+    /// What a reply says at `now`. Past `not_after`, or when the served clock is not the one any more that was
     /// checked, that is "unsynchronized", whoever forgot to say so.
     pub fn at(&self, now: Moment) -> SystemVariables {
         if now.raw > self.not_after {
             return self.lost(ReferenceId::LOST, now);
         }
-        if self.is_usable() && self.clock.is_stepped(now) {
+        if self.is_usable() && self.clock.jumped(self.published, now) {
             return self.lost(ReferenceId::STEP, now);
         }
         SystemVariables {
@@ -108,7 +126,7 @@ impl Reference {
     }
 
     fn lost(&self, why: ReferenceId, now: Moment) -> SystemVariables {
-        Self::unsynchronized(why, self.precision, self.clock).at(now)
+        Self::unsynchronized(why, self.precision, self.clock, self.published).at(now)
     }
 }
 
@@ -131,6 +149,8 @@ pub struct SystemVariables {
     pub reference_timestamp: NtpTimestamp,
 }
 
+/// So long a published time lives without being published again.
+const LIVENESS: Duration = Duration::from_secs(10);
 /// Without a time anything may be wrong by this much (RFC 5905 §7.2, MAXDISP).
 const UNKNOWN_DISPERSION: NtpDuration = NtpDuration::from_units(16 << 32);
 
@@ -144,6 +164,7 @@ mod tests {
         Moment {
             realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + since(START, raw),
             raw,
+            boot: raw + START,
         }
     }
 
@@ -157,9 +178,8 @@ mod tests {
             growth: 15e-6,
             reference_time: NtpTimestamp::from_unix(1_700_000_000, 0),
             precision: -23,
-            clock: ClockModel::Host {
-                published: moment(START),
-            },
+            clock: ClockModel::Host,
+            published: moment(START),
             answers: true,
             epoch: START,
             not_after: START + Duration::from_secs(100),
@@ -194,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn a_published_time_has_to_be_published_again() {
+        let alive = |not_after| {
+            let published = Reference {
+                not_after,
+                ..reference()
+            };
+            published.alive_at(moment(START)).not_after
+        };
+        assert_eq!(alive(Duration::MAX), START + Duration::from_secs(10));
+        assert_eq!(alive(START), START);
+    }
+
+    #[test]
     fn a_host_clock_that_was_stepped_is_not_announced() {
         let mut now = moment(START);
         now.realtime = now.realtime + NtpDuration::from_seconds(3600.0);
@@ -209,7 +242,10 @@ mod tests {
             slew: 0.0,
             slew_for: Duration::ZERO,
         };
-        assert_eq!(Reference { clock, ..reference() }.at(now).stratum, 3);
+        let tracked = Reference { clock, ..reference() };
+        assert_eq!(tracked.at(now).stratum, 3);
+        now.boot += Duration::from_secs(1);
+        assert_eq!(tracked.at(now).reference_id, ReferenceId::STEP);
     }
 
     #[test]

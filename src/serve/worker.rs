@@ -133,6 +133,7 @@ impl Journey {
         let now = Moment {
             realtime: ntp(reading.realtime),
             raw: reading.raw,
+            boot: reading.boot,
         };
         let reference = self.reference.latest();
         let variables = reference.at(now);

@@ -1,7 +1,5 @@
 //! Impure. What the supervisor believes, kept in one place with all that it is made from and told to.
 
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -15,13 +13,8 @@ use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::Peer;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
-use crate::upstream::system::{Decision, KernelView, System};
+use crate::upstream::system::{Decision, KernelView, Surprise, System};
 use crate::wire::{Leap, NtpTimestamp, ReferenceId};
-
-/// So long a published time lives without being published again: a stuck supervisor must not keep it alive.
-const LIVENESS: Duration = Duration::from_secs(10);
-/// A change between the host's clocks that only a step or a sleep can make.
-const STEP: Duration = Duration::from_millis(10);
 
 /// What we believe, and all that it is made from and told to.
 pub(super) struct Belief {
@@ -32,8 +25,6 @@ pub(super) struct Belief {
     publisher: Publisher,
     pub(super) reader: Reader,
     pub(super) journal: Journal,
-    /// How the host's clocks stood to each other when last looked at.
-    jumps: clock::Jumps,
     decided: Decision,
 }
 
@@ -50,8 +41,8 @@ impl Belief {
         let started = moment();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
         let mut system = System::new(config.clock, roles, leaps, precision, started);
-        let clock = ClockModel::Host { published: started };
-        let (publisher, reader) = cell(Reference::unsynchronized(ReferenceId::INIT, precision, clock));
+        let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
+        let (publisher, reader) = cell(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
         pollers.reconfigure(&config.upstreams, config.clock, None, 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
@@ -63,7 +54,6 @@ impl Belief {
             publisher,
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
-            jumps: clock::jumps(),
         };
         belief.decide();
         belief
@@ -100,11 +90,7 @@ impl Belief {
         self.notice_jumps();
         let now = moment();
         let decision = self.system.decide(now, &self.peers, kernel_view());
-        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
-        self.publisher.publish(Reference {
-            not_after,
-            ..decision.reference
-        });
+        self.publisher.publish(decision.reference.alive_at(now));
         self.pollers.tell(decision.leapt, decision.wakes);
         if let Some(by) = decision.stepped {
             warn!(
@@ -146,19 +132,18 @@ impl Belief {
     }
 
     fn notice_jumps(&mut self) {
-        let (before, after) = (self.jumps, clock::jumps());
-        self.jumps = after;
-        let stepped = after.realtime.abs_diff(before.realtime);
-        let slept = after.asleep.abs_diff(before.asleep);
-        if slept > STEP {
-            warn!(
-                seconds = slept.as_secs_f64(),
-                "the host slept: all samples are void"
-            );
-            self.system.slept(moment());
-        } else if stepped > STEP {
-            warn!(seconds = stepped.as_secs_f64(), "the host's clock was stepped");
-            self.system.clock_stepped(moment());
+        let jumps = clock::jumps();
+        match self.system.notice(moment(), jumps.realtime, jumps.asleep) {
+            Some(Surprise::Slept(time)) => {
+                warn!(
+                    seconds = time.as_secs_f64(),
+                    "the host slept: all samples are void"
+                );
+            }
+            Some(Surprise::Stepped(by)) => {
+                warn!(seconds = by.as_secs_f64(), "the host's clock was stepped");
+            }
+            None => {}
         }
     }
 }
@@ -184,5 +169,6 @@ fn moment() -> Moment {
     Moment {
         realtime,
         raw: reading.raw,
+        boot: reading.boot,
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::control::Control;
 use super::leaps::LeapList;

@@ -64,6 +64,7 @@ mod tests {
         Moment {
             realtime: NtpTimestamp::ZERO,
             raw: Duration::from_secs_f64(raw),
+            boot: Duration::from_secs_f64(raw),
         }
     }
 

@@ -157,6 +157,7 @@ mod tests {
         let scale = Timescale::new(Moment {
             realtime: at(0.0),
             raw: Duration::ZERO,
+            boot: Duration::ZERO,
         });
         let mut header = Header {
             stratum: 2,

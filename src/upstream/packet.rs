@@ -237,6 +237,7 @@ mod tests {
         Timescale::new(Moment {
             realtime: at(0.0),
             raw: Duration::from_secs(50),
+            boot: Duration::from_secs(50),
         })
     }
 
@@ -398,7 +399,8 @@ mod tests {
             if echo {
                 packet[24..32].copy_from_slice(&NONCE.to_bits().to_be_bytes());
             }
-            let start = Moment { realtime: NtpTimestamp::from_bits(times[2]), raw: Duration::from_secs(times[3] >> 32) };
+            let raw = Duration::from_secs(times[3] >> 32);
+            let start = Moment { realtime: NtpTimestamp::from_bits(times[2]), raw, boot: raw };
             if let Ok(header) = authentic(&packet, NONCE) {
                 let sample = measure(&header, &exchange(), &Timescale::new(start), -20);
                 prop_assert!(sample.delay > NtpDuration::ZERO && sample.dispersion > NtpDuration::ZERO);

@@ -25,6 +25,9 @@ use crate::wire::{Header, NtpTimestamp};
 /// Until a name is looked up again that could not be resolved: from the first to the longest.
 const NAME_RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(64)];
 
+/// The raw counter stands still while the host sleeps: what is measured over more sleep than this is wrong.
+const NAP: Duration = Duration::from_millis(10);
+
 /// What a poller knows after a question.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -217,7 +220,7 @@ impl Poller {
 /// Asks `address` once and waits for the authentic answer; each packet that is not is told to `stranger`.
 ///
 /// # Errors
-/// No answer within 3 s, only strangers, or what the kernel says: no route, nobody listens there, ….
+/// No answer within 3 s, only strangers, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
 pub async fn question(
     address: SocketAddr,
     mut stranger: impl FnMut(Reject),
@@ -225,6 +228,7 @@ pub async fn question(
     let socket = UdpSocket::from_std(udp::ask(address)?)?;
     let nonce = NtpTimestamp::from_bits(entropy::random()?);
     let request = Header::request(nonce).to_bytes();
+    let asleep = clock::jumps().asleep;
     let sent = clock::raw();
     socket.send(&request).await?;
     let answer = async {
@@ -235,6 +239,9 @@ pub async fn question(
                 .await?;
             let arrived = arrival(stamp);
             match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
+                Ok(_) if clock::jumps().asleep.abs_diff(asleep) > NAP => {
+                    return Err(io::Error::other("the host slept meanwhile"));
+                }
                 Ok(header) => return Ok((header, Exchange { nonce, sent, arrived })),
                 Err(reject) => stranger(reject),
             }

@@ -28,6 +28,7 @@ pub async fn query(server: &Upstream) -> Findings {
                 let scale = Timescale::new(Moment {
                     realtime,
                     raw: now.raw,
+                    boot: now.boot,
                 });
                 return Findings::of_answer(&name, address, &header, &exchange, &scale, clock::precision());
             }

@@ -74,6 +74,7 @@ fn came_as_an_answer(bytes: &[u8]) {
         let asked = Moment {
             realtime: sent_at,
             raw: Duration::from_secs(1000),
+            boot: Duration::from_secs(1000),
         };
         let arrived = asked.raw + Duration::from_millis(20);
         let exchange = Exchange {

@@ -87,6 +87,7 @@ impl Host {
         Moment {
             realtime: self.utc() + NtpDuration::from_seconds(self.error),
             raw: self.raw(),
+            boot: Duration::from_secs_f64(self.now),
         }
     }
 
@@ -149,8 +150,9 @@ impl Host {
         KernelView { leap, in_leap_second }
     }
 
-    /// What only a step or a sleep changes: the sums of both.
-    pub(crate) fn jumps(&self) -> (f64, f64) {
-        (self.stepped, self.asleep)
+    /// How far the time of day is ahead of the time since boot, which only a step changes, and how long it slept.
+    pub(crate) fn jumps(&self) -> [Duration; 2] {
+        // Somewhere far from zero, as it is since 1970.
+        [1e6 + self.stepped, self.asleep].map(Duration::from_secs_f64)
     }
 }

@@ -1,22 +1,24 @@
 //! The virtual network: one host, its upstreams and the paths to them, from one event to the next. It stands in
 //! for the impure files alone (`upstream/poller.rs`, `supervisor/mod.rs`): all decisions are the product's.
 
-use std::net::IpAddr;
+mod asking;
+
 use std::time::Duration;
 
 use ntpfront::reference::{ClockModel, Reference};
 use ntpfront::upstream::association::{Association, Orders, Peer};
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::leap::LeapTable;
-use ntpfront::upstream::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX};
+use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
-use ntpfront::wire::{Header, NtpDuration, NtpTimestamp};
+use ntpfront::wire::{NtpDuration, NtpTimestamp};
 
 use super::host::{Host, Truth};
 use super::random::Random;
 use super::record::{Counts, Record};
 use super::server::Server;
+use asking::Poller;
 
 /// The product's own number, which lives in its impure `supervisor/mod.rs`.
 const TICK: f64 = 1.0;
@@ -25,8 +27,6 @@ const QUIET_TICK: f64 = 3.0;
 const BUSY: f64 = 30.0;
 /// The same after a report: a correction is slewed.
 const NEWS: f64 = 3.0;
-const LIVENESS: Duration = Duration::from_secs(10);
-const STEP: f64 = 0.010;
 /// 60 ns, as a usual machine's.
 const PRECISION: i8 = -24;
 /// The address of this host: who follows it follows us.
@@ -54,7 +54,6 @@ pub(crate) struct Network {
     decision: Option<Decision>,
     published: Option<Reference>,
     peers: Vec<Peer>,
-    jumps: (f64, f64),
     /// As of now; what was published knows those of its time.
     counts: Counts,
     published_counts: Counts,
@@ -94,28 +93,6 @@ impl Bound {
         };
         if other_is_worse { other } else { self }
     }
-}
-
-/// An upstream as it is configured, and the state of asking it.
-struct Poller {
-    orders: Orders,
-    /// The servers that its name stands for; the first is asked until it is silent.
-    servers: Vec<usize>,
-    association: Association,
-    question: Option<Question>,
-    /// When it asked last, and whether it may not any more.
-    last_asked: f64,
-    is_denied: bool,
-    /// When the pause after that began, and its random part.
-    pause: (Duration, u64),
-}
-
-/// A question that waits for its answer.
-struct Question {
-    number: u64,
-    nonce: NtpTimestamp,
-    sent: Duration,
-    strangers: u32,
 }
 
 #[derive(Debug)]
@@ -179,7 +156,6 @@ impl Network {
             decision: None,
             published: None,
             peers: Vec::new(),
-            jumps: (0.0, 0.0),
             counts: Counts::default(),
             published_counts: Counts::default(),
             busy_until: 0.0,
@@ -330,7 +306,7 @@ impl Network {
         self.host.step(by);
         if matches!(
             self.published.map(|published| published.clock),
-            Some(ClockModel::Host { .. })
+            Some(ClockModel::Host)
         ) {
             self.published_counts.steps += 1;
             self.counts.steps += 1;
@@ -465,170 +441,18 @@ impl Network {
         }
     }
 
-    /// As `Poller::address` and the first half of `poller::question`.
-    fn ask(&mut self, place: usize) {
-        let now = self.host.now();
-        let poller = &mut self.pollers[place];
-        if poller.association.is_silent() {
-            poller.servers.rotate_left(1);
-        }
-        let server = poller.servers[0];
-        let to = &self.servers[server];
-        poller.association.follow(to.address, to.on_this_host);
-        poller.association.asked();
-        // 500 ppm: the host's oscillator counts the pause.
-        let too_soon = !to.on_this_host && now - poller.last_asked < 2.0 * (1.0 - 500e-6);
-        if too_soon {
-            self.record.fault(now, "asked again within 2 s");
-        }
-        if poller.is_denied {
-            self.record.fault(now, "asked after DENY");
-        }
-        poller.last_asked = now;
-        self.questions += 1;
-        let number = self.questions;
-        let nonce = NtpTimestamp::from_bits(self.random.bits());
-        poller.question = Some(Question {
-            number,
-            nonce,
-            sent: self.host.raw(),
-            strangers: 0,
-        });
-        self.events.push((
-            now + ANSWER_WITHIN.as_secs_f64(),
-            Event::GiveUp {
-                poller: place,
-                number,
-            },
-        ));
-        if let Some(out) = to.way_out(&mut self.random) {
-            let bytes = Header::request(nonce).to_bytes().to_vec();
-            let arrival = Event::AtServer {
-                poller: place,
-                server,
-                number,
-                bytes,
-            };
-            self.events.push((now + out, arrival));
-        }
-    }
-
-    fn at_server(&mut self, poller: usize, server: usize, number: u64, bytes: &[u8]) {
-        let packets = self.servers[server].answer(bytes, &self.host, &mut self.random);
-        for (after, bytes) in packets {
-            let packet = Event::Packet {
-                poller,
-                number,
-                bytes,
-            };
-            self.events.push((self.host.now() + after, packet));
-        }
-    }
-
-    /// As the second half of `poller::question`.
-    fn packet(&mut self, place: usize, number: u64, bytes: &[u8]) {
-        if !self.waits_for(place, number) {
-            return;
-        }
-        let arrived = self.host.raw();
-        let poller = &mut self.pollers[place];
-        let Some(question) = &mut poller.question else {
-            return;
-        };
-        match packet::authentic(bytes, question.nonce) {
-            Ok(header) => {
-                let exchange = Exchange {
-                    nonce: question.nonce,
-                    sent: question.sent,
-                    arrived,
-                };
-                self.judge(place, header, &exchange);
-                self.report(place);
-            }
-            Err(reject) => {
-                question.strangers += 1;
-                let given_up = question.strangers >= STRANGERS_MAX;
-                poller.association.refuse(reject);
-                if given_up {
-                    self.report(place);
-                }
-            }
-        }
-    }
-
-    /// As `Poller::ask` does with an answer.
-    fn judge(&mut self, place: usize, header: Header, exchange: &Exchange) {
-        let Some(system) = &self.system else { return };
-        let (scale, poller) = (system.scale(), &mut self.pollers[place]);
-        poller.association.obey(&poller.orders);
-        let own = [IpAddr::from(OWN)];
-        let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
-        poller.is_denied |= heard == Err(Reject::KissDeny);
-    }
-
-    /// The end of a round of `Poller::ask_on`, and how the supervisor takes the report.
-    fn report(&mut self, place: usize) {
-        let poller = &mut self.pollers[place];
-        poller.question = None;
-        poller.pause = (self.host.raw(), self.random.bits());
-        let peer = poller.association.peer().clone();
-        let configured = self.configured.iter().position(|&one| one == place);
-        if let Some(peers_place) = configured {
-            self.peers[peers_place] = peer;
-        }
-        self.obey(place);
-        self.counts.reports += 1;
-        self.decide();
-        self.hurry(NEWS);
-    }
-
-    /// As a round of `Poller::pause`; who waits for an answer looks at its orders later.
-    fn obey(&mut self, place: usize) {
-        let poller = &mut self.pollers[place];
-        if poller.question.is_some() {
-            return;
-        }
-        poller.association.obey(&poller.orders);
-        self.events.retain(|(_, event)| !event.is_ask_of(place));
-        let (began, random) = poller.pause;
-        if let Some(pause) = poller.association.pause(random) {
-            let left = pause.saturating_sub(self.host.raw().saturating_sub(began));
-            self.events
-                .push((self.host.now() + left.as_secs_f64(), Event::Ask(place)));
-        }
-    }
-
-    /// As `Pollers::tell`.
-    fn tell_pollers(&mut self, decision: &Decision) {
-        for place in self.configured.clone() {
-            let orders = &mut self.pollers[place].orders;
-            if (orders.leapt, orders.wakes) != (decision.leapt, decision.wakes) {
-                (orders.leapt, orders.wakes) = (decision.leapt, decision.wakes);
-                self.obey(place);
-            }
-        }
-    }
-
-    fn waits_for(&self, place: usize, number: u64) -> bool {
-        let question = self.pollers[place].question.as_ref();
-        question.is_some_and(|question| question.number == number)
-    }
-
     /// As `Belief::decide`: a worker answers right before it and right after.
     fn decide(&mut self) {
         self.look();
         if self.stalled {
             return;
         }
-        self.notice_jumps();
         let now = self.host.moment();
         let Some(system) = &mut self.system else { return };
+        let [realtime, asleep] = self.host.jumps();
+        system.notice(now, realtime, asleep);
         let decision = system.decide(now, &self.peers, Some(self.host.kernel()));
-        let not_after = decision.reference.not_after.min(now.raw.saturating_add(LIVENESS));
-        self.published = Some(Reference {
-            not_after,
-            ..decision.reference
-        });
+        self.published = Some(decision.reference.alive_at(now));
         self.tell_pollers(&decision);
         let stepped = u64::from(decision.stepped.is_some());
         self.steps_said += stepped;
@@ -642,18 +466,5 @@ impl Network {
         }
         self.decision = Some(decision);
         self.look();
-    }
-
-    /// As `Belief::notice_jumps`.
-    fn notice_jumps(&mut self) {
-        let (before, after) = (self.jumps, self.host.jumps());
-        self.jumps = after;
-        let now = self.host.moment();
-        let Some(system) = &mut self.system else { return };
-        if (after.1 - before.1).abs() > STEP {
-            system.slept(now);
-        } else if (after.0 - before.0).abs() > STEP {
-            system.clock_stepped(now);
-        }
     }
 }

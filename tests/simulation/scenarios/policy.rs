@@ -182,7 +182,7 @@ fn daemon_goes_wrong(network: &mut Network, on_dispute: OnDispute) {
     network.run(1.25 * HOUR);
     if on_dispute != OnDispute::Serve {
         let wrong_for = network.record.wrong_for;
-        network.at_most("wrong for, s", 2000.0, wrong_for);
+        network.at_most("wrong for, s", 120.0, wrong_for);
     }
     network.holds("state is disputed", network.state() == State::Disputed);
     network.record.forget();

@@ -1,0 +1,83 @@
+//! Pure. When upstreams contradict each other, or the keeper of the host's clock.
+
+use std::time::Duration;
+
+use super::{OnDispute, Source, State, System};
+use crate::reference::{ClockModel, Moment};
+use crate::upstream::association::Peer;
+use crate::upstream::candidate::{Candidate, Standing};
+use crate::wire::{Leap, ReferenceId};
+
+/// So many rounds of samples a dispute must last before it is believed.
+const DISPUTE_ROUNDS: u64 = 3;
+/// Disputes that come and go don't make us ask more often than after so long.
+const WAKES_APART: Duration = Duration::from_secs(1024);
+
+impl System {
+    /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
+    /// only when it lasts; until then the last time goes on.
+    pub(super) fn contradicted(
+        &mut self,
+        now: Moment,
+        candidates: &[Candidate],
+        peers: &[Peer],
+        majority: &[Candidate],
+        leap: Leap,
+        standings: &mut [Standing],
+    ) {
+        self.usable_at = now.raw;
+        if !self.dispute_lasts(now.raw, candidates, peers) {
+            if self.state != State::Init {
+                self.go_on_without(now, false);
+            }
+            return;
+        }
+        let keeper = candidates
+            .iter()
+            .find(|one| self.keeps_the_clock(one, now))
+            .copied();
+        match self.policy.on_dispute {
+            OnDispute::Track if !majority.is_empty() => {
+                self.follow(now, Source::Tracked, majority, (leap, None), standings);
+                self.state = State::Disputed;
+            }
+            OnDispute::Serve if keeper.is_some() => {
+                self.follow(now, Source::System, keeper.as_slice(), (leap, None), standings);
+                self.state = State::Disputed;
+            }
+            OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve => {
+                self.lose(State::Disputed, ReferenceId::DISPUTED, now);
+                self.reference.answers = self.policy.on_dispute != OnDispute::Drop;
+            }
+        }
+    }
+
+    /// Has every candidate been heard often enough since the dispute began?
+    fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], peers: &[Peer]) -> bool {
+        let heard = |index: usize| peers.get(index).map_or(0, |peer| peer.accepted);
+        if self.dispute.is_none() {
+            self.wake_for_dispute(now);
+        }
+        let begun = self.dispute.get_or_insert_with(|| {
+            candidates
+                .iter()
+                .map(|one| (one.index, heard(one.index)))
+                .collect()
+        });
+        self.state == State::Disputed
+            || begun
+                .iter()
+                .all(|&(index, before)| heard(index) >= before + DISPUTE_ROUNDS)
+    }
+
+    /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they
+    /// are wanted now, but not each time that the verdict wavers. A tracked clock goes on as it did, whoever disputes.
+    fn wake_for_dispute(&mut self, now: Duration) {
+        let hosts = self.reference.clock == ClockModel::Host && self.reference.is_usable();
+        let lately = |woke_at: Duration| now.saturating_sub(woke_at) < WAKES_APART;
+        if hosts && !self.dispute_woke_at.is_some_and(lately) {
+            self.dispute_woke_at = Some(now);
+            self.wake(now);
+        }
+    }
+}

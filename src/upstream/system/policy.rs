@@ -1,0 +1,88 @@
+//! Pure. What the operator wants of the served clock, and where it stands.
+
+use std::time::Duration;
+
+use crate::wire::NtpDuration;
+
+/// Which clock to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `System` where an upstream is on this host, else `Tracked`.
+    Auto,
+    /// The host's time of day.
+    System,
+    /// Our own, steered after the upstreams.
+    Tracked,
+}
+
+/// What to do while upstreams contradict each other, or the host's daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDispute {
+    /// Announce that there is no time.
+    Unsynchronized,
+    /// Follow the majority with a clock of our own; without a majority, announce that there is no time.
+    Track,
+    /// Answer nobody.
+    Drop,
+    /// Go on as the daemon on this host says; without one, announce that there is no time.
+    Serve,
+}
+
+/// What must hold before a time is believed and served.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockPolicy {
+    /// Which clock to serve.
+    pub source: Source,
+    /// How many upstreams must be available and agree: 1 to 255.
+    pub min_sources: u8,
+    /// Largest root distance at which an upstream is believed and our own time is announced.
+    pub max_distance: NtpDuration,
+    /// Largest jitter, in seconds, at which an upstream is believed.
+    pub max_jitter: f64,
+    /// What to do while upstreams contradict each other.
+    pub on_dispute: OnDispute,
+    /// What to serve when no upstream is usable; `None` is an honest "unsynchronized".
+    pub local: Option<LocalReference>,
+}
+
+/// The host's clock as a reference of its own, announced as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalReference {
+    /// Stratum announced: 1 to 15.
+    pub stratum: u8,
+    /// How long no upstream must have been usable before the host's clock stands in.
+    pub wait: Duration,
+    /// Root dispersion announced: how wrong the operator says that the host's clock may be.
+    pub distance: NtpDuration,
+}
+
+/// Where the served time stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No upstream was usable yet.
+    Init,
+    /// Enough upstreams are available and agree.
+    Synchronized,
+    /// Not any more, but the error of the last time is still known to be small.
+    Holdover,
+    /// The last time is too long ago, or the host's clock was stepped.
+    Unsynchronized,
+    /// Upstreams contradict each other, or the daemon that keeps the host's clock, and it lasts.
+    Disputed,
+    /// The host's clock stands in as a local reference.
+    Local,
+}
+
+impl State {
+    /// The word for it in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Synchronized => "synchronized",
+            Self::Holdover => "holdover",
+            Self::Unsynchronized => "unsynchronized",
+            Self::Disputed => "disputed",
+            Self::Local => "local",
+        }
+    }
+}

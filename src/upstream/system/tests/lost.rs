@@ -1,0 +1,109 @@
+//! Pure. Without anybody to believe.
+
+use super::*;
+
+#[test]
+fn after_the_loss_the_error_grows_until_it_is_too_large() {
+    let mut system = system(ClockPolicy {
+        max_distance: NtpDuration::from_seconds(0.020),
+        ..POLICY
+    });
+    let gone = [Peer {
+        reach: 0,
+        ..upstream(1, 0.0)
+    }];
+    let before = decide(&mut system, 100, &[upstream(1, 0.0)]).reference;
+    let after = decide(&mut system, 120, &gone);
+    assert_eq!(after.state, State::Holdover);
+    assert!(after.reference.root_distance_at(at(120).raw) > before.root_distance_at(at(100).raw));
+    // 20 ms less 11 ms at 15 ppm: 600 s.
+    assert_eq!(decide(&mut system, 690, &gone).state, State::Holdover);
+    let lost = decide(&mut system, 701, &gone);
+    assert_eq!(
+        (lost.state, lost.reference.reference_id),
+        (State::Unsynchronized, ReferenceId::LOST)
+    );
+    assert_eq!(before.at(at(701)).stratum, 0);
+    assert_eq!(
+        decide(&mut system, 720, &[seen(1, 0.0, 720)]).state,
+        State::Synchronized
+    );
+}
+
+#[test]
+fn the_local_reference_stands_in_and_steps_back() {
+    let policy = ClockPolicy {
+        local: Some(LOCAL),
+        ..POLICY
+    };
+    let mut alone = system(policy);
+    assert_eq!(decide(&mut alone, 91, &[]).state, State::Local);
+    let mut system = system(policy);
+    assert_eq!(decide(&mut system, 149, &[Peer::default()]).state, State::Init);
+    let local = decide(&mut system, 150, &[Peer::default()]);
+    assert_eq!((local.state, local.reference.stratum), (State::Local, 10));
+    assert_eq!(local.reference.reference_id, ReferenceId::LOCAL);
+    assert_eq!(local.reference.root_distance_at(at(500).raw), LOCAL.distance);
+    assert_eq!(
+        decide(&mut system, 160, &[seen(1, 0.0, 160)]).state,
+        State::Synchronized
+    );
+    assert_eq!(
+        decide(&mut system, 300, &[Peer::default()]).state,
+        State::Holdover
+    );
+}
+
+#[test]
+fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
+    let mut system = system(POLICY);
+    decide(&mut system, 100, &[daemon(0.0)]);
+    let later = Moment {
+        realtime: at(101).realtime + NtpDuration::from_seconds(3600.0),
+        ..at(101)
+    };
+    system.clock_stepped(later);
+    let stepped = decide_at(&mut system, later, &[daemon(0.0)]);
+    assert_eq!(
+        (stepped.state, stepped.reference.reference_id),
+        (State::Unsynchronized, ReferenceId::STEP)
+    );
+    // Back again, but not before the daemon said so.
+    system.clock_stepped(at(102));
+    assert_ne!(
+        decide(&mut system, 102, &[daemon(0.0)]).standings,
+        [Standing::Mirrored]
+    );
+    let mut heard = daemon(0.0);
+    hear(&mut heard, 0.0, 103);
+    assert_eq!(decide(&mut system, 103, &[heard]).standings, [Standing::Mirrored]);
+}
+
+#[test]
+fn after_a_sleep_nothing_is_known() {
+    let mut system = system(ClockPolicy {
+        source: Source::Tracked,
+        ..POLICY
+    });
+    decide(&mut system, 100, &[upstream(1, 0.0)]);
+    system.slept(at(101));
+    assert_eq!(
+        decide(&mut system, 101, &[upstream(1, 0.0)]).state,
+        State::Unsynchronized
+    );
+}
+
+#[test]
+fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
+    for (source, wanted) in [(Source::System, 1), (Source::Tracked, 0)] {
+        let mut system = system(ClockPolicy { source, ..POLICY });
+        decide(&mut system, 100, &[upstream(1, 0.0)]);
+        system.clock_stepped(at(101));
+        assert_eq!(system.orders(), (None, wanted));
+        // Who steps it all the time does not make us ask all the time.
+        system.clock_stepped(at(102));
+        assert_eq!(system.orders(), (None, wanted));
+        system.slept(at(165));
+        assert_eq!(system.orders(), (None, wanted + 1));
+    }
+}

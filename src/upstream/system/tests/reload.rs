@@ -1,0 +1,157 @@
+//! Pure. A new configuration.
+
+use super::*;
+
+/// Three that agree, the second of them the system peer.
+fn three() -> [Peer; 3] {
+    let near = |header: &mut Header| header.stratum = 1;
+    [
+        upstream(1, 0.0),
+        changed(upstream(2, 0.0), near),
+        upstream(3, 0.0),
+    ]
+}
+
+#[test]
+fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
+    for source in [Source::System, Source::Tracked] {
+        let policy = ClockPolicy { source, ..POLICY };
+        let [one, two, three] = three();
+        let mut system = system(policy);
+        let before = decide(&mut system, 100, &[one, two.clone(), three.clone()]);
+        assert_eq!(before.standings.get(1), Some(&Standing::SystemPeer));
+        // The first goes, a new one comes between the others, and their order turns.
+        let kept = [Some(2), None, Some(1)];
+        system.reconfigure(at(100).raw, policy, vec![Role::default(); 3], &kept);
+        let after = decide(&mut system, 100, &[three.clone(), Peer::default(), two.clone()]);
+        assert_eq!(
+            (after.state, after.stepped, after.reference),
+            (State::Synchronized, None, before.reference)
+        );
+        assert_eq!(
+            after.standings,
+            [Standing::Agrees, Standing::Unknown, Standing::SystemPeer]
+        );
+        // Even if all but one go, that one was believed and still is.
+        system.reconfigure(
+            at(101).raw,
+            policy,
+            vec![Role::default(); 3],
+            &[None, Some(2), None],
+        );
+        let strangers = [Peer::default(), two, Peer::default()];
+        assert_eq!(decide(&mut system, 101, &strangers).state, State::Synchronized);
+    }
+}
+
+#[test]
+fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
+    let policy = ClockPolicy {
+        source: Source::Tracked,
+        ..POLICY
+    };
+    let mut system = system(policy);
+    let before = decide(&mut system, 100, &three()).reference;
+    system.reconfigure(at(101).raw, policy, vec![Role::default(); 3], &[None; 3]);
+    let first = [seen(4, 50.0, 102), Peer::default(), Peer::default()];
+    let waits = decide(&mut system, 102, &first);
+    assert_eq!(
+        (waits.state, waits.stepped, waits.reference.clock),
+        (State::Holdover, None, before.clock)
+    );
+    let all = [seen(4, 50.0, 102), seen(5, 0.0, 102), seen(6, 0.0, 102)];
+    let settled = decide(&mut system, 103, &all);
+    assert_eq!((settled.state, settled.stepped), (State::Synchronized, None));
+    assert_eq!(settled.standings.first(), Some(&Standing::Falseticker));
+    // The next ones never answer: after a while who does has had his chance.
+    system.reconfigure(at(104).raw, policy, vec![Role::default(); 3], &[None; 3]);
+    let last = [seen(7, 0.001, 104), Peer::default(), Peer::default()];
+    assert_eq!(decide(&mut system, 105, &last).state, State::Holdover);
+    assert_eq!(decide(&mut system, 167, &last).state, State::Holdover);
+    assert_eq!(decide(&mut system, 168, &last).state, State::Synchronized);
+}
+
+#[test]
+fn without_anybody_left_the_last_time_goes_on_as_long_as_the_new_policy_allows() {
+    let limit = |seconds| ClockPolicy {
+        max_distance: NtpDuration::from_seconds(seconds),
+        ..POLICY
+    };
+    let mut system = system(POLICY);
+    let before = decide(&mut system, 100, &[upstream(1, 0.0)]).reference;
+    // 20 ms less 11 ms at 15 ppm: 600 s.
+    system.reconfigure(at(101).raw, limit(0.020), Vec::new(), &[]);
+    let alone = decide(&mut system, 101, &[]);
+    assert_eq!(
+        (alone.state, alone.reference.clock),
+        (State::Holdover, ClockModel::Host)
+    );
+    assert!(alone.reference.not_after < before.not_after);
+    assert_eq!(decide(&mut system, 690, &[]).state, State::Holdover);
+    assert_eq!(decide(&mut system, 701, &[]).state, State::Unsynchronized);
+}
+
+#[test]
+fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
+    let mut system = system(POLICY);
+    let mut two = [upstream(1, 0.0), upstream(2, 10.0)];
+    decide(&mut system, 100, &two[..1]);
+    decide(&mut system, 101, &two);
+    for round in 102..=104 {
+        // Its places turn each time.
+        system.reconfigure(
+            at(round).raw,
+            POLICY,
+            vec![Role::default(); 2],
+            &[Some(1), Some(0)],
+        );
+        two.reverse();
+        two.iter_mut().for_each(|peer| {
+            let offset = if peer.address == upstream(1, 0.0).address {
+                0.0
+            } else {
+                10.0
+            };
+            hear(peer, offset, round);
+        });
+        let expected = if round == 104 {
+            State::Disputed
+        } else {
+            State::Holdover
+        };
+        assert_eq!(decide(&mut system, round, &two).state, expected);
+    }
+    // New ones who contradict each other are no dispute before they were heard as often.
+    let mut system = self::system(POLICY);
+    let two = [upstream(1, 0.0), upstream(2, 10.0)];
+    decide(&mut system, 100, &two[..1]);
+    decide(&mut system, 101, &two);
+    system.reconfigure(at(102).raw, POLICY, vec![Role::default(); 2], &[None, None]);
+    let others = [seen(3, 0.0, 102), seen(4, 10.0, 102)];
+    assert_eq!(decide(&mut system, 102, &others).state, State::Holdover);
+}
+
+#[test]
+fn the_local_reference_goes_with_its_configuration() {
+    let policy = ClockPolicy {
+        local: Some(LOCAL),
+        ..POLICY
+    };
+    let mut system = system(policy);
+    assert_eq!(decide(&mut system, 91, &[]).state, State::Local);
+    let other = LocalReference { stratum: 12, ..LOCAL };
+    let changed = ClockPolicy {
+        local: Some(other),
+        ..POLICY
+    };
+    // The new one has not waited, but the host's clock stands in already.
+    system.reconfigure(at(92).raw, changed, vec![Role::default()], &[None]);
+    let decision = decide(&mut system, 92, &[Peer::default()]);
+    assert_eq!((decision.state, decision.reference.stratum), (State::Local, 12));
+    system.reconfigure(at(93).raw, POLICY, vec![Role::default()], &[Some(0)]);
+    let decision = decide(&mut system, 93, &[Peer::default()]);
+    assert_eq!(
+        (decision.state, decision.reference.reference_id),
+        (State::Unsynchronized, ReferenceId::LOST)
+    );
+}

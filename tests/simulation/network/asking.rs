@@ -1,0 +1,184 @@
+//! Stands in for `upstream/poller.rs`: a question goes to a server, packets come back, orders are obeyed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ntpfront::upstream::association::{Association, Orders};
+use ntpfront::upstream::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX};
+use ntpfront::upstream::system::Decision;
+use ntpfront::wire::{Header, NtpTimestamp};
+
+use super::{Event, NEWS, Network, OWN, PRECISION};
+
+/// An upstream as it is configured, and the state of asking it.
+pub(super) struct Poller {
+    pub(super) orders: Orders,
+    /// The servers that its name stands for; the first is asked until it is silent.
+    pub(super) servers: Vec<usize>,
+    pub(super) association: Association,
+    pub(super) question: Option<Question>,
+    /// When it asked last, and whether it may not any more.
+    pub(super) last_asked: f64,
+    pub(super) is_denied: bool,
+    /// When the pause after that began, and its random part.
+    pub(super) pause: (Duration, u64),
+}
+
+/// A question that waits for its answer.
+pub(super) struct Question {
+    pub(super) number: u64,
+    pub(super) nonce: NtpTimestamp,
+    pub(super) sent: Duration,
+    pub(super) strangers: u32,
+}
+
+impl Network {
+    /// As `Poller::address` and the first half of `poller::question`.
+    pub(super) fn ask(&mut self, place: usize) {
+        let now = self.host.now();
+        let poller = &mut self.pollers[place];
+        if poller.association.is_silent() {
+            poller.servers.rotate_left(1);
+        }
+        let server = poller.servers[0];
+        let to = &self.servers[server];
+        poller.association.follow(to.address, to.on_this_host);
+        poller.association.asked();
+        // 500 ppm: the host's oscillator counts the pause.
+        let too_soon = !to.on_this_host && now - poller.last_asked < 2.0 * (1.0 - 500e-6);
+        if too_soon {
+            self.record.fault(now, "asked again within 2 s");
+        }
+        if poller.is_denied {
+            self.record.fault(now, "asked after DENY");
+        }
+        poller.last_asked = now;
+        self.questions += 1;
+        let number = self.questions;
+        let nonce = NtpTimestamp::from_bits(self.random.bits());
+        poller.question = Some(Question {
+            number,
+            nonce,
+            sent: self.host.raw(),
+            strangers: 0,
+        });
+        self.events.push((
+            now + ANSWER_WITHIN.as_secs_f64(),
+            Event::GiveUp {
+                poller: place,
+                number,
+            },
+        ));
+        if let Some(out) = to.way_out(&mut self.random) {
+            let bytes = Header::request(nonce).to_bytes().to_vec();
+            let arrival = Event::AtServer {
+                poller: place,
+                server,
+                number,
+                bytes,
+            };
+            self.events.push((now + out, arrival));
+        }
+    }
+
+    pub(super) fn at_server(&mut self, poller: usize, server: usize, number: u64, bytes: &[u8]) {
+        let packets = self.servers[server].answer(bytes, &self.host, &mut self.random);
+        for (after, bytes) in packets {
+            let packet = Event::Packet {
+                poller,
+                number,
+                bytes,
+            };
+            self.events.push((self.host.now() + after, packet));
+        }
+    }
+
+    /// As the second half of `poller::question`.
+    pub(super) fn packet(&mut self, place: usize, number: u64, bytes: &[u8]) {
+        if !self.waits_for(place, number) {
+            return;
+        }
+        let arrived = self.host.raw();
+        let poller = &mut self.pollers[place];
+        let Some(question) = &mut poller.question else {
+            return;
+        };
+        match packet::authentic(bytes, question.nonce) {
+            Ok(header) => {
+                let exchange = Exchange {
+                    nonce: question.nonce,
+                    sent: question.sent,
+                    arrived,
+                };
+                self.judge(place, header, &exchange);
+                self.report(place);
+            }
+            Err(reject) => {
+                question.strangers += 1;
+                let given_up = question.strangers >= STRANGERS_MAX;
+                poller.association.refuse(reject);
+                if given_up {
+                    self.report(place);
+                }
+            }
+        }
+    }
+
+    /// As `Poller::ask` does with an answer.
+    pub(super) fn judge(&mut self, place: usize, header: Header, exchange: &Exchange) {
+        let Some(system) = &self.system else { return };
+        let (scale, poller) = (system.scale(), &mut self.pollers[place]);
+        poller.association.obey(&poller.orders);
+        let own = [IpAddr::from(OWN)];
+        let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
+        poller.is_denied |= heard == Err(Reject::KissDeny);
+    }
+
+    /// The end of a round of `Poller::ask_on`, and how the supervisor takes the report.
+    pub(super) fn report(&mut self, place: usize) {
+        let poller = &mut self.pollers[place];
+        poller.question = None;
+        poller.pause = (self.host.raw(), self.random.bits());
+        let peer = poller.association.peer().clone();
+        let configured = self.configured.iter().position(|&one| one == place);
+        if let Some(peers_place) = configured {
+            self.peers[peers_place] = peer;
+        }
+        self.obey(place);
+        self.counts.reports += 1;
+        self.decide();
+        self.hurry(NEWS);
+    }
+
+    /// As a round of `Poller::pause`; who waits for an answer looks at its orders later.
+    pub(super) fn obey(&mut self, place: usize) {
+        let poller = &mut self.pollers[place];
+        if poller.question.is_some() {
+            return;
+        }
+        poller.association.obey(&poller.orders);
+        self.events.retain(|(_, event)| !event.is_ask_of(place));
+        let (began, random) = poller.pause;
+        if let Some(pause) = poller.association.pause(random) {
+            let left = pause.saturating_sub(self.host.raw().saturating_sub(began));
+            self.events
+                .push((self.host.now() + left.as_secs_f64(), Event::Ask(place)));
+        }
+    }
+
+    pub(super) fn waits_for(&self, place: usize, number: u64) -> bool {
+        let question = self.pollers[place].question.as_ref();
+        question.is_some_and(|question| question.number == number)
+    }
+
+    /// As `Pollers::tell`.
+    pub(super) fn tell_pollers(&mut self, decision: &Decision) {
+        for place in self.configured.clone() {
+            let orders = &mut self.pollers[place].orders;
+            if (orders.leapt, orders.wakes) != (decision.leapt, decision.wakes) {
+                (orders.leapt, orders.wakes) = (decision.leapt, decision.wakes);
+                self.obey(place);
+            }
+        }
+    }
+}
