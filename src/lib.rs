@@ -24,7 +24,9 @@
 //! ```text
 //! packet   host::sys --batch--> serve::respond(request, t3, &variables, &mut reply) -> verdict
 //!          --batch--> host::sys                           every verdict counted, in the worker's own cells
-//! config   flags + file -> config::file::load -> raw -> validate -> Config, or all faults and nothing else
+//! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
+//!          -> diff(running, wanted) -> listeners.prepare (all that can fail, beside what is there)
+//!          -> commit: log level, leap seconds, belief.reconfigure (pollers, system), listeners: steer, drain, close
 //! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter, when to ask again)
 //!          -> report -> supervisor -> system: candidate -> select (who agrees?) -> cluster -> combine
 //!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
@@ -49,7 +51,10 @@
 //!   reference is new: once a second.
 //! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
 //!   and hardly a system call but to receive and to send. Files but a few are out of reach.
-//! * A panic anywhere ends the process.
+//! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
+//! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
+//!   run, old ones are steered away from first, and answer what they have.
+//! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.
 //!
 //! # Where this departs from the RFC, and why
 //!
@@ -68,7 +73,7 @@
 //!
 //! # Not here yet
 //!
-//! Reload on SIGHUP, access lists, limits, metrics, XDP, NTS, interleaved mode, leap smear.
+//! Access lists, limits, metrics, XDP, NTS, interleaved mode, leap smear.
 
 pub mod cli;
 pub mod config;

@@ -54,6 +54,11 @@ impl ServiceManager {
         self.tell(&states);
     }
 
+    /// Is there a manager?
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Gives a copy of `socket` into the descriptor store, to be kept across a restart under this unique `name` (no colon,
     /// at most 255 bytes).
     pub fn store(&self, name: &str, socket: &impl AsFd) {

@@ -2,6 +2,7 @@
 //! both reach the workers.
 
 mod clock;
+pub mod heritage;
 mod publish;
 mod variables;
 

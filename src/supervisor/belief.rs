@@ -1,9 +1,10 @@
 //! Impure. What the supervisor believes, kept in one place with all that it is made from and told to.
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::pollers::Pollers;
+use super::testament::Testament;
 
 use crate::config::Config;
 use crate::host::names::Names;
@@ -26,6 +27,7 @@ pub(super) struct Belief {
     pub(super) reader: Reader,
     pub(super) journal: Journal,
     decided: Decision,
+    testament: Testament,
 }
 
 impl Belief {
@@ -36,11 +38,17 @@ impl Belief {
         leaps: Option<LeapTable>,
         names: Names,
         reports: mpsc::Sender<Report>,
+        testament: Testament,
     ) -> Self {
         let precision = clock::precision();
         let started = moment();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
         let mut system = System::new(config.clock, roles, leaps, precision, started);
+        if let Some(left) = testament.read()
+            && system.inherit(left, started)
+        {
+            info!("the clock goes on where the last process left it");
+        }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = cell(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
@@ -52,6 +60,7 @@ impl Belief {
             peers,
             pollers,
             publisher,
+            testament,
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
         };
@@ -91,6 +100,10 @@ impl Belief {
         let now = moment();
         let decision = self.system.decide(now, &self.peers, kernel_view());
         self.publisher.publish(decision.reference.alive_at(now));
+        self.testament.write(&Reference {
+            published: now,
+            ..decision.reference
+        });
         self.pollers.tell(decision.leapt, decision.wakes);
         if let Some(by) = decision.stepped {
             warn!(

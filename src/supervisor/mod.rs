@@ -10,6 +10,7 @@ mod pollers;
 mod reload;
 mod sockets;
 mod start;
+mod testament;
 
 use std::io;
 use std::thread;
@@ -73,7 +74,13 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
     let signals = forward(opened.signals).map_err(StartError::system("start a thread for signals"))?;
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
-    let belief = Belief::new(&opened.loaded.config, leaps.read(), opened.names, sender);
+    let belief = Belief::new(
+        &opened.loaded.config,
+        leaps.read(),
+        opened.names,
+        sender,
+        opened.testament,
+    );
     let listeners = Listeners::start(opened.sockets, &belief.reader)?;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {

@@ -16,6 +16,7 @@ use super::leaps::LeapList;
 use super::listeners::PrepareError;
 use super::lock;
 use super::sockets::{Given, Sockets};
+use super::testament::{self, Testament};
 use crate::config::Loaded;
 use crate::config::file::Loader;
 use crate::host::names::Names;
@@ -32,6 +33,8 @@ pub(super) struct Opened {
     pub(super) sockets: Vec<Sockets>,
     pub(super) names: Names,
     pub(super) leaps: LeapList,
+    /// What the last process left for us, and we leave for the next one.
+    pub(super) testament: Testament,
     pub(super) control: Option<Control>,
     pub(super) manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
@@ -108,6 +111,8 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     let manager = ServiceManager::connect()
         .map_err(StartError::system("reach the service manager at $NOTIFY_SOCKET"))?;
     let given = systemd::given().map_err(StartError::system("take the sockets of the service manager"))?;
+    let (left, given) = given.into_iter().partition(|(name, _)| name == testament::NAME);
+    let testament = Testament::open(left, &manager);
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
@@ -123,6 +128,7 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
         sockets,
         names,
         leaps,
+        testament,
         control,
         manager,
         watchdog: systemd::watchdog(),

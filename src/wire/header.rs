@@ -19,7 +19,8 @@ pub enum Leap {
 }
 
 impl Leap {
-    const fn from_bits(bits: u8) -> Self {
+    /// The two bits as they stand on the wire; others are ignored.
+    pub const fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::NoWarning,
             1 => Self::AddSecond,

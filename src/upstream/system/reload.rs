@@ -1,12 +1,16 @@
-//! Pure. The system process under a new configuration: what was known of those who stay goes on.
+//! Pure. The system process under a new configuration, or in a new process: what was known goes on.
 
 use std::time::Duration;
 
 use super::{ClockPolicy, State, System};
+use crate::reference::{Moment, Reference};
 use crate::upstream::Role;
 use crate::upstream::filter::LeapShift;
 use crate::upstream::leap::LeapTable;
-use crate::wire::NtpDuration;
+use crate::wire::{Leap, NtpDuration};
+
+/// A restart takes less than a second.
+const UNWATCHED: Duration = Duration::from_secs(5);
 
 impl System {
     /// From now on does as `policy` says, with upstreams in these `roles`; `kept` says for each of them which one it was
@@ -50,6 +54,23 @@ impl System {
     /// The leap seconds that are decided, as they are known now.
     pub fn set_leaps(&mut self, leaps: Option<LeapTable>) {
         self.leaps = leaps;
+    }
+
+    /// Goes on at `now` with what a predecessor announced, at the start: as in holdover, and nobody is believed for answering
+    /// first. Is it still true? It is not if nobody watched the host's clocks for 5 s, or if they jumped meanwhile.
+    pub fn inherit(&mut self, left: Reference, now: Moment) -> bool {
+        let unwatched = now.raw.checked_sub(left.published.raw);
+        let is_local = left.not_after == Duration::MAX;
+        let good = unwatched.is_some_and(|unwatched| unwatched <= UNWATCHED)
+            && left.at(now).leap != Leap::Unsynchronized
+            && (!is_local || self.policy.local.is_some())
+            && (is_local || left.root_distance_at(now.raw) <= self.policy.max_distance);
+        if good {
+            self.state = if is_local { State::Local } else { State::Holdover };
+            self.reference = left;
+            self.shorten();
+        }
+        good
     }
 
     /// A time that is announced already keeps the new limit, too.

@@ -155,3 +155,83 @@ fn the_local_reference_goes_with_its_configuration() {
         (State::Unsynchronized, ReferenceId::LOST)
     );
 }
+
+const TRACKED: ClockPolicy = ClockPolicy {
+    source: Source::Tracked,
+    ..POLICY
+};
+
+/// What a process announced that followed an upstream 2 s ahead until `second`.
+fn left(second: u64) -> Reference {
+    let mut before = system(TRACKED);
+    let reference = decide(&mut before, second, &[upstream(1, 2.0)]).reference;
+    Reference {
+        published: at(second),
+        ..reference
+    }
+}
+
+/// A process that starts at `now`, and what it decides first without having heard anybody.
+fn started(policy: ClockPolicy, left: Reference, now: Moment) -> (bool, System, Decision) {
+    let mut system = System::new(policy, vec![Role::default(); 3], None, -23, now);
+    let inherited = system.inherit(left, now);
+    let silent = [Peer::default(), Peer::default(), Peer::default()];
+    let decision = system.decide(now, &silent, None);
+    (inherited, system, decision)
+}
+
+#[test]
+fn a_new_process_goes_on_with_the_time_of_the_old_one() {
+    let (inherited, mut system, decision) = started(TRACKED, left(101), at(102));
+    assert!(inherited);
+    assert_eq!((decision.state, decision.reference.stratum), (State::Holdover, 3));
+    let ahead = decision.reference.clock.served(at(102)) - at(102).realtime;
+    assert!(close(ahead, 2.0), "{ahead:?}");
+    assert!(decision.reference.root_distance_at(at(102).raw) > left(101).root_distance_at(at(101).raw));
+    // Who answers first is not believed for that: it contradicts nobody yet, and there are two more to ask.
+    let one = [seen(1, 500.0, 103), Peer::default(), Peer::default()];
+    assert_eq!(decide(&mut system, 103, &one).state, State::Holdover);
+    let two = [seen(1, 2.0, 103), seen(2, 2.0, 103), Peer::default()];
+    assert_eq!(decide(&mut system, 104, &two).state, State::Synchronized);
+}
+
+#[test]
+fn what_was_left_is_not_taken_when_it_may_be_wrong() {
+    let asleep = Moment {
+        boot: at(102).boot + Duration::from_secs(3600),
+        ..at(102)
+    };
+    let strict = ClockPolicy {
+        max_distance: NtpDuration::from_seconds(0.000_1),
+        ..TRACKED
+    };
+    for (policy, now, why) in [
+        (TRACKED, at(107), "nobody watched for long"),
+        (TRACKED, at(100), "the counter began anew"),
+        (TRACKED, asleep, "the host slept"),
+        (strict, at(102), "its error is over the limit"),
+    ] {
+        let (inherited, _, decision) = started(policy, left(101), now);
+        assert!(!inherited, "{why}");
+        assert_eq!(decision.state, State::Init, "{why}");
+    }
+}
+
+#[test]
+fn a_local_reference_goes_on_if_there_still_is_one() {
+    let with_local = ClockPolicy {
+        local: Some(LOCAL),
+        ..POLICY
+    };
+    let mut before = system(with_local);
+    let announced = decide(&mut before, 200, &[]).reference;
+    let left = Reference {
+        published: at(200),
+        ..announced
+    };
+    let (_, _, decision) = started(with_local, left, at(201));
+    assert_eq!((decision.state, decision.reference.stratum), (State::Local, 10));
+    let (inherited, _, decision) = started(POLICY, left, at(201));
+    assert!(!inherited);
+    assert_eq!(decision.state, State::Init);
+}
