@@ -9,6 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod front;
 pub(crate) mod network;
 pub(crate) mod random;
+pub(crate) mod relay;
 pub(crate) mod scripted;
 pub(crate) mod watch;
 
