@@ -24,7 +24,10 @@ pub enum Command {
     /// Serve time: what happens without a subcommand.
     Serve,
     /// Check the configuration and print all its faults.
-    Check,
+    Check {
+        /// Ask the running server what a reload would make of it, too.
+        against_running: bool,
+    },
     /// Print the effective configuration with the origin of each value.
     Config,
     /// Ask one server once.
@@ -65,6 +68,16 @@ pub struct Flags {
     pub config: Option<PathBuf>,
 }
 
+/// What `check` takes.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct Check {
+    #[command(flatten)]
+    flags: Flags,
+    /// Also ask the running server what a reload would change, and what only a restart would
+    #[arg(long)]
+    against_running: bool,
+}
+
 /// What `query` is asked.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -89,7 +102,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Sub {
     /// Check the configuration file and flags, and print all faults
-    Check(Flags),
+    Check(Check),
     /// Print the effective configuration, with the origin of each value
     Config(Flags),
     /// Ask one server once, and say what it answered and whether it is usable
@@ -108,6 +121,7 @@ Examples:
   ntpfront -6 0 -a 192.0.2.1:123 -s time.example -s '[2001:db8::1]:123'
                                             one IPv4 address, two upstreams, no IPv6
   ntpfront check -c new.toml                print all faults of a file
+  ntpfront check --against-running          what would `systemctl reload ntpfront` change?
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       ask a server
 
@@ -115,10 +129,14 @@ Exit status:
   0  fine: ended by a signal, no fault found, the server that was asked is usable
   1  failure while running: a port in use, no right to bind, the server asked is not usable
   2  fault on the command line or in the configuration
+  3  check --against-running: no fault, but some of it needs a restart
 
 Signals:
   TERM, INT  stop: answer what has arrived, then end with status 0
-  HUP        noted in the log, not yet acted on: restart to read the configuration again
+  HUP        reload: read the configuration again and change what is new, without losing a
+             request; with a fault in it nothing changes, and the log says why. Flags go on
+             to win over the file
+  USR1       log the state, every upstream and what each worker counted
 
 Files:
   /etc/ntpfront/ntpfront.toml  the configuration, read when it exists; -c names another";
@@ -135,7 +153,10 @@ where
     let Arguments { flags, subcommand } = Arguments::try_parse_from(arguments)?;
     let (command, flags) = match subcommand {
         None => (Command::Serve, flags),
-        Some(Sub::Check(more)) => (Command::Check, flags.and(more)),
+        Some(Sub::Check(check)) => {
+            let against_running = check.against_running;
+            (Command::Check { against_running }, flags.and(check.flags))
+        }
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => return Err(flags_mean_nothing()),
         Some(Sub::Query(query)) => (Command::Query(query), flags),
@@ -213,7 +234,12 @@ mod tests {
             "ntpfront -4 7 -s a check -4 2 -s b -d",
         ] {
             let asked = asked(line);
-            assert_eq!(asked.command, Command::Check);
+            assert_eq!(
+                asked.command,
+                Command::Check {
+                    against_running: false
+                }
+            );
             assert_eq!(asked.flags, flags("ntpfront -4 2 -s a -s b -d"), "{line}");
         }
         assert_eq!(asked("ntpfront config").command, Command::Config);

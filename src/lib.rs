@@ -11,7 +11,7 @@
 //! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, privileges |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
@@ -47,6 +47,8 @@
 //! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
 //! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
 //!   reference is new: once a second.
+//! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
+//!   and hardly a system call but to receive and to send. Files but a few are out of reach.
 //! * A panic anywhere ends the process.
 //!
 //! # Where this departs from the RFC, and why

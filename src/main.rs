@@ -1,10 +1,14 @@
 //! The thin shell: arguments in, exit status out.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use ntpfront::cli::{self, Command, Flags, Query};
+use ntpfront::config::commands::Answer;
+use ntpfront::config::file::Loader;
 use ntpfront::config::{Fault, Loaded, address, commands, file};
+use ntpfront::host::control;
 use ntpfront::supervisor;
 use ntpfront::upstream::query::query;
 use ntpfront::upstream::{Role, Upstream};
@@ -19,32 +23,73 @@ fn main() -> ExitCode {
     };
     match invocation.command {
         Command::Serve => serve(&invocation.flags),
-        Command::Check => answer(commands::check, &invocation.flags),
+        Command::Check {
+            against_running: true,
+        } => check_against_running(&invocation.flags),
+        Command::Check {
+            against_running: false,
+        } => answer(commands::check, &invocation.flags),
         Command::Config => answer(commands::show, &invocation.flags),
         Command::Query(asked) => ask(&asked),
     }
 }
 
 fn serve(flags: &Flags) -> ExitCode {
-    let loaded = match file::load(flags) {
+    let mut loader = Loader::new(flags);
+    let loaded = match loader.load() {
         Ok(loaded) => loaded,
         Err(faults) => {
             say(io::stderr(), &commands::report(&faults));
             return commands::STATUS_FAULT.into();
         }
     };
-    match supervisor::run(loaded) {
+    match supervisor::run(loader, loaded) {
         Ok(()) => ExitCode::SUCCESS,
         // The log has said why.
         Err(_) => STATUS_FAILURE.into(),
     }
 }
 
-fn answer(command: impl Fn(&Result<Loaded, Vec<Fault>>) -> commands::Answer, flags: &Flags) -> ExitCode {
-    let answer = command(&file::load(flags));
+fn answer(command: impl Fn(&Result<Loaded, Vec<Fault>>) -> Answer, flags: &Flags) -> ExitCode {
+    tell(&command(&file::load(flags)))
+}
+
+fn tell(answer: &Answer) -> ExitCode {
     say(io::stdout(), &answer.out);
     say(io::stderr(), &answer.err);
     answer.status.into()
+}
+
+/// The file is judged here first: then the server can't be blamed for its faults, nor asked for nothing.
+fn check_against_running(flags: &Flags) -> ExitCode {
+    let loaded = match file::load(flags) {
+        Ok(loaded) => loaded,
+        Err(faults) => return tell(&commands::check(&Err(faults))),
+    };
+    let path = loaded.path.as_deref().unwrap_or(Path::new(""));
+    let text = loaded.path.as_deref().map(file::read).transpose();
+    let asked = match (&loaded.config.control.socket, text) {
+        (Some(socket), Ok(text)) => ask_running(socket, path, &text.unwrap_or_default()),
+        (None, _) => Err("there is no control.socket to ask through".to_owned()),
+        (_, Err(faults)) => Err(commands::report(&faults)),
+    };
+    match asked {
+        Ok(answer) => tell(&answer),
+        Err(why) => {
+            say(
+                io::stderr(),
+                &format!("ntpfront check: cannot ask the running server: {why}\n"),
+            );
+            STATUS_FAILURE.into()
+        }
+    }
+}
+
+fn ask_running(socket: &Path, path: &Path, text: &str) -> Result<Answer, String> {
+    let said = control::ask(socket, &format!("check {}\n{text}", path.display()))
+        .map_err(|error| format!("{}: {error}: is it running, and may we ask it?", socket.display()))?;
+    serde_json::from_str(&said)
+        .map_err(|error| format!("{}: no answer that makes sense: {error}", socket.display()))
 }
 
 fn ask(asked: &Query) -> ExitCode {

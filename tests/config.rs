@@ -22,7 +22,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, mkfifo};
 use ntpfront::cli::Flags;
 use ntpfront::config::effective::Setting;
+use ntpfront::config::file::Loader;
 use ntpfront::config::{Config, Loaded, Place, Process, commands, file, load};
+use ntpfront::observe::LogLevel;
 
 fn flags(path: &Path) -> Flags {
     Flags {
@@ -210,18 +212,31 @@ fn unreadable(directory: &Path) {
 #[test]
 fn the_default_file_may_be_absent_and_nothing_else() {
     let scratch = Scratch::new("default");
+    let load = |flags: &Flags, default: &Path| Loader::with_default(flags, default).load();
     let none = Flags::default();
-    assert_eq!(file::find(&none, &scratch.0.join("absent")).unwrap(), None);
+    assert_eq!(load(&none, &scratch.0.join("absent")).unwrap().path, None);
     let there = scratch.file("there", b"# nothing\n");
-    assert_eq!(
-        file::find(&none, &there).unwrap(),
-        Some((there.clone(), "# nothing\n".to_owned()))
-    );
+    assert_eq!(load(&none, &there).unwrap().path, Some(there.clone()));
     let dangling = scratch.0.join("dangling");
     symlink(scratch.0.join("nowhere"), &dangling).unwrap();
-    assert!(file::find(&none, &dangling).is_err());
-    assert!(file::find(&none, &scratch.0).is_err());
-    assert!(file::find(&flags(&scratch.0.join("absent")), &there).is_err());
+    assert!(load(&none, &dangling).is_err());
+    assert!(load(&none, &scratch.0).is_err());
+    assert!(load(&flags(&scratch.0.join("absent")), &there).is_err());
+}
+
+#[test]
+fn a_file_that_comes_is_read_and_one_that_goes_is_missed() {
+    let scratch = Scratch::new("again");
+    let path = scratch.0.join("late");
+    let mut loader = Loader::with_default(&Flags::default(), &path);
+    assert_eq!(loader.load().unwrap().path, None);
+    scratch.file("late", b"[log]\nlevel = \"debug\"\n");
+    assert_eq!(loader.load().unwrap().config.log_level, LogLevel::Debug);
+    std::fs::remove_file(&path).unwrap();
+    let faults = loader.load().unwrap_err();
+    assert!(faults[0].to_string().contains("No such file"), "{}", faults[0]);
+    scratch.file("late", b"[log]\nlevel = \"warn\"\n");
+    assert_eq!(loader.load().unwrap().config.log_level, LogLevel::Warn);
 }
 
 #[test]
@@ -275,6 +290,7 @@ fn the_annotated_example_says_the_defaults() {
     let process = Process {
         user: Some("ntpfront".to_owned()),
         chroot: Some("/var/empty".into()),
+        ..default.config.process.clone()
     };
     assert_eq!(
         said.config,
@@ -339,6 +355,10 @@ fn config_prints_what_is_in_effect_and_why() {
     let expected = r#"[process]
 # user is not set  # default
 # chroot is not set  # default
+keep-low-ports = "auto"  # default
+landlock = true  # default
+seccomp = true  # default
+ready = "serving"  # default
 
 [log]
 level = "debug"  # flag -d
@@ -356,6 +376,9 @@ enabled = false  # default
 stratum = 10  # default
 wait = 60  # default
 distance = 0.5  # default
+
+[control]
+socket = "/run/ntpfront/control.sock"  # default
 
 [[listener]]
 address = "0.0.0.0:123"  # default

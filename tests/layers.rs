@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("serve", &["wire", "reference", "host", "observe"]),
     ("upstream", &["wire", "reference", "host", "observe"]),
     ("observe", &["wire", "reference", "serve", "upstream"]),
-    ("config", &["cli", "wire", "serve", "upstream", "observe"]),
+    ("config", &["cli", "wire", "host", "serve", "upstream", "observe"]),
     (
         "supervisor",
         &[
@@ -348,7 +348,7 @@ fn it_does_not_see_what_is_right() {
         ("main.rs", "//! The shell.\nuse ntpfront::supervisor;"),
         (
             "serve/mod.rs",
-            "//! The room.\nmod respond;\npub use crate::host::udp::Steering;",
+            "//! The room.\nmod respond;\npub use crate::host::steering::Steering;",
         ),
         (
             "config/a.rs",

@@ -1,13 +1,19 @@
 //! Pure. What the subcommands `check` and `config` answer.
 
-use super::Loaded;
+use serde::{Deserialize, Serialize};
+
+use super::diff::{Change, diff};
 use super::fault::{Fault, printable};
+use super::{Config, Loaded};
 
 /// Exit status of a fault on the command line or in the configuration.
 pub const STATUS_FAULT: u8 = 2;
 
-/// What to print, and how to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Exit status where all is well, but only a restart would make all of it true.
+pub const STATUS_RESTART: u8 = 3;
+
+/// What to print, and how to end. The control socket sends it as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// For standard output, line ends included.
     pub out: String,
@@ -25,6 +31,26 @@ pub fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
     }
 }
 
+/// `ntpfront check --against-running`: what a reload would make of a server that runs as `running`.
+pub fn compare(running: &Config, loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(faults) => return refused(faults),
+    };
+    let changes = diff(running, &loaded.config);
+    let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+    let needs_restart = changes.iter().any(Change::needs_restart);
+    let count = match changes.len() {
+        0 => "a reload changes nothing".to_owned(),
+        some => format!("against the running server: {}", number(some, "change")),
+    };
+    Answer {
+        out: format!("{}{count}\n{lines}", summary(loaded)),
+        err: String::new(),
+        status: if needs_restart { STATUS_RESTART } else { 0 },
+    }
+}
+
 /// `ntpfront config`: the effective configuration as a file, with the origin of each value.
 pub fn show(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
     match loaded {
@@ -37,6 +63,20 @@ pub fn show(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
 pub fn report(faults: &[Fault]) -> String {
     let lines: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
     format!("{lines}{}\n", number(faults.len(), "fault"))
+}
+
+impl Answer {
+    /// To a request that means nothing to this version.
+    pub fn misunderstood(verb: &str) -> Self {
+        Self {
+            out: String::new(),
+            err: format!(
+                "the running server does not know the request \"{}\"\n",
+                printable(verb)
+            ),
+            status: STATUS_FAULT,
+        }
+    }
 }
 
 fn fine(out: String) -> Answer {

@@ -1,8 +1,8 @@
 //! Impure. Finding and reading the configuration file.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -11,30 +11,74 @@ use nix::unistd::{getegid, geteuid};
 use super::fault::{Fault, Place};
 use super::{Loaded, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
+use crate::host::anchor::{Anchor, ReadError};
 
 /// A configuration that is longer is a mistake: a log, an image, a device.
 const LONGEST: u64 = 1024 * 1024;
 
+/// What a running server reads its configuration with, again and again.
+#[derive(Debug)]
+pub struct Loader {
+    flags: Flags,
+    path: PathBuf,
+    /// Kept open for when the root directory has changed; `None` where the directory isn't there.
+    way: Option<Anchor>,
+    /// Somebody named the file, or it was there before: to do without it would not be what was meant.
+    needed: bool,
+}
+
+impl Loader {
+    /// Holds on to the way to the file that `flags` name, or the default one.
+    pub fn new(flags: &Flags) -> Self {
+        Self::with_default(flags, Path::new(DEFAULT_FILE))
+    }
+
+    /// The same with another file by default, which need not be there.
+    pub fn with_default(flags: &Flags, default: &Path) -> Self {
+        let path = flags.config.as_deref().unwrap_or(default).to_owned();
+        Self {
+            flags: flags.clone(),
+            way: Anchor::open(&path).ok(),
+            needed: flags.config.is_some(),
+            path,
+        }
+    }
+
+    /// Reads the file, and takes it together with the flags: they win, each time.
+    ///
+    /// # Errors
+    /// All faults, at least one; a file that can't be read is one.
+    pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
+        let text = match &self.way {
+            _ if !self.needed && is_absent(&self.path) => return super::load(&self.flags, None),
+            Some(way) => read_again(&self.path, way)?,
+            None => read(&self.path)?,
+        };
+        let loaded = super::load(&self.flags, Some((&self.path, &text)))?;
+        self.needed = true;
+        Ok(loaded)
+    }
+
+    /// What a file of this `text` would mean, together with the flags; faults name its `path`.
+    ///
+    /// # Errors
+    /// All faults, at least one.
+    pub fn judge(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
+        super::load(&self.flags, Some((Path::new(path), text)))
+    }
+
+    /// The way to the file, for a sandbox that shall leave it within reach.
+    pub fn way(&self) -> Option<&Anchor> {
+        self.way.as_ref()
+    }
+}
+
 /// Reads the file that the flags name, or the default one if it exists, and takes it together with the flags.
 ///
 /// # Errors
-/// All faults, at least one; a file that can't be read is one.
+/// As [`Loader::load`].
 pub fn load(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
-    let read = find(flags, Path::new(DEFAULT_FILE))?;
-    let text = read.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
-    super::load(flags, text)
-}
-
-/// The file that the flags name, or `default` if that exists: its path and text.
-///
-/// # Errors
-/// What keeps us from reading it, and what to do.
-pub fn find(flags: &Flags, default: &Path) -> Result<Option<(PathBuf, String)>, Vec<Fault>> {
-    match &flags.config {
-        Some(path) => read(path).map(|text| Some((path.clone(), text))),
-        None if is_absent(default) => Ok(None),
-        None => read(default).map(|text| Some((default.to_owned(), text))),
-    }
+    Loader::new(flags).load()
 }
 
 /// A link that leads nowhere is not absent: somebody meant something by it.
@@ -47,55 +91,29 @@ fn is_absent(path: &Path) -> bool {
 /// # Errors
 /// What keeps us from reading it, and what to do.
 pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
-    // Opening a pipe waits for a writer, and reading some devices never ends: open without waiting, then look.
-    let options = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file =
-        options.map_err(|error| fault(path, &format!("cannot open: {error}"), remedy(path, &error)))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| fault(path, &format!("cannot look at it: {error}"), None))?;
-    if !metadata.is_file() {
-        return Err(fault(
-            path,
-            &format!("is {}, not a regular file", kind(&metadata)),
-            None,
-        ));
-    }
-    decode(path, bytes(path, file)?)
+    let anchor = Anchor::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
+    read_again(path, &anchor)
 }
 
-fn bytes(path: &Path, file: File) -> Result<Vec<u8>, Vec<Fault>> {
-    let mut bytes = Vec::new();
-    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|error| fault(path, &format!("cannot read: {error}"), None))?;
-    match u64::try_from(bytes.len()) {
-        Ok(..=LONGEST) => Ok(bytes),
-        Ok(_) | Err(_) => Err(fault(
-            path,
-            "is larger than 1 MiB, so it is no configuration",
-            None,
-        )),
-    }
+/// The same through a way that was kept open; faults name `path`.
+///
+/// # Errors
+/// What keeps us from reading it, and what to do.
+fn read_again(path: &Path, anchor: &Anchor) -> Result<String, Vec<Fault>> {
+    let bytes = anchor.read(LONGEST).map_err(|error| unreadable(path, &error))?;
+    decode(path, bytes)
 }
 
-fn kind(metadata: &fs::Metadata) -> &'static str {
-    match metadata.mode() & libc::S_IFMT {
-        libc::S_IFDIR => "a directory",
-        libc::S_IFIFO => "a pipe",
-        libc::S_IFCHR => "a character device",
-        libc::S_IFBLK => "a block device",
-        _ => "something else",
-    }
-}
-
-fn fault(path: &Path, found: &str, hint: Option<String>) -> Vec<Fault> {
+fn unreadable(path: &Path, error: &ReadError) -> Vec<Fault> {
+    let (found, hint) = match error {
+        ReadError::TooLong(_) => ("is larger than 1 MiB, so it is no configuration".to_owned(), None),
+        ReadError::Open(cause) => (error.to_string(), remedy(path, cause)),
+        ReadError::Look(_) | ReadError::Kind(_) | ReadError::Read(_) => (error.to_string(), None),
+    };
     vec![Fault {
         place: Place::Whole(path.to_owned()),
         key: String::new(),
-        found: found.to_owned(),
+        found,
         expected: String::new(),
         hint,
     }]

@@ -2,10 +2,11 @@
 //!
 //! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
 //! and what is expected, and all faults are gathered. One new option costs its field in `raw`, its line in
-//! `validate`, and its line in `config/ntpfront.toml`.
+//! `validate`, and its line in `config/ntpfront.toml`. `diff` tells what leads from one configuration to another.
 
 pub mod address;
 pub mod commands;
+pub mod diff;
 pub mod effective;
 pub mod fault;
 pub mod file;
@@ -21,11 +22,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Flags;
+use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::serve::Listener;
 use crate::upstream::Upstream;
 use crate::upstream::system::ClockPolicy;
 
+pub use diff::{Change, diff};
 pub use effective::Effective;
 pub use fault::{Fault, Place};
 pub use source::decode;
@@ -44,19 +47,77 @@ pub struct Config {
     pub clock: ClockPolicy,
     /// The list of leap seconds to read when starting; `None` if none shall be.
     pub leap_seconds: Option<PathBuf>,
+    /// Where the running server is asked.
+    pub control: Control,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.
     pub upstreams: Vec<Upstream>,
 }
 
-/// What becomes of the process once its sockets are open.
+/// Where the running server is asked what it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// The path of a UNIX socket, absolute; `None` if there shall be none.
+    pub socket: Option<PathBuf>,
+}
+
+/// When the service manager is told that we are ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// Once clients are answered, be it with "unsynchronized".
+    #[default]
+    Serving,
+    /// Once they are told a time.
+    Synchronized,
+}
+
+impl Ready {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Synchronized => "synchronized",
+        }
+    }
+}
+
+/// What becomes of the process once its sockets are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// The user to become, by name; `None` stays who we are.
     pub user: Option<String>,
     /// The directory to make our root, an absolute path; `None` stays where we are.
     pub chroot: Option<PathBuf>,
+    /// When to keep the right to open ports below 1024.
+    pub keep_low_ports: LowPorts,
+    /// Whether Landlock puts all files but a few out of reach.
+    pub landlock: bool,
+    /// Whether seccomp leaves only the system calls that are needed.
+    pub seccomp: bool,
+    /// When the service manager is told that we are ready.
+    pub ready: Ready,
+}
+
+impl Config {
+    /// Each key that only a restart can change, with its value as TOML, always in the same order.
+    fn restart_only(&self) -> Vec<(&'static str, String)> {
+        let text = |value: Option<&str>| value.map_or_else(|| "not set".to_owned(), effective::quoted);
+        let path = |path: &Option<PathBuf>| text(path.as_deref().map(Path::to_string_lossy).as_deref());
+        let process = &self.process;
+        vec![
+            ("process.user", text(process.user.as_deref())),
+            ("process.chroot", path(&process.chroot)),
+            (
+                "process.keep-low-ports",
+                text(Some(process.keep_low_ports.name())),
+            ),
+            ("process.landlock", process.landlock.to_string()),
+            ("process.seccomp", process.seccomp.to_string()),
+            ("process.ready", text(Some(process.ready.name()))),
+            ("control.socket", path(&self.control.socket)),
+        ]
+    }
 }
 
 /// A configuration, and how it came about.
@@ -70,11 +131,18 @@ pub struct Loaded {
     /// no such address family, that is worth a warning and no failure. (Not part of `config`, since saying the
     /// same aloud does not make it another configuration.)
     pub default_listeners: Vec<SocketAddr>,
+    /// Nobody asked for the control socket: where there is no place for it, that is no failure.
+    pub default_control: bool,
     /// The file that was read, if there was one.
     pub path: Option<PathBuf>,
 }
 
 impl Loaded {
+    /// Did nobody ask for `listener`?
+    pub fn is_default(&self, listener: &Listener) -> bool {
+        self.default_listeners.contains(&listener.address)
+    }
+
     /// Where it comes from, for the log.
     pub fn origin(&self) -> String {
         let file = self.path.as_ref().map(|path| path.display().to_string());

@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) log: Section<Log>,
     pub(super) clock: Section<Clock>,
     pub(super) local: Section<Local>,
+    pub(super) control: Section<Control>,
     pub(super) listener: Sections<Listener>,
     pub(super) upstream: Sections<Upstream>,
     /// By flags only: what concerns a family of listeners, and upstreams.
@@ -33,6 +34,10 @@ pub(super) struct Raw {
 pub(super) struct Process {
     pub(super) user: Option<Said>,
     pub(super) chroot: Option<Said>,
+    pub(super) keep_low_ports: Option<Said>,
+    pub(super) landlock: Option<Said>,
+    pub(super) seccomp: Option<Said>,
+    pub(super) ready: Option<Said>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +64,12 @@ pub(super) struct Local {
     pub(super) stratum: Option<Said>,
     pub(super) wait: Option<Said>,
     pub(super) distance: Option<Said>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Control {
+    pub(super) socket: Option<Said>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

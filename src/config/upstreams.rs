@@ -36,7 +36,7 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, ours: &[SocketAddr]) ->
     for (name, section) in &candidates {
         let upstream = upstream(judge, name, section);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
-            seen.once(judge, (same_host(&upstream.host), upstream.port), said);
+            seen.once(judge, (upstream.host.canonical(), upstream.port), said);
             if ours.iter().any(|listener| is_ours(upstream, *listener)) {
                 let hint = Some("this is a listener of ours: the upstream must use another port".to_owned());
                 judge.fault_at(said, "address", "another server", hint);
@@ -95,14 +95,6 @@ fn named(address: &Said) -> (String, Section<raw::Upstream>) {
             ..Default::default()
         },
     )
-}
-
-/// Names are the same in any case, and with or without the dot that ends them.
-fn same_host(host: &Host) -> Host {
-    match host {
-        Host::Name(name) => Host::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
-        Host::Address(address) => Host::Address(*address),
-    }
 }
 
 fn upstream(judge: &mut Judge<'_>, name: &str, section: &Section<raw::Upstream>) -> Option<Upstream> {

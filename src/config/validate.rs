@@ -8,20 +8,35 @@ use std::time::Duration;
 use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
-use super::{Config, Loaded, Process, fault::Fault};
+use super::{Config, Control, Loaded, Process, Ready, fault::Fault};
 use super::{listeners, upstreams};
+use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
 
 use crate::wire::NtpDuration;
 
 const LEVELS: [(&str, LogLevel); 5] = [
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
+    (LogLevel::Error.name(), LogLevel::Error),
+    (LogLevel::Warn.name(), LogLevel::Warn),
+    (LogLevel::Info.name(), LogLevel::Info),
+    (LogLevel::Debug.name(), LogLevel::Debug),
+    (LogLevel::Trace.name(), LogLevel::Trace),
 ];
+
+const LOW_PORTS: [(&str, LowPorts); 3] = [
+    (LowPorts::Auto.name(), LowPorts::Auto),
+    (LowPorts::Always.name(), LowPorts::Always),
+    (LowPorts::Never.name(), LowPorts::Never),
+];
+
+const READY: [(&str, Ready); 2] = [
+    (Ready::Serving.name(), Ready::Serving),
+    (Ready::Synchronized.name(), Ready::Synchronized),
+];
+
+/// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
+const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
 
 /// Where tzdata puts the list of leap seconds.
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
@@ -60,6 +75,7 @@ pub(super) fn validate(raw: &Section<Raw>, source: Option<&Text<'_>>) -> Result<
                 config,
                 effective,
                 default_listeners,
+                default_control: raw.said.control.said.socket.is_none(),
                 path,
             })
         }
@@ -72,6 +88,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let process = process(judge, &raw.process.said);
     let log_level = log(judge, &raw.log.said);
     let clock = clock(judge, raw);
+    let control = control(judge, &raw.control.said);
     let listeners = listeners::validate(judge, raw);
     let ours = listeners
         .iter()
@@ -86,6 +103,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
         log_level: log_level?,
         clock,
         leap_seconds,
+        control: control?,
         listeners,
         upstreams: upstreams?,
     };
@@ -100,6 +118,7 @@ fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
     table(judge, "log", &raw.log, "write [log]".to_owned());
     table(judge, "clock", &raw.clock, "write [clock]".to_owned());
     table(judge, "local", &raw.local, "write [local]".to_owned());
+    table(judge, "control", &raw.control, "write [control]".to_owned());
     array(judge, "listener", &raw.listener);
     array(judge, "upstream", &raw.upstream);
 }
@@ -148,10 +167,29 @@ fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
         "an absolute path without control characters",
         is_absolute,
     );
+    let keep_low_ports = judge.word(
+        "keep-low-ports",
+        said.keep_low_ports.as_ref(),
+        &LOW_PORTS,
+        LowPorts::Auto.name(),
+    );
+    let landlock = judge.truth("landlock", said.landlock.as_ref(), true);
+    let seccomp = judge.truth("seccomp", said.seccomp.as_ref(), true);
+    let ready = judge.word("ready", said.ready.as_ref(), &READY, Ready::Serving.name());
     Some(Process {
         user: user?,
         chroot: chroot?.map(PathBuf::from),
+        keep_low_ports: keep_low_ports?,
+        landlock: landlock?,
+        seccomp: seccomp?,
+        ready: ready?,
     })
+}
+
+fn control(judge: &mut Judge<'_>, said: &raw::Control) -> Option<Control> {
+    judge.enter("control", "[control]");
+    let socket = path_or_none(judge, "socket", said.socket.as_ref(), CONTROL_SOCKET)?;
+    Some(Control { socket })
 }
 
 /// What can stand in the first field of a line of passwd(5).
@@ -181,7 +219,7 @@ fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<(ClockPolicy, Option<PathBu
         &ON_DISPUTE,
         "unsynchronized",
     );
-    let leap_seconds = leap_seconds(judge, said);
+    let leap_seconds = path_or_none(judge, "leap-seconds", said.leap_seconds.as_ref(), LEAP_SECONDS);
     let local = local(judge, raw, max_distance);
     let policy = ClockPolicy {
         source: source?,
@@ -194,14 +232,17 @@ fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<(ClockPolicy, Option<PathBu
     Some((policy, leap_seconds?))
 }
 
-/// The empty text says "none": to leave the key out means the system's list.
-fn leap_seconds(judge: &mut Judge<'_>, said: &raw::Clock) -> Option<Option<PathBuf>> {
-    let default = raw::Said::text(LEAP_SECONDS, Origin::Default);
-    let said = said.leap_seconds.as_ref().unwrap_or(&default);
+/// The empty text says "none": to leave the key out means the `default`.
+fn path_or_none(
+    judge: &mut Judge<'_>,
+    key: &'static str,
+    said: Option<&raw::Said>,
+    default: &str,
+) -> Option<Option<PathBuf>> {
+    let default = raw::Said::text(default, Origin::Default);
     let expected = "an absolute path without control characters, or \"\" for none";
-    let path = judge.text("leap-seconds", Some(said), expected, |path| {
-        path.is_empty() || is_absolute(path)
-    })?;
+    let accept = |path: &str| path.is_empty() || is_absolute(path);
+    let path = judge.text(key, Some(said.unwrap_or(&default)), expected, accept)?;
     Some(path.filter(|path| !path.is_empty()).map(PathBuf::from))
 }
 

@@ -1,10 +1,14 @@
 //! What the operating system gives: sockets, clocks, randomness, names, privileges. It uses nothing of ours.
 
 pub mod addresses;
+pub mod anchor;
 pub mod clock;
+pub mod control;
 pub mod entropy;
 pub mod names;
 pub mod privileges;
+pub mod sandbox;
+pub mod steering;
 pub mod sys;
 pub mod systemd;
 pub mod udp;

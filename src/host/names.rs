@@ -3,39 +3,62 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, Resolver};
+
+use super::anchor::Anchor;
+
+/// A file of resolvers or hosts that is longer is a mistake, or a list to block half of the world with.
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// The system's resolver configuration and hosts file: the newest that could be read.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "the hosts file would be printed")]
 pub struct Names {
+    files: Arc<Files>,
     config: ResolverConfig,
     options: ResolverOpts,
     hosts: Arc<Hosts>,
 }
 
+/// The ways to both files; `None` where there is not even a directory `/etc`.
+struct Files {
+    resolvers: Option<Anchor>,
+    hosts: Option<Anchor>,
+}
+
 impl Names {
-    /// Reads `/etc/resolv.conf` and `/etc/hosts`, while they can still be seen.
+    /// Reads `/etc/resolv.conf` and `/etc/hosts`, and holds on to the ways there for when they are asked anew.
     ///
     /// Where there is none (or no name server in it), the one on this host is asked, as `resolv.conf(5)` has it.
     pub fn from_system() -> Self {
-        let (config, options) = read_system_conf().unwrap_or_else(|_| {
-            let here = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            (
-                ResolverConfig::from_name_servers(vec![here]),
-                ResolverOpts::default(),
-            )
-        });
-        Self {
-            config,
-            options,
-            hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
-        }
+        Self::from_files("/etc/resolv.conf".as_ref(), "/etc/hosts".as_ref())
+    }
+
+    fn from_files(resolvers: &Path, hosts: &Path) -> Self {
+        let here = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut names = Self {
+            files: Arc::new(Files {
+                resolvers: Anchor::open(resolvers).ok(),
+                hosts: Anchor::open(hosts).ok(),
+            }),
+            config: ResolverConfig::from_name_servers(vec![here]),
+            options: ResolverOpts::default(),
+            hosts: Arc::default(),
+        };
+        names.reread();
+        names
+    }
+
+    /// The paths of the files, for a sandbox that shall leave them within reach.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let anchors = self.files.resolvers.iter().chain(&self.files.hosts);
+        anchors.map(Anchor::path)
     }
 
     /// All addresses of `name`, of both families; never an empty list.
@@ -60,14 +83,52 @@ impl Names {
         }
     }
 
-    /// The network may have come up, or changed, since. In a changed root the files are missing: then the
-    /// old ones stay.
+    /// The network may have come up, or changed, since. What can't be read now stays as it was.
     fn reread(&mut self) {
-        if let Ok((config, options)) = read_system_conf() {
+        let resolvers = bytes(self.files.resolvers.as_ref());
+        if let Some(Ok((config, options))) = resolvers.map(parse_resolv_conf) {
             (self.config, self.options) = (config, options);
         }
-        if let Ok(hosts) = Hosts::from_system() {
+        let mut hosts = Hosts::default();
+        if let Some(bytes) = bytes(self.files.hosts.as_ref())
+            && hosts.read_hosts_conf(bytes.as_slice()).is_ok()
+        {
             self.hosts = Arc::new(hosts);
         }
+    }
+}
+
+fn bytes(file: Option<&Anchor>) -> Option<Vec<u8>> {
+    file?.read(LONGEST).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::RecordType;
+    use nix::unistd::mkdtemp;
+
+    #[test]
+    fn the_newest_files_count_and_broken_ones_do_not() {
+        let directory = mkdtemp(&std::env::temp_dir().join("ntpfront-names-XXXXXX")).unwrap();
+        let (resolvers, hosts) = (directory.join("resolv.conf"), directory.join("hosts"));
+        let mut names = Names::from_files(&resolvers, &hosts);
+        let asked = |names: &Names| names.config.name_servers()[0].ip.to_string();
+        assert_eq!(asked(&names), "127.0.0.1");
+        fs::write(&resolvers, "nameserver 192.0.2.1\noptions attempts:7\n").unwrap();
+        fs::write(&hosts, "192.0.2.7 seven\n").unwrap();
+        names.reread();
+        let seven = || Query::query("seven".parse().unwrap(), RecordType::A);
+        assert!(names.hosts.lookup_static_host(&seven()).is_some());
+        assert_eq!((asked(&names).as_str(), names.options.attempts), ("192.0.2.1", 7));
+        fs::write(&resolvers, "# nobody\n").unwrap();
+        fs::remove_file(&hosts).unwrap();
+        names.reread();
+        assert_eq!(asked(&names), "192.0.2.1");
+        assert!(names.hosts.lookup_static_host(&seven()).is_some());
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

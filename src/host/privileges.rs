@@ -1,11 +1,65 @@
-//! Impure. Giving up what the start needed: the root directory, the groups and the user (design §8).
+//! Impure. Giving up what the start needed: the root directory, the groups, the user and the capabilities (design §8).
+//!
+//! One capability may stay, `CAP_NET_BIND_SERVICE`: without it no reload could open a port below 1024. It is only
+//! *permitted* then, on the supervisor's thread alone, and *effective* (usable) just while [`with_low_ports`] runs.
+//! Root that stays root has no more than that either: it is root in name, and owner of its files.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use caps::errors::CapsError;
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
+use nix::sys::prctl::{set_dumpable, set_keepcaps, set_no_new_privs};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, geteuid, setgroups, setresgid, setresuid};
+
+const LOW_PORTS: Capability = Capability::CAP_NET_BIND_SERVICE;
+
+/// When to keep the right to open low ports, as far as we have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LowPorts {
+    /// If a listener has a low port.
+    Auto,
+    /// Also if none has: a reload may bring one.
+    Always,
+    /// Not at all: a reload can't open low ports then.
+    Never,
+}
+
+impl LowPorts {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+
+    /// Is the right to be kept, with listeners on `ports`?
+    pub fn are_wanted(self, ports: impl IntoIterator<Item = u16>) -> bool {
+        match self {
+            Self::Auto => {
+                let first = first_unprivileged_port();
+                ports.into_iter().any(|port| u32::from(port) < first)
+            }
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The first port that everybody may open (`ip(7)`, ip_unprivileged_port_start; it holds for both families).
+fn first_unprivileged_port() -> u32 {
+    let said = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    said.ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1024)
+}
 
 /// A user as the system knows it, looked up before the root directory changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +82,10 @@ pub enum PrivilegeError {
     Chroot(PathBuf, io::Error),
     /// The user could not be changed.
     User(String, io::Error),
+    /// Capabilities could not be given up.
+    Capabilities(CapsError),
+    /// A door that shall never open again could not be locked.
+    Lock(&'static str, io::Error),
 }
 
 impl fmt::Display for PrivilegeError {
@@ -47,6 +105,8 @@ impl fmt::Display for PrivilegeError {
                 )
             }
             Self::User(name, cause) => write!(f, "cannot become user {name:?}: {cause}"),
+            Self::Capabilities(cause) => write!(f, "cannot give up capabilities: {cause}"),
+            Self::Lock(what, cause) => write!(f, "cannot {what}: {cause}"),
         }
     }
 }
@@ -54,6 +114,16 @@ impl fmt::Display for PrivilegeError {
 impl std::error::Error for PrivilegeError {}
 
 impl Identity {
+    /// Is that somebody else than who we are?
+    pub fn is_another(&self) -> bool {
+        self.uid != geteuid()
+    }
+
+    /// Its number, for what it shall own.
+    pub fn uid(&self) -> Uid {
+        self.uid
+    }
+
     /// Looks up `user`: a name, or a number.
     ///
     /// # Errors
@@ -75,20 +145,92 @@ impl Identity {
     }
 }
 
-/// Changes the root directory, then drops supplementary groups, group and user, in this order; what is
-/// `None` is left as it is. Must run while the process has one thread.
+/// Changes the root directory, then drops supplementary groups, group, user and capabilities, in this order; what is
+/// `None` is left as it is. Then nothing that is executed can bring more rights, and no memory gets into a core dump.
+/// Must run while the process has one thread.
 ///
-/// A process that already is that user (as a unit with `User=`) has nothing to drop.
+/// A process that already is that user (as a unit with `User=`) keeps it. `low_ports` keeps the right to open low
+/// ports, if there is one; the other capabilities go in any case. Returns whether that right was kept.
 ///
 /// # Errors
 /// The first thing that could not be done; the process must not go on then.
-pub fn drop_to(root: Option<&Path>, user: Option<&Identity>) -> Result<(), PrivilegeError> {
+pub fn drop_to(
+    root: Option<&Path>,
+    user: Option<&Identity>,
+    low_ports: bool,
+) -> Result<bool, PrivilegeError> {
     if let Some(root) = root {
         change_root(root)?;
     }
-    match user {
-        Some(identity) if identity.uid != geteuid() => change_user(identity),
-        _ => Ok(()),
+    forget_what_could_be_gained()?;
+    if let Some(identity) = user.filter(|identity| identity.is_another()) {
+        change_user(identity, low_ports)?;
+    }
+    let kept = low_ports && is_permitted(LOW_PORTS)?;
+    permit(kept.then_some(LOW_PORTS))?;
+    lock()?;
+    Ok(kept)
+}
+
+/// Gives up every capability of the calling thread: for threads that never bind.
+///
+/// # Errors
+/// [`PrivilegeError::Capabilities`]; the thread must not go on then.
+pub fn drop_all_of_thread() -> Result<(), PrivilegeError> {
+    permit(None)
+}
+
+/// Runs `bind` with the right to open low ports in use, if this thread kept it; without it all the same, and
+/// the kernel then says which port it was that needs it.
+pub fn with_low_ports<T>(bind: impl FnOnce() -> T) -> T {
+    let raised = is_permitted(LOW_PORTS).is_ok_and(|permitted| permitted)
+        && caps::raise(None, CapSet::Effective, LOW_PORTS).is_ok();
+    let result = bind();
+    if raised && caps::clear(None, CapSet::Effective).is_err() {
+        // The kernel lets everybody give up a capability, so somebody else is in control here.
+        std::process::abort();
+    }
+    result
+}
+
+/// The sets from which a program that we execute could take: the inheritable (the ambient can't have more, so that
+/// it is emptied by the kernel, `capabilities(7)`), and the bound of all.
+fn forget_what_could_be_gained() -> Result<(), PrivilegeError> {
+    caps::clear(None, CapSet::Inheritable)?;
+    // Who may not shrink the bound (CAP_SETPCAP) has nothing to take through it: `lock` forbids all gains.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    Ok(())
+}
+
+fn is_permitted(capability: Capability) -> Result<bool, CapsError> {
+    caps::has_cap(None, CapSet::Permitted, capability)
+}
+
+/// Leaves this thread with `kept` at most, and that not in use; then looks whether it is so.
+fn permit(kept: Option<Capability>) -> Result<(), PrivilegeError> {
+    let kept = HashSet::from_iter(kept);
+    caps::clear(None, CapSet::Effective)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    if caps::read(None, CapSet::Permitted)? != kept || !caps::read(None, CapSet::Effective)?.is_empty() {
+        return Err(CapsError::from("they are still there").into());
+    }
+    Ok(())
+}
+
+fn lock() -> Result<(), PrivilegeError> {
+    let failed = |what| move |errno: Errno| PrivilegeError::Lock(what, errno.into());
+    set_no_new_privs().map_err(failed("forbid itself new privileges"))?;
+    // A limit of zero does not stop dumps into a pipe (core(5)), being undumpable does. It also keeps other
+    // processes of the same user from looking into our memory.
+    set_dumpable(false).map_err(failed("make itself undumpable"))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core dumps"))
+}
+
+impl From<CapsError> for PrivilegeError {
+    fn from(error: CapsError) -> Self {
+        Self::Capabilities(error)
     }
 }
 
@@ -103,20 +245,101 @@ fn change_root(root: &Path) -> Result<(), PrivilegeError> {
     chdir("/").map_err(failed)
 }
 
-fn change_user(identity: &Identity) -> Result<(), PrivilegeError> {
+fn change_user(identity: &Identity, low_ports: bool) -> Result<(), PrivilegeError> {
     if !geteuid().is_root() {
         return Err(PrivilegeError::NotRoot("change the user (--user)"));
     }
     let failed = |errno: Errno| PrivilegeError::User(identity.name.clone(), io::Error::from(errno));
     setgroups(&[identity.gid]).map_err(failed)?;
     setresgid(identity.gid, identity.gid, identity.gid).map_err(failed)?;
-    // All three user IDs at once: the kernel then takes every capability away, and there is no way back.
-    setresuid(identity.uid, identity.uid, identity.uid).map_err(failed)
+    // Who may not even ask to keep capabilities loses them all: that is for the caller to see.
+    let _kept = set_keepcaps(low_ports);
+    // All three user IDs at once: there is no way back. The kernel takes the capabilities away, unless asked not to.
+    setresuid(identity.uid, identity.uid, identity.uid).map_err(failed)?;
+    let _reset = set_keepcaps(false);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::udp::bind_members;
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+    use std::thread;
+
+    use nix::sched::{CloneFlags, unshare};
+    use nix::unistd::setfsuid;
+
+    const NOBODY: Uid = Uid::from_raw(65_534);
+
+    /// Runs `inside` in a thread with a network of its own, as root; not at all where `tests/run` left root out.
+    fn as_root_alone(inside: impl FnOnce() + Send + 'static) {
+        let without = std::env::var("NTPFRONT_WITHOUT").unwrap_or_default();
+        if without.split_whitespace().any(|word| word == "root") {
+            return;
+        }
+        assert!(
+            geteuid().is_root(),
+            "this test needs root: leave it out with NTPFRONT_WITHOUT=root"
+        );
+        let thread = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            inside();
+        });
+        thread.join().unwrap();
+    }
+
+    fn bind(port: u16) -> io::Result<UdpSocket> {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
+    }
+
+    /// Capabilities belong to a thread, so that no other test notices.
+    #[test]
+    fn low_ports_open_only_with_the_right_in_use() {
+        as_root_alone(|| {
+            permit(Some(LOW_PORTS)).unwrap();
+            let refused =
+                |bound: io::Result<UdpSocket>| bound.unwrap_err().kind() == io::ErrorKind::PermissionDenied;
+            assert!(refused(bind(123)));
+            assert!(with_low_ports(|| bind(123)).is_ok());
+            assert!(refused(bind(123)));
+            assert!(unshare(CloneFlags::CLONE_NEWNET).is_err());
+            drop_all_of_thread().unwrap();
+            assert!(refused(with_low_ports(|| bind(123))));
+            assert!(permit(Some(LOW_PORTS)).is_err());
+            bind(1123).unwrap();
+        });
+    }
+
+    /// A socket belongs to the file system user of its thread (`setfsuid(2)`), which no other thread shares.
+    #[test]
+    fn a_group_is_extended_by_another_user_only_if_it_was_handed_over() {
+        as_root_alone(|| {
+            let [kept, given] = [20_001, 20_002].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            let _roots = bind_members(kept, 1, None).unwrap();
+            let _nobodys = bind_members(given, 2, Some(NOBODY)).unwrap();
+            // A successor, started as root again, joins them.
+            let _more = bind_members(given, 1, Some(NOBODY)).unwrap();
+            setfsuid(NOBODY);
+            let error = bind_members(kept, 1, None).unwrap_err();
+            assert!(error.to_string().contains("in use"), "{error}");
+            bind_members(given, 3, None).unwrap();
+        });
+    }
+
+    #[test]
+    fn low_ports_are_wanted_where_they_are_needed() {
+        assert!(first_unprivileged_port() <= 1024);
+        for (keep, low, high) in [
+            (LowPorts::Auto, true, false),
+            (LowPorts::Always, true, true),
+            (LowPorts::Never, false, false),
+        ] {
+            // Port 0 is below any start but 0, where no port is low.
+            assert_eq!(keep.are_wanted([60_000, 0]), low, "{keep:?}");
+            assert_eq!(keep.are_wanted([60_000]), high, "{keep:?}");
+        }
+    }
 
     #[test]
     fn users_by_name_and_number() {

@@ -15,7 +15,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use super::clock::UnixTime;
@@ -90,6 +90,42 @@ pub fn kernel_clock() -> io::Result<KernelClock> {
     })
 }
 
+/// Takes the program that chooses a socket of the group of `member` away; there may be none.
+///
+/// # Errors
+/// What `setsockopt(2)` gives: the socket is in no group.
+pub fn detach_reuseport(member: BorrowedFd<'_>) -> io::Result<()> {
+    /// linux/asm-generic/socket.h; libc doesn't have it.
+    const SO_DETACH_REUSEPORT_BPF: libc::c_int = 68;
+    let unused: libc::c_int = 0;
+    // SAFETY: the value is a readable int of the length that is said, and the kernel doesn't look at it.
+    let result = unsafe {
+        libc::setsockopt(
+            member.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_DETACH_REUSEPORT_BPF,
+            (&raw const unused).cast(),
+            length_of::<libc::c_int>(),
+        )
+    };
+    let error = io::Error::last_os_error();
+    match result {
+        0 => Ok(()),
+        _ if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Takes possession of the descriptors that the service manager gave us under these numbers (`sd_listen_fds(3)`).
+pub fn inherited(numbers: impl IntoIterator<Item = RawFd>) -> Vec<OwnedFd> {
+    let own = |number| {
+        // SAFETY: by the protocol they are open since before the program began, ours and nobody else's; the one caller
+        // asks once, at the start, and has seen that each is open.
+        unsafe { OwnedFd::from_raw_fd(number) }
+    };
+    numbers.into_iter().map(own).collect()
+}
+
 /// One received datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
@@ -140,6 +176,18 @@ impl Batch {
     /// # Errors
     /// What `recvmmsg(2)` gives; `WouldBlock` after the socket's receive timeout without any.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.take(socket, libc::MSG_WAITFORONE)
+    }
+
+    /// Takes as many as are there without waiting for any; what the batch held before is gone.
+    ///
+    /// # Errors
+    /// What `recvmmsg(2)` gives; `WouldBlock` if there is none.
+    pub fn receive_queued(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.take(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn take(&mut self, socket: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<usize> {
         self.received = 0;
         self.queued.clear();
         self.headers.clear();
@@ -167,7 +215,7 @@ impl Batch {
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 u32::try_from(self.headers.len()).unwrap_or(u32::MAX),
-                libc::MSG_WAITFORONE as _,
+                flags as _,
                 ptr::null_mut(),
             )
         };

@@ -1,4 +1,7 @@
 //! Impure. Tells the log what changed in what we believe: the state, and each upstream's standing.
+//!
+//! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the fields are for
+//! whoever filters and counts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use tracing::{info, warn};
 
 use super::gate::{Gate, Told};
 use crate::reference::Reference;
-use crate::serve::Counts;
+use crate::serve::{Counts, Listener};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
 use crate::upstream::filter::View;
@@ -57,7 +60,7 @@ impl Journal {
         for (((name, told), peer), &standing) in self.upstreams.iter_mut().zip(peers).zip(&decision.standings)
         {
             if let Some(before) = told.change(standing, now) {
-                upstream(name, peer, before, standing);
+                upstream(name, peer, Some(before), standing);
             }
         }
         if self.source.change(Some(decision.source), now).is_some() {
@@ -70,11 +73,19 @@ impl Journal {
                     ("tracked", "clock.source says so, or no upstream is on this host")
                 }
             };
-            info!(clock, because, "clock source");
+            info!(clock, because, "clock source: {clock}, since {because}");
         }
         if let Some(before) = self.state.change(decision.state, now) {
-            state(&decision.reference, before, decision.state, now);
+            state(&decision.reference, Some(before), decision.state, now);
         }
+    }
+
+    /// Tells everything that `decision` says, be it news or not.
+    pub fn tell_all(&self, decision: &Decision, peers: &[Peer], now: Duration) {
+        for (((name, _), peer), &standing) in self.upstreams.iter().zip(peers).zip(&decision.standings) {
+            upstream(name, peer, None, standing);
+        }
+        state(&decision.reference, None, decision.state, now);
     }
 
     /// Tells, once a minute and kind, that the workers meet trouble; `total` is what all did so far.
@@ -95,8 +106,14 @@ impl Journal {
     }
 }
 
-/// One line for what a worker of a listener did since its start.
-pub fn tell_worker(listener: SocketAddr, worker: usize, counts: &Counts) {
+/// One line for a listener that was opened.
+pub fn tell_listening(listener: &Listener) {
+    let Listener { address, workers, .. } = listener;
+    info!(listener = %address, workers, "listening on {address}, workers {workers}");
+}
+
+/// One line for what a worker of a listener did since its start, or (`None`) all that ended together.
+pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts) {
     info!(
         %listener,
         worker,
@@ -106,86 +123,90 @@ pub fn tell_worker(listener: SocketAddr, worker: usize, counts: &Counts) {
         receive_failed = counts.receive_failed,
         stamp_unusable = counts.stamp_unusable,
         refusals = counts.refusals(),
-        "worker counters"
+        "{} counters: {listener}: {} received, {} answered",
+        if worker.is_some() { "worker" } else { "listener" },
+        counts.received(),
+        counts.answered()
     );
 }
 
-/// One line for what all workers of a listener did when they ended.
-pub fn tell_listener(listener: SocketAddr, counts: &Counts) {
-    info!(
-        %listener,
-        received = counts.received(),
-        answered = counts.answered(),
-        send_failed = counts.send_failed,
-        receive_failed = counts.receive_failed,
-        stamp_unusable = counts.stamp_unusable,
-        refusals = counts.refusals(),
-        "listener counters"
+/// A state and the one before it, if that is news.
+fn change(was: Option<&str>, is: &str) -> String {
+    was.map_or_else(|| is.to_owned(), |was| format!("{was} -> {is}"))
+}
+
+/// A line of the same content: good news, or a warning.
+macro_rules! told {
+    ($good:expr, $($content:tt)*) => {
+        if $good { info!($($content)*) } else { warn!($($content)*) }
+    };
+}
+
+/// One line for an upstream: what it was, where that is news, and what it is.
+fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) {
+    let known = peer.known(&View::default());
+    let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
+    let silent = peer.refused.map_or("no-answer", |reject| reject.name());
+    told!(
+        was.is_none() || (standing.is_good() && known.is_some()),
+        upstream = name,
+        was = was.map(Standing::name),
+        standing = standing.name(),
+        reach = format!("{:03o}", peer.reach),
+        delay = estimate.map(|estimate| seconds(estimate.delay)),
+        jitter = estimate.map(|estimate| format!("{:.9}", estimate.jitter)),
+        samples = estimate.map(|estimate| estimate.samples),
+        stratum = header.map(|header| header.stratum),
+        reference_id = header.map(|header| header.reference_id.to_string()),
+        reason = known.is_none().then_some(silent),
+        "upstream {name}: {}{}{}",
+        change(was.map(Standing::name), standing.name()),
+        if known.is_none() { ", " } else { "" },
+        if known.is_none() { silent } else { "" }
     );
 }
 
-/// One line for an upstream whose standing changed.
-fn upstream(name: &str, peer: &Peer, was: Standing, standing: Standing) {
-    let was = was.name();
-    let standing_name = standing.name();
-    let reach = format!("{:03o}", peer.reach);
-    match (standing, peer.known(&View::default())) {
-        (Standing::Mirrored | Standing::SystemPeer | Standing::Agrees, Some((header, estimate))) => info!(
-            upstream = name,
-            was,
-            standing = standing_name,
-            reach,
-            delay = %seconds(estimate.delay),
-            jitter = format!("{:.9}", estimate.jitter),
-            samples = estimate.samples,
-            stratum = header.stratum,
-            reference_id = %header.reference_id,
-            "upstream"
-        ),
-        (_, Some((header, estimate))) => warn!(
-            upstream = name,
-            was,
-            standing = standing_name,
-            reach,
-            delay = %seconds(estimate.delay),
-            jitter = format!("{:.9}", estimate.jitter),
-            samples = estimate.samples,
-            stratum = header.stratum,
-            reference_id = %header.reference_id,
-            "upstream"
-        ),
-        (_, None) => {
-            let reason = peer.refused.map_or("no-answer", |reject| reject.name());
-            warn!(
-                upstream = name,
-                was,
-                standing = standing_name,
-                reach,
-                reason,
-                "upstream"
-            );
-        }
-    }
+/// What is believed, in half a line: for `systemctl status`.
+pub fn status(decision: &Decision, now: Duration) -> String {
+    let reference = &decision.reference;
+    let good = decision
+        .standings
+        .iter()
+        .filter(|standing| standing.is_good())
+        .count();
+    let error = if reference.is_usable() {
+        format!(
+            ", wrong by {:.6} s at most",
+            reference.root_distance_at(now).to_seconds()
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{}, stratum {}, reference ID {}{error}; {good} of {} upstreams agree",
+        decision.state.name(),
+        reference.stratum,
+        reference.reference_id,
+        decision.standings.len()
+    )
 }
 
-/// One line for a change of the state.
-fn state(reference: &Reference, from: State, to: State, now: Duration) {
-    let (was, name) = (from.name(), to.name());
-    let stratum = reference.stratum;
-    let reference_id = reference.reference_id;
-    let root_distance = seconds(reference.root_distance_at(now));
-    let max_age = reference.not_after.saturating_sub(now).as_secs();
-    match to {
-        State::Init | State::Synchronized => {
-            info!(was, state = name, stratum, %reference_id, %root_distance, "clock state");
-        }
-        State::Holdover => {
-            warn!(was, state = name, stratum, %reference_id, %root_distance, good_for_seconds = max_age, "clock state");
-        }
-        State::Unsynchronized | State::Disputed | State::Local => {
-            warn!(was, state = name, stratum, %reference_id, %root_distance, "clock state");
-        }
-    }
+/// One line for the state: what it was, where that is news, and what it is.
+fn state(reference: &Reference, was: Option<State>, state: State, now: Duration) {
+    let good_for = reference.not_after.saturating_sub(now).as_secs();
+    told!(
+        was.is_none() || matches!(state, State::Init | State::Synchronized),
+        was = was.map(State::name),
+        state = state.name(),
+        stratum = reference.stratum,
+        reference_id = %reference.reference_id,
+        root_distance = %seconds(reference.root_distance_at(now)),
+        good_for_seconds = (state == State::Holdover).then_some(good_for),
+        "clock state: {}, stratum {}, reference ID {}",
+        change(was.map(State::name), state.name()),
+        reference.stratum,
+        reference.reference_id
+    );
 }
 
 /// Seconds as people read them: nanoseconds, no exponent.

@@ -13,17 +13,33 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt as to_text};
+use tracing_subscriber::{Layer, Registry, fmt as to_text, reload};
 
 use super::LogLevel;
+
+/// Changes what is logged while it is running.
+#[derive(Debug)]
+pub struct Switch(reload::Handle<Targets, Registry>);
+
+impl Switch {
+    /// From now on messages from `level` on are logged.
+    pub fn set(&self, level: LogLevel) {
+        // An error can only mean that the log is gone, and then nobody misses it.
+        let _set = self.0.reload(ours(level));
+    }
+}
+
+/// The libraries' own messages are about their inside; what matters of them we say ourselves.
+fn ours(level: LogLevel) -> Targets {
+    Targets::new().with_target("ntpfront", LevelFilter::from(level))
+}
 
 /// Starts the log for the whole process; a second call changes nothing.
 ///
 /// `keeps_root` says that the root directory will stay: journald's socket is looked up for each message, and in
 /// a changed root it is not there. Then the text goes to standard error, which systemd hands to journald too.
-pub fn start(level: LogLevel, keeps_root: bool) {
-    // The libraries' own messages are about their inside; what matters of them we say ourselves.
-    let ours = Targets::new().with_target("ntpfront", LevelFilter::from(level));
+pub fn start(level: LogLevel, keeps_root: bool) -> Switch {
+    let (ours, switch) = reload::Layer::new(ours(level));
     let stderr_is_journal = stderr_is_journal();
     let journald = (stderr_is_journal && keeps_root)
         .then(tracing_journald::layer)
@@ -54,6 +70,7 @@ pub fn start(level: LogLevel, keeps_root: bool) {
             }
         }
     };
+    Switch(switch)
 }
 
 impl From<LogLevel> for LevelFilter {

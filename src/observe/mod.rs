@@ -18,3 +18,16 @@ pub enum LogLevel {
     /// Everything.
     Trace,
 }
+
+impl LogLevel {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

@@ -12,6 +12,7 @@ pub struct Counters {
     send_failed: AtomicU64,
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
+    rounds: AtomicU64,
 }
 
 /// The counters as they were at one moment.
@@ -27,6 +28,16 @@ pub struct Counts {
 }
 
 impl Counters {
+    /// Another round of the worker's loop begins: it moves.
+    pub(super) fn count_round(&self) {
+        add(&self.rounds, 1);
+    }
+
+    /// How many rounds the worker's loop made: at least four a second, if it moves at all.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count(&self, verdict: Verdict) {
         if let Some(cell) = self.verdicts.get(verdict.index()) {
             add(cell, 1);

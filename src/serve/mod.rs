@@ -6,10 +6,10 @@ mod counters;
 mod respond;
 mod worker;
 
-pub use crate::host::udp::Steering;
+pub use crate::host::steering::Steering;
 pub use counters::{Counters, Counts};
 pub use respond::{Request, Verdict, respond};
-pub use worker::Worker;
+pub use worker::{INTERRUPT, Worker};
 
 /// One address that clients ask, and who answers there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

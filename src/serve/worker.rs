@@ -3,13 +3,19 @@
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::pthread::pthread_kill;
+use nix::sys::signal::Signal;
+
 use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
+use crate::host::privileges;
+use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
 use crate::reference::{Moment, Reader};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
@@ -20,35 +26,40 @@ const BATCH: usize = 32;
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 /// A worker that shall end answers at most so many batches of what is still queued.
 const LAST_BATCHES: usize = 1000;
+/// How long a packet can take from the choice of a socket to its queue: it doesn't leave its core meanwhile.
+const LAST_ARRIVALS: Duration = Duration::from_millis(2);
+/// Wakes a worker that waits for a packet. The process has a handler for it that does nothing; a receiving call with a
+/// timeout is never restarted (signal(7)).
+pub const INTERRUPT: Signal = Signal::SIGUSR2;
 
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
     counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts a thread called `name` that answers on `socket` from `reference` until `stop` is set.
+    /// Starts a thread called `name` that answers on `socket` from `reference`. Several may share a socket.
     ///
     /// # Errors
     /// When the system allows no more threads.
-    pub fn start(
-        name: String,
-        socket: UdpSocket,
-        reference: Reader,
-        stop: Arc<AtomicBool>,
-    ) -> io::Result<Self> {
+    pub fn start(name: String, socket: Arc<UdpSocket>, reference: Reader) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
+        let stop = Arc::new(AtomicBool::new(false));
         let journey = Journey {
             socket,
             reference,
             counters: Arc::clone(&counters),
+            stop: Arc::clone(&stop),
         };
-        let thread = thread::Builder::new()
-            .name(name)
-            .spawn(move || journey.run(&stop))?;
-        Ok(Self { counters, thread })
+        let thread = thread::Builder::new().name(name).spawn(move || journey.run())?;
+        Ok(Self {
+            counters,
+            stop,
+            thread,
+        })
     }
 
     /// What it has done so far.
@@ -56,8 +67,22 @@ impl Worker {
         &self.counters
     }
 
-    /// Waits until it has ended after its `stop` was set, and tells all that it did.
+    /// It shall answer what is queued, and end. A worker that waits for a packet notices within 250 ms, or when
+    /// any signal interrupts it.
+    pub fn retire(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Where the signal can't be sent the worker has ended.
+        let _sent = pthread_kill(self.thread.as_pthread_t(), INTERRUPT);
+    }
+
+    /// Has it ended?
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits until it has ended, and tells all that it did.
     pub fn join(self) -> Counts {
+        self.retire();
         // A panic has been reported, and has ended the process, when it happened.
         let _ended = self.thread.join();
         self.counters.snapshot()
@@ -65,16 +90,20 @@ impl Worker {
 }
 
 struct Journey {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     reference: Reader,
     counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Journey {
-    fn run(mut self, stop: &AtomicBool) {
+    fn run(mut self) {
         let mut batch = Batch::new(BATCH);
-        while !stop.load(Ordering::Relaxed) {
-            if let Err(error) = self.serve(&mut batch)
+        lock_up();
+        while !self.stop.load(Ordering::Relaxed) {
+            self.counters.count_round();
+            let received = batch.receive(self.socket.as_fd());
+            if let Err(error) = received.map(|received| self.answer(&mut batch, received))
                 && !is_only_quiet(&error)
             {
                 self.counters.count_receive_failed();
@@ -84,20 +113,22 @@ impl Journey {
         self.finish(&mut batch);
     }
 
-    /// Answers what is still queued, without waiting for more.
+    /// Answers what is still queued. A packet may be on its way to this socket on another core since before it was
+    /// steered away from, so look twice.
     fn finish(&mut self, batch: &mut Batch) {
-        if self.socket.set_nonblocking(true).is_ok() {
+        for pause in [LAST_ARRIVALS, Duration::ZERO] {
             for _ in 0..LAST_BATCHES {
-                if self.serve(batch).is_err() {
-                    return;
-                }
+                let Ok(received) = batch.receive_queued(self.socket.as_fd()) else {
+                    break;
+                };
+                self.answer(batch, received);
             }
+            thread::sleep(pause);
         }
     }
 
     /// One batch: from the network, through `respond`, to the network.
-    fn serve(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let received = batch.receive(self.socket.as_fd())?;
+    fn answer(&mut self, batch: &mut Batch, received: usize) {
         let reading = clock::now();
         let now = Moment {
             realtime: ntp(reading.realtime),
@@ -132,7 +163,16 @@ impl Journey {
         }
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_send_failed(outcome.failed);
-        Ok(())
+    }
+}
+
+/// Workers read what strangers send, so they have no right, and no system call, that the packet path doesn't need.
+fn lock_up() {
+    let dropped = privileges::drop_all_of_thread().map_err(io::Error::other);
+    let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));
+    if let Err(error) = locked {
+        tracing::error!(%error, "no worker starts with rights that it shall not have");
+        std::process::abort();
     }
 }
 

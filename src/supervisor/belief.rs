@@ -8,12 +8,12 @@ use super::pollers::Pollers;
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
-use crate::observe::journal::Journal;
+use crate::observe::journal::{self, Journal};
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::Peer;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
-use crate::upstream::system::{KernelView, Surprise, System};
+use crate::upstream::system::{Decision, KernelView, Surprise, System};
 use crate::wire::{Leap, NtpTimestamp, ReferenceId};
 
 /// What we believe, and all that it is made from and told to.
@@ -25,7 +25,7 @@ pub(super) struct Belief {
     publisher: Publisher,
     pub(super) reader: Reader,
     pub(super) journal: Journal,
-    pub(super) status: String,
+    decided: Decision,
 }
 
 impl Belief {
@@ -40,19 +40,20 @@ impl Belief {
         let precision = clock::precision();
         let started = moment();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
-        let system = System::new(config.clock, roles, leaps, precision, started);
+        let mut system = System::new(config.clock, roles, leaps, precision, started);
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = cell(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
         pollers.reconfigure(&config.upstreams, config.clock, None, 0);
+        let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
         let mut belief = Self {
+            decided: system.decide(started, &peers, kernel_view()),
             system,
-            peers: config.upstreams.iter().map(Peer::unknown).collect(),
+            peers,
             pollers,
             publisher,
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
-            status: String::new(),
         };
         belief.decide();
         belief
@@ -60,7 +61,6 @@ impl Belief {
 
     /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
     /// them; what is served changes with the next decision.
-    #[expect(dead_code, reason = "SIGHUP will call it")]
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
         let upstreams = &config.upstreams;
         let (leapt, wakes) = self.system.orders();
@@ -99,16 +99,36 @@ impl Belief {
             );
         }
         self.journal.tell(&decision, &self.peers, now.raw);
-        let reference = decision.reference;
-        let status = format!(
-            "{}, stratum {}, reference ID {}",
-            decision.state.name(),
-            reference.stratum,
-            reference.reference_id
-        );
-        let news = status != self.status;
-        self.status = status;
+        let what = |decision: &Decision| {
+            (
+                decision.state,
+                decision.reference.stratum,
+                decision.reference.reference_id,
+            )
+        };
+        let news = what(&decision) != what(&self.decided);
+        self.decided = decision;
         news
+    }
+
+    /// The list of leap seconds has been read again.
+    pub(super) fn set_leaps(&mut self, leaps: Option<LeapTable>) {
+        self.system.set_leaps(leaps);
+    }
+
+    /// Are clients told a time?
+    pub(super) fn is_usable(&self) -> bool {
+        self.decided.reference.is_usable()
+    }
+
+    /// What we believe, in half a line.
+    pub(super) fn status(&self) -> String {
+        journal::status(&self.decided, clock::raw())
+    }
+
+    /// Everything that we believe and know, into the log.
+    pub(super) fn tell(&self) {
+        self.journal.tell_all(&self.decided, &self.peers, clock::raw());
     }
 
     fn notice_jumps(&mut self) {

@@ -2,9 +2,14 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod belief;
+mod control;
+mod leaps;
+mod listeners;
+mod lock;
 mod pollers;
+mod reload;
+mod sockets;
 mod start;
-mod workers;
 
 use std::io;
 use std::thread;
@@ -15,98 +20,253 @@ use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::time::interval;
-use tracing::{info, warn};
+use tokio::time::{interval, sleep};
+use tracing::{error, info};
 
-use crate::config::Loaded;
-use crate::host::clock;
+use crate::config::commands::{self, Answer};
+use crate::config::file::Loader;
+use crate::config::{Loaded, Ready};
 use crate::host::systemd::ServiceManager;
+use crate::host::{clock, privileges};
 use crate::observe::log;
 use crate::upstream::poller::Report;
 
 use belief::Belief;
+use control::Request;
+use leaps::LeapList;
+use listeners::Listeners;
 pub use start::StartError;
 use start::{Opened, open};
-use workers::Workers;
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the service manager gets a new status line when only the numbers in it changed.
+const STATUS: Duration = Duration::from_secs(10);
+/// Signals to reload that come nearer than this are answered by one reload.
+const RELOADS_APART: Duration = Duration::from_millis(100);
 
-/// Serves as `loaded` says, until a signal ends it.
+/// Serves as `loaded` says, until a signal ends it; `loader` reads the configuration again.
 ///
 /// # Errors
 /// What keeps the server from starting, as it was logged. Once it runs, it runs.
-pub fn run(loaded: Loaded) -> Result<(), StartError> {
-    log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
+    let log = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = loaded.origin(),
-        "ntpfront starts"
+        "ntpfront {} starts: {}",
+        env!("CARGO_PKG_VERSION"),
+        loaded.origin()
     );
-    start_and_serve(loaded).inspect_err(|error| tracing::error!("{error}"))
+    let serve = || {
+        let opened = open(loader, loaded)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::system("start the runtime of the pollers"))?;
+        runtime.block_on(serve(opened, log))
+    };
+    serve().inspect_err(|error| error!("{error}"))
 }
 
-fn start_and_serve(loaded: Loaded) -> Result<(), StartError> {
-    let opened = open(loaded)?;
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::System("start the runtime of the pollers", error))?;
-    runtime.block_on(serve(opened))
-}
-
-async fn serve(opened: Opened) -> Result<(), StartError> {
-    let Opened {
-        config,
-        groups,
-        names,
-        leaps,
-        manager,
-        signals,
-    } = opened;
-    let signals =
-        forward(signals).map_err(|error| StartError::System("start a thread for signals", error))?;
+async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
+    let signals = forward(opened.signals).map_err(StartError::system("start a thread for signals"))?;
+    let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
-    let mut belief = Belief::new(&config, leaps, names, sender);
-    let reader = belief.reader.clone();
-    let workers = Workers::start(groups, &reader)
-        .map_err(|error| StartError::System("start a worker (are there too many threads?)", error))?;
-    manager.tell(&[NotifyState::Ready, NotifyState::Status(&belief.status)]);
-    info!(
-        workers = workers.count(),
-        upstreams = config.upstreams.len(),
-        "ready"
-    );
-    watch(&mut belief, &workers, &manager, reports, signals).await;
-    manager.tell(&[NotifyState::Stopping]);
-    workers.stop();
-    info!("ended");
+    let belief = Belief::new(&opened.loaded.config, leaps.read(), opened.names, sender);
+    let listeners = Listeners::start(opened.sockets, &belief.reader)?;
+    let (sender, requests) = mpsc::channel(1);
+    if let Some(control) = opened.control {
+        tokio::spawn(control.serve(sender));
+    }
+    let mut supervisor = Supervisor {
+        running: opened.loaded,
+        loader: opened.loader,
+        log,
+        belief,
+        listeners,
+        leaps,
+        manager: opened.manager,
+        watchdog: opened.watchdog,
+        is_ready: false,
+        refused: None,
+        status: Status::default(),
+    };
+    supervisor.start().await;
+    supervisor.watch(reports, signals, requests).await;
+    supervisor.end().await;
     Ok(())
 }
 
-/// The loop of the supervisor's life. It ends with the first signal that asks for it.
-async fn watch(
-    belief: &mut Belief,
-    workers: &Workers,
-    manager: &ServiceManager,
-    mut reports: mpsc::Receiver<Report>,
-    mut signals: mpsc::Receiver<i32>,
-) {
-    let mut tick = interval(TICK);
-    loop {
-        tokio::select! {
-            Some(report) = reports.recv() => belief.learn(report),
-            signal = signals.recv() => match signal {
-                Some(SIGHUP) => warn!("SIGHUP: this version reads its configuration only when it starts: restart it"),
-                Some(SIGUSR1) => workers.tell(),
-                Some(_) | None => return,
-            },
-            _ = tick.tick() => {}
+/// All that runs.
+struct Supervisor {
+    running: Loaded,
+    loader: Loader,
+    log: log::Switch,
+    belief: Belief,
+    listeners: Listeners,
+    leaps: LeapList,
+    manager: ServiceManager,
+    /// How often the service manager wants to hear that we live.
+    watchdog: Option<Duration>,
+    /// Does the service manager know that we are ready?
+    is_ready: bool,
+    /// Why the last reload was refused, if it was.
+    refused: Option<String>,
+    status: Status,
+}
+
+/// The line that the service manager shows, and what it was made from.
+#[derive(Default)]
+struct Status {
+    said: String,
+    at: Duration,
+    requests: u64,
+}
+
+impl Supervisor {
+    async fn start(&mut self) {
+        self.listeners.store(&self.manager);
+        self.listeners.settle(&self.manager).await;
+        let (workers, upstreams) = (self.listeners.count(), self.running.config.upstreams.len());
+        info!(
+            workers,
+            upstreams, "ready: {workers} workers, {upstreams} upstreams"
+        );
+        self.tell_ready();
+    }
+
+    /// The loop of the supervisor's life. It ends with the first signal that asks for it.
+    async fn watch(
+        &mut self,
+        mut reports: mpsc::Receiver<Report>,
+        mut signals: mpsc::Receiver<i32>,
+        mut requests: mpsc::Receiver<Request>,
+    ) {
+        let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
+        loop {
+            tokio::select! {
+                Some(report) = reports.recv() => self.belief.learn(report),
+                Some(request) = requests.recv() => self.answer(request),
+                signal = signals.recv() => match signal {
+                    Some(SIGHUP) => if !self.reload_for(&mut signals).await { return },
+                    Some(SIGUSR1) => self.tell(),
+                    Some(_) | None => return,
+                },
+                _ = tick.tick() => self.look_after(),
+            }
+            self.decide();
         }
-        if belief.decide() {
-            manager.tell(&[NotifyState::Status(&belief.status)]);
+    }
+
+    /// One reload for all signals that ask for one about now. Is there none that asks to end?
+    async fn reload_for(&mut self, signals: &mut mpsc::Receiver<i32>) -> bool {
+        self.reload().await;
+        sleep(RELOADS_APART).await;
+        let mut again = false;
+        while let Ok(signal) = signals.try_recv() {
+            match signal {
+                SIGHUP => again = true,
+                SIGUSR1 => self.tell(),
+                _ => return false,
+            }
         }
-        belief.journal.tell_failures(&workers.total(), clock::raw());
+        if again {
+            self.reload().await;
+        }
+        true
+    }
+
+    /// Decides anew, and tells whom it concerns.
+    fn decide(&mut self) {
+        let news = self.belief.decide();
+        if !self.is_ready && self.belief.is_usable() {
+            self.tell_ready();
+        }
+        let now = clock::raw();
+        self.belief.journal.tell_failures(&self.listeners.total(), now);
+        if news || now.saturating_sub(self.status.at) >= STATUS {
+            self.tell_status(now);
+        }
+    }
+
+    /// What is due now and then: the list of leap seconds, and a sign of life while all workers move.
+    fn look_after(&mut self) {
+        let now = clock::raw();
+        if self.leaps.is_old(now) {
+            self.belief.set_leaps(self.leaps.read());
+        }
+        let Some(limit) = self.watchdog else {
+            return;
+        };
+        match self.listeners.stuck(now, limit / 2) {
+            None => self.manager.tell(&[NotifyState::Watchdog]),
+            Some(worker) => error!(
+                worker,
+                "{worker} does not move: the service manager will start us again"
+            ),
+        }
+    }
+
+    fn tell_ready(&mut self) {
+        let wanted = self.running.config.process.ready;
+        if self.is_ready || wanted == Ready::Serving || self.belief.is_usable() {
+            self.is_ready = true;
+            self.manager.tell(&[NotifyState::Ready]);
+        }
+        self.tell_status(clock::raw());
+    }
+
+    /// One line for `systemctl status`.
+    fn tell_status(&mut self, now: Duration) {
+        let requests = self.listeners.total().received();
+        let seconds = now.saturating_sub(self.status.at).as_secs().max(1);
+        let rate = requests.saturating_sub(self.status.requests) / seconds;
+        let workers = self.listeners.count();
+        let refused = self
+            .refused
+            .as_ref()
+            .map(|reason| format!("; last reload refused: {reason}"));
+        let said = format!(
+            "{}; {workers} workers, {rate} requests/s{}",
+            self.belief.status(),
+            refused.unwrap_or_default()
+        );
+        if said != self.status.said {
+            self.manager.tell(&[NotifyState::Status(&said)]);
+        }
+        self.status = Status {
+            said,
+            at: now,
+            requests,
+        };
+    }
+
+    /// The state of everything, as one block in the log.
+    fn tell(&self) {
+        let status = &self.status.said;
+        info!(status, configuration = self.running.origin(), "status: {status}");
+        self.belief.tell();
+        self.listeners.tell();
+    }
+
+    /// What somebody wants to know through the control socket.
+    fn answer(&self, request: Request) {
+        let answer = match request.verb.as_str() {
+            "check" => {
+                let loaded = self.loader.judge(&request.argument, &request.body);
+                commands::compare(&self.running.config, &loaded)
+            }
+            _ => Answer::misunderstood(&request.verb),
+        };
+        // Who does not wait for the answer doesn't need it.
+        let _told = request.answer.send(answer);
+    }
+
+    async fn end(self) {
+        self.manager.tell(&[NotifyState::Stopping]);
+        self.listeners.stop().await;
+        info!("ended");
     }
 }
 
@@ -114,6 +274,9 @@ async fn watch(
 fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     let (sender, receiver) = mpsc::channel(16);
     let deliver = move || {
+        if privileges::drop_all_of_thread().is_err() {
+            return;
+        }
         for signal in signals.forever() {
             if sender.blocking_send(signal).is_err() {
                 return;

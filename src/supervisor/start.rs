@@ -1,33 +1,41 @@
 //! Impure. The start, in the only order that works: what needs rights first, then giving them up.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::net::UdpSocket;
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::config::{Config, Loaded};
-use crate::host::clock;
+use super::control::Control;
+use super::leaps::LeapList;
+use super::listeners::PrepareError;
+use super::lock;
+use super::sockets::{Given, Sockets};
+use crate::config::Loaded;
+use crate::config::file::Loader;
 use crate::host::names::Names;
-use crate::host::privileges::{self, Identity, PrivilegeError};
-use crate::host::systemd::ServiceManager;
+use crate::host::privileges::{Identity, PrivilegeError};
+use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
-use crate::serve::Listener;
-use crate::upstream::leap::LeapTable;
-use crate::wire::NtpTimestamp;
+use crate::observe::journal;
+use crate::serve::{INTERRUPT, Listener};
 
 /// All that had to be opened with the rights of the start. When this exists, they are given up.
 pub(super) struct Opened {
-    pub(super) config: Config,
-    pub(super) groups: Vec<(Listener, Vec<UdpSocket>)>,
+    pub(super) loaded: Loaded,
+    pub(super) loader: Loader,
+    pub(super) sockets: Vec<Sockets>,
     pub(super) names: Names,
-    /// The leap seconds that the system knows of.
-    pub(super) leaps: Option<LeapTable>,
+    pub(super) leaps: LeapList,
+    pub(super) control: Option<Control>,
     pub(super) manager: ServiceManager,
+    /// How often the service manager wants to hear that we live.
+    pub(super) watchdog: Option<Duration>,
     pub(super) signals: Signals,
 }
 
@@ -39,7 +47,7 @@ pub enum StartError {
     /// A privilege can't be given up.
     Privilege(PrivilegeError),
     /// The kernel refuses something that every start needs.
-    System(&'static str, io::Error),
+    System(String, io::Error),
     /// The built-in listeners are all of a family that this host doesn't have.
     NothingToServe,
 }
@@ -60,6 +68,13 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+impl StartError {
+    /// For `map_err`: the kernel refused this.
+    pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::System(what.into(), error)
+    }
+}
+
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {
         Self::Bind(error)
@@ -72,37 +87,60 @@ impl From<PrivilegeError> for StartError {
     }
 }
 
+impl From<PrepareError> for StartError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Bind(error) => Self::Bind(error),
+            PrepareError::System(address, error) => Self::System(format!("serve on {address}"), error),
+        }
+    }
+}
+
 /// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
 /// are changed for the whole process.
-pub(super) fn open(loaded: Loaded) -> Result<Opened, StartError> {
-    let system = |what| move |error| StartError::System(what, error);
+pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1]).map_err(system("handle signals"))?;
-    let manager = ServiceManager::connect().map_err(system("reach the service manager at $NOTIFY_SOCKET"))?;
-    let groups = open_listeners(&loaded)?;
-    let names = Names::from_system();
-    let leaps = loaded.config.leap_seconds.as_deref().and_then(leap_table);
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+        .and_then(|signals| {
+            flag::register(INTERRUPT as i32, Arc::new(AtomicBool::new(false))).map(|_| signals)
+        })
+        .map_err(StartError::system("handle signals"))?;
+    let manager = ServiceManager::connect()
+        .map_err(StartError::system("reach the service manager at $NOTIFY_SOCKET"))?;
+    let given = systemd::given().map_err(StartError::system("take the sockets of the service manager"))?;
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
-    privileges::drop_to(process.chroot.as_deref(), identity.as_ref())?;
+    let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
+    let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
+    let names = Names::from_system();
+    let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
+    let reach = lock::reach(&loader, &names, &leaps);
+    lock::lock_up(process, identity.as_ref(), &sockets, &reach)?;
+    lock::look_again(&mut loader);
     Ok(Opened {
-        config: loaded.config,
-        groups,
+        loaded,
+        loader,
+        sockets,
         names,
         leaps,
+        control,
         manager,
+        watchdog: systemd::watchdog(),
         signals,
     })
 }
 
-fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, StartError> {
-    let is_default = |listener: &Listener| loaded.default_listeners.contains(&listener.address);
+fn open_listeners(
+    loaded: &Loaded,
+    mut given: Given,
+    identity: Option<&Identity>,
+) -> Result<Vec<Sockets>, StartError> {
     let mut wanted = Vec::new();
     // All are tried before the first is opened: our own sockets would be in the way of each other.
     for listener in &loaded.config.listeners {
-        match udp::check_free(listener.address) {
+        match try_address(listener, &given) {
             Ok(()) => wanted.push(*listener),
-            Err(error) if error.is_family_missing() && is_default(listener) => {
+            Err(error) if error.is_family_missing() && loaded.is_default(listener) => {
                 warn!(listener = %listener.address, "this host has no such address family: not served (say `-6 0` to be rid of this line)");
             }
             Err(error) => return Err(error.into()),
@@ -111,34 +149,25 @@ fn open_listeners(loaded: &Loaded) -> Result<Vec<(Listener, Vec<UdpSocket>)>, St
     if wanted.is_empty() {
         return Err(StartError::NothingToServe);
     }
+    let owner = identity
+        .filter(|identity| identity.is_another())
+        .map(Identity::uid);
     let open = |listener: Listener| {
-        let group = udp::bind_group(listener.address, listener.workers, listener.steering)?;
-        info!(listener = %listener.address, workers = listener.workers, "listening");
-        Ok((listener, group))
+        let sockets = Sockets::open(listener, &mut given, owner)?;
+        journal::tell_listening(&listener);
+        Ok(sockets)
     };
-    wanted.into_iter().map(open).collect()
+    let opened = wanted.into_iter().map(open).collect::<Result<_, BindError>>()?;
+    for address in given.left() {
+        warn!(%address, "a socket of the service manager belongs to no listener: closed (configure a listener of this address)");
+    }
+    Ok(opened)
 }
 
-/// Reads the list of leap seconds. Without it the upstreams' majority is heard alone, so it is worth a line and no more.
-fn leap_table(path: &Path) -> Option<LeapTable> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            warn!(path = %path.display(), %error, "cannot read the list of leap seconds");
-            return None;
-        }
-    };
-    let realtime = clock::realtime();
-    match LeapTable::parse(&text) {
-        Ok(table) if table.is_current(NtpTimestamp::from_unix(realtime.seconds, 0)) => Some(table),
-        Ok(_) => {
-            warn!(path = %path.display(), "the list of leap seconds has expired (update tzdata): not used");
-            None
-        }
-        Err(error) => {
-            warn!(path = %path.display(), error, "the list of leap seconds can't be used");
-            None
-        }
+fn try_address(listener: &Listener, given: &Given) -> Result<(), BindError> {
+    // Where somebody keeps the port for us, this could not tell that from somebody else.
+    if given.overlap(listener.address) {
+        return Ok(());
     }
+    udp::check_free(listener.address)
 }

@@ -45,6 +45,11 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// Is its time a part of ours?
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Mirrored | Self::SystemPeer | Self::Agrees)
+    }
+
     /// The word for it in logs.
     pub const fn name(self) -> &'static str {
         match self {

@@ -61,6 +61,24 @@ pub struct Role {
     pub noselect: bool,
 }
 
+impl Upstream {
+    /// Does `other` name the same server? Names are the same in any case, and with or without the dot that ends them.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.port == other.port && self.host.canonical() == other.host.canonical()
+    }
+}
+
+impl Host {
+    /// The one way to write it of several that mean the same.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        match self {
+            Self::Name(name) => Self::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
+            Self::Address(address) => Self::Address(*address),
+        }
+    }
+}
+
 /// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `time.example:123`.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

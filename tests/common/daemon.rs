@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,19 @@ use super::{SOON, TempDir, client, wait_until};
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ntpfront");
 
+/// The name of its file.
+const CONFIGURATION: &str = "ntpfront.toml";
+/// The words of the line that ends a reload: the new configuration is in effect,
+const RELOADED: &str = "reloaded";
+/// or nothing has changed.
+const REFUSED: &str = "configuration refused";
+
 /// The program, to be run without anything that this machine's service manager may have put in the environment.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(PROGRAM);
+    clean(Command::new(PROGRAM))
+}
+
+fn clean(mut command: Command) -> Command {
     for variable in ["NOTIFY_SOCKET", "JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID"] {
         command.env_remove(variable);
     }
@@ -39,9 +50,17 @@ impl Daemon {
 
     /// Started with a configuration file of this text.
     pub(crate) fn configured(text: &str) -> Self {
+        Self::configured_by(&["env"], text)
+    }
+
+    /// The same, run by `wrapper`: a command that executes the rest of its arguments.
+    pub(crate) fn configured_by(wrapper: &[&str], text: &str) -> Self {
         let directory = TempDir::new();
-        let mut command = command();
-        command.arg("--config").arg(directory.file("ntpfront.toml", text));
+        let mut command = clean(Command::new(wrapper[0]));
+        command
+            .args(&wrapper[1..])
+            .args([PROGRAM, "--config"])
+            .arg(directory.file(CONFIGURATION, text));
         Self::spawn_in(command, directory)
     }
 
@@ -106,6 +125,43 @@ impl Daemon {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
+    /// The file that it was started with.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.directory.path().join(CONFIGURATION)
+    }
+
+    /// Puts another file in its place, as editors and tools do: never half a file.
+    pub(crate) fn write(&self, text: &str) {
+        let new = self.directory.file("ntpfront.toml.new", text);
+        std::fs::rename(new, self.configuration()).unwrap();
+    }
+
+    /// Has it read its file as it is now, and waits until that is done.
+    pub(crate) fn hang_up(&self) -> Reload {
+        let before = self.reloads().len();
+        self.signal(Signal::SIGHUP);
+        wait_until("the end of a reload", SOON, || {
+            self.reloads().get(before).copied()
+        })
+    }
+
+    /// Has it read a file of this text.
+    pub(crate) fn reload(&self, text: &str) -> Reload {
+        self.write(text);
+        self.hang_up()
+    }
+
+    /// How each reload so far ended.
+    pub(crate) fn reloads(&self) -> Vec<Reload> {
+        whole_lines(&self.log()).filter_map(Reload::told_by).collect()
+    }
+
+    /// How many entries a directory of its own in `/proc` has: `fd`, `task`.
+    pub(crate) fn count(&self, directory: &str) -> usize {
+        let path = format!("/proc/{}/{directory}", self.pid());
+        std::fs::read_dir(path).unwrap().count()
+    }
+
     /// Has it ended?
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
@@ -145,6 +201,25 @@ impl Drop for Daemon {
     }
 }
 
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    Done,
+    Refused,
+}
+
+impl Reload {
+    fn told_by(line: &str) -> Option<Self> {
+        if line.contains(REFUSED) {
+            Some(Self::Refused)
+        } else if line.contains(RELOADED) {
+            Some(Self::Done)
+        } else {
+            None
+        }
+    }
+}
+
 /// One worker's line of counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counters(BTreeMap<String, String>);
@@ -164,12 +239,16 @@ impl Counters {
     }
 }
 
-/// Only whole lines: the last one may still be on its way.
 fn counters_in(log: &str) -> Vec<Counters> {
-    log.split_inclusive('\n')
-        .filter(|line| line.ends_with('\n') && line.contains("worker counters"))
+    whole_lines(log)
+        .filter(|line| line.contains("worker counters"))
         .map(|line| Counters(fields(line)))
         .collect()
+}
+
+/// The last line may still be on its way.
+fn whole_lines(log: &str) -> impl Iterator<Item = &str> {
+    log.split_inclusive('\n').filter(|line| line.ends_with('\n'))
 }
 
 fn fields(line: &str) -> BTreeMap<String, String> {

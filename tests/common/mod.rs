@@ -7,6 +7,7 @@ pub(crate) mod chrony;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod front;
+pub(crate) mod load;
 pub(crate) mod network;
 pub(crate) mod random;
 pub(crate) mod relay;

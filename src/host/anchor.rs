@@ -1,0 +1,321 @@
+//! Impure. A file that stays within reach: found by its path as that was before the root directory and the user
+//! changed, and read anew whenever it is wanted.
+//!
+//! Two handles are held, opened early. Through the old *root directory* the whole path is walked again each time
+//! (`openat2(2)` with `RESOLVE_IN_ROOT`), so that whatever an operator changes on the way there counts: an editor's
+//! rename, a directory put in the place of another, links, be they relative (Kubernetes' `..data`) or absolute (NixOS,
+//! `/etc/resolv.conf`). Through the file's own *directory* it is found where that way is closed: to a user who may not
+//! pass the directories above, and on kernels before 5.6.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf, absolute};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::libc;
+use nix::sys::stat::Mode;
+
+/// A way to one file.
+#[derive(Debug)]
+pub struct Anchor {
+    path: PathBuf,
+    root: OwnedFd,
+    directory: OwnedFd,
+    name: OsString,
+}
+
+/// What keeps us from reading a file.
+#[derive(Debug)]
+pub enum ReadError {
+    /// It can't be opened: it is not there, or we have no right to it.
+    Open(io::Error),
+    /// It can't be looked at.
+    Look(io::Error),
+    /// It is no regular file but this, with its article.
+    Kind(&'static str),
+    /// It can't be read.
+    Read(io::Error),
+    /// It has more bytes than these, which were allowed.
+    TooLong(u64),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(cause) => write!(f, "cannot open: {cause}"),
+            Self::Look(cause) => write!(f, "cannot look at it: {cause}"),
+            Self::Kind(kind) => write!(f, "is {kind}, not a regular file"),
+            Self::Read(cause) => write!(f, "cannot read: {cause}"),
+            Self::TooLong(limit) => write!(f, "is larger than {limit} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl Anchor {
+    /// Holds on to the way to `path`; the file itself need not be there.
+    ///
+    /// # Errors
+    /// Its directory is not there or out of reach, or we are out of file descriptors.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let path = absolute(path)?;
+        let (directory, name) = split(&path);
+        Ok(Self {
+            root: handle(Path::new("/"))?,
+            directory: handle(directory)?,
+            name: name.to_owned(),
+            path,
+        })
+    }
+
+    /// The way to another file, by its absolute path through the same root directory.
+    ///
+    /// # Errors
+    /// As [`Anchor::open`].
+    pub fn another(&self, path: &Path) -> io::Result<Self> {
+        let (directory, name) = split(path);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let as_before = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        Ok(Self {
+            directory: openat2(&self.root, directory, as_before)?,
+            root: self.root.try_clone()?,
+            name: name.to_owned(),
+            path: path.to_owned(),
+        })
+    }
+
+    /// The file's absolute path, as it was when the way was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes that a regular file of at most `limit` bytes has now.
+    ///
+    /// It never waits: opening a pipe would wait for a writer, and reading some devices never ends.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read(&self, limit: u64) -> Result<Vec<u8>, ReadError> {
+        let file = File::from(self.reopen().map_err(|errno| ReadError::Open(errno.into()))?);
+        let metadata = file.metadata().map_err(ReadError::Look)?;
+        if !metadata.is_file() {
+            return Err(ReadError::Kind(kind(&metadata)));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(ReadError::Read)?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+            Ok(bytes)
+        } else {
+            Err(ReadError::TooLong(limit))
+        }
+    }
+
+    fn reopen(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let as_before = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        let whole_way = openat2(&self.root, &self.path, as_before);
+        match whole_way {
+            // Closed is not missing: where the file was moved away, no other may be found by a handle on its old place.
+            // (EXDEV and ELOOP: such links of /proc as /dev/stdin lead through.)
+            Err(Errno::EACCES | Errno::EPERM | Errno::ENOSYS | Errno::EXDEV | Errno::ELOOP) => {
+                openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())
+            }
+            found => found,
+        }
+    }
+}
+
+/// The directory in which a file stands, and its name there.
+fn split(path: &Path) -> (&Path, &OsStr) {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => (parent, name),
+        // "/" and what ends in "..": directories by themselves.
+        (_, _) => (path, OsStr::new(".")),
+    }
+}
+
+/// A handle on a directory that can be walked from and not be read.
+///
+/// # Errors
+/// It is no directory, not there, out of reach, or we are out of file descriptors.
+pub fn handle(directory: &Path) -> nix::Result<OwnedFd> {
+    open(
+        directory,
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    match metadata.mode() & libc::S_IFMT {
+        libc::S_IFDIR => "a directory",
+        libc::S_IFIFO => "a pipe",
+        libc::S_IFCHR => "a character device",
+        libc::S_IFBLK => "a block device",
+        _ => "something else",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::thread;
+
+    use nix::sched::{CloneFlags, unshare};
+    use nix::unistd::{chdir, chroot, geteuid, mkdtemp};
+
+    /// A directory of a test's own; it goes when the test ends.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            Self(mkdtemp(&std::env::temp_dir().join("ntpfront-anchor-XXXXXX")).unwrap())
+        }
+
+        fn make(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Root, unless `tests/run` said that it has to be left out.
+    fn root() -> bool {
+        let without = std::env::var("NTPFRONT_WITHOUT").unwrap_or_default();
+        let left_out = without.split_whitespace().any(|word| word == "root");
+        assert!(
+            left_out || geteuid().is_root(),
+            "this test needs root: leave it out with NTPFRONT_WITHOUT=root"
+        );
+        !left_out
+    }
+
+    #[track_caller]
+    fn holds(anchor: &Anchor, text: &str) {
+        assert_eq!(
+            String::from_utf8(anchor.read(1000).unwrap()).unwrap(),
+            text,
+            "{anchor:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_there_now_is_read() {
+        let scratch = Scratch::new();
+        let path = scratch.0.join("file");
+        let anchor = Anchor::open(&path).unwrap();
+        assert_eq!(anchor.path(), path);
+        assert!(
+            matches!(anchor.read(10), Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
+        );
+        scratch.make("file", "one");
+        holds(&anchor, "one");
+        fs::rename(scratch.make("new", "two"), &path).unwrap();
+        holds(&anchor, "two");
+        assert!(matches!(anchor.read(2), Err(ReadError::TooLong(2))));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(anchor.read(10), Err(ReadError::Kind("a directory"))));
+    }
+
+    #[test]
+    fn another_directory_in_its_place_counts_and_the_old_one_does_not() {
+        let scratch = Scratch::new();
+        let anchor = Anchor::open(&scratch.make("etc/file", "old")).unwrap();
+        fs::rename(scratch.0.join("etc"), scratch.0.join("old")).unwrap();
+        assert!(
+            matches!(anchor.read(10), Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
+        );
+        scratch.make("etc/file", "new");
+        holds(&anchor, "new");
+    }
+
+    /// As Kubernetes updates a mounted map: `file` -> `..data/file`, `..data` -> `..version`.
+    #[test]
+    fn links_are_followed_as_they_stand_now() {
+        let scratch = Scratch::new();
+        for version in ["..1", "..2"] {
+            scratch.make(&format!("{version}/file"), version);
+        }
+        let (data, path) = (scratch.0.join("..data"), scratch.0.join("file"));
+        symlink("..1", &data).unwrap();
+        symlink("..data/file", &path).unwrap();
+        let anchor = Anchor::open(&path).unwrap();
+        holds(&anchor, "..1");
+        symlink("..2", scratch.0.join("next")).unwrap();
+        fs::rename(scratch.0.join("next"), &data).unwrap();
+        holds(&anchor, "..2");
+    }
+
+    /// The root directory belongs to a thread once it no longer shares it (`CLONE_FS`).
+    #[test]
+    fn a_change_of_the_root_hides_nothing() {
+        if !geteuid().is_root() {
+            let left_out = std::env::var("NTPFRONT_WITHOUT").unwrap_or_default();
+            assert!(
+                left_out.contains("root"),
+                "only root can change the root directory"
+            );
+            return;
+        }
+        let scratch = Scratch::new();
+        let file = scratch.make("outside/file", "one");
+        let (absolute, relative) = (scratch.0.join("absolute"), scratch.0.join("relative"));
+        symlink(&file, &absolute).unwrap();
+        symlink("outside/../outside/file", &relative).unwrap();
+        let cage = scratch.0.join("cage");
+        fs::create_dir(&cage).unwrap();
+        let anchors = [&file, &absolute, &relative].map(|path| Anchor::open(path).unwrap());
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_FS).unwrap();
+            chroot(&cage).unwrap();
+            chdir("/").unwrap();
+            assert!(!file.exists());
+            anchors.iter().for_each(|anchor| holds(anchor, "one"));
+        })
+        .join()
+        .unwrap();
+    }
+
+    /// The file is open to all, a directory above it is not.
+    #[test]
+    fn a_directory_above_that_nobody_may_pass_is_passed_by_the_handle() {
+        if !root() {
+            return;
+        }
+        let scratch = Scratch::new();
+        let file = scratch.make("closed/open/file", "one");
+        let all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(file.parent().unwrap(), all).unwrap();
+        fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+        let anchor = Anchor::open(&file).unwrap();
+        // What files a thread may open, its own file system user says (setfsuid(2)); it ends with the thread.
+        thread::spawn(move || {
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+            assert_eq!(
+                fs::read(&file).unwrap_err().kind(),
+                io::ErrorKind::PermissionDenied
+            );
+            holds(&anchor, "one");
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,87 @@
+//! Impure. The list of leap seconds, read when starting, on each reload and once a day: tzdata brings a new one twice a
+//! year.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::host::anchor::{Anchor, ReadError};
+use crate::host::clock;
+use crate::upstream::leap::LeapTable;
+use crate::wire::NtpTimestamp;
+
+/// The list has 6 kB.
+const LONGEST: u64 = 1024 * 1024;
+/// How old what was read may be.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The way to the list, and when it was read.
+#[derive(Debug)]
+pub(super) struct LeapList {
+    path: Option<PathBuf>,
+    way: Option<Anchor>,
+    read_at: Duration,
+    /// What was last said of it: the same again is no news.
+    told: Option<String>,
+}
+
+impl LeapList {
+    /// Holds on to the way to the list at `path`; `None` is no list.
+    pub(super) fn open(path: Option<&Path>) -> Self {
+        Self {
+            path: path.map(Path::to_owned),
+            way: path.and_then(|path| Anchor::open(path).ok()),
+            read_at: Duration::ZERO,
+            told: None,
+        }
+    }
+
+    /// From now on another list, found through the same root directory as before.
+    pub(super) fn change(&mut self, path: Option<&Path>) {
+        let old = self.way.take();
+        self.way = path.and_then(|path| {
+            old.map_or_else(|| Anchor::open(path), |old| old.another(path))
+                .ok()
+        });
+        self.path = path.map(Path::to_owned);
+    }
+
+    /// The way to it, for a sandbox that shall leave it within reach.
+    pub(super) fn way(&self) -> Option<&Anchor> {
+        self.way.as_ref()
+    }
+
+    /// Is it time to read it again?
+    pub(super) fn is_old(&self, now: Duration) -> bool {
+        self.path.is_some() && now.saturating_sub(self.read_at) >= DAY
+    }
+
+    /// Reads it. Without it the upstreams' majority is heard alone, so what is wrong with it is worth a line and no more.
+    pub(super) fn read(&mut self) -> Option<LeapTable> {
+        self.read_at = clock::raw();
+        let path = self.path.as_deref()?;
+        let found = self.way.as_ref().map_or_else(|| Ok(None), table);
+        let trouble = found.as_ref().err().cloned();
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.told) {
+            warn!(path = %path.display(), error, "the list of leap seconds is not used");
+        }
+        self.told = trouble;
+        found.ok().flatten()
+    }
+}
+
+fn table(way: &Anchor) -> Result<Option<LeapTable>, String> {
+    let bytes = match way.read(LONGEST) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let table = LeapTable::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| error.to_string())?;
+    if table.is_current(NtpTimestamp::from_unix(clock::realtime().seconds, 0)) {
+        Ok(Some(table))
+    } else {
+        Err("it has expired: update tzdata".to_owned())
+    }
+}

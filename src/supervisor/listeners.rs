@@ -1,0 +1,467 @@
+//! Impure. The listeners that are served: their sockets and workers, from their start to their end, and how they
+//! change while packets arrive.
+//!
+//! A change has two halves. `prepare` does all that can fail, beside what is there: nobody notices it. `commit` can't
+//! fail: it steers packets to whom shall have them, and ends those who are not needed any more, who first answer
+//! what they have.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::sockets::{Given, Sockets, overlap, stored_name};
+use crate::config::Change;
+use crate::host::privileges;
+use crate::host::steering::{steer, steer_away};
+use crate::host::systemd::ServiceManager;
+use crate::host::udp::{self, BindError};
+use crate::observe::journal;
+use crate::reference::Reader;
+use crate::serve::{Counts, Listener, Worker};
+
+/// How often to look whether those who shall end have ended.
+const ENDING: Duration = Duration::from_millis(1);
+
+/// All of them.
+pub(super) struct Listeners {
+    groups: Vec<Group>,
+    reader: Reader,
+    /// How many groups there ever were: workers' threads are named after that.
+    named: usize,
+    /// What those did who have ended.
+    ended: Counts,
+}
+
+/// One listener that is served.
+struct Group {
+    sockets: Sockets,
+    number: usize,
+    workers: Vec<Served>,
+}
+
+/// A worker, and what was last seen of it.
+struct Served {
+    worker: Worker,
+    rounds: u64,
+    moved_at: Duration,
+}
+
+/// What a change of the listeners needs, ready but not in use yet.
+pub(super) struct Prepared {
+    groups: Vec<Group>,
+    growth: Vec<Growth>,
+}
+
+/// More members and workers for a group.
+struct Growth {
+    address: SocketAddr,
+    members: Vec<Arc<UdpSocket>>,
+    workers: Vec<Served>,
+}
+
+/// Why a change can't be made.
+#[derive(Debug)]
+pub(super) enum PrepareError {
+    Bind(BindError),
+    /// No more threads, or the group can't be steered.
+    System(SocketAddr, io::Error),
+}
+
+impl std::fmt::Display for PrepareError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::System(address, error) => {
+                write!(
+                    f,
+                    "cannot start the workers of {address}: {error} (are there too many threads?)"
+                )
+            }
+        }
+    }
+}
+
+impl Listeners {
+    /// Starts the workers of each listener on its sockets.
+    pub(super) fn start(opened: Vec<Sockets>, reader: &Reader) -> Result<Self, PrepareError> {
+        let mut listeners = Self {
+            groups: Vec::new(),
+            reader: reader.clone(),
+            named: 0,
+            ended: Counts::default(),
+        };
+        for sockets in opened {
+            let group = listeners.group(sockets)?;
+            listeners.groups.push(group);
+        }
+        Ok(listeners)
+    }
+
+    /// How many workers there are.
+    pub(super) fn count(&self) -> usize {
+        self.groups.iter().map(|group| group.workers.len()).sum()
+    }
+
+    /// What all workers did together since the start of the process, with those who have ended.
+    pub(super) fn total(&self) -> Counts {
+        let workers = self.groups.iter().flat_map(|group| &group.workers);
+        workers
+            .map(|served| served.worker.counters().snapshot())
+            .fold(self.ended, Counts::plus)
+    }
+
+    /// One line a worker into the log.
+    pub(super) fn tell(&self) {
+        for group in &self.groups {
+            for (index, served) in group.workers.iter().enumerate() {
+                journal::tell_counts(group.address(), Some(index), &served.worker.counters().snapshot());
+            }
+        }
+    }
+
+    /// The name of a worker that made no round of its loop for `limit` until `now`, if there is one.
+    pub(super) fn stuck(&mut self, now: Duration, limit: Duration) -> Option<String> {
+        let mut stuck = None;
+        for group in &mut self.groups {
+            for (index, served) in group.workers.iter_mut().enumerate() {
+                let rounds = served.worker.counters().rounds();
+                if rounds != served.rounds {
+                    (served.rounds, served.moved_at) = (rounds, now);
+                } else if now.saturating_sub(served.moved_at) >= limit {
+                    stuck = Some(format!("worker {index} of {}", group.sockets.listener.address));
+                }
+            }
+        }
+        stuck
+    }
+
+    /// Hands every socket of ours to the service manager's descriptor store, so that a restart finds it with its queue.
+    pub(super) fn store(&self, manager: &ServiceManager) {
+        self.groups.iter().for_each(|group| group.store(manager, 0));
+    }
+
+    /// Does all of `changes` that can fail; nothing that is served is touched. What was prepared before a failure is
+    /// taken back. `is_default` tells the listeners that nobody asked for: those whose address family is missing are
+    /// left out.
+    pub(super) fn prepare(
+        &mut self,
+        changes: &[Change],
+        is_default: impl Fn(&Listener) -> bool,
+    ) -> Result<Prepared, PrepareError> {
+        let mut prepared = Prepared {
+            groups: Vec::new(),
+            growth: Vec::new(),
+        };
+        for change in changes {
+            if let Err(error) = self.prepare_one(change, &mut prepared, &is_default) {
+                self.take_back(prepared);
+                return Err(error);
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn prepare_one(
+        &mut self,
+        change: &Change,
+        prepared: &mut Prepared,
+        is_default: &impl Fn(&Listener) -> bool,
+    ) -> Result<(), PrepareError> {
+        match change {
+            Change::OpenListener(new) => match self.open(*new) {
+                Err(PrepareError::Bind(error)) if error.is_family_missing() && is_default(new) => Ok(()),
+                opened => opened.map(|group| prepared.groups.push(group)),
+            },
+            Change::ChangeListener([_, new]) => self.grow(*new, prepared),
+            Change::CloseListener(_)
+            | Change::Restart(_)
+            | Change::LogLevel(_)
+            | Change::Clock(_)
+            | Change::LeapSeconds(_)
+            | Change::RemoveUpstream(_)
+            | Change::AddUpstream(_)
+            | Change::ChangeUpstream(_) => Ok(()),
+        }
+    }
+
+    /// A new group beside the others.
+    fn open(&mut self, listener: Listener) -> Result<Group, PrepareError> {
+        let address = listener.address;
+        // Where we have the port already, this could not tell us from somebody else.
+        if !self.groups.iter().any(|group| overlap(group.address(), address)) {
+            privileges::with_low_ports(|| udp::check_free(address)).map_err(PrepareError::Bind)?;
+        }
+        let sockets = privileges::with_low_ports(|| Sockets::open(listener, &mut Given::default(), None))
+            .map_err(PrepareError::Bind)?;
+        self.group(sockets)
+    }
+
+    fn group(&mut self, sockets: Sockets) -> Result<Group, PrepareError> {
+        let mut group = Group {
+            sockets,
+            number: self.named,
+            workers: Vec::new(),
+        };
+        self.named += 1;
+        let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
+        group.workers = group.served(0..all, &[], &self.reader)?;
+        group
+            .steer(group.in_use())
+            .map_err(|error| PrepareError::System(group.address(), error))?;
+        Ok(group)
+    }
+
+    /// More members for a group that shall have more workers. They get no packet before `commit`.
+    fn grow(&mut self, wanted: Listener, prepared: &mut Prepared) -> Result<(), PrepareError> {
+        let Some(group) = self.groups.iter().find(|group| group.address() == wanted.address) else {
+            return self.open(wanted).map(|group| prepared.groups.push(group));
+        };
+        let have = group.workers.len();
+        if usize::from(wanted.workers) <= have {
+            return Ok(());
+        }
+        let failed = |error| PrepareError::System(wanted.address, error);
+        // Without a program the kernel would choose the new ones at once.
+        group.steer_away(group.in_use()).map_err(failed)?;
+        let mut growth = Growth {
+            address: wanted.address,
+            members: privileges::with_low_ports(|| group.sockets.missing(wanted.workers, None))
+                .map_err(PrepareError::Bind)?,
+            workers: Vec::new(),
+        };
+        growth.workers = group.served(have..wanted.workers.into(), &growth.members, &self.reader)?;
+        prepared.growth.push(growth);
+        Ok(())
+    }
+
+    fn take_back(&mut self, prepared: Prepared) {
+        let groups = prepared.groups.into_iter().flat_map(|group| group.workers);
+        let growth = prepared.growth.into_iter().flat_map(|growth| growth.workers);
+        for served in groups.chain(growth) {
+            self.ended = self.ended.plus(served.worker.join());
+        }
+        for group in &self.groups {
+            group
+                .steer(group.in_use())
+                .unwrap_or_else(|error| cannot_steer(group.address(), &error));
+        }
+    }
+
+    /// Does the rest of `changes`: from the first packet on that the new ones get, to the last that the old ones answer.
+    pub(super) async fn commit(&mut self, prepared: Prepared, changes: &[Change], manager: &ServiceManager) {
+        for growth in prepared.growth {
+            if let Some(group) = self
+                .groups
+                .iter_mut()
+                .find(|group| group.address() == growth.address)
+            {
+                let stored = group.sockets.members.len();
+                group.sockets.members.extend(growth.members);
+                group.workers.extend(growth.workers);
+                group.store(manager, stored);
+            }
+        }
+        for group in prepared.groups {
+            journal::tell_listening(&group.sockets.listener);
+            group.store(manager, 0);
+            self.groups.push(group);
+        }
+        for change in changes {
+            match change {
+                Change::ChangeListener([_, new]) => self.change(*new, manager).await,
+                Change::CloseListener(gone) => self.close(*gone, manager).await,
+                Change::OpenListener(_)
+                | Change::Restart(_)
+                | Change::LogLevel(_)
+                | Change::Clock(_)
+                | Change::LeapSeconds(_)
+                | Change::RemoveUpstream(_)
+                | Change::AddUpstream(_)
+                | Change::ChangeUpstream(_) => {}
+            }
+        }
+    }
+
+    /// Has each group served by as many workers as were asked for: after a restart there may be sockets for more.
+    pub(super) async fn settle(&mut self, manager: &ServiceManager) {
+        let all: Vec<Listener> = self.groups.iter().map(|group| group.sockets.listener).collect();
+        for listener in all {
+            self.change(listener, manager).await;
+        }
+    }
+
+    /// Serves a group as `wanted`; those whom it needs more are there already.
+    async fn change(&mut self, wanted: Listener, manager: &ServiceManager) {
+        let Some(group) = self
+            .groups
+            .iter_mut()
+            .find(|group| group.address() == wanted.address)
+        else {
+            return;
+        };
+        group.sockets.listener = wanted;
+        let gone = group.retire(wanted.workers.into());
+        self.ended = end(gone).await.into_iter().fold(self.ended, Counts::plus);
+        let Some(group) = self
+            .groups
+            .iter_mut()
+            .find(|group| group.address() == wanted.address)
+        else {
+            return;
+        };
+        group.close_unused(manager);
+        group
+            .steer(group.in_use())
+            .unwrap_or_else(|error| cannot_steer(wanted.address, &error));
+    }
+
+    async fn close(&mut self, gone: Listener, manager: &ServiceManager) {
+        let Some(index) = self
+            .groups
+            .iter()
+            .position(|group| group.address() == gone.address)
+        else {
+            return;
+        };
+        let mut group = self.groups.remove(index);
+        if group.sockets.of_unit {
+            warn!(listener = %gone.address, "a socket unit keeps this address open: its packets wait there for nobody");
+        }
+        let workers = std::mem::take(&mut group.workers);
+        let counts = end(workers)
+            .await
+            .into_iter()
+            .fold(Counts::default(), Counts::plus);
+        group.close_unused(manager);
+        journal::tell_counts(gone.address, None, &counts);
+        self.ended = self.ended.plus(counts);
+    }
+
+    /// Lets each answer what is queued, waits for all, and says what they did. What arrives later waits in the
+    /// descriptor store for our successor, if there is one.
+    pub(super) async fn stop(self) {
+        for group in self.groups {
+            let address = group.address();
+            let counts = end(group.workers)
+                .await
+                .into_iter()
+                .fold(Counts::default(), Counts::plus);
+            journal::tell_counts(address, None, &counts);
+        }
+    }
+}
+
+impl Group {
+    fn address(&self) -> SocketAddr {
+        self.sockets.listener.address
+    }
+
+    /// How many of the sockets have a worker.
+    fn in_use(&self) -> usize {
+        self.workers.len().min(self.sockets.members.len())
+    }
+
+    /// Workers for the sockets of these numbers; `more` come after those that the group has. Where there are fewer sockets
+    /// than workers, they share them.
+    fn served(
+        &self,
+        numbers: std::ops::Range<usize>,
+        more: &[Arc<UdpSocket>],
+        reader: &Reader,
+    ) -> Result<Vec<Served>, PrepareError> {
+        let members: Vec<_> = self.sockets.members.iter().chain(more).collect();
+        let start = |index: usize| {
+            let socket = members
+                .get(index % members.len().max(1))
+                .ok_or(io::ErrorKind::NotFound)?;
+            let name = format!("worker-{}-{index}", self.number);
+            let worker = Worker::start(name, Arc::clone(socket), reader.clone())?;
+            Ok(Served {
+                worker,
+                rounds: u64::MAX,
+                moved_at: Duration::MAX,
+            })
+        };
+        numbers
+            .map(start)
+            .collect::<io::Result<_>>()
+            .map_err(|error| PrepareError::System(self.address(), error))
+    }
+
+    /// Packets go to the first `members`.
+    fn steer(&self, members: usize) -> io::Result<()> {
+        self.steer_by(members, steer)
+    }
+
+    /// The same while others are bound who shall get none.
+    fn steer_away(&self, members: usize) -> io::Result<()> {
+        self.steer_by(members, steer_away)
+    }
+
+    fn steer_by(
+        &self,
+        members: usize,
+        by: impl Fn(&UdpSocket, crate::serve::Steering, u16) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let [first, others @ ..] = self.sockets.members.as_slice() else {
+            return Ok(());
+        };
+        // A socket unit may have bound a single one that is in no group.
+        if self.sockets.of_unit && others.is_empty() {
+            return Ok(());
+        }
+        let members = u16::try_from(members).unwrap_or(u16::MAX);
+        by(first, self.sockets.listener.steering, members)
+    }
+
+    /// Takes the workers beyond the first `kept` away, after packets were steered away from them.
+    fn retire(&mut self, kept: usize) -> Vec<Served> {
+        if self.workers.len() <= kept {
+            return Vec::new();
+        }
+        let members = kept.min(self.sockets.members.len());
+        self.steer_away(members)
+            .unwrap_or_else(|error| cannot_steer(self.address(), &error));
+        self.workers.split_off(kept)
+    }
+
+    /// Closes the sockets that have no worker any more, the last one first.
+    fn close_unused(&mut self, manager: &ServiceManager) {
+        if self.sockets.of_unit {
+            return;
+        }
+        while self.sockets.members.len() > self.workers.len() {
+            self.sockets.members.pop();
+            manager.forget(&stored_name(self.address(), self.sockets.members.len()));
+        }
+    }
+
+    /// Hands the sockets from number `first` on to the descriptor store; those of a socket unit are kept there anyway.
+    fn store(&self, manager: &ServiceManager, first: usize) {
+        if self.sockets.of_unit {
+            return;
+        }
+        for (number, socket) in self.sockets.members.iter().enumerate().skip(first) {
+            manager.store(&stored_name(self.address(), number), socket);
+        }
+    }
+}
+
+/// Ends these workers: each answers what it has.
+async fn end(workers: Vec<Served>) -> Vec<Counts> {
+    // Again and again: a signal that comes just before the worker waits is lost on it.
+    while !workers.iter().all(|served| served.worker.has_ended()) {
+        workers.iter().for_each(|served| served.worker.retire());
+        sleep(ENDING).await;
+    }
+    workers.into_iter().map(|served| served.worker.join()).collect()
+}
+
+/// Only a kernel without the option can refuse, and then all members have workers: packets are spread in another way.
+fn cannot_steer(address: SocketAddr, error: &io::Error) {
+    warn!(listener = %address, %error, "the kernel refuses to steer packets among the workers");
+}

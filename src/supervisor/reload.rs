@@ -1,0 +1,78 @@
+//! Impure. A reload: the configuration is read again, compared with the one that runs, and what is new is applied. A fault
+//! anywhere leaves everything as it was.
+
+use tracing::{error, info, warn};
+
+use super::Supervisor;
+use super::listeners::Prepared;
+use crate::config::{Change, Fault, Loaded, diff};
+
+impl Supervisor {
+    /// Reads the configuration again and applies what is new, as a whole or not at all.
+    pub(super) async fn reload(&mut self) {
+        self.manager.tell_reloading();
+        self.refused = match self.loader.load() {
+            Ok(loaded) => self.apply(loaded).await.err(),
+            Err(faults) => Some(refuse(&faults)),
+        };
+        if let Some(reason) = &self.refused {
+            error!(reason, "configuration refused, the old one goes on: {reason}");
+        }
+        self.tell_ready();
+    }
+
+    /// Leads from what runs to `wanted`. All that can fail is done first.
+    async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
+        let changes = diff(&self.running.config, &wanted.config);
+        let prepared = self
+            .listeners
+            .prepare(&changes, |listener| wanted.is_default(listener))
+            .map_err(|error| error.to_string())?;
+        self.commit(&changes, prepared, wanted).await;
+        Ok(())
+    }
+
+    async fn commit(&mut self, changes: &[Change], prepared: Prepared, wanted: Loaded) {
+        for change in changes {
+            if change.needs_restart() {
+                warn!(%change, "reload: {change}");
+            } else {
+                info!(%change, "reload: {change}");
+            }
+            self.running.config.apply(change);
+            match change {
+                Change::LogLevel(level) => self.log.set(*level),
+                Change::LeapSeconds(path) => self.leaps.change(path.as_deref()),
+                // The belief is told of all upstreams at once; the listeners do theirs by themselves.
+                Change::Clock(_)
+                | Change::Restart(_)
+                | Change::RemoveUpstream(_)
+                | Change::AddUpstream(_)
+                | Change::ChangeUpstream(_)
+                | Change::OpenListener(_)
+                | Change::ChangeListener(_)
+                | Change::CloseListener(_) => {}
+            }
+        }
+        self.belief.reconfigure(&self.running.config, self.leaps.read());
+        self.listeners.commit(prepared, changes, &self.manager).await;
+        self.running.default_listeners = wanted.default_listeners;
+        self.running.path = wanted.path;
+        let (changes, configuration) = (changes.len(), self.running.origin());
+        info!(
+            changes,
+            configuration, "reloaded: {configuration}: {changes} changes"
+        );
+    }
+}
+
+/// Tells each fault by itself, and their number.
+fn refuse(faults: &[Fault]) -> String {
+    faults
+        .iter()
+        .for_each(|fault| error!(%fault, "configuration: {fault}"));
+    match faults {
+        [fault] => fault.to_string(),
+        _ => format!("{} faults", faults.len()),
+    }
+}

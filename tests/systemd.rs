@@ -1,0 +1,105 @@
+//! Proves the service in a booted real systemd, Debian 12's (252) and Debian 13's (257): each file of
+//! `tests/systemd/scenarios` is one behavior, run inside as an operator would do it.
+//!
+//! `NTPFRONT_SCENARIOS="start stop" cargo test --test systemd -- --nocapture` runs some of them and shows what they saw.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail, speak and look at the clock"
+)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
+
+use common::daemon::PROGRAM;
+use common::{load, root, with};
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systemd");
+
+#[test]
+fn debian_12() {
+    all_scenarios_pass("bookworm");
+}
+
+#[test]
+fn debian_13() {
+    all_scenarios_pass("trixie");
+}
+
+fn all_scenarios_pass(suite: &str) {
+    if !root() || !with("systemd") {
+        return;
+    }
+    let root = root_file_system(suite);
+    let wanted = scenarios();
+    let booted = boot(&root, &wanted);
+    let said = String::from_utf8_lossy(&booted.stdout);
+    println!("{suite}: {said}{}", String::from_utf8_lossy(&booted.stderr));
+    // What never ran is no success.
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|name| !said.contains(&format!("passed {name} (")))
+        .collect();
+    assert!(missing.is_empty(), "{suite}: not passed: {missing:?}");
+    assert!(booted.status.success(), "{suite}: {}", booted.status);
+}
+
+/// Debian's own file system of this release. It is made once, in a minute, and kept beside the build.
+fn root_file_system(suite: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap()
+        .join("systemd");
+    let script = format!("{SCRIPTS}/root");
+    let made = Command::new("timeout")
+        .args(["900", &script, suite])
+        .arg(&directory)
+        .output()
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{script} {suite}: {}\n{}",
+        made.status,
+        String::from_utf8_lossy(&made.stderr)
+    );
+    directory.join(suite)
+}
+
+/// The scenarios to run, by name.
+fn scenarios() -> Vec<String> {
+    if let Ok(some) = std::env::var("NTPFRONT_SCENARIOS") {
+        return some.split_whitespace().map(str::to_owned).collect();
+    }
+    let files = std::fs::read_dir(format!("{SCRIPTS}/scenarios")).unwrap();
+    let mut names: Vec<_> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+}
+
+/// Runs them in a system that is booted for that. One at a time: they put a full load on two cores.
+fn boot(root: &Path, scenarios: &[String]) -> Output {
+    static BOOTED: Mutex<()> = Mutex::new(());
+    let load = load::program();
+    let _alone = BOOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    // It ends with us, whoever ends us.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "TERM"])
+        .arg(format!("{SCRIPTS}/boot"))
+        .arg(root)
+        .arg(PROGRAM)
+        .arg(load)
+        .args(scenarios)
+        .output()
+        .unwrap()
+}
