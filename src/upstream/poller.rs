@@ -28,6 +28,9 @@ const NAME_RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6
 /// The raw counter stands still while the host sleeps: what is measured over more sleep than this is wrong.
 const NAP: Duration = Duration::from_millis(10);
 
+/// A packet, or the network's word that there will be none: nobody listens there, no route.
+const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
+
 /// What a poller knows after a question.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -235,7 +238,7 @@ pub async fn question(
         for _ in 0..STRANGERS_MAX {
             let mut buffer = [0; 1024];
             let (length, stamp) = socket
-                .async_io(Interest::READABLE, || udp::receive_stamped(&socket, &mut buffer))
+                .async_io(NEWS, || udp::receive_stamped(&socket, &mut buffer))
                 .await?;
             let arrived = arrival(stamp);
             match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {

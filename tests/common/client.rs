@@ -106,6 +106,39 @@ pub(crate) fn ahead(reply: &Header) -> f64 {
     (reply.transmit_timestamp - now()).to_seconds()
 }
 
+/// A reply, and the host's time when it was asked for and when it had come.
+pub(crate) struct Seen {
+    pub(crate) reply: Header,
+    asked: NtpTimestamp,
+    came: NtpTimestamp,
+}
+
+/// Asks once; `None` if no answer comes.
+pub(crate) fn look(server: SocketAddr) -> Option<Seen> {
+    let asked = now();
+    let reply = ask(server, &request(4, 3))?.header();
+    Some(Seen {
+        reply,
+        asked,
+        came: now(),
+    })
+}
+
+impl Seen {
+    /// Is its time so many seconds ahead of the host's, as far as it says that it may be wrong, and by `slack` more,
+    /// however long the machine was busy?
+    pub(crate) fn is_ahead_by(&self, seconds: f64, slack: f64) {
+        let wrong = distance(&self.reply) + slack;
+        let since_asked = (self.reply.transmit_timestamp - self.asked).to_seconds() - seconds;
+        let until_came = (self.came - self.reply.transmit_timestamp).to_seconds() + seconds;
+        assert!(
+            since_asked > -wrong && until_came > -wrong,
+            "{since_asked} s after it was asked for, {until_came} s before it came: {:?}",
+            self.reply
+        );
+    }
+}
+
 /// Letters as a reference ID.
 pub(crate) fn letters(reply: &Header) -> String {
     reply.reference_id.to_string()

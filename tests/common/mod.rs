@@ -10,6 +10,7 @@ pub(crate) mod front;
 pub(crate) mod load;
 pub(crate) mod network;
 pub(crate) mod random;
+pub(crate) mod relay;
 pub(crate) mod scripted;
 pub(crate) mod watch;
 
