@@ -68,8 +68,10 @@ fn a_steady_server_loses_nothing() {
 
 /// How many times the file is changed and read again.
 const RELOADS: usize = 100;
-/// Workers of the listeners that change, one reload after the other.
+/// Workers of the listeners that change, one reload after the other,
 const WORKERS: [u32; 4] = [1, 4, 2, 3];
+/// and how packets are spread over them.
+const STEERINGS: [&str; 3] = ["source", "cpu", "kernel"];
 // The ports of listeners: their workers change, they stay as they are, come and go, or are somebody else's.
 const CHANGING: u16 = PORT;
 const STAYING: u16 = PORT + 1;
@@ -80,7 +82,9 @@ const TAKEN: u16 = PORT + 3;
 fn configuration(reload: usize, upstreams: &[Scripted; 3]) -> String {
     let mut text = LOCAL.to_owned();
     for address in both(CHANGING) {
+        let steering = STEERINGS[reload % STEERINGS.len()];
         text += &listener(address, WORKERS[reload % WORKERS.len()]);
+        let _written = writeln!(text, "steering = \"{steering}\"");
     }
     for address in both(STAYING) {
         text += &listener(address, 2);
@@ -126,6 +130,23 @@ fn a_hundred_reloads_lose_nothing() {
         let report = load.stop();
         println!("{RELOADS} reloads: {took:?}");
         report.nothing_lost(RATE);
+    });
+}
+
+#[test]
+fn a_listener_that_moves_between_all_addresses_and_one_loses_nothing() {
+    alone(|| {
+        let configuration = |address: &str| {
+            let listener = listener(format!("{address}:{PORT}").parse().unwrap(), 2);
+            format!("upstream = []\n{LOCAL}{listener}")
+        };
+        let daemon = Daemon::configured(&configuration("0.0.0.0")).answering(v4(PORT));
+        let load = Load::start(&[v4(PORT)], RATE, 300);
+        for _ in 0..20 {
+            assert_eq!(daemon.reload(&configuration("127.0.0.1")), Reload::Done);
+            assert_eq!(daemon.reload(&configuration("0.0.0.0")), Reload::Done);
+        }
+        load.stop().nothing_lost(RATE);
     });
 }
 
@@ -247,6 +268,7 @@ fn the_load_sees_what_is_wrong() {
             (0, unsynchronized.sent),
             "{unsynchronized:?}"
         );
+        assert_eq!(unsynchronized.reasons["INIT"], unsynchronized.sent);
 
         let nobody = Load::start(&[v4(PORT)], 100, 1).finish();
         assert_eq!(

@@ -3,6 +3,7 @@
 //! A request's number says where it goes and from which source; the number is in its transmit timestamp, which the
 //! answer brings back as its origin timestamp.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::report::{Latency, Target};
 /// What every request says but for its transmit timestamp: version 4, mode 3, poll 6.
 const VERSION: u8 = 4;
 const POLL: i8 = 6;
+/// So many of the lost ones are told by their time.
+const LOST_SHOWN: usize = 20;
 /// Room for the number of a request in its transmit timestamp.
 const NUMBER_BITS: u32 = 32;
 
@@ -96,6 +99,8 @@ pub(crate) struct Tally<'a> {
     answered: Vec<bool>,
     targets: Vec<Found>,
     pub(crate) wrong: u64,
+    /// Why there was no time: the reference IDs of "unsynchronized" answers.
+    pub(crate) reasons: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Default)]
@@ -114,6 +119,7 @@ impl<'a> Tally<'a> {
             answered: vec![false; ledger.capacity()],
             targets: vec![Found::default(); ledger.targets.len()],
             wrong: 0,
+            reasons: BTreeMap::new(),
         }
     }
 
@@ -130,7 +136,10 @@ impl<'a> Tally<'a> {
             return;
         }
         let now = nanos(since_start);
-        found.unsynchronized += u64::from(header.leap == Leap::Unsynchronized);
+        if header.leap == Leap::Unsynchronized {
+            found.unsynchronized += 1;
+            *self.reasons.entry(header.reference_id.to_string()).or_default() += 1;
+        }
         found.max_gap = found.max_gap.max(now.saturating_sub(found.last));
         found.last = now;
         let left = self.ledger.left_at(number).unwrap_or(now);
@@ -142,39 +151,65 @@ impl<'a> Tally<'a> {
     }
 
     /// Each target's account, when nothing more is awaited.
-    pub(crate) fn close(mut self) -> Vec<Target> {
-        let ledger = self.ledger;
-        let mut sent = vec![(0, 0); self.targets.len()];
-        for number in 0..ledger.capacity() {
+    pub(crate) fn close(self) -> Vec<Target> {
+        let Self {
+            ledger,
+            answered,
+            mut targets,
+            ..
+        } = self;
+        let mut sent = vec![Sent::default(); targets.len()];
+        for (number, answered) in answered.into_iter().enumerate() {
             if let Some(left) = ledger.left_at(number) {
-                let (count, last) = &mut sent[number % ledger.targets.len()];
-                *count += 1;
-                *last = left;
+                sent[number % ledger.targets.len()].count(left, answered);
             }
         }
-        let accounts = ledger.targets.iter().zip(&mut self.targets).zip(sent);
+        let accounts = ledger.targets.iter().zip(&mut targets).zip(sent);
         accounts
-            .map(|((address, found), (sent, last_sent))| found.account(*address, sent, last_sent))
+            .map(|((address, found), sent)| found.account(*address, sent))
             .collect()
     }
 }
 
+/// What left to one target; times are nanoseconds since the start.
+#[derive(Clone, Default)]
+struct Sent {
+    count: u64,
+    last: u64,
+    lost_at: Vec<u64>,
+}
+
+impl Sent {
+    fn count(&mut self, left: u64, answered: bool) {
+        self.count += 1;
+        self.last = left;
+        if !answered && self.lost_at.len() < LOST_SHOWN {
+            self.lost_at.push(left);
+        }
+    }
+}
+
 impl Found {
-    fn account(&mut self, address: SocketAddr, sent: u64, last_sent: u64) -> Target {
+    fn account(&mut self, address: SocketAddr, sent: Sent) -> Target {
         let answered = self.latencies.len() as u64;
         // Silence at the end is a gap, too.
-        let max_gap = self.max_gap.max(last_sent.saturating_sub(self.last));
+        let max_gap = self.max_gap.max(sent.last.saturating_sub(self.last));
         Target {
             address: address.to_string(),
-            sent,
+            sent: sent.count,
             answered,
-            lost: sent - answered,
+            lost: sent.count - answered,
+            lost_at_ms: sent.lost_at.into_iter().map(milliseconds).collect(),
             unsynchronized: self.unsynchronized,
             duplicate: self.duplicate,
-            max_gap_ms: Duration::from_nanos(max_gap).as_secs_f64() * 1e3,
+            max_gap_ms: milliseconds(max_gap),
             latency_us: Latency::of(&mut self.latencies),
         }
     }
+}
+
+fn milliseconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos / 1000 * 1000).as_secs_f64() * 1e3
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -106,8 +106,9 @@ fn stop_when_told(stop: &AtomicBool) {
     }
 }
 
-fn report(sending: &Sending, tally: Tally<'_>, sources: &Sources, kernel: Kernel) -> Report {
+fn report(sending: &Sending, mut tally: Tally<'_>, sources: &Sources, kernel: Kernel) -> Report {
     let wrong = tally.wrong;
+    let reasons = std::mem::take(&mut tally.reasons);
     let targets = tally.close();
     let sum = |field: fn(&Target) -> u64| targets.iter().map(field).sum();
     Report {
@@ -117,6 +118,7 @@ fn report(sending: &Sending, tally: Tally<'_>, sources: &Sources, kernel: Kernel
         lost: sum(|target| target.lost),
         unsynchronized: sum(|target| target.unsynchronized),
         duplicate: sum(|target| target.duplicate),
+        reasons,
         wrong,
         unsent: sending.unsent,
         own_drops: kernel::drops(sources.all().map(|(_, socket)| socket)),

@@ -1,5 +1,7 @@
 //! Pure. What the load found, as the one line of JSON that it prints and the tests read.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// All of a run.
@@ -14,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     /// Answers that said "unsynchronized" (leap 3); they count as answered.
     pub(crate) unsynchronized: u64,
+    /// The reference IDs of those, and how often each came.
+    pub(crate) reasons: BTreeMap<String, u64>,
     /// Second answers to one request.
     pub(crate) duplicate: u64,
     /// Packets that answer nothing that was asked, bit for bit, from where it was asked.
@@ -43,6 +47,8 @@ pub(crate) struct Target {
     pub(crate) sent: u64,
     pub(crate) answered: u64,
     pub(crate) lost: u64,
+    /// When those left, in milliseconds from the start: the first ones.
+    pub(crate) lost_at_ms: Vec<f64>,
     pub(crate) unsynchronized: u64,
     pub(crate) duplicate: u64,
     /// The longest time without an answer, from the first request on, in milliseconds.
