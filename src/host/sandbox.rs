@@ -95,7 +95,7 @@ fn lacks(status: &LandlockStatus) -> Option<String> {
     let abi = match status {
         LandlockStatus::NotImplemented => {
             return Some(
-                "this kernel has no Landlock (Linux 5.13 and newer can have it): files stay within reach"
+                "this kernel has no Landlock (Linux 5.13 and newer can have it), or a container's filter forbids it: files stay within reach"
                     .to_owned(),
             );
         }
