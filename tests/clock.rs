@@ -21,7 +21,7 @@ use std::time::Duration;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use ntpfront::wire::Leap;
+use ntpfront::wire::{Leap, NtpDuration, NtpShort};
 
 use common::client::{self, Seen, letters};
 use common::daemon::{Daemon, command};
@@ -56,8 +56,15 @@ fn a_stuck_supervisor_can_not_keep_a_time_alive() {
 
 /// ntpfront with a tracked clock in front of three that are an hour ahead, and what it says once it is synchronized.
 fn an_hour_ahead(daemon: impl FnOnce(&str) -> Daemon) -> (Daemon, Seen) {
-    let upstreams =
-        [0.0, 0.001, -0.001].map(|more| Scripted::start(move |ask| vec![ahead(ask, HOUR + more).into()]));
+    // They are a millisecond apart and say that they may be wrong by more, so that they agree however exactly and often
+    // they are measured.
+    let upstreams = [0.0, 0.001, -0.001].map(|more| {
+        Scripted::start(move |ask| {
+            let mut reply = ahead(ask, HOUR + more);
+            reply.root_dispersion = NtpShort::from_duration(NtpDuration::from_seconds(0.003));
+            vec![reply.into()]
+        })
+    });
     let server = client::v4(free_port());
     let mut text = format!("[clock]\nsource = \"tracked\"\n[[listener]]\naddress = \"{server}\"\n");
     for upstream in &upstreams {

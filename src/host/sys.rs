@@ -116,6 +116,19 @@ pub fn detach_reuseport(member: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Waits until no core is in the middle of delivering a packet that it took up before (`membarrier(2)`: a grace period of
+/// the kernel's). Takes some milliseconds.
+///
+/// # Errors
+/// The kernel doesn't have it, or a filter forbids it.
+pub fn wait_for_deliveries() -> io::Result<()> {
+    // SAFETY: the call has no pointers; it takes a command, flags and a CPU, the last two unused by this command.
+    match unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Takes possession of the descriptors that the service manager gave us under these numbers (`sd_listen_fds(3)`).
 pub fn inherited(numbers: impl IntoIterator<Item = RawFd>) -> Vec<OwnedFd> {
     let own = |number| {

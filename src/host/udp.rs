@@ -83,6 +83,26 @@ pub fn adopt(descriptor: OwnedFd) -> io::Result<(SocketAddr, UdpSocket)> {
     Ok((address, socket))
 }
 
+/// From now on nothing more arrives on `socket`; what is queued stays, and can be answered. Packets for its address go to
+/// another socket that takes them, as one on the wildcard address does.
+///
+/// # Errors
+/// What `connect(2)` gives.
+pub fn turn_away(socket: &UdpSocket) -> io::Result<()> {
+    /// "Discard" (RFC 863): nobody asks for the time from there, least of all on this host.
+    const NOBODY: u16 = 9;
+    let mut here = socket.local_addr()?;
+    if here.ip().is_unspecified() {
+        here.set_ip(match here {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    here.set_port(NOBODY);
+    // A connected socket gets nothing but its peer's packets. It can still send to anybody.
+    socket.connect(here)
+}
+
 /// What a worker needs of its socket.
 fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
@@ -225,6 +245,29 @@ mod tests {
         let address = SocketAddr::from((ip, port));
         let group = bind_members(address, members, None).unwrap();
         (address, group)
+    }
+
+    #[test]
+    fn who_is_turned_away_goes_to_the_wildcard_and_what_was_queued_stays() {
+        for (one, any) in [("127.0.0.1", "0.0.0.0"), ("::1", "::")] {
+            let (address, closing) = group(one, 2);
+            let wildcard = SocketAddr::new(any.parse().unwrap(), address.port());
+            let other = bind_members(wildcard, 1, None).unwrap();
+            let client = UdpSocket::bind((address.ip(), 0)).unwrap();
+            client.send_to(b"before", address).unwrap();
+            closing.iter().for_each(|socket| turn_away(socket).unwrap());
+            client.send_to(b"after", address).unwrap();
+            let mut buffer = [0; 10];
+            assert_eq!(other[0].recv(&mut buffer).unwrap(), 5);
+            let queued = closing.iter().find_map(|socket| {
+                socket.set_nonblocking(true).unwrap();
+                socket.recv_from(&mut buffer).ok().map(|(_, from)| (socket, from))
+            });
+            let (socket, from) = queued.unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+            socket.send_to(b"answer", from).unwrap();
+            assert_eq!(client.recv(&mut buffer).unwrap(), 6);
+        }
     }
 
     #[test]

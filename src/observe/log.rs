@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use nix::sys::stat::fstat;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -16,6 +17,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as to_text, reload};
 
 use super::LogLevel;
+
+/// As on standard error: what changed is "info", not "notice".
+const PRIORITIES: PriorityMappings = PriorityMappings {
+    error: Priority::Error,
+    warn: Priority::Warning,
+    info: Priority::Informational,
+    debug: Priority::Debug,
+    trace: Priority::Debug,
+};
 
 /// Changes what is logged while it is running.
 #[derive(Debug)]
@@ -49,7 +59,8 @@ pub fn start(level: LogLevel, keeps_root: bool) -> Switch {
         Some(layer) => {
             let layer = layer
                 .with_field_prefix(None)
-                .with_syslog_identifier("ntpfront".to_owned());
+                .with_syslog_identifier("ntpfront".to_owned())
+                .with_priority_mappings(PRIORITIES);
             tracing_subscriber::registry()
                 .with(layer.with_filter(ours))
                 .try_init()

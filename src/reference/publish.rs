@@ -19,7 +19,7 @@ struct Cell {
 pub struct Publisher(Arc<Cell>);
 
 /// A reader's end, with its own copy; each worker has one.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Reader {
     cell: Arc<Cell>,
     seen: u64,
@@ -48,6 +48,18 @@ impl Publisher {
         let mut value = self.0.value.lock().unwrap_or_else(PoisonError::into_inner);
         *value = reference;
         self.0.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A new reader knows at once what was published last, even if it has to wait for the writer: it has no older copy.
+impl Clone for Reader {
+    fn clone(&self) -> Self {
+        let value = self.cell.value.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            seen: self.cell.generation.load(Ordering::Acquire),
+            copy: *value,
+            cell: Arc::clone(&self.cell),
+        }
     }
 }
 
@@ -112,6 +124,15 @@ mod tests {
         assert_eq!(*reader.latest(), numbered(1));
         drop(writing);
         assert_eq!(*reader.latest(), numbered(2));
+    }
+
+    #[test]
+    fn a_new_reader_begins_with_what_was_published_last() {
+        let (publisher, reader) = cell(numbered(1));
+        publisher.publish(numbered(2));
+        let mut new = reader.clone();
+        let _writing = publisher.0.value.lock().unwrap();
+        assert_eq!(*new.latest(), numbered(2));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::sockets::{Given, Sockets, overlap, stored_name};
 use crate::config::Change;
 use crate::host::privileges;
 use crate::host::steering::{steer, steer_away};
+use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::observe::journal;
@@ -331,6 +332,7 @@ impl Listeners {
         if group.sockets.of_unit {
             warn!(listener = %gone.address, "a socket unit keeps this address open: its packets wait there for nobody");
         }
+        group.turn_away();
         let workers = std::mem::take(&mut group.workers);
         let counts = end(workers)
             .await
@@ -426,7 +428,21 @@ impl Group {
         let members = kept.min(self.sockets.members.len());
         self.steer_away(members)
             .unwrap_or_else(|error| cannot_steer(self.address(), &error));
+        wait_for_deliveries();
         self.workers.split_off(kept)
+    }
+
+    /// Lets no more packets come, where that is in our hand.
+    fn turn_away(&self) {
+        if self.sockets.of_unit {
+            return;
+        }
+        for socket in &self.sockets.members {
+            if let Err(error) = udp::turn_away(socket) {
+                warn!(listener = %self.address(), %error, "a listener that is closed may lose its last requests");
+            }
+        }
+        wait_for_deliveries();
     }
 
     /// Closes the sockets that have no worker any more, the last one first.
@@ -459,6 +475,12 @@ async fn end(workers: Vec<Served>) -> Vec<Counts> {
         sleep(ENDING).await;
     }
     workers.into_iter().map(|served| served.worker.join()).collect()
+}
+
+/// What was on its way to a socket when it was steered away from is in its queue after this. Where the kernel can't tell, the
+/// workers wait a moment instead.
+fn wait_for_deliveries() {
+    let _waited = sys::wait_for_deliveries();
 }
 
 /// Only a kernel without the option can refuse, and then all members have workers: packets are spread in another way.

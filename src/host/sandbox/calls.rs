@@ -123,6 +123,7 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_umask,
     libc::SYS_ftruncate,
     libc::SYS_memfd_create,
+    libc::SYS_membarrier,
     libc::SYS_pipe2,
     // Sockets.
     libc::SYS_socketpair,
