@@ -158,7 +158,9 @@ fn a_server_that_begins_to_lie_is_not_followed() {
         upstream.turn_to(lie);
         for reply in front.watch.during(Duration::from_secs(6)) {
             let lost = reply.leap == Leap::Unsynchronized;
-            let kept = (reply.stratum, reply.reference_id.to_bytes()) == (GOOD_STRATUM, GOOD_ID);
+            let source = (reply.stratum, reply.reference_id.to_bytes());
+            // On a busy machine the honest one may seem to be more than 1 ms off: then we are its client.
+            let kept = source == (GOOD_STRATUM, GOOD_ID) || source == (GOOD_STRATUM + 1, [127, 0, 0, 1]);
             assert!(lost || kept && reply.leap == Leap::NoWarning, "{reply:?}");
             assert!(lost || distance(&reply) <= 1.0, "{reply:?}");
             assert!(lost || reply_ahead(&reply).abs() < 10.0, "{reply:?}");

@@ -47,6 +47,8 @@ pub(crate) struct Host {
     pub(crate) error: f64,
     /// Does somebody keep the time of day at the pace of the truth? Else it drifts as the raw counter does.
     pub(crate) kept: bool,
+    /// Does the kernel let leap seconds pass, as nobody told it of them?
+    pub(crate) deaf: bool,
     slew_left: f64,
     /// All steps of the time of day together.
     stepped: f64,
@@ -64,6 +66,7 @@ impl Host {
             wander: 1e-9,
             error: random.between(-0.5, 0.5),
             kept: false,
+            deaf: false,
             slew_left: 0.0,
             stepped: 0.0,
             asleep: 0.0,
@@ -125,7 +128,7 @@ impl Host {
     /// The kernel takes part in the leap second, if somebody keeps the clock; else UTC goes on without it.
     pub(crate) fn leap(&mut self) {
         let by = self.truth.leap.map_or(0.0, |(_, by)| by);
-        if self.kept {
+        if self.kept && !self.deaf {
             self.stepped += by;
         } else {
             self.error -= by;
@@ -140,7 +143,11 @@ impl Host {
 
     /// What the kernel says: a keeper tells it of a leap second on its day.
     pub(crate) fn kernel(&self) -> KernelView {
-        let (at, by) = self.truth.leap.filter(|_| self.kept).unwrap_or_default();
+        let (at, by) = self
+            .truth
+            .leap
+            .filter(|_| self.kept && !self.deaf)
+            .unwrap_or_default();
         let leap = match self.now < at {
             true if by < 0.0 => Leap::AddSecond,
             true => Leap::DeleteSecond,

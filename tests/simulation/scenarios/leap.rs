@@ -53,6 +53,11 @@ pub(super) const ALL: &[Scenario] = &[
         run: delete_system,
     },
     Scenario {
+        name: "leap-deaf-kernel",
+        what: "system, daemon and two witnesses warn, but the kernel inserts nothing; set right after 10 min",
+        run: deaf_kernel,
+    },
+    Scenario {
         name: "lying-leap",
         what: "one of three warns of a leap second that does not come",
         run: lying_leap,
@@ -133,6 +138,30 @@ fn delete_system(network: &mut Network) {
     network.daemon();
     prepare(network, Leap::DeleteSecond);
     cross_system(network, Leap::DeleteSecond);
+}
+
+fn deaf_kernel(network: &mut Network) {
+    network.policy.source = Source::System;
+    network.daemon();
+    network.honest(2);
+    network.host.deaf = true;
+    prepare(network, Leap::AddSecond);
+    network.run(HOUR - MINUTE);
+    network.holds("it is warned of", network.reference().leap == Leap::AddSecond);
+    network.run(1.5 * MINUTE);
+    for server in &mut network.servers {
+        server.leap = Leap::NoWarning;
+    }
+    network.run(9.5 * MINUTE);
+    network.holds("no time while it is wrong", !network.record.is_usable());
+    network.step_host(-1.0);
+    network.record.forget();
+    network.run(HOUR);
+    served_well(network, 1.0, 99.0);
+    network.holds(
+        "synchronized when it is right",
+        network.state() == State::Synchronized,
+    );
 }
 
 fn lying_leap(network: &mut Network) {
