@@ -37,7 +37,8 @@ pub const INTERRUPT: Signal = Signal::SIGUSR2;
 pub struct Worker {
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
+    /// `None` once it was waited for.
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Worker {
@@ -58,7 +59,7 @@ impl Worker {
         Ok(Self {
             counters,
             stop,
-            thread,
+            thread: Some(thread),
         })
     }
 
@@ -72,20 +73,30 @@ impl Worker {
     pub fn retire(&self) {
         self.stop.store(true, Ordering::Relaxed);
         // Where the signal can't be sent the worker has ended.
-        let _sent = pthread_kill(self.thread.as_pthread_t(), INTERRUPT);
+        let _sent = self
+            .thread
+            .as_ref()
+            .map(|thread| pthread_kill(thread.as_pthread_t(), INTERRUPT));
     }
 
     /// Has it ended?
     pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
 
     /// Waits until it has ended, and tells all that it did.
-    pub fn join(self) -> Counts {
+    pub fn join(mut self) -> Counts {
         self.retire();
         // A panic has been reported, and has ended the process, when it happened.
-        let _ended = self.thread.join();
+        let _ended = self.thread.take().map(thread::JoinHandle::join);
         self.counters.snapshot()
+    }
+}
+
+/// A worker that nobody holds any more ends by itself.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.retire();
     }
 }
 

@@ -1,0 +1,117 @@
+//! Impure. Datagrams in batches over real sockets, and what else only the kernel can say.
+
+use super::*;
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// A socket as the workers have them.
+fn socket(address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true).unwrap();
+    if socket.local_addr().unwrap().is_ipv4() {
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).unwrap();
+    } else {
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).unwrap();
+    }
+    socket
+}
+
+fn answers_from_the_address_that_was_asked(bind: &str, asked: &[&str]) {
+    let server = socket(bind);
+    let port = server.local_addr().unwrap().port();
+    let mut batch = Batch::new(8);
+    for address in asked {
+        let address: IpAddr = address.parse().unwrap();
+        let client = UdpSocket::bind(if address.is_ipv4() {
+            "127.0.0.1:0"
+        } else {
+            "[::1]:0"
+        })
+        .unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        for payload in [&[1; 48][..], &[2; 600], &[]] {
+            client.send_to(payload, (address, port)).unwrap();
+            assert_eq!(batch.receive(server.as_fd()).unwrap(), 1);
+            let datagram = batch.datagram(0).unwrap();
+            assert_eq!(datagram.payload, payload);
+            assert_eq!(datagram.source, client.local_addr().unwrap());
+            assert!(datagram.arrived_at.unwrap().seconds > 1_600_000_000 && datagram.unicast);
+            batch.reply(0, &[9; REPLY_LEN]);
+            assert_eq!(batch.send(server.as_fd()), Sent { sent: 1, failed: 0 });
+            let mut reply = [0; 100];
+            let (length, from) = client.recv_from(&mut reply).unwrap();
+            assert_eq!(
+                (&reply[..length], from),
+                (&[9; REPLY_LEN][..], (address, port).into())
+            );
+        }
+    }
+}
+
+#[test]
+fn ipv4_wildcard() {
+    answers_from_the_address_that_was_asked("0.0.0.0:0", &["127.0.0.1", "127.0.0.7", "127.1.2.3"]);
+}
+
+#[test]
+fn ipv6_wildcard() {
+    answers_from_the_address_that_was_asked("[::]:0", &["::1"]);
+}
+
+#[test]
+fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
+    let server = socket("127.0.0.1:0");
+    let clients: Vec<UdpSocket> = (0..5).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    for client in &clients {
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send_to(&[7; 48], server.local_addr().unwrap()).unwrap();
+    }
+    let mut batch = Batch::new(4);
+    assert_eq!(batch.receive(server.as_fd()).unwrap(), 4);
+    (0..4).for_each(|index| batch.reply(index, &[1; REPLY_LEN]));
+    // No such family is sent to by this socket.
+    batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
+    assert_eq!(batch.send(server.as_fd()), Sent { sent: 3, failed: 1 });
+    assert_eq!(batch.send(server.as_fd()), Sent::default());
+    for index in [0, 2, 3] {
+        assert_eq!(clients[index].recv(&mut [0; 100]).unwrap(), REPLY_LEN);
+    }
+    assert_eq!(batch.receive(server.as_fd()).unwrap(), 1);
+    assert!(batch.datagram(0).is_some() && batch.datagram(1).is_none());
+    batch.reply(1, &[1; REPLY_LEN]);
+    assert_eq!(batch.send(server.as_fd()), Sent::default());
+}
+
+#[test]
+fn the_kernel_tells_of_its_clock() {
+    let clock = kernel_clock().unwrap();
+    assert!(!clock.in_leap_second, "{clock:?}");
+}
+
+#[test]
+fn groups_are_told_from_hosts() {
+    let v4 = |header: [u8; 4], local: [u8; 4]| Asked::V4 {
+        header: header.into(),
+        local: local.into(),
+    };
+    assert!(v4([192, 0, 2, 1], [192, 0, 2, 1]).is_unicast());
+    assert!(!v4([192, 0, 2, 255], [192, 0, 2, 1]).is_unicast());
+    assert!(!v4([224, 0, 1, 1], [224, 0, 1, 1]).is_unicast());
+    let v6 = |text: &str| Asked::V6 {
+        header: text.parse().unwrap(),
+        interface: 2,
+    };
+    assert!(v6("fe80::1").is_unicast() && !v6("ff02::101").is_unicast());
+}
+
+#[test]
+fn nothing_there_in_time_is_would_block() {
+    let server = socket("127.0.0.1:0");
+    server.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let error = Batch::new(2).receive(server.as_fd()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
