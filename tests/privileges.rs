@@ -20,7 +20,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use common::client::{self, v4};
-use common::daemon::{Daemon, PROGRAM};
+use common::daemon::{Daemon, PROGRAM, Reload};
 use common::network::{free_port, in_own_network};
 use common::scripted::{Scripted, good};
 use common::{SOON, TempDir, root, wait_until};
@@ -190,6 +190,61 @@ fn root_becomes_a_user_in_another_root_directory() {
                 let kept = daemon.log().contains("kept the right to open ports below 1024");
                 assert_eq!(kept, permitted == LOW_PORTS, "{}", daemon.log());
             });
+        });
+    }
+}
+
+/// A configuration that serves at once on these low ports, with so many workers each.
+fn low_ports(process: &str, workers: u16, ports: &[u16]) -> String {
+    let listener = |port| {
+        format!(
+            "[[listener]]\naddress = \"127.0.0.1:{port}\"\nworkers = {workers}\n[[listener]]\naddress = \"[::1]:{port}\"\n"
+        )
+    };
+    let listeners: String = ports.iter().map(listener).collect();
+    format!("upstream = []\n[process]\n{process}\n[local]\nenabled = true\nwait = 0\n{listeners}")
+}
+
+/// Started by each of those who may open low ports, it opens more of them when its rights are given up and its root is
+/// another, adds workers to those it has, and again has no right in use.
+#[test]
+fn a_reload_opens_low_ports_after_all_is_given_up() {
+    if !root() {
+        return;
+    }
+    let cage = TempDir::new();
+    let caged = format!("user = \"nobody\"\nchroot = \"{}\"", cage.path().display());
+    let ambient = [
+        "setpriv",
+        "--reuid",
+        NOBODY,
+        "--regid",
+        NOBODY,
+        "--clear-groups",
+        "--inh-caps",
+        "+net_bind_service",
+        "--ambient-caps",
+        "+net_bind_service",
+    ];
+    for (wrapper, process) in [(&["env"][..], caged.as_str()), (&ambient, "")] {
+        in_own_network(|| {
+            let daemon = Daemon::configured_by(wrapper, &low_ports(process, 1, &[123])).answering(v4(123));
+            assert_eq!(
+                daemon.reload(&low_ports(process, 3, &[123, 124])),
+                Reload::Done,
+                "{}",
+                daemon.log()
+            );
+            for port in [123, 124] {
+                client::header(v4(port));
+                client::header(client::v6(port));
+            }
+            let threads = Threads::of(&daemon);
+            threads.have_no_right_but(LOW_PORTS);
+            // Taken away again, and the port is anybody's.
+            assert_eq!(daemon.reload(&low_ports(process, 1, &[123])), Reload::Done);
+            assert_eq!(owners(124), Vec::<String>::new());
+            client::header(v4(123));
         });
     }
 }
