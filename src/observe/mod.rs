@@ -1,8 +1,11 @@
-//! What an operator sees: the log, and what it may say how often.
+//! What an operator sees: the log, and what it may say how often; and a `snapshot` of everything, as a `screen`.
 
 pub mod gate;
+pub mod health;
 pub mod journal;
 pub mod log;
+pub mod screen;
+pub mod snapshot;
 
 /// The least important message that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,8 @@
 //! fail: it steers packets to whom shall have them, and ends those who are not needed any more, who first answer
 //! what they have.
 
+mod traffic;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use crate::observe::journal;
 use crate::reference::Reader;
 use crate::serve::{Counts, Listener, Worker};
 
+use traffic::{Drops, Pace};
+
 /// How often to look whether those who shall end have ended.
 const ENDING: Duration = Duration::from_millis(1);
 
@@ -33,8 +37,10 @@ pub(super) struct Listeners {
     reader: Reader,
     /// How many groups there ever were: workers' threads are named after that.
     named: usize,
-    /// What those did who have ended.
+    /// What those did whose listener is gone.
     ended: Counts,
+    /// How many packets the kernel dropped at sockets of listeners that are gone.
+    dropped: u64,
 }
 
 /// One listener that is served.
@@ -42,6 +48,9 @@ struct Group {
     sockets: Sockets,
     number: usize,
     workers: Vec<Served>,
+    /// What those did who have ended.
+    ended: Counts,
+    drops: Drops,
 }
 
 /// A worker, and what was last seen of it.
@@ -49,6 +58,7 @@ struct Served {
     worker: Worker,
     rounds: u64,
     moved_at: Duration,
+    pace: Pace,
 }
 
 /// What a change of the listeners needs, ready but not in use yet.
@@ -94,6 +104,7 @@ impl Listeners {
             reader: reader.clone(),
             named: 0,
             ended: Counts::default(),
+            dropped: 0,
         };
         for sockets in opened {
             let group = listeners.group(sockets)?;
@@ -109,9 +120,9 @@ impl Listeners {
 
     /// What all workers did together since the start of the process, with those who have ended.
     pub(super) fn total(&self) -> Counts {
-        let workers = self.groups.iter().flat_map(|group| &group.workers);
-        workers
-            .map(|served| served.worker.counters().snapshot())
+        self.groups
+            .iter()
+            .map(Group::total)
             .fold(self.ended, Counts::plus)
     }
 
@@ -206,6 +217,8 @@ impl Listeners {
             sockets,
             number: self.named,
             workers: Vec::new(),
+            ended: Counts::default(),
+            drops: Drops::default(),
         };
         self.named += 1;
         let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
@@ -306,14 +319,7 @@ impl Listeners {
         };
         group.sockets.listener = wanted;
         let gone = group.retire(wanted.workers.into());
-        self.ended = end(gone).await.into_iter().fold(self.ended, Counts::plus);
-        let Some(group) = self
-            .groups
-            .iter_mut()
-            .find(|group| group.address() == wanted.address)
-        else {
-            return;
-        };
+        group.ended = end(gone).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
         group
             .steer(group.in_use())
@@ -334,13 +340,11 @@ impl Listeners {
         }
         group.turn_away();
         let workers = std::mem::take(&mut group.workers);
-        let counts = end(workers)
-            .await
-            .into_iter()
-            .fold(Counts::default(), Counts::plus);
+        let counts = end(workers).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
         journal::tell_counts(gone.address, None, &counts);
         self.ended = self.ended.plus(counts);
+        self.dropped += group.drops.total();
     }
 
     /// Lets each answer what is queued, waits for all, and says what they did. What arrives later waits in the
@@ -351,7 +355,7 @@ impl Listeners {
             let counts = end(group.workers)
                 .await
                 .into_iter()
-                .fold(Counts::default(), Counts::plus);
+                .fold(group.ended, Counts::plus);
             journal::tell_counts(address, None, &counts);
         }
     }
@@ -386,6 +390,7 @@ impl Group {
                 worker,
                 rounds: u64::MAX,
                 moved_at: Duration::MAX,
+                pace: Pace::default(),
             })
         };
         numbers
@@ -450,10 +455,12 @@ impl Group {
         if self.sockets.of_unit {
             return;
         }
+        self.drops.look(&self.sockets.members);
         while self.sockets.members.len() > self.workers.len() {
             self.sockets.members.pop();
             manager.forget(&stored_name(self.address(), self.sockets.members.len()));
         }
+        self.drops.forget_beyond(self.sockets.members.len());
     }
 
     /// Hands the sockets from number `first` on to the descriptor store; those of a socket unit are kept there anyway.
