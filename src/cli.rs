@@ -32,6 +32,26 @@ pub enum Command {
     Config,
     /// Ask one server once.
     Query(Query),
+    /// Ask the running server about itself.
+    Ask(Ask),
+}
+
+/// What the running server is asked about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// What is wanted.
+    pub about: About,
+    /// The control socket; `None` is that of the configuration.
+    pub socket: Option<PathBuf>,
+    /// Is the answer for a program?
+    pub json: bool,
+}
+
+/// What there is to know of the running server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Who asks it, and how often.
+    Clients,
 }
 
 /// The flags that go with serving. Their values are judged by `config`, all at once and together with the file.
@@ -89,6 +109,20 @@ pub struct Query {
     pub json: bool,
 }
 
+/// How the running server is asked.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct Running {
+    /// The control socket of the running server [default: control.socket of the configuration]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Read this configuration file to find the socket [default: /etc/ntpfront/ntpfront.toml when it exists]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON of a stable shape
+    #[arg(long)]
+    json: bool,
+}
+
 /// An NTP server for busy hosts: many workers, several upstreams that must agree, no replies lost.
 #[derive(Parser)]
 #[command(name = "ntpfront", version, disable_help_subcommand = true, after_long_help = MORE_HELP)]
@@ -107,6 +141,8 @@ enum Sub {
     Config(Flags),
     /// Ask one server once, and say what it answered and whether it is usable
     Query(Query),
+    /// Show who asked the running server in the last hour: how many, who most, how often each
+    Clients(Running),
 }
 
 const MORE_HELP: &str = "\
@@ -124,6 +160,7 @@ Examples:
   ntpfront check --against-running          what would `systemctl reload ntpfront` change?
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       ask a server
+  ntpfront clients                          who asks us, and who asks too often?
 
 Exit status:
   0  fine: ended by a signal, no fault found, the server that was asked is usable
@@ -160,6 +197,7 @@ where
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => return Err(flags_mean_nothing()),
         Some(Sub::Query(query)) => (Command::Query(query), flags),
+        Some(Sub::Clients(running)) => running.ask(About::Clients, flags),
     };
     Ok(Invocation { command, flags })
 }
@@ -174,6 +212,22 @@ fn flags_mean_nothing() -> clap::Error {
         ErrorKind::ArgumentConflict,
         "query takes no flags of the server: only --json",
     )
+}
+
+impl Running {
+    /// Flags before the subcommand count as far as they lead to the socket.
+    fn ask(self, about: About, flags: Flags) -> (Command, Flags) {
+        let later = Flags {
+            config: self.config,
+            ..Flags::default()
+        };
+        let ask = Ask {
+            about,
+            socket: self.socket,
+            json: self.json,
+        };
+        (Command::Ask(ask), flags.and(later))
+    }
 }
 
 impl Flags {
@@ -266,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn clients_takes_the_way_to_the_socket() {
+        let asked = asked("ntpfront -c a clients --socket /s --json -c b");
+        let expected = Ask {
+            about: About::Clients,
+            socket: Some("/s".into()),
+            json: true,
+        };
+        assert_eq!(asked.command, Command::Ask(expected));
+        assert_eq!(asked.flags.config, Some("b".into()));
+    }
+
+    #[test]
     fn unknown_words_are_refused_and_help_is_not_a_fault() {
         for line in ["ntpfront serve", "ntpfront -x", "ntpfront -4", "ntpfront -d -d"] {
             assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
@@ -296,6 +362,7 @@ mod tests {
             "check",
             "config",
             "query",
+            "clients",
         ] {
             assert!(help.contains(word), "{word} is missing in:\n{help}");
         }

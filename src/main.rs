@@ -1,10 +1,10 @@
 //! The thin shell: arguments in, exit status out.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ntpfront::cli::{self, Command, Flags, Query};
+use ntpfront::cli::{self, About, Ask, Command, Flags, Query};
 use ntpfront::config::commands::Answer;
 use ntpfront::config::file::Loader;
 use ntpfront::config::{Fault, Loaded, address, commands, file};
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         } => answer(commands::check, &invocation.flags),
         Command::Config => answer(commands::show, &invocation.flags),
         Command::Query(asked) => ask(&asked),
+        Command::Ask(asked) => ask_about(&asked, &invocation.flags),
     }
 }
 
@@ -69,7 +70,10 @@ fn check_against_running(flags: &Flags) -> ExitCode {
     let path = loaded.path.as_deref().unwrap_or(Path::new(""));
     let text = loaded.path.as_deref().map(file::read).transpose();
     let asked = match (&loaded.config.control.socket, text) {
-        (Some(socket), Ok(text)) => ask_running(socket, path, &text.unwrap_or_default()),
+        (Some(socket), Ok(text)) => {
+            let text = text.unwrap_or_default();
+            ask_running(socket, &format!("check {}\n{text}", path.display()))
+        }
         (None, _) => Err("there is no control.socket to ask through".to_owned()),
         (_, Err(faults)) => Err(commands::report(&faults)),
     };
@@ -85,8 +89,33 @@ fn check_against_running(flags: &Flags) -> ExitCode {
     }
 }
 
-fn ask_running(socket: &Path, path: &Path, text: &str) -> Result<Answer, String> {
-    let said = control::ask(socket, &format!("check {}\n{text}", path.display()))
+/// One answer of the running server.
+fn ask_about(asked: &Ask, flags: &Flags) -> ExitCode {
+    let verb = match asked.about {
+        About::Clients => "clients",
+    };
+    let request = format!("{verb}{}", if asked.json { " json" } else { "" });
+    match control_socket(asked, flags).and_then(|socket| ask_running(&socket, &request)) {
+        Ok(answer) => tell(&answer),
+        Err(why) => {
+            let fault = format!("ntpfront {verb}: cannot ask the running server: {why}\n");
+            say(io::stderr(), &fault);
+            STATUS_FAILURE.into()
+        }
+    }
+}
+
+fn control_socket(asked: &Ask, flags: &Flags) -> Result<PathBuf, String> {
+    if let Some(socket) = &asked.socket {
+        return Ok(socket.clone());
+    }
+    let loaded = file::load(flags).map_err(|faults| commands::report(&faults))?;
+    let socket = loaded.config.control.socket;
+    socket.ok_or_else(|| "there is no control.socket to ask through".to_owned())
+}
+
+fn ask_running(socket: &Path, request: &str) -> Result<Answer, String> {
+    let said = control::ask(socket, request)
         .map_err(|error| format!("{}: {error}: is it running, and may we ask it?", socket.display()))?;
     serde_json::from_str(&said)
         .map_err(|error| format!("{}: no answer that makes sense: {error}", socket.display()))

@@ -26,7 +26,7 @@ pub struct Answer {
 /// `ntpfront check`: all faults and how many, or what there is.
 pub fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
     match loaded {
-        Ok(loaded) => fine(summary(loaded)),
+        Ok(loaded) => Answer::fine(summary(loaded)),
         Err(faults) => refused(faults),
     }
 }
@@ -54,7 +54,7 @@ pub fn compare(running: &Config, loaded: &Result<Loaded, Vec<Fault>>) -> Answer 
 /// `ntpfront config`: the effective configuration as a file, with the origin of each value.
 pub fn show(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
     match loaded {
-        Ok(loaded) => fine(loaded.effective.to_string()),
+        Ok(loaded) => Answer::fine(loaded.effective.to_string()),
         Err(faults) => refused(faults),
     }
 }
@@ -66,6 +66,24 @@ pub fn report(faults: &[Fault]) -> String {
 }
 
 impl Answer {
+    /// What was asked for.
+    pub fn fine(out: String) -> Self {
+        Self {
+            out,
+            err: String::new(),
+            status: 0,
+        }
+    }
+
+    /// Why it can't be had.
+    pub fn failed(why: &str) -> Self {
+        Self {
+            out: String::new(),
+            err: format!("{why}\n"),
+            status: 1,
+        }
+    }
+
     /// To a request that means nothing to this version.
     pub fn misunderstood(verb: &str) -> Self {
         Self {
@@ -76,14 +94,6 @@ impl Answer {
             ),
             status: STATUS_FAULT,
         }
-    }
-}
-
-fn fine(out: String) -> Answer {
-    Answer {
-        out,
-        err: String::new(),
-        status: 0,
     }
 }
 

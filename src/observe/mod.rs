@@ -1,5 +1,6 @@
-//! What an operator sees: the log, and what it may say how often.
+//! What an operator sees: the log, and what it may say how often; the census.
 
+pub mod clients;
 pub mod gate;
 pub mod journal;
 pub mod log;
