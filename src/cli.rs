@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub const DEFAULT_FILE: &str = "/etc/ntpfront/ntpfront.toml";
 
 /// What was asked of the program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
     /// What to do.
     pub command: Command,
@@ -19,7 +19,7 @@ pub struct Invocation {
 }
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Serve time: what happens without a subcommand.
     Serve,
@@ -37,7 +37,7 @@ pub enum Command {
 }
 
 /// What the running server is asked about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
     /// What is wanted.
     pub about: About,
@@ -48,10 +48,18 @@ pub struct Ask {
 }
 
 /// What there is to know of the running server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum About {
+    /// One screen of everything.
+    Status,
+    /// All about each upstream.
+    Upstreams,
+    /// The screen of everything again and again.
+    Top,
     /// Who asks it, and how often.
     Clients,
+    /// Is it fit to be asked? With the largest root distance that is, in seconds, if there is a limit.
+    Health(Option<f64>),
 }
 
 /// The flags that go with serving. Their values are judged by `config`, all at once and together with the file.
@@ -123,6 +131,16 @@ struct Running {
     json: bool,
 }
 
+/// What `health` takes.
+#[derive(Args, Clone, Debug, PartialEq)]
+struct Fitness {
+    /// Not healthy either when the time may be wrong by more than this
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    max_distance: Option<f64>,
+    #[command(flatten)]
+    running: Running,
+}
+
 /// An NTP server for busy hosts: many workers, several upstreams that must agree, no replies lost.
 #[derive(Parser)]
 #[command(name = "ntpfront", version, disable_help_subcommand = true, after_long_help = MORE_HELP)]
@@ -141,8 +159,16 @@ enum Sub {
     Config(Flags),
     /// Ask one server once, and say what it answered and whether it is usable
     Query(Query),
+    /// Show the running server on one screen: its time, its clients' requests, its upstreams
+    Status(Running),
+    /// Show all that the running server knows of each upstream
+    Upstreams(Running),
+    /// Show the status again every second, until Ctrl-C
+    Top(Running),
     /// Show who asked the running server in the last hour: how many, who most, how often each
     Clients(Running),
+    /// Tell whether the running server is fit to be asked: exit status 0 yes, 1 no, 2 it does not answer
+    Health(Fitness),
 }
 
 const MORE_HELP: &str = "\
@@ -160,13 +186,16 @@ Examples:
   ntpfront check --against-running          what would `systemctl reload ntpfront` change?
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       ask a server
+  ntpfront status                           what is the running server doing?
   ntpfront clients                          who asks us, and who asks too often?
+  ntpfront health --max-distance 0.01       may clients be sent to it? (for scripts)
 
 Exit status:
   0  fine: ended by a signal, no fault found, the server that was asked is usable
   1  failure while running: a port in use, no right to bind, the server asked is not usable
   2  fault on the command line or in the configuration
   3  check --against-running: no fault, but some of it needs a restart
+  health: 0 clients are told a time (and a good one), 1 they are not, 2 nobody answers
 
 Signals:
   TERM, INT  stop: answer what has arrived, then end with status 0
@@ -197,7 +226,14 @@ where
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => return Err(flags_mean_nothing()),
         Some(Sub::Query(query)) => (Command::Query(query), flags),
+        Some(Sub::Status(running)) => running.ask(About::Status, flags),
+        Some(Sub::Upstreams(running)) => running.ask(About::Upstreams, flags),
+        Some(Sub::Top(running)) => running.ask(About::Top, flags),
         Some(Sub::Clients(running)) => running.ask(About::Clients, flags),
+        Some(Sub::Health(Fitness {
+            max_distance,
+            running,
+        })) => running.ask(About::Health(max_distance), flags),
     };
     Ok(Invocation { command, flags })
 }
@@ -212,6 +248,13 @@ fn flags_mean_nothing() -> clap::Error {
         ErrorKind::ArgumentConflict,
         "query takes no flags of the server: only --json",
     )
+}
+
+/// Seconds, not negative.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let sound = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    sound.ok_or_else(|| "not a number of seconds, such as 0.01".to_owned())
 }
 
 impl Running {
@@ -320,15 +363,19 @@ mod tests {
     }
 
     #[test]
-    fn clients_takes_the_way_to_the_socket() {
-        let asked = asked("ntpfront -c a clients --socket /s --json -c b");
+    fn the_running_server_is_asked_about_itself() {
+        let asked = asked("ntpfront -c a health --max-distance 0.5 --socket /s --json -c b");
         let expected = Ask {
-            about: About::Clients,
+            about: About::Health(Some(0.5)),
             socket: Some("/s".into()),
             json: true,
         };
         assert_eq!(asked.command, Command::Ask(expected));
         assert_eq!(asked.flags.config, Some("b".into()));
+        for limit in ["-1", "x", "inf", ""] {
+            let line = ["ntpfront", "health", "--max-distance", limit];
+            assert_eq!(read(line).unwrap_err().exit_code(), 2, "{limit}");
+        }
     }
 
     #[test]
@@ -362,7 +409,11 @@ mod tests {
             "check",
             "config",
             "query",
+            "status",
+            "upstreams",
+            "top",
             "clients",
+            "health",
         ] {
             assert!(help.contains(word), "{word} is missing in:\n{help}");
         }

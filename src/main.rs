@@ -1,8 +1,12 @@
 //! The thin shell: arguments in, exit status out.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+use terminal_size::{Height, terminal_size};
 
 use ntpfront::cli::{self, About, Ask, Command, Flags, Query};
 use ntpfront::config::commands::Answer;
@@ -15,6 +19,8 @@ use ntpfront::upstream::{Role, Upstream};
 
 /// A failure while running; faults of the configuration have [`commands::STATUS_FAULT`].
 const STATUS_FAILURE: u8 = 1;
+/// How often `top` shows anew.
+const REDRAW: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let invocation = match cli::read(std::env::args_os()) {
@@ -89,20 +95,30 @@ fn check_against_running(flags: &Flags) -> ExitCode {
     }
 }
 
-/// One answer of the running server.
+/// One answer of the running server, or one a second for as long as somebody reads them.
 fn ask_about(asked: &Ask, flags: &Flags) -> ExitCode {
-    let verb = match asked.about {
-        About::Clients => "clients",
+    let (verb, limit, failure) = match asked.about {
+        About::Status => ("status", None, STATUS_FAILURE),
+        About::Upstreams => ("upstreams", None, STATUS_FAILURE),
+        About::Clients => ("clients", None, STATUS_FAILURE),
+        About::Top => return top(asked, flags),
+        About::Health(limit) => ("health", limit, commands::STATUS_FAULT),
     };
-    let request = format!("{verb}{}", if asked.json { " json" } else { "" });
-    match control_socket(asked, flags).and_then(|socket| ask_running(&socket, &request)) {
+    let limit = limit.map_or_else(String::new, |limit| format!(" {limit}"));
+    match control_socket(asked, flags)
+        .and_then(|socket| ask_running(&socket, &(request(verb, asked) + &limit)))
+    {
         Ok(answer) => tell(&answer),
         Err(why) => {
             let fault = format!("ntpfront {verb}: cannot ask the running server: {why}\n");
             say(io::stderr(), &fault);
-            STATUS_FAILURE.into()
+            failure.into()
         }
     }
+}
+
+fn request(verb: &str, asked: &Ask) -> String {
+    format!("{verb}{}", if asked.json { " json" } else { "" })
 }
 
 fn control_socket(asked: &Ask, flags: &Flags) -> Result<PathBuf, String> {
@@ -112,6 +128,54 @@ fn control_socket(asked: &Ask, flags: &Flags) -> Result<PathBuf, String> {
     let loaded = file::load(flags).map_err(|faults| commands::report(&faults))?;
     let socket = loaded.config.control.socket;
     socket.ok_or_else(|| "there is no control.socket to ask through".to_owned())
+}
+
+/// The status again and again: on a terminal in place, else one after the other.
+fn top(asked: &Ask, flags: &Flags) -> ExitCode {
+    let socket = match control_socket(asked, flags) {
+        Ok(socket) => socket,
+        Err(why) => {
+            say(io::stderr(), &format!("ntpfront top: {why}\n"));
+            return STATUS_FAILURE.into();
+        }
+    };
+    let is_screen = io::stdout().is_terminal() && !asked.json;
+    loop {
+        // While the server is started again, the screen says so and goes on.
+        let text = match ask_running(&socket, &request("status", asked)) {
+            Ok(answer) => answer.out,
+            Err(why) if is_screen => why,
+            Err(why) => {
+                say(
+                    io::stderr(),
+                    &format!("ntpfront top: cannot ask the running server: {why}\n"),
+                );
+                return STATUS_FAILURE.into();
+            }
+        };
+        let text = if is_screen { redrawn(&text) } else { text };
+        if io::stdout()
+            .write_all(text.as_bytes())
+            .and_then(|()| io::stdout().flush())
+            .is_err()
+        {
+            return ExitCode::SUCCESS;
+        }
+        sleep(REDRAW);
+    }
+}
+
+/// Each line over the old one, and nothing below; what doesn't fit on the screen is left out.
+fn redrawn(text: &str) -> String {
+    let rows = terminal_size().map_or(usize::MAX, |(_, Height(rows))| {
+        usize::from(rows).saturating_sub(1)
+    });
+    let lines: String = text
+        .lines()
+        .take(rows)
+        .map(|line| format!("{line}\x1b[K\n"))
+        .collect();
+    format!("\x1b[H{lines}\x1b[J")
 }
 
 fn ask_running(socket: &Path, request: &str) -> Result<Answer, String> {

@@ -66,7 +66,7 @@ pub fn report(faults: &[Fault]) -> String {
 }
 
 impl Answer {
-    /// What was asked for.
+    /// All is well.
     pub fn fine(out: String) -> Self {
         Self {
             out,

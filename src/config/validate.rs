@@ -42,9 +42,9 @@ const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
 
 const SOURCES: [(&str, Source); 3] = [
-    ("auto", Source::Auto),
-    ("system", Source::System),
-    ("tracked", Source::Tracked),
+    (Source::Auto.name(), Source::Auto),
+    (Source::System.name(), Source::System),
+    (Source::Tracked.name(), Source::Tracked),
 ];
 
 const ON_DISPUTE: [(&str, OnDispute); 4] = [

@@ -116,6 +116,31 @@ pub fn detach_reuseport(member: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// How many packets the kernel dropped at `socket` since it was made: nearly always because its receive queue was full
+/// (`SO_MEMINFO`, Linux 4.12). The count begins anew after 2^32.
+///
+/// # Errors
+/// What `getsockopt(2)` gives: an older kernel.
+pub fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut counts = [0_u32; 16];
+    let mut length = libc::socklen_t::try_from(size_of_val(&counts)).unwrap_or(0);
+    // SAFETY: the kernel writes at most `length` bytes to `counts`, which are as many as it has, and any bits are a u32.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counts.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let index = usize::try_from(libc::SK_MEMINFO_DROPS).unwrap_or(usize::MAX);
+    match counts.get(index) {
+        Some(drops) if result == 0 => Ok(*drops),
+        Some(_) | None => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Waits until no core is in the middle of delivering a packet that it took up before (`membarrier(2)`: a grace period of
 /// the kernel's). Takes some milliseconds.
 ///

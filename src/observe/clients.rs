@@ -1,4 +1,4 @@
-//! Pure. The census as an operator reads it: `ntpfront clients`, in 80 columns, and as JSON.
+//! Pure. The census as an operator reads it: `ntpfront clients`, in 80 columns.
 
 use std::fmt::Write;
 
@@ -16,13 +16,6 @@ pub fn text(report: &Report) -> String {
     table(&mut text, "PREFIX", &report.prefixes);
     histogram(&mut text, report);
     text
-}
-
-/// For programs: [`Report`] as it is, on one line.
-pub fn json(report: &Report) -> String {
-    serde_json::to_string(report)
-        .map(|json| json + "\n")
-        .unwrap_or_default()
 }
 
 fn headline(report: &Report) -> String {
@@ -232,7 +225,7 @@ longer                    88  88.0%  ########################################
             \"addresses\":{\"top\":[{\"who\":\"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff\",\"at_least\":3999999999,\
             \"at_most\":4000000000,\"share\":0.999,\"rate\":99999.4,\"recent_rate\":0.0123}],\"others_at_most\":77},\
             \"prefixes\":{\"top\":[],\"others_at_most\":0},\
-            \"one_of\":4,\"intervals\":[{\"from\":90.5,\"to\":null,\"count\":88,\"share\":0.88}]}\n";
-        assert_eq!(json(&report), expected);
+            \"one_of\":4,\"intervals\":[{\"from\":90.5,\"to\":null,\"count\":88,\"share\":0.88}]}";
+        assert_eq!(serde_json::to_string(&report).unwrap(), expected);
     }
 }

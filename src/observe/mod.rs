@@ -1,9 +1,12 @@
-//! What an operator sees: the log, and what it may say how often; the census.
+//! What an operator sees: the log, and what it may say how often; a `snapshot` of everything, as a `screen`; and the census (`clients`).
 
 pub mod clients;
 pub mod gate;
+pub mod health;
 pub mod journal;
 pub mod log;
+pub mod screen;
+pub mod snapshot;
 
 /// The least important message that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,23 +2,48 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
 use super::Verdict;
+use super::residence::{self, Residence};
+use crate::wire::NtpDuration;
+
+/// Versions and modes, three bits each: how many there can be of either.
+const EIGHT: usize = 8;
+/// Both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
+const KINDS: usize = EIGHT * EIGHT;
 
 /// A worker's counters, on cache lines of their own so that no two workers share one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
     verdicts: [AtomicU64; Verdict::ALL.len()],
+    kinds: Kinds<AtomicU64>,
+    residence: [AtomicU64; residence::BUCKETS],
+    residence_sum: AtomicU64,
     send_failed: AtomicU64,
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
     rounds: AtomicU64,
 }
 
+/// A cell for each version and mode. (The library has a default only for arrays of up to 32.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kinds<T>([T; KINDS]);
+
+impl<T: Default> Default for Kinds<T> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| T::default()))
+    }
+}
+
 /// The counters as they were at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     verdicts: [u64; Verdict::ALL.len()],
+    kinds: Kinds<u64>,
+    /// How long answered requests were in the server, from the receive to the transmit timestamp.
+    pub residence: Residence,
     /// Replies that the kernel refused to send.
     pub send_failed: u64,
     /// Failures to receive that were not just a time without packets.
@@ -38,10 +63,23 @@ impl Counters {
         self.rounds.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count(&self, verdict: Verdict) {
+    /// A packet of this `payload` had this `verdict`.
+    pub(crate) fn count(&self, payload: &[u8], verdict: Verdict) {
         if let Some(cell) = self.verdicts.get(verdict.index()) {
             add(cell, 1);
         }
+        let kind = payload.first().map(|first| usize::from(first & 0x3F));
+        if let Some(cell) = kind.and_then(|kind| self.kinds.0.get(kind)) {
+            add(cell, 1);
+        }
+    }
+
+    /// A request that was answered spent this `time` here.
+    pub(crate) fn count_residence(&self, time: NtpDuration) {
+        if let Some(cell) = self.residence.get(residence::bucket(time)) {
+            add(cell, 1);
+        }
+        add(&self.residence_sum, residence::units(time));
     }
 
     pub(super) fn count_send_failed(&self, replies: usize) {
@@ -60,12 +98,14 @@ impl Counters {
 
     /// All of them now; a packet that is being counted meanwhile may be in or not.
     pub fn snapshot(&self) -> Counts {
-        let mut verdicts = [0; Verdict::ALL.len()];
-        for (count, cell) in verdicts.iter_mut().zip(&self.verdicts) {
-            *count = cell.load(Ordering::Relaxed);
-        }
+        let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         Counts {
-            verdicts,
+            verdicts: self.verdicts.each_ref().map(load),
+            kinds: Kinds(self.kinds.0.each_ref().map(load)),
+            residence: Residence {
+                counts: self.residence.each_ref().map(load),
+                sum: load(&self.residence_sum),
+            },
             send_failed: self.send_failed.load(Ordering::Relaxed),
             receive_failed: self.receive_failed.load(Ordering::Relaxed),
             stamp_unusable: self.stamp_unusable.load(Ordering::Relaxed),
@@ -81,13 +121,20 @@ fn add(cell: &AtomicU64, count: u64) {
     );
 }
 
+/// Adds each of `more` to its counterpart.
+pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count = count.wrapping_add(*more);
+    }
+}
+
 impl Counts {
     /// Both together.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {
-        for (count, more) in self.verdicts.iter_mut().zip(other.verdicts) {
-            *count = count.wrapping_add(more);
-        }
+        add_all(&mut self.verdicts, &other.verdicts);
+        add_all(&mut self.kinds.0, &other.kinds.0);
+        self.residence = self.residence.plus(&other.residence);
         self.send_failed = self.send_failed.wrapping_add(other.send_failed);
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
         self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
@@ -113,6 +160,29 @@ impl Counts {
             .sum()
     }
 
+    /// All packets that got no answer.
+    pub fn refused(&self) -> u64 {
+        self.received().wrapping_sub(self.answered())
+    }
+
+    /// How many packets said each version, 0 to 7. (Those without a single byte say none.)
+    pub fn versions(&self) -> [u64; EIGHT] {
+        std::array::from_fn(|version| self.kinds_where(|kind| kind / EIGHT == version))
+    }
+
+    /// How many packets said each mode, 0 to 7.
+    pub fn modes(&self) -> [u64; EIGHT] {
+        std::array::from_fn(|mode| self.kinds_where(|kind| kind % EIGHT == mode))
+    }
+
+    fn kinds_where(&self, wanted: impl Fn(usize) -> bool) -> u64 {
+        let cells = self.kinds.0.iter().enumerate();
+        cells
+            .filter(|(kind, _)| wanted(*kind))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
     /// What was refused and how often, without the zeros: `refused-too-short=3 refused-version=1`.
     pub fn refusals(&self) -> String {
         let refused = Verdict::ALL
@@ -125,6 +195,33 @@ impl Counts {
     }
 }
 
+/// One object: sums, then each verdict by its name, versions and modes as lists from 0 to 7, failures.
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("received", &self.received())?;
+        map.serialize_entry("answered", &self.answered())?;
+        map.serialize_entry("refused", &self.refused())?;
+        map.serialize_entry("verdicts", &ByVerdict(self))?;
+        map.serialize_entry("versions", &self.versions())?;
+        map.serialize_entry("modes", &self.modes())?;
+        map.serialize_entry("residence", &self.residence)?;
+        map.serialize_entry("send_failed", &self.send_failed)?;
+        map.serialize_entry("receive_failed", &self.receive_failed)?;
+        map.serialize_entry("stamp_unusable", &self.stamp_unusable)?;
+        map.end()
+    }
+}
+
+struct ByVerdict<'a>(&'a Counts);
+
+impl Serialize for ByVerdict<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counted = |verdict: Verdict| (verdict.name(), self.0.of(verdict));
+        serializer.collect_map(Verdict::ALL.map(counted))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +230,7 @@ mod tests {
     fn each_verdict_is_counted_once() {
         let counters = Counters::default();
         for (times, verdict) in Verdict::ALL.into_iter().enumerate() {
-            (0..times).for_each(|_| counters.count(verdict));
+            (0..times).for_each(|_| counters.count(&[4 << 3 | 3], verdict));
         }
         counters.count_send_failed(3);
         let counts = counters.snapshot();
@@ -146,5 +243,36 @@ mod tests {
         );
         assert_eq!((counts.send_failed, counts.receive_failed), (3, 0));
         assert_eq!(counts.plus(counts).received(), 156);
+        assert_eq!(counts.refused(), 75);
+    }
+
+    #[test]
+    fn versions_and_modes_are_counted_whatever_they_are() {
+        let counters = Counters::default();
+        for first in 0..=255 {
+            counters.count(&[first, 9], Verdict::RefusedTooShort);
+        }
+        counters.count(&[], Verdict::RefusedTooShort);
+        counters.count(&[3 << 3 | 1], Verdict::AnsweredSymmetric);
+        let counts = counters.snapshot();
+        assert_eq!(counts.versions(), [32, 32, 32, 33, 32, 32, 32, 32]);
+        assert_eq!(counts.plus(counts).modes(), [64, 66, 64, 64, 64, 64, 64, 64]);
+        assert_eq!(counts.received(), 258);
+    }
+
+    #[test]
+    fn the_time_in_the_server_is_counted_by_its_magnitude() {
+        let counters = Counters::default();
+        let seconds = [-0.5, 0.0, 1e-7, 1.5e-6, 0.1, 0.5, 3.0];
+        seconds
+            .iter()
+            .for_each(|&time| counters.count_residence(NtpDuration::from_seconds(time)));
+        let residence = counters.snapshot().residence;
+        assert_eq!(residence.counts.iter().sum::<u64>(), 7);
+        assert_eq!(
+            (residence.counts[0], residence.counts[1], residence.counts[21]),
+            (3, 1, 1)
+        );
+        assert!((residence.seconds() - 3.600_001_6).abs() < 1e-8);
     }
 }

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 pub mod census;
 mod counters;
+mod residence;
 mod respond;
 mod worker;
 
 pub use crate::host::steering::Steering;
 pub use counters::{Counters, Counts};
+pub use residence::Residence;
 pub use respond::{Request, Verdict, respond};
 pub use worker::{INTERRUPT, Worker};
 

@@ -185,8 +185,9 @@ impl Journey {
                 received_at: stamp.unwrap_or(transmit_at),
             };
             let verdict = respond(&request, transmit_at, reference.answers, &variables, &mut reply);
-            self.counters.count(verdict);
+            self.counters.count(request.payload, verdict);
             if verdict.is_answered() {
+                self.counters.count_residence(transmit_at - request.received_at);
                 batch.reply(index, &reply);
             }
         }

@@ -10,8 +10,9 @@ use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
 use crate::observe::journal::{self, Journal};
+use crate::observe::snapshot::{Told, UpstreamSight};
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
-use crate::upstream::association::Peer;
+use crate::upstream::association::{Asking, Peer};
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
 use crate::upstream::system::{Decision, KernelView, Surprise, System};
@@ -22,6 +23,8 @@ pub(super) struct Belief {
     system: System,
     /// What each upstream's poller told last, in the order of the configuration.
     peers: Vec<Peer>,
+    /// How each is asked, in the same order.
+    askings: Vec<Asking>,
     pollers: Pollers,
     publisher: Publisher,
     pub(super) reader: Reader,
@@ -57,6 +60,7 @@ impl Belief {
         let mut belief = Self {
             decided: system.decide(started, &peers, kernel_view()),
             system,
+            askings: vec![Asking::default(); peers.len()],
             peers,
             pollers,
             publisher,
@@ -79,6 +83,8 @@ impl Belief {
             known.cloned().unwrap_or_else(|| Peer::unknown(upstream))
         });
         self.peers = peers.collect();
+        let asking = |kept: &Option<usize>| kept.and_then(|old| self.askings.get(old).copied());
+        self.askings = kept.iter().map(asking).map(Option::unwrap_or_default).collect();
         let roles = upstreams.iter().map(|upstream| upstream.role).collect();
         self.system.reconfigure(moment().raw, config.clock, roles, &kept);
         self.system.set_leaps(leaps);
@@ -89,8 +95,9 @@ impl Belief {
     /// Takes the report of a poller, if its upstream is still there.
     pub(super) fn learn(&mut self, report: Report) {
         let place = self.pollers.place(report.id);
-        if let Some(place) = place.and_then(|place| self.peers.get_mut(place)) {
-            *place = report.peer;
+        let known = place.and_then(|place| Some((self.peers.get_mut(place)?, self.askings.get_mut(place)?)));
+        if let Some((peer, asking)) = known {
+            (*peer, *asking) = (report.peer, report.asking);
         }
     }
 
@@ -132,6 +139,25 @@ impl Belief {
     /// Are clients told a time?
     pub(super) fn is_usable(&self) -> bool {
         self.decided.reference.is_usable()
+    }
+
+    /// What clients are told now.
+    pub(super) fn told(&self) -> Told {
+        Told::of(&self.decided, moment())
+    }
+
+    /// What is known of each upstream, called by these `names`.
+    pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamSight> {
+        let now = moment();
+        let clock = &self.decided.reference.clock;
+        let served = clock.served(now) - self.system.scale().at(now.raw);
+        let known = self.peers.iter().zip(&self.askings).zip(&self.decided.standings);
+        let sights = names.into_iter().zip(known);
+        sights
+            .map(|(name, ((peer, asking), standing))| {
+                UpstreamSight::of(name, peer, asking, *standing, now.raw, served)
+            })
+            .collect()
     }
 
     /// What we believe, in half a line.

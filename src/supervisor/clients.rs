@@ -5,6 +5,7 @@ use std::io;
 use tokio::task::yield_now;
 
 use super::control::Request;
+use super::sight::{JSON, told};
 use crate::config::Census;
 use crate::config::commands::Answer;
 use crate::host::{clock, entropy};
@@ -28,11 +29,11 @@ pub(super) async fn answer(censuses: Vec<Shared>, request: Request) {
         census.read(|history| tally.add(history));
         yield_now().await;
     }
-    let answer = match request.argument.as_str() {
-        _ if censuses.is_empty() => Answer::failed("the census is off (census.enabled)"),
-        "" => Answer::fine(clients::text(&tally.report())),
-        "json" => Answer::fine(clients::json(&tally.report())),
-        other => Answer::misunderstood(&format!("clients {other}")),
+    let answer = if censuses.is_empty() {
+        Answer::failed("the census is off (census.enabled)")
+    } else {
+        let report = tally.report();
+        told(request.argument == JSON, &report, || clients::text(&report))
     };
     // Who does not wait for the answer doesn't need it.
     let _told = request.answer.send(answer);

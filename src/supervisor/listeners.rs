@@ -5,6 +5,8 @@
 //! fail: it steers packets to whom shall have them, and ends those who are not needed any more, who first answer
 //! what they have.
 
+mod traffic;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::reference::Reader;
 use crate::serve::census::{Method, Shared};
 use crate::serve::{Counts, Listener, Worker};
 
+use traffic::{Drops, Pace};
+
 /// How often to look whether those who shall end have ended.
 const ENDING: Duration = Duration::from_millis(1);
 
@@ -36,8 +40,10 @@ pub(super) struct Listeners {
     census: Option<Method>,
     /// How many groups there ever were: workers' threads are named after that.
     named: usize,
-    /// What those did who have ended.
+    /// What those did whose listener is gone.
     ended: Counts,
+    /// How many packets the kernel dropped at sockets of listeners that are gone.
+    dropped: u64,
 }
 
 /// One listener that is served.
@@ -45,6 +51,9 @@ struct Group {
     sockets: Sockets,
     number: usize,
     workers: Vec<Served>,
+    /// What those did who have ended.
+    ended: Counts,
+    drops: Drops,
 }
 
 /// A worker, and what was last seen of it.
@@ -52,6 +61,7 @@ struct Served {
     worker: Worker,
     rounds: u64,
     moved_at: Duration,
+    pace: Pace,
 }
 
 /// What a change of the listeners needs, ready but not in use yet.
@@ -102,6 +112,7 @@ impl Listeners {
             census,
             named: 0,
             ended: Counts::default(),
+            dropped: 0,
         };
         for sockets in opened {
             let group = listeners.group(sockets)?;
@@ -117,9 +128,9 @@ impl Listeners {
 
     /// What all workers did together since the start of the process, with those who have ended.
     pub(super) fn total(&self) -> Counts {
-        let workers = self.groups.iter().flat_map(|group| &group.workers);
-        workers
-            .map(|served| served.worker.counters().snapshot())
+        self.groups
+            .iter()
+            .map(Group::total)
             .fold(self.ended, Counts::plus)
     }
 
@@ -222,6 +233,8 @@ impl Listeners {
             sockets,
             number: self.named,
             workers: Vec::new(),
+            ended: Counts::default(),
+            drops: Drops::default(),
         };
         self.named += 1;
         let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
@@ -327,14 +340,7 @@ impl Listeners {
         };
         group.sockets.listener = wanted;
         let gone = group.retire(wanted.workers.into());
-        self.ended = end(gone).await.into_iter().fold(self.ended, Counts::plus);
-        let Some(group) = self
-            .groups
-            .iter_mut()
-            .find(|group| group.address() == wanted.address)
-        else {
-            return;
-        };
+        group.ended = end(gone).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
         group
             .steer(group.in_use())
@@ -355,13 +361,11 @@ impl Listeners {
         }
         group.turn_away();
         let workers = std::mem::take(&mut group.workers);
-        let counts = end(workers)
-            .await
-            .into_iter()
-            .fold(Counts::default(), Counts::plus);
+        let counts = end(workers).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
         journal::tell_counts(gone.address, None, &counts);
         self.ended = self.ended.plus(counts);
+        self.dropped += group.drops.total();
     }
 
     /// Lets each answer what is queued, waits for all, and says what they did. What arrives later waits in the
@@ -372,7 +376,7 @@ impl Listeners {
             let counts = end(group.workers)
                 .await
                 .into_iter()
-                .fold(Counts::default(), Counts::plus);
+                .fold(group.ended, Counts::plus);
             journal::tell_counts(address, None, &counts);
         }
     }
@@ -408,6 +412,7 @@ impl Group {
                 worker,
                 rounds: u64::MAX,
                 moved_at: Duration::MAX,
+                pace: Pace::default(),
             })
         };
         numbers
@@ -472,10 +477,12 @@ impl Group {
         if self.sockets.of_unit {
             return;
         }
+        self.drops.look(&self.sockets.members);
         while self.sockets.members.len() > self.workers.len() {
             self.sockets.members.pop();
             manager.forget(&stored_name(self.address(), self.sockets.members.len()));
         }
+        self.drops.forget_beyond(self.sockets.members.len());
     }
 
     /// Hands the sockets from number `first` on to the descriptor store; those of a socket unit are kept there anyway.

@@ -9,6 +9,7 @@ mod listeners;
 mod lock;
 mod pollers;
 mod reload;
+mod sight;
 mod sockets;
 mod start;
 mod testament;
@@ -25,12 +26,12 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, sleep};
 use tracing::{error, info};
 
-use crate::config::commands::{self, Answer};
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges};
 use crate::observe::log;
+use crate::observe::snapshot::Reloads;
 use crate::upstream::poller::Report;
 
 use belief::Belief;
@@ -99,7 +100,8 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
         manager: opened.manager,
         watchdog: opened.watchdog,
         is_ready: false,
-        refused: None,
+        started: clock::raw(),
+        reloads: Reloads::default(),
         status: Status::default(),
     };
     supervisor.start().await;
@@ -121,8 +123,9 @@ struct Supervisor {
     watchdog: Option<Duration>,
     /// Does the service manager know that we are ready?
     is_ready: bool,
-    /// Why the last reload was refused, if it was.
-    refused: Option<String>,
+    /// When we began to serve.
+    started: Duration,
+    reloads: Reloads,
     status: Status,
 }
 
@@ -131,7 +134,6 @@ struct Supervisor {
 struct Status {
     said: String,
     at: Duration,
-    requests: u64,
 }
 
 impl Supervisor {
@@ -203,6 +205,7 @@ impl Supervisor {
     /// What is due now and then: the list of leap seconds, and a sign of life while all workers move.
     fn look_after(&mut self) {
         let now = clock::raw();
+        self.listeners.look(now);
         if self.leaps.is_old(now) {
             self.belief.set_leaps(self.leaps.read());
         }
@@ -229,27 +232,22 @@ impl Supervisor {
 
     /// One line for `systemctl status`.
     fn tell_status(&mut self, now: Duration) {
-        let requests = self.listeners.total().received();
-        let seconds = now.saturating_sub(self.status.at).as_secs().max(1);
-        let rate = requests.saturating_sub(self.status.requests) / seconds;
+        let rate = self.listeners.traffic().per_second;
         let workers = self.listeners.count();
         let refused = self
-            .refused
+            .reloads
+            .fault
             .as_ref()
             .map(|reason| format!("; last reload refused: {reason}"));
         let said = format!(
-            "{}; {workers} workers, {rate} requests/s{}",
+            "{}; {workers} workers, {rate:.0} requests/s{}",
             self.belief.status(),
             refused.unwrap_or_default()
         );
         if said != self.status.said {
             self.manager.tell(&[NotifyState::Status(&said)]);
         }
-        self.status = Status {
-            said,
-            at: now,
-            requests,
-        };
+        self.status = Status { said, at: now };
     }
 
     /// The state of everything, as one block in the log.
@@ -258,23 +256,6 @@ impl Supervisor {
         info!(status, configuration = self.running.origin(), "status: {status}");
         self.belief.tell();
         self.listeners.tell();
-    }
-
-    /// What somebody wants to know through the control socket.
-    fn answer(&self, request: Request) {
-        let answer = match request.verb.as_str() {
-            "clients" => {
-                tokio::spawn(clients::answer(self.listeners.censuses(), request));
-                return;
-            }
-            "check" => {
-                let loaded = self.loader.judge(&request.argument, &request.body);
-                commands::compare(&self.running.config, &loaded)
-            }
-            _ => Answer::misunderstood(&request.verb),
-        };
-        // Who does not wait for the answer doesn't need it.
-        let _told = request.answer.send(answer);
     }
 
     async fn end(self) {

@@ -11,12 +11,15 @@ impl Supervisor {
     /// Reads the configuration again and applies what is new, as a whole or not at all.
     pub(super) async fn reload(&mut self) {
         self.manager.tell_reloading();
-        self.refused = match self.loader.load() {
+        self.reloads.fault = match self.loader.load() {
             Ok(loaded) => self.apply(loaded).await.err(),
             Err(faults) => Some(refuse(&faults)),
         };
-        if let Some(reason) = &self.refused {
+        if let Some(reason) = &self.reloads.fault {
+            self.reloads.refused += 1;
             error!(reason, "configuration refused, the old one goes on: {reason}");
+        } else {
+            self.reloads.done += 1;
         }
         self.tell_ready();
     }

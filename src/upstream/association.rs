@@ -79,6 +79,15 @@ pub struct Peer {
     pub refused: Option<Reject>,
 }
 
+/// How an upstream is asked: nothing that is decided by, but that an operator wants to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// From one question to the next, as of now; none before the first one, and when it told us to stop.
+    pub interval: Option<Duration>,
+    /// How many answers were refused, in the order of [`Reject::ALL`].
+    pub rejected: [u64; Reject::ALL.len()],
+}
+
 impl Peer {
     /// Nothing is known yet of `upstream`, but that a loopback address is on this host.
     pub fn unknown(upstream: &Upstream) -> Self {
@@ -161,6 +170,14 @@ impl Association {
     /// What the system process sees.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// How it is asked.
+    pub fn asking(&self) -> Asking {
+        Asking {
+            interval: self.pause(0),
+            rejected: self.rejected,
+        }
     }
 
     /// How many answers were refused for `reject`.

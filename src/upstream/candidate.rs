@@ -45,6 +45,23 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Mirrored,
+        Self::SystemPeer,
+        Self::Agrees,
+        Self::Outlier,
+        Self::Falseticker,
+        Self::TooFew,
+        Self::NoSelect,
+        Self::Duplicate,
+        Self::TooFar,
+        Self::TooJittery,
+        Self::Refused,
+        Self::Silent,
+        Self::Unknown,
+    ];
+
     /// Is its time a part of ours?
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Mirrored | Self::SystemPeer | Self::Agrees)

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::Host;
-use super::association::{Association, Orders, Peer};
+use super::association::{Asking, Association, Orders, Peer};
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample};
 use crate::host::clock::{self, UnixTime};
 use crate::host::names::Names;
@@ -38,6 +38,8 @@ pub struct Report {
     pub id: u64,
     /// All that is known of its upstream.
     pub peer: Peer,
+    /// How it is asked, for who looks on.
+    pub asking: Asking,
 }
 
 /// One upstream and all that asking it needs.
@@ -92,8 +94,12 @@ impl Poller {
             self.obey();
             let refused = self.ask(address).await;
             self.tell_kiss(refused);
-            let (id, peer) = (self.id, self.association.peer().clone());
-            if reports.send(Report { id, peer }).await.is_err() || self.pause().await.is_err() {
+            let report = Report {
+                id: self.id,
+                peer: self.association.peer().clone(),
+                asking: self.association.asking(),
+            };
+            if reports.send(report).await.is_err() || self.pause().await.is_err() {
                 return;
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Census, History, Method};
 
-/// How often a copy is laid down (*measured*: about 20 µs).
+/// How often a copy is laid down (*measured*: 3 µs, and 6 once in 5 minutes).
 const APART: Duration = Duration::from_secs(1);
 
 /// The worker's side.

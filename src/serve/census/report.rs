@@ -288,3 +288,100 @@ fn float(count: u64) -> f64 {
 fn whole(estimate: f64) -> u64 {
     estimate.round() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Census, Method, PART};
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const START: Duration = Duration::from_secs(7_000_000);
+
+    fn address(number: u32) -> IpAddr {
+        Ipv4Addr::from(0x0A00_0000 + number).into()
+    }
+
+    /// What workers counted of these packets: each with its worker, the part in which it came and who sent it.
+    fn counted(workers: usize, packets: &[(usize, u64, u32)]) -> Vec<History> {
+        let method = Method {
+            seed: 5,
+            clients: 1024,
+        };
+        let one = |worker| {
+            let (mut census, mut history) = (Census::new(method, START), History::new(START));
+            for part in 0..3 {
+                let now = START + Duration::from_secs(part * PART);
+                census.tell(&mut history, now);
+                let its = packets
+                    .iter()
+                    .filter(|packet| (packet.0, packet.1) == (worker, part));
+                its.for_each(|&(_, _, number)| census.note(address(number), now));
+                census.tell(&mut history, now);
+            }
+            history
+        };
+        (0..workers).map(one).collect()
+    }
+
+    fn together<'a>(histories: impl Iterator<Item = &'a History>) -> Report {
+        let mut tally = Tally::new(START + Duration::from_secs(2 * PART));
+        histories.for_each(|history| tally.add(history));
+        tally.report()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn the_bounds_hold_whoever_counted_what(
+            packets in vec((0..3_usize, 0..3_u64, prop_oneof![0..20_u32, 0..100_000_u32]), 1..6000),
+        ) {
+            let histories = counted(3, &packets);
+            let report = together(histories.iter());
+            prop_assert_eq!(&together(histories.iter().rev()), &report);
+            prop_assert_eq!(report.requests, u64::try_from(packets.len()).unwrap());
+            let mut truth: HashMap<String, u64> = HashMap::new();
+            for &(_, _, number) in &packets {
+                *truth.entry(address(number).to_string()).or_default() += 1;
+            }
+            let mut last = u64::MAX;
+            for talker in &report.addresses.top {
+                let sent = truth.remove(&talker.who).unwrap_or(0);
+                prop_assert!((talker.at_least..=talker.at_most).contains(&sent), "{talker:?}: {sent}");
+                prop_assert!(talker.at_least <= last);
+                last = talker.at_least;
+            }
+            // Who is not told has sent no more than the last one that is, or than the census can overlook.
+            let most = truth.into_values().max().unwrap_or(0);
+            prop_assert!(most <= last.saturating_add(report.addresses.others_at_most), "{most}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn one_who_asks_several_workers_is_one() {
+        let packets: Vec<_> = (0..300).map(|n| (n % 3, 1, 77)).chain([(0, 2, 78)]).collect();
+        let report = together(counted(3, &packets).iter());
+        assert_eq!((report.workers, report.clients), (3, 2));
+        let [first, second] = report.addresses.top.as_slice() else {
+            panic!("{report:?}");
+        };
+        assert_eq!(
+            (first.who.as_str(), first.at_least, first.at_most),
+            ("10.0.0.77", 300, 300)
+        );
+        assert_eq!((second.who.as_str(), second.at_least), ("10.0.0.78", 1));
+        assert_eq!(report.prefixes.top[0].who, "10.0.0.0/24");
+        assert_eq!(report.prefixes.top[0].at_least, 301);
+    }
+
+    #[test]
+    fn the_classes_join() {
+        let classes = classes(&[1; CLASSES]);
+        assert_eq!(classes[0].from, 0.0);
+        assert!(classes.windows(2).all(|pair| pair[0].to == Some(pair[1].from)));
+        assert!((classes[7].from * 2.0_f64.sqrt() - 64.0).abs() < 1e-9);
+        assert_eq!(classes[CLASSES - 1].to, None);
+    }
+}

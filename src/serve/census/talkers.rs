@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_heavy_one_is_found_among_very_many() {
-        for seed in 0..4 {
+        for seed in 0..2 {
             // One in 50 packets is its; all others come from a new address each, and it came last.
             let mut asked: Vec<u32> = (100..200_000).collect();
             asked.extend((200_000..400_000).map(|n| if n % 50 == 0 { 7 } else { n }));

@@ -73,7 +73,28 @@ pub enum State {
     Local,
 }
 
+impl Source {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::System => "system",
+            Self::Tracked => "tracked",
+        }
+    }
+}
+
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Init,
+        Self::Synchronized,
+        Self::Holdover,
+        Self::Unsynchronized,
+        Self::Disputed,
+        Self::Local,
+    ];
+
     /// The word for it in logs.
     pub const fn name(self) -> &'static str {
         match self {

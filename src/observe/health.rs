@@ -1,0 +1,71 @@
+//! Pure. Is the server fit to be asked? One answer for load balancers, route announcers and probes.
+
+use serde::Serialize;
+
+use super::snapshot::Snapshot;
+
+/// The answer, and why. As JSON its names are stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// Are clients told a time, and one that is good enough?
+    pub healthy: bool,
+    /// In one line, without its end.
+    pub reason: String,
+}
+
+impl Health {
+    /// Judges what clients are told now; `max_distance` is how wrong that may be, in seconds, where somebody cares.
+    pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
+        let told = &snapshot.told;
+        let state = told.state.name();
+        let (healthy, reason) = match (told.usable, told.reference.root_distance) {
+            (true, Some(distance)) => {
+                let within = max_distance.is_none_or(|limit| distance <= limit);
+                let limit = max_distance.filter(|_| !within);
+                let over = limit.map_or_else(String::new, |limit| format!(", over the limit of {limit} s"));
+                let stratum = told.reference.stratum;
+                let reason = format!("{state}, stratum {stratum}, wrong by {distance:.6} s at most{over}");
+                (within, reason)
+            }
+            _ => (false, format!("{state}: clients are told no time")),
+        };
+        Self { healthy, reason }
+    }
+
+    /// One line for people, its end included.
+    pub fn line(&self) -> String {
+        let word = if self.healthy { "healthy" } else { "not healthy" };
+        format!("{word}: {}\n", self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::example;
+    use super::*;
+    use crate::upstream::system::State;
+
+    #[test]
+    fn who_has_a_good_time_is_healthy() {
+        let mut snapshot = example();
+        let health = Health::of(&snapshot, Some(0.001));
+        assert_eq!(
+            health.line(),
+            "healthy: synchronized, stratum 3, wrong by 0.000750 s at most\n"
+        );
+        let health = Health::of(&snapshot, Some(0.0005));
+        assert_eq!(
+            health.line(),
+            "not healthy: synchronized, stratum 3, wrong by 0.000750 s at most, over the limit of 0.0005 s\n"
+        );
+        snapshot.told.state = State::Holdover;
+        assert!(Health::of(&snapshot, None).healthy);
+        snapshot.told.state = State::Disputed;
+        snapshot.told.usable = false;
+        snapshot.told.reference.root_distance = None;
+        assert_eq!(
+            Health::of(&snapshot, None).line(),
+            "not healthy: disputed: clients are told no time\n"
+        );
+    }
+}

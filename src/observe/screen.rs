@@ -1,0 +1,424 @@
+//! Pure. The snapshot for people: what `status`, `upstreams` and `top` print, 80 columns wide.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::snapshot::{ListenerSight, Measured, Snapshot, Told, Traffic, UpstreamSight};
+use crate::serve::Verdict;
+use crate::upstream::packet::Reject;
+
+/// The widest line.
+const WIDTH: usize = 80;
+/// The column of names in the table of upstreams, and of listeners.
+const NAMES: [usize; 2] = [22, 26];
+
+/// One screen of everything.
+#[derive(Debug)]
+pub struct Status<'a>(pub &'a Snapshot);
+
+/// All about each upstream.
+#[derive(Debug)]
+pub struct Upstreams<'a>(pub &'a Snapshot);
+
+impl Display for Status<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Snapshot {
+            version,
+            uptime,
+            told,
+            requests,
+            ..
+        } = self.0;
+        writeln!(f, "ntpfront {version}, up {}", Uptime(*uptime))?;
+        belief(f, told)?;
+        traffic(f, requests)?;
+        reloads(f, self.0)?;
+        writeln!(f)?;
+        listeners(f, &self.0.listeners)?;
+        if !self.0.upstreams.is_empty() {
+            writeln!(f)?;
+            upstreams(f, &self.0.upstreams)?;
+        }
+        Ok(())
+    }
+}
+
+fn belief(f: &mut Formatter<'_>, told: &Told) -> fmt::Result {
+    let reference = &told.reference;
+    line(
+        f,
+        "state",
+        &format!("{}, {} clock", told.state.name(), told.clock.name()),
+    )?;
+    let (stratum, id, leap) = (reference.stratum, &reference.reference_id, reference.leap);
+    line(
+        f,
+        "announced",
+        &format!("stratum {stratum}, reference ID {id}, leap {leap}"),
+    )?;
+    match reference.root_distance {
+        None => line(f, "error bound", "none: clients are told no time"),
+        Some(distance) => {
+            let (delay, dispersion) = (Span(reference.root_delay), Span(reference.root_dispersion));
+            let parts = format!("{} (root delay {delay}, dispersion {dispersion})", Span(distance));
+            line(f, "error bound", &parts)?;
+            let checked = reference.age.map(|age| format!("{} ago", Span(age)));
+            let good_for = reference
+                .good_for
+                .map(|rest| format!(", good for {}", Span(rest)));
+            let both = checked.unwrap_or_default() + &good_for.unwrap_or_default();
+            line(f, "checked", &both)
+        }
+    }
+}
+
+fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
+    let counts = &requests.counts;
+    let (received, answered) = (counts.received(), counts.answered());
+    let rate = format!(
+        "{:.0}/s, {received} received, {answered} answered",
+        requests.per_second
+    );
+    line(f, "requests", &rate)?;
+    let (queue, send, receive) = (requests.queue_dropped, counts.send_failed, counts.receive_failed);
+    line(
+        f,
+        "lost",
+        &format!("{queue} in full queues, {send} not sent, {receive} failures to receive"),
+    )?;
+    let refused = Verdict::ALL
+        .into_iter()
+        .filter(|&verdict| !verdict.is_answered() && counts.of(verdict) > 0);
+    let name = |verdict: Verdict| verdict.name().strip_prefix("refused-").unwrap_or(verdict.name());
+    let refused: Vec<String> = refused
+        .map(|verdict| format!("{} {}", counts.of(verdict), name(verdict)))
+        .collect();
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        line(f, "refused", &refused.join(", "))
+    }
+}
+
+fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let reloads = &snapshot.reloads;
+    if reloads.done + reloads.refused == 0 {
+        return Ok(());
+    }
+    let fault = reloads.fault.as_ref().map(|fault| format!("; the last: {fault}"));
+    line(
+        f,
+        "reloads",
+        &format!(
+            "{} done, {} refused{}",
+            reloads.done,
+            reloads.refused,
+            fault.unwrap_or_default()
+        ),
+    )
+}
+
+/// A name and what belongs to it, which goes on below where it is too long.
+fn line(f: &mut Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+    let mut name = name;
+    for part in wrapped(text, WIDTH - 13) {
+        writeln!(f, "{name:<12} {part}")?;
+        name = "";
+    }
+    Ok(())
+}
+
+/// `text` in lines of at most `width`, broken at blanks where that is possible.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let word: String = word.chars().take(width).collect();
+        match lines.last_mut() {
+            Some(last) if last.is_empty() => *last = word,
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= width => {
+                last.push(' ');
+                last.push_str(&word);
+            }
+            Some(_) | None => lines.push(word),
+        }
+    }
+    lines
+}
+
+fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerSight]) -> fmt::Result {
+    let [_, width] = NAMES;
+    writeln!(
+        f,
+        "{:<width$} {:>6} {:>9} {:>13} {:>13} {:>8}",
+        "LISTENER", "WORKER", "/S", "RECEIVED", "ANSWERED", "LOST"
+    )?;
+    for listener in listeners {
+        let Traffic {
+            per_second,
+            queue_dropped,
+            counts,
+        } = &listener.traffic;
+        name(f, &listener.address.to_string(), width)?;
+        let (received, answered, workers) = (counts.received(), counts.answered(), listener.workers.len());
+        let lost = queue_dropped + counts.send_failed;
+        writeln!(
+            f,
+            " {workers:>6} {per_second:>9.0} {received:>13} {answered:>13} {lost:>8}"
+        )?;
+        for (number, worker) in listener.workers.iter().enumerate().filter(|_| workers > 1) {
+            let (per_second, received, answered) = (worker.per_second, worker.received, worker.answered);
+            let number = format!("#{number}");
+            writeln!(
+                f,
+                "{:<width$} {number:>6} {per_second:>9.0} {received:>13} {answered:>13}",
+                ""
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamSight]) -> fmt::Result {
+    let [width, _] = NAMES;
+    writeln!(
+        f,
+        "{:<width$} {:<11} {:>5} {:>2} {:>9} {:>8} {:>8} {:>5}",
+        "UPSTREAM", "STANDING", "REACH", "ST", "OFFSET", "DELAY", "JITTER", "POLL"
+    )?;
+    for one in upstreams {
+        name(f, &one.name, width)?;
+        let (standing, poll) = (
+            one.standing.name(),
+            one.poll
+                .map_or_else(|| "-".to_owned(), |poll| format!("{poll:.0}")),
+        );
+        write!(f, " {standing:<11} {:>5}", format!("{:03o}", one.reach))?;
+        match &one.measured {
+            Some(Measured {
+                offset,
+                delay,
+                jitter,
+                stratum,
+                ..
+            }) => {
+                let offset = format!("{:+}", Span(*offset));
+                let (delay, jitter) = (Span(*delay).to_string(), Span(*jitter).to_string());
+                writeln!(f, " {stratum:>2} {offset:>9} {delay:>8} {jitter:>8} {poll:>5}")?;
+            }
+            None => writeln!(f, " {:>2} {:>9} {:>8} {:>8} {poll:>5}", "-", "-", "-", "-")?,
+        }
+        if let Some(reason) = one.reason {
+            writeln!(f, "{:<width$} last answer refused: {reason}", "")?;
+        }
+    }
+    Ok(())
+}
+
+/// A name in its column. A longer one has a line of its own.
+fn name(f: &mut Formatter<'_>, name: &str, width: usize) -> fmt::Result {
+    if name.chars().count() <= width {
+        return write!(f, "{name:<width$}");
+    }
+    let cut: String = name.chars().take(WIDTH).collect();
+    write!(f, "{cut}\n{:<width$}", "")
+}
+
+impl Display for Upstreams<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.upstreams.is_empty() {
+            return writeln!(f, "no upstreams: the time is that of this host ([local])");
+        }
+        for (index, upstream) in self.0.upstreams.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            one_upstream(f, upstream)?;
+        }
+        Ok(())
+    }
+}
+
+fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamSight) -> fmt::Result {
+    let cut: String = one.name.chars().take(WIDTH).collect();
+    writeln!(f, "{cut}")?;
+    let address = one.address.map(|address| format!(", at {address}"));
+    line(
+        f,
+        "  standing",
+        &format!("{}{}", one.standing.name(), address.unwrap_or_default()),
+    )?;
+    if let Some(measured) = &one.measured {
+        measurement(f, measured)?;
+    }
+    let poll = one.poll.map(|poll| format!(", asked every {poll:.0} s"));
+    let answers = format!(
+        "reach {:03o}, {} good answers{}",
+        one.reach,
+        one.accepted,
+        poll.unwrap_or_default()
+    );
+    line(f, "  answers", &answers)?;
+    let refused = Reject::ALL
+        .iter()
+        .zip(one.rejected)
+        .filter(|(_, count)| *count > 0);
+    let refused: Vec<String> = refused
+        .map(|(reject, count)| format!("{count} {}", reject.name()))
+        .collect();
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        line(f, "  refused", &refused.join(", "))
+    }
+}
+
+fn measurement(f: &mut Formatter<'_>, measured: &Measured) -> fmt::Result {
+    let Measured {
+        offset,
+        delay,
+        jitter,
+        ..
+    } = measured;
+    line(
+        f,
+        "  measured",
+        &format!("offset {offset:+.9} s, delay {delay:.9} s, jitter {jitter:.9} s"),
+    )?;
+    let (samples, age) = (measured.samples, Span(measured.age));
+    line(f, "  samples", &format!("{samples}, the newest {age} ago"))?;
+    let (stratum, id, distance) = (
+        measured.stratum,
+        &measured.reference_id,
+        Span(measured.root_distance),
+    );
+    line(
+        f,
+        "  announces",
+        &format!("stratum {stratum}, reference ID {id}, wrong by {distance} at most"),
+    )
+}
+
+/// Seconds in a unit that fits, in at most eight characters: `123.4us`; with a sign if asked for.
+struct Span(f64);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let size = self.0.abs();
+        let (scale, unit) = match size {
+            _ if size >= 0.9995 => (1.0, "s"),
+            _ if size >= 0.000_999_5 => (1e3, "ms"),
+            _ if size >= 0.000_000_999_5 => (1e6, "us"),
+            _ => (1e9, "ns"),
+        };
+        let value = self.0 * scale;
+        let digits = if value.abs() < 1000.0 { 1 } else { 0 };
+        if f.sign_plus() {
+            write!(f, "{value:+.digits$}{unit}")
+        } else {
+            write!(f, "{value:.digits$}{unit}")
+        }
+    }
+}
+
+/// Seconds as days and a time of day: `3d 04:05:06`.
+struct Uptime(f64);
+
+impl Display for Uptime {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let seconds = std::time::Duration::try_from_secs_f64(self.0)
+            .unwrap_or_default()
+            .as_secs();
+        let (days, rest) = (seconds / 86_400, seconds % 86_400);
+        if days > 0 {
+            write!(f, "{days}d ")?;
+        }
+        write!(f, "{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::example;
+    use super::*;
+
+    #[test]
+    fn the_status_is_one_screen() {
+        let expected = "\
+ntpfront 1.2.3, up 3d 04:05:06
+state        synchronized, system clock
+announced    stratum 3, reference ID C0000201, leap 0
+error bound  750.0us (root delay 500.0us, dispersion 500.0us)
+checked      2.5s ago, good for 1000s
+requests     1234/s, 2 received, 1 answered
+lost         7 in full queues, 0 not sent, 0 failures to receive
+refused      1 too-short
+reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
+             nonsense
+
+LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
+0.0.0.0:123                     2      1234             2             1        7
+                               #0      1000             1             1
+                               #1       234             1             0
+[2001:db8:1234:5678:9abc:def0:1234:5678]:123
+                                1         0             0             0        0
+
+UPSTREAM               STANDING    REACH ST    OFFSET    DELAY   JITTER  POLL
+time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
+[2001:db8::1]:123      refused       000  -         -        -        -     -
+                       last answer refused: kiss-deny
+";
+        assert_eq!(Status(&example()).to_string(), expected);
+    }
+
+    #[test]
+    fn each_upstream_is_told_in_full() {
+        let expected = "\
+time.example:123
+  standing   system-peer, at 192.0.2.1:123
+  measured   offset -0.000012300 s, delay 0.001200000 s, jitter 0.000000900 s
+  samples    12, the newest 3.0s ago
+  announces  stratum 2, reference ID C6336401, wrong by 2.0ms at most
+  answers    reach 377, 20 good answers, asked every 64 s
+
+[2001:db8::1]:123
+  standing   refused, at [2001:db8::1]:123
+  answers    reach 000, 0 good answers
+  refused    1 kiss-deny
+";
+        assert_eq!(Upstreams(&example()).to_string(), expected);
+    }
+
+    #[test]
+    fn nothing_is_wider_than_the_screen() {
+        let mut snapshot = example();
+        let much = 9_999_999_999_999_999_999_f64;
+        snapshot.upstreams[0].name = format!("{}:123", "long.".repeat(40));
+        snapshot.upstreams[0].poll = Some(131_072.0);
+        let measured = snapshot.upstreams[0].measured.as_mut().unwrap();
+        (measured.offset, measured.delay, measured.jitter) = (-9999.9, 9999.9, 9999.9);
+        snapshot.reloads.fault = Some(format!("{} {}", "x".repeat(300), "two words ".repeat(30)));
+        snapshot.told.reference.root_delay = much;
+        snapshot.requests.queue_dropped = u64::MAX;
+        for text in [Status(&snapshot).to_string(), Upstreams(&snapshot).to_string()] {
+            for line in text.lines() {
+                assert!(line.chars().count() <= WIDTH, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn spans_have_a_fitting_unit() {
+        for (seconds, expected) in [
+            (0.0, "0.0ns"),
+            (999.4e-9, "999.4ns"),
+            (1e-6, "1.0us"),
+            (0.000_999_4, "999.4us"),
+            (0.001, "1.0ms"),
+            (-0.25, "-250.0ms"),
+            (59.96, "60.0s"),
+            (86_400.0, "86400s"),
+        ] {
+            assert_eq!(Span(seconds).to_string(), expected);
+        }
+        assert_eq!(format!("{:+}", Span(0.001)), "+1.0ms");
+    }
+}

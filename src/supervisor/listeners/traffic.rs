@@ -1,0 +1,175 @@
+//! Impure. What the listeners' workers do, as it is shown: counts since the start, rates of the last second, and what
+//! the kernel dropped before a worker saw it.
+
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Group, Listeners, Served};
+use crate::host::sys;
+use crate::observe::snapshot::{ListenerSight, Traffic, WorkerSight};
+use crate::serve::Counts;
+
+/// Rates are of at least this time: the supervisor's tick, or a little less.
+const SHORTEST: Duration = Duration::from_millis(900);
+
+/// How fast a count grows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    last: Option<(Duration, u64)>,
+    per_second: f64,
+}
+
+impl Pace {
+    /// At `now` it is `count`.
+    #[expect(clippy::cast_precision_loss, reason = "no rate has as many digits")]
+    fn look(&mut self, now: Duration, count: u64) {
+        let Some((then, before)) = self.last else {
+            self.last = Some((now, count));
+            return;
+        };
+        let passed = now.saturating_sub(then);
+        if passed >= SHORTEST {
+            self.per_second = count.wrapping_sub(before) as f64 / passed.as_secs_f64();
+            self.last = Some((now, count));
+        }
+    }
+}
+
+/// How many packets the kernel dropped at the sockets of a group.
+#[derive(Debug, Default)]
+pub(super) struct Drops {
+    /// What each socket's counter said last. A socket that we got from our predecessor begins with what that one lost:
+    /// that was in the gap between us, too.
+    seen: Vec<u32>,
+    total: u64,
+}
+
+impl Drops {
+    /// Looks at the counters of all sockets of the group.
+    pub(super) fn look(&mut self, sockets: &[Arc<UdpSocket>]) {
+        self.seen.resize(sockets.len(), 0);
+        for (seen, socket) in self.seen.iter_mut().zip(sockets) {
+            if let Ok(dropped) = sys::dropped(socket.as_fd()) {
+                self.total += u64::from(dropped.wrapping_sub(*seen));
+                *seen = dropped;
+            }
+        }
+    }
+
+    /// All sockets but the first `kept` are closed.
+    pub(super) fn forget_beyond(&mut self, kept: usize) {
+        self.seen.truncate(kept);
+    }
+
+    pub(super) const fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+impl Listeners {
+    /// Looks at all that can be seen only now and then; once a second.
+    pub(in super::super) fn look(&mut self, now: Duration) {
+        for group in &mut self.groups {
+            group.drops.look(&group.sockets.members);
+            for served in &mut group.workers {
+                let received = served.worker.counters().snapshot().received();
+                served.pace.look(now, received);
+            }
+        }
+    }
+
+    /// What all did together, those who have ended included.
+    pub(in super::super) fn traffic(&self) -> Traffic {
+        Traffic {
+            per_second: self.groups.iter().map(Group::per_second).sum(),
+            queue_dropped: self.groups.iter().map(|group| group.drops.total).sum::<u64>() + self.dropped,
+            counts: self.total(),
+        }
+    }
+
+    /// Each listener with its workers.
+    pub(in super::super) fn sights(&self) -> Vec<ListenerSight> {
+        self.groups.iter().map(Group::sight).collect()
+    }
+}
+
+impl Group {
+    /// What its workers did, those who have ended included.
+    pub(super) fn total(&self) -> Counts {
+        let workers = self.workers.iter();
+        workers
+            .map(|served| served.worker.counters().snapshot())
+            .fold(self.ended, Counts::plus)
+    }
+
+    fn per_second(&self) -> f64 {
+        self.workers.iter().map(|served| served.pace.per_second).sum()
+    }
+
+    fn sight(&self) -> ListenerSight {
+        let address = self.address();
+        ListenerSight {
+            address,
+            family: ListenerSight::family(&address),
+            traffic: Traffic {
+                per_second: self.per_second(),
+                queue_dropped: self.drops.total,
+                counts: self.total(),
+            },
+            workers: self.workers.iter().map(Served::sight).collect(),
+        }
+    }
+}
+
+impl Served {
+    fn sight(&self) -> WorkerSight {
+        let counts = self.worker.counters().snapshot();
+        WorkerSight {
+            per_second: self.pace.per_second,
+            received: counts.received(),
+            answered: counts.answered(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    #[test]
+    fn a_pace_is_that_of_the_last_second() {
+        let mut pace = Pace::default();
+        for (millis, count, expected) in [
+            (5000, 100, 0.0),
+            (5100, 900, 0.0),
+            (6000, 1100, 1000.0),
+            (8000, 1100, 0.0),
+        ] {
+            pace.look(Duration::from_millis(millis), count);
+            assert!((pace.per_second - expected).abs() < 1e-9, "{millis}: {pace:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_full_queue_drops_is_counted_once() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        setsockopt(&socket, sockopt::RcvBuf, &0).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..100 {
+            sender.send_to(&[0; 48], socket.local_addr().unwrap()).unwrap();
+        }
+        socket.set_nonblocking(true).unwrap();
+        let received = std::iter::from_fn(|| socket.recv(&mut [0; 48]).ok()).count();
+        assert!(received < 100);
+        let sockets = [Arc::new(socket)];
+        let mut drops = Drops::default();
+        drops.look(&sockets);
+        drops.look(&sockets);
+        assert_eq!(drops.total(), 100 - u64::try_from(received).unwrap());
+        drops.forget_beyond(0);
+        assert_eq!(drops.total(), 100 - u64::try_from(received).unwrap());
+    }
+}

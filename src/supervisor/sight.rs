@@ -1,0 +1,85 @@
+//! Impure. What somebody wants to know of the running server: a snapshot of everything, and the answers that are made
+//! from it.
+
+use serde::Serialize;
+
+use super::control::Request;
+use super::{Supervisor, clients};
+use crate::config::commands::{self, Answer};
+use crate::host::clock;
+use crate::observe::health::Health;
+use crate::observe::screen::{Status, Upstreams};
+use crate::observe::snapshot::Snapshot;
+
+/// The word of a request that wants JSON.
+pub(super) const JSON: &str = "json";
+
+impl Supervisor {
+    /// Everything as it is now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let upstreams = &self.running.config.upstreams;
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
+            told: self.belief.told(),
+            requests: self.listeners.traffic(),
+            reloads: self.reloads.clone(),
+            listeners: self.listeners.sights(),
+            upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
+        }
+    }
+
+    /// Answers what came through the control socket.
+    pub(super) fn answer(&self, request: Request) {
+        let json = request.argument.split(' ').any(|word| word == JSON);
+        let answer = match request.verb.as_str() {
+            "clients" => {
+                // It takes a while with many workers.
+                tokio::spawn(clients::answer(self.listeners.censuses(), request));
+                return;
+            }
+            "check" => {
+                let loaded = self.loader.judge(&request.argument, &request.body);
+                commands::compare(&self.running.config, &loaded)
+            }
+            "status" => {
+                let snapshot = self.snapshot();
+                told(json, &snapshot, || Status(&snapshot).to_string())
+            }
+            "upstreams" => {
+                let snapshot = self.snapshot();
+                told(json, &snapshot.upstreams, || Upstreams(&snapshot).to_string())
+            }
+            "health" => {
+                let health = Health::of(&self.snapshot(), max_distance(&request.argument));
+                Answer {
+                    status: u8::from(!health.healthy),
+                    ..told(json, &health, || health.line())
+                }
+            }
+            _ => Answer::misunderstood(&request.verb),
+        };
+        // Who does not wait for the answer doesn't need it.
+        let _told = request.answer.send(answer);
+    }
+}
+
+/// The number among the words of a request, if there is one.
+fn max_distance(argument: &str) -> Option<f64> {
+    argument.split(' ').find_map(|word| word.parse().ok())
+}
+
+/// One JSON object on a line of its own, or the text.
+pub(super) fn told(json: bool, thing: &impl Serialize, text: impl FnOnce() -> String) -> Answer {
+    if !json {
+        return Answer::fine(text());
+    }
+    match serde_json::to_string(thing) {
+        Ok(json) => Answer::fine(json + "\n"),
+        Err(error) => Answer {
+            out: String::new(),
+            err: format!("{error}\n"),
+            status: commands::STATUS_FAULT,
+        },
+    }
+}

@@ -1,0 +1,250 @@
+//! Proves what can be seen of a running server: `status`, `upstreams`, `top` and `health`, through its control socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail, speak and look at the clock"
+)]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use common::client::{ask, request, v4};
+use common::daemon::{self, Daemon, Reload};
+use common::network::free_port;
+use common::scripted::{Scripted, good};
+use common::{Outcome, SOON, TempDir, run, wait_until};
+use ntpfront::wire::Leap;
+use serde_json::Value;
+
+/// A server with a control socket.
+struct Seen {
+    server: SocketAddr,
+    daemon: Daemon,
+    directory: TempDir,
+    text: String,
+}
+
+impl Seen {
+    /// `text`: all of the configuration but the listener (of two workers) and the socket.
+    fn configured(text: &str) -> Self {
+        let (server, directory) = (v4(free_port()), TempDir::new());
+        let socket = directory.path().join("control.sock");
+        let text = format!(
+            "{text}\n[control]\nsocket = \"{}\"\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n",
+            socket.display()
+        );
+        Self {
+            server,
+            daemon: Daemon::configured(&text).answering(server),
+            directory,
+            text,
+        }
+    }
+
+    /// In front of these upstreams.
+    fn of(upstreams: &[SocketAddr]) -> Self {
+        let table = |address| format!("[[upstream]]\naddress = \"{address}\"\nminpoll = 0\nmaxpoll = 0\n");
+        Self::configured(&upstreams.iter().map(table).collect::<String>())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    /// What a subcommand says of it.
+    fn said(&self, words: &[&str]) -> Outcome {
+        said(words, &self.socket())
+    }
+
+    fn json(&self, word: &str) -> Value {
+        let outcome = self.said(&[word, "--json"]);
+        assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+        serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("no JSON: {}", outcome.said()))
+    }
+
+    fn becomes(&self, state: &str) -> Value {
+        wait_until(state, SOON, || {
+            Some(self.json("status")).filter(|status| status["state"] == state)
+        })
+    }
+}
+
+fn said(words: &[&str], socket: &Path) -> Outcome {
+    run(daemon::command().args(words).arg("--socket").arg(socket))
+}
+
+fn is_narrow(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn the_status_shows_all_there_is() {
+    let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let silent = Scripted::start(|_| Vec::new());
+    let seen = Seen::of(&[upstream.address(), silent.address()]);
+    seen.becomes("synchronized");
+    for version in [3, 4, 4] {
+        ask(seen.server, &request(version, 3)).expect("an answer");
+    }
+    ask(seen.server, &request(4, 6));
+    let status = wait_until("all packets counted", SOON, || {
+        Some(seen.json("status")).filter(|status| status["requests"]["refused"] == 1)
+    });
+    let requests = &status["requests"];
+    assert_eq!(requests["verdicts"]["refused-control-mode"], 1, "{status}");
+    assert_eq!(requests["versions"][3], 1, "{status}");
+    assert_eq!(requests["modes"][6], 1, "{status}");
+    assert_eq!(requests["residence"]["count"], requests["answered"], "{status}");
+    assert!(requests["residence"]["sum"].as_f64() > Some(0.0), "{status}");
+    assert_eq!(requests["queue_dropped"], 0, "{status}");
+    assert_eq!(status["listeners"][0]["workers"].as_array().unwrap().len(), 2);
+    assert!(
+        status["reference"]["root_distance"].as_f64() > Some(0.0),
+        "{status}"
+    );
+    assert_eq!(status["upstreams"][0]["standing"], "mirrored", "{status}");
+    assert!(
+        status["upstreams"][0]["measured"]["offset"]
+            .as_f64()
+            .unwrap()
+            .abs()
+            < 1.0
+    );
+    assert_eq!(status["upstreams"][1]["standing"], "silent", "{status}");
+    assert_eq!(status["upstreams"][1]["measured"], Value::Null, "{status}");
+
+    let text = seen.said(&["status"]).stdout;
+    is_narrow(&text);
+    for word in [
+        "synchronized",
+        "stratum 2",
+        "mirrored",
+        "silent",
+        "1 control-mode",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let text = seen.said(&["upstreams"]).stdout;
+    is_narrow(&text);
+    assert!(text.contains(&upstream.address().to_string()), "{text}");
+    assert_eq!(seen.json("upstreams").as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn reloads_are_counted_and_the_counts_of_gone_workers_stay() {
+    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\nwait = 0\n");
+    for _ in 0..20 {
+        ask(seen.server, &request(4, 3)).expect("an answer");
+    }
+    let before = seen.json("status")["listeners"][0]["received"].as_u64().unwrap();
+    assert!(before >= 20);
+    let one = seen.text.replace("workers = 2", "workers = 1");
+    assert_eq!(seen.daemon.reload(&one), Reload::Done);
+    assert_eq!(seen.daemon.reload("nonsense"), Reload::Refused);
+    let status = seen.json("status");
+    assert_eq!(
+        (&status["reloads"]["done"], &status["reloads"]["refused"]),
+        (&1.into(), &1.into())
+    );
+    assert!(
+        status["reloads"]["fault"]
+            .as_str()
+            .unwrap()
+            .contains("ntpfront.toml:1"),
+        "{status}"
+    );
+    assert_eq!(status["listeners"][0]["workers"].as_array().unwrap().len(), 1);
+    assert_eq!(status["listeners"][0]["received"], before, "{status}");
+    assert_eq!(status["requests"]["received"], before, "{status}");
+    assert!(seen.said(&["status"]).stdout.contains("1 done, 1 refused"));
+}
+
+#[test]
+fn health_has_a_status_for_each_state() {
+    let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let seen = Seen::of(&[upstream.address()]);
+    seen.becomes("synchronized");
+    let fine = seen.said(&["health"]);
+    assert_eq!(fine.status, Some(0), "{}", fine.said());
+    assert!(
+        fine.stdout.starts_with("healthy: synchronized"),
+        "{}",
+        fine.said()
+    );
+    assert_eq!(fine.stdout.lines().count(), 1);
+    assert_eq!(seen.said(&["health", "--max-distance", "10"]).status, Some(0));
+    let far = seen.said(&["health", "--max-distance", "0.000000001", "--json"]);
+    assert_eq!(far.status, Some(1), "{}", far.said());
+    let json: Value = serde_json::from_str(&far.stdout).unwrap();
+    assert_eq!(json["healthy"], false);
+
+    let without_time = Scripted::start(|ask| {
+        let mut reply = good(ask);
+        (reply.leap, reply.stratum) = (Leap::Unsynchronized, 0);
+        vec![reply.into()]
+    });
+    let seen = Seen::of(&[without_time.address()]);
+    let refused = seen.said(&["health"]);
+    assert_eq!(refused.status, Some(1), "{}", refused.said());
+    assert!(
+        refused.stdout.starts_with("not healthy: init"),
+        "{}",
+        refused.said()
+    );
+
+    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\nwait = 0\n");
+    seen.becomes("local");
+    assert_eq!(seen.said(&["health"]).status, Some(0));
+    assert_eq!(seen.said(&["health", "--max-distance", "0.1"]).status, Some(1));
+}
+
+#[test]
+fn who_asks_nobody_is_told_so() {
+    let directory = TempDir::new();
+    let socket = directory.path().join("none.sock");
+    for (word, status) in [("status", 1), ("upstreams", 1), ("top", 1), ("health", 2)] {
+        let outcome = said(&[word], &socket);
+        assert_eq!(outcome.status, Some(status), "{word}: {}", outcome.said());
+        assert!(outcome.stderr.contains("none.sock"), "{word}: {}", outcome.said());
+    }
+    // The configuration says where the socket is, unless a flag does.
+    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\n");
+    let file = seen.daemon.configuration();
+    let outcome = run(daemon::command().args(["status", "-c"]).arg(file));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+}
+
+#[test]
+fn top_goes_on_until_nobody_reads() {
+    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\n");
+    let mut top = daemon::command()
+        .args(["top", "--json", "--socket"])
+        .arg(seen.socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(top.stdout.take().unwrap()).lines();
+    let uptimes: Vec<f64> = (0..3)
+        .map(|_| {
+            let line = lines.next().unwrap().unwrap();
+            serde_json::from_str::<Value>(&line).unwrap()["uptime"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert!(uptimes[2] - uptimes[0] >= 1.9, "{uptimes:?}");
+    drop(lines);
+    let status = wait_until("top ends", SOON, || top.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+}
