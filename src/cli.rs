@@ -56,6 +56,8 @@ pub enum About {
     Upstreams,
     /// The screen of everything again and again.
     Top,
+    /// Who asks it, and how often.
+    Clients,
     /// Is it fit to be asked? With the largest root distance that is, in seconds, if there is a limit.
     Health(Option<f64>),
 }
@@ -163,6 +165,8 @@ enum Sub {
     Upstreams(Running),
     /// Show the status again every second, until Ctrl-C
     Top(Running),
+    /// Show who asked the running server in the last hour: how many, who most, how often each
+    Clients(Running),
     /// Tell whether the running server is fit to be asked: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
 }
@@ -183,6 +187,7 @@ Examples:
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       ask a server
   ntpfront status                           what is the running server doing?
+  ntpfront clients                          who asks us, and who asks too often?
   ntpfront health --max-distance 0.01       may clients be sent to it? (for scripts)
 
 Exit status:
@@ -224,6 +229,7 @@ where
         Some(Sub::Status(running)) => running.ask(About::Status, flags),
         Some(Sub::Upstreams(running)) => running.ask(About::Upstreams, flags),
         Some(Sub::Top(running)) => running.ask(About::Top, flags),
+        Some(Sub::Clients(running)) => running.ask(About::Clients, flags),
         Some(Sub::Health(Fitness {
             max_distance,
             running,
@@ -406,6 +412,7 @@ mod tests {
             "status",
             "upstreams",
             "top",
+            "clients",
             "health",
         ] {
             assert!(help.contains(word), "{word} is missing in:\n{help}");

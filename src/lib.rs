@@ -8,9 +8,9 @@
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
-//! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
+//! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
-//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `health` (pure) |
+//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `health` (pure), and `clients`: the census as text |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!
@@ -51,7 +51,9 @@
 //!   is "unsynchronized". Nobody is believed for answering first.
 //! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
 //! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
-//!   reference is new: once a second.
+//!   reference is new, and to lay its census down: once a second each.
+//! * Addresses of clients leave the process through the control socket alone (`ntpfront clients`), and never its memory
+//!   otherwise: `[census] enabled = false` keeps none.
 //! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
 //!   and hardly a system call but to receive and to send. Files but a few are out of reach.
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.

@@ -100,6 +100,7 @@ fn ask_about(asked: &Ask, flags: &Flags) -> ExitCode {
     let (verb, limit, failure) = match asked.about {
         About::Status => ("status", None, STATUS_FAILURE),
         About::Upstreams => ("upstreams", None, STATUS_FAILURE),
+        About::Clients => ("clients", None, STATUS_FAILURE),
         About::Top => return top(asked, flags),
         About::Health(limit) => ("health", limit, commands::STATUS_FAULT),
     };

@@ -380,6 +380,10 @@ distance = 0.5  # default
 [control]
 socket = "/run/ntpfront/control.sock"  # default
 
+[census]
+enabled = true  # default
+clients = 65536  # default
+
 [[listener]]
 address = "0.0.0.0:123"  # default
 workers = 4  # flag -4

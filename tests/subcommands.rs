@@ -42,6 +42,7 @@ fn help_and_version() {
         "check",
         "config",
         "query",
+        "clients",
     ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }

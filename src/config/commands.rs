@@ -75,6 +75,15 @@ impl Answer {
         }
     }
 
+    /// Why it can't be had.
+    pub fn failed(why: &str) -> Self {
+        Self {
+            out: String::new(),
+            err: format!("{why}\n"),
+            status: 1,
+        }
+    }
+
     /// To a request that means nothing to this version.
     pub fn misunderstood(verb: &str) -> Self {
         Self {

@@ -49,6 +49,8 @@ pub struct Config {
     pub leap_seconds: Option<PathBuf>,
     /// Where the running server is asked.
     pub control: Control,
+    /// Whether and how it is counted who asks.
+    pub census: Census,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.
@@ -60,6 +62,15 @@ pub struct Config {
 pub struct Control {
     /// The path of a UNIX socket, absolute; `None` if there shall be none.
     pub socket: Option<PathBuf>,
+}
+
+/// Whether and how it is counted who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Is it counted at all?
+    pub enabled: bool,
+    /// How many clients' last requests a worker remembers: 1024 to 2^20.
+    pub clients: u32,
 }
 
 /// When the service manager is told that we are ready.
@@ -116,6 +127,8 @@ impl Config {
             ("process.seccomp", process.seccomp.to_string()),
             ("process.ready", text(Some(process.ready.name()))),
             ("control.socket", path(&self.control.socket)),
+            ("census.enabled", self.census.enabled.to_string()),
+            ("census.clients", self.census.clients.to_string()),
         ]
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
-use super::{Config, Control, Loaded, Process, Ready, fault::Fault};
+use super::{Census, Config, Control, Loaded, Process, Ready, fault::Fault};
 use super::{listeners, upstreams};
 use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
@@ -89,6 +89,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let log_level = log(judge, &raw.log.said);
     let clock = clock(judge, raw);
     let control = control(judge, &raw.control.said);
+    let census = census(judge, &raw.census.said);
     let listeners = listeners::validate(judge, raw);
     let ours = listeners
         .iter()
@@ -104,6 +105,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
         clock,
         leap_seconds,
         control: control?,
+        census: census?,
         listeners,
         upstreams: upstreams?,
     };
@@ -119,6 +121,7 @@ fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
     table(judge, "clock", &raw.clock, "write [clock]".to_owned());
     table(judge, "local", &raw.local, "write [local]".to_owned());
     table(judge, "control", &raw.control, "write [control]".to_owned());
+    table(judge, "census", &raw.census, "write [census]".to_owned());
     array(judge, "listener", &raw.listener);
     array(judge, "upstream", &raw.upstream);
 }
@@ -190,6 +193,16 @@ fn control(judge: &mut Judge<'_>, said: &raw::Control) -> Option<Control> {
     judge.enter("control", "[control]");
     let socket = path_or_none(judge, "socket", said.socket.as_ref(), CONTROL_SOCKET)?;
     Some(Control { socket })
+}
+
+fn census(judge: &mut Judge<'_>, said: &raw::Census) -> Option<Census> {
+    judge.enter("census", "[census]");
+    let enabled = judge.truth("enabled", said.enabled.as_ref(), true);
+    let clients = judge.whole("clients", said.clients.as_ref(), 1024..=1_048_576, 65_536_u32);
+    Some(Census {
+        enabled: enabled?,
+        clients: clients?,
+    })
 }
 
 /// What can stand in the first field of a line of passwd(5).

@@ -1,5 +1,6 @@
-//! What an operator sees: the log, and what it may say how often; and a `snapshot` of everything, as a `screen`.
+//! What an operator sees: the log, and what it may say how often; a `snapshot` of everything, as a `screen`; and the census (`clients`).
 
+pub mod clients;
 pub mod gate;
 pub mod health;
 pub mod journal;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+pub mod census;
 mod counters;
 mod residence;
 mod respond;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
+use super::census::{Desk, Method, Shared};
 use super::{Counters, Counts, Request, respond};
 use crate::host::clock::{self, UnixTime};
 use crate::host::privileges;
@@ -37,21 +38,31 @@ pub const INTERRUPT: Signal = Signal::SIGUSR2;
 pub struct Worker {
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
+    census: Option<Shared>,
     /// `None` once it was waited for.
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts a thread called `name` that answers on `socket` from `reference`. Several may share a socket.
+    /// Starts a thread called `name` that answers on `socket` from `reference`, and counts who asks if there is a `census`.
+    /// Several may share a socket.
     ///
     /// # Errors
     /// When the system allows no more threads.
-    pub fn start(name: String, socket: Arc<UdpSocket>, reference: Reader) -> io::Result<Self> {
+    pub fn start(
+        name: String,
+        socket: Arc<UdpSocket>,
+        reference: Reader,
+        census: Option<Method>,
+    ) -> io::Result<Self> {
         let counters = Arc::new(Counters::default());
         let stop = Arc::new(AtomicBool::new(false));
+        let desk = census.map(|method| Desk::new(method, clock::raw()));
+        let census = desk.as_ref().map(Desk::shared);
         let journey = Journey {
             socket,
             reference,
+            desk,
             counters: Arc::clone(&counters),
             stop: Arc::clone(&stop),
         };
@@ -59,6 +70,7 @@ impl Worker {
         Ok(Self {
             counters,
             stop,
+            census,
             thread: Some(thread),
         })
     }
@@ -66,6 +78,11 @@ impl Worker {
     /// What it has done so far.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Who asked it, if it counts that.
+    pub fn census(&self) -> Option<&Shared> {
+        self.census.as_ref()
     }
 
     /// It shall answer what is queued, and end. A worker that waits for a packet notices within 250 ms, or when
@@ -103,6 +120,7 @@ impl Drop for Worker {
 struct Journey {
     socket: Arc<UdpSocket>,
     reference: Reader,
+    desk: Option<Desk>,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 }
@@ -113,15 +131,23 @@ impl Journey {
         lock_up();
         while !self.stop.load(Ordering::Relaxed) {
             self.counters.count_round();
-            let received = batch.receive(self.socket.as_fd());
-            if let Err(error) = received.map(|received| self.answer(&mut batch, received))
-                && !is_only_quiet(&error)
-            {
-                self.counters.count_receive_failed();
-                thread::sleep(FAILURE_PAUSE);
+            match batch.receive(self.socket.as_fd()) {
+                Ok(received) => self.answer(&mut batch, received),
+                Err(error) => self.rest(&error),
             }
         }
         self.finish(&mut batch);
+    }
+
+    /// A round without a packet.
+    fn rest(&mut self, error: &io::Error) {
+        if let Some(desk) = &mut self.desk {
+            desk.tell(clock::raw());
+        }
+        if !is_only_quiet(error) {
+            self.counters.count_receive_failed();
+            thread::sleep(FAILURE_PAUSE);
+        }
     }
 
     /// Answers what is still queued. A packet may be on its way to this socket on another core since before it was
@@ -154,6 +180,9 @@ impl Journey {
             let Some(datagram) = batch.datagram(index) else {
                 continue;
             };
+            if let Some(desk) = &mut self.desk {
+                desk.note(datagram.source.ip(), now.raw);
+            }
             let stamp = datagram
                 .arrived_at
                 .and_then(|stamp| reference.clock.served_at_stamp(ntp(stamp), now));
@@ -175,6 +204,9 @@ impl Journey {
         }
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_send_failed(outcome.failed);
+        if let Some(desk) = &mut self.desk {
+            desk.tell(now.raw);
+        }
     }
 }
 

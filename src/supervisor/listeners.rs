@@ -24,6 +24,7 @@ use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::observe::journal;
 use crate::reference::Reader;
+use crate::serve::census::{Method, Shared};
 use crate::serve::{Counts, Listener, Worker};
 
 use traffic::{Drops, Pace};
@@ -35,6 +36,8 @@ const ENDING: Duration = Duration::from_millis(1);
 pub(super) struct Listeners {
     groups: Vec<Group>,
     reader: Reader,
+    /// How workers count who asks, if they do.
+    census: Option<Method>,
     /// How many groups there ever were: workers' threads are named after that.
     named: usize,
     /// What those did whose listener is gone.
@@ -98,10 +101,15 @@ impl std::fmt::Display for PrepareError {
 
 impl Listeners {
     /// Starts the workers of each listener on its sockets.
-    pub(super) fn start(opened: Vec<Sockets>, reader: &Reader) -> Result<Self, PrepareError> {
+    pub(super) fn start(
+        opened: Vec<Sockets>,
+        reader: &Reader,
+        census: Option<Method>,
+    ) -> Result<Self, PrepareError> {
         let mut listeners = Self {
             groups: Vec::new(),
             reader: reader.clone(),
+            census,
             named: 0,
             ended: Counts::default(),
             dropped: 0,
@@ -124,6 +132,14 @@ impl Listeners {
             .iter()
             .map(Group::total)
             .fold(self.ended, Counts::plus)
+    }
+
+    /// What each worker counted of who asked: none where nobody counts.
+    pub(super) fn censuses(&self) -> Vec<Shared> {
+        let workers = self.groups.iter().flat_map(|group| &group.workers);
+        workers
+            .filter_map(|served| served.worker.census().cloned())
+            .collect()
     }
 
     /// One line a worker into the log.
@@ -222,7 +238,7 @@ impl Listeners {
         };
         self.named += 1;
         let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
-        group.workers = group.served(0..all, &[], &self.reader)?;
+        group.workers = group.served(0..all, &[], &self.reader, self.census)?;
         group
             .steer(group.in_use())
             .map_err(|error| PrepareError::System(group.address(), error))?;
@@ -247,7 +263,12 @@ impl Listeners {
                 .map_err(PrepareError::Bind)?,
             workers: Vec::new(),
         };
-        growth.workers = group.served(have..wanted.workers.into(), &growth.members, &self.reader)?;
+        growth.workers = group.served(
+            have..wanted.workers.into(),
+            &growth.members,
+            &self.reader,
+            self.census,
+        )?;
         prepared.growth.push(growth);
         Ok(())
     }
@@ -378,6 +399,7 @@ impl Group {
         numbers: std::ops::Range<usize>,
         more: &[Arc<UdpSocket>],
         reader: &Reader,
+        census: Option<Method>,
     ) -> Result<Vec<Served>, PrepareError> {
         let members: Vec<_> = self.sockets.members.iter().chain(more).collect();
         let start = |index: usize| {
@@ -385,7 +407,7 @@ impl Group {
                 .get(index % members.len().max(1))
                 .ok_or(io::ErrorKind::NotFound)?;
             let name = format!("worker-{}-{index}", self.number);
-            let worker = Worker::start(name, Arc::clone(socket), reader.clone())?;
+            let worker = Worker::start(name, Arc::clone(socket), reader.clone(), census)?;
             Ok(Served {
                 worker,
                 rounds: u64::MAX,

@@ -2,6 +2,7 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod belief;
+mod clients;
 mod control;
 mod leaps;
 mod listeners;
@@ -82,7 +83,9 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
         sender,
         opened.testament,
     );
-    let listeners = Listeners::start(opened.sockets, &belief.reader)?;
+    let census = clients::method(opened.loaded.config.census)
+        .map_err(StartError::system("get randomness for the census"))?;
+    let listeners = Listeners::start(opened.sockets, &belief.reader, census)?;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));

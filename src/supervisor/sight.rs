@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::Supervisor;
 use super::control::Request;
+use super::{Supervisor, clients};
 use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
@@ -12,7 +12,7 @@ use crate::observe::screen::{Status, Upstreams};
 use crate::observe::snapshot::Snapshot;
 
 /// The word of a request that wants JSON.
-const JSON: &str = "json";
+pub(super) const JSON: &str = "json";
 
 impl Supervisor {
     /// Everything as it is now.
@@ -33,6 +33,11 @@ impl Supervisor {
     pub(super) fn answer(&self, request: Request) {
         let json = request.argument.split(' ').any(|word| word == JSON);
         let answer = match request.verb.as_str() {
+            "clients" => {
+                // It takes a while with many workers.
+                tokio::spawn(clients::answer(self.listeners.censuses(), request));
+                return;
+            }
             "check" => {
                 let loaded = self.loader.judge(&request.argument, &request.body);
                 commands::compare(&self.running.config, &loaded)
@@ -64,7 +69,8 @@ fn max_distance(argument: &str) -> Option<f64> {
     argument.split(' ').find_map(|word| word.parse().ok())
 }
 
-fn told(json: bool, thing: &impl Serialize, text: impl FnOnce() -> String) -> Answer {
+/// One JSON object on a line of its own, or the text.
+pub(super) fn told(json: bool, thing: &impl Serialize, text: impl FnOnce() -> String) -> Answer {
     if !json {
         return Answer::fine(text());
     }

@@ -1,0 +1,231 @@
+//! Pure. The census as an operator reads it: `ntpfront clients`, in 80 columns.
+
+use std::fmt::Write;
+
+use crate::serve::census::{Class, Ranking, Report, Talker};
+
+/// As many of those who ask most fit on a screen.
+const ROWS: usize = 10;
+/// The longest bar.
+const BAR: f64 = 40.0;
+
+/// For people.
+pub fn text(report: &Report) -> String {
+    let mut text = headline(report);
+    table(&mut text, "ADDRESS", &report.addresses);
+    table(&mut text, "PREFIX", &report.prefixes);
+    histogram(&mut text, report);
+    text
+}
+
+fn headline(report: &Report) -> String {
+    format!(
+        "About {} clients (± {:.0} %) in the last {}\n{} requests, {}/s; in the last minutes {}/s\n",
+        report.clients,
+        200.0 * report.clients_error,
+        length(report.window),
+        report.requests,
+        rate(report.rate),
+        rate(report.recent_rate),
+    )
+}
+
+/// Whole minutes, once there are some.
+fn length(seconds: f64) -> String {
+    if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else {
+        format!("{:.0} min", seconds / 60.0)
+    }
+}
+
+fn table(text: &mut String, head: &str, ranking: &Ranking) {
+    let row = |cells: [&str; 6]| {
+        let [who, requests, more, share, rate, now] = cells;
+        format!("{who:<39}{requests:>11}{more:>8}{share:>7}{rate:>7}{now:>7}\n")
+    };
+    *text += "\n";
+    *text += &row([head, "REQUESTS", "+MORE", "SHARE", "RATE/S", "NOW/S"]);
+    for talker in ranking.top.iter().take(ROWS) {
+        *text += &row(cells(talker).each_ref().map(String::as_str));
+    }
+    if ranking.others_at_most > 0 {
+        let most = ranking.others_at_most;
+        *text += &format!("Those who are not known sent {most} at most, each.\n");
+    }
+}
+
+/// What is certain, and how much more it may be.
+fn cells(talker: &Talker) -> [String; 6] {
+    [
+        talker.who.clone(),
+        talker.at_least.to_string(),
+        talker.at_most.saturating_sub(talker.at_least).to_string(),
+        percent(talker.share),
+        rate(talker.rate),
+        rate(talker.recent_rate),
+    ]
+}
+
+/// From the shortest time that there was to the longest.
+fn histogram(text: &mut String, report: &Report) {
+    let classes = &report.intervals;
+    let is_used = |class: &Class| class.count > 0;
+    let (Some(first), Some(last)) = (
+        classes.iter().position(is_used),
+        classes.iter().rposition(is_used),
+    ) else {
+        return;
+    };
+    let sample = match report.one_of {
+        1 => String::new(),
+        some => format!(" (from one client in {some})"),
+    };
+    let most = classes.iter().map(|class| class.share).fold(0.0, f64::max);
+    let _written = write!(text, "\nASKS AGAIN AFTER       TIMES  SHARE{sample}\n");
+    for class in classes.iter().take(last + 1).skip(first) {
+        let bar = bar(class.share / most);
+        let line = format!(
+            "{:<16}{:>12}{:>7}  {bar}",
+            label(class),
+            class.count,
+            percent(class.share)
+        );
+        *text += line.trim_end();
+        *text += "\n";
+    }
+}
+
+fn bar(part: f64) -> String {
+    let steps = (1..=40_u8).filter(|&step| f64::from(step) <= part * BAR);
+    steps.map(|_| '#').collect()
+}
+
+/// The middle of a class, which is a power of two: how clients are set.
+fn label(class: &Class) -> String {
+    match class.to {
+        None => "longer".to_owned(),
+        Some(to) if class.from == 0.0 => format!("less than {to:.1} s"),
+        Some(_) => format!("{:.0} s", class.from * std::f64::consts::SQRT_2),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// Three digits that matter.
+fn rate(rate: f64) -> String {
+    match rate {
+        rate if rate >= 100.0 => format!("{rate:.0}"),
+        rate if rate >= 1.0 => format!("{rate:.1}"),
+        rate => format!("{rate:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn talker(who: &str, at_least: u64, at_most: u64) -> Talker {
+        Talker {
+            who: who.to_owned(),
+            at_least,
+            at_most,
+            share: 0.999,
+            rate: 99_999.4,
+            recent_rate: 0.0123,
+        }
+    }
+
+    fn report() -> Report {
+        let class = |from: f64, to, count: u64, share| Class {
+            from,
+            to,
+            count,
+            share,
+        };
+        Report {
+            workers: 2,
+            window: 3660.0,
+            requests: 4_000_000_000,
+            rate: 1_092_896.2,
+            recent_rate: 1.25,
+            clients: 123_456,
+            clients_error: 0.01625,
+            addresses: Ranking {
+                top: vec![
+                    talker(
+                        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+                        3_999_999_999,
+                        4_000_000_000,
+                    ),
+                    talker("192.0.2.1", 1, 99_999),
+                ],
+                others_at_most: 77,
+            },
+            prefixes: Ranking {
+                top: vec![talker("2001:db8:ffff::/48", 12, 12); 30],
+                others_at_most: 0,
+            },
+            one_of: 4,
+            intervals: vec![
+                class(0.0, Some(0.707), 0, 0.0),
+                class(0.707, Some(1.414), 12, 0.12),
+                class(45.25, Some(90.5), 0, 0.0),
+                class(90.5, None, 88, 0.88),
+            ],
+        }
+    }
+
+    #[test]
+    fn one_screen() {
+        let row = "2001:db8:ffff::/48                              12       0  99.9%  99999  0.012\n";
+        let expected = "\
+About 123456 clients (± 3 %) in the last 61 min
+4000000000 requests, 1092896/s; in the last minutes 1.2/s
+
+ADDRESS                                   REQUESTS   +MORE  SHARE RATE/S  NOW/S
+2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1  99.9%  99999  0.012
+192.0.2.1                                        1   99998  99.9%  99999  0.012
+Those who are not known sent 77 at most, each.
+
+PREFIX                                    REQUESTS   +MORE  SHARE RATE/S  NOW/S
+"
+        .to_owned()
+            + &row.repeat(10)
+            + "
+ASKS AGAIN AFTER       TIMES  SHARE (from one client in 4)
+1 s                       12  12.0%  #####
+64 s                       0   0.0%
+longer                    88  88.0%  ########################################
+";
+        let text = text(&report());
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
+    }
+
+    #[test]
+    fn nobody_at_all() {
+        let mut report = report();
+        report.addresses.top.clear();
+        report.prefixes.top.clear();
+        report.intervals.iter_mut().for_each(|class| class.count = 0);
+        assert!(!text(&report).contains("ASKS AGAIN"));
+    }
+
+    #[test]
+    fn the_shape_of_the_json_is_stable() {
+        let mut report = report();
+        report.addresses.top.truncate(1);
+        report.prefixes.top.clear();
+        report.intervals.drain(..3);
+        let expected = "{\"workers\":2,\"window\":3660.0,\"requests\":4000000000,\"rate\":1092896.2,\"recent_rate\":1.25,\
+            \"clients\":123456,\"clients_error\":0.01625,\
+            \"addresses\":{\"top\":[{\"who\":\"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff\",\"at_least\":3999999999,\
+            \"at_most\":4000000000,\"share\":0.999,\"rate\":99999.4,\"recent_rate\":0.0123}],\"others_at_most\":77},\
+            \"prefixes\":{\"top\":[],\"others_at_most\":0},\
+            \"one_of\":4,\"intervals\":[{\"from\":90.5,\"to\":null,\"count\":88,\"share\":0.88}]}";
+        assert_eq!(serde_json::to_string(&report).unwrap(), expected);
+    }
+}

@@ -1,0 +1,340 @@
+//! Pure. The census: who asks, how many they are, and how often each asks, in fixed memory (1.5 MB a worker).
+//!
+//! Every packet that a worker takes counts, answered or not: who floods us with what we refuse is seen, too. The last hour
+//! is kept in parts of 5 minutes, so what is told covers the last 60 to 65 minutes. A worker counts in a part of its own;
+//! once a second it lays a copy of it into its [`History`], from where [`Report`] puts those of all workers together.
+//! Time and the hash's seed are arguments; only `desk` has a lock.
+
+mod desk;
+mod distinct;
+mod hash;
+mod places;
+mod recent;
+mod report;
+mod talkers;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub use desk::{Desk, Shared};
+pub use report::{Class, Ranking, Report, Talker, Tally};
+
+use distinct::Distinct;
+use hash::Hasher;
+use recent::Recent;
+use talkers::Talkers;
+
+/// The length of a part, in seconds.
+const PART: u64 = 300;
+/// Parts that are over and still count: an hour.
+const PARTS: u64 = 12;
+/// Times between two requests are told apart by powers of two: under 0.7 s, about 1 s, 2 s, 4 s, …, 2^16 s, more.
+const CLASSES: usize = 19;
+/// Ticks in a second, as the times between two requests are measured.
+const TICKS: u64 = 16;
+
+/// What a worker needs to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Of the hash: nobody outside may know it, and all workers share it.
+    pub seed: u64,
+    /// How many clients' last requests a worker remembers: 8 to 2^20, rounded up to a power of two. 8 bytes each.
+    pub clients: u32,
+}
+
+/// What a worker counts in.
+#[derive(Clone, Debug)]
+pub struct Census {
+    hasher: Hasher,
+    part: Part,
+    /// Who asked in the parts before, within the hour.
+    earlier: Distinct,
+    recent: Recent,
+}
+
+/// What a worker counted in the last hour, as somebody else may read it.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// By their numbers, modulo their count. Some may be of another hour.
+    parts: Vec<Part>,
+}
+
+/// What a worker counted in 5 minutes. 69 KiB.
+#[derive(Clone, Debug)]
+struct Part {
+    /// How many parts had passed when it began, on the clock of the first and last moments.
+    number: u64,
+    /// When it began, and until when it was told: `CLOCK_MONOTONIC_RAW`, the same for all workers.
+    first: Duration,
+    last: Duration,
+    requests: u64,
+    distinct: Distinct,
+    addresses: Talkers,
+    prefixes: Talkers,
+    intervals: [u64; CLASSES],
+    /// Only one client of at most so many was followed for `intervals`.
+    one_of: u32,
+}
+
+impl Part {
+    fn new(now: Duration, one_of: u32) -> Self {
+        Self {
+            number: number(now),
+            first: now,
+            last: now,
+            requests: 0,
+            distinct: Distinct::new(),
+            addresses: Talkers::new(),
+            prefixes: Talkers::new(),
+            intervals: [0; CLASSES],
+            one_of,
+        }
+    }
+}
+
+impl Census {
+    /// Nobody has asked yet.
+    pub fn new(method: Method, now: Duration) -> Self {
+        Self {
+            hasher: Hasher::new(method.seed),
+            part: Part::new(now, 1),
+            earlier: Distinct::new(),
+            recent: Recent::new(method.clients),
+        }
+    }
+
+    /// A packet from `from` came at `now` (monotonic).
+    pub fn note(&mut self, from: IpAddr, now: Duration) {
+        let (who, part) = (mapped(from), &mut self.part);
+        let hash = self.hasher.hash(who);
+        part.requests += 1;
+        part.distinct.note(hash);
+        part.addresses.note(who, hash);
+        let prefix = prefix(who);
+        part.prefixes.note(prefix, self.hasher.hash(prefix));
+        if let Some(since) = self.recent.note(hash, tick(now))
+            && let Some(count) = part.intervals.get_mut(class(since))
+        {
+            // Each that is followed stands for those who are not.
+            *count += u64::from(self.recent.one_of());
+        }
+    }
+
+    /// Lays a copy of the part into `history`, and begins the next one when it is time for that.
+    pub fn tell(&mut self, history: &mut History, now: Duration) {
+        self.part.last = now;
+        history.keep(&self.part);
+        let is_over = number(now) != self.part.number;
+        if is_over {
+            self.earlier = Distinct::new();
+            for part in history.within_the_hour(number(now)) {
+                self.earlier.unite(&part.distinct);
+            }
+        }
+        let mut all = self.earlier.clone();
+        all.unite(&self.part.distinct);
+        self.recent.expect(all.estimate());
+        if is_over {
+            self.part = Part::new(now, self.recent.one_of());
+        } else {
+            self.part.one_of = self.part.one_of.max(self.recent.one_of());
+        }
+    }
+}
+
+impl History {
+    fn new(now: Duration) -> Self {
+        // One more than an hour has: the current one.
+        Self {
+            parts: (0..=PARTS).map(|_| Part::new(now, 1)).collect(),
+        }
+    }
+
+    fn keep(&mut self, part: &Part) {
+        let place = usize::try_from(part.number % (PARTS + 1)).unwrap_or(0);
+        if let Some(place) = self.parts.get_mut(place) {
+            place.clone_from(part);
+        }
+    }
+
+    /// The parts that count when the current one is of this number.
+    fn within_the_hour(&self, current: u64) -> impl Iterator<Item = &Part> {
+        let counts = move |part: &&Part| current.saturating_sub(part.number) <= PARTS;
+        self.parts.iter().filter(counts)
+    }
+}
+
+fn number(now: Duration) -> u64 {
+    now.as_secs() / PART
+}
+
+/// From 1 on; it wraps after 8 years.
+fn tick(now: Duration) -> u32 {
+    let ticks = now.as_secs() * TICKS + u64::from(now.subsec_nanos()) * TICKS / 1_000_000_000 + 1;
+    u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+/// The class of a time in ticks. Clients ask every 2^n seconds, a bit more or less, so that is the middle of a class and
+/// not a border: n seconds' class is n + 1, from 2^(n-½) to 2^(n+½).
+fn class(ticks: u32) -> usize {
+    /// log2 of the ticks in a second.
+    const SECOND: u32 = TICKS.ilog2();
+    let doubled_square = 2 * u64::from(ticks.min(1 << 31)).pow(2);
+    let power = doubled_square.checked_ilog2().unwrap_or(0) / 2;
+    usize::try_from((power + 1).saturating_sub(SECOND))
+        .unwrap_or(0)
+        .min(CLASSES - 1)
+}
+
+/// An IPv4 address is `::ffff:a.b.c.d` here (RFC 4291 §2.5.5.2): so both families are one, and fast to work with.
+const MAPPED: u128 = 0xFFFF << 32;
+
+fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => MAPPED | u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The /24 or /48 that an address is in.
+fn prefix(address: u128) -> u128 {
+    let host_bits = if address >> 32 == MAPPED >> 32 { 8 } else { 80 };
+    address >> host_bits << host_bits
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::cast_precision_loss, reason = "counts of a test are small")]
+
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn a_time_is_in_the_class_of_the_power_of_two_next_to_it() {
+        for (seconds, expected) in [
+            (0.0, 0),
+            (0.5, 0),
+            (1.0, 1),
+            (1.3, 1),
+            (1.5, 2),
+            (2.0, 2),
+            (46.0, 7),
+            (63.5, 7),
+            (64.0, 7),
+            (90.0, 7),
+            (91.0, 8),
+            (1024.0, 11),
+            (65_536.0, 17),
+            (100_000.0, 18),
+            (4e6, 18),
+        ] {
+            let ticks = tick(Duration::from_secs_f64(seconds)) - 1;
+            assert_eq!(class(ticks), expected, "{seconds}");
+        }
+        assert_eq!(class(u32::MAX), 18);
+    }
+
+    #[test]
+    fn prefixes_are_24_and_48_bits_long() {
+        for (address, expected) in [
+            ("192.0.2.77", "::ffff:192.0.2.0"),
+            ("2001:db8:1:2:3::4", "2001:db8:1::"),
+        ] {
+            let address = mapped(address.parse().unwrap());
+            assert_eq!(prefix(address), expected.parse::<Ipv6Addr>().unwrap().to_bits());
+        }
+    }
+
+    /// A worker's census, told every second.
+    struct Worker {
+        census: Census,
+        history: History,
+        now: Duration,
+    }
+
+    impl Worker {
+        fn new(clients: u32) -> Self {
+            let (method, now) = (Method { seed: 1, clients }, Duration::from_secs(1_000_000));
+            Self {
+                census: Census::new(method, now),
+                history: History::new(now),
+                now,
+            }
+        }
+
+        /// One second in which these ask.
+        fn second(&mut self, asking: impl Iterator<Item = u32>) {
+            for number in asking {
+                let address = Ipv4Addr::from(0x0A00_0000 + number);
+                self.census.note(address.into(), self.now);
+            }
+            self.now += Duration::from_secs(1);
+            self.census.tell(&mut self.history, self.now);
+        }
+
+        fn report(&self) -> Report {
+            let mut tally = Tally::new(self.now);
+            tally.add(&self.history);
+            tally.report()
+        }
+    }
+
+    #[test]
+    fn an_hour_and_not_more() {
+        let mut worker = Worker::new(1024);
+        worker.second(0..100);
+        assert_eq!(worker.report().requests, 100);
+        for second in 0..4000 {
+            worker.second(std::iter::once(100 + second));
+        }
+        let report = worker.report();
+        assert!((3600.0..=3900.0).contains(&report.window), "{report:?}");
+        let (requests, window) = (report.requests, report.window);
+        assert!(
+            (requests as f64 - window).abs() <= 1.0,
+            "{requests} in {window} s"
+        );
+        assert!(
+            (report.clients as f64 / requests as f64 - 1.0).abs() < 0.06,
+            "{report:?}"
+        );
+        assert!((report.rate - 1.0).abs() < 0.01);
+        assert_eq!(report.addresses.top[0].at_least, 1);
+    }
+
+    #[test]
+    fn intervals_are_right_for_more_clients_than_are_followed() {
+        // Nine of ten requests come from clients that ask every 64 s, one from those who ask every 4 s.
+        let mut worker = Worker::new(256);
+        for second in 0..1200 {
+            worker.second(
+                (0..9000)
+                    .filter(|n| n % 64 == second % 64)
+                    .chain((20_000..20_064).filter(|n| n % 4 == second % 4)),
+            );
+        }
+        let report = worker.report();
+        assert!(report.one_of >= 64, "{}", report.one_of);
+        let total: u64 = report.intervals.iter().map(|class| class.count).sum();
+        let share = |seconds: f64| {
+            let class = report
+                .intervals
+                .iter()
+                .find(|class| class.from < seconds && class.to > Some(seconds));
+            class.map_or(0.0, |class| class.count as f64 / total as f64)
+        };
+        assert!(share(64.0) + share(4.0) > 0.99, "{report:?}");
+        assert!((0.7..1.0).contains(&share(64.0)), "{report:?}");
+    }
+
+    #[test]
+    fn a_worker_that_stood_still_goes_on() {
+        let mut worker = Worker::new(64);
+        worker.second(0..10);
+        worker.now += Duration::from_secs(2 * 3600);
+        worker.second(0..5);
+        worker.second(0..3);
+        let report = worker.report();
+        assert_eq!((report.requests, report.clients), (3, 3), "{report:?}");
+    }
+}

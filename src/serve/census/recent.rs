@@ -1,0 +1,120 @@
+//! Pure. When each client asked last, for as many as there is room: what tells the time between two requests.
+//!
+//! Where there are more clients than room, only some are followed, chosen by their hash: to forget whoever didn't ask for
+//! long would make all seem to ask often.
+
+use super::places::{WAYS, place_of};
+
+/// A hash's bits below choose the line, the upper half recognizes the client, and the bits between decide who is followed.
+const CHOOSING: u32 = 20;
+/// At most one of 2^12 is followed.
+const FEWEST: u32 = 12;
+
+/// Who is in none of its places takes that of who asked longest ago.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Line {
+    /// Half a hash each: two in a line have the same once in 2^32 times.
+    tags: [u32; WAYS],
+    /// In ticks; 0 is never.
+    at: [u32; WAYS],
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Recent {
+    lines: Vec<Line>,
+    /// One client of `2^rarity` is followed.
+    rarity: u32,
+}
+
+impl Recent {
+    /// The most clients that there can be room for.
+    pub(super) const MOST: u32 = 1 << 20;
+
+    /// Room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
+    pub(super) fn new(clients: u32) -> Self {
+        let clients = clients.clamp(8, Self::MOST).next_power_of_two();
+        let lines = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
+        Self {
+            lines: vec![Line::default(); lines],
+            rarity: 0,
+        }
+    }
+
+    /// One client of so many is followed.
+    pub(super) fn one_of(&self) -> u32 {
+        1 << self.rarity
+    }
+
+    /// There are about so many clients: half of the room is for those who are followed.
+    pub(super) fn expect(&mut self, clients: f64) {
+        let room = f64::from(u32::try_from(self.lines.len() * WAYS / 2).unwrap_or(u32::MAX));
+        self.rarity = (0..FEWEST)
+            .find(|&rarity| room * f64::from(1_u32 << rarity) >= clients)
+            .unwrap_or(FEWEST);
+    }
+
+    /// The client of this hash asks at `tick` (from 1 on, wrapping): how many ticks after its last time, if that is known.
+    pub(super) fn note(&mut self, hash: u64, tick: u32) -> Option<u32> {
+        let chosen = (hash >> CHOOSING) & (u64::from(self.one_of()) - 1) == 0;
+        if !chosen {
+            return None;
+        }
+        let line = usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.lines.len() - 1);
+        let line = self.lines.get_mut(line)?;
+        let tag = u32::try_from(hash >> 32).unwrap_or(0);
+        if let Some(at) = line.at.get_mut(place_of(&line.tags, tag)) {
+            let before = std::mem::replace(at, tick);
+            return (before != 0).then(|| tick.wrapping_sub(before));
+        }
+        let oldest = line.at.iter().copied().min()?;
+        let place = place_of(&line.at, oldest);
+        *line.at.get_mut(place)? = tick;
+        *line.tags.get_mut(place)? = tag;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash::Hasher;
+    use super::*;
+
+    fn hash(number: u32) -> u64 {
+        Hasher::new(1).hash(number.into())
+    }
+
+    #[test]
+    fn the_time_between_two_requests_of_one_client() {
+        let mut recent = Recent::new(1024);
+        assert_eq!(recent.note(hash(1), 5), None);
+        assert_eq!(recent.note(hash(2), 6), None);
+        assert_eq!(recent.note(hash(1), 5), Some(0));
+        assert_eq!(recent.note(hash(1), 105), Some(100));
+        assert_eq!(recent.note(hash(2), 5), Some(u32::MAX));
+    }
+
+    #[test]
+    fn who_is_followed_is_remembered_however_many_there_are() {
+        for clients in [500_u32, 5000, 200_000] {
+            let mut recent = Recent::new(1024);
+            recent.expect(clients.into());
+            for number in 0..clients {
+                recent.note(hash(number), 1);
+            }
+            let known = (0..clients).filter(|&number| recent.note(hash(number), 65) == Some(64));
+            let share = f64::from(u32::try_from(known.count()).unwrap()) * f64::from(recent.one_of())
+                / f64::from(clients);
+            assert!((0.75..1.3).contains(&share), "{clients}: {share}");
+        }
+    }
+
+    #[test]
+    fn as_many_are_followed_as_there_is_room_for() {
+        let mut recent = Recent::new(1000);
+        for (clients, one_of) in [(0.0, 1), (512.0, 1), (513.0, 2), (4096.0, 8), (1e12, 4096)] {
+            recent.expect(clients);
+            assert_eq!(recent.one_of(), one_of, "{clients}");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Pure. The censuses of all workers put together, and what is told of them.
+//!
+//! Adding is in any order. Under steering by source a client is on one worker; under another its counts add up, but the
+//! times between its requests are known only as far as one worker saw both.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::distinct::{Distinct, RELATIVE_ERROR};
+use super::talkers::{self, Talkers};
+use super::{CLASSES, History, Part, number};
+
+/// The longest list that is told.
+const TOP: usize = 100;
+
+/// Censuses being put together.
+#[derive(Debug)]
+pub struct Tally {
+    now: Duration,
+    workers: usize,
+    /// When the oldest part began, and the oldest recent one; and when the last copy was laid down.
+    first: Duration,
+    recent_first: Duration,
+    last: Duration,
+    requests: u64,
+    recent_requests: u64,
+    distinct: Distinct,
+    addresses: Counts,
+    prefixes: Counts,
+    intervals: [u64; CLASSES],
+    one_of: u32,
+}
+
+/// What the census found. As JSON its shape is stable: names stay, and keep their meaning; more may come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// How many workers' censuses are in it.
+    pub workers: usize,
+    /// Over how many seconds, up to the last one: 65 minutes at most.
+    pub window: f64,
+    /// Packets that came in the window, answered or not.
+    pub requests: u64,
+    /// Packets a second in the window.
+    pub rate: f64,
+    /// Packets a second in the last 5 to 10 minutes.
+    pub recent_rate: f64,
+    /// How many different addresses asked, about.
+    pub clients: u64,
+    /// The relative standard error of `clients`.
+    pub clients_error: f64,
+    /// Who asked most.
+    pub addresses: Ranking,
+    /// Which /24 and /48 asked most.
+    pub prefixes: Ranking,
+    /// For the intervals only one client of at most so many was followed; `count` is scaled up.
+    pub one_of: u32,
+    /// How long after its last request a client asked again.
+    pub intervals: Vec<Class>,
+}
+
+/// Those who asked most.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ranking {
+    /// The first 100 by `at_least`.
+    pub top: Vec<Talker>,
+    /// Nobody who isn't known by the census asked more often than this.
+    pub others_at_most: u64,
+}
+
+/// One who asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Talker {
+    /// The address, or the prefix with its length.
+    pub who: String,
+    /// It asked no less often than this,
+    pub at_least: u64,
+    /// and no more often than this.
+    pub at_most: u64,
+    /// The part of all requests that is its, at least: 0 to 1.
+    pub share: f64,
+    /// Its packets a second in the window, at least.
+    pub rate: f64,
+    /// Its packets a second in the last 5 to 10 minutes, at least.
+    pub recent_rate: f64,
+}
+
+/// A class of times between two requests of one client.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Class {
+    /// Seconds: not less than this,
+    pub from: f64,
+    /// and less than this; `None` is without end.
+    pub to: Option<f64>,
+    /// How many there were, about.
+    pub count: u64,
+    /// The part of all: 0 to 1.
+    pub share: f64,
+}
+
+/// Who asked how often, from several tables.
+#[derive(Debug)]
+struct Counts {
+    /// The most that one can have asked who is in no table, by set.
+    floors: [u64; Talkers::SETS],
+    talkers: BTreeMap<u128, Asked>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    set: usize,
+    at_least: u64,
+    /// How far what it asked at most is over the floor of its set.
+    above_floor: u64,
+    recent: u64,
+}
+
+impl Tally {
+    /// Nothing yet; `now` is when it is told, on the workers' clock.
+    pub fn new(now: Duration) -> Self {
+        Self {
+            now,
+            workers: 0,
+            first: now,
+            recent_first: now,
+            last: Duration::ZERO,
+            requests: 0,
+            recent_requests: 0,
+            distinct: Distinct::new(),
+            addresses: Counts::new(),
+            prefixes: Counts::new(),
+            intervals: [0; CLASSES],
+            one_of: 1,
+        }
+    }
+
+    /// Adds what one worker counted.
+    pub fn add(&mut self, history: &History) {
+        self.workers += 1;
+        for part in history.within_the_hour(number(self.now)) {
+            self.add_part(part);
+        }
+    }
+
+    fn add_part(&mut self, part: &Part) {
+        let is_recent = number(self.now).saturating_sub(part.number) <= 1;
+        self.first = self.first.min(part.first);
+        self.last = self.last.max(part.last);
+        self.requests += part.requests;
+        if is_recent {
+            self.recent_first = self.recent_first.min(part.first);
+            self.recent_requests += part.requests;
+        }
+        self.distinct.unite(&part.distinct);
+        self.addresses.add(&part.addresses, is_recent);
+        self.prefixes.add(&part.prefixes, is_recent);
+        for (sum, count) in self.intervals.iter_mut().zip(part.intervals) {
+            *sum += count;
+        }
+        self.one_of = self.one_of.max(part.one_of);
+    }
+
+    /// What there is to tell.
+    pub fn report(&self) -> Report {
+        let windows = [self.first, self.recent_first].map(|first| self.last.saturating_sub(first));
+        let [window, recent_window] = windows.map(|window| window.as_secs_f64());
+        let rank = |counts: &Counts, name: fn(Ipv6Addr) -> String| {
+            let talker = |(who, asked, at_most): (Ipv6Addr, &Asked, u64)| Talker {
+                who: name(who),
+                at_least: asked.at_least,
+                at_most,
+                share: ratio(asked.at_least, float(self.requests)),
+                rate: ratio(asked.at_least, window),
+                recent_rate: ratio(asked.recent, recent_window),
+            };
+            Ranking {
+                top: counts.top().into_iter().map(talker).collect(),
+                others_at_most: counts.floors.iter().copied().max().unwrap_or(0),
+            }
+        };
+        Report {
+            workers: self.workers,
+            window,
+            requests: self.requests,
+            rate: ratio(self.requests, window),
+            recent_rate: ratio(self.recent_requests, recent_window),
+            clients: whole(self.distinct.estimate()),
+            clients_error: RELATIVE_ERROR,
+            addresses: rank(&self.addresses, address_name),
+            prefixes: rank(&self.prefixes, prefix_name),
+            one_of: self.one_of,
+            intervals: classes(&self.intervals),
+        }
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self {
+            floors: [0; Talkers::SETS],
+            talkers: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, table: &Talkers, is_recent: bool) {
+        for (set, ((least, talkers), floor)) in table.sets().zip(&mut self.floors).enumerate() {
+            *floor += u64::from(least);
+            for talker in talkers {
+                let asked = self.talkers.entry(talker.who).or_default();
+                asked.set = set;
+                asked.add(&talker, least, is_recent);
+            }
+        }
+    }
+
+    /// The first by what they asked at least; with the same by their addresses. And what each asked at most.
+    fn top(&self) -> Vec<(Ipv6Addr, &Asked, u64)> {
+        let mut all: Vec<_> = self.talkers.iter().collect();
+        all.sort_by_key(|(_, asked)| std::cmp::Reverse(asked.at_least));
+        let at_most = |asked: &Asked| {
+            let floor = self.floors.get(asked.set).copied().unwrap_or(0);
+            floor.saturating_add(asked.above_floor)
+        };
+        all.into_iter()
+            .take(TOP)
+            .map(|(&who, asked)| (Ipv6Addr::from_bits(who), asked, at_most(asked)))
+            .collect()
+    }
+}
+
+impl Asked {
+    fn add(&mut self, talker: &talkers::Talker, floor: u32, is_recent: bool) {
+        let at_least = u64::from(talker.count.saturating_sub(talker.error));
+        self.at_least += at_least;
+        self.above_floor += u64::from(talker.count.saturating_sub(floor));
+        if is_recent {
+            self.recent += at_least;
+        }
+    }
+}
+
+fn address_name(who: Ipv6Addr) -> String {
+    who.to_canonical().to_string()
+}
+
+fn prefix_name(who: Ipv6Addr) -> String {
+    let length = if who.to_ipv4_mapped().is_some() { 24 } else { 48 };
+    format!("{}/{length}", who.to_canonical())
+}
+
+/// The classes that [`super::class`] tells apart.
+fn classes(counts: &[u64; CLASSES]) -> Vec<Class> {
+    let total: u64 = counts.iter().sum();
+    let mut from = 0.0;
+    let mut border = std::f64::consts::FRAC_1_SQRT_2;
+    let class = |(index, &count): (usize, &u64)| {
+        let class = Class {
+            from,
+            to: (index + 1 < CLASSES).then_some(border),
+            count,
+            share: ratio(count, float(total)),
+        };
+        (from, border) = (border, border * 2.0);
+        class
+    };
+    counts.iter().enumerate().map(class).collect()
+}
+
+fn ratio(count: u64, of: f64) -> f64 {
+    if of > 0.0 { float(count) / of } else { 0.0 }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "beyond 2^53 nobody counts the last one"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate is not negative, and 64 registers' bits bound it"
+)]
+fn whole(estimate: f64) -> u64 {
+    estimate.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Census, Method, PART};
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const START: Duration = Duration::from_secs(7_000_000);
+
+    fn address(number: u32) -> IpAddr {
+        Ipv4Addr::from(0x0A00_0000 + number).into()
+    }
+
+    /// What workers counted of these packets: each with its worker, the part in which it came and who sent it.
+    fn counted(workers: usize, packets: &[(usize, u64, u32)]) -> Vec<History> {
+        let method = Method {
+            seed: 5,
+            clients: 1024,
+        };
+        let one = |worker| {
+            let (mut census, mut history) = (Census::new(method, START), History::new(START));
+            for part in 0..3 {
+                let now = START + Duration::from_secs(part * PART);
+                census.tell(&mut history, now);
+                let its = packets
+                    .iter()
+                    .filter(|packet| (packet.0, packet.1) == (worker, part));
+                its.for_each(|&(_, _, number)| census.note(address(number), now));
+                census.tell(&mut history, now);
+            }
+            history
+        };
+        (0..workers).map(one).collect()
+    }
+
+    fn together<'a>(histories: impl Iterator<Item = &'a History>) -> Report {
+        let mut tally = Tally::new(START + Duration::from_secs(2 * PART));
+        histories.for_each(|history| tally.add(history));
+        tally.report()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn the_bounds_hold_whoever_counted_what(
+            packets in vec((0..3_usize, 0..3_u64, prop_oneof![0..20_u32, 0..100_000_u32]), 1..6000),
+        ) {
+            let histories = counted(3, &packets);
+            let report = together(histories.iter());
+            prop_assert_eq!(&together(histories.iter().rev()), &report);
+            prop_assert_eq!(report.requests, u64::try_from(packets.len()).unwrap());
+            let mut truth: HashMap<String, u64> = HashMap::new();
+            for &(_, _, number) in &packets {
+                *truth.entry(address(number).to_string()).or_default() += 1;
+            }
+            let mut last = u64::MAX;
+            for talker in &report.addresses.top {
+                let sent = truth.remove(&talker.who).unwrap_or(0);
+                prop_assert!((talker.at_least..=talker.at_most).contains(&sent), "{talker:?}: {sent}");
+                prop_assert!(talker.at_least <= last);
+                last = talker.at_least;
+            }
+            // Who is not told has sent no more than the last one that is, or than the census can overlook.
+            let most = truth.into_values().max().unwrap_or(0);
+            prop_assert!(most <= last.saturating_add(report.addresses.others_at_most), "{most}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn one_who_asks_several_workers_is_one() {
+        let packets: Vec<_> = (0..300).map(|n| (n % 3, 1, 77)).chain([(0, 2, 78)]).collect();
+        let report = together(counted(3, &packets).iter());
+        assert_eq!((report.workers, report.clients), (3, 2));
+        let [first, second] = report.addresses.top.as_slice() else {
+            panic!("{report:?}");
+        };
+        assert_eq!(
+            (first.who.as_str(), first.at_least, first.at_most),
+            ("10.0.0.77", 300, 300)
+        );
+        assert_eq!((second.who.as_str(), second.at_least), ("10.0.0.78", 1));
+        assert_eq!(report.prefixes.top[0].who, "10.0.0.0/24");
+        assert_eq!(report.prefixes.top[0].at_least, 301);
+    }
+
+    #[test]
+    fn the_classes_join() {
+        let classes = classes(&[1; CLASSES]);
+        assert_eq!(classes[0].from, 0.0);
+        assert!(classes.windows(2).all(|pair| pair[0].to == Some(pair[1].from)));
+        assert!((classes[7].from * 2.0_f64.sqrt() - 64.0).abs() < 1e-9);
+        assert_eq!(classes[CLASSES - 1].to, None);
+    }
+}

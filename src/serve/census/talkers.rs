@@ -1,0 +1,177 @@
+//! Pure. Who asks most, in fixed memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) in sets of a few places, so
+//! that a packet looks at a few cache lines and nothing is sorted.
+//!
+//! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and begins
+//! with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its error at
+//! most; who has no place asked no more often than the least in the set.
+
+use super::places::{WAYS, place_of};
+
+const SETS: usize = 128;
+
+/// One who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Talker {
+    /// The address, as the census has it.
+    pub(super) who: u128,
+    /// Not less than it asked.
+    pub(super) count: u32,
+    /// How much of that it may not have asked.
+    pub(super) error: u32,
+}
+
+/// What every packet needs is together, in one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Set {
+    /// Half a hash each: two in a set have the same once in 2^32 times.
+    tags: [u32; WAYS],
+    counts: [u32; WAYS],
+    errors: [u32; WAYS],
+    who: [u128; WAYS],
+}
+
+const NOBODY: Set = Set {
+    tags: [0; WAYS],
+    counts: [0; WAYS],
+    errors: [0; WAYS],
+    who: [0; WAYS],
+};
+
+/// The 1,024 who ask most, about: each who asks more than a thousandth of all is here, give or take what the others in
+/// its set ask. 32 KiB.
+#[derive(Clone, Debug)]
+pub(super) struct Talkers([Set; SETS]);
+
+impl Talkers {
+    pub(super) const SETS: usize = SETS;
+
+    pub(super) const fn new() -> Self {
+        Self([NOBODY; SETS])
+    }
+
+    /// `who` (of this hash) asks once more.
+    pub(super) fn note(&mut self, who: u128, hash: u64) {
+        let tag = u32::try_from(hash >> 32).unwrap_or(0);
+        let Some(set) = self.0.get_mut(set_of(hash)) else {
+            return;
+        };
+        let known = place_of(&set.tags, tag);
+        if let Some(count) = set.counts.get_mut(known) {
+            *count = count.saturating_add(1);
+        } else {
+            set.replace_least(who, tag);
+        }
+    }
+
+    /// Each set: how often one who is not in it can have asked, and who is.
+    pub(super) fn sets(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = Talker>)> {
+        self.0.iter().map(|set| {
+            let least = set.counts.iter().copied().min().unwrap_or(0);
+            (least, set.talkers())
+        })
+    }
+}
+
+impl Set {
+    fn replace_least(&mut self, who: u128, tag: u32) {
+        let least = self.counts.iter().copied().min().unwrap_or(0);
+        let place = place_of(&self.counts, least);
+        if let (Some(old_who), Some(old_tag), Some(count), Some(error)) = (
+            self.who.get_mut(place),
+            self.tags.get_mut(place),
+            self.counts.get_mut(place),
+            self.errors.get_mut(place),
+        ) {
+            (*old_who, *old_tag) = (who, tag);
+            (*count, *error) = (least.saturating_add(1), least);
+        }
+    }
+
+    fn talkers(&self) -> impl Iterator<Item = Talker> {
+        let counted = self.counts.iter().zip(&self.errors).zip(&self.who);
+        counted
+            .map(|((&count, &error), &who)| Talker { who, count, error })
+            .filter(|talker| talker.count > 0)
+    }
+}
+
+fn set_of(hash: u64) -> usize {
+    usize::from(hash.to_le_bytes()[0]) % SETS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hash::Hasher;
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn address(number: u32) -> u128 {
+        u128::from(number) + 1
+    }
+
+    fn of(seed: u64, asked: &[u32]) -> Talkers {
+        let (mut talkers, hasher) = (Talkers::new(), Hasher::new(seed));
+        for &number in asked {
+            talkers.note(address(number), hasher.hash(address(number)));
+        }
+        talkers
+    }
+
+    fn everybody(talkers: &Talkers) -> impl Iterator<Item = Talker> {
+        talkers.sets().flat_map(|(_, set)| set)
+    }
+
+    /// Every bound that is said holds for all of `asked`.
+    fn bounds_hold(seed: u64, asked: &[u32]) {
+        let mut truth: HashMap<u128, u32> = HashMap::new();
+        asked
+            .iter()
+            .for_each(|&number| *truth.entry(address(number)).or_default() += 1);
+        let talkers = of(seed, asked);
+        let hasher = Hasher::new(seed);
+        let known: HashMap<u128, Talker> = everybody(&talkers).map(|talker| (talker.who, talker)).collect();
+        for (who, &count) in &truth {
+            let (low, high) = known.get(who).map_or_else(
+                || {
+                    let (least, _) = talkers.sets().nth(set_of(hasher.hash(*who))).unwrap();
+                    (0, least)
+                },
+                |talker| (talker.count - talker.error, talker.count),
+            );
+            assert!(
+                (low..=high).contains(&count),
+                "{who}: {count} not in {low}..={high}"
+            );
+        }
+        let all: u32 = everybody(&talkers).map(|talker| talker.count).sum();
+        assert_eq!(all, u32::try_from(asked.len()).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn the_bounds_hold(seed: u64, asked in vec(prop_oneof![0..20_u32, 0..3000_u32, 0..1_000_000_u32], 0..6000)) {
+            bounds_hold(seed, &asked);
+        }
+    }
+
+    #[test]
+    fn a_heavy_one_is_found_among_very_many() {
+        for seed in 0..2 {
+            // One in 50 packets is its; all others come from a new address each, and it came last.
+            let mut asked: Vec<u32> = (100..200_000).collect();
+            asked.extend((200_000..400_000).map(|n| if n % 50 == 0 { 7 } else { n }));
+            bounds_hold(seed, &asked);
+            let talkers = of(seed, &asked);
+            let heavy = everybody(&talkers)
+                .find(|talker| talker.who == address(7))
+                .unwrap();
+            assert!(heavy.count - heavy.error >= 3900, "{heavy:?}");
+            assert!(heavy.error < 500, "{heavy:?}");
+            let light = everybody(&talkers).filter(|talker| talker.who != address(7));
+            assert_eq!(light.map(|talker| talker.count - talker.error).max(), Some(1));
+        }
+    }
+}
