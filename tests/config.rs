@@ -380,6 +380,9 @@ distance = 0.5  # default
 [control]
 socket = "/run/ntpfront/control.sock"  # default
 
+[metrics]
+listen = ""  # default
+
 [[listener]]
 address = "0.0.0.0:123"  # default
 workers = 4  # flag -4

@@ -186,7 +186,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{Control, Process, Ready};
+    use super::super::{Control, Metrics, Process, Ready};
     use crate::cli::Flags;
     use crate::host::privileges::LowPorts;
     use crate::serve::Steering;
@@ -232,13 +232,13 @@ mod tests {
             proptest::option::of("[a-c]"),
             proptest::option::of("/[a-c]"),
             (ready, low_ports, any::<bool>(), any::<bool>()),
-            socket,
+            (socket, any::<bool>()),
         );
         let level = prop_oneof![Just(LogLevel::Info), Just(LogLevel::Debug)];
         let lists = (vec(listener(), 1..8), vec(upstream(), 0..8));
         (process, level, 1..4_u8, proptest::option::of("/[ab]"), lists).prop_map(
             |(
-                (user, chroot, (ready, keep_low_ports, landlock, seccomp), socket),
+                (user, chroot, (ready, keep_low_ports, landlock, seccomp), (socket, metrics)),
                 log_level,
                 min_sources,
                 leap_seconds,
@@ -266,6 +266,11 @@ mod tests {
                     control: Control {
                         socket: socket.map(PathBuf::from),
                     },
+                    metrics: if metrics {
+                        Metrics::Tcp(([127, 0, 0, 1], 9923).into())
+                    } else {
+                        Metrics::Nowhere
+                    },
                     log_level,
                     clock: ClockPolicy {
                         min_sources,
@@ -285,6 +290,7 @@ mod tests {
         let mut config = config.clone();
         config.process = running.process.clone();
         config.control = running.control.clone();
+        config.metrics = running.metrics.clone();
         config.listeners.sort_by_key(|one| one.address);
         config.upstreams.sort_by_key(Upstream::to_string);
         config
@@ -298,7 +304,7 @@ mod tests {
             changes.iter().for_each(|change| model.apply(change));
             prop_assert_eq!(sorted(&model, &running), sorted(&wanted, &running));
             let needs_restart = changes.iter().any(Change::needs_restart);
-            prop_assert_eq!(needs_restart, running.process != wanted.process || running.control != wanted.control);
+            prop_assert_eq!(needs_restart, (&running.process, &running.control, &running.metrics) != (&wanted.process, &wanted.control, &wanted.metrics));
             prop_assert!(diff(&model, &wanted).iter().all(Change::needs_restart));
         }
 

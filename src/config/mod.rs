@@ -18,6 +18,7 @@ mod source;
 mod upstreams;
 mod validate;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub leap_seconds: Option<PathBuf>,
     /// Where the running server is asked.
     pub control: Control,
+    /// Where the metrics are read over HTTP.
+    pub metrics: Metrics,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.
@@ -60,6 +63,29 @@ pub struct Config {
 pub struct Control {
     /// The path of a UNIX socket, absolute; `None` if there shall be none.
     pub socket: Option<PathBuf>,
+}
+
+/// Where the metrics are read over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Metrics {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// At this address; the port is not 0.
+    Tcp(SocketAddr),
+    /// At this path, absolute.
+    Unix(PathBuf),
+}
+
+/// As in the configuration.
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// When the service manager is told that we are ready.
@@ -116,6 +142,7 @@ impl Config {
             ("process.seccomp", process.seccomp.to_string()),
             ("process.ready", text(Some(process.ready.name()))),
             ("control.socket", path(&self.control.socket)),
+            ("metrics.listen", effective::quoted(&self.metrics.to_string())),
         ]
     }
 }

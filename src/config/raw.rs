@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) clock: Section<Clock>,
     pub(super) local: Section<Local>,
     pub(super) control: Section<Control>,
+    pub(super) metrics: Section<Metrics>,
     pub(super) listener: Sections<Listener>,
     pub(super) upstream: Sections<Upstream>,
     /// By flags only: what concerns a family of listeners, and upstreams.
@@ -70,6 +71,12 @@ pub(super) struct Local {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Control {
     pub(super) socket: Option<Said>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Metrics {
+    pub(super) listen: Option<Said>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

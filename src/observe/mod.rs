@@ -1,9 +1,11 @@
-//! What an operator sees: the log, and what it may say how often; and a `snapshot` of everything, as a `screen`.
+//! What an operator sees: the log, and what it may say how often; and a `snapshot` of everything, as a `screen`, as
+//! `metrics`, as `health`.
 
 pub mod gate;
 pub mod health;
 pub mod journal;
 pub mod log;
+pub mod metrics;
 pub mod screen;
 pub mod snapshot;
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Supervisor;
 use super::control::Request;
+use super::http::Onlooker;
 use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
@@ -27,6 +28,12 @@ impl Supervisor {
             listeners: self.listeners.sights(),
             upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
         }
+    }
+
+    /// Shows everything to who asks over HTTP.
+    pub(super) fn show(&self, onlooker: Onlooker) {
+        // Who does not wait for it doesn't need it.
+        let _shown = onlooker.send(self.snapshot());
     }
 
     /// Answers what came through the control socket.
