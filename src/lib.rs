@@ -10,7 +10,7 @@
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker` |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
-//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health` (pure) |
+//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure) |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!

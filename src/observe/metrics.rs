@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::pool::Twin;
 use super::snapshot::{ListenerSight, Measured, Snapshot, UpstreamSight};
 use crate::serve::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
@@ -42,6 +43,7 @@ impl Collector for Metrics {
         let mut page = Page(encoder);
         page.process(&self.0)?;
         page.reference(&self.0)?;
+        page.pool(self.0.pool)?;
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
         page.upstreams(&self.0.upstreams)?;
@@ -117,6 +119,19 @@ impl Page<'_> {
             "reference_age_seconds",
             "Time since the served time was last checked or corrected; missing without a time",
             reference.age,
+        )
+    }
+
+    fn pool(&mut self, twin: Twin) -> fmt::Result {
+        self.gauge(
+            "pool_step",
+            "What a check of the NTP Pool's monitor would add to our score, were our time wrong by all of its error bound",
+            twin.step,
+        )?;
+        self.gauge(
+            "pool_score",
+            "Where that would take our score; over 10 the pool hands a server out",
+            twin.score,
         )
     }
 
@@ -372,6 +387,7 @@ mod tests {
             "ntpfront_upstream_standing{upstream=\"[2001:db8::1]:123\",standing=\"refused\"} 1",
             "ntpfront_upstream_rejected_total{upstream=\"[2001:db8::1]:123\",reason=\"kiss-deny\"} 1",
             "ntpfront_upstream_delay_seconds{upstream=\"time.example:123\"} 0.0012",
+            "ntpfront_pool_score 20.0",
             "ntpfront_reloads_total{result=\"refused\"} 1",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
         ] {

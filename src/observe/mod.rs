@@ -1,11 +1,13 @@
 //! What an operator sees: the log, and what it may say how often; and a `snapshot` of everything, as a `screen`, as
-//! `metrics`, as `health`.
+//! `metrics`, as `health`; and what
+//! the NTP `pool` would think.
 
 pub mod gate;
 pub mod health;
 pub mod journal;
 pub mod log;
 pub mod metrics;
+pub mod pool;
 pub mod screen;
 pub mod snapshot;
 

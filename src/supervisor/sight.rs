@@ -9,6 +9,7 @@ use super::http::Onlooker;
 use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
+use crate::observe::pool::Twin;
 use crate::observe::screen::{Status, Upstreams};
 use crate::observe::snapshot::Snapshot;
 
@@ -19,10 +20,12 @@ impl Supervisor {
     /// Everything as it is now.
     pub(super) fn snapshot(&self) -> Snapshot {
         let upstreams = &self.running.config.upstreams;
+        let told = self.belief.told();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
-            told: self.belief.told(),
+            pool: Twin::of(&told),
+            told,
             requests: self.listeners.traffic(),
             reloads: self.reloads.clone(),
             listeners: self.listeners.sights(),
