@@ -12,6 +12,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -149,6 +150,62 @@ fn the_page_tells_what_happened_and_promtool_is_content() {
     assert!(
         page.contains("ntpfront_reloads_total{result=\"refused\"} 1"),
         "{page}"
+    );
+}
+
+/// What stands in a board or a rule must be on the page: else it would be empty, or never fire.
+#[test]
+fn boards_and_alerts_name_what_is_there() {
+    let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let text = format!(
+        "[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n",
+        upstream.address()
+    );
+    let scraped = Scraped::configured(&text);
+    let page = scraped.shows("ntpfront_usable 1");
+    let known: BTreeSet<&str> = page.lines().filter_map(metric).collect();
+    for (file, least) in [
+        ("grafana/ntpfront.json", 20),
+        ("prometheus/ntpfront.rules.yml", 10),
+    ] {
+        let text = std::fs::read_to_string(shipped(file)).unwrap();
+        let named: BTreeSet<&str> = text
+            .match_indices("ntpfront_")
+            .filter_map(|(at, _)| metric(&text[at..]))
+            .collect();
+        assert!(named.len() >= least, "{file}: {named:?}");
+        let unknown: Vec<_> = named.difference(&known).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}\n{page}");
+    }
+    let board = std::fs::read_to_string(shipped("grafana/ntpfront.json")).unwrap();
+    let board: serde_json::Value = serde_json::from_str(&board).unwrap();
+    assert!(
+        board["panels"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|panel| panel["title"].is_string())
+    );
+}
+
+/// The name at the start of a text.
+fn metric(text: &str) -> Option<&str> {
+    let end = text
+        .find(|c: char| c != '_' && !c.is_ascii_alphanumeric())
+        .unwrap_or(text.len());
+    text.starts_with("ntpfront_").then(|| &text[..end])
+}
+
+fn shipped(file: &str) -> String {
+    format!("{}/packaging/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_alerts_are_sound_and_fire_when_they_should() {
+    promtool(&["check", "rules", &shipped("prometheus/ntpfront.rules.yml")], "");
+    promtool(
+        &["test", "rules", &shipped("prometheus/ntpfront.rules.test.yml")],
+        "",
     );
 }
 
