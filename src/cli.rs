@@ -112,6 +112,9 @@ pub struct Query {
     /// The server to ask, an address or a name; the port is 123 unless said
     #[arg(value_name = "HOST[:PORT]")]
     pub server: String,
+    /// Ask three times and say what the NTP Pool's monitor would think of it (exit status 0: it would be handed out)
+    #[arg(long)]
+    pub pool: bool,
     /// Print the answer as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -186,6 +189,7 @@ Examples:
   ntpfront check --against-running          what would `systemctl reload ntpfront` change?
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       ask a server
+  ntpfront query --pool ntp.example         what would the NTP Pool's monitor think of it?
   ntpfront status                           what is the running server doing?
   ntpfront clients                          who asks us, and who asks too often?
   ntpfront health --max-distance 0.01       may clients be sent to it? (for scripts)
@@ -246,7 +250,7 @@ pub fn definition() -> clap::Command {
 fn flags_mean_nothing() -> clap::Error {
     definition().error(
         ErrorKind::ArgumentConflict,
-        "query takes no flags of the server: only --json",
+        "query takes no flags of the server: only --json and --pool",
     )
 }
 
@@ -346,6 +350,7 @@ mod tests {
     fn query_takes_a_server_and_no_flags() {
         let query = Query {
             server: "[::1]:123".to_owned(),
+            pool: false,
             json: true,
         };
         assert_eq!(

@@ -10,7 +10,7 @@
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
-//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `health` (pure), and `clients`: the census as text |
+//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!
@@ -19,7 +19,7 @@
 //! Who may use whom is held by `tests/layers.rs`: `wire` uses nothing of ours, `host` neither; `serve` and
 //! `upstream` never each other; only `supervisor` knows everybody.
 //!
-//! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `control`; workers
+//! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `control` or `http`; workers
 //! only count, in cells of their own that anybody may read.
 //!
 //! # Three journeys
@@ -78,7 +78,7 @@
 //!
 //! # Not here yet
 //!
-//! Access lists, limits, metrics, XDP, NTS, interleaved mode, leap smear.
+//! Access lists, limits, XDP, NTS, interleaved mode, leap smear.
 
 pub mod cli;
 pub mod config;

@@ -1,11 +1,13 @@
 //! The thin shell: arguments in, exit status out.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
+use serde::Serialize;
 use terminal_size::{Height, terminal_size};
 
 use ntpfront::cli::{self, About, Ask, Command, Flags, Query};
@@ -13,8 +15,9 @@ use ntpfront::config::commands::Answer;
 use ntpfront::config::file::Loader;
 use ntpfront::config::{Fault, Loaded, address, commands, file};
 use ntpfront::host::control;
+use ntpfront::observe::pool::{Check, SAMPLES};
 use ntpfront::supervisor;
-use ntpfront::upstream::query::query;
+use ntpfront::upstream::query::{query, samples};
 use ntpfront::upstream::{Role, Upstream};
 
 /// A failure while running; faults of the configuration have [`commands::STATUS_FAULT`].
@@ -213,16 +216,25 @@ fn ask(asked: &Query) -> ExitCode {
             return STATUS_FAILURE.into();
         }
     };
-    let findings = runtime.block_on(query(&server));
+    if asked.pool {
+        let check = Check::of(runtime.block_on(samples(&server, SAMPLES)));
+        found(asked, &check, check.handed_out)
+    } else {
+        let findings = runtime.block_on(query(&server));
+        found(asked, &findings, findings.usable)
+    }
+}
+
+fn found(asked: &Query, findings: &(impl Serialize + Display), is_good: bool) -> ExitCode {
     let text = if asked.json {
-        serde_json::to_string(&findings)
+        serde_json::to_string(findings)
             .map(|json| json + "\n")
             .unwrap_or_default()
     } else {
         findings.to_string()
     };
     say(io::stdout(), &text);
-    if findings.usable {
+    if is_good {
         ExitCode::SUCCESS
     } else {
         STATUS_FAILURE.into()

@@ -384,6 +384,9 @@ socket = "/run/ntpfront/control.sock"  # default
 enabled = true  # default
 clients = 65536  # default
 
+[metrics]
+listen = ""  # default
+
 [[listener]]
 address = "0.0.0.0:123"  # default
 workers = 4  # flag -4

@@ -25,6 +25,28 @@ use common::{Outcome, SOON, TempDir, run, wait_until};
 use ntpfront::wire::Leap;
 use serde_json::Value;
 
+/// Whoever follows a server that may be wrong by 0.2 s is told what the pool makes of that.
+#[test]
+fn the_pool_is_thought_of_before_it_drops_us() {
+    let upstream = Scripted::start(|ask| {
+        let mut reply = good(ask);
+        reply.root_dispersion = ntpfront::wire::NtpShort::from_bits(65_536 / 5);
+        vec![reply.into()]
+    });
+    let seen = Seen::of(&[upstream.address()]);
+    let status = seen.becomes("synchronized");
+    assert_eq!(status["pool"]["handed_out"], false, "{status}");
+    assert!(status["pool"]["score"].as_f64() < Some(10.0), "{status}");
+    wait_until("a warning", SOON, || {
+        let log = seen.daemon.log();
+        let warning = log
+            .lines()
+            .find(|line| line.contains("the NTP Pool might drop us"))?;
+        assert!(warning.contains("WARN"), "{warning}");
+        Some(())
+    });
+}
+
 /// A server with a control socket.
 struct Seen {
     server: SocketAddr,

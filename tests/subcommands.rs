@@ -140,6 +140,32 @@ fn queried(server: SocketAddr, status: i32) -> serde_json::Value {
 }
 
 #[test]
+fn query_as_the_pool_does() {
+    let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let text = ntpfront(&["query", "--pool", &upstream.address().to_string()]);
+    assert_eq!(text.status, Some(0), "{}", text.said());
+    assert!(
+        text.stdout.contains("score in the end 20.0: handed out"),
+        "{}",
+        text.said()
+    );
+    let kissing = Scripted::start(|ask| {
+        let mut reply = good(ask);
+        reply.stratum = 0;
+        reply.reference_id = ntpfront::wire::ReferenceId::from_bytes(*b"RATE");
+        vec![reply.into()]
+    });
+    let outcome = ntpfront(&["query", "--pool", "--json", &kissing.address().to_string()]);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.said());
+    let said: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(
+        (said["step"].as_f64(), said["samples"].as_array().map(Vec::len)),
+        (Some(-3.5), Some(3))
+    );
+    assert_eq!(said["handed_out"], false, "{said}");
+}
+
+#[test]
 fn query_what_is_not_usable() {
     // Nobody there (the port is closed), somebody silent, and somebody who has no time.
     let closed = ntpfront(&["query", &v4(free_port()).to_string()]);

@@ -186,7 +186,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{Census, Control, Process, Ready};
+    use super::super::{Census, Control, Metrics, Process, Ready};
     use crate::cli::Flags;
     use crate::host::privileges::LowPorts;
     use crate::serve::Steering;
@@ -232,13 +232,13 @@ mod tests {
             proptest::option::of("[a-c]"),
             proptest::option::of("/[a-c]"),
             (ready, low_ports, any::<bool>(), any::<bool>()),
-            (socket, any::<bool>()),
+            (socket, any::<bool>(), any::<bool>()),
         );
         let level = prop_oneof![Just(LogLevel::Info), Just(LogLevel::Debug)];
         let lists = (vec(listener(), 1..8), vec(upstream(), 0..8));
         (process, level, 1..4_u8, proptest::option::of("/[ab]"), lists).prop_map(
             |(
-                (user, chroot, (ready, keep_low_ports, landlock, seccomp), (socket, enabled)),
+                (user, chroot, (ready, keep_low_ports, landlock, seccomp), (socket, enabled, metrics)),
                 log_level,
                 min_sources,
                 leap_seconds,
@@ -270,6 +270,11 @@ mod tests {
                         enabled,
                         ..base.census
                     },
+                    metrics: if metrics {
+                        Metrics::Tcp(([127, 0, 0, 1], 9923).into())
+                    } else {
+                        Metrics::Nowhere
+                    },
                     log_level,
                     clock: ClockPolicy {
                         min_sources,
@@ -290,6 +295,7 @@ mod tests {
         config.process = running.process.clone();
         config.control = running.control.clone();
         config.census = running.census;
+        config.metrics = running.metrics.clone();
         config.listeners.sort_by_key(|one| one.address);
         config.upstreams.sort_by_key(Upstream::to_string);
         config
@@ -303,7 +309,8 @@ mod tests {
             changes.iter().for_each(|change| model.apply(change));
             prop_assert_eq!(sorted(&model, &running), sorted(&wanted, &running));
             let needs_restart = changes.iter().any(Change::needs_restart);
-            let restarts = |config: &Config| (config.process.clone(), config.control.clone(), config.census);
+            let restarts =
+                |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
             prop_assert_eq!(needs_restart, restarts(&running) != restarts(&wanted));
             prop_assert!(diff(&model, &wanted).iter().all(Change::needs_restart));
         }

@@ -18,6 +18,7 @@ mod source;
 mod upstreams;
 mod validate;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub control: Control,
     /// Whether and how it is counted who asks.
     pub census: Census,
+    /// Where the metrics are read over HTTP.
+    pub metrics: Metrics,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.
@@ -71,6 +74,29 @@ pub struct Census {
     pub enabled: bool,
     /// How many clients' last requests a worker remembers: 1024 to 2^20.
     pub clients: u32,
+}
+
+/// Where the metrics are read over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Metrics {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// At this address; the port is not 0.
+    Tcp(SocketAddr),
+    /// At this path, absolute.
+    Unix(PathBuf),
+}
+
+/// As in the configuration.
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// When the service manager is told that we are ready.
@@ -129,6 +155,7 @@ impl Config {
             ("control.socket", path(&self.control.socket)),
             ("census.enabled", self.census.enabled.to_string()),
             ("census.clients", self.census.clients.to_string()),
+            ("metrics.listen", effective::quoted(&self.metrics.to_string())),
         ]
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) local: Section<Local>,
     pub(super) control: Section<Control>,
     pub(super) census: Section<Census>,
+    pub(super) metrics: Section<Metrics>,
     pub(super) listener: Sections<Listener>,
     pub(super) upstream: Sections<Upstream>,
     /// By flags only: what concerns a family of listeners, and upstreams.
@@ -78,6 +79,12 @@ pub(super) struct Control {
 pub(super) struct Census {
     pub(super) enabled: Option<Said>,
     pub(super) clients: Option<Said>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Metrics {
+    pub(super) listen: Option<Said>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -273,7 +273,7 @@ fn local_is_none_unless_enabled() {
 
 /// Every key that the raw structs know, as `table.key`.
 fn known_keys() -> Vec<String> {
-    let tables = "x=1\n[process]\nx=1\n[log]\nx=1\n[clock]\nx=1\n[local]\nx=1\n[control]\nx=1\n[census]\nx=1\n[[listener]]\nx=1\n[[upstream]]\nx=1";
+    let tables = "x=1\n[process]\nx=1\n[log]\nx=1\n[clock]\nx=1\n[local]\nx=1\n[control]\nx=1\n[census]\nx=1\n[metrics]\nx=1\n[[listener]]\nx=1\n[[upstream]]\nx=1";
     let raw: Section<Raw> = lenient::read(tables).unwrap();
     let said = &raw.said;
     let listener = &said.listener.said.as_ref().unwrap()[0];
@@ -285,6 +285,7 @@ fn known_keys() -> Vec<String> {
         ("local", &said.local.unknown),
         ("control", &said.control.unknown),
         ("census", &said.census.unknown),
+        ("metrics", &said.metrics.unknown),
         ("listener", &listener.unknown),
         ("upstream", &upstream.unknown),
     ];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
-use super::{Census, Config, Control, Loaded, Process, Ready, fault::Fault};
+use super::{Census, Config, Control, Loaded, Metrics, Process, Ready, fault::Fault};
 use super::{listeners, upstreams};
 use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
@@ -90,6 +90,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let clock = clock(judge, raw);
     let control = control(judge, &raw.control.said);
     let census = census(judge, &raw.census.said);
+    let metrics = metrics(judge, &raw.metrics.said);
     let listeners = listeners::validate(judge, raw);
     let ours = listeners
         .iter()
@@ -106,6 +107,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
         leap_seconds,
         control: control?,
         census: census?,
+        metrics: metrics?,
         listeners,
         upstreams: upstreams?,
     };
@@ -122,6 +124,7 @@ fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
     table(judge, "local", &raw.local, "write [local]".to_owned());
     table(judge, "control", &raw.control, "write [control]".to_owned());
     table(judge, "census", &raw.census, "write [census]".to_owned());
+    table(judge, "metrics", &raw.metrics, "write [metrics]".to_owned());
     array(judge, "listener", &raw.listener);
     array(judge, "upstream", &raw.upstream);
 }
@@ -203,6 +206,29 @@ fn census(judge: &mut Judge<'_>, said: &raw::Census) -> Option<Census> {
         enabled: enabled?,
         clients: clients?,
     })
+}
+
+fn metrics(judge: &mut Judge<'_>, said: &raw::Metrics) -> Option<Metrics> {
+    judge.enter("metrics", "[metrics]");
+    let nowhere = raw::Said::text("", Origin::Default);
+    let expected =
+        "an address and a port such as \"127.0.0.1:9923\", \"unix:\" and an absolute path, or \"\" for none";
+    let listen = said.listen.as_ref().unwrap_or(&nowhere);
+    let text = judge.text("listen", Some(listen), expected, |text| {
+        metrics_at(text).is_some()
+    })?;
+    metrics_at(&text.unwrap_or_default())
+}
+
+fn metrics_at(text: &str) -> Option<Metrics> {
+    match text.strip_prefix("unix:") {
+        Some(path) => is_absolute(path).then(|| Metrics::Unix(path.into())),
+        None if text.is_empty() => Some(Metrics::Nowhere),
+        None => {
+            let address: Option<SocketAddr> = text.parse().ok();
+            address.filter(|address| address.port() != 0).map(Metrics::Tcp)
+        }
+    }
 }
 
 /// What can stand in the first field of a line of passwd(5).

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::gate::{Gate, Told};
+use super::pool::Twin;
+use super::snapshot;
 use crate::reference::Reference;
 use crate::serve::{Counts, Listener};
 use crate::upstream::association::Peer;
@@ -26,6 +28,7 @@ pub struct Journal {
     failures: Counts,
     send_failures: Gate,
     receive_failures: Gate,
+    at_risk: Told<bool>,
 }
 
 impl Journal {
@@ -42,6 +45,7 @@ impl Journal {
             failures: Counts::default(),
             send_failures: Gate::default(),
             receive_failures: Gate::default(),
+            at_risk: Told::new(false),
         }
     }
 
@@ -86,6 +90,14 @@ impl Journal {
             upstream(name, peer, None, standing);
         }
         state(&decision.reference, None, decision.state, now);
+    }
+
+    /// Tells when the NTP Pool would come to drop us for the time that we announce, and when not any more.
+    pub fn tell_pool(&mut self, told: &snapshot::Told, now: Duration) {
+        let twin = Twin::of(told);
+        if let Some(was) = self.at_risk.change(twin.is_at_risk(told), now) {
+            pool(twin, told, was);
+        }
     }
 
     /// Tells, once a minute and kind, that the workers meet trouble; `total` is what all did so far.
@@ -206,6 +218,26 @@ fn state(reference: &Reference, was: Option<State>, state: State, now: Duration)
         change(was.map(State::name), state.name()),
         reference.stratum,
         reference.reference_id
+    );
+}
+
+/// One line for what the NTP Pool would come to think of us; `was` the risk of being dropped there before?
+fn pool(twin: Twin, told: &snapshot::Told, was: bool) {
+    let (stratum, score) = (told.reference.stratum, format!("{:.1}", twin.score));
+    let verdict = if was {
+        "would keep us"
+    } else {
+        "might drop us soon"
+    };
+    told!(
+        was,
+        pool_score = score,
+        stratum,
+        root_distance = told
+            .reference
+            .root_distance
+            .map(|distance| format!("{distance:.9}")),
+        "the NTP Pool {verdict}: at worst our score comes to {score} (a root distance under 0.1 s and a stratum under 8 keep it over 10)"
     );
 }
 

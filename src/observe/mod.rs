@@ -1,10 +1,13 @@
-//! What an operator sees: the log, and what it may say how often; a `snapshot` of everything, as a `screen`; and the census (`clients`).
+//! What an operator sees: the log, and what it may say how often; a `snapshot` of everything, as a `screen`, as `metrics`, as
+//! `health`; what the NTP `pool` would think; and the census (`clients`).
 
 pub mod clients;
 pub mod gate;
 pub mod health;
 pub mod journal;
 pub mod log;
+pub mod metrics;
+pub mod pool;
 pub mod screen;
 pub mod snapshot;
 

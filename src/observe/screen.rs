@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::pool::Twin;
 use super::snapshot::{ListenerSight, Measured, Snapshot, Told, Traffic, UpstreamSight};
 use crate::serve::Verdict;
 use crate::upstream::packet::Reject;
@@ -30,6 +31,7 @@ impl Display for Status<'_> {
         } = self.0;
         writeln!(f, "ntpfront {version}, up {}", Uptime(*uptime))?;
         belief(f, told)?;
+        pool(f, self.0.pool)?;
         traffic(f, requests)?;
         reloads(f, self.0)?;
         writeln!(f)?;
@@ -69,6 +71,22 @@ fn belief(f: &mut Formatter<'_>, told: &Told) -> fmt::Result {
             line(f, "checked", &both)
         }
     }
+}
+
+fn pool(f: &mut Formatter<'_>, twin: Twin) -> fmt::Result {
+    let verdict = if twin.handed_out {
+        "handed out"
+    } else {
+        "not handed out"
+    };
+    line(
+        f,
+        "NTP Pool",
+        &format!(
+            "score {:.1} at worst, by our own error bound: {verdict}",
+            twin.score
+        ),
+    )
 }
 
 fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
@@ -348,6 +366,7 @@ state        synchronized, system clock
 announced    stratum 3, reference ID C0000201, leap 0
 error bound  750.0us (root delay 500.0us, dispersion 500.0us)
 checked      2.5s ago, good for 1000s
+NTP Pool     score 20.0 at worst, by our own error bound: handed out
 requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::pool::Twin;
 use crate::reference::{Moment, since};
 use crate::serve::Counts;
 use crate::upstream::association::{Asking, Peer};
@@ -28,6 +29,8 @@ pub struct Snapshot {
     /// What clients are told.
     #[serde(flatten)]
     pub told: Told,
+    /// What the NTP Pool's monitor would make of that at worst.
+    pub pool: Twin,
     /// What all workers did since the start, those who have ended included.
     pub requests: Traffic,
     /// How often the configuration was read again.
@@ -47,6 +50,8 @@ pub struct Told {
     /// Which clock is served: `system` or `tracked`.
     #[serde(serialize_with = "source_name")]
     pub clock: Source,
+    /// Does a client get an answer at all?
+    pub answers: bool,
     /// Is a client told a time now (and not that there is none, or nothing)?
     pub usable: bool,
     /// The system variables as of now.
@@ -178,6 +183,7 @@ impl Told {
         Self {
             state: decision.state,
             clock: decision.source,
+            answers: reference.answers,
             usable,
             reference: ReferenceSight {
                 stratum: reference.stratum,
@@ -288,24 +294,12 @@ pub(super) fn example() -> Snapshot {
             workers,
         }
     };
+    let told = example_told();
     Snapshot {
         version: "1.2.3",
         uptime: 273_906.5,
-        told: Told {
-            state: State::Synchronized,
-            clock: Source::System,
-            usable: true,
-            reference: ReferenceSight {
-                stratum: 3,
-                leap: 0,
-                reference_id: "C0000201".to_owned(),
-                root_delay: 0.0005,
-                root_dispersion: 0.0005,
-                root_distance: Some(0.00075),
-                age: Some(2.5),
-                good_for: Some(1000.0),
-            },
-        },
+        pool: Twin::of(&told),
+        told,
         requests,
         reloads: Reloads {
             done: 4,
@@ -321,6 +315,26 @@ pub(super) fn example() -> Snapshot {
             ),
         ],
         upstreams: example_upstreams(),
+    }
+}
+
+#[cfg(test)]
+fn example_told() -> Told {
+    Told {
+        state: State::Synchronized,
+        clock: Source::System,
+        answers: true,
+        usable: true,
+        reference: ReferenceSight {
+            stratum: 3,
+            leap: 0,
+            reference_id: "C0000201".to_owned(),
+            root_delay: 0.0005,
+            root_dispersion: 0.0005,
+            root_distance: Some(0.00075),
+            age: Some(2.5),
+            good_for: Some(1000.0),
+        },
     }
 }
 

@@ -96,7 +96,8 @@ impl Control {
     }
 }
 
-fn bind(path: &Path, owner: Option<Uid>) -> io::Result<Listener> {
+/// A UNIX socket of `owner` and his group at `path`.
+pub(super) fn bind(path: &Path, owner: Option<Uid>) -> io::Result<Listener> {
     // What a server that died left behind is in the way; one that lives answers.
     if Client::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
         fs::remove_file(path)?;

@@ -4,6 +4,7 @@
 mod belief;
 mod clients;
 mod control;
+mod http;
 mod leaps;
 mod listeners;
 mod lock;
@@ -36,6 +37,7 @@ use crate::upstream::poller::Report;
 
 use belief::Belief;
 use control::Request;
+use http::Onlooker;
 use leaps::LeapList;
 use listeners::Listeners;
 pub use start::StartError;
@@ -90,6 +92,10 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
     }
+    let (sender, onlookers) = mpsc::channel(1);
+    if let Some(http) = opened.http {
+        tokio::spawn(http.serve(sender));
+    }
     let mut supervisor = Supervisor {
         running: opened.loaded,
         loader: opened.loader,
@@ -105,7 +111,7 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
         status: Status::default(),
     };
     supervisor.start().await;
-    supervisor.watch(reports, signals, requests).await;
+    supervisor.watch(reports, signals, requests, onlookers).await;
     supervisor.end().await;
     Ok(())
 }
@@ -154,12 +160,14 @@ impl Supervisor {
         mut reports: mpsc::Receiver<Report>,
         mut signals: mpsc::Receiver<i32>,
         mut requests: mpsc::Receiver<Request>,
+        mut onlookers: mpsc::Receiver<Onlooker>,
     ) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
         loop {
             tokio::select! {
                 Some(report) = reports.recv() => self.belief.learn(report),
                 Some(request) = requests.recv() => self.answer(request),
+                Some(onlooker) = onlookers.recv() => self.show(onlooker),
                 signal = signals.recv() => match signal {
                     Some(SIGHUP) => if !self.reload_for(&mut signals).await { return },
                     Some(SIGUSR1) => self.tell(),
@@ -197,6 +205,7 @@ impl Supervisor {
         }
         let now = clock::raw();
         self.belief.journal.tell_failures(&self.listeners.total(), now);
+        self.belief.journal.tell_pool(&self.belief.told(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
             self.tell_status(now);
         }

@@ -4,10 +4,12 @@
 use serde::Serialize;
 
 use super::control::Request;
+use super::http::Onlooker;
 use super::{Supervisor, clients};
 use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
+use crate::observe::pool::Twin;
 use crate::observe::screen::{Status, Upstreams};
 use crate::observe::snapshot::Snapshot;
 
@@ -18,15 +20,23 @@ impl Supervisor {
     /// Everything as it is now.
     pub(super) fn snapshot(&self) -> Snapshot {
         let upstreams = &self.running.config.upstreams;
+        let told = self.belief.told();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
-            told: self.belief.told(),
+            pool: Twin::of(&told),
+            told,
             requests: self.listeners.traffic(),
             reloads: self.reloads.clone(),
             listeners: self.listeners.sights(),
             upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
         }
+    }
+
+    /// Shows everything to who asks over HTTP.
+    pub(super) fn show(&self, onlooker: Onlooker) {
+        // Who does not wait for it doesn't need it.
+        let _shown = onlooker.send(self.snapshot());
     }
 
     /// Answers what came through the control socket.

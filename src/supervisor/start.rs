@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 use tracing::warn;
 
 use super::control::Control;
+use super::http::Http;
 use super::leaps::LeapList;
 use super::listeners::PrepareError;
 use super::lock;
@@ -36,6 +37,7 @@ pub(super) struct Opened {
     /// What the last process left for us, and we leave for the next one.
     pub(super) testament: Testament,
     pub(super) control: Option<Control>,
+    pub(super) http: Option<Http>,
     pub(super) manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
     pub(super) watchdog: Option<Duration>,
@@ -117,9 +119,11 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
     let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
+    let http = Http::open(&loaded.config.metrics, identity.as_ref().map(Identity::uid));
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
-    let reach = lock::reach(&loader, &names, &leaps);
+    let mut reach = lock::reach(&loader, &names, &leaps);
+    reach.tcp_listen.extend(http.as_ref().and_then(Http::port));
     lock::lock_up(process, identity.as_ref(), &sockets, &reach)?;
     lock::look_again(&mut loader);
     Ok(Opened {
@@ -130,6 +134,7 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
         leaps,
         testament,
         control,
+        http,
         manager,
         watchdog: systemd::watchdog(),
         signals,

@@ -216,10 +216,11 @@ impl Poller {
         match refused {
             Some(Reject::KissDeny) => warn!(
                 upstream = %self.association.upstream(),
+                reason = Reject::KissDeny.name(),
                 "the upstream refuses us (kiss DENY or RSTR) and is not asked any more until a reload"
             ),
             Some(Reject::KissRate) if self.association.rejected(Reject::KissRate) == 1 => {
-                warn!(upstream = %self.association.upstream(), "the upstream says that we ask too often (kiss RATE): asking less");
+                warn!(upstream = %self.association.upstream(), reason = Reject::KissRate.name(), "the upstream says that we ask too often (kiss RATE): asking less");
             }
             _ => {}
         }

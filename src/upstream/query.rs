@@ -1,7 +1,11 @@
-//! Impure. `ntpfront query`: one question to one server.
+//! Impure. `ntpfront query`: one question to one server, or as many as the NTP Pool's monitor asks.
 
 use std::io;
 use std::net::SocketAddr;
+
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::findings::Findings;
 use super::poller::question;
@@ -10,6 +14,9 @@ use crate::host::clock;
 use crate::host::names::Names;
 use crate::reference::{Moment, Timescale};
 use crate::wire::NtpTimestamp;
+
+/// From one sample to the next.
+const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 
 /// Asks the `server`, each of its addresses in turn until one answers.
 pub async fn query(server: &Upstream) -> Findings {
@@ -43,6 +50,22 @@ pub async fn query(server: &Upstream) -> Findings {
         }
     }
     silence
+}
+
+/// Asks the `server` so many `times` (once at least), with 2 s in between, and always the address that answered first,
+/// as the NTP Pool's monitor does.
+pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
+    let first = query(server).await;
+    let mut server = server.clone();
+    if let Some(address) = first.address {
+        server.host = Host::Address(address.ip());
+    }
+    let mut samples = vec![first];
+    while samples.len() < times {
+        sleep(BETWEEN_SAMPLES).await;
+        samples.push(query(&server).await);
+    }
+    samples
 }
 
 async fn addresses(server: &Upstream) -> io::Result<Vec<SocketAddr>> {

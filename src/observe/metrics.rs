@@ -1,0 +1,416 @@
+//! Pure. The snapshot for Prometheus, in its text format 0.0.4.
+//!
+//! The library writes OpenMetrics, where a counter's family is called without `_total`; Prometheus's own text format, and
+//! its checker, want the name with it. So counters are written under their full name, as bare values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::pool::Twin;
+use super::snapshot::{ListenerSight, Measured, Snapshot, UpstreamSight};
+use crate::serve::{Counts, Verdict};
+use crate::upstream::candidate::Standing;
+use crate::upstream::packet::Reject;
+use crate::upstream::system::{Source, State};
+
+/// What the page is, for HTTP.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The labels of one value.
+type Labels = Vec<(&'static str, String)>;
+
+/// The whole page.
+pub fn page(snapshot: Arc<Snapshot>) -> String {
+    let mut registry = Registry::with_prefix("ntpfront");
+    registry.register_collector(Box::new(Metrics(snapshot)));
+    let mut page = String::new();
+    // Nothing can go wrong with writing to a text.
+    let _written = encode_registry(&mut page, &registry);
+    page
+}
+
+#[derive(Debug)]
+struct Metrics(Arc<Snapshot>);
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        page.process(&self.0)?;
+        page.reference(&self.0)?;
+        page.pool(self.0.pool)?;
+        page.listeners(&self.0.listeners)?;
+        page.traffic(&self.0.listeners)?;
+        page.upstreams(&self.0.upstreams)?;
+        page.asking(&self.0.upstreams)
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn process(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let version = vec![("version", snapshot.version.to_owned())];
+        self.gauges("build_info", "The program that runs", [(version, 1_u64)])?;
+        self.gauge("uptime_seconds", "Time since the server started", snapshot.uptime)?;
+        let reloads = &snapshot.reloads;
+        let results = [("done", reloads.done), ("refused", reloads.refused)];
+        self.counters(
+            "reloads_total",
+            "How often the configuration was read again, by what came of it",
+            results.map(|(result, count)| (vec![("result", result.to_owned())], count)),
+        )?;
+        let was_refused = u64::from(reloads.fault.is_some());
+        self.gauge(
+            "last_reload_refused",
+            "Was the last reload refused, so that the configuration before it goes on",
+            was_refused,
+        )
+    }
+
+    fn reference(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let (told, reference) = (&snapshot.told, &snapshot.told.reference);
+        let state = |state: State| {
+            (
+                vec![("state", state.name().to_owned())],
+                u64::from(state == told.state),
+            )
+        };
+        self.gauges(
+            "state",
+            "Where the served time stands: 1 for the state that it is in",
+            State::ALL.map(state),
+        )?;
+        let source = |source: Source| {
+            (
+                vec![("source", source.name().to_owned())],
+                u64::from(source == told.clock),
+            )
+        };
+        self.gauges(
+            "clock_source",
+            "Which clock is served: 1 for the one that is",
+            [Source::System, Source::Tracked].map(source),
+        )?;
+        self.gauge("usable", "Are clients told a time", u64::from(told.usable))?;
+        self.gauge(
+            "stratum",
+            "Announced stratum, 0 without a time",
+            u64::from(reference.stratum),
+        )?;
+        let leap = "Announced leap indicator: 0 nothing, 1 insert, 2 delete a second, 3 no time";
+        self.gauge("leap", leap, u64::from(reference.leap))?;
+        let id = vec![("reference_id", reference.reference_id.clone())];
+        self.gauges("reference_info", "Whom the served time follows", [(id, 1_u64)])?;
+        self.gauge("root_delay_seconds", "Announced root delay", reference.root_delay)?;
+        let dispersion = "Announced root dispersion as of now";
+        self.gauge("root_dispersion_seconds", dispersion, reference.root_dispersion)?;
+        self.option(
+            "root_distance_seconds",
+            "How wrong the served time may be; missing without a time",
+            reference.root_distance,
+        )?;
+        self.option(
+            "reference_age_seconds",
+            "Time since the served time was last checked or corrected; missing without a time",
+            reference.age,
+        )
+    }
+
+    fn pool(&mut self, twin: Twin) -> fmt::Result {
+        self.gauge(
+            "pool_step",
+            "What a check of the NTP Pool's monitor would add to our score, were our time wrong by all of its error bound",
+            twin.step,
+        )?;
+        self.gauge(
+            "pool_score",
+            "Where that would take our score; over 10 the pool hands a server out",
+            twin.score,
+        )
+    }
+
+    fn listeners(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
+        let workers = |one: &ListenerSight| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
+        self.gauges("workers", "Workers of a listener", listeners.iter().map(workers))?;
+        let by_worker = listeners.iter().flat_map(|one| {
+            let received = |(number, worker): (usize, &super::snapshot::WorkerSight)| {
+                let worker_label = ("worker", number.to_string());
+                (
+                    place(one).into_iter().chain([worker_label]).collect(),
+                    worker.received,
+                )
+            };
+            one.workers.iter().enumerate().map(received)
+        });
+        self.counters(
+            "worker_packets_total",
+            "Packets that a worker received since it was started",
+            by_worker,
+        )?;
+        let counts = |of: fn(&ListenerSight) -> u64| listeners.iter().map(move |one| (place(one), of(one)));
+        self.counters(
+            "queue_drops_total",
+            "Packets that the kernel dropped before a worker saw them, as the queue was full",
+            counts(|one| one.traffic.queue_dropped),
+        )?;
+        self.counters(
+            "send_failures_total",
+            "Replies that the kernel refused to send",
+            counts(|one| one.traffic.counts.send_failed),
+        )?;
+        self.counters(
+            "receive_failures_total",
+            "Failures of the kernel to hand over packets",
+            counts(|one| one.traffic.counts.receive_failed),
+        )?;
+        self.counters(
+            "unusable_stamps_total",
+            "Packets whose kernel receive time was missing or not within the last second",
+            counts(|one| one.traffic.counts.stamp_unusable),
+        )
+    }
+
+    fn traffic(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
+        let verdicts =
+            |counts: &Counts| Verdict::ALL.map(|verdict| (verdict.name().to_owned(), counts.of(verdict)));
+        self.counters(
+            "packets_total",
+            "Packets received, by what was done with them and why",
+            labeled(listeners, "verdict", verdicts),
+        )?;
+        self.counters(
+            "packets_by_version_total",
+            "Packets received, by the protocol version that they say",
+            labeled(listeners, "version", |counts| numbered(counts.versions())),
+        )?;
+        self.counters(
+            "packets_by_mode_total",
+            "Packets received, by the mode that they say",
+            labeled(listeners, "mode", |counts| numbered(counts.modes())),
+        )?;
+        let help = "Time that answered requests were in the server, from receive to transmit timestamp";
+        let mut family =
+            self.0
+                .encode_descriptor("response_time_seconds", help, None, MetricType::Histogram)?;
+        for one in listeners {
+            let residence = &one.traffic.counts.residence;
+            let buckets: Vec<(f64, u64)> = residence.buckets().collect();
+            let labels = place(one);
+            let mut metric = family.encode_family(&labels)?;
+            metric.encode_histogram::<NoLabelSet>(residence.seconds(), residence.count(), &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn upstreams(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
+        let mut measured = |name, help, of: fn(&Measured) -> f64| {
+            let value = |one: &UpstreamSight| Some((called(one), of(one.measured.as_ref()?)));
+            self.gauges(name, help, upstreams.iter().filter_map(value))
+        };
+        measured(
+            "upstream_offset_seconds",
+            "How far the upstream is ahead of the served time",
+            |one| one.offset,
+        )?;
+        measured("upstream_delay_seconds", "Shortest round trip", |one| one.delay)?;
+        measured("upstream_jitter_seconds", "Deviation of its samples", |one| {
+            one.jitter
+        })?;
+        measured(
+            "upstream_root_distance_seconds",
+            "How wrong it says that its time may be",
+            |one| one.root_distance,
+        )?;
+        measured(
+            "upstream_sample_age_seconds",
+            "Time since its newest sample",
+            |one| one.age,
+        )?;
+        measured("upstream_stratum", "Its stratum", |one| f64::from(one.stratum))?;
+        let samples = |one: &UpstreamSight| one.measured.as_ref().map_or(0, |measured| measured.samples);
+        let samples = upstreams
+            .iter()
+            .map(|one| (called(one), u64::try_from(samples(one)).unwrap_or(0)));
+        self.gauges("upstream_samples", "Samples in use", samples)
+    }
+
+    fn asking(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
+        let standings = upstreams.iter().flat_map(|one| {
+            Standing::ALL.map(|standing| {
+                let label = ("standing", standing.name().to_owned());
+                (with(called(one), label), u64::from(standing == one.standing))
+            })
+        });
+        self.gauges(
+            "upstream_standing",
+            "What the upstream is worth: 1 for its standing",
+            standings,
+        )?;
+        let good = upstreams
+            .iter()
+            .map(|one| (called(one), u64::from(one.standing.is_good())));
+        self.gauges("upstream_used", "Is its time a part of the served time", good)?;
+        let reach = upstreams
+            .iter()
+            .map(|one| (called(one), u64::from(one.reach.count_ones())));
+        self.gauges(
+            "upstream_reach",
+            "Good answers to the last eight questions",
+            reach,
+        )?;
+        let polls = upstreams.iter().filter_map(|one| Some((called(one), one.poll?)));
+        self.gauges(
+            "upstream_poll_seconds",
+            "Time from one question to the next",
+            polls,
+        )?;
+        let accepted = upstreams.iter().map(|one| (called(one), one.accepted));
+        self.counters("upstream_answers_total", "Good answers", accepted)?;
+        let rejected = upstreams.iter().flat_map(|one| {
+            let counted = Reject::ALL.into_iter().zip(one.rejected);
+            counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))
+        });
+        self.counters("upstream_rejected_total", "Refused answers, by reason", rejected)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.gauges(name, help, [(Labels::new(), value)])
+    }
+
+    /// Nothing at all where nothing is known.
+    fn option(&mut self, name: &str, help: &str, value: Option<f64>) -> fmt::Result {
+        self.gauges(name, help, value.map(|value| (Labels::new(), value)))
+    }
+
+    fn gauges<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        self.values(name, help, MetricType::Gauge, values)
+    }
+
+    /// `name` is the full one, with `_total`.
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, u64)>,
+    ) -> fmt::Result {
+        self.values(name, help, MetricType::Counter, values)
+    }
+
+    fn values<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        values: impl IntoIterator<Item = (Labels, V)>,
+    ) -> fmt::Result {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in values {
+            write(&mut family, &labels, &value)?;
+        }
+        Ok(())
+    }
+}
+
+fn write(family: &mut MetricEncoder<'_>, labels: &Labels, value: &impl EncodeGaugeValue) -> fmt::Result {
+    if labels.is_empty() {
+        return family.encode_gauge(value);
+    }
+    family.encode_family(labels)?.encode_gauge(value)
+}
+
+fn place(one: &ListenerSight) -> Labels {
+    vec![
+        ("listener", one.address.to_string()),
+        ("family", one.family.to_owned()),
+    ]
+}
+
+fn called(one: &UpstreamSight) -> Labels {
+    vec![("upstream", one.name.clone())]
+}
+
+fn with(mut labels: Labels, more: (&'static str, String)) -> Labels {
+    labels.push(more);
+    labels
+}
+
+/// The counts of all listeners by one more label.
+fn labeled<I: IntoIterator<Item = (String, u64)>>(
+    listeners: &[ListenerSight],
+    name: &'static str,
+    counts: impl Fn(&Counts) -> I,
+) -> impl Iterator<Item = (Labels, u64)> {
+    listeners.iter().flat_map(move |one| {
+        let counted = counts(&one.traffic.counts).into_iter();
+        counted.map(move |(value, count)| (with(place(one), (name, value)), count))
+    })
+}
+
+fn numbered(counts: [u64; 8]) -> impl Iterator<Item = (String, u64)> {
+    (0..8).map(|number: u8| number.to_string()).zip(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::example;
+    use super::*;
+
+    #[test]
+    fn the_page_has_it_all() {
+        let page = page(Arc::new(example()));
+        for line in [
+            "# TYPE ntpfront_packets_total counter",
+            "ntpfront_packets_total{listener=\"0.0.0.0:123\",family=\"ipv4\",verdict=\"refused-too-short\"} 1",
+            "ntpfront_packets_by_version_total{listener=\"0.0.0.0:123\",family=\"ipv4\",version=\"4\"} 1",
+            "ntpfront_worker_packets_total{listener=\"0.0.0.0:123\",family=\"ipv4\",worker=\"1\"} 1",
+            "ntpfront_queue_drops_total{listener=\"0.0.0.0:123\",family=\"ipv4\"} 7",
+            "ntpfront_response_time_seconds_count{listener=\"0.0.0.0:123\",family=\"ipv4\"} 1",
+            "ntpfront_state{state=\"synchronized\"} 1",
+            "ntpfront_state{state=\"holdover\"} 0",
+            "ntpfront_stratum 3",
+            "ntpfront_root_distance_seconds 0.00075",
+            "ntpfront_upstream_standing{upstream=\"[2001:db8::1]:123\",standing=\"refused\"} 1",
+            "ntpfront_upstream_rejected_total{upstream=\"[2001:db8::1]:123\",reason=\"kiss-deny\"} 1",
+            "ntpfront_upstream_delay_seconds{upstream=\"time.example:123\"} 0.0012",
+            "ntpfront_pool_score 20.0",
+            "ntpfront_reloads_total{result=\"refused\"} 1",
+            "ntpfront_build_info{version=\"1.2.3\"} 1",
+        ] {
+            assert!(page.lines().any(|is| is == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let mut snapshot = example();
+        snapshot.told.reference.root_distance = None;
+        snapshot.upstreams.clear();
+        let page = page(Arc::new(snapshot));
+        assert!(!page.contains("root_distance_seconds"), "{page}");
+        assert!(!page.contains("upstream_"), "{page}");
+    }
+
+    /// A name can be anything that the configuration takes; labels must stay what they are.
+    #[test]
+    fn labels_are_escaped() {
+        let mut snapshot = example();
+        snapshot.upstreams[0].name = "a\"b\\c\nd".to_owned();
+        let page = page(Arc::new(snapshot));
+        assert!(page.contains("{upstream=\"a\\\"b\\\\c\\nd\"}"), "{page}");
+    }
+}

@@ -1,0 +1,330 @@
+//! Pure. What the NTP Pool's monitor would think of a server: its table, in this one place.
+//!
+//! Source: the monitor's public code (github.com/ntppool/monitor, `scorer/statusscore` and `client/monitor`) and the pool's
+//! (github.com/abh/ntppool, where the score is made of the steps). The pool may change its rules at any time.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::snapshot::Told;
+use crate::upstream::findings::{Answer, Findings};
+use crate::upstream::system::State;
+
+/// How many samples a check takes, of which the one with the shortest round trip counts.
+pub const SAMPLES: usize = 3;
+/// Of the score before a check so much stays, and its step is added.
+const KEEPS: f64 = 0.95;
+/// So the score comes to 20 times the step, 1 / (1 - 0.95), if that is always the same; and 1 is the best step.
+const BEST: f64 = 20.0;
+/// A server is handed out while its score is over this.
+const HANDED_OUT_OVER: f64 = 10.0;
+
+/// What a check saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Seen {
+    /// A time that is so many seconds off, and its stratum.
+    Time(f64, u8),
+    /// Nobody answered.
+    Nothing,
+    /// A kiss: we ask too often.
+    KissRate,
+    /// A kiss: we shall not ask.
+    KissDeny,
+    /// Stratum 0, and no word why.
+    NoStratum,
+    /// An honest "not synchronized" (leap indicator 3), a stratum over 10, or anything else that is no time.
+    NoTime,
+}
+
+/// What a check does to the score.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// Added to what stays of the score before: at most 1.
+    pub step: f64,
+    /// The score is at most this afterwards, if there is such a limit.
+    pub cap: Option<f64>,
+}
+
+impl Step {
+    /// The table.
+    pub fn of(seen: Seen) -> Self {
+        let (step, cap) = match seen {
+            Seen::Nothing => (-5.0, None),
+            Seen::KissRate => (-3.5, None),
+            Seen::KissDeny => (-10.0, Some(-50.0)),
+            Seen::NoStratum => (-2.0, Some(5.0)),
+            Seen::NoTime => (-4.0, None),
+            Seen::Time(offset, stratum) => of_time(offset.abs(), stratum),
+        };
+        Self { step, cap }
+    }
+
+    /// The score after a check of this outcome.
+    pub fn after(self, score: f64) -> f64 {
+        (score * KEEPS + self.step).min(self.cap.unwrap_or(BEST))
+    }
+
+    /// The score in the end, if all checks have this outcome.
+    pub fn lasting(self) -> f64 {
+        (self.step * BEST).min(self.cap.unwrap_or(BEST))
+    }
+
+    /// Is a server handed out if all checks have this outcome?
+    pub fn is_handed_out(self) -> bool {
+        self.lasting() > HANDED_OUT_OVER
+    }
+
+    /// How many checks of this outcome in a row it takes until a server of the best score is not handed out any more.
+    pub fn checks_until_dropped(self) -> Option<usize> {
+        let scores = std::iter::successors(Some(BEST), |score| Some(self.after(*score)));
+        let mut scores = scores.enumerate().take(1000);
+        scores
+            .find(|(_, score)| *score <= HANDED_OUT_OVER)
+            .map(|(checks, _)| checks)
+    }
+}
+
+fn of_time(offset: f64, stratum: u8) -> (f64, Option<f64>) {
+    match offset {
+        _ if offset > 3.0 => (-4.0, Some(-20.0)),
+        _ if stratum >= 8 => (-4.0, None),
+        _ if offset > 0.75 => (-2.0, None),
+        _ if offset > 0.1 => (0.731 - 2.308 * offset, None),
+        _ if offset > 0.025 => (1.167 - 6.667 * offset, None),
+        _ => (1.0, None),
+    }
+}
+
+impl Seen {
+    /// One sample.
+    fn in_answer(answer: &Answer) -> Self {
+        match (answer.stratum, answer.reference_id.as_str()) {
+            (0, "RATE") => Self::KissRate,
+            (0, "DENY" | "RSTR") => Self::KissDeny,
+            _ if answer.leap == 3 || answer.stratum > 10 => Self::NoTime,
+            (0, _) => Self::NoStratum,
+            (stratum, _) => Self::Time(answer.offset, stratum),
+        }
+    }
+
+    /// What the monitor makes of all samples of a check: one without a time ends it, else the shortest round trip counts.
+    fn in_samples(samples: &[Findings]) -> Self {
+        let answers = || samples.iter().filter_map(|sample| sample.answer.as_ref());
+        let bad = answers()
+            .map(Self::in_answer)
+            .find(|seen| !matches!(seen, Self::Time(..)));
+        let best = answers().min_by(|one, other| one.delay.total_cmp(&other.delay));
+        bad.or_else(|| best.map(Self::in_answer)).unwrap_or(Self::Nothing)
+    }
+
+    /// What a check of ourselves would see at worst: the whole error bound as an offset, as nobody knows his own.
+    fn at_worst(told: &Told) -> Self {
+        match told.reference.root_distance {
+            _ if !told.answers => Self::Nothing,
+            Some(distance) if told.usable => Self::Time(distance, told.reference.stratum),
+            Some(_) | None => Self::NoTime,
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(offset, stratum) => write!(f, "offset {offset:+.6} s, stratum {stratum}"),
+            Self::Nothing => f.write_str("no answer"),
+            Self::KissRate => f.write_str("kiss RATE"),
+            Self::KissDeny => f.write_str("kiss DENY or RSTR"),
+            Self::NoStratum => f.write_str("stratum 0"),
+            Self::NoTime => f.write_str("not synchronized"),
+        }
+    }
+}
+
+/// What the pool's monitor would think of ourselves at worst: as if our time were wrong by all of its error bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Twin {
+    /// What each check does to the score: at most 1.
+    pub step: f64,
+    /// Where the score ends up: at most 20.
+    pub score: f64,
+    /// Is that enough to be handed out?
+    pub handed_out: bool,
+}
+
+impl Twin {
+    /// By what clients are told now.
+    pub fn of(told: &Told) -> Self {
+        let step = Step::of(Seen::at_worst(told));
+        Self {
+            step: step.step,
+            score: step.lasting(),
+            handed_out: step.is_handed_out(),
+        }
+    }
+
+    /// Is there a time that the pool might drop us for, so that a warning is due? (That there is no time is said anyway,
+    /// and nobody puts a local reference into the pool.)
+    pub fn is_at_risk(self, told: &Told) -> bool {
+        told.usable && told.state != State::Local && !self.handed_out
+    }
+}
+
+/// What one check of a server came to: the answer of `ntpfront query --pool`. As JSON its names are stable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    /// What counted, in words.
+    pub seen: String,
+    /// What it does to the score.
+    #[serde(flatten)]
+    pub step: Step,
+    /// Where the score ends up if all checks are like this one.
+    pub score: f64,
+    /// Is that enough to be handed out?
+    pub handed_out: bool,
+    /// What was seen, one after the other.
+    pub samples: Vec<Findings>,
+}
+
+impl Check {
+    /// By the samples that were taken.
+    pub fn of(samples: Vec<Findings>) -> Self {
+        let seen = Seen::in_samples(&samples);
+        let step = Step::of(seen);
+        Self {
+            seen: seen.to_string(),
+            step,
+            score: step.lasting(),
+            handed_out: step.is_handed_out(),
+            samples,
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (sample, number) in self.samples.iter().zip(1..) {
+            let name = format!("sample {number}");
+            match (&sample.answer, &sample.reason) {
+                (Some(answer), _) => {
+                    let (delay, stratum) = (answer.delay, answer.stratum);
+                    writeln!(
+                        f,
+                        "{name:<17}offset {:+.6} s, delay {delay:.6} s, stratum {stratum}",
+                        answer.offset
+                    )?;
+                }
+                (None, reason) => writeln!(f, "{name:<17}{}", reason.as_deref().unwrap_or("no answer"))?,
+            }
+        }
+        let Step { step, cap } = self.step;
+        let cap = cap.map_or_else(String::new, |cap| format!(", and {cap} at most"));
+        writeln!(f, "a check          {step:+.3}{cap}, for {}", self.seen)?;
+        let verdict = match (self.handed_out, self.step.checks_until_dropped()) {
+            (false, Some(checks)) => {
+                format!("not handed out (10 or less): from {BEST} that takes {checks} checks")
+            }
+            (true | false, _) => "handed out (over 10)".to_owned(),
+        };
+        writeln!(f, "score in the end {:.1}: {verdict}", self.score)?;
+        f.write_str("as seen from this host by its own clock; the pool's monitors are elsewhere\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::example;
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        for (seen, step, lasting, checks) in [
+            (Seen::Time(-0.025, 2), 1.0, 20.0, None),
+            (Seen::Time(0.05, 2), 0.833_65, 16.673, None),
+            (Seen::Time(0.0999, 2), 0.500_966_7, 10.019, None),
+            (Seen::Time(0.11, 2), 0.477_12, 9.5424, Some(62)),
+            (Seen::Time(0.5, 2), -0.423, -8.46, Some(9)),
+            (Seen::Time(-0.8, 2), -2.0, -40.0, Some(4)),
+            (Seen::Time(4.0, 2), -4.0, -80.0, Some(1)),
+            (Seen::Time(0.0, 8), -4.0, -80.0, Some(3)),
+            (Seen::NoTime, -4.0, -80.0, Some(3)),
+            (Seen::Nothing, -5.0, -100.0, Some(2)),
+            (Seen::KissRate, -3.5, -70.0, Some(3)),
+            (Seen::KissDeny, -10.0, -200.0, Some(1)),
+            (Seen::NoStratum, -2.0, -40.0, Some(1)),
+        ] {
+            let found = Step::of(seen);
+            assert!((found.step - step).abs() < 1e-9, "{seen:?}: {found:?}");
+            assert!(
+                (found.lasting() - lasting).abs() < 1e-3,
+                "{seen:?}: {}",
+                found.lasting()
+            );
+            assert_eq!(found.checks_until_dropped(), checks, "{seen:?}");
+            assert_eq!(found.is_handed_out(), checks.is_none(), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn the_score_comes_to_where_it_lasts() {
+        let step = Step::of(Seen::Time(0.05, 2));
+        let score = (0..500).fold(0.0, |score, _| step.after(score));
+        assert!((score - step.lasting()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn we_think_the_worst_of_ourselves() {
+        let mut told = example().told;
+        assert_eq!(Twin::of(&told).score.round(), 20.0);
+        told.reference.root_distance = Some(0.2);
+        assert!(Twin::of(&told).is_at_risk(&told));
+        told.state = State::Local;
+        assert!(!Twin::of(&told).is_at_risk(&told));
+        (told.usable, told.reference.root_distance) = (false, None);
+        assert_eq!(Twin::of(&told).step, -4.0);
+        told.answers = false;
+        assert_eq!(Twin::of(&told).step, -5.0);
+    }
+
+    fn sample(offset: f64, delay: f64, stratum: u8, leap: u8, reference_id: &str) -> Findings {
+        Findings {
+            answer: Some(Answer {
+                offset,
+                delay,
+                root_distance: 0.0,
+                stratum,
+                leap,
+                reference_id: reference_id.to_owned(),
+                root_delay: 0.0,
+                root_dispersion: 0.0,
+                precision: -20,
+                version: 4,
+            }),
+            ..Findings::of_silence("a", None, "x".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_best_sample_counts_and_one_without_a_time_ends_the_check() {
+        let good = || sample(0.01, 0.002, 2, 0, "C0000201");
+        let slow = || sample(0.4, 0.5, 2, 0, "C0000201");
+        let silence = || Findings::of_silence("a", None, "no answer".to_owned());
+        for (samples, expected) in [
+            (vec![slow(), good(), silence()], Seen::Time(0.01, 2)),
+            (vec![silence(), silence(), silence()], Seen::Nothing),
+            (vec![good(), sample(0.0, 0.1, 0, 0, "RATE")], Seen::KissRate),
+            (vec![good(), sample(0.0, 0.1, 0, 3, "RSTR")], Seen::KissDeny),
+            (vec![good(), sample(0.0, 0.1, 0, 3, "INIT")], Seen::NoTime),
+            (vec![sample(0.0, 0.1, 0, 0, "GOES")], Seen::NoStratum),
+            (vec![sample(0.0, 0.1, 16, 0, "GOES")], Seen::NoTime),
+        ] {
+            assert_eq!(Seen::in_samples(&samples), expected);
+        }
+        let text = Check::of(vec![slow(), silence()]).to_string();
+        assert!(
+            text.contains("not handed out (10 or less): from 20 that takes 11 checks"),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+}

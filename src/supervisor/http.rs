@@ -1,0 +1,277 @@
+//! Impure. What Prometheus and probes read over HTTP: `/metrics`, `/healthz`, `/readyz`.
+//!
+//! Readers can't harm who serves time: this runs on the supervisor's thread, not on a worker's; few are listened to at
+//! once, for a short time each; one too many takes the place of the one who has been there longest, so that some who never
+//! read can't keep others out; and what they see is made at most once a second.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener as StdTcpListener;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use std::collections::VecDeque;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use nix::unistd::Uid;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info};
+
+use super::control;
+use crate::config::Metrics;
+use crate::host::clock;
+use crate::observe::health::Health;
+use crate::observe::metrics;
+use crate::observe::snapshot::Snapshot;
+
+/// How many are listened to at once.
+const READERS: usize = 16;
+/// A connection that takes longer is closed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A supervisor that takes longer is not well.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How old what is shown may be.
+const FRESH: Duration = Duration::from_secs(1);
+/// A request has not more than this (the library's least).
+const LONGEST_REQUEST: usize = 8192;
+/// Until an address is tried again that could not be opened.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Who wants to see everything.
+pub(super) type Onlooker = oneshot::Sender<Snapshot>;
+
+/// Where to listen, and the socket, if it could be opened.
+#[derive(Debug)]
+pub(super) struct Http {
+    place: Metrics,
+    opened: Option<Door>,
+}
+
+#[derive(Debug)]
+enum Door {
+    Tcp(StdTcpListener),
+    Unix(StdUnixListener),
+}
+
+impl Http {
+    /// Opens what is configured, if anything is, and gives a file to `owner`. A failure is told, and no more: to
+    /// be seen matters less than to serve.
+    pub(super) fn open(place: &Metrics, owner: Option<Uid>) -> Option<Self> {
+        let opened = match place {
+            Metrics::Nowhere => return None,
+            Metrics::Tcp(_) => open(place),
+            Metrics::Unix(path) => control::bind(path, owner).map(Door::Unix),
+        };
+        match &opened {
+            Ok(_) => info!(%place, "metrics are read at {place}"),
+            Err(error) => {
+                error!(%place, %error, "metrics can't be read: cannot open {place} (metrics.listen)")
+            }
+        }
+        Some(Self {
+            place: place.clone(),
+            opened: opened.ok(),
+        })
+    }
+
+    /// The port that may have to be opened again.
+    pub(super) fn port(&self) -> Option<u16> {
+        match &self.place {
+            Metrics::Tcp(address) => Some(address.port()),
+            Metrics::Unix(_) | Metrics::Nowhere => None,
+        }
+    }
+
+    /// Answers for as long as there is a supervisor to ask.
+    pub(super) async fn serve(mut self, supervisor: mpsc::Sender<Onlooker>) {
+        let sights = Arc::new(Sights {
+            supervisor,
+            last: Mutex::new(None),
+        });
+        let door = loop {
+            match self.opened.take() {
+                Some(door) => break door,
+                None => {
+                    sleep(RETRY).await;
+                    self.opened = open(&self.place).ok();
+                }
+            }
+        };
+        if let Err(error) = welcome(door, &sights).await {
+            error!(place = %self.place, %error, "metrics can't be read any more");
+        }
+    }
+}
+
+/// Only an address can be opened at any time: the directory of a file is out of reach after the start.
+fn open(place: &Metrics) -> io::Result<Door> {
+    match place {
+        Metrics::Tcp(address) => {
+            let listener = StdTcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(Door::Tcp(listener))
+        }
+        Metrics::Unix(_) | Metrics::Nowhere => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Takes connections for ever. Fails only when the socket can't be waited for.
+async fn welcome(door: Door, sights: &Arc<Sights>) -> io::Result<()> {
+    let mut readers = Readers::default();
+    match door {
+        Door::Tcp(listener) => {
+            let listener = TcpListener::from_std(listener)?;
+            loop {
+                let accepted = listener.accept().await;
+                readers.admit(accepted.map(|(stream, _)| stream), sights).await;
+            }
+        }
+        Door::Unix(listener) => {
+            let listener = UnixListener::from_std(listener)?;
+            loop {
+                let accepted = listener.accept().await;
+                readers.admit(accepted.map(|(stream, _)| stream), sights).await;
+            }
+        }
+    }
+}
+
+/// Those who are listened to, the longest first.
+#[derive(Default)]
+struct Readers(VecDeque<AbortHandle>);
+
+impl Readers {
+    async fn admit<S>(&mut self, accepted: io::Result<S>, sights: &Arc<Sights>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(stream) = accepted else {
+            // Out of descriptors, or the client went away: it will pass.
+            return sleep(Duration::from_millis(100)).await;
+        };
+        self.0.retain(|reader| !reader.is_finished());
+        if self.0.len() >= READERS
+            && let Some(longest) = self.0.pop_front()
+        {
+            longest.abort();
+        }
+        let conversation = converse(stream, Arc::clone(sights));
+        self.0.push_back(tokio::spawn(conversation).abort_handle());
+    }
+}
+
+/// One request, one answer.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, sights: Arc<Sights>) {
+    let answer = |request: Request<Incoming>| {
+        let sights = Arc::clone(&sights);
+        async move { Ok::<_, Infallible>(sights.answer(&request).await) }
+    };
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(LONGEST_REQUEST)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    // A reader that went away, or never asked, is no news.
+    let _served = timeout(PATIENCE, connection).await;
+}
+
+/// What is shown, made anew when it is too old.
+struct Sights {
+    supervisor: mpsc::Sender<Onlooker>,
+    last: Mutex<Option<Sight>>,
+}
+
+#[derive(Clone)]
+struct Sight {
+    seen_at: Duration,
+    snapshot: Arc<Snapshot>,
+    page: Bytes,
+}
+
+impl Sights {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = said(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+            refusal
+                .headers_mut()
+                .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        let uri = request.uri();
+        if !matches!(uri.path(), "/metrics" | "/healthz" | "/readyz") {
+            return said(
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /healthz and /readyz\n".into(),
+            );
+        }
+        let Some(sight) = self.sight().await else {
+            return said(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the supervisor does not answer\n".into(),
+            );
+        };
+        match uri.path() {
+            "/metrics" => said(StatusCode::OK, sight.page),
+            "/healthz" => said(StatusCode::OK, "alive\n".into()),
+            _ => readiness(&sight.snapshot, uri.query().unwrap_or_default()),
+        }
+    }
+
+    /// One who asks waits for what another one has asked for already.
+    async fn sight(&self) -> Option<Sight> {
+        let mut last = self.last.lock().await;
+        let fresh = |sight: &&Sight| clock::raw().saturating_sub(sight.seen_at) < FRESH;
+        if let Some(sight) = last.as_ref().filter(fresh) {
+            return Some(sight.clone());
+        }
+        let snapshot = Arc::new(timeout(ANSWER_WITHIN, self.look()).await.ok()??);
+        let sight = Sight {
+            seen_at: clock::raw(),
+            page: metrics::page(Arc::clone(&snapshot)).into(),
+            snapshot,
+        };
+        *last = Some(sight.clone());
+        Some(sight)
+    }
+
+    async fn look(&self) -> Option<Snapshot> {
+        let (sender, snapshot) = oneshot::channel();
+        self.supervisor.send(sender).await.ok()?;
+        snapshot.await.ok()
+    }
+}
+
+fn readiness(snapshot: &Snapshot, query: &str) -> Response<Full<Bytes>> {
+    let limit = match query.strip_prefix("max-distance=").map(str::parse) {
+        None if query.is_empty() => None,
+        Some(Ok(limit)) => Some(limit),
+        Some(Err(_)) | None => {
+            return said(StatusCode::BAD_REQUEST, "there is ?max-distance=SECONDS\n".into());
+        }
+    };
+    let health = Health::of(snapshot, limit);
+    let status = if health.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    said(status, health.line().into())
+}
+
+fn said(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
