@@ -16,13 +16,15 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::client::{ask, request, v4};
 use common::daemon::{self, Daemon, Reload};
 use common::network::free_port;
 use common::scripted::{Scripted, good};
 use common::{Outcome, SOON, TempDir, run, wait_until};
-use ntpfront::wire::Leap;
+use ntpfront::wire::{Leap, NtpDuration};
 use serde_json::Value;
 
 /// Whoever follows a server that may be wrong by 0.2 s is told what the pool makes of that.
@@ -229,6 +231,55 @@ fn health_has_a_status_for_each_state() {
     seen.becomes("local");
     assert_eq!(seen.said(&["health"]).status, Some(0));
     assert_eq!(seen.said(&["health", "--max-distance", "0.1"]).status, Some(1));
+}
+
+/// An upstream that says that it has lost the time, or whose time is wrong by 9 s, while that is wanted.
+fn switched() -> (Scripted, Arc<AtomicBool>, Arc<AtomicBool>) {
+    let [lost, wrong] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let switches = [&lost, &wrong].map(Arc::clone);
+    let upstream = Scripted::start(move |ask| {
+        let [lost, wrong] = switches.each_ref().map(|switch| switch.load(Ordering::Relaxed));
+        let mut reply = good(ask);
+        if wrong {
+            for time in [&mut reply.receive_timestamp, &mut reply.transmit_timestamp] {
+                *time = *time + NtpDuration::from_seconds(9.0);
+            }
+        }
+        if lost {
+            (reply.leap, reply.stratum) = (Leap::Unsynchronized, 0);
+        }
+        vec![reply.into()]
+    });
+    (upstream, lost, wrong)
+}
+
+#[test]
+fn health_after_the_upstreams_are_lost_and_while_they_dispute() {
+    let (one, lost, wrong) = switched();
+    let (other, other_lost, _) = switched();
+    let seen = Seen::of(&[one.address(), other.address()]);
+    seen.becomes("synchronized");
+    wrong.store(true, Ordering::Relaxed);
+    seen.becomes("disputed");
+    let disputed = seen.said(&["health"]);
+    assert_eq!(disputed.status, Some(1), "{}", disputed.said());
+    assert!(
+        disputed.stdout.starts_with("not healthy: disputed"),
+        "{}",
+        disputed.said()
+    );
+    wrong.store(false, Ordering::Relaxed);
+    seen.becomes("synchronized");
+    for lost in [lost, other_lost] {
+        lost.store(true, Ordering::Relaxed);
+    }
+    // The time is still good enough for whoever does not say how good it must be.
+    seen.becomes("holdover");
+    assert_eq!(seen.said(&["health"]).status, Some(0));
+    assert_eq!(
+        seen.said(&["health", "--max-distance", "0.000001"]).status,
+        Some(1)
+    );
 }
 
 #[test]

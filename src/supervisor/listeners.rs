@@ -151,8 +151,8 @@ impl Listeners {
         }
     }
 
-    /// The name of a worker that made no round of its loop for `limit` until `now`, if there is one.
-    pub(super) fn stuck(&mut self, now: Duration, limit: Duration) -> Option<String> {
+    /// A worker that made no round of its loop for `limit` until `now`, if there is one: its listener and number.
+    pub(super) fn stuck(&mut self, now: Duration, limit: Duration) -> Option<(SocketAddr, usize)> {
         let mut stuck = None;
         for group in &mut self.groups {
             for (index, served) in group.workers.iter_mut().enumerate() {
@@ -160,7 +160,7 @@ impl Listeners {
                 if rounds != served.rounds {
                     (served.rounds, served.moved_at) = (rounds, now);
                 } else if now.saturating_sub(served.moved_at) >= limit {
-                    stuck = Some(format!("worker {index} of {}", group.sockets.listener.address));
+                    stuck = Some((group.sockets.listener.address, index));
                 }
             }
         }

@@ -223,9 +223,10 @@ impl Supervisor {
         };
         match self.listeners.stuck(now, limit / 2) {
             None => self.manager.tell(&[NotifyState::Watchdog]),
-            Some(worker) => error!(
+            Some((listener, worker)) => error!(
+                %listener,
                 worker,
-                "{worker} does not move: the service manager will start us again"
+                "worker {worker} of {listener} does not move: the service manager will start us again"
             ),
         }
     }
