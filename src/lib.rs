@@ -8,7 +8,7 @@
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
-//! | [`serve`] | a client's packet: `worker` (thread) → `respond` (pure) → `worker`; `census`: who asks (pure, but for `desk`) |
+//! | [`serve`] | a client's packet: `worker` (thread) → `respond`, by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
@@ -25,11 +25,12 @@
 //! # Three journeys
 //!
 //! ```text
-//! packet   host::sys --batch--> serve::respond(request, t3, &variables, &mut reply) -> verdict
+//! packet   host::sys --batch--> serve::respond(request, t3, rule, &variables, &mut reply) -> verdict
+//!          rule: policy of the listener (gate: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
 //!          --batch--> host::sys                           every verdict counted, in the worker's own cells
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
 //!          -> diff(running, wanted) -> listeners.prepare (all that can fail, beside what is there)
-//!          -> commit: log level, leap seconds, belief.reconfigure (pollers, system), listeners: steer, drain, close
+//!          -> commit: log level, leap seconds, belief.reconfigure (pollers, system), listeners: policies, steer, drain, close
 //! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter, when to ask again)
 //!          -> report -> supervisor -> system: candidate -> select (who agrees?) -> cluster -> combine
 //!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
@@ -51,9 +52,11 @@
 //!   is "unsynchronized". Nobody is believed for answering first.
 //! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
 //! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
-//!   reference is new, and to lay its census down: once a second each.
+//!   reference is new, and to lay its census down, once a second each, or a policy is. What a worker remembers of its
+//!   clients has a fixed size.
 //! * Addresses of clients leave the process through the control socket alone (`ntpfront clients`), and never its memory
 //!   otherwise: `[census] enabled = false` keeps none.
+//! * Whom to answer is asked only about requests that could be answered: junk takes nobody's tokens.
 //! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
 //!   and hardly a system call but to receive and to send. Files but a few are out of reach.
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
@@ -78,7 +81,7 @@
 //!
 //! # Not here yet
 //!
-//! Access lists, limits, XDP, NTS, interleaved mode, leap smear.
+//! XDP, NTS, interleaved mode, leap smear.
 
 pub mod cli;
 pub mod config;

@@ -309,7 +309,7 @@ fn the_annotated_example_says_the_defaults() {
     // All keys are explained once, at the first table of their kind.
     assert_eq!(
         left_out.iter().map(|setting| setting.key).collect::<Vec<_>>(),
-        ["workers", "steering"]
+        ["workers", "steering", "answer", "max-stratum"]
     );
 }
 
@@ -350,7 +350,7 @@ fn config_prints_what_is_in_effect_and_why() {
         debug: true,
         ..Flags::default()
     };
-    let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"[::1]:323\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n";
+    let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"[::1]:323\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n[access]\ndeny = [\"192.0.2.0/24\", \"2001:db8::1\"]\n[limit]\nmode = \"on\"\n[[listener]]\naddress = \"0.0.0.0:123\"\n[[listener]]\naddress = \"[::]:123\"\nmax-stratum = 3\naccess.default = \"deny\"\naccess.allow = [\"2001:db8::/32\"]\n[listener.limit]\nmode = \"off\"\n";
     let answer = commands::show(&load(&flags, Some((Path::new("/etc/n.toml"), text))));
     let expected = r#"[process]
 # user is not set  # default
@@ -387,15 +387,56 @@ clients = 65536  # default
 [metrics]
 listen = ""  # default
 
-[[listener]]
-address = "0.0.0.0:123"  # default
-workers = 4  # flag -4
-steering = "source"  # default
+[access]
+mode = "on"  # default
+default = "allow"  # default
+allow = []  # default
+deny = ["192.0.2.0/24", "2001:db8::1/128"]  # /etc/n.toml:11:8
+allow-files = []  # default
+deny-files = []  # default
+on-deny = "drop"  # default
+
+[limit]
+mode = "on"  # /etc/n.toml:13:8
+interval = 1.0  # default
+burst = 32  # default
+ipv4-prefix = 32  # default
+ipv6-prefix = 64  # default
+leak = 0.25  # default
+kiss = 0.0  # default
+clients = 65536  # default
+wide = false  # default
+wide-interval = 0.05  # default
+wide-burst = 1000  # default
+wide-ipv4-prefix = 24  # default
+wide-ipv6-prefix = 48  # default
+
+[budget]
+mode = "on"  # default
+packets-per-second = 0.0  # default
+megabits-per-second = 0.0  # default
+gigabytes-per-month = 0.0  # default
 
 [[listener]]
-address = "[::]:123"  # default
+address = "0.0.0.0:123"  # /etc/n.toml:15:11
+workers = 4  # flag -4
+steering = "source"  # default
+answer = "time"  # default
+max-stratum = 15  # default
+
+[[listener]]
+address = "[::]:123"  # /etc/n.toml:17:11
 workers = 1  # default
 steering = "source"  # default
+answer = "time"  # default
+max-stratum = 3  # /etc/n.toml:18:15
+
+[listener.access]
+default = "deny"  # /etc/n.toml:19:18
+allow = ["2001:db8::/32"]  # /etc/n.toml:20:16
+
+[listener.limit]
+mode = "off"  # /etc/n.toml:22:8
 
 [[upstream]]
 address = "[::1]:323"  # /etc/n.toml:5:11

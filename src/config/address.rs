@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
 
@@ -16,6 +18,7 @@ pub struct Refusal {
 
 const LISTENER: &str = "an address and a port such as \"192.0.2.1:123\" or \"[2001:db8::1]:123\"";
 const UPSTREAM: &str = "an address or a name, with or without a port";
+const PREFIX: &str = "an address, or a prefix such as \"192.0.2.0/24\" or \"2001:db8::/32\"";
 const PORT: &str = "a port from 1 to 65535";
 const NAME: &str = "a name of letters, digits, '-', '_' and '.'";
 const UNICAST: &str = "the address of one host";
@@ -34,6 +37,23 @@ fn refuse<T>(expected: &str, hint: impl Into<String>) -> Result<T, Refusal> {
         hint: Some(hint.into()),
         ..Refusal::new(expected)
     })
+}
+
+/// Addresses that agree in their first bits: `192.0.2.0/24`. An address alone is all of its bits.
+///
+/// # Errors
+/// What should stand there instead.
+pub fn prefix(text: &str) -> Result<IpNet, Refusal> {
+    let net = text.parse::<IpNet>();
+    let net = net.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let net = net.map_err(|_| Refusal::new(PREFIX))?;
+    match net.trunc() {
+        whole if whole == net => Ok(net),
+        whole => refuse(
+            "a prefix without bits beyond its length",
+            format!("did you mean \"{whole}\"?"),
+        ),
+    }
 }
 
 /// Whom to ask: an IPv4 address, an IPv6 address with or without brackets, or a name; the port is 123 unless said.

@@ -3,11 +3,15 @@
 //! The order in which listeners and upstreams stand in a file means nothing.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Config;
 use crate::observe::LogLevel;
 use crate::serve::Listener;
+use crate::serve::budget::Budget;
+use crate::serve::policy::Policy;
 use crate::upstream::Upstream;
 use crate::upstream::system::ClockPolicy;
 
@@ -28,8 +32,12 @@ pub enum Change {
     AddUpstream(Upstream),
     /// The same server, asked or believed in another way.
     ChangeUpstream(Box<[Upstream; 2]>),
-    /// Served from now on.
-    OpenListener(Listener),
+    /// Another ceiling for all that is sent.
+    Budget(Budget),
+    /// Other clients are answered at this address, or in another way.
+    Policy(SocketAddr, Arc<Policy>),
+    /// Served from now on, by this policy.
+    OpenListener(Listener, Arc<Policy>),
     /// The same address, served by more or fewer workers or steered in another way.
     ChangeListener([Listener; 2]),
     /// Not served any more.
@@ -60,7 +68,11 @@ pub fn diff(running: &Config, wanted: &Config) -> Vec<Change> {
         changes.push(Change::LeapSeconds(wanted.leap_seconds.clone()));
     }
     changes.extend(upstreams(&running.upstreams, &wanted.upstreams));
-    changes.extend(listeners(&running.listeners, &wanted.listeners));
+    if running.budget != wanted.budget {
+        changes.push(Change::Budget(wanted.budget));
+    }
+    changes.extend(policies(running, wanted));
+    changes.extend(listeners(running, wanted));
     changes
 }
 
@@ -89,11 +101,24 @@ fn upstreams(running: &[Upstream], wanted: &[Upstream]) -> Vec<Change> {
     gone.chain(others).collect()
 }
 
+/// The policies of listeners that stay.
+fn policies(running: &Config, wanted: &Config) -> impl Iterator<Item = Change> {
+    wanted.policies.iter().filter_map(|(address, policy)| {
+        let old = running.policies.get(address)?;
+        (old != policy).then(|| Change::Policy(*address, Arc::clone(policy)))
+    })
+}
+
 /// What is closed comes last: a client that moves with the change finds somebody at all times.
-fn listeners(running: &[Listener], wanted: &[Listener]) -> Vec<Change> {
+fn listeners(running: &Config, wanted: &Config) -> Vec<Change> {
+    let policies = &wanted.policies;
+    let (running, wanted) = (&running.listeners, &wanted.listeners);
     let same = |one: &Listener, other: &Listener| one.address == other.address;
     let others = paired(wanted, running, same).filter_map(|(one, pair)| match pair {
-        None => Some(Change::OpenListener(*one)),
+        None => {
+            let policy = policies.get(&one.address)?;
+            Some(Change::OpenListener(*one, Arc::clone(policy)))
+        }
         Some(old) if old != one => Some(Change::ChangeListener([*old, *one])),
         Some(_) => None,
     });
@@ -135,12 +160,22 @@ impl Config {
                 let old = self.upstreams.iter_mut().find(|one| one.is_same_server(new));
                 old.into_iter().for_each(|old| old.clone_from(new));
             }
-            Change::OpenListener(new) => self.listeners.push(*new),
+            Change::Budget(budget) => self.budget = *budget,
+            Change::Policy(address, policy) => {
+                self.policies.insert(*address, Arc::clone(policy));
+            }
+            Change::OpenListener(new, policy) => {
+                self.listeners.push(*new);
+                self.policies.insert(new.address, Arc::clone(policy));
+            }
             Change::ChangeListener([_, new]) => {
                 let old = self.listeners.iter_mut().find(|one| one.address == new.address);
                 old.into_iter().for_each(|old| *old = *new);
             }
-            Change::CloseListener(gone) => self.listeners.retain(|one| one.address != gone.address),
+            Change::CloseListener(gone) => {
+                self.listeners.retain(|one| one.address != gone.address);
+                self.policies.remove(&gone.address);
+            }
         }
     }
 }
@@ -161,7 +196,11 @@ impl fmt::Display for Change {
                 let [_, new] = pair.as_ref();
                 write!(f, "upstream {new}: other settings, its samples stay")
             }
-            Self::OpenListener(one) => write!(f, "listener {}: added, workers {}", one.address, one.workers),
+            Self::Budget(_) => f.write_str("budget: other ceilings"),
+            Self::Policy(address, policy) => write!(f, "listener {address}: other policy: {policy}"),
+            Self::OpenListener(one, _) => {
+                write!(f, "listener {}: added, workers {}", one.address, one.workers)
+            }
             Self::ChangeListener([old, new]) => {
                 let (address, from, to) = (new.address, old.workers, new.workers);
                 write!(f, "listener {address}: workers {from} -> {to}")?;
@@ -245,6 +284,10 @@ mod tests {
                 (mut listeners, mut upstreams),
             )| {
                 let base = super::super::load(&Flags::default(), None).unwrap().config;
+                let policy = base.policies.values().next().unwrap();
+                let mut other = Policy::clone(policy);
+                other.max_stratum = 7;
+                let policies = [Arc::clone(policy), Arc::new(other)];
                 listeners.sort_by_key(|one| one.address);
                 listeners.dedup_by_key(|one| one.address);
                 upstreams.sort_by_key(Upstream::to_string);
@@ -282,6 +325,14 @@ mod tests {
                         ..base.clock
                     },
                     leap_seconds: leap_seconds.map(PathBuf::from),
+                    policies: listeners
+                        .iter()
+                        .map(|one| (one.address, Arc::clone(&policies[usize::from(one.workers % 2)])))
+                        .collect(),
+                    budget: Budget {
+                        packets_per_second: (min_sources > 2).then_some(1000.0),
+                        ..base.budget
+                    },
                     listeners,
                     upstreams,
                 }
@@ -342,7 +393,8 @@ mod tests {
                        [[upstream]]\naddress = \"a\"\n[[upstream]]\naddress = \"b\"";
         let wanted = "[process]\nchroot = \"/\"\n[log]\nlevel = \"debug\"\n[clock]\nleap-seconds = \"\"\nmin-sources = 2\n\
                       [[listener]]\naddress = \"127.0.0.2:1\"\nworkers = 2\n\
-                      [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\n\
+                      [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\nlimit.mode = \"on\"\n\
+                      access.deny = [\"192.0.2.0/24\"]\n[budget]\nmegabits-per-second = 5\n\
                       [[upstream]]\naddress = \"c\"\n[[upstream]]\naddress = \"B.\"\nprefer = true";
         let expected = "\
 process.user: only a restart changes it from \"a\" to not set
@@ -353,6 +405,8 @@ clock.leap-seconds: none
 upstream a:123: removed
 upstream c:123: added
 upstream B.:123: other settings, its samples stay
+budget: other ceilings
+listener 127.0.0.1:1: other policy: access on (2 boundaries), limit on, budget on
 listener 127.0.0.2:1: added, workers 2
 listener 127.0.0.1:1: workers 1 -> 4, steered in another way
 listener [::1]:1: removed

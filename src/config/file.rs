@@ -1,5 +1,8 @@
 //! Impure. Finding and reading the configuration file.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +18,8 @@ use crate::host::anchor::{Anchor, ReadError};
 
 /// A configuration that is longer is a mistake: a log, an image, a device.
 const LONGEST: u64 = 1024 * 1024;
+/// A list of 100,000 prefixes has about 2 MB.
+const LONGEST_LIST: u64 = 64 * 1024 * 1024;
 
 /// What a running server reads its configuration with, again and again.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct Loader {
     path: PathBuf,
     /// Kept open for when the root directory has changed; `None` where the directory isn't there.
     way: Option<Anchor>,
+    /// The same for the files that it names.
+    lists: RefCell<HashMap<PathBuf, Anchor>>,
     /// Somebody named the file, or it was there before: to do without it would not be what was meant.
     needed: bool,
 }
@@ -39,6 +46,7 @@ impl Loader {
         Self {
             flags: flags.clone(),
             way: Anchor::open(&path).ok(),
+            lists: RefCell::default(),
             needed: flags.config.is_some(),
             path,
         }
@@ -50,11 +58,11 @@ impl Loader {
     /// All faults, at least one; a file that can't be read is one.
     pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
         let text = match &self.way {
-            _ if !self.needed && is_absent(&self.path) => return super::load(&self.flags, None),
+            _ if !self.needed && is_absent(&self.path) => return self.judge_text(None),
             Some(way) => read_again(&self.path, way)?,
             None => read(&self.path)?,
         };
-        let loaded = super::load(&self.flags, Some((&self.path, &text)))?;
+        let loaded = self.judge_text(Some((&self.path, &text)))?;
         self.needed = true;
         Ok(loaded)
     }
@@ -64,12 +72,40 @@ impl Loader {
     /// # Errors
     /// All faults, at least one.
     pub fn judge(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        super::load(&self.flags, Some((Path::new(path), text)))
+        self.judge_text(Some((Path::new(path), text)))
     }
 
-    /// The way to the file, for a sandbox that shall leave it within reach.
-    pub fn way(&self) -> Option<&Anchor> {
-        self.way.as_ref()
+    fn judge_text(&self, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
+        super::load_with(&self.flags, text, &|path| self.list(path))
+    }
+
+    /// The text of a file that the configuration names. The way to it is kept, for when the root directory has changed.
+    fn list(&self, path: &Path) -> Result<String, String> {
+        let mut lists = self.lists.borrow_mut();
+        let way = match lists.entry(path.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(
+                self.way_to(path)
+                    .map_err(|error| format!("cannot open: {error}"))?,
+            ),
+        };
+        let bytes = way.read(LONGEST_LIST).map_err(|error| error.to_string())?;
+        String::from_utf8(bytes).map_err(|_| "is not text in UTF-8".to_owned())
+    }
+
+    fn way_to(&self, path: &Path) -> io::Result<Anchor> {
+        let path = std::path::absolute(path)?;
+        match &self.way {
+            Some(way) => way.another(&path).or_else(|_| Anchor::open(&path)),
+            None => Anchor::open(&path),
+        }
+    }
+
+    /// The paths of the file and of those that it names, for a sandbox that shall leave them within reach.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let lists = self.lists.borrow();
+        let ways = self.way.iter().chain(lists.values());
+        ways.map(|way| way.path().to_owned()).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 
 use super::address::Refusal;
 use super::effective::{Effective, Setting, Table, either, quoted};
@@ -9,9 +10,13 @@ use super::fault::{Fault, Place, excerpt};
 use super::raw::{Origin, Said, Unknown, Value};
 use super::source::Source;
 
+/// Gives the text of a file that the configuration names, or says what keeps it from that.
+pub(super) type Lists<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
 /// Gathers faults and settings. Every option is judged by one call, which gives `None` if it has a fault.
 pub(super) struct Judge<'a> {
     source: Option<&'a Source<'a>>,
+    lists: Lists<'a>,
     /// The table that is being judged, as in `listener[2]`.
     table: String,
     pub(super) faults: Vec<Fault>,
@@ -19,9 +24,10 @@ pub(super) struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(source: Option<&'a Source<'a>>) -> Self {
+    pub(super) fn new(source: Option<&'a Source<'a>>, lists: Lists<'a>) -> Self {
         Self {
             source,
+            lists,
             table: String::new(),
             faults: Vec::new(),
             effective: Effective::default(),
@@ -40,6 +46,28 @@ impl<'a> Judge<'a> {
             head,
             settings: Vec::new(),
         });
+    }
+
+    /// Leaves only what was said in the table that was entered last, if there is anything: the rest is as for all.
+    pub(super) fn keep_said(&mut self) -> bool {
+        let Some(mut table) = self.effective.tables.pop() else {
+            return false;
+        };
+        table.settings.retain(|setting| setting.origin != Place::Default);
+        let said = !table.settings.is_empty();
+        self.effective.tables.extend(Some(table).filter(|_| said));
+        said
+    }
+
+    /// A file that the configuration names: beside itself, unless by an absolute path.
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
+        let directory = self.source.and_then(|source| source.path().parent());
+        directory.unwrap_or(Path::new("")).join(path)
+    }
+
+    /// The text of such a file.
+    pub(super) fn read(&self, path: &Path) -> Result<String, String> {
+        (self.lists)(path)
     }
 
     /// `true` or `false`.
@@ -75,9 +103,71 @@ impl<'a> Judge<'a> {
         range: RangeInclusive<f64>,
         default: f64,
     ) -> Option<f64> {
-        let take = |said: &Said| said.as_float().filter(|seconds| range.contains(seconds));
-        let expected = || format!("seconds from {} to {}", range.start(), range.end());
+        self.float(key, said, "seconds", &range, default)
+    }
+
+    /// A number in a range, with or without a fraction.
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        said: Option<&Said>,
+        range: RangeInclusive<f64>,
+        default: f64,
+    ) -> Option<f64> {
+        self.float(key, said, "a number", &range, default)
+    }
+
+    fn float(
+        &mut self,
+        key: &'static str,
+        said: Option<&Said>,
+        what: &str,
+        range: &RangeInclusive<f64>,
+        default: f64,
+    ) -> Option<f64> {
+        let take = |said: &Said| said.as_float().filter(|number| range.contains(number));
+        let expected = || format!("{what} from {} to {}", range.start(), range.end());
         self.option(key, said, default, take, expected)
+    }
+
+    /// Texts that are read one by one; `show` writes each as TOML.
+    pub(super) fn list<T: Clone>(
+        &mut self,
+        key: &'static str,
+        said: Option<&Said>,
+        default: &[T],
+        read: impl Fn(&str) -> Result<T, Refusal>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<Vec<T>> {
+        let origin = said.map_or(Origin::Default, |said| said.origin.clone());
+        let all = match said {
+            None => default.to_vec(),
+            Some(said) => self.items(key, said, read)?,
+        };
+        let shown: Vec<String> = all.iter().map(show).collect();
+        self.set(key, Some(format!("[{}]", shown.join(", "))), &origin);
+        Some(all)
+    }
+
+    fn items<T>(
+        &mut self,
+        key: &str,
+        said: &Said,
+        read: impl Fn(&str) -> Result<T, Refusal>,
+    ) -> Option<Vec<T>> {
+        let Some(items) = said.as_list() else {
+            let hint = Some("write it in brackets, even a single one".to_owned());
+            self.fault_at(said, key, "a list of texts", hint);
+            return None;
+        };
+        let mut all = Vec::new();
+        for item in items {
+            match read(item.as_text().unwrap_or_default()) {
+                Ok(one) => all.push(one),
+                Err(refusal) => self.fault_at(item, key, refusal.expected, refusal.hint),
+            }
+        }
+        (all.len() == items.len()).then_some(all)
     }
 
     /// One of a few words.

@@ -12,7 +12,7 @@ use serde::de::{
     Visitor,
 };
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::raw::{Origin, Said, Section, Sections, Unknown, Value};
 
@@ -25,29 +25,32 @@ pub(super) fn read<'de, T: Deserialize<'de> + Default>(
 ) -> Result<Section<T>, toml::de::Error> {
     let mut document = DeTable::parse(text)?;
     for (_, value) in document.get_mut().iter_mut() {
-        soften(value.get_mut());
+        soften(value);
     }
     Section::deserialize(toml::Deserializer::from(document))
 }
 
 /// Numbers that no type of ours holds, and dates, would end the reading: they become something that is merely wrong.
-fn soften(value: &mut DeValue<'_>) {
-    let fits = match value {
+fn soften(value: &mut Spanned<DeValue<'_>>) {
+    let fits = match value.get_mut() {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).is_ok(),
         DeValue::Float(number) => number.as_str().contains("inf") || is_finite_or_nan(number.as_str()),
         DeValue::Datetime(_) => false,
         DeValue::String(_) | DeValue::Boolean(_) => true,
         DeValue::Array(items) => {
-            items.iter_mut().for_each(|item| soften(item.get_mut()));
+            items.iter_mut().for_each(soften);
             true
         }
         DeValue::Table(table) => {
-            table.iter_mut().for_each(|(_, item)| soften(item.get_mut()));
+            table.iter_mut().for_each(|(_, item)| soften(item));
             true
         }
     };
     if !fits {
-        *value = DeValue::Array(Default::default());
+        // As long as a list of prefixes may be empty, this is no good one.
+        let mut odd = DeArray::new();
+        odd.push(Spanned::new(value.span(), DeValue::Array(DeArray::new())));
+        *value.get_mut() = DeValue::Array(odd);
     }
 }
 
@@ -115,11 +118,19 @@ impl<'de, L: Lenient<'de>> Visitor<'de> for Take<L> {
     }
 }
 
-impl Lenient<'_> for Value {
+impl<'de> Lenient<'de> for Value {
     const WANTED: &'static str = "a value";
 
     fn scalar(value: Value) -> Self {
         value
+    }
+
+    fn array<A: SeqAccess<'de>>(mut array: A) -> Result<Self, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = array.next_element()? {
+            items.push(item);
+        }
+        Ok(Self::List(items))
     }
 }
 

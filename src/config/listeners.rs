@@ -1,11 +1,15 @@
 //! Pure. Which listeners there are once the flags have had their say, and whether each makes sense.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::address::{self, Refusal};
 use super::judge::Judge;
+use super::policies::{self, Common};
 use super::raw::{self, Origin, Raw, Said};
 use super::validate::{Seen, numbered};
+use crate::serve::policy::Policy;
 use crate::serve::{Listener, Steering};
 
 const STEERINGS: [(&str, Steering); 3] = [
@@ -51,28 +55,39 @@ struct Candidate<'a> {
     is_default: bool,
 }
 
-/// The listeners, and the addresses among them that nobody asked for.
-pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Vec<Listener>, Vec<SocketAddr>)> {
+/// What is served.
+#[derive(Default)]
+pub(super) struct Served {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) policies: BTreeMap<SocketAddr, Arc<Policy>>,
+    /// The addresses among them that nobody asked for.
+    pub(super) defaults: Vec<SocketAddr>,
+}
+
+/// All listeners, each with its policy: `common`, but for what it says itself.
+pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>) -> Option<Served> {
     let candidates = candidates(judge, raw);
     if candidates.is_empty() {
         nothing_to_serve(judge, raw);
         return None;
     }
     let mut seen = Seen::new();
-    let mut listeners = Some(Vec::new());
-    let mut defaults = Vec::new();
+    let mut served = Served::default();
     for candidate in &candidates {
         let listener = listener(judge, candidate);
+        let policy = policies::of_listener(judge, &candidate.name, &candidate.said, common);
+        judge.name(candidate.name.as_str());
         if let (Some(listener), Some(said)) = (listener, &candidate.said.address) {
             seen.once(judge, listener.address, said);
-            defaults.extend(candidate.is_default.then_some(listener.address));
+            let is_default = candidate.is_default.then_some(listener.address);
+            served.defaults.extend(is_default);
+            served.listeners.push(listener);
+            served
+                .policies
+                .extend(policy.map(|policy| (listener.address, policy)));
         }
-        listeners = listeners.zip(listener).map(|(mut all, one)| {
-            all.push(one);
-            all
-        });
     }
-    Some((listeners?, defaults))
+    (served.policies.len() == candidates.len()).then_some(served)
 }
 
 fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {

@@ -13,19 +13,24 @@ pub mod file;
 mod judge;
 mod lenient;
 mod listeners;
+mod policies;
 mod raw;
 mod source;
 mod upstreams;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cli::Flags;
 use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::serve::Listener;
+use crate::serve::budget::Budget;
+use crate::serve::policy::Policy;
 use crate::upstream::Upstream;
 use crate::upstream::system::ClockPolicy;
 
@@ -56,6 +61,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
+    /// Who is answered at each of them, by its address.
+    pub policies: BTreeMap<SocketAddr, Arc<Policy>>,
+    /// What may be sent in all.
+    pub budget: Budget,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.
     pub upstreams: Vec<Upstream>,
 }
@@ -190,18 +199,31 @@ impl Loaded {
     }
 }
 
-/// What the flags and a file's text (with the path that faults shall name) mean together.
+/// What the flags and a file's text (with the path that faults shall name) mean together. Files that it names itself are
+/// out of reach.
 ///
 /// # Errors
 /// All faults, in the order of their places: at least one.
 pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
+    load_with(flags, text, &|_| Err("no other file is read here".to_owned()))
+}
+
+/// The same, where `lists` gives the text of a file with prefixes, or says why it can't.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    flags: &Flags,
+    text: Option<(&Path, &str)>,
+    lists: &dyn Fn(&Path) -> Result<String, String>,
+) -> Result<Loaded, Vec<Fault>> {
     let source = text.map(|(path, text)| Source::new(path, text));
     let mut raw = match text {
         Some((path, text)) => read(path, text)?,
         None => Section::default(),
     };
     raw.said.fill(flags);
-    validate::validate(&raw, source.as_ref())
+    validate::validate(&raw, source.as_ref(), lists)
 }
 
 fn read(path: &Path, text: &str) -> Result<Section<Raw>, Vec<Fault>> {

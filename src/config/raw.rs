@@ -20,6 +20,9 @@ pub(super) struct Raw {
     pub(super) control: Section<Control>,
     pub(super) census: Section<Census>,
     pub(super) metrics: Section<Metrics>,
+    pub(super) access: Section<Access>,
+    pub(super) limit: Section<Limit>,
+    pub(super) budget: Section<Budget>,
     pub(super) listener: Sections<Listener>,
     pub(super) upstream: Sections<Upstream>,
     /// By flags only: what concerns a family of listeners, and upstreams.
@@ -93,6 +96,49 @@ pub(super) struct Listener {
     pub(super) address: Option<Said>,
     pub(super) workers: Option<Said>,
     pub(super) steering: Option<Said>,
+    pub(super) answer: Option<Said>,
+    pub(super) max_stratum: Option<Said>,
+    pub(super) access: Section<Access>,
+    pub(super) limit: Section<Limit>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Access {
+    pub(super) mode: Option<Said>,
+    pub(super) default: Option<Said>,
+    pub(super) allow: Option<Said>,
+    pub(super) deny: Option<Said>,
+    pub(super) allow_files: Option<Said>,
+    pub(super) deny_files: Option<Said>,
+    pub(super) on_deny: Option<Said>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Limit {
+    pub(super) mode: Option<Said>,
+    pub(super) interval: Option<Said>,
+    pub(super) burst: Option<Said>,
+    pub(super) ipv4_prefix: Option<Said>,
+    pub(super) ipv6_prefix: Option<Said>,
+    pub(super) leak: Option<Said>,
+    pub(super) kiss: Option<Said>,
+    pub(super) clients: Option<Said>,
+    pub(super) wide: Option<Said>,
+    pub(super) wide_interval: Option<Said>,
+    pub(super) wide_burst: Option<Said>,
+    pub(super) wide_ipv4_prefix: Option<Said>,
+    pub(super) wide_ipv6_prefix: Option<Said>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Budget {
+    pub(super) mode: Option<Said>,
+    pub(super) packets_per_second: Option<Said>,
+    pub(super) megabits_per_second: Option<Said>,
+    pub(super) gigabytes_per_month: Option<Said>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -141,6 +187,7 @@ pub(super) enum Value {
     Whole(i64),
     Float(f64),
     Text(String),
+    List(Vec<Said>),
     Other,
 }
 
@@ -232,7 +279,7 @@ impl Said {
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
-            Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::Other => None,
+            Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
         }
     }
 
@@ -241,7 +288,7 @@ impl Said {
         match &self.value {
             Value::Whole(number) => Some(*number),
             Value::Text(text) if matches!(self.origin, Origin::Flag(_)) => text.parse().ok(),
-            Value::Text(_) | Value::Truth(_) | Value::Float(_) | Value::Other => None,
+            Value::Text(_) | Value::Truth(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
         }
     }
 
@@ -253,14 +300,21 @@ impl Said {
         match self.value {
             Value::Float(number) => Some(number),
             Value::Whole(number) => Some(number as f64),
-            Value::Text(_) | Value::Truth(_) | Value::Other => None,
+            Value::Text(_) | Value::Truth(_) | Value::List(_) | Value::Other => None,
         }
     }
 
     pub(super) fn as_truth(&self) -> Option<bool> {
         match self.value {
             Value::Truth(truth) => Some(truth),
-            Value::Text(_) | Value::Whole(_) | Value::Float(_) | Value::Other => None,
+            Value::Text(_) | Value::Whole(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+        }
+    }
+
+    pub(super) fn as_list(&self) -> Option<&[Said]> {
+        match &self.value {
+            Value::List(list) => Some(list),
+            Value::Text(_) | Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::Other => None,
         }
     }
 }

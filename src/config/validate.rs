@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::judge::Judge;
+use super::judge::{Judge, Lists};
 use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
 use super::{Census, Config, Control, Loaded, Metrics, Process, Ready, fault::Fault};
-use super::{listeners, upstreams};
+use super::{listeners, policies, upstreams};
 use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
@@ -58,8 +58,12 @@ const ON_DISPUTE: [(&str, OnDispute); 4] = [
 ///
 /// # Errors
 /// All faults, in the order of their places: never an empty list.
-pub(super) fn validate(raw: &Section<Raw>, source: Option<&Text<'_>>) -> Result<Loaded, Vec<Fault>> {
-    let mut judge = Judge::new(source);
+pub(super) fn validate(
+    raw: &Section<Raw>,
+    source: Option<&Text<'_>>,
+    lists: Lists<'_>,
+) -> Result<Loaded, Vec<Fault>> {
+    let mut judge = Judge::new(source, lists);
     shapes(&mut judge, raw);
     let config = config(&mut judge, &raw.said);
     let Judge {
@@ -91,14 +95,15 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let control = control(judge, &raw.control.said);
     let census = census(judge, &raw.census.said);
     let metrics = metrics(judge, &raw.metrics.said);
-    let listeners = listeners::validate(judge, raw);
-    let ours = listeners
+    let common = policies::common(judge, raw);
+    let served = listeners::validate(judge, raw, common.as_ref());
+    let ours = served
         .iter()
-        .flat_map(|(listeners, _)| listeners)
+        .flat_map(|served| &served.listeners)
         .map(|listener| listener.address);
     let upstreams = upstreams::validate(judge, raw, &ours.collect::<Vec<_>>());
     agree(judge, raw);
-    let (listeners, default_listeners) = listeners?;
+    let served = served?;
     let (clock, leap_seconds) = clock?;
     let config = Config {
         process: process?,
@@ -108,10 +113,12 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
         control: control?,
         census: census?,
         metrics: metrics?,
-        listeners,
+        listeners: served.listeners,
+        policies: served.policies,
+        budget: common?.budget(),
         upstreams: upstreams?,
     };
-    Some((config, default_listeners))
+    Some((config, served.defaults))
 }
 
 /// Tables that are none, and keys that mean nothing where they stand.
@@ -125,7 +132,17 @@ fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
     table(judge, "control", &raw.control, "write [control]".to_owned());
     table(judge, "census", &raw.census, "write [census]".to_owned());
     table(judge, "metrics", &raw.metrics, "write [metrics]".to_owned());
+    table(judge, "access", &raw.access, "write [access]".to_owned());
+    table(judge, "limit", &raw.limit, "write [limit]".to_owned());
+    table(judge, "budget", &raw.budget, "write [budget]".to_owned());
     array(judge, "listener", &raw.listener);
+    for (index, section) in raw.listener.said.iter().flatten().enumerate() {
+        let name = numbered("listener", index);
+        let (access, limit) = (&section.said.access, &section.said.limit);
+        let hint = |name| format!("write [listener.{name}] below its [[listener]]");
+        table(judge, &format!("{name}.access"), access, hint("access"));
+        table(judge, &format!("{name}.limit"), limit, hint("limit"));
+    }
     array(judge, "upstream", &raw.upstream);
 }
 

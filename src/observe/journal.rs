@@ -135,6 +135,7 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
         receive_failed = counts.receive_failed,
         stamp_unusable = counts.stamp_unusable,
         refusals = counts.refusals(),
+        remarks = counts.remarks(),
         "{} counters: {listener}: {} received, {} answered",
         if worker.is_some() { "worker" } else { "listener" },
         counts.received(),

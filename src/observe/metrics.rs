@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::pool::Twin;
 use super::snapshot::{ListenerSight, Measured, Snapshot, UpstreamSight};
+use crate::serve::policy::Remark;
 use crate::serve::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
 use crate::upstream::packet::Reject;
@@ -183,6 +184,13 @@ impl Page<'_> {
             "packets_total",
             "Packets received, by what was done with them and why",
             labeled(listeners, "verdict", verdicts),
+        )?;
+        let remarks =
+            |counts: &Counts| Remark::ALL.map(|remark| (remark.name().to_owned(), counts.remarked(remark)));
+        self.counters(
+            "remarks_total",
+            "Answered requests that limits let pass, or that a rule on trial would have refused",
+            labeled(listeners, "remark", remarks),
         )?;
         self.counters(
             "packets_by_version_total",

@@ -110,10 +110,13 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     let refused: Vec<String> = refused
         .map(|verdict| format!("{} {}", counts.of(verdict), name(verdict)))
         .collect();
-    if refused.is_empty() {
-        Ok(())
-    } else {
-        line(f, "refused", &refused.join(", "))
+    if !refused.is_empty() {
+        line(f, "refused", &refused.join(", "))?;
+    }
+    // What limits let pass, and what rules on trial would have refused.
+    match counts.remarks() {
+        remarks if remarks.is_empty() => Ok(()),
+        remarks => line(f, "remarked", &remarks),
     }
 }
 

@@ -397,7 +397,7 @@ mod tests {
     fn without_zeros(json: &mut Value) {
         match json {
             Value::Object(fields) => {
-                for name in ["verdicts", "rejected"] {
+                for name in ["verdicts", "remarks", "rejected"] {
                     if let Some(Value::Object(counts)) = fields.get_mut(name) {
                         counts.retain(|_, count| *count != 0);
                     }

@@ -149,6 +149,22 @@ pub struct SystemVariables {
     pub reference_timestamp: NtpTimestamp,
 }
 
+impl SystemVariables {
+    /// No usable time, for the reason that `why` names: "unsynchronized", or a kiss.
+    #[must_use]
+    pub fn unusable(self, why: ReferenceId) -> Self {
+        Self {
+            leap: Leap::Unsynchronized,
+            stratum: 0,
+            precision: self.precision,
+            root_delay: NtpShort::from_duration(NtpDuration::ZERO),
+            root_dispersion: NtpShort::from_duration(UNKNOWN_DISPERSION),
+            reference_id: why,
+            reference_timestamp: NtpTimestamp::ZERO,
+        }
+    }
+}
+
 /// So long a published time lives without being published again.
 const LIVENESS: Duration = Duration::from_secs(10);
 /// Without a time anything may be wrong by this much (RFC 5905 §7.2, MAXDISP).

@@ -12,6 +12,7 @@ use crate::wire::NtpDuration;
 const EIGHT: usize = 8;
 /// Both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
 const KINDS: usize = EIGHT * EIGHT;
+use super::policy::Remark;
 
 /// A worker's counters, on cache lines of their own so that no two workers share one.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub struct Counters {
     kinds: Kinds<AtomicU64>,
     residence: [AtomicU64; residence::BUCKETS],
     residence_sum: AtomicU64,
+    remarks: [AtomicU64; Remark::ALL.len()],
     send_failed: AtomicU64,
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
@@ -44,6 +46,7 @@ pub struct Counts {
     kinds: Kinds<u64>,
     /// How long answered requests were in the server, from the receive to the transmit timestamp.
     pub residence: Residence,
+    remarks: [u64; Remark::ALL.len()],
     /// Replies that the kernel refused to send.
     pub send_failed: u64,
     /// Failures to receive that were not just a time without packets.
@@ -82,6 +85,12 @@ impl Counters {
         add(&self.residence_sum, residence::units(time));
     }
 
+    pub(super) fn remark(&self, remark: Remark) {
+        if let Some(cell) = self.remarks.get(remark.index()) {
+            add(cell, 1);
+        }
+    }
+
     pub(super) fn count_send_failed(&self, replies: usize) {
         if replies != 0 {
             add(&self.send_failed, u64::try_from(replies).unwrap_or(u64::MAX));
@@ -106,6 +115,7 @@ impl Counters {
                 counts: self.residence.each_ref().map(load),
                 sum: load(&self.residence_sum),
             },
+            remarks: self.remarks.each_ref().map(load),
             send_failed: self.send_failed.load(Ordering::Relaxed),
             receive_failed: self.receive_failed.load(Ordering::Relaxed),
             stamp_unusable: self.stamp_unusable.load(Ordering::Relaxed),
@@ -135,6 +145,7 @@ impl Counts {
         add_all(&mut self.verdicts, &other.verdicts);
         add_all(&mut self.kinds.0, &other.kinds.0);
         self.residence = self.residence.plus(&other.residence);
+        add_all(&mut self.remarks, &other.remarks);
         self.send_failed = self.send_failed.wrapping_add(other.send_failed);
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
         self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
@@ -144,6 +155,11 @@ impl Counts {
     /// How many packets had `verdict`.
     pub fn of(&self, verdict: Verdict) -> u64 {
         self.verdicts.get(verdict.index()).copied().unwrap_or(0)
+    }
+
+    /// How many of those that were answered had `remark`.
+    pub fn remarked(&self, remark: Remark) -> u64 {
+        self.remarks.get(remark.index()).copied().unwrap_or(0)
     }
 
     /// All packets received.
@@ -183,6 +199,15 @@ impl Counts {
             .sum()
     }
 
+    /// All replies: answers and kisses.
+    pub fn replied(&self) -> u64 {
+        Verdict::ALL
+            .into_iter()
+            .filter(|verdict| verdict.has_reply())
+            .map(|verdict| self.of(verdict))
+            .sum()
+    }
+
     /// What was refused and how often, without the zeros: `refused-too-short=3 refused-version=1`.
     pub fn refusals(&self) -> String {
         let refused = Verdict::ALL
@@ -193,9 +218,20 @@ impl Counts {
             .collect::<Vec<_>>()
             .join(" ")
     }
+
+    /// What was remarked of those that were answered, without the zeros: `leaked=3 would-deny=1`.
+    pub fn remarks(&self) -> String {
+        let remarked = Remark::ALL
+            .into_iter()
+            .filter(|&remark| self.remarked(remark) > 0);
+        remarked
+            .map(|remark| format!("{}={}", remark.name(), self.remarked(remark)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
 }
 
-/// One object: sums, then each verdict by its name, versions and modes as lists from 0 to 7, failures.
+/// One object: sums, then each verdict and remark by its name, versions and modes as lists from 0 to 7, failures.
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -203,6 +239,7 @@ impl Serialize for Counts {
         map.serialize_entry("answered", &self.answered())?;
         map.serialize_entry("refused", &self.refused())?;
         map.serialize_entry("verdicts", &ByVerdict(self))?;
+        map.serialize_entry("remarks", &ByRemark(self))?;
         map.serialize_entry("versions", &self.versions())?;
         map.serialize_entry("modes", &self.modes())?;
         map.serialize_entry("residence", &self.residence)?;
@@ -222,6 +259,15 @@ impl Serialize for ByVerdict<'_> {
     }
 }
 
+struct ByRemark<'a>(&'a Counts);
+
+impl Serialize for ByRemark<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counted = |remark: Remark| (remark.name(), self.0.remarked(remark));
+        serializer.collect_map(Remark::ALL.map(counted))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,16 +280,16 @@ mod tests {
         }
         counters.count_send_failed(3);
         let counts = counters.snapshot();
-        assert_eq!((counts.received(), counts.answered()), (78, 3));
-        assert_eq!(counts.of(Verdict::RefusedPrivate), 11);
+        assert_eq!((counts.received(), counts.answered()), (153, 3));
+        assert_eq!(counts.of(Verdict::RefusedPrivate), 13);
         assert!(
             counts
                 .refusals()
-                .starts_with("refused-port-zero=3 refused-not-unicast=4")
+                .starts_with("kissed-rate=3 kissed-denied=4 refused-port-zero=5")
         );
         assert_eq!((counts.send_failed, counts.receive_failed), (3, 0));
-        assert_eq!(counts.plus(counts).received(), 156);
-        assert_eq!(counts.refused(), 75);
+        assert_eq!(counts.plus(counts).received(), 306);
+        assert_eq!(counts.refused(), 150);
     }
 
     #[test]
@@ -274,5 +320,21 @@ mod tests {
             (3, 1, 1)
         );
         assert!((residence.seconds() - 3.600_001_6).abs() < 1e-8);
+    }
+
+    #[test]
+    fn each_remark_is_counted_beside_the_verdict() {
+        let counters = Counters::default();
+        for (times, remark) in Remark::ALL.into_iter().enumerate() {
+            assert_eq!(remark.index(), times);
+            (0..times).for_each(|_| counters.remark(remark));
+        }
+        let counts = counters.snapshot();
+        assert_eq!(
+            counts.remarks(),
+            "impatient=1 would-deny=2 would-limit=3 would-shed=4"
+        );
+        assert_eq!(counts.received(), 0);
+        assert_eq!(counts.plus(counts).remarked(Remark::WouldShed), 8);
     }
 }

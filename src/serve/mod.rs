@@ -1,15 +1,23 @@
-//! A client's packet: from the socket to the reply. `respond` decides (pure), `worker` moves bytes.
+//! A client's packet: from the socket to the reply. `respond` decides (pure), by the listener's `policy` (`access`,
+//! `limit`, `budget`) whether this client is answered; `worker` moves bytes.
 
 use std::net::SocketAddr;
 
+pub mod access;
+pub mod budget;
 pub mod census;
 mod counters;
+mod gate;
+pub mod limit;
+pub mod policy;
+pub mod random;
 mod residence;
 mod respond;
 mod worker;
 
 pub use crate::host::steering::Steering;
 pub use counters::{Counters, Counts};
+pub use gate::Bearable;
 pub use residence::Residence;
 pub use respond::{Request, Verdict, respond};
 pub use worker::{INTERRUPT, Worker};

@@ -1,5 +1,6 @@
 //! Pure. One request in, one verdict out: the serving rules (design §5), each a small function.
 
+use super::policy::Ruling;
 use crate::reference::SystemVariables;
 use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT, NtpTimestamp};
 
@@ -25,6 +26,10 @@ pub enum Verdict {
     AnsweredSymmetric,
     /// A client of version 1, which has no mode, got its answer (mode 4).
     AnsweredVersion1,
+    /// Told RATE: it asked too often.
+    KissedRate,
+    /// Told DENY: an access list has it, and the operator wants it told.
+    KissedDenied,
     /// Source port 0: nobody can be there, an answer would only help a reflection.
     RefusedPortZero,
     /// Sent to a broadcast or multicast address: many would answer one packet.
@@ -45,14 +50,22 @@ pub enum Verdict {
     RefusedPrivate,
     /// A request like any other, while upstreams dispute and the operator wants silence then.
     RefusedDisputed,
+    /// A request like any other, from an address that an access list denies.
+    RefusedDenied,
+    /// A request like any other, but too soon after too many others of this client.
+    RefusedRate,
+    /// A request like any other of one of the heaviest clients, while the budget is too small for all.
+    RefusedBudget,
 }
 
 impl Verdict {
     /// All of them, each at the place of its [`Verdict::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::AnsweredClient,
         Self::AnsweredSymmetric,
         Self::AnsweredVersion1,
+        Self::KissedRate,
+        Self::KissedDenied,
         Self::RefusedPortZero,
         Self::RefusedNotUnicast,
         Self::RefusedTooShort,
@@ -63,6 +76,9 @@ impl Verdict {
         Self::RefusedControl,
         Self::RefusedPrivate,
         Self::RefusedDisputed,
+        Self::RefusedDenied,
+        Self::RefusedRate,
+        Self::RefusedBudget,
     ];
 
     /// Its place among the counters.
@@ -70,9 +86,14 @@ impl Verdict {
         self as usize
     }
 
-    /// Was there an answer?
+    /// Was there an answer (a kiss is none)?
     pub const fn is_answered(self) -> bool {
         self.index() <= Self::AnsweredVersion1.index()
+    }
+
+    /// Was anything sent back: an answer or a kiss?
+    pub const fn has_reply(self) -> bool {
+        self.index() <= Self::KissedDenied.index()
     }
 
     /// The word for it in logs.
@@ -81,6 +102,8 @@ impl Verdict {
             Self::AnsweredClient => "answered-client",
             Self::AnsweredSymmetric => "answered-symmetric",
             Self::AnsweredVersion1 => "answered-version-1",
+            Self::KissedRate => "kissed-rate",
+            Self::KissedDenied => "kissed-denied",
             Self::RefusedPortZero => "refused-port-zero",
             Self::RefusedNotUnicast => "refused-not-unicast",
             Self::RefusedTooShort => "refused-too-short",
@@ -91,19 +114,23 @@ impl Verdict {
             Self::RefusedControl => "refused-control-mode",
             Self::RefusedPrivate => "refused-private-mode",
             Self::RefusedDisputed => "refused-disputed",
+            Self::RefusedDenied => "refused-denied",
+            Self::RefusedRate => "refused-rate",
+            Self::RefusedBudget => "refused-budget",
         }
     }
 }
 
-/// Judges `request`; where the verdict is an answer, `reply` holds it, to be sent back as it is.
+/// Judges `request`; where the verdict has a reply, `reply` holds it, to be sent back as it is.
 ///
 /// `transmit_at` is when the reply will leave (t3); should it be before the arrival (the host's clock was
-/// stepped in between), the arrival is said twice. Without `answers` even a good request gets none. The reply has [`HEADER_LEN`] bytes and the request at least
-/// as many, so that nobody can use us to amplify. Never panics, whatever the bytes.
+/// stepped in between), the arrival is said twice. `rule` is asked about good requests only, once, whether this client
+/// is answered. The reply has [`HEADER_LEN`] bytes and the request at least as many, so that nobody can use us to amplify.
+/// Never panics, whatever the bytes.
 pub fn respond(
     request: &Request<'_>,
     transmit_at: NtpTimestamp,
-    answers: bool,
+    rule: impl FnOnce() -> Ruling,
     variables: &SystemVariables,
     reply: &mut [u8; HEADER_LEN],
 ) -> Verdict {
@@ -115,11 +142,20 @@ pub fn respond(
         Ok(answer) => answer,
         Err(refused) => return refused,
     };
-    if !answers {
-        return Verdict::RefusedDisputed;
+    let answer = |variables| answer(&header, mode, request.received_at, transmit_at, variables);
+    match rule() {
+        Ruling::Answer => {
+            *reply = answer(variables).to_bytes();
+            verdict
+        }
+        Ruling::Kiss { verdict, code, poll } => {
+            let kiss = answer(&variables.unusable(code));
+            let poll = header.poll.max(poll);
+            *reply = Header { poll, ..kiss }.to_bytes();
+            verdict
+        }
+        Ruling::Refuse(verdict) => verdict,
     }
-    *reply = answer(&header, mode, request.received_at, transmit_at, variables).to_bytes();
-    verdict
 }
 
 /// What can be said before the mode matters.
@@ -219,7 +255,8 @@ mod tests {
             unicast: true,
             received_at: T2,
         };
-        (respond(&request, T3, true, &VARIABLES, &mut reply), reply)
+        let verdict = respond(&request, T3, || Ruling::Answer, &VARIABLES, &mut reply);
+        (verdict, reply)
     }
 
     fn packet(version: u8, mode: u8) -> [u8; HEADER_LEN] {
@@ -298,7 +335,7 @@ mod tests {
             received_at: T2,
         };
         assert_eq!(
-            respond(&group, T3, true, &VARIABLES, &mut [0; HEADER_LEN]),
+            respond(&group, T3, || Ruling::Answer, &VARIABLES, &mut [0; HEADER_LEN]),
             Verdict::RefusedNotUnicast
         );
     }
@@ -316,24 +353,57 @@ mod tests {
             unicast: true,
             received_at: T2,
         };
-        respond(&request, T3, true, &variables, &mut reply);
+        respond(&request, T3, || Ruling::Answer, &variables, &mut reply);
         assert_eq!(Header::parse(&reply).unwrap().reference_timestamp, T2);
     }
 
     #[test]
-    fn silence_in_a_dispute_is_counted() {
-        let mut reply = [0; HEADER_LEN];
+    fn a_ruling_is_obeyed() {
+        let mut payload = packet(4, 3);
+        payload[2] = 3;
         let request = Request {
-            payload: &packet(4, 3),
+            payload: &payload,
             source_port: 1,
             unicast: true,
             received_at: T2,
         };
-        assert_eq!(
-            respond(&request, T3, false, &VARIABLES, &mut reply),
-            Verdict::RefusedDisputed
-        );
-        assert_eq!(reply, [0; HEADER_LEN]);
+        let obey = |ruling| {
+            let mut reply = [0; HEADER_LEN];
+            (respond(&request, T3, || ruling, &VARIABLES, &mut reply), reply)
+        };
+        let (verdict, reply) = obey(Ruling::Refuse(Verdict::RefusedDisputed));
+        assert_eq!((verdict, reply), (Verdict::RefusedDisputed, [0; HEADER_LEN]));
+        for (poll, said) in [(6, 6), (0, 3), (i8::MIN, 3)] {
+            let (verdict, reply) = obey(Ruling::Kiss {
+                verdict: Verdict::KissedRate,
+                code: ReferenceId::RATE,
+                poll,
+            });
+            assert_eq!(verdict, Verdict::KissedRate);
+            let kiss = Header::parse(&reply).unwrap();
+            assert_eq!(
+                (kiss.leap, kiss.stratum, kiss.mode),
+                (Leap::Unsynchronized, 0, Mode::Server)
+            );
+            assert_eq!((kiss.reference_id, kiss.poll), (ReferenceId::RATE, said));
+            assert_eq!(
+                kiss.origin_timestamp,
+                Header::parse(&payload).unwrap().transmit_timestamp
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_rules_about_what_is_no_good_request() {
+        let request = Request {
+            payload: &packet(4, 4),
+            source_port: 1,
+            unicast: true,
+            received_at: T2,
+        };
+        let rule = || panic!("a token would be taken");
+        let verdict = respond(&request, T3, rule, &VARIABLES, &mut [0; HEADER_LEN]);
+        assert_eq!(verdict, Verdict::RefusedAnswer);
     }
 
     #[test]
@@ -345,7 +415,7 @@ mod tests {
             unicast: true,
             received_at: T3,
         };
-        respond(&request, T2, true, &VARIABLES, &mut reply);
+        respond(&request, T2, || Ruling::Answer, &VARIABLES, &mut reply);
         let reply = Header::parse(&reply).unwrap();
         assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T3, T3));
     }
@@ -355,6 +425,7 @@ mod tests {
         for (at, verdict) in Verdict::ALL.into_iter().enumerate() {
             assert_eq!(verdict.index(), at);
             assert_eq!(verdict.is_answered(), verdict.name().starts_with("answered"));
+            assert_eq!(verdict.has_reply(), !verdict.name().starts_with("refused"));
         }
     }
 
@@ -370,7 +441,7 @@ mod tests {
             let mut reply = [0; HEADER_LEN];
             let received_at = NtpTimestamp::from_bits(t2);
             let request = Request { payload: &payload, source_port, unicast, received_at };
-            let verdict = respond(&request, NtpTimestamp::from_bits(t3), true, &VARIABLES, &mut reply);
+            let verdict = respond(&request, NtpTimestamp::from_bits(t3), || Ruling::Answer, &VARIABLES, &mut reply);
             if verdict.is_answered() {
                 prop_assert!(payload.len() >= reply.len() && unicast && source_port != 0);
                 prop_assert_eq!(&reply[24..32], &payload[40..48]);

@@ -13,8 +13,11 @@ use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
 use super::census::{Desk, Method, Shared};
-use super::{Counters, Counts, Request, respond};
+use super::gate::{Bearable, Doorman, Gate, gate};
+use super::policy::{Policy, Ruling};
+use super::{Counters, Counts, Request, Verdict, respond};
 use crate::host::clock::{self, UnixTime};
+use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
@@ -37,6 +40,7 @@ pub const INTERRUPT: Signal = Signal::SIGUSR2;
 #[derive(Debug)]
 pub struct Worker {
     counters: Arc<Counters>,
+    doorman: Doorman,
     stop: Arc<AtomicBool>,
     census: Option<Shared>,
     /// `None` once it was waited for.
@@ -44,17 +48,21 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread called `name` that answers on `socket` from `reference`, and counts who asks if there is a `census`.
-    /// Several may share a socket.
+    /// Starts a thread called `name` that answers on `socket` from `reference`, whom `policy` and the budget allow,
+    /// and counts who asks if there is a `census`. Several may share a socket.
     ///
     /// # Errors
-    /// When the system allows no more threads.
+    /// When the system allows no more threads, or has no randomness.
     pub fn start(
         name: String,
         socket: Arc<UdpSocket>,
         reference: Reader,
+        policy: &Arc<Policy>,
+        bearable: &Arc<Bearable>,
         census: Option<Method>,
     ) -> io::Result<Self> {
+        let secret = [entropy::random()?, entropy::random()?, entropy::random()?];
+        let (doorman, gate) = gate(policy, bearable, secret);
         let counters = Arc::new(Counters::default());
         let stop = Arc::new(AtomicBool::new(false));
         let desk = census.map(|method| Desk::new(method, clock::raw()));
@@ -63,16 +71,23 @@ impl Worker {
             socket,
             reference,
             desk,
+            gate,
             counters: Arc::clone(&counters),
             stop: Arc::clone(&stop),
         };
         let thread = thread::Builder::new().name(name).spawn(move || journey.run())?;
         Ok(Self {
             counters,
+            doorman,
             stop,
             census,
             thread: Some(thread),
         })
+    }
+
+    /// From its next batch on it obeys `policy`.
+    pub fn obey(&mut self, policy: &Arc<Policy>) {
+        self.doorman.obey(policy);
     }
 
     /// What it has done so far.
@@ -121,6 +136,7 @@ struct Journey {
     socket: Arc<UdpSocket>,
     reference: Reader,
     desk: Option<Desk>,
+    gate: Gate,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 }
@@ -173,7 +189,7 @@ impl Journey {
             boot: reading.boot,
         };
         let reference = self.reference.latest();
-        let variables = reference.at(now);
+        let variables = self.gate.look().announced(reference.at(now));
         let transmit_at = reference.clock.served(now);
         let mut reply = [0; HEADER_LEN];
         for index in 0..received {
@@ -195,10 +211,19 @@ impl Journey {
                 unicast: datagram.unicast,
                 received_at: stamp.unwrap_or(transmit_at),
             };
-            let verdict = respond(&request, transmit_at, reference.answers, &variables, &mut reply);
+            let (gate, counters) = (&mut self.gate, &self.counters);
+            let rule = || {
+                if !reference.answers {
+                    return Ruling::Refuse(Verdict::RefusedDisputed);
+                }
+                gate.rule(datagram.source.ip(), now.raw, |remark| counters.remark(remark))
+            };
+            let verdict = respond(&request, transmit_at, rule, &variables, &mut reply);
             self.counters.count(request.payload, verdict);
             if verdict.is_answered() {
                 self.counters.count_residence(transmit_at - request.received_at);
+            }
+            if verdict.has_reply() {
                 batch.reply(index, &reply);
             }
         }

@@ -15,8 +15,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::warn;
 
+use super::shedding::Shedding;
 use super::sockets::{Given, Sockets, overlap, stored_name};
-use crate::config::Change;
+use crate::config::{Change, Config, Loaded};
 use crate::host::privileges;
 use crate::host::steering::{steer, steer_away};
 use crate::host::sys;
@@ -24,7 +25,9 @@ use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::observe::journal;
 use crate::reference::Reader;
+use crate::serve::budget::Sent;
 use crate::serve::census::{Method, Shared};
+use crate::serve::policy::{Policy, Remark};
 use crate::serve::{Counts, Listener, Worker};
 
 use traffic::{Drops, Pace};
@@ -38,6 +41,7 @@ pub(super) struct Listeners {
     reader: Reader,
     /// How workers count who asks, if they do.
     census: Option<Method>,
+    pub(super) shedding: Shedding,
     /// How many groups there ever were: workers' threads are named after that.
     named: usize,
     /// What those did whose listener is gone.
@@ -50,6 +54,7 @@ pub(super) struct Listeners {
 struct Group {
     sockets: Sockets,
     number: usize,
+    policy: Arc<Policy>,
     workers: Vec<Served>,
     /// What those did who have ended.
     ended: Counts,
@@ -100,23 +105,28 @@ impl std::fmt::Display for PrepareError {
 }
 
 impl Listeners {
-    /// Starts the workers of each listener on its sockets.
+    /// Starts the workers of each listener on its sockets, by its policy in `config`.
     pub(super) fn start(
         opened: Vec<Sockets>,
         reader: &Reader,
         census: Option<Method>,
+        config: &Config,
     ) -> Result<Self, PrepareError> {
         let mut listeners = Self {
             groups: Vec::new(),
             reader: reader.clone(),
             census,
+            shedding: Shedding::new(config.budget),
             named: 0,
             ended: Counts::default(),
             dropped: 0,
         };
         for sockets in opened {
-            let group = listeners.group(sockets)?;
-            listeners.groups.push(group);
+            // Each listener of a configuration has one.
+            if let Some(policy) = config.policies.get(&sockets.listener.address) {
+                let group = listeners.group(sockets, policy)?;
+                listeners.groups.push(group);
+            }
         }
         Ok(listeners)
     }
@@ -140,6 +150,23 @@ impl Listeners {
         workers
             .filter_map(|served| served.worker.census().cloned())
             .collect()
+    }
+
+    /// Sheds what the budget can't bear.
+    pub(super) fn shed(&mut self) {
+        let mut sent = Sent::default();
+        for group in &self.groups {
+            let replies = match group.address() {
+                SocketAddr::V4(_) => &mut sent.ipv4,
+                SocketAddr::V6(_) => &mut sent.ipv6,
+            };
+            for served in &group.workers {
+                let counts = served.worker.counters().snapshot();
+                *replies += counts.replied();
+                sent.on_trial += counts.remarked(Remark::WouldShed);
+            }
+        }
+        self.shedding.look(sent);
     }
 
     /// One line a worker into the log.
@@ -173,19 +200,14 @@ impl Listeners {
     }
 
     /// Does all of `changes` that can fail; nothing that is served is touched. What was prepared before a failure is
-    /// taken back. `is_default` tells the listeners that nobody asked for: those whose address family is missing are
-    /// left out.
-    pub(super) fn prepare(
-        &mut self,
-        changes: &[Change],
-        is_default: impl Fn(&Listener) -> bool,
-    ) -> Result<Prepared, PrepareError> {
+    /// taken back. Listeners that nobody asked for (`wanted` knows them) and whose address family is missing are left out.
+    pub(super) fn prepare(&mut self, changes: &[Change], wanted: &Loaded) -> Result<Prepared, PrepareError> {
         let mut prepared = Prepared {
             groups: Vec::new(),
             growth: Vec::new(),
         };
         for change in changes {
-            if let Err(error) = self.prepare_one(change, &mut prepared, &is_default) {
+            if let Err(error) = self.prepare_one(change, &mut prepared, wanted) {
                 self.take_back(prepared);
                 return Err(error);
             }
@@ -197,19 +219,23 @@ impl Listeners {
         &mut self,
         change: &Change,
         prepared: &mut Prepared,
-        is_default: &impl Fn(&Listener) -> bool,
+        wanted: &Loaded,
     ) -> Result<(), PrepareError> {
         match change {
-            Change::OpenListener(new) => match self.open(*new) {
-                Err(PrepareError::Bind(error)) if error.is_family_missing() && is_default(new) => Ok(()),
+            Change::OpenListener(new, policy) => match self.open(*new, policy) {
+                Err(PrepareError::Bind(error)) if error.is_family_missing() && wanted.is_default(new) => {
+                    Ok(())
+                }
                 opened => opened.map(|group| prepared.groups.push(group)),
             },
-            Change::ChangeListener([_, new]) => self.grow(*new, prepared),
+            Change::ChangeListener([_, new]) => self.grow(*new, prepared, wanted),
             Change::CloseListener(_)
             | Change::Restart(_)
             | Change::LogLevel(_)
             | Change::Clock(_)
             | Change::LeapSeconds(_)
+            | Change::Budget(_)
+            | Change::Policy(..)
             | Change::RemoveUpstream(_)
             | Change::AddUpstream(_)
             | Change::ChangeUpstream(_) => Ok(()),
@@ -217,7 +243,7 @@ impl Listeners {
     }
 
     /// A new group beside the others.
-    fn open(&mut self, listener: Listener) -> Result<Group, PrepareError> {
+    fn open(&mut self, listener: Listener, policy: &Arc<Policy>) -> Result<Group, PrepareError> {
         let address = listener.address;
         // Where we have the port already, this could not tell us from somebody else.
         if !self.groups.iter().any(|group| overlap(group.address(), address)) {
@@ -225,12 +251,13 @@ impl Listeners {
         }
         let sockets = privileges::with_low_ports(|| Sockets::open(listener, &mut Given::default(), None))
             .map_err(PrepareError::Bind)?;
-        self.group(sockets)
+        self.group(sockets, policy)
     }
 
-    fn group(&mut self, sockets: Sockets) -> Result<Group, PrepareError> {
+    fn group(&mut self, sockets: Sockets, policy: &Arc<Policy>) -> Result<Group, PrepareError> {
         let mut group = Group {
             sockets,
+            policy: Arc::clone(policy),
             number: self.named,
             workers: Vec::new(),
             ended: Counts::default(),
@@ -238,7 +265,7 @@ impl Listeners {
         };
         self.named += 1;
         let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
-        group.workers = group.served(0..all, &[], &self.reader, self.census)?;
+        group.workers = group.served(0..all, &[], &self.reader, self.census, &self.shedding)?;
         group
             .steer(group.in_use())
             .map_err(|error| PrepareError::System(group.address(), error))?;
@@ -246,9 +273,18 @@ impl Listeners {
     }
 
     /// More members for a group that shall have more workers. They get no packet before `commit`.
-    fn grow(&mut self, wanted: Listener, prepared: &mut Prepared) -> Result<(), PrepareError> {
+    fn grow(
+        &mut self,
+        wanted: Listener,
+        prepared: &mut Prepared,
+        loaded: &Loaded,
+    ) -> Result<(), PrepareError> {
         let Some(group) = self.groups.iter().find(|group| group.address() == wanted.address) else {
-            return self.open(wanted).map(|group| prepared.groups.push(group));
+            // Its address family was missing so far.
+            let policy = loaded.config.policies.get(&wanted.address);
+            return policy.map_or(Ok(()), |policy| {
+                self.open(wanted, policy).map(|group| prepared.groups.push(group))
+            });
         };
         let have = group.workers.len();
         if usize::from(wanted.workers) <= have {
@@ -268,6 +304,7 @@ impl Listeners {
             &growth.members,
             &self.reader,
             self.census,
+            &self.shedding,
         )?;
         prepared.growth.push(growth);
         Ok(())
@@ -309,7 +346,9 @@ impl Listeners {
             match change {
                 Change::ChangeListener([_, new]) => self.change(*new, manager).await,
                 Change::CloseListener(gone) => self.close(*gone, manager).await,
-                Change::OpenListener(_)
+                Change::Policy(address, policy) => self.obey(*address, policy),
+                Change::Budget(budget) => self.shedding.change(*budget),
+                Change::OpenListener(..)
                 | Change::Restart(_)
                 | Change::LogLevel(_)
                 | Change::Clock(_)
@@ -318,6 +357,18 @@ impl Listeners {
                 | Change::AddUpstream(_)
                 | Change::ChangeUpstream(_) => {}
             }
+        }
+    }
+
+    /// From their next batch on the workers of that address obey `policy`.
+    fn obey(&mut self, address: SocketAddr, policy: &Arc<Policy>) {
+        let groups = self.groups.iter_mut().filter(|group| group.address() == address);
+        for group in groups {
+            group.policy = Arc::clone(policy);
+            group
+                .workers
+                .iter_mut()
+                .for_each(|served| served.worker.obey(policy));
         }
     }
 
@@ -400,6 +451,7 @@ impl Group {
         more: &[Arc<UdpSocket>],
         reader: &Reader,
         census: Option<Method>,
+        shedding: &Shedding,
     ) -> Result<Vec<Served>, PrepareError> {
         let members: Vec<_> = self.sockets.members.iter().chain(more).collect();
         let start = |index: usize| {
@@ -407,7 +459,14 @@ impl Group {
                 .get(index % members.len().max(1))
                 .ok_or(io::ErrorKind::NotFound)?;
             let name = format!("worker-{}-{index}", self.number);
-            let worker = Worker::start(name, Arc::clone(socket), reader.clone(), census)?;
+            let worker = Worker::start(
+                name,
+                Arc::clone(socket),
+                reader.clone(),
+                &self.policy,
+                shedding.bearable(),
+                census,
+            )?;
             Ok(Served {
                 worker,
                 rounds: u64::MAX,

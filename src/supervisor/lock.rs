@@ -39,8 +39,9 @@ pub(super) fn lock_up(
 /// What a reload reads, and the only TCP that we speak: long answers of name servers.
 pub(super) fn reach(loader: &Loader, names: &Names, leaps: &LeapList) -> Reach {
     let mut reach = Reach::default();
-    let ways = loader.way().into_iter().chain(leaps.way()).map(Anchor::path);
-    ways.chain(names.paths()).for_each(|path| reach.read(path));
+    loader.paths().iter().for_each(|path| reach.read(path));
+    let others = leaps.way().into_iter().map(Anchor::path);
+    others.chain(names.paths()).for_each(|path| reach.read(path));
     reach.tcp_connect.push(NAME_SERVER_PORT);
     reach
 }

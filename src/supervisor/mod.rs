@@ -10,6 +10,7 @@ mod listeners;
 mod lock;
 mod pollers;
 mod reload;
+mod shedding;
 mod sight;
 mod sockets;
 mod start;
@@ -87,7 +88,7 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
     );
     let census = clients::method(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
-    let listeners = Listeners::start(opened.sockets, &belief.reader, census)?;
+    let listeners = Listeners::start(opened.sockets, &belief.reader, census, &opened.loaded.config)?;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
@@ -218,6 +219,7 @@ impl Supervisor {
         if self.leaps.is_old(now) {
             self.belief.set_leaps(self.leaps.read());
         }
+        self.listeners.shed();
         let Some(limit) = self.watchdog else {
             return;
         };

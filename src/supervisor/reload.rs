@@ -29,7 +29,7 @@ impl Supervisor {
         let changes = diff(&self.running.config, &wanted.config);
         let prepared = self
             .listeners
-            .prepare(&changes, |listener| wanted.is_default(listener))
+            .prepare(&changes, &wanted)
             .map_err(|error| error.to_string())?;
         self.commit(&changes, prepared, wanted).await;
         Ok(())
@@ -52,7 +52,9 @@ impl Supervisor {
                 | Change::RemoveUpstream(_)
                 | Change::AddUpstream(_)
                 | Change::ChangeUpstream(_)
-                | Change::OpenListener(_)
+                | Change::Budget(_)
+                | Change::Policy(..)
+                | Change::OpenListener(..)
                 | Change::ChangeListener(_)
                 | Change::CloseListener(_) => {}
             }

@@ -18,6 +18,14 @@ impl ReferenceId {
     pub const DISPUTED: Self = Self(*b"DISP");
     /// The host's clock was stepped and is not checked yet (RFC 5905 §7.4).
     pub const STEP: Self = Self(*b"STEP");
+    /// A client that asks too often shall ask less (RFC 5905 §7.4).
+    pub const RATE: Self = Self(*b"RATE");
+    /// A client that is denied shall not ask again (RFC 5905 §7.4).
+    pub const DENY: Self = Self(*b"DENY");
+    /// The operator wants clients to go elsewhere (four letters of our own).
+    pub const AWAY: Self = Self(*b"AWAY");
+    /// Our stratum is higher than may be announced here (four letters of our own).
+    pub const HIGH: Self = Self(*b"HIGH");
     /// The host's own clock as a local reference: 127.127.1.1, as chrony announces its `local` mode.
     pub const LOCAL: Self = Self([127, 127, 1, 1]);
 

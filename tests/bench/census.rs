@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use ntpfront::reference::SystemVariables;
 use ntpfront::serve::census::{Desk, Method, Shared, Tally};
+use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
 
@@ -113,7 +114,7 @@ fn measure(clients: u32, family: fn(u32) -> IpAddr, mut desk: Option<&mut Desk>)
         black_box(respond(
             &request,
             NtpTimestamp::from_bits(6),
-            true,
+            || Ruling::Answer,
             black_box(&VARIABLES),
             &mut reply,
         ));

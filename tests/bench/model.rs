@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ntpfront::host::clock;
 use ntpfront::reference::{ClockModel, Moment, Reader, Reference, SystemVariables, cell};
+use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
@@ -116,7 +117,7 @@ fn one(payload: &[u8], received_at: NtpTimestamp, transmit_at: NtpTimestamp, var
     black_box(respond(
         &request,
         transmit_at,
-        true,
+        || Ruling::Answer,
         black_box(variables),
         &mut reply,
     ));

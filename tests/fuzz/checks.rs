@@ -6,6 +6,7 @@ use std::time::Duration;
 use ntpfront::cli::Flags;
 use ntpfront::config;
 use ntpfront::reference::{Moment, SystemVariables, Timescale};
+use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
 use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
@@ -43,7 +44,7 @@ fn came_to_a_listener(bytes: &[u8], source_port: u16, unicast: bool) {
     let verdict = respond(
         &request,
         received_at + NtpDuration::SECOND,
-        true,
+        || Ruling::Answer,
         &variables,
         &mut reply,
     );

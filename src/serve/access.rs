@@ -1,0 +1,270 @@
+//! Pure. Which addresses are answered: prefixes, of which the longest that matches decides.
+//!
+//! What nested prefixes say is worked out once, when the list is made: it becomes the sorted points where "allowed" and
+//! "denied" take turns. A look-up is a binary search that ends with "odd or even".
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::policy::Mode;
+
+/// Who is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    list: AccessList,
+    /// What becomes of those who are denied.
+    pub on_deny: OnDeny,
+    /// Whether the list is obeyed.
+    pub mode: Mode,
+}
+
+/// What becomes of a request that is denied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeny {
+    /// Nothing: silence.
+    #[default]
+    Drop,
+    /// The answer that they shall not ask again (RFC 5905 §7.4, DENY).
+    Kiss,
+}
+
+impl OnDeny {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Kiss => "kiss",
+        }
+    }
+}
+
+/// A prefix, and whether those in it are allowed.
+pub type Rule = (IpNet, bool);
+
+/// Prefixes of both families.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AccessList {
+    ipv4: Turns<u32>,
+    ipv6: Turns<u128>,
+}
+
+/// Where "allowed" and "denied" take turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Turns<T> {
+    /// Is the lowest address allowed?
+    first: bool,
+    /// Each address from which on it is the other way around, in rising order.
+    starts: Vec<T>,
+}
+
+impl Access {
+    /// What `rules` say in any order, and `default` for all others. Where the same prefix is both allowed and denied, it
+    /// is denied.
+    pub fn new(rules: &[Rule], default: bool, on_deny: OnDeny, mode: Mode) -> Self {
+        let spans = |ipv4: bool| {
+            let of_family = rules.iter().filter(move |(net, _)| net.addr().is_ipv4() == ipv4);
+            turns(of_family.map(span).collect(), default)
+        };
+        let (ipv4, ipv6) = (spans(true), spans(false));
+        let ipv4 = Turns {
+            first: ipv4.first,
+            // Addresses of IPv4 are numbers below 2^32; the end of the last prefix may be 2^32, which nobody asks for.
+            starts: ipv4
+                .starts
+                .iter()
+                .map_while(|&start| u32::try_from(start).ok())
+                .collect(),
+        };
+        Self {
+            list: AccessList { ipv4, ipv6 },
+            on_deny,
+            mode,
+        }
+    }
+
+    /// Is `source` allowed, whatever the mode?
+    pub fn allows(&self, source: IpAddr) -> bool {
+        match source {
+            IpAddr::V4(v4) => self.list.ipv4.allows(v4.to_bits()),
+            IpAddr::V6(v6) => self.list.ipv6.allows(v6.to_bits()),
+        }
+    }
+
+    /// How often "allowed" and "denied" take turns, over all addresses.
+    pub fn turns(&self) -> usize {
+        self.list.ipv4.starts.len() + self.list.ipv6.starts.len()
+    }
+
+    /// How much memory the list takes, in bytes.
+    pub fn memory(&self) -> usize {
+        size_of_val(self.list.ipv4.starts.as_slice()) + size_of_val(self.list.ipv6.starts.as_slice())
+    }
+}
+
+impl<T: Ord> Turns<T> {
+    fn allows(&self, address: T) -> bool {
+        let passed = self.starts.partition_point(|start| *start <= address);
+        self.first ^ (passed % 2 == 1)
+    }
+}
+
+/// A prefix as numbers.
+struct Span {
+    first: u128,
+    last: u128,
+    allowed: bool,
+}
+
+fn span((net, allowed): &Rule) -> Span {
+    let number = |address| match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    Span {
+        first: number(net.network()),
+        last: number(net.broadcast()),
+        allowed: *allowed,
+    }
+}
+
+/// Prefixes are nested or apart, so a stack of those that are open tells what holds at each point.
+fn turns(mut spans: Vec<Span>, default: bool) -> Turns<u128> {
+    // The wider first, so that the narrower comes on top of it; of the same ones the denying last.
+    spans.sort_by_key(|span| (span.first, std::cmp::Reverse(span.last), !span.allowed));
+    let mut points = vec![(0, default)];
+    let mut open: Vec<Span> = Vec::new();
+    for span in spans {
+        close(&mut open, &mut points, default, |last| last < span.first);
+        say(&mut points, span.first, span.allowed);
+        open.push(span);
+    }
+    close(&mut open, &mut points, default, |_| true);
+    points.dedup_by_key(|(_, allowed)| *allowed);
+    Turns {
+        first: points.first().is_some_and(|(_, allowed)| *allowed),
+        starts: points.into_iter().skip(1).map(|(start, _)| start).collect(),
+    }
+}
+
+/// Ends the open prefixes of which `is_over` says so: after each the one below holds again.
+fn close(
+    open: &mut Vec<Span>,
+    points: &mut Vec<(u128, bool)>,
+    default: bool,
+    is_over: impl Fn(u128) -> bool,
+) {
+    while let Some(top) = open.pop_if(|top| is_over(top.last)) {
+        let below = open.last().map_or(default, |below| below.allowed);
+        if let Some(after) = top.last.checked_add(1) {
+            say(points, after, below);
+        }
+    }
+}
+
+/// From `start` on it holds what was said last of it.
+fn say(points: &mut Vec<(u128, bool)>, start: u128, allowed: bool) {
+    points.pop_if(|(at, _)| *at == start);
+    points.push((start, allowed));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn access(rules: &[Rule], default: bool) -> Access {
+        Access::new(rules, default, OnDeny::Drop, Mode::On)
+    }
+
+    fn rules(allow: &str, deny: &str) -> Vec<Rule> {
+        let parse = |list: &str, allowed| {
+            list.split_whitespace()
+                .map(|net| (net.parse().unwrap(), allowed))
+                .collect::<Vec<_>>()
+        };
+        [parse(allow, true), parse(deny, false)].concat()
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let access = access(
+            &rules(
+                "10.0.0.0/8 10.1.2.0/24 2001:db8::/32 255.255.255.255/32",
+                "10.1.0.0/16 10.1.2.3/32 2001:db8:1::/48 192.0.2.0/24",
+            ),
+            false,
+        );
+        for (address, allowed) in [
+            ("9.255.255.255", false),
+            ("10.0.0.0", true),
+            ("10.0.255.255", true),
+            ("10.1.0.0", false),
+            ("10.1.2.2", true),
+            ("10.1.2.3", false),
+            ("10.1.2.4", true),
+            ("10.1.3.0", false),
+            ("10.255.255.255", true),
+            ("11.0.0.0", false),
+            ("192.0.2.1", false),
+            ("255.255.255.254", false),
+            ("255.255.255.255", true),
+            ("2001:db8::1", true),
+            ("2001:db8:1::1", false),
+            ("2001:db8:2::", true),
+            ("2001:db9::", false),
+            ("::ffff:10.0.0.1", false),
+        ] {
+            assert_eq!(access.allows(address.parse().unwrap()), allowed, "{address}");
+        }
+    }
+
+    #[test]
+    fn all_or_nobody_and_the_same_prefix_twice() {
+        let ask = |access: &Access, address: &str| access.allows(address.parse().unwrap());
+        let open = access(&[], true);
+        assert!(ask(&open, "0.0.0.0") && ask(&open, "ffff::") && open.memory() == 0);
+        let closed = access(&rules("", "0.0.0.0/0 ::/0"), true);
+        assert!(!ask(&closed, "0.0.0.0") && !ask(&closed, "255.255.255.255") && !ask(&closed, "ffff::"));
+        let both = access(&rules("10.0.0.0/8", "10.0.0.0/8"), true);
+        assert!(!ask(&both, "10.0.0.1") && ask(&both, "11.0.0.0"));
+    }
+
+    fn rule(v6: bool) -> impl Strategy<Value = Rule> {
+        // Few bits that differ, at both ends, so that prefixes nest and touch.
+        let bits = if v6 { 128_u8 } else { 32 };
+        (0..16_u128, 0..16_u128, 0..=bits, any::<bool>())
+            .prop_map(move |(high, low, length, allowed)| (net(v6, high, low, length), allowed))
+    }
+
+    fn address(v6: bool, high: u128, low: u128) -> IpAddr {
+        match v6 {
+            true => IpAddr::V6((high << 124 | low).into()),
+            false => IpAddr::V4(u32::try_from(high << 28 | low).unwrap().into()),
+        }
+    }
+
+    fn net(v6: bool, high: u128, low: u128, length: u8) -> IpNet {
+        IpNet::new(address(v6, high, low), length).unwrap().trunc()
+    }
+
+    proptest! {
+        #[test]
+        fn it_says_what_a_search_through_all_rules_says(
+            v6: bool,
+            four in prop::collection::vec(rule(false), 0..40),
+            six in prop::collection::vec(rule(true), 0..40),
+            default: bool,
+            asked in prop::collection::vec((0..16_u128, 0..16_u128), 50),
+        ) {
+            let rules = [four, six].concat();
+            let access = access(&rules, default);
+            for (high, low) in asked {
+                let source = address(v6, high, low);
+                let best = rules.iter().filter(|(net, _)| net.contains(&source));
+                let best = best.max_by_key(|(net, allowed)| (net.prefix_len(), !allowed));
+                prop_assert_eq!(access.allows(source), best.map_or(default, |(_, allowed)| *allowed));
+            }
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! Pure. How often one client is answered: a bucket of tokens for each, in a table of fixed size.
+//!
+//! A bucket is one number, the time at which it will be full again: an answer takes a token, which moves that time by one
+//! interval; where it would lie further ahead than the burst allows, the bucket is empty. So nothing has to be filled up,
+//! and who was quiet for long is worth as much as one whom we never saw: forgetting such a client takes nothing from
+//! anybody. Where a place is needed, the client whose bucket is full first is forgotten, and the heavy stay, however many
+//! made-up addresses come by.
+//!
+//! Who asks the more often the less we answer (some retry at once) is answered: that is the cheaper way.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::policy::Mode;
+use super::random::{Random, Share};
+
+/// How often clients are answered. Its ranges are held by `config`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// Whether it is off, on trial or on.
+    pub mode: Mode,
+    /// For each client.
+    pub client: Bucket,
+    /// For a wider prefix together, beside that.
+    pub wide: Option<Bucket>,
+    /// The share of requests beyond the limit that is answered all the same, so that nobody can have a victim silenced by
+    /// asking in its name.
+    pub leak: Share,
+    /// The share of the others that is told RATE (RFC 5905 §7.4).
+    pub kiss: Share,
+    /// How many clients a worker remembers: 1024 to 16,777,216.
+    pub clients: u32,
+}
+
+impl Limit {
+    /// The interval in log2 seconds, rounded up, as RATE tells it: 0 to 6.
+    pub fn poll(&self) -> i8 {
+        let seconds = self.client.interval.as_nanos().div_ceil(1_000_000_000).max(1);
+        i8::try_from(seconds.next_power_of_two().ilog2()).unwrap_or(i8::MAX)
+    }
+}
+
+/// A bucket of tokens, and for whom there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// The time in which one token comes back: 0.1 ms to 64 s.
+    pub interval: Duration,
+    /// Tokens in a full bucket: 8 or more, so that the burst of a client that starts (`iburst`) always passes.
+    pub burst: u32,
+    /// Addresses of IPv4 that agree in so many bits share one: 8 to 32.
+    pub ipv4_prefix: u8,
+    /// Addresses of IPv6 that agree in so many bits share one: 16 to 128.
+    pub ipv6_prefix: u8,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// It is within the limit.
+    Within,
+    /// It is beyond, and answered by lot.
+    Leaked,
+    /// It is beyond, and answered: silence would only make this client ask more.
+    Impatient,
+    /// It is beyond, and told so.
+    Kissed,
+    /// It is beyond, and not answered.
+    Refused,
+}
+
+impl Limited {
+    /// Is there an answer with the time in it?
+    const fn is_answered(self, mode: Mode) -> bool {
+        match self {
+            Self::Within | Self::Leaked | Self::Impatient => true,
+            Self::Kissed | Self::Refused => !matches!(mode, Mode::On),
+        }
+    }
+}
+
+/// How much harder a client has to ask when it is not answered, before it is answered for that.
+const HARDER: u16 = 2;
+/// How often it must have been seen to.
+const TRIES: u8 = 4;
+/// It is not answered for that more often than so many times the limit.
+const IMPATIENCE: u128 = 8;
+/// Requests of a client that no budget refuses.
+const FIRST: u8 = 8;
+/// A client's heat halves in this time without a request. Then it is about its requests in 1.5 times as long.
+const HALF_LIFE: f32 = 64.0;
+/// The unit of `asked_at`, as a power of two of nanoseconds: about a millisecond.
+const TICK: u32 = 20;
+/// Ticks in a second.
+const TICKS: f32 = 953.674_3;
+/// Clients that share the places where each of them may be.
+const WAYS: usize = 4;
+
+/// What is known of a client. All zero: nobody.
+#[derive(Clone, Copy, Debug, Default)]
+struct Client {
+    /// Who it is, without its address: two of 2^63 are rarely the same.
+    hash: u64,
+    /// When its bucket is full, in nanoseconds of the raw counter.
+    full_at: u64,
+    /// When it asked last, in ticks, wrapping after 52 days.
+    asked_at: u32,
+    /// Its requests, the older the less.
+    heat: f32,
+    /// How long after an answer it asks again, in ticks: an average over about eight times.
+    after_answer: u16,
+    /// How long after silence.
+    after_silence: u16,
+    /// How often it asked after silence, up to 255.
+    silences: u8,
+    /// How often it asked at all, up to 255.
+    requests: u8,
+    /// Was its last request not answered?
+    unanswered: bool,
+}
+
+/// The clients that may stand in one place, on cache lines of their own.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(128))]
+struct Place([Client; WAYS]);
+
+/// A worker's memory of its clients.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    places: Vec<Place>,
+    /// Has taken up a secret, so that nobody can choose addresses that meet in one place.
+    hasher: DefaultHasher,
+}
+
+/// A request, as the limits see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Who asks.
+    pub source: IpAddr,
+    /// Now, by the raw counter.
+    pub now: Duration,
+    /// Whether there is a budget that may shed requests.
+    pub budget: Mode,
+    /// The heat from which on it does; infinite if it has no need to.
+    pub bearable: f32,
+}
+
+impl Clients {
+    /// Room for `clients`, rounded up to whole places; none for 0. `secret` is random.
+    pub fn new(clients: u32, secret: [u64; 2]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        secret.iter().for_each(|&word| hasher.write_u64(word));
+        let clients = usize::try_from(clients).unwrap_or(usize::MAX);
+        Self {
+            places: vec![Place::default(); clients.div_ceil(WAYS)],
+            hasher,
+        }
+    }
+
+    /// How much memory they take, in bytes.
+    pub fn memory(&self) -> usize {
+        size_of_val(self.places.as_slice())
+    }
+
+    /// What becomes of a request if `limit` is on, and whether the budget sheds it. Their modes are for the caller to obey.
+    pub fn judge(&mut self, limit: &Limit, asked: &Asked, random: &mut Random) -> (Limited, bool) {
+        let now = nanos(asked.now);
+        let wide_has_token = limit.wide.is_none_or(|bucket| {
+            self.known(&bucket, WIDE, asked.source, now)
+                .is_none_or(|all| all.has_token(&bucket, now))
+        });
+        let Some(client) = self.known(&limit.client, NARROW, asked.source, now) else {
+            return (Limited::Within, false);
+        };
+        client.note(now, asked.budget);
+        let within = client.has_token(&limit.client, now) && wide_has_token;
+        let limited = match within {
+            true => Limited::Within,
+            false => client.beyond(limit, random),
+        };
+        let shed = client.is_shed(asked.bearable, random);
+        client.unanswered = !limited.is_answered(limit.mode) || (shed && asked.budget == Mode::On);
+        if within {
+            client.take_token(&limit.client, now);
+            if let Some(bucket) = limit.wide
+                && let Some(all) = self.known(&bucket, WIDE, asked.source, now)
+            {
+                all.take_token(&bucket, now);
+            }
+        }
+        (limited, shed)
+    }
+
+    /// The client; if it is a new one, in the place of the one whose bucket is full first.
+    fn known(&mut self, bucket: &Bucket, kind: u64, source: IpAddr, now: u64) -> Option<&mut Client> {
+        let hash = self.hash(bucket, kind, source);
+        let count = u64::try_from(self.places.len()).ok()?;
+        let at = usize::try_from(((hash >> 32) * count) >> 32).ok()?;
+        let Place(clients) = self.places.get_mut(at)?;
+        let found = clients.iter().position(|client| client.hash == hash);
+        let at = found.or_else(|| {
+            let lightest = clients
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, client)| client.full_at);
+            lightest.map(|(at, _)| at)
+        })?;
+        let client = clients.get_mut(at)?;
+        if found.is_none() {
+            *client = Client {
+                hash,
+                full_at: now,
+                asked_at: ticks(now),
+                ..Client::default()
+            };
+        }
+        Some(client)
+    }
+
+    fn hash(&self, bucket: &Bucket, kind: u64, source: IpAddr) -> u64 {
+        let mut hasher = self.hasher.clone();
+        match source {
+            IpAddr::V4(v4) => {
+                let kept = u32::MAX
+                    .checked_shl(32 - u32::from(bucket.ipv4_prefix))
+                    .unwrap_or(0);
+                hasher.write_u64(u64::from(v4.to_bits() & kept) << 8 | kind);
+            }
+            IpAddr::V6(v6) => {
+                let kept = u128::MAX
+                    .checked_shl(128 - u32::from(bucket.ipv6_prefix))
+                    .unwrap_or(0);
+                hasher.write_u64(kind);
+                hasher.write_u128(v6.to_bits() & kept);
+            }
+        }
+        // Never 0, which is nobody.
+        hasher.finish() | 1
+    }
+}
+
+/// What is hashed with an address, so that a client and its wider prefix are two.
+const NARROW: u64 = 1;
+const WIDE: u64 = 2;
+
+impl Client {
+    /// It asks.
+    fn note(&mut self, now: u64, budget: Mode) {
+        let gap = ticks(now).wrapping_sub(self.asked_at);
+        if self.requests > 0 {
+            let short = u16::try_from(gap).unwrap_or(u16::MAX);
+            if self.unanswered {
+                self.after_silence = average(self.after_silence, short, self.silences == 0);
+                self.silences = self.silences.saturating_add(1);
+            } else {
+                self.after_answer = average(self.after_answer, short, self.requests == 1);
+            }
+        }
+        if budget != Mode::Off {
+            self.heat = cooled(self.heat, gap) + 1.0;
+        }
+        self.asked_at = ticks(now);
+        self.requests = self.requests.saturating_add(1);
+    }
+
+    /// What becomes of a request beyond the limit.
+    fn beyond(&self, limit: &Limit, random: &mut Random) -> Limited {
+        if self.is_impatient(&limit.client) {
+            Limited::Impatient
+        } else if random.hits(limit.leak) {
+            Limited::Leaked
+        } else if random.hits(limit.kiss) {
+            Limited::Kissed
+        } else {
+            Limited::Refused
+        }
+    }
+
+    fn has_token(&self, bucket: &Bucket, now: u64) -> bool {
+        let most = nanos(bucket.interval).saturating_mul(u64::from(bucket.burst.saturating_sub(1)));
+        self.full_at.saturating_sub(now) <= most
+    }
+
+    fn take_token(&mut self, bucket: &Bucket, now: u64) {
+        self.full_at = self.full_at.max(now).saturating_add(nanos(bucket.interval));
+    }
+
+    /// Does silence make it ask more, at a rate that can be borne?
+    fn is_impatient(&self, bucket: &Bucket) -> bool {
+        let seldom = Duration::from_nanos(u64::from(self.after_answer) << TICK);
+        self.silences >= TRIES
+            && self.after_answer >= self.after_silence.saturating_mul(HARDER)
+            && seldom.as_nanos() * IMPATIENCE >= bucket.interval.as_nanos()
+    }
+
+    /// By lot, so that each that is hotter than bearable is answered about as often as one that is just bearable.
+    fn is_shed(&self, bearable: f32, random: &mut Random) -> bool {
+        self.requests > FIRST
+            && self.heat > bearable
+            && !random.hits(Share::of(f64::from(bearable / self.heat)))
+    }
+}
+
+/// The average of about the last eight.
+fn average(so_far: u16, new: u16, is_first: bool) -> u16 {
+    match is_first {
+        true => new,
+        false => so_far - so_far / 8 + new / 8,
+    }
+}
+
+/// What is left of `heat` after so many ticks.
+fn cooled(heat: f32, ticks: u32) -> f32 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a millionth of the time is exact enough"
+    )]
+    let half_lives = ticks as f32 / (TICKS * HALF_LIFE);
+    heat * (-half_lives).exp2()
+}
+
+/// For 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "it wraps, as it shall")]
+const fn ticks(nanos: u64) -> u32 {
+    (nanos >> TICK) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limit() -> Limit {
+        Limit {
+            mode: Mode::On,
+            client: Bucket {
+                interval: SECOND,
+                burst: 8,
+                ipv4_prefix: 32,
+                ipv6_prefix: 64,
+            },
+            wide: None,
+            leak: Share::NONE,
+            kiss: Share::NONE,
+            clients: 1024,
+        }
+    }
+
+    /// A worker's memory, and the dice.
+    struct Table(Clients, Random);
+
+    impl Table {
+        fn new(clients: u32) -> Self {
+            Self(Clients::new(clients, [1, 2]), Random::new(3))
+        }
+
+        fn ask(&mut self, limit: &Limit, source: &str, now: Duration) -> Limited {
+            self.ask_as(limit, source.parse().unwrap(), now)
+        }
+
+        fn ask_as(&mut self, limit: &Limit, source: IpAddr, now: Duration) -> Limited {
+            let asked = Asked {
+                source,
+                now,
+                budget: Mode::Off,
+                bearable: f32::INFINITY,
+            };
+            self.0.judge(limit, &asked, &mut self.1).0
+        }
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_an_interval() {
+        let (mut table, limit) = (Table::new(4), limit());
+        let start = 1000 * SECOND;
+        let answers = |table: &mut Table, at: Duration| {
+            (0..20)
+                .filter(|_| table.ask(&limit, "192.0.2.1", at) == Limited::Within)
+                .count()
+        };
+        assert_eq!(answers(&mut table, start), 8);
+        assert_eq!(answers(&mut table, start + SECOND / 2), 0);
+        assert_eq!(answers(&mut table, start + SECOND), 1);
+        assert_eq!(answers(&mut table, start + 4 * SECOND), 3);
+        assert_eq!(answers(&mut table, start + 1000 * SECOND), 8);
+    }
+
+    #[test]
+    fn those_of_one_prefix_share_a_bucket_and_others_do_not() {
+        let (mut table, limit) = (Table::new(1024), limit());
+        for source in ["2001:db8::1", "2001:db8::ffff:ffff"] {
+            (0..4).for_each(|_| assert_eq!(table.ask(&limit, source, SECOND), Limited::Within));
+        }
+        assert_eq!(table.ask(&limit, "2001:db8::2", SECOND), Limited::Refused);
+        assert_eq!(table.ask(&limit, "2001:db8:0:1::2", SECOND), Limited::Within);
+        for last in 0..=255 {
+            let source = IpAddr::from([192, 0, 2, last]);
+            assert_eq!(table.ask_as(&limit, source, SECOND), Limited::Within);
+        }
+    }
+
+    #[test]
+    fn a_wider_prefix_has_a_bucket_of_its_own() {
+        let limit = Limit {
+            wide: Some(Bucket {
+                burst: 100,
+                ipv4_prefix: 24,
+                ..limit().client
+            }),
+            ..limit()
+        };
+        let mut table = Table::new(1024);
+        let mut answered = |net: u8| {
+            let sources = (0..=255).map(|last| IpAddr::from([192, 0, net, last]));
+            sources
+                .filter(|source| table.ask_as(&limit, *source, SECOND) == Limited::Within)
+                .count()
+        };
+        assert_eq!([answered(2), answered(3)], [100, 100]);
+    }
+
+    #[test]
+    fn made_up_addresses_do_not_wash_a_heavy_client_out() {
+        let (mut table, limit) = (Table::new(1024), limit());
+        let heavy: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut answered = 0;
+        for round in 0..100_u32 {
+            let now = 100 * SECOND + SECOND / 100 * round;
+            answered += u32::from(table.ask_as(&limit, heavy, now) == Limited::Within);
+            for number in 0..1000 {
+                let source = IpAddr::from((round << 16 | number).to_be_bytes());
+                table.ask_as(&limit, source, now);
+            }
+        }
+        // Before it had asked often enough to be known as heavy, it was forgotten once or twice.
+        assert!((8..=16).contains(&answered), "{answered}");
+    }
+
+    #[test]
+    fn a_share_is_leaked_and_a_share_of_the_rest_kissed() {
+        let limit = Limit {
+            leak: Share::of(0.25),
+            kiss: Share::of(0.5),
+            ..limit()
+        };
+        let mut table = Table::new(4);
+        let mut counts = [0; 4];
+        for _ in 0..10_008 {
+            let at = match table.ask(&limit, "192.0.2.1", SECOND) {
+                Limited::Within => 0,
+                Limited::Leaked => 1,
+                Limited::Kissed => 2,
+                Limited::Refused => 3,
+                Limited::Impatient => panic!("it asks at once whatever we do"),
+            };
+            counts[at] += 1;
+        }
+        let [within, leaked, kissed, refused] = counts;
+        assert_eq!(within, 8);
+        assert!((2300..2700).contains(&leaked), "{counts:?}");
+        assert!((3500..4000).contains(&kissed), "{counts:?}");
+        assert!((3500..4000).contains(&refused), "{counts:?}");
+    }
+
+    /// Asks again after `patient` seconds if it was answered, else after `retry`; the answers among the last 400 of 500.
+    fn answered_late(limit: &Limit, patient: f64, retry: f64) -> usize {
+        let mut table = Table::new(4);
+        let mut now = 1000.0;
+        let mut answers = Vec::new();
+        for _ in 0..500 {
+            let limited = table.ask(limit, "192.0.2.1", Duration::from_secs_f64(now));
+            answers.push(limited != Limited::Refused);
+            now += if limited == Limited::Refused {
+                retry
+            } else {
+                patient
+            };
+        }
+        answers.iter().skip(100).filter(|answered| **answered).count()
+    }
+
+    #[test]
+    fn who_asks_harder_when_not_answered_is_answered() {
+        let slow = Limit {
+            client: Bucket {
+                interval: 8 * SECOND,
+                ..limit().client
+            },
+            ..limit()
+        };
+        // Silence would cost eight requests for each that it saves.
+        assert_eq!(answered_late(&slow, 4.0, 0.5), 400);
+        // One who does not care is limited, and one who asks too often in any case.
+        assert!(answered_late(&slow, 4.0, 4.0) < 210);
+        assert!(answered_late(&slow, 0.9, 0.1) < 50);
+    }
+
+    #[test]
+    fn the_poll_of_a_kiss_is_rounded_up() {
+        for (interval, poll) in [(1, 0), (1000, 0), (1001, 1), (8000, 3), (8001, 4), (64_000, 6)] {
+            let client = Bucket {
+                interval: Duration::from_millis(interval),
+                ..limit().client
+            };
+            assert_eq!(Limit { client, ..limit() }.poll(), poll, "{interval} ms");
+        }
+    }
+
+    #[test]
+    fn no_room_is_no_limit() {
+        let mut table = Table::new(0);
+        assert!((0..100).all(|_| table.ask(&limit(), "192.0.2.1", SECOND) == Limited::Within));
+        assert_eq!(table.0.memory(), 0);
+        assert_eq!(Table::new(65_536).0.memory(), 65_536 * 32);
+    }
+}

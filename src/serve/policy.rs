@@ -1,0 +1,230 @@
+//! Pure. Who is answered at a listener, and what: access, limit, budget, and what is announced there.
+
+use std::fmt;
+
+use super::Verdict;
+use super::access::{Access, OnDeny};
+use super::limit::{Asked, Clients, Limit, Limited};
+use super::random::Random;
+use crate::reference::SystemVariables;
+use crate::wire::ReferenceId;
+
+/// Whether a rule is obeyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// No.
+    Off,
+    /// It is on trial: counted is whom it would hit, and nobody is hit.
+    DryRun,
+    /// Yes.
+    #[default]
+    On,
+}
+
+impl Mode {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::DryRun => "dry-run",
+            Self::On => "on",
+        }
+    }
+}
+
+/// All that is decided about the clients of one listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Which addresses are answered.
+    pub access: Access,
+    /// How often each client is.
+    pub limit: Limit,
+    /// Whether the server has a budget that may shed requests here.
+    pub budget: Mode,
+    /// What the answers say.
+    pub answer: Announced,
+    /// Where our own stratum is higher, "unsynchronized" is announced: 1 to 15.
+    pub max_stratum: u8,
+}
+
+/// What the answers of a listener say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announced {
+    /// The time, if there is one.
+    #[default]
+    Time,
+    /// "Unsynchronized": so that clients go elsewhere, of their own accord, before the server does.
+    Unsynchronized,
+}
+
+impl Announced {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Unsynchronized => "unsynchronized",
+        }
+    }
+}
+
+/// What to do with a request that could be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// Answer it.
+    Answer,
+    /// Tell the client this kiss code, and to ask at intervals of 2^`poll` seconds at least.
+    Kiss {
+        /// What is counted.
+        verdict: Verdict,
+        /// The code.
+        code: ReferenceId,
+        /// In log2 seconds.
+        poll: i8,
+    },
+    /// Say nothing.
+    Refuse(Verdict),
+}
+
+/// What else is worth counting about a request that was answered: it may have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// It was beyond the limit, and answered by lot.
+    Leaked,
+    /// It was beyond the limit, and answered as silence would have made the client ask more.
+    Impatient,
+    /// A list on trial would have denied it.
+    WouldDeny,
+    /// A limit on trial would not have answered it.
+    WouldLimit,
+    /// A budget on trial would not have answered it.
+    WouldShed,
+}
+
+impl Remark {
+    /// All of them, each at the place of its [`Remark::index`].
+    pub const ALL: [Self; 5] = [
+        Self::Leaked,
+        Self::Impatient,
+        Self::WouldDeny,
+        Self::WouldLimit,
+        Self::WouldShed,
+    ];
+
+    /// Its place among the counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The word for it in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Leaked => "leaked",
+            Self::Impatient => "impatient",
+            Self::WouldDeny => "would-deny",
+            Self::WouldLimit => "would-limit",
+            Self::WouldShed => "would-shed",
+        }
+    }
+}
+
+/// In half a line, for the log.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (access, turns) = (self.access.mode.name(), self.access.turns());
+        let (limit, budget) = (self.limit.mode.name(), self.budget.name());
+        write!(
+            f,
+            "access {access} ({turns} boundaries), limit {limit}, budget {budget}"
+        )?;
+        match self.answer {
+            Announced::Time => Ok(()),
+            Announced::Unsynchronized => f.write_str(", answers \"unsynchronized\""),
+        }
+    }
+}
+
+impl Policy {
+    /// Does it need to know the clients?
+    pub fn remembers(&self) -> bool {
+        self.limit.mode != Mode::Off || self.budget != Mode::Off
+    }
+
+    /// What is announced here, where the server as a whole announces `variables`.
+    pub fn announced(&self, variables: SystemVariables) -> SystemVariables {
+        if self.answer == Announced::Unsynchronized {
+            variables.unusable(ReferenceId::AWAY)
+        } else if variables.stratum > self.max_stratum {
+            variables.unusable(ReferenceId::HIGH)
+        } else {
+            variables
+        }
+    }
+
+    /// Decides about a request, and tells `remark` what else is worth counting.
+    #[inline]
+    pub fn rule(
+        &self,
+        clients: &mut Clients,
+        asked: &Asked,
+        random: &mut Random,
+        mut remark: impl FnMut(Remark),
+    ) -> Ruling {
+        if !self.access.allows(asked.source) {
+            match self.access.mode {
+                Mode::On => return self.denial(),
+                Mode::DryRun => remark(Remark::WouldDeny),
+                Mode::Off => {}
+            }
+        }
+        if !self.remembers() {
+            return Ruling::Answer;
+        }
+        let (limited, shed) = clients.judge(&self.limit, asked, random);
+        if let Some(ruling) = self.limited(limited, &mut remark) {
+            return ruling;
+        }
+        match (shed, self.budget) {
+            (true, Mode::On) => return Ruling::Refuse(Verdict::RefusedBudget),
+            (true, Mode::DryRun) => remark(Remark::WouldShed),
+            (true, Mode::Off) | (false, _) => {}
+        }
+        Ruling::Answer
+    }
+
+    fn denial(&self) -> Ruling {
+        match self.access.on_deny {
+            OnDeny::Drop => Ruling::Refuse(Verdict::RefusedDenied),
+            OnDeny::Kiss => Ruling::Kiss {
+                verdict: Verdict::KissedDenied,
+                code: ReferenceId::DENY,
+                poll: i8::MIN,
+            },
+        }
+    }
+
+    /// What the limit has to say against an answer.
+    fn limited(&self, limited: Limited, remark: &mut impl FnMut(Remark)) -> Option<Ruling> {
+        match (self.limit.mode, limited) {
+            (Mode::Off, _) | (_, Limited::Within) => None,
+            (Mode::DryRun, Limited::Refused | Limited::Kissed) => {
+                remark(Remark::WouldLimit);
+                None
+            }
+            (Mode::DryRun, Limited::Leaked | Limited::Impatient) => None,
+            (Mode::On, Limited::Leaked) => {
+                remark(Remark::Leaked);
+                None
+            }
+            (Mode::On, Limited::Impatient) => {
+                remark(Remark::Impatient);
+                None
+            }
+            (Mode::On, Limited::Kissed) => Some(Ruling::Kiss {
+                verdict: Verdict::KissedRate,
+                code: ReferenceId::RATE,
+                poll: self.limit.poll(),
+            }),
+            (Mode::On, Limited::Refused) => Some(Ruling::Refuse(Verdict::RefusedRate)),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a policy costs a packet: lists of prefixes, limits and a budget, with few and with a million clients; and what memory
+//! each takes. Run it with `cargo bench --bench policy`; compare within one run only.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    reason = "a benchmark reads the clock and prints"
+)]
+
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ntpfront::cli::Flags;
+use ntpfront::config;
+use ntpfront::reference::SystemVariables;
+use ntpfront::serve::access::{Access, OnDeny, Rule};
+use ntpfront::serve::limit::{Asked, Clients};
+use ntpfront::serve::policy::{Mode, Policy, Ruling};
+use ntpfront::serve::random::Random;
+use ntpfront::serve::{Request, respond};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
+
+const PACKETS: u32 = 2_000_000;
+const MILLION: u32 = 1_000_000;
+
+fn main() {
+    println!(
+        "{:>9} {:>8} {:>8} {:>9} {:>9} {:>11}",
+        "prefixes", "limit", "budget", "clients", "ns/packet", "bytes"
+    );
+    for clients in [1, 1000, MILLION] {
+        for prefixes in [0, 1000, 100_000] {
+            row(prefixes, Mode::Off, Mode::Off, clients);
+        }
+        row(0, Mode::On, Mode::Off, clients);
+        row(0, Mode::DryRun, Mode::Off, clients);
+        row(0, Mode::On, Mode::On, clients);
+        row(100_000, Mode::On, Mode::On, clients);
+    }
+}
+
+fn row(prefixes: u32, limit: Mode, budget: Mode, clients: u32) {
+    let mut policy = Policy::clone(
+        config::load(&Flags::default(), None)
+            .unwrap()
+            .config
+            .policies
+            .values()
+            .next()
+            .unwrap(),
+    );
+    policy.access = Access::new(&rules(prefixes), true, OnDeny::Drop, Mode::On);
+    (policy.limit.mode, policy.budget) = (limit, budget);
+    // As an operator of so many would set it: twice as many places.
+    policy.limit.clients = (2 * clients).max(1024);
+    let room = if policy.remembers() {
+        policy.limit.clients
+    } else {
+        0
+    };
+    let mut table = Clients::new(room, [1, 2]);
+    let bytes = policy.access.memory() + table.memory();
+    measure(&policy, &mut table, clients);
+    let mut figures: Vec<f64> = (0..3).map(|_| measure(&policy, &mut table, clients)).collect();
+    figures.sort_by(f64::total_cmp);
+    println!(
+        "{prefixes:>9} {:>8} {:>8} {clients:>9} {:>9.1} {bytes:>11}",
+        limit.name(),
+        budget.name(),
+        figures.get(1).unwrap(),
+    );
+}
+
+/// Prefixes of 17 to 32 bits, all over the address space.
+fn rules(count: u32) -> Vec<Rule> {
+    let net = |number: u32| {
+        let address = number.wrapping_mul(0x9E37_79B1).to_be_bytes();
+        let net = ipnet::IpNet::new(address.into(), 17 + (number % 16) as u8).unwrap();
+        (net.trunc(), number % 5 == 0)
+    };
+    (0..count).map(net).collect()
+}
+
+/// Nanoseconds a packet, of clients in no order, through `respond` and all.
+fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
+    let variables = SystemVariables {
+        leap: Leap::NoWarning,
+        stratum: 2,
+        precision: -24,
+        root_delay: NtpShort::from_bits(1),
+        root_dispersion: NtpShort::from_bits(2),
+        reference_id: ReferenceId::from_bytes([192, 0, 2, 1]),
+        reference_timestamp: NtpTimestamp::from_bits(1),
+    };
+    let payload = Header::request(NtpTimestamp::from_bits(1)).to_bytes();
+    let mut random = Random::new(1);
+    let start = Instant::now();
+    for packet in 0..PACKETS {
+        let number = (u64::from(packet.wrapping_mul(0x9E37_79B1)) * u64::from(clients)) >> 32;
+        let asked = Asked {
+            source: source(number as u32),
+            now: Duration::from_secs(1000) + Duration::from_micros(5) * packet,
+            budget: policy.budget,
+            bearable: 1e6,
+        };
+        let request = Request {
+            payload: black_box(&payload),
+            source_port: 40_000,
+            unicast: true,
+            received_at: NtpTimestamp::from_bits(1),
+        };
+        let mut reply = [0; HEADER_LEN];
+        let rule = || -> Ruling {
+            policy.rule(table, &asked, &mut random, |remark| {
+                black_box(remark);
+            })
+        };
+        black_box(respond(
+            &request,
+            NtpTimestamp::from_bits(2),
+            rule,
+            black_box(&variables),
+            &mut reply,
+        ));
+        black_box(reply);
+    }
+    start.elapsed().as_nanos() as f64 / f64::from(PACKETS)
+}
+
+fn source(number: u32) -> IpAddr {
+    number.wrapping_mul(0x85EB_CA6B).to_be_bytes().into()
+}
