@@ -80,7 +80,7 @@ fn rules(count: u32) -> Vec<Rule> {
     let net = |number: u32| {
         let address = number.wrapping_mul(0x9E37_79B1).to_be_bytes();
         let net = ipnet::IpNet::new(address.into(), 17 + (number % 16) as u8).unwrap();
-        (net.trunc(), number % 5 == 0)
+        (net.trunc(), number.is_multiple_of(5))
     };
     (0..count).map(net).collect()
 }
