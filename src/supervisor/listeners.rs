@@ -311,6 +311,9 @@ impl Listeners {
     }
 
     fn take_back(&mut self, prepared: Prepared) {
+        for growth in &prepared.growth {
+            turn_away(growth.address, &growth.members);
+        }
         let groups = prepared.groups.into_iter().flat_map(|group| group.workers);
         let growth = prepared.growth.into_iter().flat_map(|growth| growth.workers);
         for served in groups.chain(growth) {
@@ -410,7 +413,7 @@ impl Listeners {
         if group.sockets.of_unit {
             warn!(listener = %gone.address, "a socket unit keeps this address open: its packets wait there for nobody");
         }
-        group.turn_away();
+        group.turn_away(0);
         let workers = std::mem::take(&mut group.workers);
         let counts = end(workers).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
@@ -518,17 +521,13 @@ impl Group {
         self.workers.split_off(kept)
     }
 
-    /// Lets no more packets come, where that is in our hand.
-    fn turn_away(&self) {
-        if self.sockets.of_unit {
+    /// Lets no more packets come to the sockets from number `first` on, where that is in our hand.
+    fn turn_away(&self, first: usize) {
+        let leaving = self.sockets.members.get(first..).unwrap_or_default();
+        if self.sockets.of_unit || leaving.is_empty() {
             return;
         }
-        for socket in &self.sockets.members {
-            if let Err(error) = udp::turn_away(socket) {
-                warn!(listener = %self.address(), %error, "a listener that is closed may lose its last requests");
-            }
-        }
-        wait_for_deliveries();
+        turn_away(self.address(), leaving);
     }
 
     /// Closes the sockets that have no worker any more, the last one first.
@@ -537,6 +536,9 @@ impl Group {
             return;
         }
         self.drops.look(&self.sockets.members);
+        // A socket that is being closed leaves its group before it leaves the kernel's table of ports, and a packet that
+        // finds it between the two is its alone: so first it becomes one that no packet fits.
+        self.turn_away(self.workers.len());
         while self.sockets.members.len() > self.workers.len() {
             self.sockets.members.pop();
             manager.forget(&stored_name(self.address(), self.sockets.members.len()));
@@ -563,6 +565,16 @@ async fn end(workers: Vec<Served>) -> Vec<Counts> {
         sleep(ENDING).await;
     }
     workers.into_iter().map(|served| served.worker.join()).collect()
+}
+
+/// Nothing more comes to these sockets after this.
+fn turn_away(address: SocketAddr, leaving: &[Arc<UdpSocket>]) {
+    for socket in leaving {
+        if let Err(error) = udp::turn_away(socket) {
+            warn!(listener = %address, %error, "a socket that is closed may lose its last requests");
+        }
+    }
+    wait_for_deliveries();
 }
 
 /// What was on its way to a socket when it was steered away from is in its queue after this. Where the kernel can't tell, the
