@@ -5,6 +5,7 @@
 //! fail: it steers packets to whom shall have them, and ends those who are not needed any more, who first answer
 //! what they have.
 
+mod group;
 mod traffic;
 
 use std::io;
@@ -12,15 +13,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
 use tracing::warn;
 
 use super::shedding::Shedding;
-use super::sockets::{Given, Sockets, overlap, stored_name};
+use super::sockets::{Given, Sockets, overlap};
 use crate::config::{Change, Config, Loaded};
 use crate::host::privileges;
-use crate::host::steering::{steer, steer_away};
-use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::observe::journal;
@@ -28,12 +26,10 @@ use crate::reference::Reader;
 use crate::serve::budget::Sent;
 use crate::serve::census::{Method, Shared};
 use crate::serve::policy::{Policy, Remark};
-use crate::serve::{Counts, Listener, Worker};
+use crate::serve::{Counts, Listener};
 
-use traffic::{Drops, Pace};
-
-/// How often to look whether those who shall end have ended.
-const ENDING: Duration = Duration::from_millis(1);
+use group::{Group, Served, cannot_steer, end, turn_away};
+use traffic::Drops;
 
 /// All of them.
 pub(super) struct Listeners {
@@ -48,25 +44,6 @@ pub(super) struct Listeners {
     ended: Counts,
     /// How many packets the kernel dropped at sockets of listeners that are gone.
     dropped: u64,
-}
-
-/// One listener that is served.
-struct Group {
-    sockets: Sockets,
-    number: usize,
-    policy: Arc<Policy>,
-    workers: Vec<Served>,
-    /// What those did who have ended.
-    ended: Counts,
-    drops: Drops,
-}
-
-/// A worker, and what was last seen of it.
-struct Served {
-    worker: Worker,
-    rounds: u64,
-    moved_at: Duration,
-    pace: Pace,
 }
 
 /// What a change of the listeners needs, ready but not in use yet.
@@ -434,156 +411,4 @@ impl Listeners {
             journal::tell_counts(address, None, &counts);
         }
     }
-}
-
-impl Group {
-    fn address(&self) -> SocketAddr {
-        self.sockets.listener.address
-    }
-
-    /// How many of the sockets have a worker.
-    fn in_use(&self) -> usize {
-        self.workers.len().min(self.sockets.members.len())
-    }
-
-    /// Workers for the sockets of these numbers; `more` come after those that the group has. Where there are fewer sockets
-    /// than workers, they share them.
-    fn served(
-        &self,
-        numbers: std::ops::Range<usize>,
-        more: &[Arc<UdpSocket>],
-        reader: &Reader,
-        census: Option<Method>,
-        shedding: &Shedding,
-    ) -> Result<Vec<Served>, PrepareError> {
-        let members: Vec<_> = self.sockets.members.iter().chain(more).collect();
-        let start = |index: usize| {
-            let socket = members
-                .get(index % members.len().max(1))
-                .ok_or(io::ErrorKind::NotFound)?;
-            let name = format!("worker-{}-{index}", self.number);
-            let worker = Worker::start(
-                name,
-                Arc::clone(socket),
-                reader.clone(),
-                &self.policy,
-                shedding.bearable(),
-                census,
-            )?;
-            Ok(Served {
-                worker,
-                rounds: u64::MAX,
-                moved_at: Duration::MAX,
-                pace: Pace::default(),
-            })
-        };
-        numbers
-            .map(start)
-            .collect::<io::Result<_>>()
-            .map_err(|error| PrepareError::System(self.address(), error))
-    }
-
-    /// Packets go to the first `members`.
-    fn steer(&self, members: usize) -> io::Result<()> {
-        self.steer_by(members, steer)
-    }
-
-    /// The same while others are bound who shall get none.
-    fn steer_away(&self, members: usize) -> io::Result<()> {
-        self.steer_by(members, steer_away)
-    }
-
-    fn steer_by(
-        &self,
-        members: usize,
-        by: impl Fn(&UdpSocket, crate::serve::Steering, u16) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let [first, others @ ..] = self.sockets.members.as_slice() else {
-            return Ok(());
-        };
-        // A socket unit may have bound a single one that is in no group.
-        if self.sockets.of_unit && others.is_empty() {
-            return Ok(());
-        }
-        let members = u16::try_from(members).unwrap_or(u16::MAX);
-        by(first, self.sockets.listener.steering, members)
-    }
-
-    /// Takes the workers beyond the first `kept` away, after packets were steered away from them.
-    fn retire(&mut self, kept: usize) -> Vec<Served> {
-        if self.workers.len() <= kept {
-            return Vec::new();
-        }
-        let members = kept.min(self.sockets.members.len());
-        self.steer_away(members)
-            .unwrap_or_else(|error| cannot_steer(self.address(), &error));
-        wait_for_deliveries();
-        self.workers.split_off(kept)
-    }
-
-    /// Lets no more packets come to the sockets from number `first` on, where that is in our hand.
-    fn turn_away(&self, first: usize) {
-        let leaving = self.sockets.members.get(first..).unwrap_or_default();
-        if self.sockets.of_unit || leaving.is_empty() {
-            return;
-        }
-        turn_away(self.address(), leaving);
-    }
-
-    /// Closes the sockets that have no worker any more, the last one first.
-    fn close_unused(&mut self, manager: &ServiceManager) {
-        if self.sockets.of_unit {
-            return;
-        }
-        self.drops.look(&self.sockets.members);
-        // A socket that is being closed leaves its group before it leaves the kernel's table of ports, and a packet that
-        // finds it between the two is its alone: so first it becomes one that no packet fits.
-        self.turn_away(self.workers.len());
-        while self.sockets.members.len() > self.workers.len() {
-            self.sockets.members.pop();
-            manager.forget(&stored_name(self.address(), self.sockets.members.len()));
-        }
-        self.drops.forget_beyond(self.sockets.members.len());
-    }
-
-    /// Hands the sockets from number `first` on to the descriptor store; those of a socket unit are kept there anyway.
-    fn store(&self, manager: &ServiceManager, first: usize) {
-        if self.sockets.of_unit {
-            return;
-        }
-        for (number, socket) in self.sockets.members.iter().enumerate().skip(first) {
-            manager.store(&stored_name(self.address(), number), socket);
-        }
-    }
-}
-
-/// Ends these workers: each answers what it has.
-async fn end(workers: Vec<Served>) -> Vec<Counts> {
-    // Again and again: a signal that comes just before the worker waits is lost on it.
-    while !workers.iter().all(|served| served.worker.has_ended()) {
-        workers.iter().for_each(|served| served.worker.retire());
-        sleep(ENDING).await;
-    }
-    workers.into_iter().map(|served| served.worker.join()).collect()
-}
-
-/// Nothing more comes to these sockets after this.
-fn turn_away(address: SocketAddr, leaving: &[Arc<UdpSocket>]) {
-    for socket in leaving {
-        if let Err(error) = udp::turn_away(socket) {
-            warn!(listener = %address, %error, "a socket that is closed may lose its last requests");
-        }
-    }
-    wait_for_deliveries();
-}
-
-/// What was on its way to a socket when it was steered away from is in its queue after this. Where the kernel can't tell, the
-/// workers wait a moment instead.
-fn wait_for_deliveries() {
-    let _waited = sys::wait_for_deliveries();
-}
-
-/// Only a kernel without the option can refuse, and then all members have workers: packets are spread in another way.
-fn cannot_steer(address: SocketAddr, error: &io::Error) {
-    warn!(listener = %address, %error, "the kernel refuses to steer packets among the workers");
 }
