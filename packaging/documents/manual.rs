@@ -128,7 +128,20 @@ fn told(arg: &Arg) -> String {
         Some((text, default)) => format!("{text}. Default: {default}."),
         None => sentence(&help),
     };
-    item(&[spelled(arg).join(", ")], &text)
+    item(&[spelled(arg).join(", ")], &(text + &choices(arg)))
+}
+
+/// The words that it takes, where it takes no others.
+fn choices(arg: &Arg) -> String {
+    let values = arg.get_possible_values();
+    let told = values.iter().map(|value| {
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        format!("`{}` ({help})", value.get_name())
+    });
+    match arg.get_action().takes_values() && !values.is_empty() {
+        true => format!(" One of: {}.", told.collect::<Vec<_>>().join(", ")),
+        false => String::new(),
+    }
 }
 
 /// Its short and its long form, each with its value; or the value alone.
