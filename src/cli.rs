@@ -185,6 +185,9 @@ enum Sub {
     /// Ask one server once, and say what it answered and whether it is usable
     Query(Query),
     /// Print a configuration made of a chrony.conf or an ntp.conf, and tell each line that can't be carried
+    ///
+    /// The configuration on standard output always passes `ntpfront check`. Each line that it doesn't carry, or only in part, is on
+    /// standard error, with the reason. Files that a file includes are not followed: name them after it.
     Import(Import),
     /// Show the running server on one screen: its time, its clients' requests, its upstreams
     Status(Running),

@@ -104,7 +104,9 @@ fn import(asked: &Import) -> ExitCode {
     let files: Result<Vec<_>, Vec<Fault>> = asked.files.iter().map(read).collect();
     match files {
         Ok(files) => tell(&import::import(asked.from, &files)),
-        Err(faults) => {
+        Err(mut faults) => {
+            // They would be about the file that is served.
+            faults.iter_mut().for_each(|fault| fault.hint = None);
             say(io::stderr(), &commands::report(&faults));
             commands::STATUS_FAULT.into()
         }
