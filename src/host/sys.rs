@@ -391,7 +391,7 @@ impl Batch {
 /// Sends every message, going on behind each one that fails.
 ///
 /// By the call itself: musl's `sendmmsg` makes a system call for each message, since a caller may have left junk where
-/// its types are narrower than the kernel's. Here all headers and control messages begin as zeros.
+/// its types are narrower than the kernel's. Here all headers begin as zeros.
 fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
     let mut outcome = Sent::default();
     while !headers.is_empty() {
@@ -552,13 +552,17 @@ impl Slot {
         if usize::try_from(space).unwrap_or(usize::MAX) > CONTROL_MAX {
             return 0;
         }
+        // SAFETY: cmsghdr is integers, for which all zeros is a value (musl pads it privately, and the kernel reads the padding as
+        // a part of the length).
+        let mut header: libc::cmsghdr = unsafe { zeroed() };
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        header.cmsg_len = length as _;
         let message: *mut libc::cmsghdr = self.control.0.as_mut_ptr().cast();
         // SAFETY: the buffer is aligned for cmsghdr and holds at least `space` bytes, which is the header and
         // the data behind it, all integers; the data may be unaligned, so it is written as such.
         unsafe {
-            (*message).cmsg_level = level;
-            (*message).cmsg_type = kind;
-            (*message).cmsg_len = length as _;
+            message.write(header);
             ptr::write_unaligned(libc::CMSG_DATA(message).cast::<T>(), data);
         }
         // Without the padding behind it: for what is longer than IPv6's packet info the kernel allocates memory.
