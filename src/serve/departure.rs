@@ -19,10 +19,8 @@ const LEAST: f64 = 1e-9;
 pub(super) struct Departure {
     /// To judge a packet.
     judging: f64,
-    /// To send a reply alone: the call, the way to the network, and whoever is waked up for it.
-    alone: f64,
-    /// To send one more in the same call.
-    more: f64,
+    /// To send a reply.
+    sending: f64,
 }
 
 impl Default for Departure {
@@ -30,8 +28,7 @@ impl Default for Departure {
     fn default() -> Self {
         Self {
             judging: 100e-9,
-            alone: 4e-6,
-            more: 3e-6,
+            sending: 3e-6,
         }
     }
 }
@@ -40,24 +37,22 @@ impl Departure {
     /// How long after the clock was read the sending begins of reply number `position` (from 0) of a batch of which `received`
     /// packets have to be judged first. (It is the moment in which a server that sends one by one reads its clock.)
     pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
-        NtpDuration::from_seconds(float(received) * self.judging + float(position) * self.more)
+        NtpDuration::from_seconds(float(received) * self.judging + float(position) * self.sending)
     }
 
     /// To judge `received` packets took `judging`, to send `replies` then `sending`.
     pub(super) fn learn(&mut self, received: usize, judging: Duration, replies: usize, sending: Duration) {
-        let sending = sending.as_secs_f64();
-        learn(&mut self.judging, judging.as_secs_f64() / float(received.max(1)));
-        match replies {
-            0 => {}
-            1 => learn(&mut self.alone, sending),
-            _ => learn(&mut self.more, (sending - self.alone) / float(replies - 1)),
-        }
+        learn(&mut self.judging, judging, received);
+        learn(&mut self.sending, sending, replies);
     }
 }
 
-fn learn(expected: &mut f64, found: f64) {
-    let credible = found.clamp(*expected / SURPRISE, *expected * SURPRISE);
-    *expected = (*expected + (credible - *expected) / MEMORY).max(LEAST);
+fn learn(expected: &mut f64, took: Duration, count: usize) {
+    if count > 0 {
+        let found = took.as_secs_f64() / float(count);
+        let credible = found.clamp(*expected / SURPRISE, *expected * SURPRISE);
+        *expected = (*expected + (credible - *expected) / MEMORY).max(LEAST);
+    }
 }
 
 /// A batch has at most some hundreds.
@@ -75,29 +70,25 @@ mod tests {
         departure.after(received, position).to_seconds()
     }
 
-    /// What is expected where `alone` and `more` are what sending takes.
-    fn learned(alone: Duration, more: Duration) -> Departure {
+    /// What is expected where a reply takes 3 us.
+    fn learned() -> Departure {
         let mut departure = Departure::default();
-        for _ in 0..200 {
-            departure.learn(1, MICROSECOND, 1, alone);
-            departure.learn(32, 32 * MICROSECOND, 30, alone + 29 * more);
-        }
+        (0..200).for_each(|_| departure.learn(32, 32 * MICROSECOND, 30, 30 * 3 * MICROSECOND));
         departure
     }
 
     #[test]
     fn it_expects_what_was() {
-        let departure = learned(9 * MICROSECOND, 3 * MICROSECOND);
         for (received, position, expected) in [(1, 0, 1e-6), (32, 0, 32e-6), (32, 1, 35e-6), (32, 29, 119e-6)]
         {
-            let found = seconds(&departure, received, position);
+            let found = seconds(&learned(), received, position);
             assert!((found - expected).abs() < 1e-8, "{received} {position}: {found}");
         }
     }
 
     #[test]
     fn a_pause_is_no_new_pace() {
-        let mut departure = learned(9 * MICROSECOND, 3 * MICROSECOND);
+        let mut departure = learned();
         let before = seconds(&departure, 32, 31);
         departure.learn(32, Duration::from_millis(20), 32, Duration::from_secs(3));
         let after = seconds(&departure, 32, 31);
@@ -106,13 +97,13 @@ mod tests {
 
     #[test]
     fn nothing_sent_teaches_nothing_and_from_no_time_at_all_it_recovers() {
-        let mut departure = learned(9 * MICROSECOND, 3 * MICROSECOND);
+        let mut departure = learned();
         let before = seconds(&departure, 0, 9);
         departure.learn(32, MICROSECOND, 0, Duration::from_secs(1));
         assert!((seconds(&departure, 0, 9) - before).abs() < 1e-12);
         (0..10_000).for_each(|_| departure.learn(1, Duration::ZERO, 32, Duration::ZERO));
         assert!((0.0..1e-7).contains(&seconds(&departure, 32, 31)));
-        (0..200).for_each(|_| departure.learn(1, Duration::ZERO, 32, 31 * MICROSECOND + 9 * MICROSECOND));
+        (0..200).for_each(|_| departure.learn(1, Duration::ZERO, 32, 32 * MICROSECOND));
         assert!((seconds(&departure, 0, 1) - 1e-6).abs() < 1e-8);
     }
 }

@@ -22,9 +22,12 @@ use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
-use crate::reference::{Moment, Reader};
+use crate::reference::{Moment, Reader, since};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
 
+/// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
+/// would wait, and the stamps are predicted.
+const ONE_BY_ONE: usize = 8;
 /// How long to leave a socket alone that fails, so that the failure can't eat a core.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 /// A worker that shall end answers at most so many batches of what is still queued.
@@ -206,6 +209,7 @@ impl Journey {
         let variables = self.gate.look().announced(reference.at(now));
         let served = reference.clock.served(now);
         let max_wait = self.orders.max_wait();
+        let one_by_one = received <= ONE_BY_ONE;
         let mut replies = 0;
         let mut reply = [0; HEADER_LEN];
         for index in 0..received {
@@ -237,7 +241,11 @@ impl Journey {
                 }
                 gate.rule(datagram.source.ip(), now.raw, |remark| counters.remark(remark))
             };
-            let transmit_at = served + self.departure.after(received, replies);
+            let until_sent = match one_by_one {
+                true => since(now.raw, clock::raw()),
+                false => self.departure.after(received, replies),
+            };
+            let transmit_at = served + until_sent;
             let verdict = respond(&request, transmit_at, rule, &variables, &mut reply);
             self.counters.count(request.payload, verdict);
             if verdict.is_answered() {
@@ -246,24 +254,32 @@ impl Journey {
             if verdict.has_reply() {
                 batch.reply(index, &reply);
                 replies += 1;
+                if one_by_one {
+                    send(batch, &self.socket, &self.counters);
+                }
             }
         }
-        self.send(batch, received, replies, now.raw);
-    }
-
-    /// Sends what a batch became, all judged since `began`, and learns how long it takes.
-    fn send(&mut self, batch: &mut Batch, received: usize, replies: usize, began: Duration) {
-        let judged = clock::raw();
-        let outcome = batch.send(self.socket.as_fd());
-        self.counters.count_send_failed(outcome.failed);
-        let sent = clock::raw();
-        let took = |from, to: Duration| to.saturating_sub(from);
-        self.departure
-            .learn(received, took(began, judged), replies, took(judged, sent));
+        if !one_by_one {
+            let judged = clock::raw();
+            send(batch, &self.socket, &self.counters);
+            let took = |from: Duration, to: Duration| to.saturating_sub(from);
+            self.departure.learn(
+                received,
+                took(now.raw, judged),
+                replies,
+                took(judged, clock::raw()),
+            );
+        }
         if let Some(desk) = &mut self.desk {
-            desk.tell(sent);
+            desk.tell(now.raw);
         }
     }
+}
+
+/// Sends the replies that are ready.
+fn send(batch: &mut Batch, socket: &UdpSocket, counters: &Counters) {
+    let outcome = batch.send(socket.as_fd());
+    counters.count_send_failed(outcome.failed);
 }
 
 /// Workers read what strangers send, so they have no right, and no system call, that the packet path doesn't need.
