@@ -22,7 +22,7 @@ const BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/build");
 const RPMLINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/rpm/rpmlint.toml");
 
 /// What both packages have, at the same place.
-const FILES: [&str; 13] = [
+const FILES: [&str; 15] = [
     "/etc/ntpfront/ntpfront.toml",
     "/usr/lib/systemd/system/ntpfront.service",
     "/usr/lib/systemd/system/ntpfront.socket",
@@ -30,6 +30,8 @@ const FILES: [&str; 13] = [
     "/usr/sbin/ntpfront",
     "/usr/share/bash-completion/completions/ntpfront",
     "/usr/share/doc/ntpfront/examples/grafana-ntpfront.json",
+    "/usr/share/doc/ntpfront/examples/ntpfront-notrack.nft",
+    "/usr/share/doc/ntpfront/examples/ntpfront-sysctl.conf",
     "/usr/share/doc/ntpfront/examples/prometheus-ntpfront.rules.yml",
     "/usr/share/doc/ntpfront/examples/try.toml",
     "/usr/share/fish/vendor_completions.d/ntpfront.fish",
