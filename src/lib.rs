@@ -85,6 +85,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod fast;
 pub mod host;
 pub mod observe;
 pub mod reference;

@@ -12,3 +12,6 @@ pub mod steering;
 pub mod sys;
 pub mod systemd;
 pub mod udp;
+#[cfg(all(feature = "fast-path", target_endian = "little"))]
+pub mod xdp;
+pub mod xdp_mode;

@@ -139,6 +139,23 @@ pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
 }
 
 impl Counts {
+    /// From cells that somebody else counted in (`struct cells` of `host/xdp/ntp.bpf.c`): verdicts, kinds, residence and its
+    /// sum, remarks. What is missing is 0.
+    pub fn of_cells(cells: &[u64]) -> Self {
+        let mut cells = cells.iter().copied();
+        let mut next = || cells.next().unwrap_or(0);
+        Self {
+            verdicts: std::array::from_fn(|_| next()),
+            kinds: Kinds(std::array::from_fn(|_| next())),
+            residence: Residence {
+                counts: std::array::from_fn(|_| next()),
+                sum: next(),
+            },
+            remarks: std::array::from_fn(|_| next()),
+            ..Self::default()
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {
