@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 /// The configuration file that is read when no other is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/ntpfront/ntpfront.toml";
@@ -66,33 +66,33 @@ pub enum About {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// Workers of every IPv4 listener, 0 to 1024; 0 serves no IPv4 [default: 1]
-    #[arg(short = '4', long, value_name = "NUM", help_heading = "Serving")]
+    #[arg(short = '4', long, value_name = "NUM", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv4_workers: Option<String>,
     /// Workers of every IPv6 listener, 0 to 1024; 0 serves no IPv6 [default: 1]
-    #[arg(short = '6', long, value_name = "NUM", help_heading = "Serving")]
+    #[arg(short = '6', long, value_name = "NUM", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv6_workers: Option<String>,
     /// Serve on this IPv4 address; repeatable [default: 0.0.0.0:123]
-    #[arg(short = 'a', long, value_name = "ADDR:PORT", help_heading = "Serving")]
+    #[arg(short = 'a', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv4_address: Vec<String>,
     /// Serve on this IPv6 address; repeatable
     // Said again for the help alone, where rustdoc would take the default for a link.
     #[arg(help = "Serve on this IPv6 address; repeatable [default: [::]:123]")]
-    #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving")]
+    #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv6_address: Vec<String>,
     /// Ask this server for the time, an address or a name; repeatable [default: 127.0.0.1:11123]
-    #[arg(short = 's', long, value_name = "ADDR[:PORT]", help_heading = "Serving")]
+    #[arg(short = 's', long, value_name = "ADDR[:PORT]", help_heading = "Serving", value_hint = ValueHint::Hostname)]
     pub upstream: Vec<String>,
     /// Become this user once the sockets are open [default: stay who we are]
-    #[arg(short, long, value_name = "USER", help_heading = "Process")]
+    #[arg(short, long, value_name = "USER", help_heading = "Process", value_hint = ValueHint::Username)]
     pub user: Option<String>,
     /// Make this directory the root once the sockets are open [default: stay where we are]
-    #[arg(short = 'r', long, value_name = "DIR", help_heading = "Process")]
+    #[arg(short = 'r', long, value_name = "DIR", help_heading = "Process", value_hint = ValueHint::DirPath)]
     pub chroot: Option<String>,
     /// Log debugging messages too: the same as log.level = "debug"
     #[arg(short, long, help_heading = "Process")]
     pub debug: bool,
     /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml when it exists]
-    #[arg(short, long, value_name = "FILE", help_heading = "Process")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Process", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 }
 
@@ -110,7 +110,7 @@ struct Check {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The server to ask, an address or a name; the port is 123 unless said
-    #[arg(value_name = "HOST[:PORT]")]
+    #[arg(value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname)]
     pub server: String,
     /// Ask three times and say what the NTP Pool's monitor would think of it (exit status 0: it would be handed out)
     #[arg(long)]
@@ -124,10 +124,10 @@ pub struct Query {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct Running {
     /// The control socket of the running server [default: control.socket of the configuration]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     socket: Option<PathBuf>,
     /// Read this configuration file to find the socket [default: /etc/ntpfront/ntpfront.toml when it exists]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Print JSON of a stable shape
     #[arg(long)]
@@ -138,7 +138,7 @@ struct Running {
 #[derive(Args, Clone, Debug, PartialEq)]
 struct Fitness {
     /// Not healthy either when the time may be wrong by more than this
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
     max_distance: Option<f64>,
     #[command(flatten)]
     running: Running,
@@ -192,13 +192,13 @@ Examples:
   ntpfront query --pool ntp.example         what would the NTP Pool's monitor think of it?
   ntpfront status                           what is the running server doing?
   ntpfront clients                          who asks us, and who asks too often?
-  ntpfront health --max-distance 0.01       may clients be sent to it? (for scripts)
+  ntpfront health --max-distance 0.01       for scripts: may clients be sent to it?
 
 Exit status:
   0  fine: ended by a signal, no fault found, the server that was asked is usable
   1  failure while running: a port in use, no right to bind, the server asked is not usable
   2  fault on the command line or in the configuration
-  3  check --against-running: no fault, but some of it needs a restart
+  3  no fault, but some of it needs a restart (check --against-running)
   health: 0 clients are told a time (and a good one), 1 they are not, 2 nobody answers
 
 Signals:

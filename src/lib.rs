@@ -8,7 +8,7 @@
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
-//! | [`serve`] | a client's packet: `worker` (thread) → `respond`, by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
+//! | [`serve`] | a client's packet: `worker` (thread; `orders`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
@@ -26,6 +26,7 @@
 //!
 //! ```text
 //! packet   host::sys --batch--> serve::respond(request, t3, rule, &variables, &mut reply) -> verdict
+//!          t2: the kernel's stamp; t3: when this reply will leave, as departure expects it from the last batches
 //!          rule: policy of the listener (gate: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
 //!          --batch--> host::sys                           every verdict counted, in the worker's own cells
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else

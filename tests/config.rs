@@ -309,7 +309,17 @@ fn the_annotated_example_says_the_defaults() {
     // All keys are explained once, at the first table of their kind.
     assert_eq!(
         left_out.iter().map(|setting| setting.key).collect::<Vec<_>>(),
-        ["workers", "steering", "answer", "max-stratum"]
+        [
+            "workers",
+            "steering",
+            "batch",
+            "max-wait",
+            "receive-buffer",
+            "busy-poll",
+            "pin",
+            "answer",
+            "max-stratum"
+        ]
     );
 }
 
@@ -421,6 +431,11 @@ gigabytes-per-month = 0.0  # default
 address = "0.0.0.0:123"  # /etc/n.toml:15:11
 workers = 4  # flag -4
 steering = "source"  # default
+batch = 32  # default
+max-wait = 1.0  # default
+receive-buffer = 1048576  # default
+busy-poll = 0  # default
+pin = false  # default
 answer = "time"  # default
 max-stratum = 15  # default
 
@@ -428,6 +443,11 @@ max-stratum = 15  # default
 address = "[::]:123"  # /etc/n.toml:17:11
 workers = 1  # default
 steering = "source"  # default
+batch = 32  # default
+max-wait = 1.0  # default
+receive-buffer = 1048576  # default
+busy-poll = 0  # default
+pin = false  # default
 answer = "time"  # default
 max-stratum = 3  # /etc/n.toml:18:15
 

@@ -16,14 +16,15 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
-use ntpfront::wire::{HEADER_LEN, Leap, Mode};
+use nix::sys::signal::Signal;
+use ntpfront::wire::{HEADER_LEN, Leap, Mode, NtpTimestamp};
 
 use common::client::{self, ask, exchange, is_ignored, request, socket, v4, v6};
-use common::daemon::{Counters, Daemon};
+use common::daemon::{Counters, Daemon, Reload};
 use common::network::{Neighbor, device_number, free_port, in_own_network, ip};
 use common::random::Random;
 use common::watch::honest;
-use common::{SOON, wait_until};
+use common::{SOON, now, wait_until};
 
 /// A daemon without upstreams that serves this host's clock at once, as stratum 10, on these listeners.
 fn local(listeners: &[(SocketAddr, u16)]) -> Daemon {
@@ -99,6 +100,112 @@ fn every_way_of_steering_answers() {
             let from = socket(([127, 0, 4, last], 0));
             exchange(&from, server, &request(4, 3), SOON).expect("an answer");
         }
+    }
+}
+
+/// A request that waited longer than `max-wait` is counted and not answered; one that waited less says when it came.
+#[test]
+fn what_waited_too_long_is_not_answered() {
+    let server = v4(free_port());
+    for (max_wait, is_answered) in [("0.1", false), ("1.0", true)] {
+        let daemon = Daemon::configured(&format!(
+            "upstream = []\n[local]\nenabled = true\nwait = 0\n\
+             [[listener]]\naddress = \"{server}\"\nmax-wait = {max_wait}\n"
+        ))
+        .answering(server);
+        let from = socket(([127, 0, 0, 1], 0));
+        daemon.signal(Signal::SIGSTOP);
+        wait_until("all threads stand still", SOON, || {
+            let all = threads(&daemon);
+            all.iter()
+                .all(|status| field(status, "State:").starts_with('T'))
+                .then_some(())
+        });
+        let (old, new) = (request(4, 3), request(4, 3));
+        let sent_at = now();
+        from.send_to(&old, server).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        daemon.signal(Signal::SIGCONT);
+        let first = exchange(&from, server, &new, SOON).expect("an answer").header();
+        let origin = |request: &[u8; HEADER_LEN]| {
+            NtpTimestamp::from_bits(u64::from_be_bytes(request[40..].try_into().unwrap()))
+        };
+        assert_eq!(
+            first.origin_timestamp,
+            origin(if is_answered { &old } else { &new })
+        );
+        if is_answered {
+            let (came, left) = (
+                first.receive_timestamp - sent_at,
+                first.transmit_timestamp - sent_at,
+            );
+            assert!(
+                came.to_seconds() < 0.1 && left.to_seconds() >= 0.3,
+                "{came:?} {left:?}"
+            );
+        }
+        let counted = &daemon.counters(1)[0];
+        let refused = counted.count("received") - counted.count("answered");
+        assert_eq!(
+            (refused, daemon.log().contains("refused-late=1")),
+            (u64::from(!is_answered), !is_answered)
+        );
+    }
+}
+
+/// What the kernel tells of each of the daemon's threads (`/proc/PID/status`).
+fn threads(daemon: &Daemon) -> Vec<String> {
+    let all = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+    all.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap())
+        .collect()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    value.expect("a field of every thread").trim()
+}
+
+/// The CPUs of each worker's thread, in the order of their names.
+fn cpus_of_workers(daemon: &Daemon) -> Vec<String> {
+    let all = threads(daemon);
+    let named = |status: &String| {
+        (
+            field(status, "Name:").to_owned(),
+            field(status, "Cpus_allowed_list:").to_owned(),
+        )
+    };
+    let workers = all
+        .iter()
+        .map(named)
+        .filter(|(name, _)| name.starts_with("worker-"));
+    let sorted: BTreeMap<String, String> = workers.collect();
+    sorted.into_values().collect()
+}
+
+#[test]
+fn tuning_changes_while_it_serves() {
+    let server = v4(free_port());
+    let text = |tuning: &str| {
+        format!(
+            "upstream = []\n[local]\nenabled = true\n\
+             [[listener]]\naddress = \"{server}\"\nworkers = 3\n{tuning}\n"
+        )
+    };
+    let daemon = Daemon::configured(&text("pin = true\nbatch = 1\nreceive-buffer = 65536")).answering(server);
+    let pinned = cpus_of_workers(&daemon);
+    let main = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let all = field(&main, "Cpus_allowed_list:").to_owned();
+    let is_one = |cpus: &String| cpus.parse::<u32>().is_ok();
+    assert!(pinned.len() == 3 && pinned.iter().all(is_one), "{pinned:?}");
+    // A fourth worker, and those that are there let go.
+    let wider = text("batch = 256\nreceive-buffer = 131072").replace("workers = 3", "workers = 4");
+    assert_eq!(daemon.reload(&wider), Reload::Done);
+    assert_eq!(cpus_of_workers(&daemon), vec![all; 4]);
+    assert_eq!(daemon.reload(&text("pin = true")), Reload::Done);
+    assert_eq!(cpus_of_workers(&daemon), pinned);
+    for last in 1..=20 {
+        let from = socket(([127, 0, 4, last], 0));
+        exchange(&from, server, &request(4, 3), SOON).expect("an answer");
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Change {
     Policy(SocketAddr, Arc<Policy>),
     /// Served from now on, by this policy.
     OpenListener(Listener, Arc<Policy>),
-    /// The same address, served by more or fewer workers or steered in another way.
+    /// The same address, served by more or fewer workers, or steered or tuned in another way.
     ChangeListener([Listener; 2]),
     /// Not served any more.
     CloseListener(Listener),
@@ -204,12 +204,12 @@ impl fmt::Display for Change {
             Self::ChangeListener([old, new]) => {
                 let (address, from, to) = (new.address, old.workers, new.workers);
                 write!(f, "listener {address}: workers {from} -> {to}")?;
-                let steered = old.steering != new.steering;
-                if steered {
-                    f.write_str(", steered in another way")
-                } else {
-                    Ok(())
-                }
+                let steered = (old.steering != new.steering).then_some(", steered in another way");
+                let tuned = (old.tuning != new.tuning).then_some(", tuned in another way");
+                [steered, tuned]
+                    .into_iter()
+                    .flatten()
+                    .try_for_each(|words| f.write_str(words))
             }
             Self::CloseListener(one) => write!(f, "listener {}: removed", one.address),
         }
@@ -228,7 +228,7 @@ mod tests {
     use super::super::{Census, Control, Metrics, Process, Ready};
     use crate::cli::Flags;
     use crate::host::privileges::LowPorts;
-    use crate::serve::Steering;
+    use crate::serve::{Steering, Tuning};
     use crate::upstream::Host;
     use crate::upstream::system::LocalReference;
     use crate::wire::NtpDuration;
@@ -244,6 +244,10 @@ mod tests {
                 address: address.parse().unwrap(),
                 workers,
                 steering,
+                tuning: Tuning {
+                    batch: workers,
+                    ..Tuning::default()
+                },
             },
         )
     }
@@ -393,7 +397,7 @@ mod tests {
                        [[upstream]]\naddress = \"a\"\n[[upstream]]\naddress = \"b\"";
         let wanted = "[process]\nchroot = \"/\"\n[log]\nlevel = \"debug\"\n[clock]\nleap-seconds = \"\"\nmin-sources = 2\n\
                       [[listener]]\naddress = \"127.0.0.2:1\"\nworkers = 2\n\
-                      [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\nlimit.mode = \"on\"\n\
+                      [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\npin = true\nlimit.mode = \"on\"\n\
                       access.deny = [\"192.0.2.0/24\"]\n[budget]\nmegabits-per-second = 5\n\
                       [[upstream]]\naddress = \"c\"\n[[upstream]]\naddress = \"B.\"\nprefer = true";
         let expected = "\
@@ -408,7 +412,7 @@ upstream B.:123: other settings, its samples stay
 budget: other ceilings
 listener 127.0.0.1:1: other policy: access on (2 boundaries), limit on, budget on
 listener 127.0.0.2:1: added, workers 2
-listener 127.0.0.1:1: workers 1 -> 4, steered in another way
+listener 127.0.0.1:1: workers 1 -> 4, steered in another way, tuned in another way
 listener [::1]:1: removed
 ";
         assert_eq!(told(running, wanted), expected);

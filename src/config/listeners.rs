@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::address::{self, Refusal};
 use super::judge::Judge;
@@ -10,7 +11,7 @@ use super::policies::{self, Common};
 use super::raw::{self, Origin, Raw, Said};
 use super::validate::{Seen, numbered};
 use crate::serve::policy::Policy;
-use crate::serve::{Listener, Steering};
+use crate::serve::{Listener, Steering, Tuning};
 
 const STEERINGS: [(&str, Steering); 3] = [
     ("source", Steering::Source),
@@ -226,10 +227,45 @@ fn listener(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<Listener
     );
     let workers = judge.whole("workers", said.workers.as_ref(), 1..=1024, 1_u16);
     let steering = judge.word("steering", said.steering.as_ref(), &STEERINGS, "source");
+    let tuning = tuning(judge, said);
     Some(Listener {
         address: address?,
         workers: workers?,
         steering: steering?,
+        tuning: tuning?,
+    })
+}
+
+fn tuning(judge: &mut Judge<'_>, said: &raw::Listener) -> Option<Tuning> {
+    let default = Tuning::default();
+    let batch = judge.whole(
+        "batch",
+        said.batch.as_ref(),
+        1..=Tuning::LARGEST_BATCH,
+        default.batch,
+    );
+    let longest = default.max_wait.as_secs_f64();
+    let max_wait = judge.seconds("max-wait", said.max_wait.as_ref(), 0.001..=longest, longest);
+    let buffers = 65_536..=536_870_912;
+    let receive_buffer = judge.whole(
+        "receive-buffer",
+        said.receive_buffer.as_ref(),
+        buffers,
+        default.receive_buffer,
+    );
+    let busy_poll = judge.whole(
+        "busy-poll",
+        said.busy_poll.as_ref(),
+        0..=10_000,
+        default.busy_poll,
+    );
+    let pin = judge.truth("pin", said.pin.as_ref(), default.pin);
+    Some(Tuning {
+        batch: batch?,
+        max_wait: Duration::from_secs_f64(max_wait?),
+        receive_buffer: receive_buffer?,
+        busy_poll: busy_poll?,
+        pin: pin?,
     })
 }
 

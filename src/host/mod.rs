@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod anchor;
 pub mod clock;
 pub mod control;
+pub mod cpus;
 pub mod entropy;
 pub mod names;
 pub mod privileges;

@@ -43,6 +43,8 @@ struct Slot {
     peer_len: libc::socklen_t,
     control: Control,
     control_len: usize,
+    /// What the kernel said beside the payload.
+    info: ControlInfo,
     reply: [u8; REPLY_LEN],
 }
 
@@ -53,6 +55,8 @@ struct Slot {
 )]
 pub struct Batch {
     slots: Vec<Slot>,
+    /// How many to ask for. Each costs to prepare, and one that isn't there costs the kernel a look.
+    asked_for: usize,
     received: usize,
     queued: Vec<usize>,
     headers: Vec<libc::mmsghdr>,
@@ -100,22 +104,37 @@ pub fn kernel_clock() -> io::Result<KernelClock> {
 pub fn detach_reuseport(member: BorrowedFd<'_>) -> io::Result<()> {
     /// linux/asm-generic/socket.h; libc doesn't have it.
     const SO_DETACH_REUSEPORT_BPF: libc::c_int = 68;
-    let unused: libc::c_int = 0;
-    // SAFETY: the value is a readable int of the length that is said, and the kernel doesn't look at it.
+    // The kernel doesn't look at the value.
+    match set_option(member, SO_DETACH_REUSEPORT_BPF, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Has the kernel look for packets at the network card for so many microseconds before a receiver of `socket` sleeps; 0: not
+/// at all.
+///
+/// # Errors
+/// What `setsockopt(2)` gives: to raise it needs CAP_NET_ADMIN.
+pub fn set_busy_poll(socket: BorrowedFd<'_>, microseconds: u16) -> io::Result<()> {
+    set_option(socket, libc::SO_BUSY_POLL, microseconds.into())
+}
+
+/// Options of the socket level that nix doesn't have.
+fn set_option(socket: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is a readable int of the length that is said, and the kernel only reads it.
     let result = unsafe {
         libc::setsockopt(
-            member.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_DETACH_REUSEPORT_BPF,
-            (&raw const unused).cast(),
+            option,
+            (&raw const value).cast(),
             length_of::<libc::c_int>(),
         )
     };
-    let error = io::Error::last_os_error();
     match result {
         0 => Ok(()),
-        _ if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        _ => Err(error),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -201,10 +220,12 @@ impl Batch {
             peer_len: 0,
             control: Control([0; CONTROL_MAX]),
             control_len: 0,
+            info: ControlInfo::default(),
             reply: [0; REPLY_LEN],
         };
         Self {
             slots: vec![slot; capacity],
+            asked_for: 1,
             received: 0,
             queued: Vec::with_capacity(capacity),
             headers: Vec::with_capacity(capacity),
@@ -212,12 +233,16 @@ impl Batch {
         }
     }
 
-    /// Waits for at least one datagram and takes as many as are there; what the batch held before is gone.
+    /// Waits for at least one datagram and takes what is there, up to `limit`; what the batch held before is gone. It asks
+    /// for as many as came last time, and for twice as many if those were all it asked for.
     ///
     /// # Errors
     /// What `recvmmsg(2)` gives; `WouldBlock` after the socket's receive timeout without any.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.take(socket, libc::MSG_WAITFORONE)
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+        let wanted = self.asked_for.clamp(1, limit.clamp(1, self.slots.len()));
+        let count = self.take(socket, libc::MSG_WAITFORONE, wanted)?;
+        self.asked_for = if count == wanted { 2 * count } else { count };
+        Ok(count)
     }
 
     /// Takes as many as are there without waiting for any; what the batch held before is gone.
@@ -225,15 +250,15 @@ impl Batch {
     /// # Errors
     /// What `recvmmsg(2)` gives; `WouldBlock` if there is none.
     pub fn receive_queued(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.take(socket, libc::MSG_DONTWAIT)
+        self.take(socket, libc::MSG_DONTWAIT, self.slots.len())
     }
 
-    fn take(&mut self, socket: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<usize> {
+    fn take(&mut self, socket: BorrowedFd<'_>, flags: libc::c_int, wanted: usize) -> io::Result<usize> {
         self.received = 0;
         self.queued.clear();
         self.headers.clear();
         self.vectors.clear();
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().take(wanted) {
             self.vectors.push(libc::iovec {
                 iov_base: slot.payload.as_mut_ptr().cast(),
                 iov_len: slot.payload.len(),
@@ -265,6 +290,7 @@ impl Batch {
             slot.payload_len = usize::try_from(header.msg_len).unwrap_or(0).min(PAYLOAD_MAX);
             slot.peer_len = header.msg_hdr.msg_namelen;
             slot.control_len = control_len(&header.msg_hdr).min(CONTROL_MAX);
+            slot.info = slot.read_control();
         }
         self.received = count;
         Ok(count)
@@ -274,7 +300,7 @@ impl Batch {
     /// internet family.
     pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
         let slot = self.slots.get(..self.received)?.get(index)?;
-        let info = slot.read_control();
+        let info = slot.info;
         Some(Datagram {
             payload: slot.payload.get(..slot.payload_len)?,
             source: slot.source()?,
@@ -289,8 +315,7 @@ impl Batch {
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.reply = *reply;
-            let asked = slot.read_control().asked;
-            slot.control_len = slot.write_control(asked);
+            slot.control_len = slot.write_control(slot.info.asked);
             self.queued.push(index);
         }
     }

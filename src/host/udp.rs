@@ -15,14 +15,12 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Uid, fchown};
 
 use super::clock::UnixTime;
+use super::sys;
 
 /// How long a worker waits for a packet before it looks whether it shall end.
 const RECEIVE_TIMEOUT: Duration = Duration::from_millis(250);
 /// A network that takes no packet for this long has lost them anyway.
 const SEND_TIMEOUT: Duration = Duration::from_millis(100);
-/// The system's default holds about 50 requests (*measured*); this holds about 500, some milliseconds' worth.
-const RECEIVE_BUFFER: usize = 1 << 20;
-
 /// Fails if any socket of this host has the port of `address`, be it another process of ours.
 ///
 /// With `SO_REUSEPORT` alone two servers of one user would share a port in silence and each get half of the
@@ -113,15 +111,39 @@ fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
             SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }
     }
-    // The kernel doubles what it is told. Whoever bound the socket may have given it more.
-    if getsockopt(socket, sockopt::RcvBuf)? < 2 * RECEIVE_BUFFER {
-        // Root may go past the system's limit; others get as much of it as the limit allows.
-        setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
-            .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER))?;
-    }
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))
+}
+
+/// Lets the queue of `socket` take `bytes` of packets (`SO_RCVBUF`). Where there is no right to go past the system's limit
+/// (`net.core.rmem_max`) it takes as many as that allows. Returns what it may take now.
+///
+/// # Errors
+/// What `setsockopt(2)` gives.
+pub fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<u32> {
+    let wanted = usize::try_from(bytes).unwrap_or(usize::MAX);
+    setsockopt(socket, sockopt::RcvBufForce, &wanted)
+        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &wanted))?;
+    receive_buffer(socket)
+}
+
+/// How many bytes of packets the queue of `socket` may take.
+///
+/// # Errors
+/// What `getsockopt(2)` gives.
+pub fn receive_buffer(socket: &UdpSocket) -> io::Result<u32> {
+    // The kernel doubles what it is told, for its own needs.
+    let doubled = getsockopt(socket, sockopt::RcvBuf)?;
+    Ok(u32::try_from(doubled / 2).unwrap_or(u32::MAX))
+}
+
+/// Has the kernel look for packets at the network card for so many microseconds before a receiver of `socket` sleeps.
+///
+/// # Errors
+/// What `setsockopt(2)` gives: to raise it needs CAP_NET_ADMIN.
+pub fn set_busy_poll(socket: &UdpSocket, microseconds: u16) -> io::Result<()> {
+    sys::set_busy_poll(socket.as_fd(), microseconds)
 }
 
 /// A UDP socket of the family of `address`; one of IPv6 takes no IPv4 packets, whatever the system's default.

@@ -297,7 +297,7 @@ mod tests {
         }
         counters.count_send_failed(3);
         let counts = counters.snapshot();
-        assert_eq!((counts.received(), counts.answered()), (153, 3));
+        assert_eq!((counts.received(), counts.answered()), (171, 3));
         assert_eq!(counts.of(Verdict::RefusedPrivate), 13);
         assert!(
             counts
@@ -305,8 +305,8 @@ mod tests {
                 .starts_with("kissed-rate=3 kissed-denied=4 refused-port-zero=5")
         );
         assert_eq!((counts.send_failed, counts.receive_failed), (3, 0));
-        assert_eq!(counts.plus(counts).received(), 306);
-        assert_eq!(counts.refused(), 150);
+        assert_eq!(counts.plus(counts).received(), 342);
+        assert_eq!(counts.refused(), 168);
     }
 
     #[test]

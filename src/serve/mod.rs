@@ -2,13 +2,16 @@
 //! `limit`, `budget`) whether this client is answered; `worker` moves bytes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub mod access;
 pub mod budget;
 pub mod census;
 mod counters;
+mod departure;
 mod gate;
 pub mod limit;
+mod orders;
 pub mod policy;
 pub mod random;
 mod residence;
@@ -31,4 +34,40 @@ pub struct Listener {
     pub workers: u16,
     /// How the kernel spreads the packets over the workers.
     pub steering: Steering,
+    /// How the workers and their sockets go about it.
+    pub tuning: Tuning,
+}
+
+/// How workers and their sockets go about their work. It can change while they do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Requests that a worker takes at once: 1 to [`Tuning::LARGEST_BATCH`].
+    pub batch: u16,
+    /// A request that waited longer in the queue is not answered: 1 ms to 1 s.
+    pub max_wait: Duration,
+    /// Bytes of packets that each socket's queue may take (`SO_RCVBUF`): 65,536 to 512 MiB. The kernel counts 400 to 2200
+    /// bytes for a request.
+    pub receive_buffer: u32,
+    /// For how long the kernel looks for a packet at the network card before a worker sleeps, in microseconds: 0 to
+    /// 10,000; 0: not at all.
+    pub busy_poll: u16,
+    /// Whether each worker keeps to a CPU of its own.
+    pub pin: bool,
+}
+
+impl Tuning {
+    /// More gain nothing, and make the predicted time of the last reply vague.
+    pub const LARGEST_BATCH: u16 = 256;
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            batch: 32,
+            max_wait: Duration::from_secs(1),
+            receive_buffer: 1 << 20,
+            busy_poll: 0,
+            pin: false,
+        }
+    }
 }

@@ -56,11 +56,13 @@ pub enum Verdict {
     RefusedRate,
     /// A request like any other of one of the heaviest clients, while the budget is too small for all.
     RefusedBudget,
+    /// A request like any other that waited too long in the queue: its client has given it up.
+    RefusedLate,
 }
 
 impl Verdict {
     /// All of them, each at the place of its [`Verdict::index`].
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AnsweredClient,
         Self::AnsweredSymmetric,
         Self::AnsweredVersion1,
@@ -79,6 +81,7 @@ impl Verdict {
         Self::RefusedDenied,
         Self::RefusedRate,
         Self::RefusedBudget,
+        Self::RefusedLate,
     ];
 
     /// Its place among the counters.
@@ -117,6 +120,7 @@ impl Verdict {
             Self::RefusedDenied => "refused-denied",
             Self::RefusedRate => "refused-rate",
             Self::RefusedBudget => "refused-budget",
+            Self::RefusedLate => "refused-late",
         }
     }
 }

@@ -5,7 +5,6 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,9 +12,11 @@ use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
 use super::census::{Desk, Method, Shared};
+use super::departure::Departure;
 use super::gate::{Bearable, Doorman, Gate, gate};
+use super::orders::Orders;
 use super::policy::{Policy, Ruling};
-use super::{Counters, Counts, Request, Verdict, respond};
+use super::{Counters, Counts, Request, Tuning, Verdict, respond};
 use crate::host::clock::{self, UnixTime};
 use crate::host::entropy;
 use crate::host::privileges;
@@ -24,8 +25,6 @@ use crate::host::sys::Batch;
 use crate::reference::{Moment, Reader};
 use crate::wire::{HEADER_LEN, NtpTimestamp};
 
-/// Datagrams taken by one system call. Larger ones gain little and make the last reply's stamp early.
-const BATCH: usize = 32;
 /// How long to leave a socket alone that fails, so that the failure can't eat a core.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 /// A worker that shall end answers at most so many batches of what is still queued.
@@ -41,7 +40,7 @@ pub const INTERRUPT: Signal = Signal::SIGUSR2;
 pub struct Worker {
     counters: Arc<Counters>,
     doorman: Doorman,
-    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     census: Option<Shared>,
     /// `None` once it was waited for.
     thread: Option<thread::JoinHandle<()>>,
@@ -64,7 +63,7 @@ impl Worker {
         let secret = [entropy::random()?, entropy::random()?, entropy::random()?];
         let (doorman, gate) = gate(policy, bearable, secret);
         let counters = Arc::new(Counters::default());
-        let stop = Arc::new(AtomicBool::new(false));
+        let orders = Arc::new(Orders::default());
         let desk = census.map(|method| Desk::new(method, clock::raw()));
         let census = desk.as_ref().map(Desk::shared);
         let journey = Journey {
@@ -73,13 +72,14 @@ impl Worker {
             desk,
             gate,
             counters: Arc::clone(&counters),
-            stop: Arc::clone(&stop),
+            departure: Departure::default(),
+            orders: Arc::clone(&orders),
         };
         let thread = thread::Builder::new().name(name).spawn(move || journey.run())?;
         Ok(Self {
             counters,
             doorman,
-            stop,
+            orders,
             census,
             thread: Some(thread),
         })
@@ -88,6 +88,15 @@ impl Worker {
     /// From its next batch on it obeys `policy`.
     pub fn obey(&mut self, policy: &Arc<Policy>) {
         self.doorman.obey(policy);
+    }
+
+    /// From its next batch on it goes about its work like that, and keeps to CPU number `cpu` of those that the process may
+    /// use (counted from 0, and from the first again after the last), or to all of them.
+    ///
+    /// # Errors
+    /// What the kernel has against the CPU; all else is done then.
+    pub fn tune(&self, tuning: &Tuning, cpu: Option<usize>) -> io::Result<()> {
+        self.orders.tune(tuning, cpu)
     }
 
     /// What it has done so far.
@@ -103,7 +112,7 @@ impl Worker {
     /// It shall answer what is queued, and end. A worker that waits for a packet notices within 250 ms, or when
     /// any signal interrupts it.
     pub fn retire(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.orders.stop();
         // Where the signal can't be sent the worker has ended.
         let _sent = self
             .thread
@@ -138,16 +147,20 @@ struct Journey {
     desk: Option<Desk>,
     gate: Gate,
     counters: Arc<Counters>,
-    stop: Arc<AtomicBool>,
+    departure: Departure,
+    orders: Arc<Orders>,
 }
 
 impl Journey {
     fn run(mut self) {
-        let mut batch = Batch::new(BATCH);
+        let mut batch = Batch::new(Tuning::LARGEST_BATCH.into());
+        if let Err(error) = self.orders.begin() {
+            tracing::warn!(%error, "a worker can't keep to a CPU of its own");
+        }
         lock_up();
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.orders.is_to_stop() {
             self.counters.count_round();
-            match batch.receive(self.socket.as_fd()) {
+            match batch.receive(self.socket.as_fd(), self.orders.batch()) {
                 Ok(received) => self.answer(&mut batch, received),
                 Err(error) => self.rest(&error),
             }
@@ -190,7 +203,9 @@ impl Journey {
         };
         let reference = self.reference.latest();
         let variables = self.gate.look().announced(reference.at(now));
-        let transmit_at = reference.clock.served(now);
+        let served = reference.clock.served(now);
+        let max_wait = self.orders.max_wait();
+        let mut replies = 0;
         let mut reply = [0; HEADER_LEN];
         for index in 0..received {
             let Some(datagram) = batch.datagram(index) else {
@@ -199,9 +214,9 @@ impl Journey {
             if let Some(desk) = &mut self.desk {
                 desk.note(datagram.source.ip(), now.raw);
             }
-            let stamp = datagram
-                .arrived_at
-                .and_then(|stamp| reference.clock.served_at_stamp(ntp(stamp), now));
+            let arrived_at = datagram.arrived_at.map(ntp);
+            let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > max_wait);
+            let stamp = arrived_at.and_then(|stamp| reference.clock.served_at_stamp(stamp, now));
             if stamp.is_none() {
                 self.counters.count_stamp_unusable();
             }
@@ -209,15 +224,19 @@ impl Journey {
                 payload: datagram.payload,
                 source_port: datagram.source.port(),
                 unicast: datagram.unicast,
-                received_at: stamp.unwrap_or(transmit_at),
+                received_at: stamp.unwrap_or(served),
             };
             let (gate, counters) = (&mut self.gate, &self.counters);
             let rule = || {
                 if !reference.answers {
                     return Ruling::Refuse(Verdict::RefusedDisputed);
                 }
+                if is_late {
+                    return Ruling::Refuse(Verdict::RefusedLate);
+                }
                 gate.rule(datagram.source.ip(), now.raw, |remark| counters.remark(remark))
             };
+            let transmit_at = served + self.departure.after(received, replies);
             let verdict = respond(&request, transmit_at, rule, &variables, &mut reply);
             self.counters.count(request.payload, verdict);
             if verdict.is_answered() {
@@ -225,12 +244,23 @@ impl Journey {
             }
             if verdict.has_reply() {
                 batch.reply(index, &reply);
+                replies += 1;
             }
         }
+        self.send(batch, received, replies, now.raw);
+    }
+
+    /// Sends what a batch became, all judged since `began`, and learns how long it takes.
+    fn send(&mut self, batch: &mut Batch, received: usize, replies: usize, began: Duration) {
+        let judged = clock::raw();
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_send_failed(outcome.failed);
+        let sent = clock::raw();
+        let took = |from, to: Duration| to.saturating_sub(from);
+        self.departure
+            .learn(received, took(began, judged), replies, took(judged, sent));
         if let Some(desk) = &mut self.desk {
-            desk.tell(now.raw);
+            desk.tell(sent);
         }
     }
 }

@@ -243,6 +243,7 @@ impl Listeners {
         self.named += 1;
         let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
         group.workers = group.served(0..all, &[], &self.reader, self.census, &self.shedding)?;
+        group.tune_workers();
         group
             .steer(group.in_use())
             .map_err(|error| PrepareError::System(group.address(), error))?;
@@ -369,7 +370,12 @@ impl Listeners {
         else {
             return;
         };
+        if group.sockets.listener.tuning != wanted.tuning {
+            group.sockets.listener = wanted;
+            group.sockets.tune_all();
+        }
         group.sockets.listener = wanted;
+        group.tune_workers();
         let gone = group.retire(wanted.workers.into());
         group.ended = end(gone).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);

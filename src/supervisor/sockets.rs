@@ -2,12 +2,13 @@
 //! service manager's descriptor store, or bound for us by its socket units.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nix::unistd::Uid;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
@@ -90,9 +91,52 @@ impl Sockets {
             members: Vec::new(),
             of_unit: false,
         });
+        // Whoever made it may have given it more.
+        sockets.tune(&sockets.members, |now, wanted| now < wanted);
         let more = sockets.missing(listener.workers, owner)?;
         sockets.members.extend(more);
         Ok(sockets)
+    }
+
+    /// Gives all members what the listener's tuning says now.
+    pub(super) fn tune_all(&self) {
+        self.tune(&self.members, |now, wanted| now != wanted);
+        if self.listener.tuning.busy_poll == 0 {
+            // To end it needs no right.
+            self.members.iter().for_each(|socket| {
+                let _ended = udp::set_busy_poll(socket, 0);
+            });
+        }
+    }
+
+    /// Gives `members` what the listener's tuning says, as far as we may; their receive buffers if `is_due`, told of what there is
+    /// and what is wanted, says so.
+    fn tune(&self, members: &[Arc<UdpSocket>], is_due: impl Fn(u32, u32) -> bool) {
+        let (address, tuning) = (self.listener.address, self.listener.tuning);
+        let wanted = tuning.receive_buffer;
+        let set = |socket: &Arc<UdpSocket>| {
+            // Where nothing is said the system's default (net.core.busy_read) counts.
+            if tuning.busy_poll > 0
+                && let Err(error) = udp::set_busy_poll(socket, tuning.busy_poll)
+            {
+                warn!(listener = %address, %error, "listener.busy-poll needs CAP_NET_ADMIN when a socket is opened: start as root");
+            }
+            match udp::receive_buffer(socket)? {
+                now if is_due(now, wanted) => udp::set_receive_buffer(socket, wanted),
+                now => Ok(now),
+            }
+        };
+        match members.iter().map(set).collect::<io::Result<Vec<u32>>>() {
+            Ok(buffers) => {
+                if let Some(least) = buffers.into_iter().min().filter(|&least| least < wanted) {
+                    info!(
+                        listener = %address, bytes = least, wanted,
+                        "the receive buffers are smaller than listener.receive-buffer, as net.core.rmem_max is: raise it with sysctl"
+                    );
+                }
+            }
+            Err(error) => warn!(listener = %address, %error, "the receive buffers can't be set"),
+        }
     }
 
     /// As many new members as `workers` need; none where a socket unit has the say: then workers share its sockets.
@@ -102,7 +146,9 @@ impl Sockets {
             return Ok(Vec::new());
         }
         let bound = udp::bind_members(self.listener.address, workers.saturating_sub(have), owner)?;
-        Ok(bound.into_iter().map(Arc::new).collect())
+        let bound: Vec<_> = bound.into_iter().map(Arc::new).collect();
+        self.tune(&bound, |now, wanted| now != wanted);
+        Ok(bound)
     }
 }
 
@@ -115,7 +161,7 @@ pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::Steering;
+    use crate::serve::{Steering, Tuning};
 
     #[test]
     fn a_stored_name_is_unique_and_knows_its_number() {
@@ -152,6 +198,7 @@ mod tests {
             address,
             workers: 3,
             steering: Steering::Source,
+            tuning: Tuning::default(),
         };
         let sockets = Sockets::open(listener, &mut given, None).unwrap();
         let found: Vec<u64> = sockets.members.iter().map(|socket| inode(socket)).collect();

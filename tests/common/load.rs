@@ -113,28 +113,8 @@ impl Report {
     }
 }
 
-/// The load as built from the source that is here: `cargo test --test` builds no examples.
+/// The load as built from the source that is here.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--profile",
-                "test",
-                "--example",
-                "load",
-            ])
-            .arg("--target-dir")
-            .arg(target)
-            .status()
-            .expect("cargo");
-        assert!(status.success(), "the load can't be built: {status}");
-        target.join("debug/examples/load")
-    })
+    PROGRAM.get_or_init(|| super::example("load"))
 }

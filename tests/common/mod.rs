@@ -57,6 +57,29 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|full| full.exists())
 }
 
+/// An example as built from the source that is here: `cargo test --test` builds none.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "test",
+            "--example",
+            name,
+        ])
+        .arg("--target-dir")
+        .arg(target)
+        .status()
+        .expect("cargo");
+    assert!(status.success(), "the example {name} can't be built: {status}");
+    target.join("debug/examples").join(name)
+}
+
 /// Root, and allowed to make network namespaces? Fails where neither that nor `NTPFRONT_WITHOUT` says so.
 pub(crate) fn root() -> bool {
     with("root") && {

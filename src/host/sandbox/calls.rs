@@ -163,7 +163,6 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
-    libc::SYS_membarrier,
     // Threads and signals.
     libc::SYS_futex,
     libc::SYS_set_robust_list,

@@ -200,7 +200,7 @@ mod tests {
         client.send_to(&[1; 48], server.local_addr().unwrap()).unwrap();
         in_a_thread_with(&[of_deadly, of_process, of_future, of_workers], move || {
             let mut batch = Batch::new(4);
-            assert_eq!(batch.receive(server.as_fd()).unwrap(), 1);
+            assert_eq!(batch.receive(server.as_fd(), 4).unwrap(), 1);
             batch.reply(0, &[2; REPLY_LEN]);
             assert_eq!(batch.send(server.as_fd()).sent, 1);
             thread::sleep(Duration::from_millis(1));

@@ -35,7 +35,7 @@ fn answers_from_the_address_that_was_asked(bind: &str, asked: &[&str]) {
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         for payload in [&[1; 48][..], &[2; 600], &[]] {
             client.send_to(payload, (address, port)).unwrap();
-            assert_eq!(batch.receive(server.as_fd()).unwrap(), 1);
+            assert_eq!(batch.receive(server.as_fd(), 8).unwrap(), 1);
             let datagram = batch.datagram(0).unwrap();
             assert_eq!(datagram.payload, payload);
             assert_eq!(datagram.source, client.local_addr().unwrap());
@@ -71,7 +71,7 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
         client.send_to(&[7; 48], server.local_addr().unwrap()).unwrap();
     }
     let mut batch = Batch::new(4);
-    assert_eq!(batch.receive(server.as_fd()).unwrap(), 4);
+    assert_eq!(batch.receive_queued(server.as_fd()).unwrap(), 4);
     (0..4).for_each(|index| batch.reply(index, &[1; REPLY_LEN]));
     // No such family is sent to by this socket.
     batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
@@ -80,10 +80,29 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
     for index in [0, 2, 3] {
         assert_eq!(clients[index].recv(&mut [0; 100]).unwrap(), REPLY_LEN);
     }
-    assert_eq!(batch.receive(server.as_fd()).unwrap(), 1);
+    assert_eq!(batch.receive(server.as_fd(), 8).unwrap(), 1);
     assert!(batch.datagram(0).is_some() && batch.datagram(1).is_none());
     batch.reply(1, &[1; REPLY_LEN]);
     assert_eq!(batch.send(server.as_fd()), Sent::default());
+}
+
+#[test]
+fn it_asks_for_as_many_as_there_may_be() {
+    let server = socket("127.0.0.1:0");
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let send = |count| {
+        (0..count).for_each(|_| {
+            client.send_to(&[7; 48], server.local_addr().unwrap()).unwrap();
+        });
+    };
+    let mut batch = Batch::new(8);
+    let mut take = |limit| batch.receive(server.as_fd(), limit).unwrap();
+    send(30);
+    assert_eq!([8; 6].map(&mut take), [1, 2, 4, 8, 8, 7]);
+    send(4);
+    assert_eq!(take(8), 4);
+    send(6);
+    assert_eq!([2, 8].map(&mut take), [2, 4]);
 }
 
 #[test]
@@ -112,6 +131,6 @@ fn groups_are_told_from_hosts() {
 fn nothing_there_in_time_is_would_block() {
     let server = socket("127.0.0.1:0");
     server.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
-    let error = Batch::new(2).receive(server.as_fd()).unwrap_err();
+    let error = Batch::new(2).receive(server.as_fd(), 2).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }

@@ -91,6 +91,16 @@ impl Group {
             .map_err(|error| PrepareError::System(self.address(), error))
     }
 
+    /// Its workers go about their work as the listener says.
+    pub(super) fn tune_workers(&self) {
+        let tuning = &self.sockets.listener.tuning;
+        for (number, served) in self.workers.iter().enumerate() {
+            if let Err(error) = served.worker.tune(tuning, tuning.pin.then_some(number)) {
+                warn!(listener = %self.address(), worker = number, %error, "a worker can't be kept to a CPU");
+            }
+        }
+    }
+
     /// Packets go to the first `members`.
     pub(super) fn steer(&self, members: usize) -> io::Result<()> {
         self.steer_by(members, steer)

@@ -1,0 +1,60 @@
+//! Impure. Writes the manual pages and shell completions: `cargo run --release --example documents -- DIR`.
+//!
+//! Flags, subcommands and their words come from the definitions of `--help`, the keys from `config/ntpfront.toml`:
+//! nothing is told here a second time. What only a manual page tells stands in `packaging/man`.
+
+mod completions;
+mod keys;
+mod manual;
+mod roff;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap_complete::{Shell, generate_to};
+use ntpfront::cli::definition;
+
+const PROGRAM: &str = "ntpfront";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(directory), None) = (arguments.next(), arguments.next()) else {
+        return Err("usage: documents DIR: where the manual pages and completions shall be written".into());
+    };
+    let directory = PathBuf::from(directory);
+    fs::create_dir_all(&directory)
+        .map_err(|error| format!("{}: cannot make it: {error}", directory.display()))?;
+    write(
+        &directory.join("ntpfront.8"),
+        &manual::page(include_str!("../man/ntpfront.8.in"), &definition())?,
+    )?;
+    write(
+        &directory.join("ntpfront.toml.5"),
+        &keys::page(
+            include_str!("../man/ntpfront.toml.5.in"),
+            include_str!("../../config/ntpfront.toml"),
+        )?,
+    )?;
+    completions(&directory)
+}
+
+/// One file for each shell, with the name that it looks for.
+fn completions(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let made = |shell| -> Result<(PathBuf, String), Box<dyn Error>> {
+        let path = generate_to(shell, &mut definition(), PROGRAM, directory)?;
+        let script = fs::read_to_string(&path)?;
+        Ok((path, script))
+    };
+    let (path, script) = made(Shell::Bash)?;
+    write(&path, &completions::with_users(&script)?)?;
+    let (path, script) = made(Shell::Zsh)?;
+    write(&path, &completions::with_names(&script, &definition()))?;
+    let (path, script) = made(Shell::Fish)?;
+    write(&path, &completions::with_values(&script)?)?;
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: cannot write: {error}", path.display()))
+}

@@ -1,0 +1,83 @@
+//! Impure. Which CPUs threads run on.
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::{Pid, gettid};
+
+/// A thread of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thread(Pid);
+
+impl Thread {
+    /// The one that asks.
+    pub fn current() -> Self {
+        Self(gettid())
+    }
+
+    /// Its number: never 0.
+    pub fn number(self) -> i32 {
+        self.0.as_raw()
+    }
+
+    /// The one of this number, if it is any.
+    pub fn of(number: i32) -> Option<Self> {
+        (number > 0).then(|| Self(Pid::from_raw(number)))
+    }
+
+    /// Has it run on no other CPU than number `cpu` of those that the process may use, counted from 0, and from the first again
+    /// after the last; `None`: on all of those.
+    ///
+    /// # Errors
+    /// What `sched_setaffinity(2)` gives: the thread has ended, or a filter forbids it.
+    pub fn keep_to(self, cpu: Option<usize>) -> io::Result<()> {
+        // The first thread keeps what the process was started with.
+        let ours = sched_getaffinity(Pid::this())?;
+        let usable: Vec<usize> = (0..CpuSet::count())
+            .filter(|&cpu| ours.is_set(cpu) == Ok(true))
+            .collect();
+        let chosen = match cpu.and_then(|cpu| usable.get(cpu % usable.len().max(1))) {
+            Some(&cpu) => {
+                let mut one = CpuSet::new();
+                one.set(cpu)?;
+                one
+            }
+            None => ours,
+        };
+        Ok(sched_setaffinity(self.0, &chosen)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> CpuSet {
+        sched_getaffinity(gettid()).unwrap()
+    }
+
+    #[test]
+    fn a_thread_keeps_to_one_cpu_and_is_let_go() {
+        let all = sched_getaffinity(Pid::this()).unwrap();
+        let count = (0..CpuSet::count())
+            .filter(|&cpu| all.is_set(cpu).unwrap())
+            .count();
+        std::thread::spawn(move || {
+            let thread = Thread::of(Thread::current().number()).unwrap();
+            thread.keep_to(Some(0)).unwrap();
+            let first = now();
+            assert_eq!(
+                (0..CpuSet::count())
+                    .filter(|&cpu| first.is_set(cpu).unwrap())
+                    .count(),
+                1
+            );
+            thread.keep_to(Some(count)).unwrap();
+            assert_eq!(now(), first);
+            thread.keep_to(None).unwrap();
+            assert_eq!(now(), all);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,93 @@
+//! Impure. What a worker is told while it works, in cells that it looks at before each batch; and which CPU it keeps to.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Tuning;
+use crate::host::cpus::Thread;
+use crate::reference::length;
+use crate::wire::NtpDuration;
+
+/// For one worker.
+#[derive(Debug)]
+pub(super) struct Orders {
+    stop: AtomicBool,
+    /// [`Tuning::batch`].
+    batch: AtomicUsize,
+    /// [`Tuning::max_wait`], in nanoseconds.
+    max_wait: AtomicU64,
+    /// As [`Thread::keep_to`] has it; [`ANY_CPU`]: all of them.
+    cpu: AtomicUsize,
+    /// The worker's number as a thread, once it runs.
+    thread: AtomicI32,
+}
+
+/// No CPU has this number.
+const ANY_CPU: usize = usize::MAX;
+
+impl Default for Orders {
+    fn default() -> Self {
+        let tuning = Tuning::default();
+        Self {
+            stop: AtomicBool::new(false),
+            batch: AtomicUsize::new(tuning.batch.into()),
+            max_wait: AtomicU64::new(nanos(tuning.max_wait)),
+            cpu: AtomicUsize::new(ANY_CPU),
+            thread: AtomicI32::new(0),
+        }
+    }
+}
+
+impl Orders {
+    /// It shall end.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// It shall work like that, on the CPU of that number.
+    ///
+    /// # Errors
+    /// As [`Thread::keep_to`].
+    pub(super) fn tune(&self, tuning: &Tuning, cpu: Option<usize>) -> io::Result<()> {
+        self.batch.store(tuning.batch.into(), Ordering::Relaxed);
+        self.max_wait.store(nanos(tuning.max_wait), Ordering::Relaxed);
+        let wanted = cpu.unwrap_or(ANY_CPU);
+        let changed = self.cpu.swap(wanted, Ordering::SeqCst) != wanted;
+        match Thread::of(self.thread.load(Ordering::SeqCst)) {
+            Some(thread) if changed => thread.keep_to(cpu),
+            // Nothing new, or it will see to that itself when it begins.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The worker begins, in the thread that calls. Either it sees the newest CPU here, or whoever orders it sees the thread.
+    ///
+    /// # Errors
+    /// As [`Thread::keep_to`].
+    pub(super) fn begin(&self) -> io::Result<()> {
+        let thread = Thread::current();
+        self.thread.store(thread.number(), Ordering::SeqCst);
+        match self.cpu.load(Ordering::SeqCst) {
+            ANY_CPU => Ok(()),
+            cpu => thread.keep_to(Some(cpu)),
+        }
+    }
+
+    pub(super) fn is_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn batch(&self) -> usize {
+        self.batch.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn max_wait(&self) -> NtpDuration {
+        length(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
+    }
+}
+
+/// For 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

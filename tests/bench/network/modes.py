@@ -1,0 +1,135 @@
+"""What is measured, and on which CPUs. Every mode yields records (dictionaries), one a measurement."""
+
+import contextlib
+import pathlib
+import random
+import statistics
+import tempfile
+
+import rig
+import servers
+
+IPV4, IPV6 = (), ("-6",)
+FAMILIES = {"IPv4": IPV4, "IPv6": IPV6}
+# In `overload`, requests a second.
+FLOOD = 500_000
+
+
+class Run:
+    """All measurements of a mode: rounds in which the servers, started anew, take turns in a new order."""
+
+    def __init__(self, arguments, named, keep):
+        self.arguments, self.named, self.keep = arguments, named, keep
+
+    def go(self, mode, layout, contestants, measure, workers=1):
+        """Calls `measure(lane, pids)` for each server and round; it yields dictionaries."""
+        with contextlib.ExitStack() as stack:
+            directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ntpfront-bench-")))
+            rig.make_clients(stack)
+            lanes = {server: rig.Lane(stack, number, layout) for number, server in enumerate(contestants)}
+            for number in range(self.arguments.rounds):
+                self._round(mode, number, lanes, directory, measure, workers)
+
+    def _round(self, mode, number, lanes, directory, measure, workers):
+        """They are started together, as that takes seconds; who isn't asked does nothing."""
+        with contextlib.ExitStack() as stack:
+            started = {}
+            for server, lane in lanes.items():
+                where = directory / lane.namespace
+                counted, beside, log = server.start(lane, where, workers, lane.layout.server_cpus)
+                stack.callback(rig.end, counted + beside)
+                started[server] = (lane, counted, log)
+            for lane, counted, log in started.values():
+                lane.wait_until_it_answers(counted, log, FAMILIES.values())
+            order = list(started)
+            random.shuffle(order)
+            for server in order:
+                lane, counted, _ = started[server]
+                for told in measure(lane, [process.pid for process in counted]):
+                    self.keep({"mode": mode, "server": server.name, "round": number, **told})
+
+    def timing(self):
+        return ("-W", 0.2, "-t", self.arguments.seconds, "-c", self.arguments.clients)
+
+    def standard(self):
+        return [servers.named(word) for word in self.named]
+
+
+def one_cpu():
+    return rig.Layout(rig.cpus()[-1:], rig.cpus()[-1:])
+
+
+def apart():
+    """The clients on one CPU, the server on another."""
+    if len(rig.cpus()) < 2:
+        raise rig.Failure("this takes two CPUs")
+    return rig.Layout(rig.cpus()[1:2], rig.cpus()[:1])
+
+
+def both():
+    return rig.Layout(rig.cpus()[:2], rig.cpus()[:2])
+
+
+def cost(run):
+    def measure(lane, pids):
+        for family, flag in FAMILIES.items():
+            yield {"family": family, **lane.load("-w", 32, *flag, *run.timing(), pids=pids, burst=32)}
+
+    run.go("cost", one_cpu(), run.standard(), measure)
+
+
+def single(run):
+    def measure(lane, pids):
+        yield {"family": "IPv4", **lane.load("-w", 1, *run.timing(), pids=pids)}
+
+    run.go("single", one_cpu(), run.standard(), measure)
+
+
+def two(run):
+    def measure(lane, pids):
+        yield {"family": "IPv4", **lane.load("-w", 64, *run.timing(), pids=pids, burst=32)}
+
+    run.go("two", both(), run.standard(), measure, workers=2)
+
+
+def latency(run):
+    rate = run.arguments.rate or half_of_what_chronyd_bears(run)
+
+    def measure(lane, pids):
+        yield {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids)}
+
+    run.go("latency", apart(), run.standard(), measure)
+
+
+def half_of_what_chronyd_bears(run):
+    """Half of the responses a second in a closed loop, in the same layout; to a round number."""
+    rates = []
+
+    def measure(lane, pids):
+        told = lane.load("-w", 64, *run.timing(), pids=pids)
+        rates.append(told["good"] / told["seconds"])
+        return ()
+
+    run.go("", apart(), [servers.named("chronyd")], measure)
+    return round(statistics.median(rates) / 2, -3)
+
+
+def overload(run):
+    rate = run.arguments.rate or FLOOD
+
+    def measure(lane, pids):
+        yield {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids, burst=16)}
+
+    run.go("overload", apart(), run.standard(), measure)
+
+
+def policies(run):
+    def measure(lane, pids):
+        yield {"family": "IPv4", **lane.load("-w", 32, *run.timing(), pids=pids, burst=32)}
+
+    fronts = [word for word in run.named if "=" in word or word == "ntpfront"]
+    if fronts:
+        run.go("policies", one_cpu(), servers.with_policies(fronts[0]), measure)
+
+
+MODES = {mode.__name__: mode for mode in (cost, single, two, latency, overload, policies)}

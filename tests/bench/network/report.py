@@ -1,0 +1,137 @@
+"""From records to tables in Markdown: medians, their spread, and ratios."""
+
+import pathlib
+import platform
+import statistics
+import sys
+
+import needs
+import servers
+
+BEGIN, END = "<!-- tests/bench/network/run --readme: begin -->", "<!-- tests/bench/network/run --readme: end -->"
+# Ratios are against it.
+PEER = "chronyd"
+
+
+def machine(named):
+    """The first record: where this was measured, and what."""
+    cpus = [line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "mode": "machine",
+        "cpu": cpus[0].partition(": ")[2] if cpus else platform.machine(),
+        "cpus": len(cpus),
+        "kernel": platform.release(),
+        "versions": {word.partition("=")[0]: servers.named(word).version() for word in named},
+        "command": " ".join(sys.argv[1:]),
+    }
+
+
+def progress(record):
+    if record["mode"] == "machine":
+        return f"run: {record}"
+    faults = {name: record[name] for name in ("lost", "malformed", "strange", "unsynchronized", "late") if record[name]}
+    return (f"run: {record['mode']} {record['round'] + 1} {record['server']} {record['family']}: "
+            f"{cpu(record):.0f} ns a response ({record['server_ns'] / max(record['good'], 1):.0f} + {record['receive_ns'] / max(record['good'], 1):.0f}), {rate(record):.0f}/s {faults or ''}")
+
+
+def cpu(record):
+    """Nanoseconds of CPU a response."""
+    return (record["server_ns"] + record["receive_ns"]) / max(record["good"], 1)
+
+
+def rate(record):
+    """Good responses a second."""
+    return record["good"] / record["seconds"]
+
+
+def answered(record):
+    """Percent of the requests that were answered."""
+    return 100 * record["good"] / max(record["asked"], 1)
+
+
+def microseconds(name, part):
+    return lambda record: record[name][part] / 1000
+
+
+# Mode, family, words, what is told, digits, and whether less is better.
+ROWS = (
+    ("cost", "IPv4", "CPU a response, bursts of 32, IPv4, ns", cpu, 0, True),
+    ("cost", "IPv6", "CPU a response, bursts of 32, IPv6, ns", cpu, 0, True),
+    ("single", "IPv4", "CPU a response, one request at a time, ns", cpu, 0, True),
+    ("two", "IPv4", "two workers on two CPUs, 1000 responses/s", lambda record: rate(record) / 1000, 0, False),
+    ("latency", "IPv4", "at {rate}/s: offset error p50, µs", microseconds("offset", "p50"), 1, True),
+    ("latency", "IPv4", "… p99", microseconds("offset", "p99"), 1, True),
+    ("latency", "IPv4", "… round trip p50, µs", microseconds("round_trip", "p50"), 1, True),
+    ("latency", "IPv4", "… p99", microseconds("round_trip", "p99"), 1, True),
+    ("overload", "IPv4", "at {rate}/s: answered, %", answered, 0, False),
+    ("overload", "IPv4", "… offset error p50, µs", microseconds("offset", "p50"), 0, True),
+    ("overload", "IPv4", "… round trip p50, µs", microseconds("round_trip", "p50"), 0, True),
+)
+
+
+def tables(records):
+    """All of it in Markdown."""
+    named = [record for record in records if record["mode"] == "machine"]
+    names = list(dict.fromkeys(name for record in named for name in record["versions"]))
+    lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    lines += [line for line in (row(records, names, *what) for what in ROWS) if line]
+    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + [words(records, named)])
+
+
+def row(records, names, mode, family, title, value, digits, less):
+    """One measure of all servers; None if nobody was measured in it."""
+    there = [record for record in records if (record["mode"], record.get("family")) == (mode, family)]
+    if not there:
+        return None
+    values = {name: [value(record) for record in there if record["server"] == name] for name in names}
+    peer = statistics.median(values[PEER]) if values.get(PEER) else None
+    cells = [cell(values[name], digits, None if name == PEER else peer, less) for name in names]
+    title = title.format(rate=format(int(there[0].get("rate", 0)), ","))
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def cell(values, digits, peer, less):
+    """Median, spread, and how many times better than the peer."""
+    if not values:
+        return "–"
+    middle = statistics.median(values)
+    text = f"{middle:.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    if not peer or not middle:
+        return text
+    return f"{text} **×{peer / middle if less else middle / peer:.2f}**"
+
+
+def policies(records):
+    there = [record for record in records if record["mode"] == "policies"]
+    names = list(dict.fromkeys(record["server"] for record in sorted(there, key=lambda record: record["round"])))
+    if not there:
+        return []
+    values = {name: [cpu(record) for record in there if record["server"] == name] for name in names}
+    base = statistics.median(values["all off"])
+    lines = ["| policies of ntpfront | CPU a response, ns | dearer |", "| --- | --- | --- |"]
+    for name in ("all off", "census", "access", "limit", "all on", "all on, tracked"):
+        middle = statistics.median(values[name])
+        lines.append(f"| {name} | {cell(values[name], 0, None, True)} | {100 * (middle / base - 1):+.1f} % |")
+    return lines + [""]
+
+
+def words(records, named):
+    """What has to be known to read the tables."""
+    rounds = 1 + max((record["round"] for record in records if "round" in record), default=0)
+    versions = {name: version for record in named for name, version in record["versions"].items()}
+    lost = sum(record["lost"] for record in records if record["mode"] in ("cost", "single", "two", "latency", "policies"))
+    bad = sum(record[name] for record in records if "good" in record for name in ("malformed", "strange", "unsynchronized"))
+    where = named[0]
+    return (f"Medians of {rounds} rounds in turn (least–most); ×: how many times better than {PEER}. {where['cpus']} CPUs "
+            f"of {where['cpu']}, Linux {where['kernel']}. {'; '.join(f'{name}: {version}' for name, version in versions.items())}. "
+            f"Replies lost outside of overload: {lost}; wrong replies: {bad}.")
+
+
+def write_readme(text):
+    path = needs.ROOT / "README.md"
+    readme = path.read_text(encoding="utf-8")
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"run: README.md has not both of {BEGIN} and {END}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

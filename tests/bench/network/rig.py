@@ -1,0 +1,178 @@
+"""Network namespaces, veth pairs, priorities and processes: what a measurement stands on. All of it goes when it ends."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import needs
+
+PREFIX = "ntpfront-bench-"
+CLIENTS = f"{PREFIX}clients"
+# The generator writes these into its frames.
+SERVER_MAC, CLIENT_MAC = "02:6e:74:70:00:01", "02:6e:74:70:00:02"
+ADDRESSES = ("10.0.0.1/30", "fd00:6e75::1/64")
+# Where the clients are, and by which neighbor.
+ROUTES = (("10.128.0.0/9", "10.0.0.2"), ("fd00:6e74::/32", "fd00:6e75::2"))
+# Priorities (SCHED_FIFO): what the server's side does comes first, then the clients' receiving; the generator has none.
+SERVER_PRIORITY, CLIENT_PRIORITY = 30, 20
+START_LIMIT = 60
+STOP_LIMIT = 5
+
+
+class Failure(Exception):
+    """A step of the measurement failed; the message says which, and why."""
+
+
+class Layout:
+    """Which CPUs whose work is on; each has a queue of the link."""
+
+    def __init__(self, server_cpus, client_cpus):
+        self.server_cpus, self.client_cpus = server_cpus, client_cpus
+        self.queues = len(server_cpus)
+
+
+class Lane:
+    """A server's namespace with its own link to the clients."""
+
+    def __init__(self, stack, number, layout):
+        self.layout = layout
+        self.namespace = f"{PREFIX}{number}"
+        self.inside, self.outside = f"nb{number}s", f"nb{number}c"
+        stack.callback(remove, self.namespace)
+        run("ip", "netns", "add", self.namespace)
+        queues = ("numrxqueues", layout.queues, "numtxqueues", layout.queues)
+        run("ip", "link", "add", self.inside, *queues, "netns", self.namespace, "address", SERVER_MAC, "type", "veth",
+            "peer", "name", self.outside, *queues, "netns", CLIENTS, "address", CLIENT_MAC)
+        self._address()
+        for namespace, interface in ((self.namespace, self.inside), (CLIENTS, self.outside)):
+            self._use_napi(namespace, interface)
+        self.receivers = napi_threads(self.inside)
+        place(self.receivers, layout.server_cpus, SERVER_PRIORITY)
+        place(napi_threads(self.outside), layout.client_cpus, CLIENT_PRIORITY)
+
+    def _address(self):
+        for namespace, interface in ((self.namespace, "lo"), (self.namespace, self.inside), (CLIENTS, self.outside)):
+            inside(namespace, "sysctl", "-qw", f"net.ipv6.conf.{interface}.accept_dad=0")
+            run("ip", "-n", namespace, "link", "set", interface, "up")
+        for address in ADDRESSES:
+            run("ip", "-n", self.namespace, "address", "add", address, "dev", self.inside)
+        for route, by in ROUTES:
+            run("ip", "-n", self.namespace, "neighbor", "add", by, "lladdr", CLIENT_MAC, "dev", self.inside, "nud", "permanent")
+            run("ip", "-n", self.namespace, "route", "add", route, "via", by, "dev", self.inside)
+
+    def _use_napi(self, namespace, interface):
+        """Receiving in threads of its own, one a queue; each CPU sends on its own queue. Without TSO, or packets that a
+        socket sends would be delivered by the sender itself."""
+        inside(namespace, "ethtool", "-K", interface, "gro", "on", "tso", "off")
+        device = f"/sys/class/net/{interface}"
+        masks = "".join(
+            f" && echo {1 << cpu:x} > {device}/queues/tx-{queue}/xps_cpus"
+            for queue, cpu in enumerate(self.layout.server_cpus)
+            if self.layout.queues > 1
+        )
+        inside(namespace, "sh", "-c", f"echo 1 > {device}/threaded{masks}")
+
+    def start(self, command, log, cpus, priority=None):
+        """Starts `command` in the lane, on `cpus`; with a priority, if it is what is measured."""
+        pin = ["taskset", "-c", ",".join(map(str, cpus))]
+        rank = ["chrt", "-f", str(priority)] if priority else []
+        with open(log, "wb") as output:
+            return subprocess.Popen(["ip", "netns", "exec", self.namespace, *pin, *rank, *map(str, command)],
+                                    stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def load(self, *arguments, pids=(), burst=1, cpus=None):
+        """Has the generator ask; returns what it tells."""
+        cpus = cpus or self.layout.client_cpus
+        senders = ["-T", ",".join(map(str, cpus))]
+        watched = ["-p", ",".join(map(str, [*pids, *self.receivers]))]
+        command = ["ip", "netns", "exec", CLIENTS, "taskset", "-c", ",".join(map(str, cpus)), "nice", "-n", "-15",
+                   needs.OUT / "generator", "-i", self.outside, "-b", burst, *senders, *watched, *arguments]
+        told = json.loads(output(*command))
+        told["server_ns"] = sum(told["cpu"][str(pid)] for pid in pids)
+        told["receive_ns"] = sum(told["cpu"][pid] for pid in self.receivers)
+        del told["cpu"]
+        return told
+
+    def wait_until_it_answers(self, processes, log, families):
+        """Until good replies come on all `families`, and no others."""
+        until = time.monotonic() + START_LIMIT
+        while time.monotonic() < until:
+            if any(process.poll() is not None for process in processes):
+                raise Failure(f"a server ended by itself; it said:\n{pathlib.Path(log).read_text()[-2000:]}")
+            told = [self.load("-w", 1, "-W", 0.02, "-t", 0.05, *family) for family in families]
+            if all(one["good"] and not one["unsynchronized"] for one in told):
+                return
+            time.sleep(0.1)
+        raise Failure(f"a server gives no good answer within {START_LIMIT} s; it said:\n{pathlib.Path(log).read_text()[-2000:]}")
+
+
+def make_clients(stack):
+    stack.callback(remove, CLIENTS)
+    run("ip", "netns", "add", CLIENTS)
+
+
+def end(processes):
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def napi_threads(interface):
+    """The kernel's threads that receive for it, in the order of its queues."""
+    found = []
+    for name in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if name.read_text().startswith(f"napi/{interface}-"):
+                found.append(name.parent.name)
+        except OSError:  # it ended meanwhile
+            continue
+    if not found:
+        raise Failure(f"{interface} has no receiving threads: this kernel is too old for threaded NAPI on veth (5.15)")
+    return sorted(found, key=int)
+
+
+def place(threads, cpus, priority):
+    for number, thread in enumerate(threads):
+        run("taskset", "-pc", cpus[number % len(cpus)], thread)
+        run("chrt", "-f", "-p", priority, thread)
+
+
+def remove_leftovers():
+    """What a run left that was killed; the lock says that nobody uses it."""
+    for line in output("ip", "netns", "list").splitlines():
+        if line.startswith(PREFIX):
+            remove(line.split()[0])
+
+
+def remove(namespace):
+    listed = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False).stdout
+    for pid in listed.split():
+        subprocess.run(["kill", "-KILL", pid], check=False, capture_output=True)
+    subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
+
+
+def inside(namespace, *command):
+    run("ip", "netns", "exec", namespace, *command)
+
+
+def run(*command):
+    output(*command)
+
+
+def output(*command):
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(f"this failed: {' '.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def cpus():
+    return sorted(os.sched_getaffinity(0))

@@ -1,0 +1,171 @@
+"""The servers: how each is configured and started, and which of its processes count."""
+
+import pathlib
+import random
+import subprocess
+
+import needs
+import rig
+
+# An ntpfront as it comes, with its usual fences (seccomp, Landlock) and the census: it mirrors a chronyd on its host.
+NTPFRONT_CONFIG = """\
+[[listener]]
+address = "0.0.0.0:123"
+workers = @WORKERS@
+
+[[listener]]
+address = "[::]:123"
+workers = @WORKERS@
+
+[[upstream]]
+address = "127.0.0.1:11123"
+
+[control]
+socket = ""
+"""
+UPSTREAM_CONFIG = """\
+local stratum 2
+port 11123
+bindaddress 127.0.0.1
+allow 127.0.0.1
+cmdport 0
+bindcmdaddress /
+pidfile @PIDFILE@
+"""
+CHRONYD_CONFIG = """\
+local stratum 2
+allow
+cmdport 0
+bindcmdaddress /
+pidfile @PIDFILE@
+"""
+# Without an upstream it tells a time only as stratum 1. Its [::] takes IPv4's port, too, so for IPv6 it listens at the one
+# address.
+NTPD_RS_CONFIG = """\
+[observability]
+log-level = "warn"
+[synchronization]
+local-stratum = 1
+[[server]]
+listen = "0.0.0.0:123"
+[[server]]
+listen = "[@IPV6@]:123"
+""".replace("@IPV6@", rig.ADDRESSES[1].partition("/")[0])
+# No daemon may set the host's clock.
+NO_CLOCK = ["setpriv", "--bounding-set", "-sys_time", "--inh-caps", "-sys_time", "--no-new-privs"]
+CHRONYD = [needs.PEERS / "chronyd", "-x", "-d", "-u", "root", "-f"]
+
+
+class Server:
+    """One that is measured. `write(directory, workers, interface)` gives the commands that start it."""
+
+    def __init__(self, name, write, follows=False, version=()):
+        self.name, self._write, self._follows, self._version = name, write, follows, version
+
+    def version(self):
+        """What it says of itself, on one line."""
+        if not self._version:
+            return "tests/bench/network/plain/plain.c"
+        done = subprocess.run([str(word) for word in self._version], capture_output=True, text=True, check=False)
+        return (done.stdout or done.stderr).splitlines()[0]
+
+    def start(self, lane, directory, workers, cpus):
+        """Starts it in `lane`; returns what counts, what doesn't, and the file with what they say."""
+        directory.mkdir(parents=True, exist_ok=True)
+        beside = []
+        if self._follows:
+            config = write(directory / "upstream.conf", UPSTREAM_CONFIG)
+            beside.append(lane.start([*CHRONYD, config], directory / "upstream.log", rig.cpus()[:1]))
+        log = directory / "log"
+        commands = self._write(directory, workers, lane.inside)
+        counted = [lane.start(command, log, cpus, rig.SERVER_PRIORITY) for command in commands]
+        return counted, beside, log
+
+
+def ntpfront(name, binary, text):
+    def commands(directory, workers, interface):
+        filled = text.replace("@WORKERS@", str(workers)).replace("@INTERFACE@", interface)
+        return [[binary, "-c", write(directory / "ntpfront.toml", filled)]]
+
+    return Server(name, commands, follows=True, version=[binary, "--version"])
+
+
+def chronyd(directory, workers, _interface):
+    """It has one thread; several share the port (SO_REUSEPORT)."""
+    configs = (write(directory / f"chronyd-{number}.conf", CHRONYD_CONFIG) for number in range(workers))
+    return [[*CHRONYD, config] for config in configs]
+
+
+def ntpd_rs(directory, _workers, _interface):
+    return [[*NO_CLOCK, needs.NTPD_RS, "-c", write(directory / "ntpd-rs.toml", NTPD_RS_CONFIG)]]
+
+
+def plain(_directory, workers, _interface):
+    return [[needs.OUT / "plain", workers]]
+
+
+def built():
+    return needs.TARGET / "release" / "ntpfront"
+
+
+STANDARD = {
+    "ntpfront": lambda: ntpfront("ntpfront", built(), NTPFRONT_CONFIG),
+    "chronyd": lambda: Server("chronyd", chronyd, version=[CHRONYD[0], "--version"]),
+    "ntpd-rs": lambda: Server("ntpd-rs", ntpd_rs, version=[needs.NTPD_RS, "--version"]),
+    "plain": lambda: Server("plain", plain),
+}
+
+
+def named(word):
+    """The server that is meant by a word of the command line."""
+    if "=" not in word:
+        return STANDARD[word]()
+    name, _, rest = word.partition("=")
+    binary, _, file = rest.partition(",")
+    text = pathlib.Path(file).read_text(encoding="utf-8") if file else NTPFRONT_CONFIG
+    return ntpfront(name, pathlib.Path(binary).resolve(), text)
+
+
+def write(path, text):
+    path.write_text(text.replace("@PIDFILE@", str(path.with_suffix(".pid"))), encoding="utf-8")
+    return path
+
+
+PREFIXES = 1000
+
+
+def with_policies(word):
+    """One ntpfront with its policies on and off: all off first, then each alone, then all."""
+    server, config = named(word), NTPFRONT_CONFIG
+    binary = server._version[0]
+    off = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
+    parts = {
+        "all off": off,
+        "census": '[limit]\nmode = "off"\n',
+        "access": off + access(),
+        # As an operator would have it, but for the interval: nobody who asks here is limited.
+        "limit": "[census]\nenabled = false\n" + LIMIT,
+        "all on": access() + LIMIT,
+        "all on, tracked": access() + LIMIT + '[clock]\nsource = "tracked"\n',
+    }
+    return [ntpfront(name, binary, config + part) for name, part in parts.items()]
+
+
+LIMIT = """\
+[limit]
+mode = "on"
+interval = 0.001
+burst = 1000
+clients = 131072
+"""
+
+
+def access():
+    """Denied prefixes of both families, none of which has a client of ours."""
+    dice = random.Random(PREFIXES)
+    prefixes = set()
+    while len(prefixes) < PREFIXES // 2:
+        prefixes.add(f"{dice.randrange(11, 224)}.{dice.randrange(256)}.{dice.randrange(256)}.0/24")
+    while len(prefixes) < PREFIXES:
+        prefixes.add(f"2001:{dice.randrange(65536):x}:{dice.randrange(65536):x}::/48")
+    return f"[access]\ndeny = {sorted(prefixes)}\n".replace("'", '"')
