@@ -18,23 +18,27 @@ impl Doors {
         Self([[0; DOOR]; DOORS])
     }
 
-    /// Lets requests to `address` find the listener of this number. One that is there already stays. False if there is no
-    /// place for it.
-    pub(super) fn open(&mut self, address: SocketAddr, listener: usize) -> bool {
+    /// Lets requests to `address` (`tagged`: with a VLAN tag) find the listener of this number. One that is there already
+    /// stays. False if there is no place for it.
+    pub(super) fn open(&mut self, address: SocketAddr, tagged: bool, listener: usize) -> bool {
         let [high, low] = on_the_wire(address.ip());
-        let port = u64::from(u16::from_ne_bytes(address.port().to_be_bytes()));
-        let start = (high ^ low.wrapping_add(port)).wrapping_mul(SPREAD) >> SHIFT;
+        let port = u16::from_ne_bytes(address.port().to_be_bytes());
+        let start = (high ^ low.wrapping_add(port.into())).wrapping_mul(SPREAD) >> SHIFT;
         let start = usize::try_from(start).unwrap_or(0);
         for at in start..start + PROBES {
             let Some(door) = self.0.get_mut(at % DOORS) else {
                 continue;
             };
-            let [.., taken] = *door;
+            let [same_high, same_low, same_port, taken] = *door;
+            let listener = u64::try_from(listener).unwrap_or(u64::MAX).saturating_add(1);
             if taken == 0 {
-                *door = [high, low, port, u64::try_from(listener).unwrap_or(u64::MAX) + 1];
+                *door = [high, low, door_word(port, tagged), listener];
                 return true;
             }
-            if door.starts_with(&[high, low, port]) {
+            let is_same = [false, true]
+                .map(|tagged| door_word(port, tagged))
+                .contains(&same_port);
+            if is_same && (same_high, same_low) == (high, low) {
                 return true;
             }
         }
@@ -44,6 +48,11 @@ impl Doors {
     pub(super) fn words(&self) -> &[u64] {
         self.0.as_flattened()
     }
+}
+
+fn door_word(port: u16, tagged: bool) -> u64 {
+    let ([a, b], [c, d]) = (port.to_ne_bytes(), u16::from(tagged).to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0])
 }
 
 /// The 16 bytes as they are on the wire, in two words; IPv4 as `::ffff:a.b.c.d`.
@@ -79,8 +88,8 @@ mod tests {
         let mut doors = Doors::new();
         for number in 0..200_u8 {
             let address = SocketAddr::from(([192, 0, 2, number], 123));
-            assert!(doors.open(address, usize::from(number % 32)));
-            assert!(doors.open(address, 31));
+            assert!(doors.open(address, false, usize::from(number % 32)));
+            assert!(doors.open(address, true, 31));
         }
         let taken = doors.0.iter().filter(|door| door[3] != 0);
         assert_eq!(taken.count(), 200);
@@ -90,7 +99,7 @@ mod tests {
     fn a_full_table_says_so() {
         let mut doors = Doors::new();
         let all = (0..u16::MAX).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
-        let opened = all.filter(|address| doors.open(*address, 0)).count();
+        let opened = all.filter(|address| doors.open(*address, false, 0)).count();
         assert!((DOORS / 2..=DOORS).contains(&opened), "{opened}");
     }
 

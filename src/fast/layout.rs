@@ -35,7 +35,7 @@ pub const TURNS4: usize = 2 * MOST_TURNS4;
 pub const TURNS6: usize = 2 * 2 * MOST_TURNS6;
 
 /// What was done for a listener on a CPU (`struct cells`).
-pub const CELLS: usize = 18 + 64 + 22 + 1 + 5 + 2;
+pub const CELLS: usize = 128;
 /// Clients that may stand in one place (`struct place`).
 pub const CLIENTS_A_PLACE: u32 = 4;
 

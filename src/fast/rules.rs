@@ -30,6 +30,16 @@ pub struct Device {
     pub address: [u8; 6],
 }
 
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Own {
+    /// It belongs to another interface than the program's (and that of the loopback): it may be that of a VLAN, whose
+    /// frames look as if they had no tag where the hardware takes it away. Without a tag such frames pass.
+    pub tagged: bool,
+    /// The address.
+    pub ip: IpAddr,
+}
+
 /// All words of one copy, and what becomes of each listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
@@ -72,9 +82,9 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// The rules for these listeners (each by its number), on a host with these addresses and interfaces. `secret` is random;
+/// The rules for these listeners (each by its number), on a host with these addresses (sorted) and interfaces. `secret` is random;
 /// `places` is how many there are for clients.
-pub fn rules(seats: &[Seat], own: &[IpAddr], devices: &[Device], secret: [u64; 2], places: u32) -> Rules {
+pub fn rules(seats: &[Seat], own: &[Own], devices: &[Device], secret: [u64; 2], places: u32) -> Rules {
     let mut rules = Rules {
         words: Vec::with_capacity(COPY),
         turns4: Vec::new(),
@@ -108,7 +118,7 @@ impl Rules {
     }
 
     /// Exact addresses first: there they win over the wildcard, as sockets do.
-    fn doors(&mut self, seats: &[Seat], own: &[IpAddr]) -> Doors {
+    fn doors(&mut self, seats: &[Seat], own: &[Own]) -> Doors {
         let mut doors = Doors::new();
         let seats = seats.iter().enumerate();
         let (wild, exact): (Vec<_>, Vec<_>) = seats.partition(|(_, seat)| seat.address.ip().is_unspecified());
@@ -118,14 +128,16 @@ impl Rules {
             };
             let ip = seat.address.ip();
             let is_asked =
-                |own: &&IpAddr| (ip.is_unspecified() && own.is_ipv4() == ip.is_ipv4()) || **own == ip;
-            let reachable = own.iter().filter(is_asked).filter(|own| is_reachable(**own));
-            let mut opened =
-                reachable.map(|own| doors.open(SocketAddr::new(*own, seat.address.port()), number));
+                |own: &&Own| (ip.is_unspecified() && own.ip.is_ipv4() == ip.is_ipv4()) || own.ip == ip;
+            let reachable = own.iter().filter(is_asked).filter(|own| is_reachable(own.ip));
+            let opened = reachable
+                .map(|own| doors.open(SocketAddr::new(own.ip, seat.address.port()), own.tagged, number));
+            // All of them: where a listener is left out, none behind it may answer in its place.
+            let all_opened = opened.fold(true, |all, opened| all & opened);
             let fault = match number {
                 LISTENERS.. => Some(LeftOut::Listeners),
                 _ if policy.budget != Mode::Off => Some(LeftOut::Budget),
-                _ if !opened.all(|opened| opened) => Some(LeftOut::Addresses),
+                _ if !all_opened => Some(LeftOut::Addresses),
                 _ => None,
             };
             match fault {

@@ -15,4 +15,8 @@ pub mod systemd;
 pub mod udp;
 #[cfg(all(feature = "fast-path", target_endian = "little"))]
 pub mod xdp;
+#[cfg(not(all(feature = "fast-path", target_endian = "little")))]
+#[path = "no_xdp.rs"]
+pub mod xdp;
 pub mod xdp_mode;
+pub mod xdp_needs;

@@ -213,5 +213,13 @@ fn shared(kernel: &Ebpf, name: &str, words: usize) -> Result<Shared, LoadError> 
     let Some(Map::Array(map)) = kernel.map(name) else {
         return Err(LoadError::Failed(format!("it has no map {name}")));
     };
+    // Both sides have to agree on the layout.
+    let info = map.info().map_err(|error| LoadError::of(&error))?;
+    let bytes = u64::from(info.value_size()) * u64::from(info.max_entries());
+    if u64::try_from(words).ok() != Some(bytes / 8) {
+        return Err(LoadError::Failed(format!(
+            "its map {name} has {bytes} bytes: build ntp.bpf.o anew"
+        )));
+    }
     Ok(Shared::of(map.fd().as_fd(), words)?)
 }

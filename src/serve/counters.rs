@@ -139,19 +139,22 @@ pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
 }
 
 impl Counts {
-    /// From cells that somebody else counted in (`struct cells` of `host/xdp/ntp.bpf.c`): verdicts, kinds, residence and its
-    /// sum, remarks. What is missing is 0.
+    /// From cells that somebody else counted in (`struct cells` of `host/xdp/ntp.bpf.c`): room for 32 verdicts, the kinds,
+    /// residence and its sum, remarks. What is missing is 0.
     pub fn of_cells(cells: &[u64]) -> Self {
-        let mut cells = cells.iter().copied();
-        let mut next = || cells.next().unwrap_or(0);
+        const KINDS_AT: usize = 32;
+        const RESIDENCE_AT: usize = KINDS_AT + KINDS;
+        const SUM_AT: usize = RESIDENCE_AT + residence::BUCKETS;
+        const { assert!(Verdict::ALL.len() <= KINDS_AT) };
+        let cell = |at: usize| cells.get(at).copied().unwrap_or(0);
         Self {
-            verdicts: std::array::from_fn(|_| next()),
-            kinds: Kinds(std::array::from_fn(|_| next())),
+            verdicts: std::array::from_fn(cell),
+            kinds: Kinds(std::array::from_fn(|kind| cell(KINDS_AT + kind))),
             residence: Residence {
-                counts: std::array::from_fn(|_| next()),
-                sum: next(),
+                counts: std::array::from_fn(|bucket| cell(RESIDENCE_AT + bucket)),
+                sum: cell(SUM_AT),
             },
-            remarks: std::array::from_fn(|_| next()),
+            remarks: std::array::from_fn(|remark| cell(SUM_AT + 1 + remark)),
             ..Self::default()
         }
     }

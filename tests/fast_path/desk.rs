@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ntpfront::fast::{
-    CELLS, Device, Kernel, LISTENERS, Line, RULES, Rules, STATE, Seat, TURNS4, TURNS6, counted, lay_down,
-    line, publish, rules, silence,
+    CELLS, Device, Kernel, LISTENERS, Line, Own, RULES, Rules, STATE, Seat, TURNS4, TURNS6, counted,
+    lay_down, line, publish, rules, silence,
 };
 use ntpfront::host::clock;
 use ntpfront::host::xdp::{Program, Sizes};
@@ -18,9 +18,11 @@ use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
 use crate::frames::OURS;
 
 pub(crate) const MINE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// An address of another interface, as of a VLAN.
+pub(crate) const TAGGED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 pub(crate) const MINE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
-const SIZES: Sizes = Sizes {
+pub(crate) const SIZES: Sizes = Sizes {
     state: STATE,
     rules: RULES,
     turns4: TURNS4,
@@ -63,7 +65,12 @@ impl Desk {
             seat(([0, 0, 0, 0], 123).into()),
             seat((Ipv6Addr::UNSPECIFIED, 123).into()),
         ];
-        let own = [MINE4.into(), MINE6.into()];
+        let own = [
+            (false, MINE4.into()),
+            (false, MINE6.into()),
+            (true, TAGGED.into()),
+        ];
+        let own = own.map(|(tagged, ip)| Own { tagged, ip });
         let device = Device {
             index: 1,
             address: OURS,
@@ -184,6 +191,6 @@ fn reference(now: Moment) -> Reference {
         published: now,
         answers: true,
         epoch: now.raw,
-        not_after: now.raw + Duration::from_hours(1),
+        not_after: now.raw + Duration::from_secs(3600),
     }
 }

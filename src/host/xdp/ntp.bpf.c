@@ -29,10 +29,10 @@ enum {
 	TURNS4 = 65536,
 	TURNS6 = 32768,
 	WAYS = 4,
-	VERDICTS = 18,
+	VERDICTS = 32,
 	KINDS = 64,
 	BUCKETS = 22,
-	REMARKS = 5,
+	REMARKS = 8,
 };
 
 // What is served: a slot is written long before anybody is told to read it, and again only after all the others.
@@ -60,7 +60,9 @@ struct state {
 // An address of ours with a port where somebody listens.
 struct door {
 	__u64 high, low;	// the address as it is on the wire; IPv4 as ::ffff:a.b.c.d
-	__u64 port;		// as it is on the wire
+	__u16 port;		// as it is on the wire
+	__u16 tagged;		// only for frames with a VLAN tag
+	__u32 unused;
 	__u64 listener;		// its number and 1; 0 if there is none
 };
 
@@ -115,7 +117,7 @@ struct place {
 
 struct cells {
 	__u64 verdicts[VERDICTS], kinds[KINDS], residence[BUCKETS], residence_sum, remarks[REMARKS];
-	__u64 unused[2];
+	__u64 unused;
 };
 
 #define MAP(name, value_type, entries, how) \
@@ -139,6 +141,7 @@ char LICENSE[] SEC("license") = "GPL";
 // Linux 6.1; older headers don't have it (bpf.h: 208).
 static __u64 (*const ktime_get_tai_ns)(void) = (void *)208;
 
+// Some of serve/respond.rs, by their numbers there; there is room for more.
 enum verdict {
 	ANSWERED_CLIENT,
 	ANSWERED_SYMMETRIC,
@@ -170,6 +173,7 @@ struct request {
 	__u64 source_high, source_low, high, low;	// as in struct door
 	__u64 pseudo;		// sum of the pseudo header
 	__u64 key_high, key_low;	// the source as a number, which can be compared
+	__u8 tagged;		// has it a VLAN tag?
 };
 
 // What is said and counted.
@@ -283,6 +287,7 @@ inlined int is_plain(struct request *request, void *at, void *end)
 			if (at + 4 > end)
 				return 0;
 			type = *(__be16 *)(at + 2);
+			request->tagged = 1;
 			at += 4;
 		}
 	if (type == bpf_htons(ETH_P_IP))
@@ -313,7 +318,7 @@ inlined __u64 listener_of(const struct rules *rules, const struct request *reque
 		if (door->listener == 0)
 			return 0;
 		if (door->low == request->low && door->high == request->high && door->port == port)
-			return door->listener;
+			return door->tagged && !request->tagged ? 0 : door->listener;
 	}
 	return 0;
 }
