@@ -190,3 +190,150 @@ pub fn silence(number: u64, copy: u32) -> [u64; SLOT] {
 pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Leap, ReferenceId};
+    use proptest::prelude::*;
+
+    const NOON: i64 = 1_800_014_400;
+
+    fn kernel(unix: i64) -> Kernel {
+        let raw = Duration::from_secs(1000);
+        Kernel {
+            moment: Moment {
+                realtime: NtpTimestamp::from_unix(unix, 0),
+                raw,
+                boot: raw,
+            },
+            unix,
+            monotonic: Duration::from_secs(990),
+            tai_ahead: Duration::from_secs(1_000_000),
+            raw_faster: Some(0.0),
+        }
+    }
+
+    fn reference(now: &Kernel, clock: ClockModel) -> Reference {
+        Reference {
+            leap: Leap::NoWarning,
+            stratum: 3,
+            reference_id: ReferenceId::LOCAL,
+            root_delay: NtpDuration::ZERO,
+            root_dispersion: NtpDuration::from_seconds(0.001),
+            growth: 15e-6,
+            reference_time: now.moment.realtime,
+            precision: -23,
+            clock,
+            published: now.moment,
+            answers: true,
+            epoch: now.moment.raw,
+            not_after: now.moment.raw + Duration::from_secs(10),
+        }
+    }
+
+    fn tracked(now: &Kernel, rate: f64) -> ClockModel {
+        ClockModel::Tracked {
+            epoch: now.moment.raw,
+            time: now.moment.realtime,
+            rate,
+            slew: 0.0,
+            slew_for: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn the_hosts_clock_runs_as_the_monotonic_one() {
+        let now = kernel(NOON);
+        let line = line(&reference(&now, ClockModel::Host), &now).unwrap();
+        assert_eq!(
+            (line.start, line.length, line.time),
+            (now.monotonic, LONGEST, now.moment.realtime)
+        );
+        assert!((line.rate - 1.0).abs() < 1e-9);
+        let [number, .., reference_time, _, _, _, _, _, _] = line.words(7, 1, 5);
+        assert_eq!(
+            (number, reference_time),
+            (7, line.variables.reference_timestamp.to_bits())
+        );
+        let rate = line.words(7, 1, 5)[5];
+        let units = (2_500_000_000 * rate) >> 29;
+        assert!(units.abs_diff(5 << 31) <= 1, "2.5 s: {units}");
+    }
+
+    #[test]
+    fn the_tracked_clock_is_made_of_the_raw_counter() {
+        let mut now = kernel(NOON);
+        now.raw_faster = Some(-20e-6);
+        let told = line(&reference(&now, tracked(&now, 50e-6)), &now).unwrap();
+        assert_eq!(told.length, LONGEST_TRACKED);
+        assert!(
+            (told.rate - (1.0 - 20e-6) * (1.0 + 50e-6)).abs() < 1e-9,
+            "{told:?}"
+        );
+        let [sockets, ours] = [ClockModel::Host, tracked(&now, 0.0)].map(|clock| {
+            let line = line(&reference(&now, clock), &now).unwrap();
+            line.variables.root_dispersion.to_duration().to_seconds()
+        });
+        assert!((ours - sockets - 500e-6 * 0.35).abs() < 5e-5, "{ours} {sockets}");
+        now.raw_faster = None;
+        assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
+        now.raw_faster = Some(2e-3);
+        assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_what_it_tells_is_true() {
+        let now = kernel(NOON);
+        let good = reference(&now, ClockModel::Host);
+        let end = now.moment.raw + Duration::from_millis(7);
+        let short = line(
+            &Reference {
+                not_after: end,
+                ..good
+            },
+            &now,
+        )
+        .unwrap();
+        assert_eq!(short.length, Duration::from_millis(7));
+        for reference in [
+            Reference {
+                not_after: now.moment.raw,
+                ..good
+            },
+            Reference {
+                answers: false,
+                ..good
+            },
+            Reference::unsynchronized(ReferenceId::LOST, -23, ClockModel::Host, now.moment),
+        ] {
+            assert_eq!(line(&reference, &now), None, "{reference:?}");
+        }
+        let mut stepped = now;
+        stepped.moment.realtime = stepped.moment.realtime + NtpDuration::SECOND;
+        assert_eq!(line(&good, &stepped), None);
+    }
+
+    proptest! {
+        /// Neither a second that is inserted at the end of a day nor one that is left out may be in a line.
+        #[test]
+        fn the_end_of_a_day_is_in_no_line(second in -10_i64..10, day in 0_i64..40_000) {
+            let midnight = (20_000 + day) * DAY;
+            let now = kernel(midnight + second);
+            let line = line(&reference(&now, ClockModel::Host), &now);
+            let end = line.map(|line| second + i64::try_from(line.length.as_secs()).unwrap());
+            prop_assert_eq!(line.is_some(), second < -2 || second >= FIRST_SECONDS, "{:?}", line);
+            prop_assert!(end.is_none_or(|end| end < -1 || end >= FIRST_SECONDS), "{:?}", line);
+        }
+
+        #[test]
+        fn readings_tell_how_clocks_run(ppm in -400.0..400.0_f64, millis in 50_u64..1000) {
+            let start = (Duration::from_secs(50), Duration::from_secs(70));
+            let passed = Duration::from_millis(millis);
+            let later = (start.0 + passed.mul_f64(1.0 + ppm * 1e-6), start.1 + passed);
+            let found = raw_faster(start, later).unwrap();
+            prop_assert!((found - ppm * 1e-6).abs() < 1e-7, "{found}");
+            prop_assert_eq!(raw_faster(start, (later.0, start.1 + Duration::from_millis(10))), None);
+        }
+    }
+}
