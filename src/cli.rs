@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// The configuration file that is read when no other is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/ntpfront/ntpfront.toml";
@@ -34,6 +34,8 @@ pub enum Command {
     Query(Query),
     /// Ask the running server about itself.
     Ask(Ask),
+    /// Make a configuration of another server's.
+    Import(Import),
 }
 
 /// What the running server is asked about itself.
@@ -120,6 +122,26 @@ pub struct Query {
     pub json: bool,
 }
 
+/// What `import` is given.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Whose words they are [default: whichever has more of the words]
+    #[arg(long, value_name = "DAEMON", value_enum)]
+    pub from: Option<Dialect>,
+    /// Files to read, one after the other, as if they were one: chrony.conf or ntp.conf first, then those it includes
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Whose configuration it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    /// chronyd's
+    Chrony,
+    /// ntpd's, be it of ntpsec or of the NTP Project
+    Ntp,
+}
+
 /// How the running server is asked.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct Running {
@@ -162,6 +184,11 @@ enum Sub {
     Config(Flags),
     /// Ask one server once, and say what it answered and whether it is usable
     Query(Query),
+    /// Print a configuration made of a chrony.conf or an ntp.conf, and tell each line that can't be carried
+    ///
+    /// The configuration on standard output always passes `ntpfront check`. Each line that it doesn't carry, or only in part, is on
+    /// standard error, with the reason. Files that a file includes are not followed: name them after it.
+    Import(Import),
     /// Show the running server on one screen: its time, its clients' requests, its upstreams
     Status(Running),
     /// Show all that the running server knows of each upstream
@@ -190,6 +217,7 @@ Examples:
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       ask a server
   ntpfront query --pool ntp.example         what would the NTP Pool's monitor think of it?
+  ntpfront import /etc/chrony/chrony.conf   what would that be here?
   ntpfront status                           what is the running server doing?
   ntpfront clients                          who asks us, and who asks too often?
   ntpfront health --max-distance 0.01       for scripts: may clients be sent to it?
@@ -199,6 +227,7 @@ Exit status:
   1  failure while running: a port in use, no right to bind, the server asked is not usable
   2  fault on the command line or in the configuration
   3  no fault, but some of it needs a restart (check --against-running)
+  import: 0 all was carried, 1 something was not, 2 no file could be read
   health: 0 clients are told a time (and a good one), 1 they are not, 2 nobody answers
 
 Signals:
@@ -228,8 +257,18 @@ where
             (Command::Check { against_running }, flags.and(check.flags))
         }
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
-        Some(Sub::Query(_)) if flags != Flags::default() => return Err(flags_mean_nothing()),
+        Some(Sub::Query(_)) if flags != Flags::default() => {
+            return Err(flags_mean_nothing(
+                "query takes no flags of the server: only --json and --pool",
+            ));
+        }
         Some(Sub::Query(query)) => (Command::Query(query), flags),
+        Some(Sub::Import(_)) if flags != Flags::default() => {
+            return Err(flags_mean_nothing(
+                "import takes no flags of the server: only --from",
+            ));
+        }
+        Some(Sub::Import(import)) => (Command::Import(import), flags),
         Some(Sub::Status(running)) => running.ask(About::Status, flags),
         Some(Sub::Upstreams(running)) => running.ask(About::Upstreams, flags),
         Some(Sub::Top(running)) => running.ask(About::Top, flags),
@@ -247,11 +286,8 @@ pub fn definition() -> clap::Command {
     Arguments::command()
 }
 
-fn flags_mean_nothing() -> clap::Error {
-    definition().error(
-        ErrorKind::ArgumentConflict,
-        "query takes no flags of the server: only --json and --pool",
-    )
+fn flags_mean_nothing(why: &str) -> clap::Error {
+    definition().error(ErrorKind::ArgumentConflict, why)
 }
 
 /// Seconds, not negative.
@@ -368,6 +404,23 @@ mod tests {
     }
 
     #[test]
+    fn import_takes_files_and_no_flags() {
+        let import = Import {
+            from: Some(Dialect::Ntp),
+            files: vec!["a".into(), "b".into()],
+        };
+        let line = "ntpfront import --from ntp a b";
+        assert_eq!(asked(line).command, Command::Import(import));
+        for line in [
+            "ntpfront import",
+            "ntpfront -d import a",
+            "ntpfront import --from x a",
+        ] {
+            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
     fn the_running_server_is_asked_about_itself() {
         let asked = asked("ntpfront -c a health --max-distance 0.5 --socket /s --json -c b");
         let expected = Ask {
@@ -414,6 +467,7 @@ mod tests {
             "check",
             "config",
             "query",
+            "import",
             "status",
             "upstreams",
             "top",

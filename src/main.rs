@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde::Serialize;
 use terminal_size::{Height, terminal_size};
 
-use ntpfront::cli::{self, About, Ask, Command, Flags, Query};
+use ntpfront::cli::{self, About, Ask, Command, Flags, Import, Query};
 use ntpfront::config::commands::Answer;
 use ntpfront::config::file::Loader;
-use ntpfront::config::{Fault, Loaded, address, commands, file};
+use ntpfront::config::{Fault, Loaded, address, commands, file, import};
 use ntpfront::host::{control, xdp_needs};
 use ntpfront::observe::pool::{Check, SAMPLES};
 use ntpfront::supervisor;
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Config => answer(commands::show, &invocation.flags),
         Command::Query(asked) => ask(&asked),
         Command::Ask(asked) => ask_about(&asked, &invocation.flags),
+        Command::Import(asked) => import(&asked),
     }
 }
 
@@ -105,6 +106,20 @@ fn check_against_running(flags: &Flags) -> ExitCode {
                 &format!("ntpfront check: cannot ask the running server: {why}\n"),
             );
             STATUS_FAILURE.into()
+        }
+    }
+}
+
+fn import(asked: &Import) -> ExitCode {
+    let read = |path: &PathBuf| Ok((path.clone(), file::read(path)?));
+    let files: Result<Vec<_>, Vec<Fault>> = asked.files.iter().map(read).collect();
+    match files {
+        Ok(files) => tell(&import::import(asked.from, &files)),
+        Err(mut faults) => {
+            // They would be about the file that is served.
+            faults.iter_mut().for_each(|fault| fault.hint = None);
+            say(io::stderr(), &commands::report(&faults));
+            commands::STATUS_FAULT.into()
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Proves the manual pages and completions: that nothing is missing in them, that they can be read, and that the shells
-//! take them.
+//! take them; and what else is for reading: advice for the kernel, the README's links.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::{TempDir, example, peer, run};
+use common::network::in_own_network;
+use common::{TempDir, example, peer, root, run};
 use ntpfront::cli::{Flags, definition};
 use ntpfront::config::load;
 
@@ -271,9 +272,75 @@ fn fish_completes() {
     });
 }
 
+/// In a network namespace of its own, where nothing else is filtered.
+#[test]
+fn the_rules_for_nftables_are_loaded_again_and_taken_back() {
+    let Some(nft) = peer("nft", "nft").filter(|_| root()) else {
+        return;
+    };
+    let file = shipped("packaging/doc/ntpfront-notrack.nft");
+    in_own_network(|| {
+        let nft = |arguments: &[&str]| {
+            let done = run(Command::new(&nft).args(arguments));
+            assert_eq!(done.status, Some(0), "{arguments:?}: {}", done.said());
+            done.stdout
+        };
+        let load = ["-f", file.to_str().unwrap()];
+        nft(&load);
+        let once = nft(&["list", "ruleset"]);
+        assert_eq!(once.matches("notrack\n").count(), 2, "{once}");
+        nft(&load);
+        assert_eq!(nft(&["list", "ruleset"]), once);
+        nft(&["delete", "table", "inet", "ntpfront_notrack"]);
+        assert_eq!(nft(&["list", "ruleset"]), "");
+    });
+}
+
+#[test]
+fn the_kernel_has_the_settings_of_the_advice() {
+    let text = std::fs::read_to_string(shipped("packaging/doc/ntpfront-sysctl.conf")).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let settings: Vec<(&str, &str)> = lines.map(|line| line.split_once(" = ").unwrap()).collect();
+    assert!(!settings.is_empty(), "{text}");
+    for (key, value) in settings {
+        let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+        assert!(path.exists(), "{key}");
+        assert!(value.parse::<u32>().is_ok(), "{value}");
+    }
+}
+
+#[test]
+fn every_link_of_the_readme_leads_somewhere() {
+    let text = std::fs::read_to_string(shipped("README.md")).unwrap();
+    let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let anchors: BTreeSet<String> = titles.map(anchor).collect();
+    let mut count = 0;
+    for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
+        let link = rest.split(')').next().unwrap();
+        match link.strip_prefix('#') {
+            Some(name) => assert!(anchors.contains(name), "#{name} in {anchors:?}"),
+            None => assert!(shipped(link).exists(), "{link}"),
+        }
+        count += 1;
+    }
+    assert!(count > 20, "only {count} links");
+}
+
+/// What a title is called in a link, where the text is shown.
+fn anchor(title: &str) -> String {
+    let kept = title
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
 fn script(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/documents")
-        .join(name);
+    let path = shipped("tests/documents").join(name);
     path.to_str().unwrap().to_owned()
 }

@@ -1,6 +1,6 @@
 //! Pure. ntpfront(8) from the definitions of `--help` and what is said at the end of it.
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
 use crate::roff::{escaped, fill_in, filled, item, sentence};
 
@@ -45,7 +45,9 @@ fn usage(definition: &Command, command: &Command) -> String {
         words.push("[\\fIFLAGS\\fR]".to_owned());
     }
     for arg in own(definition, command) {
+        let is_list = matches!(arg.get_action(), ArgAction::Append);
         words.push(match (arg.is_positional(), arg.is_required_set()) {
+            (true, true) if is_list => value(arg) + " ...",
             (true, true) => value(arg),
             (true, false) => format!("[{}]", value(arg)),
             (false, _) => format!("[{}]", spelled(arg).pop().unwrap_or_default()),
@@ -82,7 +84,13 @@ fn commands(definition: &Command) -> String {
     for command in definition.get_subcommands() {
         page.push_str(&format!(".SS {}\n", escaped(&full_name(command))));
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        page.push_str(&filled(&sentence(&about)));
+        let more = command
+            .get_long_about()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        // The long one begins with the short one.
+        let more = more.strip_prefix(&about).unwrap_or_default();
+        page.push_str(&filled(&format!("{} {more}", sentence(&about))));
         if takes_flags(definition, command) {
             page.push_str("The flags above may stand here, too.\n");
         }
@@ -128,7 +136,20 @@ fn told(arg: &Arg) -> String {
         Some((text, default)) => format!("{text}. Default: {default}."),
         None => sentence(&help),
     };
-    item(&[spelled(arg).join(", ")], &text)
+    item(&[spelled(arg).join(", ")], &(text + &choices(arg)))
+}
+
+/// The words that it takes, where it takes no others.
+fn choices(arg: &Arg) -> String {
+    let values = arg.get_possible_values();
+    let told = values.iter().map(|value| {
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        format!("`{}` ({help})", value.get_name())
+    });
+    match arg.get_action().takes_values() && !values.is_empty() {
+        true => format!(" One of: {}.", told.collect::<Vec<_>>().join(", ")),
+        false => String::new(),
+    }
 }
 
 /// Its short and its long form, each with its value; or the value alone.

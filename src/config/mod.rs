@@ -2,7 +2,8 @@
 //!
 //! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
 //! and what is expected, and all faults are gathered. One new option costs its field in `raw`, its line in
-//! `validate`, and its line in `config/ntpfront.toml`. `diff` tells what leads from one configuration to another.
+//! `validate`, and its line in `config/ntpfront.toml`. `diff` tells what leads from one configuration to another,
+//! `import` what another server's configuration is here.
 
 pub mod address;
 pub mod commands;
@@ -10,6 +11,7 @@ pub mod diff;
 pub mod effective;
 pub mod fault;
 pub mod file;
+pub mod import;
 mod judge;
 mod lenient;
 mod listeners;

@@ -104,6 +104,7 @@ pub fn turn_away(socket: &UdpSocket) -> io::Result<()> {
 /// What a worker needs of its socket.
 fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+    sys::send_plainly(socket.as_fd(), address.is_ipv6())?;
     // A socket that is bound to one address answers from it anyway.
     if address.ip().is_unspecified() {
         match address {

@@ -36,7 +36,7 @@ class Run:
             started = {}
             for server, lane in lanes.items():
                 where = directory / lane.namespace
-                counted, beside, log = server.start(lane, where, workers, lane.layout.server_cpus)
+                counted, beside, log = server.start(lane, where, workers)
                 stack.callback(rig.end, counted + beside)
                 started[server] = (lane, counted, log)
             for lane, counted, log in started.values():
@@ -59,14 +59,25 @@ def one_cpu():
     return rig.Layout(rig.cpus()[-1:], rig.cpus()[-1:])
 
 
-def apart():
+def apart(**priorities):
     """The clients on one CPU, the server on another."""
+    at_least_two()
+    return rig.Layout(rig.cpus()[1:2], rig.cpus()[:1], **priorities)
+
+
+def at_least_two():
     if len(rig.cpus()) < 2:
-        raise rig.Failure("this takes two CPUs")
-    return rig.Layout(rig.cpus()[1:2], rig.cpus()[:1])
+        raise rig.Failure("two, latency and overload take two CPUs")
+
+
+# As an interrupt does, receiving comes before the server.
+INTERRUPTED = {"server_priority": 30, "receive_priority": 31}
+# As under a flood, when a thread takes over from interrupts (ksoftirqd), and the card takes its time: they share.
+SHARED = {"server_priority": None, "receive_priority": None, "moderation": 50_000}
 
 
 def both():
+    at_least_two()
     return rig.Layout(rig.cpus()[:2], rig.cpus()[:2])
 
 
@@ -98,7 +109,7 @@ def latency(run):
     def measure(lane, pids):
         yield {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids)}
 
-    run.go("latency", apart(), run.standard(), measure)
+    run.go("latency", apart(**INTERRUPTED), run.standard(), measure)
 
 
 def half_of_what_chronyd_bears(run):
@@ -110,7 +121,7 @@ def half_of_what_chronyd_bears(run):
         rates.append(told["good"] / told["seconds"])
         return ()
 
-    run.go("", apart(), [servers.named("chronyd")], measure)
+    run.go("", apart(**INTERRUPTED), [servers.named("chronyd")], measure)
     return round(statistics.median(rates) / 2, -3)
 
 
@@ -120,7 +131,7 @@ def overload(run):
     def measure(lane, pids):
         yield {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids, burst=16)}
 
-    run.go("overload", apart(), run.standard(), measure)
+    run.go("overload", apart(**SHARED), run.standard(), measure)
 
 
 def policies(run):

@@ -15,8 +15,10 @@ SERVER_MAC, CLIENT_MAC = "02:6e:74:70:00:01", "02:6e:74:70:00:02"
 ADDRESSES = ("10.0.0.1/30", "fd00:6e75::1/64")
 # Where the clients are, and by which neighbor.
 ROUTES = (("10.128.0.0/9", "10.0.0.2"), ("fd00:6e74::/32", "fd00:6e75::2"))
-# Priorities (SCHED_FIFO): what the server's side does comes first, then the clients' receiving; the generator has none.
-SERVER_PRIORITY, CLIENT_PRIORITY = 30, 20
+# The priority (SCHED_FIFO) of the clients' receiving; the generator has none.
+CLIENT_PRIORITY = 20
+# For all that works for the measurement without such a priority.
+NICE = "-15"
 START_LIMIT = 60
 STOP_LIMIT = 5
 
@@ -26,10 +28,13 @@ class Failure(Exception):
 
 
 class Layout:
-    """Which CPUs whose work is on; each has a queue of the link."""
+    """Which CPUs whose work is on, each with a queue of the link, and the priorities (SCHED_FIFO, or None) of the server
+    and of its interface's receiving; and for how long a receiver sleeps on once it has nothing, in nanoseconds."""
 
-    def __init__(self, server_cpus, client_cpus):
+    def __init__(self, server_cpus, client_cpus, server_priority=30, receive_priority=30, moderation=0):
         self.server_cpus, self.client_cpus = server_cpus, client_cpus
+        self.server_priority, self.receive_priority = server_priority, receive_priority
+        self.moderation = moderation
         self.queues = len(server_cpus)
 
 
@@ -49,7 +54,7 @@ class Lane:
         for namespace, interface in ((self.namespace, self.inside), (CLIENTS, self.outside)):
             self._use_napi(namespace, interface)
         self.receivers = napi_threads(self.inside)
-        place(self.receivers, layout.server_cpus, SERVER_PRIORITY)
+        place(self.receivers, layout.server_cpus, layout.receive_priority)
         place(napi_threads(self.outside), layout.client_cpus, CLIENT_PRIORITY)
 
     def _address(self):
@@ -72,14 +77,20 @@ class Lane:
             for queue, cpu in enumerate(self.layout.server_cpus)
             if self.layout.queues > 1
         )
-        inside(namespace, "sh", "-c", f"echo 1 > {device}/threaded{masks}")
+        moderation = f"echo {self.layout.moderation} > {device}/gro_flush_timeout && echo 1000 > {device}/napi_defer_hard_irqs"
+        inside(namespace, "sh", "-c", f"{moderation} && echo 1 > {device}/threaded{masks}")
 
-    def start(self, command, log, cpus, priority=None):
-        """Starts `command` in the lane, on `cpus`; with a priority, if it is what is measured."""
+    def start_measured(self, command, log):
+        """Starts what is measured, where and how the layout has it."""
+        priority = self.layout.server_priority
+        rank = ["chrt", "-f", str(priority)] if priority else ["nice", "-n", NICE]
+        return self.start([*rank, *command], log, self.layout.server_cpus)
+
+    def start(self, command, log, cpus):
+        """Starts `command` in the lane, on `cpus`."""
         pin = ["taskset", "-c", ",".join(map(str, cpus))]
-        rank = ["chrt", "-f", str(priority)] if priority else []
         with open(log, "wb") as output:
-            return subprocess.Popen(["ip", "netns", "exec", self.namespace, *pin, *rank, *map(str, command)],
+            return subprocess.Popen(["ip", "netns", "exec", self.namespace, *pin, *map(str, command)],
                                     stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def load(self, *arguments, pids=(), burst=1, cpus=None):
@@ -87,7 +98,7 @@ class Lane:
         cpus = cpus or self.layout.client_cpus
         senders = ["-T", ",".join(map(str, cpus))]
         watched = ["-p", ",".join(map(str, [*pids, *self.receivers]))]
-        command = ["ip", "netns", "exec", CLIENTS, "taskset", "-c", ",".join(map(str, cpus)), "nice", "-n", "-15",
+        command = ["ip", "netns", "exec", CLIENTS, "taskset", "-c", ",".join(map(str, cpus)), "nice", "-n", NICE,
                    needs.OUT / "generator", "-i", self.outside, "-b", burst, *senders, *watched, *arguments]
         told = json.loads(output(*command))
         told["server_ns"] = sum(told["cpu"][str(pid)] for pid in pids)
@@ -141,7 +152,10 @@ def napi_threads(interface):
 def place(threads, cpus, priority):
     for number, thread in enumerate(threads):
         run("taskset", "-pc", cpus[number % len(cpus)], thread)
-        run("chrt", "-f", "-p", priority, thread)
+        if priority:
+            run("chrt", "-f", "-p", priority, thread)
+        else:
+            run("renice", "-n", NICE, "-p", thread)
 
 
 def remove_leftovers():

@@ -69,7 +69,7 @@ class Server:
         done = subprocess.run([str(word) for word in self._version], capture_output=True, text=True, check=False)
         return (done.stdout or done.stderr).splitlines()[0]
 
-    def start(self, lane, directory, workers, cpus):
+    def start(self, lane, directory, workers):
         """Starts it in `lane`; returns what counts, what doesn't, and the file with what they say."""
         directory.mkdir(parents=True, exist_ok=True)
         beside = []
@@ -78,7 +78,7 @@ class Server:
             beside.append(lane.start([*CHRONYD, config], directory / "upstream.log", rig.cpus()[:1]))
         log = directory / "log"
         commands = self._write(directory, workers, lane.inside)
-        counted = [lane.start(command, log, cpus, rig.SERVER_PRIORITY) for command in commands]
+        counted = [lane.start_measured(command, log) for command in commands]
         return counted, beside, log
 
 

@@ -17,6 +17,7 @@
 #define NTP_PORT 123
 #define NTP_TO_UNIX 2208988800ULL
 #define SECOND 1000000000ULL
+#define LATE (SECOND / 4000)
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -86,11 +87,11 @@ static __always_inline int is_time(const struct plan *plan, struct tally *tally,
 		tally->due = now;
 	if (now < tally->due)
 		return 0;
-	if (now - tally->due > 1000000)
+	// What is late is not made up for: the burst would be of our own making, or of whoever took the CPU from us.
+	if (now - tally->due > LATE) {
 		tally->late++;
-	// What is later than that is not made up for: the burst would be of our own making.
-	if (now - tally->due > 20000000)
 		tally->due = now;
+	}
 	tally->due += plan->gaps[bpf_get_prandom_u32() & (GAPS - 1)];
 	return 1;
 }

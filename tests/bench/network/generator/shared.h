@@ -31,7 +31,7 @@ struct plan {
 // Counted on the way. All but `written_off` only grow, and only the kernel's half writes them.
 struct tally {
 	__u64 asked;
-	__u64 late;          // requests sent over 1 ms after they were due
+	__u64 late;          // how often a request was due for 0.25 ms before it was sent
 	__u64 due;           // when the next one is, in ns of the realtime clock
 	__u64 padding[5];
 	__u64 heard;         // replies, good or not

@@ -1,0 +1,395 @@
+//! Pure. The words of chrony.conf, by its manual (chrony 4.3 to 4.7).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::Meaning::{Carried, Given, Left};
+use super::draft::{BESIDE, Draft, Limit, Local, Upstream, everybody};
+use super::server::{self, Choice};
+use super::{Keywords, Line, interval, number, path};
+use crate::config::address::listener;
+use crate::config::fault::excerpt;
+use crate::upstream::Host;
+use crate::wire::NTP_PORT;
+
+const CLOCK: &str =
+    "ntpfront never touches the host's clock: leave that to chronyd, beside ntpfront with \"port 11123\"";
+const DEVICES: &str =
+    "ntpfront reads no clocks but the host's: leave that to chronyd, beside ntpfront with \"port 11123\"";
+const PROOF: &str =
+    "ntpfront has no NTS and no keys: leave that to chronyd, beside ntpfront with \"port 11123\"";
+const FILES: &str =
+    "other files aren't followed: name them after this one, and they are read as if they stood in it";
+const OWN: &str = "a matter of chronyd's own files, log and process";
+const CHRONYC: &str = "for chronyc; ntpfront is asked through control.socket, by whoever may write to it";
+const SELECTION: &str = "ntpfront weighs its upstreams by rules of its own";
+const NOT_YET: &str = "not here yet";
+
+pub(super) const KEYWORDS: &Keywords = &[
+    (&["server", "pool", "peer"], Carried(source)),
+    (&["allow"], Carried(allow)),
+    (&["deny"], Carried(deny)),
+    (&["ratelimit"], Carried(ratelimit)),
+    (&["local"], Carried(local)),
+    (&["port"], Carried(port)),
+    (&["bindaddress"], Carried(bindaddress)),
+    (&["leapseclist"], Carried(leapseclist)),
+    (&["minsources"], Carried(minsources)),
+    (&["maxdistance"], Carried(maxdistance)),
+    (&["maxjitter"], Carried(maxjitter)),
+    (&["noclientlog"], Carried(noclientlog)),
+    // The list of leap seconds of tzdata is read by default.
+    (&["leapsectz"], Given),
+    (
+        &[
+            "driftfile",
+            "makestep",
+            "rtcsync",
+            "rtcfile",
+            "rtcdevice",
+            "rtcautotrim",
+            "rtconutc",
+            "hwclockfile",
+            "maxslewrate",
+            "maxupdateskew",
+            "maxclockerror",
+            "maxdrift",
+            "maxchange",
+            "corrtimeratio",
+            "initstepslew",
+            "fallbackdrift",
+            "tempcomp",
+            "manual",
+            "clockprecision",
+            "leapsecmode",
+        ],
+        Left(CLOCK),
+    ),
+    (
+        &["refclock", "hwtimestamp", "hwtstimeout", "ptpport", "ptpdomain"],
+        Left(DEVICES),
+    ),
+    (
+        &[
+            "keyfile",
+            "authselectmode",
+            "nosystemcert",
+            "ntsaeads",
+            "ntsdumpdir",
+            "ntsntpserver",
+            "ntsport",
+            "ntsprocesses",
+            "ntsrefresh",
+            "ntsrotate",
+            "ntsservercert",
+            "ntsserverkey",
+            "ntstrustedcerts",
+            "maxntsconnections",
+            "ntsratelimit",
+            "nocerttimecheck",
+        ],
+        Left(PROOF),
+    ),
+    (&["include", "confdir", "sourcedir"], Left(FILES)),
+    (
+        &[
+            "logdir",
+            "log",
+            "logbanner",
+            "logchange",
+            "mailonchange",
+            "dumpdir",
+            "dumponexit",
+            "pidfile",
+            "user",
+            "lock_all",
+            "sched_priority",
+            "clientloglimit",
+            "generatecommandkey",
+        ],
+        Left(OWN),
+    ),
+    (
+        &[
+            "cmdallow",
+            "cmddeny",
+            "cmdport",
+            "cmdratelimit",
+            "bindcmdaddress",
+            "bindcmddevice",
+            "commandkey",
+            "opencommands",
+        ],
+        Left(CHRONYC),
+    ),
+    (
+        &[
+            "combinelimit",
+            "reselectdist",
+            "stratumweight",
+            "minsamples",
+            "maxsamples",
+        ],
+        Left(SELECTION),
+    ),
+    (&["smoothtime"], Left(NOT_YET)),
+    (
+        &[
+            "binddevice",
+            "bindacqaddress",
+            "bindacqdevice",
+            "acquisitionport",
+            "dscp",
+            "broadcast",
+        ],
+        Left("nothing here is like it"),
+    ),
+];
+
+const CHOICES: [(&str, Choice); 35] = [
+    ("iburst", Choice::Iburst),
+    ("minpoll", Choice::Minpoll),
+    ("maxpoll", Choice::Maxpoll),
+    ("port", Choice::Port),
+    ("prefer", Choice::Role("prefer")),
+    ("require", Choice::Role("require")),
+    ("trust", Choice::Role("trust")),
+    ("noselect", Choice::Role("noselect")),
+    ("nts", Choice::Proof(0)),
+    ("key", Choice::Proof(1)),
+    ("ntsport", Choice::Proof(1)),
+    ("certset", Choice::Proof(1)),
+    ("burst", Choice::Foreign(0)),
+    ("auto_offline", Choice::Foreign(0)),
+    ("offline", Choice::Foreign(0)),
+    ("xleave", Choice::Foreign(0)),
+    ("copy", Choice::Foreign(0)),
+    ("ipv4", Choice::Foreign(0)),
+    ("ipv6", Choice::Foreign(0)),
+    ("maxsources", Choice::Foreign(1)),
+    ("mindelay", Choice::Foreign(1)),
+    ("maxdelay", Choice::Foreign(1)),
+    ("maxdelayratio", Choice::Foreign(1)),
+    ("maxdelaydevratio", Choice::Foreign(1)),
+    ("maxdelayquant", Choice::Foreign(1)),
+    ("minsamples", Choice::Foreign(1)),
+    ("maxsamples", Choice::Foreign(1)),
+    ("filter", Choice::Foreign(1)),
+    ("offset", Choice::Foreign(1)),
+    ("asymmetry", Choice::Foreign(1)),
+    ("polltarget", Choice::Foreign(1)),
+    ("presend", Choice::Foreign(1)),
+    ("minstratum", Choice::Foreign(1)),
+    ("version", Choice::Foreign(1)),
+    ("extfield", Choice::Foreign(1)),
+];
+
+fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    server::carry(draft, line, &CHOICES)
+}
+
+fn allow(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    rule(draft, line, true)
+}
+
+fn deny(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    rule(draft, line, false)
+}
+
+/// `allow [all] [SUBNET]`: the longest prefix decides, whatever the order; `all` is for all of its parts, too.
+fn rule(draft: &mut Draft, line: &Line<'_>, allowed: bool) -> Result<(), String> {
+    let (is_for_all, words) = match line.words.split_first() {
+        Some((all, words)) if all.eq_ignore_ascii_case("all") => (true, words),
+        Some(_) | None => (false, line.words.as_slice()),
+    };
+    let nets = match words {
+        [] => everybody().to_vec(),
+        [subnet] => vec![prefix(subnet)?],
+        _ => return Err("one subnet is expected".to_owned()),
+    };
+    for net in nets {
+        match is_for_all {
+            true => draft.rule_for_all(net, allowed),
+            false => draft.rule(net, allowed),
+        }
+    }
+    Ok(())
+}
+
+/// `192.0.2.0/24`, `192.0.2` (which is the same), `2001:db8::/32`, an address; a name of a host is none.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let refused = || {
+        format!(
+            "\"{}\" is no subnet (names of hosts are not looked up)",
+            excerpt(text)
+        )
+    };
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(number(bits, 0, 128_u8)?)),
+        None => (text, None),
+    };
+    let parts = address.split('.').count();
+    let (address, all): (IpAddr, usize) = match address.parse() {
+        Ok(IpAddr::V6(address)) => (address.into(), 128),
+        _ if (1..=4).contains(&parts) => {
+            let whole = address.to_owned() + &".0".repeat(4 - parts);
+            (
+                whole.parse::<Ipv4Addr>().map_err(|_| refused())?.into(),
+                parts * 8,
+            )
+        }
+        Ok(_) | Err(_) => return Err(refused()),
+    };
+    let bits = bits.or_else(|| u8::try_from(all).ok());
+    IpNet::new(address, bits.unwrap_or_default()).map_err(|_| refused())
+}
+
+/// `ratelimit [interval 3] [burst 8] [leak 2] [kod 0]`: the exponents are powers of two, of seconds and of a share.
+fn ratelimit(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let (mut every, mut burst, mut leak) = (interval("3")?, 8, 2);
+    for (option, value) in pairs(line)? {
+        match option.as_str() {
+            "interval" => every = interval(value)?,
+            "burst" => burst = number(value, 8, u8::MAX)?,
+            "leak" => leak = number(value, 1, 4)?,
+            _ => return Err(format!("{}: nothing here is like it", excerpt(&option))),
+        }
+    }
+    draft.limit = Some(Limit {
+        interval: every,
+        burst: Some(burst),
+        leak: Some(f64::from(-leak).exp2()),
+    });
+    Ok(())
+}
+
+/// Options that each take a value.
+fn pairs<'a>(line: &Line<'a>) -> Result<Vec<(String, &'a str)>, String> {
+    let pair = |pair: &[&'a str]| match pair {
+        [option, value] => Ok((option.to_ascii_lowercase(), *value)),
+        _ => Err("an option lacks its value".to_owned()),
+    };
+    line.words.chunks(2).map(pair).collect()
+}
+
+/// `local [stratum 10] [waitunsynced SECONDS] …`
+fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let mut local = Local {
+        stratum: 10,
+        wait: None,
+    };
+    let mut words = line.words.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().copied().unwrap_or_default();
+        match word.to_ascii_lowercase().as_str() {
+            "stratum" => local.stratum = number(value(), 1, 15)?,
+            "waitunsynced" => local.wait = Some(number(value(), 0, 86_400)?),
+            "orphan" => draft.leave(
+                line,
+                "orphan: servers don't agree among each other on whom to follow here",
+            ),
+            "distance" | "activate" | "waitsynced" => {
+                let why = format!("{word} {}: nothing here is like it", excerpt(value()));
+                draft.leave(line, &why);
+            }
+            _ => return Err(format!("{}: no such option is known here", excerpt(word))),
+        }
+    }
+    draft.local = Some(local);
+    Ok(())
+}
+
+fn port(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    match number(line.value()?, 0, u16::MAX)? {
+        0 => Err("with port 0 chronyd serves nobody; ntpfront listens on port 123".to_owned()),
+        port => {
+            draft.port = Some(port);
+            Ok(())
+        }
+    }
+}
+
+fn bindaddress(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let address: IpAddr = line.value()?.parse().map_err(|_| "it is no address".to_owned())?;
+    listener(&SocketAddr::from((address, NTP_PORT)).to_string()).map_err(|refusal| {
+        let why = refusal.hint.unwrap_or(refusal.expected);
+        format!("nothing can listen there: {why}")
+    })?;
+    // The last of a family counts.
+    draft.bound.retain(|bound| bound.is_ipv4() != address.is_ipv4());
+    draft.bound.push(address);
+    Ok(())
+}
+
+fn leapseclist(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    draft.leap_seconds = Some(path(line)?);
+    Ok(())
+}
+
+fn minsources(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    draft.min_sources = Some(number(line.value()?, 1, u8::MAX)?);
+    Ok(())
+}
+
+fn maxdistance(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    draft.max_distance = Some(number(line.value()?, 0.0001, 16.0)?);
+    Ok(())
+}
+
+fn maxjitter(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    draft.max_jitter = Some(number(line.value()?, 0.0001, 16.0)?);
+    Ok(())
+}
+
+fn noclientlog(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
+    draft.census_off = true;
+    Ok(())
+}
+
+/// What only all lines together tell: where to listen, and whether this is a chronyd that stands beside ntpfront already.
+pub(super) fn finish(draft: &mut Draft) {
+    let port = draft.port.unwrap_or(NTP_PORT);
+    if port == BESIDE.1 {
+        return beside(draft);
+    }
+    if draft.port.is_some_and(|port| port != NTP_PORT) || !draft.bound.is_empty() {
+        let of = |is_ipv4| {
+            draft
+                .bound
+                .iter()
+                .find(|bound| bound.is_ipv4() == is_ipv4)
+                .copied()
+        };
+        let v4 = of(true).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let v6 = of(false).unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+        draft.listeners = [v4, v6].map(|address| SocketAddr::from((address, port))).to_vec();
+    }
+}
+
+/// It is asked first then, and what it says of its own clients is not about ours.
+fn beside(draft: &mut Draft) {
+    let (address, port) = BESIDE;
+    let first = Upstream {
+        host: Host::Address(address),
+        port,
+        iburst: true,
+        minpoll: None,
+        maxpoll: None,
+        roles: Default::default(),
+        origin: "this chronyd itself, by its \"port 11123\"".to_owned(),
+    };
+    let others = std::mem::take(&mut draft.upstreams);
+    draft.upstreams.push(first);
+    for other in others {
+        if let Err(why) = draft.ask(other) {
+            draft.remarks.push(why);
+        }
+    }
+    let had_rules = draft.open();
+    if had_rules || !draft.bound.is_empty() {
+        let why = "allow, deny and bindaddress: with \"port 11123\" chronyd answers ntpfront, and they are about that; \
+                   ntpfront itself answers everybody";
+        draft.remarks.push(why.to_owned());
+    }
+}

@@ -1,0 +1,187 @@
+//! Pure. From a chrony.conf or an ntp.conf to a configuration of ours, and what of it can't be carried.
+//!
+//! `chrony` and `ntp` know the words of each, `server` the lines that both have, and fill a `draft`, which becomes TOML.
+//! A line is carried as it is meant, or it is said why it isn't: nothing is guessed, and nothing dropped in silence.
+
+mod chrony;
+mod draft;
+mod ntp;
+mod server;
+
+use std::path::{Path, PathBuf};
+
+use super::commands::{Answer, STATUS_FAULT};
+use super::fault::{Place, excerpt};
+use crate::cli::Dialect;
+use draft::Draft;
+
+/// Exit status where something could not be carried.
+const STATUS_LEFT: u8 = 1;
+
+/// One line with something to say.
+#[derive(Clone, Debug)]
+struct Line<'a> {
+    path: &'a Path,
+    number: usize,
+    /// As it stands there.
+    text: &'a str,
+    /// Lowercase: neither of the two minds the case.
+    keyword: String,
+    words: Vec<&'a str>,
+}
+
+/// What is made of a line with a certain keyword.
+#[derive(Clone, Copy)]
+enum Meaning {
+    /// It is carried as far as this can.
+    Carried(fn(&mut Draft, &Line<'_>) -> Result<(), String>),
+    /// It is as it says here anyway.
+    Given,
+    /// It isn't carried, and this is why.
+    Left(&'static str),
+}
+
+/// The words of one of the two, none twice.
+type Keywords = [(&'static [&'static str], Meaning)];
+
+/// What these files, read one after the other, come to: our configuration for standard output, what is left for standard
+/// error, and whether anything is. Without a `dialect` their words must tell.
+pub fn import(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Answer {
+    let Some(dialect) = dialect.or_else(|| guess(files)) else {
+        let err = "ntpfront import: this could be either: say --from chrony or --from ntp\n".to_owned();
+        return Answer {
+            out: String::new(),
+            err,
+            status: STATUS_FAULT,
+        };
+    };
+    let mut draft = match dialect {
+        Dialect::Chrony => Draft::denying(),
+        Dialect::Ntp => Draft::allowing(),
+    };
+    for (path, text) in files {
+        for line in lines(dialect, path, text) {
+            take(&mut draft, dialect, &line);
+        }
+    }
+    match dialect {
+        Dialect::Chrony => chrony::finish(&mut draft),
+        Dialect::Ntp => ntp::finish(&mut draft),
+    }
+    let body = draft.written();
+    let names: Vec<String> = files
+        .iter()
+        .map(|(path, _)| Place::Whole(path.clone()).to_string())
+        .collect();
+    let left = draft.remarks;
+    let err: String = left.iter().map(|remark| format!("{remark}\n")).collect();
+    Answer {
+        out: format!("# Made by `ntpfront import` from {}.\n{body}", names.join(", ")),
+        status: if left.is_empty() { 0 } else { STATUS_LEFT },
+        err,
+    }
+}
+
+fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) {
+    let meaning = keywords(dialect)
+        .iter()
+        .find(|(names, _)| names.contains(&line.keyword.as_str()));
+    let outcome = match meaning {
+        Some((_, Meaning::Carried(carry))) => carry(draft, line),
+        Some((_, Meaning::Given)) => Ok(()),
+        Some((_, Meaning::Left(why))) => Err((*why).to_owned()),
+        None => Err("no such directive is known here".to_owned()),
+    };
+    if let Err(why) = outcome {
+        draft.leave(line, &why);
+    }
+}
+
+fn keywords(dialect: Dialect) -> &'static Keywords {
+    match dialect {
+        Dialect::Chrony => chrony::KEYWORDS,
+        Dialect::Ntp => ntp::KEYWORDS,
+    }
+}
+
+/// Whose words are there more of? Some are known to both.
+fn guess(files: &[(PathBuf, String)]) -> Option<Dialect> {
+    let count = |dialect| {
+        let known = |line: &Line<'_>| {
+            let mut names = keywords(dialect).iter().flat_map(|(names, _)| names.iter());
+            names.any(|name| *name == line.keyword)
+        };
+        let lines = files.iter().flat_map(|(path, text)| lines(dialect, path, text));
+        lines.filter(known).count()
+    };
+    let (chrony, ntp) = (count(Dialect::Chrony), count(Dialect::Ntp));
+    match chrony.cmp(&ntp) {
+        std::cmp::Ordering::Greater => Some(Dialect::Chrony),
+        std::cmp::Ordering::Less => Some(Dialect::Ntp),
+        std::cmp::Ordering::Equal => None,
+    }
+}
+
+/// Comments: a line of chrony.conf that starts with one of four signs; in ntp.conf all that comes after `#`.
+fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<Item = Line<'a>> {
+    text.lines().enumerate().filter_map(move |(index, text)| {
+        let said = match dialect {
+            Dialect::Chrony if text.trim_start().starts_with(['#', '%', '!', ';']) => "",
+            Dialect::Chrony => text,
+            Dialect::Ntp => text.split('#').next().unwrap_or_default(),
+        };
+        let mut words = said.split_whitespace();
+        Some(Line {
+            path,
+            number: index + 1,
+            text: said.trim(),
+            keyword: words.next()?.to_ascii_lowercase(),
+            words: words.collect(),
+        })
+    })
+}
+
+impl Line<'_> {
+    /// Where it stands, what it says, safe to print.
+    fn shown(&self) -> String {
+        let path = Place::Whole(self.path.to_owned());
+        format!("{path}:{}: {}", self.number, excerpt(self.text))
+    }
+
+    /// The one value that stands there.
+    fn value(&self) -> Result<&str, String> {
+        match self.words.as_slice() {
+            [value] => Ok(value),
+            _ => Err("one value is expected".to_owned()),
+        }
+    }
+}
+
+/// A number from `least` to `most`, which is what there is room for here.
+fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let number: Option<T> = text.parse().ok();
+    let fits = number.filter(|number| (&least..=&most).contains(&number));
+    fits.ok_or_else(|| format!("\"{}\" is no number from {least} to {most}", excerpt(text)))
+}
+
+/// 2 to the power that stands there, in seconds, as both write intervals; 0.0001 to 64 is what there is room for here.
+fn interval(text: &str) -> Result<f64, String> {
+    let power = number(text, -13, 6)?;
+    Ok(f64::from(power).exp2())
+}
+
+/// Directives that need no more than a path.
+fn path(line: &Line<'_>) -> Result<String, String> {
+    let path = line.value()?.trim_matches('"');
+    let is_sound = Path::new(path).is_absolute() && !path.contains(char::is_control);
+    match is_sound {
+        true => Ok(path.to_owned()),
+        false => Err("no absolute path".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

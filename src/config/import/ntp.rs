@@ -1,0 +1,347 @@
+//! Pure. The words of ntp.conf, by the manuals of ntpsec 1.2 and ntp 4.2.8.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::Meaning::{Carried, Left};
+use super::draft::{Draft, Limit, Local, everybody};
+use super::server::{self, Choice};
+use super::{Keywords, Line, interval, number, path};
+use crate::config::address::listener;
+use crate::config::fault::excerpt;
+use crate::wire::NTP_PORT;
+
+const CLOCK: &str = "ntpfront never touches the host's clock: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
+const PROOF: &str =
+    "ntpfront has no NTS and no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
+const FILES: &str =
+    "other files aren't followed: name them after this one, and they are read as if they stood in it";
+const OWN: &str = "a matter of ntpd's own files, log and process";
+const MODES: &str = "ntpfront only answers clients: no broadcast, no multicast, no queries of management";
+
+pub(super) const KEYWORDS: &Keywords = &[
+    (&["server", "pool", "peer"], Carried(source)),
+    (&["fudge"], Carried(fudge)),
+    (&["restrict"], Carried(restrict)),
+    (&["discard"], Carried(discard)),
+    (&["tos"], Carried(tos)),
+    (&["leapfile"], Carried(leapfile)),
+    (&["interface", "nic"], Carried(interface)),
+    (
+        &["driftfile", "tinker", "calldelay", "leapsmearinterval"],
+        Left(CLOCK),
+    ),
+    (
+        &["refclock"],
+        Left(
+            "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"",
+        ),
+    ),
+    (
+        &[
+            "keys",
+            "trustedkey",
+            "requestkey",
+            "controlkey",
+            "keysdir",
+            "crypto",
+            "ntpsigndsocket",
+            "nts",
+            "autokey",
+            "revoke",
+        ],
+        Left(PROOF),
+    ),
+    (&["includefile", "includedir"], Left(FILES)),
+    (
+        &[
+            "logfile",
+            "logconfig",
+            "statsdir",
+            "statistics",
+            "filegen",
+            "pidfile",
+            "rlimit",
+            "saveconfigdir",
+            "phone",
+            "setvar",
+            "extra",
+            "dscp",
+            "mru",
+            "mdnstries",
+            "qos",
+            "end",
+            "checkhash",
+        ],
+        Left(OWN),
+    ),
+    (
+        &[
+            "broadcast",
+            "broadcastclient",
+            "broadcastdelay",
+            "manycastclient",
+            "manycastserver",
+            "multicastclient",
+            "trap",
+            "ttl",
+        ],
+        Left(MODES),
+    ),
+    (
+        &["limit"],
+        Left("say it by limit.interval (seconds between two answers) and limit.burst"),
+    ),
+    (&["enable", "disable", "reset"], Left("nothing here is like it")),
+    (
+        &["unrestrict", "unpeer", "unconfig"],
+        Left("it takes back what another line says: take out both"),
+    ),
+];
+
+const CHOICES: [(&str, Choice); 25] = [
+    ("iburst", Choice::Iburst),
+    ("minpoll", Choice::Minpoll),
+    ("maxpoll", Choice::Maxpoll),
+    ("prefer", Choice::Role("prefer")),
+    ("noselect", Choice::Role("noselect")),
+    ("nts", Choice::Proof(0)),
+    ("autokey", Choice::Proof(0)),
+    ("key", Choice::Proof(1)),
+    ("ask", Choice::Proof(1)),
+    ("require", Choice::Proof(1)),
+    ("ca", Choice::Proof(1)),
+    ("cert", Choice::Proof(1)),
+    ("aead", Choice::Proof(1)),
+    ("noval", Choice::Proof(0)),
+    ("expire", Choice::Proof(0)),
+    ("burst", Choice::Foreign(0)),
+    ("true", Choice::Foreign(0)),
+    ("preempt", Choice::Foreign(0)),
+    ("dynamic", Choice::Foreign(0)),
+    ("xleave", Choice::Foreign(0)),
+    ("xmtnonce", Choice::Foreign(0)),
+    ("version", Choice::Foreign(1)),
+    ("mode", Choice::Foreign(1)),
+    ("ttl", Choice::Foreign(1)),
+    ("bias", Choice::Foreign(1)),
+];
+
+/// What ntpd takes for an address of its driver of the host's own clock.
+const LOCAL_DRIVER: &str = "127.127.1.";
+/// The stratum of that driver, unless `fudge` says otherwise.
+const LOCAL_STRATUM: u8 = 5;
+
+/// `server [-4|-6] HOST …`; an address of 127.127 is a driver.
+fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let mut line = line.clone();
+    if matches!(line.words.first(), Some(&("-4" | "-6"))) {
+        let family = line.words.remove(0);
+        draft.leave(
+            &line,
+            &format!("{family}: a name is asked by whichever family it has"),
+        );
+    }
+    match line.words.first() {
+        Some(host) if host.starts_with(LOCAL_DRIVER) => {
+            let stratum = LOCAL_STRATUM;
+            draft.local.get_or_insert(Local { stratum, wait: None });
+            Ok(())
+        }
+        Some(host) if host.starts_with("127.127.") => {
+            draft.has_sources = true;
+            Err("ntpfront reads no clocks but the host's: leave that to a daemon beside it".to_owned())
+        }
+        Some(_) | None => server::carry(draft, &line, &CHOICES),
+    }
+}
+
+/// `fudge 127.127.1.0 stratum 10`: of drivers only that of the host's clock is carried.
+fn fudge(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    match line.words.as_slice() {
+        [driver, option, stratum]
+            if driver.starts_with(LOCAL_DRIVER) && option.eq_ignore_ascii_case("stratum") =>
+        {
+            let stratum = number(stratum, 1, 15)?;
+            draft.local = Some(Local { stratum, wait: None });
+            Ok(())
+        }
+        _ => Err("only the stratum of the host's own clock (127.127.1.0) is carried".to_owned()),
+    }
+}
+
+/// `restrict [-4|-6] (default|source|ADDRESS[/BITS]) [mask MASK] FLAG…`: the longest prefix decides.
+fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let (nets, flags) = restricted(&line.words)?;
+    let has = |flag: &str| flags.iter().any(|known| known.eq_ignore_ascii_case(flag));
+    let is_default = nets.iter().any(|net| net.prefix_len() == 0);
+    let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
+    if has("notrust") {
+        draft.leave(
+            line,
+            "notrust: who must prove who he is isn't answered at all, as there are no keys here",
+        );
+    }
+    let answered = !(has("ignore") || has("noserve") || has("notrust"));
+    nets.iter().for_each(|net| draft.rule(*net, answered));
+    match (has("limited"), is_default) {
+        (true, true) => {
+            draft.limit = Some(Limit {
+                interval: interval("3")?,
+                burst: None,
+                leak: None,
+            });
+        }
+        (true, false) => draft.leave(
+            line,
+            "limited: [limit] holds for all addresses or none of a listener",
+        ),
+        (false, false) if answered && !is_loopback => {
+            draft
+                .unlimited
+                .push(format!("{}: it is limited, too, as all are", line.shown()));
+        }
+        (false, _) => {}
+    }
+    for flag in flags {
+        match flag.to_ascii_lowercase().as_str() {
+            "ignore" | "noserve" | "notrust" | "limited" => {}
+            // There are no such queries here, and nobody can make himself our peer.
+            "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" => {}
+            "kod" => draft.leave(
+                line,
+                "kod: nobody is told to ask less often, unless limit.kiss says so",
+            ),
+            _ => draft.leave(line, &format!("{}: nothing here is like it", excerpt(flag))),
+        }
+    }
+    Ok(())
+}
+
+/// Whom it is about, and the flags.
+fn restricted<'a>(words: &'a [&'a str]) -> Result<(Vec<IpNet>, &'a [&'a str]), String> {
+    let families = everybody();
+    let (families, words) = match words {
+        ["-4", rest @ ..] => (&families[..1], rest),
+        ["-6", rest @ ..] => (&families[1..], rest),
+        rest => (&families[..], rest),
+    };
+    match words {
+        [] => Err("whom it is about is missing".to_owned()),
+        [who, flags @ ..] if who.eq_ignore_ascii_case("default") => Ok((families.to_vec(), flags)),
+        [who, ..] if who.eq_ignore_ascii_case("source") => {
+            Err("upstreams need no rule: only what they answer to a question of ours is heard".to_owned())
+        }
+        [who, word, mask, flags @ ..] if word.eq_ignore_ascii_case("mask") => {
+            let net = address(who).and_then(|who| Some((who, address(mask)?)));
+            let net = net.and_then(|(who, mask)| IpNet::with_netmask(who, mask).ok());
+            let net = net.ok_or_else(|| format!("\"{}\" with this mask is no prefix", excerpt(who)))?;
+            Ok((vec![net], flags))
+        }
+        [who, flags @ ..] => Ok((vec![prefix(who)?], flags)),
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let net = text.parse().ok().or_else(|| address(text).map(IpNet::from));
+    net.ok_or_else(|| {
+        format!(
+            "\"{}\" is no address (names of hosts are not looked up)",
+            excerpt(text)
+        )
+    })
+}
+
+/// `discard [average 3] [minimum 1] [monitor 3000]`
+fn discard(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    for pair in line.words.chunks(2) {
+        match pair {
+            [option, value] if option.eq_ignore_ascii_case("average") => {
+                draft.average = Some(interval(value)?);
+            }
+            [option, ..] => draft.leave(line, &format!("{}: nothing here is like it", excerpt(option))),
+            [] => {}
+        }
+    }
+    Ok(())
+}
+
+/// `tos [minsane 1] [maxdist 1.5] …`
+fn tos(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    for pair in line.words.chunks(2) {
+        match pair {
+            [option, value] if option.eq_ignore_ascii_case("minsane") => {
+                draft.min_sources = Some(number(value, 1, u8::MAX)?);
+            }
+            [option, value] if option.eq_ignore_ascii_case("maxdist") => {
+                draft.max_distance = Some(number(value, 0.0001, 16.0)?);
+            }
+            [option, ..] => draft.leave(line, &format!("{}: nothing here is like it", excerpt(option))),
+            [] => {}
+        }
+    }
+    Ok(())
+}
+
+fn leapfile(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    // Some add whether to check it.
+    let only = Line {
+        words: line.words.iter().take(1).copied().collect(),
+        ..line.clone()
+    };
+    draft.leap_seconds = Some(path(&only)?);
+    Ok(())
+}
+
+/// `interface listen ADDRESS`, which means something where all others are ignored.
+fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let lowercase: Vec<String> = line.words.iter().map(|word| word.to_ascii_lowercase()).collect();
+    let words: Vec<&str> = lowercase.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["listen", "all"] => Ok(()),
+        ["ignore" | "drop", "all"] => {
+            draft.is_bound = true;
+            Ok(())
+        }
+        ["listen", text] => {
+            let address = address(text).ok_or("only an address can be carried")?;
+            listener(&SocketAddr::from((address, NTP_PORT)).to_string())
+                .map_err(|refusal| refusal.hint.unwrap_or(refusal.expected))?;
+            if !draft.bound.contains(&address) {
+                draft.bound.push(address);
+            }
+            Ok(())
+        }
+        _ => Err("name a [[listener]] for each address that is to answer".to_owned()),
+    }
+}
+
+/// What only all lines together tell: where to listen, and whether anybody is limited.
+pub(super) fn finish(draft: &mut Draft) {
+    // An address beside the wildcard of its family would be no second listener to ntpd.
+    let wild = |address: &IpAddr| {
+        [Ipv4Addr::UNSPECIFIED.into(), IpAddr::from(Ipv6Addr::UNSPECIFIED)].contains(address)
+    };
+    match (draft.is_bound, draft.bound.iter().any(wild)) {
+        (true, false) if draft.bound.is_empty() => {
+            let why = "interface: every address is ignored; ntpfront listens on all, unless you name a [[listener]]";
+            draft.remarks.push(why.to_owned());
+        }
+        (true, false) => {
+            let bound = draft.bound.iter();
+            draft.listeners = bound
+                .map(|address| SocketAddr::from((*address, NTP_PORT)))
+                .collect();
+        }
+        (_, _) => {}
+    }
+    if let Some(limit) = &mut draft.limit {
+        limit.interval = draft.average.unwrap_or(limit.interval);
+        draft.remarks.append(&mut draft.unlimited);
+    }
+}

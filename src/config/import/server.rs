@@ -1,0 +1,147 @@
+//! Pure. The lines that chrony.conf and ntp.conf share: `server`, `pool` and `peer`.
+
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
+
+use super::draft::{Draft, Upstream};
+use super::{Line, number};
+use crate::config::address::host_and_port;
+use crate::config::fault::excerpt;
+use crate::upstream::Host;
+use crate::wire::NTP_PORT;
+
+const AUTHENTICATED: &str = "ntpfront can't authenticate servers (NTS, keys), so it doesn't ask this one: let chronyd or ntpd ask it, \
+     beside ntpfront on port 11123, and name that as an upstream";
+const POOL: &str = "of a pool one server is asked at a time: name several, or servers of your choice";
+const PEER: &str = "it is asked as a server is: the symmetric mode isn't spoken here";
+const LONGEST_POLL: i8 = 17;
+
+/// What an option of such a line is to us.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Choice {
+    Iburst,
+    Minpoll,
+    Maxpoll,
+    Port,
+    /// A key of ours, true or false.
+    Role(&'static str),
+    /// The server has to prove who it is. With how many words after it.
+    Proof(usize),
+    /// Nothing of ours. With how many words after it.
+    Foreign(usize),
+}
+
+/// Carries such a line; `choices` are the options that may follow the host.
+pub(super) fn carry(draft: &mut Draft, line: &Line<'_>, choices: &[(&str, Choice)]) -> Result<(), String> {
+    draft.has_sources = true;
+    let (host, options) = line.words.split_first().ok_or("whom to ask is missing")?;
+    let mut wanted = Wanted::default();
+    let mut left = Vec::new();
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let name = option.to_ascii_lowercase();
+        match choices.iter().find(|(known, _)| *known == name) {
+            Some((_, choice)) => {
+                let outcome = wanted.take(*choice, &mut options);
+                left.extend(outcome.err().map(|why| format!("{}: {why}", excerpt(option))));
+            }
+            None => {
+                left.push(format!("{}: no such option is known here", excerpt(option)));
+                break;
+            }
+        }
+    }
+    if wanted.proof {
+        return Err(AUTHENTICATED.to_owned());
+    }
+    let upstream = wanted.upstream(host, line, &mut left)?;
+    draft.ask(upstream)?;
+    match line.keyword.as_str() {
+        "pool" => left.push(POOL.to_owned()),
+        "peer" => left.push(PEER.to_owned()),
+        _ => {}
+    }
+    left.iter().for_each(|why| draft.leave(line, why));
+    Ok(())
+}
+
+#[derive(Default)]
+struct Wanted {
+    iburst: bool,
+    minpoll: Option<i8>,
+    maxpoll: Option<i8>,
+    port: Option<u16>,
+    roles: BTreeSet<&'static str>,
+    proof: bool,
+}
+
+impl Wanted {
+    /// One option, with its values from `more`.
+    fn take<'a>(
+        &mut self,
+        choice: Choice,
+        more: &mut impl Iterator<Item = &'a &'a str>,
+    ) -> Result<(), String> {
+        let mut value = || more.next().copied().unwrap_or_default();
+        match choice {
+            Choice::Iburst => self.iburst = true,
+            Choice::Minpoll => self.minpoll = Some(number(value(), 0, LONGEST_POLL)?),
+            Choice::Maxpoll => self.maxpoll = Some(number(value(), 0, LONGEST_POLL)?),
+            Choice::Port => self.port = Some(number(value(), 1, u16::MAX)?),
+            Choice::Role(role) => {
+                self.roles.insert(role);
+            }
+            Choice::Proof(words) => {
+                self.proof = true;
+                more.take(words).for_each(drop);
+            }
+            Choice::Foreign(words) => {
+                more.take(words).for_each(drop);
+                return Err("not carried: nothing here is like it".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What can be asked for together; what can't is added to what is `left`.
+    fn upstream(mut self, host: &str, line: &Line<'_>, left: &mut Vec<String>) -> Result<Upstream, String> {
+        let (host, port) = address(host, self.port)?;
+        let is_loopback = matches!(host, Host::Address(address) if address.is_loopback());
+        let shortest = if is_loopback { 0 } else { 1 };
+        let polls = [self.minpoll, self.maxpoll];
+        let too_short = polls.iter().flatten().any(|poll| *poll < shortest);
+        let crossed = matches!(polls, [Some(min), Some(max)] if min > max);
+        if too_short || crossed {
+            left.push(format!(
+                "minpoll and maxpoll: {shortest} to {LONGEST_POLL} in this order, or our defaults"
+            ));
+            (self.minpoll, self.maxpoll) = (None, None);
+        }
+        if self.roles.contains("noselect") && self.roles.remove("require") {
+            left.push("require: who is only watched can't be required".to_owned());
+        }
+        let shown = line.shown();
+        Ok(Upstream {
+            host,
+            port,
+            iburst: self.iburst,
+            minpoll: self.minpoll,
+            maxpoll: self.maxpoll,
+            roles: self.roles,
+            origin: shown,
+        })
+    }
+}
+
+/// Here a port is a word of its own, and an IPv6 address has no brackets.
+fn address(host: &str, port: Option<u16>) -> Result<(Host, u16), String> {
+    let port = port.unwrap_or(NTP_PORT);
+    let text = match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    };
+    host_and_port(&text).map_err(|refusal| {
+        let hint = refusal.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("\"{}\" is not {}{hint}", excerpt(host), refusal.expected)
+    })
+}

@@ -1,0 +1,504 @@
+//! Pure. What becomes of each kind of line, and what must hold for any text.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cli::Flags;
+use crate::config::{Loaded, load};
+
+fn imported(dialect: Option<Dialect>, text: &str) -> Answer {
+    import(dialect, &[(PathBuf::from("f"), text.to_owned())])
+}
+
+fn chrony(text: &str) -> Answer {
+    imported(Some(Dialect::Chrony), text)
+}
+
+fn ntp(text: &str) -> Answer {
+    imported(Some(Dialect::Ntp), text)
+}
+
+/// Without comments and empty lines, on one.
+fn settings(answer: &Answer) -> String {
+    let lines = answer
+        .out
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+fn loaded(answer: &Answer) -> Loaded {
+    load(&Flags::default(), Some((Path::new("made"), &answer.out)))
+        .unwrap_or_else(|faults| panic!("{faults:?}\n{}", answer.out))
+}
+
+/// What all of `lines` come to, with nothing left.
+fn whole(answer: &Answer, expected: &str) {
+    assert_eq!((answer.err.as_str(), answer.status), ("", 0), "{}", answer.out);
+    assert_eq!(settings(answer), expected);
+    loaded(answer);
+}
+
+/// What they come to, with a reason for what is left.
+fn in_part(answer: &Answer, expected: &str, why: &str) {
+    assert_eq!(answer.status, 1, "{}{}", answer.out, answer.err);
+    assert_eq!(settings(answer), expected, "{}", answer.err);
+    assert!(answer.err.contains(why), "{why}: {}", answer.err);
+    loaded(answer);
+}
+
+/// Beginning of a chrony.conf that answers everybody.
+const OPEN: &str = "allow\n";
+
+#[test]
+fn servers_of_chrony() {
+    for (line, expected) in [
+        ("server a.example iburst", "address = \"a.example\""),
+        (
+            "SERVER a.example IBURST minpoll 4 maxpoll 8",
+            "address = \"a.example\" minpoll = 4 maxpoll = 8",
+        ),
+        ("server a.example", "address = \"a.example\" iburst = false"),
+        (
+            "server 192.0.2.1 iburst port 1123",
+            "address = \"192.0.2.1:1123\"",
+        ),
+        (
+            "server 2001:db8::1 iburst port 1123",
+            "address = \"[2001:db8::1]:1123\"",
+        ),
+        (
+            "server 2001:db8::1 iburst prefer trust",
+            "address = \"2001:db8::1\" prefer = true trust = true",
+        ),
+        (
+            "server a.example iburst require",
+            "address = \"a.example\" require = true",
+        ),
+        (
+            "server a.example iburst noselect",
+            "address = \"a.example\" noselect = true",
+        ),
+    ] {
+        whole(
+            &chrony(&format!("{OPEN}{line}")),
+            &format!("[[upstream]] {expected}"),
+        );
+    }
+}
+
+#[test]
+fn servers_of_chrony_that_are_carried_in_part() {
+    for (line, expected, why) in [
+        (
+            "pool a.example iburst maxsources 4",
+            "[[upstream]] address = \"a.example\"",
+            "one server is asked",
+        ),
+        (
+            "peer a.example iburst",
+            "[[upstream]] address = \"a.example\"",
+            "symmetric",
+        ),
+        (
+            "server a.example iburst xleave minpoll 4",
+            "[[upstream]] address = \"a.example\" minpoll = 4",
+            "xleave",
+        ),
+        (
+            "server a.example iburst minpoll -2",
+            "[[upstream]] address = \"a.example\"",
+            "no number from 0 to 17",
+        ),
+        (
+            "server a.example iburst minpoll 0",
+            "[[upstream]] address = \"a.example\"",
+            "1 to 17",
+        ),
+        (
+            "server a.example iburst minpoll 9 maxpoll 8",
+            "[[upstream]] address = \"a.example\"",
+            "order",
+        ),
+        (
+            "server a.example iburst wings 2",
+            "[[upstream]] address = \"a.example\"",
+            "wings: no such option",
+        ),
+        (
+            "server a.example iburst noselect require",
+            "[[upstream]] address = \"a.example\" noselect = true",
+            "watched",
+        ),
+        ("server a.example nts iburst", "", "can't authenticate"),
+        ("server a.example iburst key 7", "", "can't authenticate"),
+        ("server a..example iburst", "", "dots"),
+        ("server", "", "whom to ask is missing"),
+        ("server 127.0.0.1", "", "ntpfront itself"),
+        (
+            "server A.example\nserver a.example.",
+            "[[upstream]] address = \"A.example\" iburst = false",
+            "asked already",
+        ),
+        ("refclock PPS /dev/pps0", "", "reads no clocks"),
+        ("makestep 1 3", "", "never touches"),
+        ("nonsense 1 2", "", "no such directive"),
+        ("include /etc/x", "", "name them after this one"),
+    ] {
+        in_part(&chrony(&format!("{OPEN}{line}")), expected, why);
+    }
+}
+
+#[test]
+fn who_is_answered_by_chrony() {
+    for (lines, expected) in [
+        ("", "[access] default = \"deny\""),
+        ("allow", ""),
+        ("allow all", ""),
+        ("allow 0/0\nallow ::/0", ""),
+        ("allow 0/0", "[access] default = \"deny\" allow = [\"0.0.0.0/0\"]"),
+        (
+            "allow 192.0.2",
+            "[access] default = \"deny\" allow = [\"192.0.2.0/24\"]",
+        ),
+        (
+            "allow 192.0.2.7/24",
+            "[access] default = \"deny\" allow = [\"192.0.2.0/24\"]",
+        ),
+        (
+            "allow 2001:db8::/32\nallow 10",
+            "[access] default = \"deny\" allow = [\"10.0.0.0/8\", \"2001:db8::/32\"]",
+        ),
+        // The longest decides, whatever the order, and of the same the last.
+        (
+            "deny 10.1\nallow 10\ndeny 10.1",
+            "[access] default = \"deny\" allow = [\"10.0.0.0/8\"] deny = [\"10.1.0.0/16\"]",
+        ),
+        ("allow\ndeny 10.1.1.1", "[access] deny = [\"10.1.1.1/32\"]"),
+        ("allow\ndeny 10\nallow 10", ""),
+        // "all" is for the parts, too.
+        (
+            "deny 10.1\nallow all 10",
+            "[access] default = \"deny\" allow = [\"10.0.0.0/8\"]",
+        ),
+        ("deny 10.1\nallow all", ""),
+        (
+            "allow all\ndeny all 10\nallow 10.2",
+            "[access] allow = [\"10.2.0.0/16\"] deny = [\"10.0.0.0/8\"]",
+        ),
+    ] {
+        whole(&chrony(lines), expected);
+    }
+    in_part(&chrony("allow\ndeny some.example"), "", "not looked up");
+    in_part(&chrony("allow\ndeny 10/64"), "", "no subnet");
+}
+
+#[test]
+fn all_else_of_chrony() {
+    for (lines, expected) in [
+        (
+            "ratelimit",
+            "[limit] mode = \"on\" interval = 8.0 burst = 8 leak = 0.25",
+        ),
+        (
+            "ratelimit interval 1 burst 16 leak 3",
+            "[limit] mode = \"on\" interval = 2.0 burst = 16 leak = 0.125",
+        ),
+        (
+            "ratelimit interval -4",
+            "[limit] mode = \"on\" interval = 0.0625 burst = 8 leak = 0.25",
+        ),
+        ("local", "upstream = [] [local] enabled = true stratum = 10"),
+        (
+            "local stratum 8 waitunsynced 30",
+            "upstream = [] [local] enabled = true stratum = 8 wait = 30",
+        ),
+        (
+            "maxdistance 0.1\nlocal",
+            "upstream = [] [clock] max-distance = 0.1 [local] enabled = true stratum = 10 distance = 0.1",
+        ),
+        (
+            "port 1123",
+            "[[listener]] address = \"0.0.0.0:1123\" [[listener]] address = \"[::]:1123\"",
+        ),
+        (
+            "bindaddress 192.0.2.1",
+            "[[listener]] address = \"192.0.2.1:123\" [[listener]] address = \"[::]:123\"",
+        ),
+        ("leapsectz right/UTC\nmaxjitter 0.5", "[clock] max-jitter = 0.5"),
+        ("leapseclist /a/b", "[clock] leap-seconds = \"/a/b\""),
+        (
+            "minsources 1\nnoclientlog",
+            "[clock] min-sources = 1 [census] enabled = false",
+        ),
+        ("# minsources 7\n! a\n% b\n ; c\n\n", ""),
+    ] {
+        whole(&chrony(&format!("{OPEN}{lines}")), expected);
+    }
+    for (lines, expected, why) in [
+        ("ratelimit interval 12", "", "no number from -13 to 6"),
+        ("ratelimit burst 4", "", "no number from 8"),
+        (
+            "local stratum 3 orphan",
+            "upstream = [] [local] enabled = true stratum = 3",
+            "orphan",
+        ),
+        ("minsources 3", "", "3 sources"),
+        ("port 0", "", "serves nobody"),
+        ("bindaddress 224.0.0.1", "", "multicast"),
+        ("leapseclist a", "", "absolute"),
+        ("maxdistance 17", "", "no number"),
+    ] {
+        in_part(&chrony(&format!("{OPEN}{lines}")), expected, why);
+    }
+}
+
+#[test]
+fn a_chronyd_that_stands_beside_us_is_asked_first() {
+    let answer = chrony("server a.example iburst\nport 11123\nbindaddress 127.0.0.1\nallow 127.0.0.1");
+    let expected = "[[upstream]] address = \"127.0.0.1:11123\" [[upstream]] address = \"a.example\"";
+    in_part(&answer, expected, "they are about that");
+}
+
+#[test]
+fn ntpd() {
+    for (lines, expected) in [
+        (
+            "server a.example iburst prefer # why",
+            "[[upstream]] address = \"a.example\" prefer = true",
+        ),
+        ("restrict default nomodify noquery nopeer notrap", ""),
+        (
+            "restrict default ignore\nrestrict 10.0.0.0 mask 255.0.0.0 nomodify",
+            "[access] default = \"deny\" allow = [\"10.0.0.0/8\"]",
+        ),
+        (
+            "restrict -6 default ignore",
+            "[access] default = \"deny\" allow = [\"0.0.0.0/0\"]",
+        ),
+        (
+            "restrict 192.0.2.0/24 noserve\nrestrict ::1",
+            "[access] deny = [\"192.0.2.0/24\"]",
+        ),
+        (
+            "restrict default limited\nrestrict 127.0.0.1",
+            "[limit] mode = \"on\" interval = 8.0",
+        ),
+        (
+            "discard average 1\nrestrict default limited",
+            "[limit] mode = \"on\" interval = 2.0",
+        ),
+        ("discard average 1", ""),
+        (
+            "server 127.127.1.0\nfudge 127.127.1.0 stratum 12",
+            "upstream = [] [local] enabled = true stratum = 12",
+        ),
+        (
+            "tos minsane 1 maxdist 0.5",
+            "[clock] min-sources = 1 max-distance = 0.5",
+        ),
+        ("leapfile /a/b ignorehash", "[clock] leap-seconds = \"/a/b\""),
+        (
+            "interface ignore all\ninterface listen 192.0.2.1",
+            "[[listener]] address = \"192.0.2.1:123\"",
+        ),
+    ] {
+        whole(&ntp(lines), expected);
+    }
+    for (lines, expected, why) in [
+        ("server 127.127.28.0", "", "reads no clocks"),
+        (
+            "server -4 a.example iburst",
+            "[[upstream]] address = \"a.example\"",
+            "-4",
+        ),
+        ("server a.example key 3", "", "can't authenticate"),
+        (
+            "restrict default kod limited",
+            "[limit] mode = \"on\" interval = 8.0",
+            "kod",
+        ),
+        (
+            "restrict default limited\nrestrict 192.0.2.0/24",
+            "[limit] mode = \"on\" interval = 8.0",
+            "limited, too",
+        ),
+        ("restrict 10.0.0.0 mask 255.0.255.0 ignore", "", "no prefix"),
+        ("restrict a.example ignore", "", "not looked up"),
+        (
+            "restrict 10.0.0.0/8 notrust",
+            "[access] deny = [\"10.0.0.0/8\"]",
+            "notrust",
+        ),
+        ("restrict source nomodify", "", "upstreams need no rule"),
+        ("interface listen eth0", "", "only an address"),
+        ("tinker panic 0", "", "never touches"),
+        ("driftfile /a", "", "never touches"),
+    ] {
+        in_part(&ntp(lines), expected, why);
+    }
+}
+
+#[test]
+fn each_remark_names_its_line_and_files_follow_one_another() {
+    let files = [
+        ("a", "allow\nserver a.example iburst\n\nrtcsync"),
+        ("d/b", "server b.example iburst\nmakestep 1 3"),
+    ];
+    let files = files.map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+    let answer = import(None, &files);
+    let places: Vec<&str> = answer
+        .err
+        .lines()
+        .filter_map(|line| line.split(": ").next())
+        .collect();
+    assert_eq!(places, ["a:4", "d/b:2"], "{}", answer.err);
+    assert_eq!(loaded(&answer).config.upstreams.len(), 2, "{}", answer.out);
+    assert!(
+        answer
+            .out
+            .starts_with("# Made by `ntpfront import` from a, d/b.\n"),
+        "{}",
+        answer.out
+    );
+}
+
+#[test]
+fn whose_words_they_are_is_seen_or_asked() {
+    for (text, status) in [
+        ("server a.example iburst\nallow", 0),
+        ("server a.example iburst\nrestrict default nomodify", 0),
+        ("server a.example iburst", STATUS_FAULT),
+        ("", STATUS_FAULT),
+        ("[Time]\nNTP=a.example", STATUS_FAULT),
+    ] {
+        let answer = imported(None, text);
+        assert_eq!(answer.status, status, "{text}: {}", answer.err);
+        assert_eq!(answer.out.is_empty(), status == STATUS_FAULT, "{text}");
+    }
+}
+
+#[test]
+fn no_directive_is_told_twice() {
+    for keywords in [chrony::KEYWORDS, ntp::KEYWORDS] {
+        let mut names: Vec<&str> = keywords
+            .iter()
+            .flat_map(|(names, _)| names.iter().copied())
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
+
+/// Lines with sense, with nonsense, and in between.
+fn text() -> impl Strategy<Value = String> {
+    let all = chrony::KEYWORDS.iter().chain(ntp::KEYWORDS);
+    let keywords: Vec<&str> = all.flat_map(|(names, _)| names.iter().copied()).collect();
+    let keyword = prop_oneof![
+        3 => prop::sample::select(vec!["server", "allow", "deny", "restrict", "local", "port", "bindaddress", "interface"]),
+        2 => prop::sample::select(keywords),
+    ];
+    let known = prop::sample::select(vec![
+        "a.example",
+        "b.example",
+        "127.0.0.1",
+        "::1",
+        "192.0.2.1",
+        "2001:db8::1",
+        "fe80::1",
+        "0.0.0.0",
+        "::",
+        "127.127.1.0",
+        "10/8",
+        "10",
+        "all",
+        "default",
+        "-6",
+        "mask",
+        "255.0.0.0",
+        "ignore",
+        "limited",
+        "notrust",
+        "listen",
+        "iburst",
+        "minpoll",
+        "maxpoll",
+        "port",
+        "prefer",
+        "noselect",
+        "require",
+        "trust",
+        "key",
+        "nts",
+        "stratum",
+        "interval",
+        "burst",
+        "leak",
+        "average",
+        "minsane",
+        "maxdist",
+        "waitunsynced",
+        "0",
+        "1",
+        "7",
+        "11123",
+        "123",
+        "-3",
+        "0.3",
+        "1e99",
+        "NaN",
+        "/a/b",
+        "\"/c\"",
+        "#",
+    ]);
+    let word = prop_oneof![8 => known.prop_map(str::to_owned), 1 => any::<String>()];
+    let line = (keyword, prop::collection::vec(word, 0..7))
+        .prop_map(|(keyword, words)| format!("{keyword} {}", words.join(" ")));
+    let line = prop_oneof![9 => line, 1 => any::<String>()];
+    prop::collection::vec(line, 0..24).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    /// Whatever stands there: what comes out is a configuration without a fault, and what is told is one line each, harmless
+    /// to a terminal.
+    #[test]
+    fn what_is_made_is_sound(text in text(), is_chrony in any::<bool>()) {
+        let answer = if is_chrony { chrony(&text) } else { ntp(&text) };
+        let loaded = load(&Flags::default(), Some((Path::new("made"), &answer.out)));
+        prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, answer.out);
+        prop_assert_eq!(answer.status == 1, !answer.err.is_empty());
+        for line in answer.err.lines().chain(answer.out.lines()) {
+            prop_assert!(!line.contains(char::is_control), "{:?}", line);
+        }
+    }
+
+    /// Who is answered is the same address by address, as the manual of each tells it.
+    #[test]
+    fn access_means_the_same(
+        rules in prop::collection::vec((any::<bool>(), any::<bool>(), 0_u8..=4, 0_u8..3, 0_u8..3), 0..8),
+        asked in (0_u8..3, 0_u8..3),
+    ) {
+        let (first, second) = asked;
+        let address = [first, second, 0, 0];
+        let mut text = String::new();
+        // Rules as they stand: prefix, allowed.
+        let mut table: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false)];
+        for (allowed, for_all, parts, a, b) in rules {
+            let prefix: Vec<u8> = [a, b, 0, 0].into_iter().take(parts.into()).collect();
+            let words: Vec<String> = prefix.iter().map(u8::to_string).collect();
+            let subnet = if prefix.is_empty() { "0/0".to_owned() } else { words.join(".") };
+            let verb = if allowed { "allow" } else { "deny" };
+            let all = if for_all { "all " } else { "" };
+            text += &format!("{verb} {all}{subnet}\n");
+            table.retain(|(known, _)| *known != prefix && !(for_all && known.starts_with(&prefix)));
+            table.push((prefix, allowed));
+        }
+        let longest = table.iter().filter(|(prefix, _)| address.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
+        let expected = longest.is_some_and(|(_, allowed)| *allowed);
+        let config = loaded(&chrony(&text)).config;
+        let policy = config.policies.values().next().unwrap();
+        prop_assert_eq!(policy.access.allows(address.into()), expected, "{}", text);
+    }
+}
