@@ -123,8 +123,9 @@ inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind, __u64
 			cells->remarks[i] += ruling->remarks >> i & 1;
 }
 
-// What two readings of the clocks can be apart: a longer way means that the host's clock was stepped, or that the
-// reply would be late. And so exact is the published distance between both clocks.
+// What two readings of the clocks can be apart: more means that the host's clock was stepped, or that we were kept from
+// running. And so exact is the published distance between both clocks. (What is left to do after the second one takes a
+// tenth of a microsecond.)
 #define LONGEST_WAY 20000
 #define READING_ERROR 1000
 
@@ -143,24 +144,22 @@ int ntp(struct xdp_md *context)
 	__u64 number = *(volatile __u64 *)&published->current;
 	// A copy, so that all of it is of one publication.
 	struct slot slot = published->slots[number & (SLOTS - 1)];
-	__u64 arrived = ktime_get_tai_ns() - slot.tai_ahead;
-	if (slot.number != number || arrived - slot.start > slot.length)
+	__u64 arrived = ktime_get_tai_ns() - slot.tai_ahead, leaving = bpf_ktime_get_ns();
+	if (slot.number != number || arrived - slot.start > slot.length || leaving - arrived + READING_ERROR > LONGEST_WAY ||
+	    *(volatile __u64 *)&published->slots[number & (SLOTS - 1)].number != number)
 		return XDP_PASS;
+	if (leaving < arrived)
+		leaving = arrived;
 	const struct rules *rules = &both->copies[slot.copy & 1];
 	__u64 listener = listener_of(rules, &request) - 1;
 	if (listener >= LISTENERS || !(slot.answering >> listener & 1))
 		return XDP_PASS;
 	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
 		return XDP_PASS;
+	// From here on it is ours: nothing is taken from a client for a request that passes.
 	const struct policy *policy = &rules->policies[listener];
 	struct ruling ruling = { .verdict = answered };
 	rule(&ruling, policy, &request, slot.copy, listener, arrived);
-	__u64 leaving = bpf_ktime_get_ns();
-	if (leaving - arrived + READING_ERROR > LONGEST_WAY ||
-	    *(volatile __u64 *)&published->slots[number & (SLOTS - 1)].number != number)
-		return XDP_PASS;
-	if (leaving < arrived)
-		leaving = arrived;
 	struct ntp *reply = request.ntp;
 	__u8 kind = reply->first & 0x3f;
 	__u64 received = served(&slot, arrived), transmit = served(&slot, leaving);
