@@ -3,9 +3,12 @@
 import contextlib
 import pathlib
 import random
+import signal
 import statistics
+import subprocess
 import tempfile
 
+import needs
 import rig
 import servers
 
@@ -51,6 +54,10 @@ class Run:
     def timing(self):
         return ("-W", 0.2, "-t", self.arguments.seconds, "-c", self.arguments.clients)
 
+    def in_bursts(self, lane, pids, *flag):
+        burst = self.arguments.burst
+        return lane.load("-w", burst, *flag, *self.timing(), pids=pids, burst=burst)
+
     def standard(self):
         return [servers.named(word) for word in self.named]
 
@@ -84,7 +91,7 @@ def both():
 def cost(run):
     def measure(lane, pids):
         for family, flag in FAMILIES.items():
-            yield {"family": family, **lane.load("-w", 32, *flag, *run.timing(), pids=pids, burst=32)}
+            yield {"family": family, **run.in_bursts(lane, pids, *flag)}
 
     run.go("cost", one_cpu(), run.standard(), measure)
 
@@ -136,11 +143,44 @@ def overload(run):
 
 def policies(run):
     def measure(lane, pids):
-        yield {"family": "IPv4", **lane.load("-w", 32, *run.timing(), pids=pids, burst=32)}
+        yield {"family": "IPv4", **run.in_bursts(lane, pids)}
 
     fronts = [word for word in run.named if "=" in word or word == "ntpfront"]
     if fronts:
         run.go("policies", one_cpu(), servers.with_policies(fronts[0]), measure)
 
 
-MODES = {mode.__name__: mode for mode in (cost, single, two, latency, overload, policies)}
+def profile(run):
+    def measure(lane, pids):
+        with Sampler(pids) as sampler:
+            told = run.in_bursts(lane, pids)
+        yield {"family": "IPv4", **told, "shares": sampler.shares()}
+
+    run.go("profile", one_cpu(), run.standard(), measure)
+
+
+class Sampler:
+    """Looks 5000 times a second where processes are, with perf, from another CPU if there is one."""
+
+    def __init__(self, pids):
+        self.pids, self.file = pids, needs.OUT / "perf.data"
+
+    def __enter__(self):
+        command = ["taskset", "-c", rig.cpus()[0], "perf", "record", "-q", "-e", "cpu-clock", "-F", 5000,
+                   "-p", ",".join(map(str, self.pids)), "-o", self.file]
+        self.perf = subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_):
+        self.perf.send_signal(signal.SIGINT)
+        self.perf.wait(rig.START_LIMIT)
+
+    def shares(self):
+        """Percent of the time by program and function, most first."""
+        report = ("perf", "report", "--stdio", "-q", "--no-children", "--sort", "dso,symbol", "-t", ";", "-i", self.file)
+        lines = [line.split(";") for line in rig.output(*report).splitlines() if line.count(";") >= 2]
+        return [[float(share.strip(" %")), program.strip(), function.strip()[4:]] for share, program, function, *_ in lines]
+
+
+MODES = {mode.__name__: mode for mode in (cost, single, two, latency, overload, policies, profile)}
+STANDARD = [name for name in MODES if name != "profile"]

@@ -19,6 +19,7 @@ PACKAGES = {
     "make": "make",
     "ip": "iproute2",
     "ethtool": "ethtool",
+    "perf": "linux-perf",
     "chrt": "util-linux",
     "setpriv": "util-linux",
     "/usr/include/bpf/libbpf.h": "libbpf-dev",

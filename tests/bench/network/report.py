@@ -75,7 +75,7 @@ def tables(records):
     names = list(dict.fromkeys(name for record in named for name in record["versions"]))
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     lines += [line for line in (row(records, names, *what) for what in ROWS) if line]
-    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + [words(records, named)])
+    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + profiles(records) + [words(records, named)])
 
 
 def row(records, names, mode, family, title, value, digits, less):
@@ -113,6 +113,25 @@ def policies(records):
         middle = statistics.median(values[name])
         lines.append(f"| {name} | {cell(values[name], 0, None, True)} | {100 * (middle / base - 1):+.1f} % |")
     return lines + [""]
+
+
+def profiles(records):
+    """Where the time goes: by program, and the functions that take most."""
+    lines = []
+    for name in dict.fromkeys(record["server"] for record in records if record["mode"] == "profile"):
+        there = [record["shares"] for record in records if record["mode"] == "profile" and record["server"] == name]
+        by_program, by_function = {}, {}
+        for share, program, function in (entry for shares in there for entry in shares):
+            by_program[program] = by_program.get(program, 0) + share / len(there)
+            by_function[program, function] = by_function.get((program, function), 0) + share / len(there)
+        lines += [f"| {name}: % of its threads' time | where |", "| --- | --- |"]
+        lines += [f"| **{share:.1f}** | {program} |" for program, share in most(by_program, 6)]
+        lines += [f"| {share:.1f} | {program} {function} |" for (program, function), share in most(by_function, 40)] + [""]
+    return lines
+
+
+def most(shares, count):
+    return sorted(shares.items(), key=lambda item: -item[1])[:count]
 
 
 def words(records, named):

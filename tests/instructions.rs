@@ -1,0 +1,160 @@
+//! Counts the instructions that a packet costs of our own code, on the daemon as built: from the batch that the kernel gave to
+//! the batch that it gets. A count hardly varies, unlike a time, so it shows what a change costs on the busiest machine.
+//!
+//! `cargo test --release --test instructions -- --nocapture` tells the counts that matter, and where they are spent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail, speak and look at the clock"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use ntpfront::wire::Leap;
+
+use common::client::{self, receive, request, socket, v4};
+use common::daemon::Daemon;
+use common::network::free_port;
+use common::{SOON, TempDir, peer, run, wait_until};
+
+/// All that a worker does between receiving and receiving again. The system's share is none of it: valgrind sees no kernel.
+const JOURNEY: &str = "*Journey*answer*";
+/// As many come together, of as many clients.
+const BURST: u16 = 32;
+/// Each client stays below what a limit lets through at once.
+const BURSTS: u16 = 20;
+
+/// A third or so above what is counted today: an alarm, not a goal. Tests are hardly optimized.
+fn bound(today: u64, today_in_tests: u64) -> u64 {
+    let today = if cfg!(debug_assertions) {
+        today_in_tests
+    } else {
+        today
+    };
+    today * 4 / 3
+}
+
+#[test]
+fn a_packet_without_policies_costs_few_instructions() {
+    let Some(count) = counted("[census]\nenabled = false\n") else {
+        return;
+    };
+    assert!(count <= bound(900, 2100), "{count} instructions a packet");
+}
+
+#[test]
+fn a_packet_with_all_policies_costs_few_instructions() {
+    let mut text = "[limit]\nmode = \"on\"\n[access]\ndeny = [".to_owned();
+    for number in 0..1000_u16 {
+        let [high, low] = number.to_be_bytes();
+        write!(text, "\"203.{high}.{low}.0/24\", ").unwrap();
+    }
+    let Some(count) = counted(&(text + "]\n")) else {
+        return;
+    };
+    assert!(count <= bound(1200, 6300), "{count} instructions a packet");
+}
+
+/// How many instructions a packet costs a daemon with `policies`; `None` where valgrind is left out.
+fn counted(policies: &str) -> Option<u64> {
+    let valgrind = peer("valgrind", "valgrind")?;
+    let directory = TempDir::new();
+    let counts = directory.path().join("counts");
+    let out = format!("--callgrind-out-file={}", counts.display());
+    let toggle = format!("--toggle-collect={JOURNEY}");
+    let wrapper = [valgrind.to_str().unwrap(), "--tool=callgrind", &out, &toggle];
+    let server = v4(free_port());
+    let mut daemon = Daemon::configured_by(&wrapper, &configuration(server, policies)).answering(server);
+    let clients: Vec<UdpSocket> = (1..=BURST).map(client_number).collect();
+    let alone = until_synchronized(server);
+    for _ in 0..BURSTS {
+        burst(&daemon, &clients, server);
+    }
+    daemon.end_with(Signal::SIGTERM);
+    let packets = u64::from(BURST) * u64::from(BURSTS) + alone;
+    tell(&counts, packets);
+    Some(total(&counts) / packets)
+}
+
+/// Filters for system calls would stop valgrind itself.
+fn configuration(server: SocketAddr, policies: &str) -> String {
+    format!(
+        "upstream = []\n[local]\nenabled = true\nwait = 0\n[process]\nseccomp = false\nlandlock = false\n{policies}\
+         [[listener]]\naddress = \"{server}\"\n"
+    )
+}
+
+fn client_number(number: u16) -> UdpSocket {
+    let [high, low] = number.to_be_bytes();
+    socket((std::net::Ipv4Addr::new(127, 1, high, low), 0))
+}
+
+/// How many packets it took.
+fn until_synchronized(server: SocketAddr) -> u64 {
+    let mut asked = 1;
+    wait_until("the local reference", SOON, || {
+        asked += 1;
+        (client::header(server).leap == Leap::NoWarning).then_some(())
+    });
+    asked
+}
+
+/// All clients ask while the daemon is stopped, so it gets them together.
+fn burst(daemon: &Daemon, clients: &[UdpSocket], server: SocketAddr) {
+    daemon.signal(Signal::SIGSTOP);
+    for client in clients {
+        client.send_to(&request(4, 3), server).unwrap();
+    }
+    daemon.signal(Signal::SIGCONT);
+    for client in clients {
+        receive(client, SOON).expect("every client is answered");
+    }
+}
+
+/// The sum that callgrind wrote.
+fn total(counts: &Path) -> u64 {
+    let text = std::fs::read_to_string(counts).unwrap();
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let total = total.expect("callgrind's file has totals").parse().unwrap();
+    assert!(
+        total > 0,
+        "no function of the worker is called {JOURNEY} any more"
+    );
+    total
+}
+
+/// Prints what each of our functions costs a packet with all that it calls (what was inlined is in its caller).
+fn tell(counts: &Path, packets: u64) {
+    let options = ["--inclusive=yes", "--auto=no", "--threshold=100"];
+    let outcome = run(Command::new("callgrind_annotate").args(options).arg(counts));
+    // A function has a line for each file that code came from, of which the largest is the sum.
+    let mut functions = BTreeMap::<&str, u64>::new();
+    for line in outcome.stdout.lines() {
+        let (count, function) = (line.split_whitespace().next(), line.split_once("ntpfront::"));
+        if let (Some(count), Some((_, function))) = (count, function)
+            && let Ok(count) = count.replace(',', "").parse::<u64>()
+        {
+            let name = function.split_whitespace().next().unwrap();
+            let sum = functions.entry(name).or_default();
+            *sum = count.max(*sum);
+        }
+    }
+    let mut functions: Vec<_> = functions.into_iter().collect();
+    functions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    println!("{} instructions a packet:", total(counts) / packets);
+    for (function, count) in functions.iter().filter(|(_, count)| *count >= packets) {
+        println!("{:>7}  {function}", count / packets);
+    }
+}
