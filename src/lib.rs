@@ -9,6 +9,7 @@
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread; `orders`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
+//! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
@@ -61,6 +62,8 @@
 //! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
 //!   and hardly a system call but to receive and to send. Files but a few are out of reach.
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
+//! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
+//!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
 //!   run, old ones are steered away from first, and answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.
@@ -82,10 +85,11 @@
 //!
 //! # Not here yet
 //!
-//! XDP, NTS, interleaved mode, leap smear.
+//! NTS, interleaved mode, leap smear.
 
 pub mod cli;
 pub mod config;
+pub mod fast;
 pub mod host;
 pub mod observe;
 pub mod reference;

@@ -14,7 +14,7 @@ use ntpfront::cli::{self, About, Ask, Command, Flags, Import, Query};
 use ntpfront::config::commands::Answer;
 use ntpfront::config::file::Loader;
 use ntpfront::config::{Fault, Loaded, address, commands, file, import};
-use ntpfront::host::control;
+use ntpfront::host::{control, xdp_needs};
 use ntpfront::observe::pool::{Check, SAMPLES};
 use ntpfront::supervisor;
 use ntpfront::upstream::query::{query, samples};
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         } => check_against_running(&invocation.flags),
         Command::Check {
             against_running: false,
-        } => answer(commands::check, &invocation.flags),
+        } => answer(check, &invocation.flags),
         Command::Config => answer(commands::show, &invocation.flags),
         Command::Query(asked) => ask(&asked),
         Command::Ask(asked) => ask_about(&asked, &invocation.flags),
@@ -63,6 +63,17 @@ fn serve(flags: &Flags) -> ExitCode {
 
 fn answer(command: impl Fn(&Result<Loaded, Vec<Fault>>) -> Answer, flags: &Flags) -> ExitCode {
     tell(&command(&file::load(flags)))
+}
+
+/// The file, and what it wants of this host.
+fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
+    let mut answer = commands::check(loaded);
+    if let Ok(loaded) = loaded {
+        let wanted = &loaded.config.fast_path;
+        let (impossible, absent) = (xdp_needs::impossible(), xdp_needs::absent(&wanted.interfaces));
+        commands::check_fast_path(&mut answer, wanted, impossible.as_deref(), &absent);
+    }
+    answer
 }
 
 fn tell(answer: &Answer) -> ExitCode {

@@ -397,6 +397,10 @@ clients = 65536  # default
 [metrics]
 listen = ""  # default
 
+[fast-path]
+interfaces = []  # default
+mode = "auto"  # default
+
 [access]
 mode = "on"  # default
 default = "allow"  # default

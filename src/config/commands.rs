@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::diff::{Change, diff};
 use super::fault::{Fault, printable};
-use super::{Config, Loaded};
+use super::{Config, FastPath, Loaded};
+use crate::host::xdp_mode::Mode;
 
 /// Exit status of a fault on the command line or in the configuration.
 pub const STATUS_FAULT: u8 = 2;
@@ -28,6 +29,23 @@ pub fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
     match loaded {
         Ok(loaded) => Answer::fine(summary(loaded)),
         Err(faults) => refused(faults),
+    }
+}
+
+/// What `ntpfront check` says beside that of the fast path, if one is wanted: why this host can't have one (`impossible`), or
+/// which interfaces are not there now. It is a fault where a start would fail.
+pub fn check_fast_path(answer: &mut Answer, wanted: &FastPath, impossible: Option<&str>, absent: &[&str]) {
+    if wanted.interfaces.is_empty() {
+        return;
+    }
+    if let Some(why) = impossible {
+        answer.err += &format!("fast-path: {why}\n");
+        if wanted.mode != Mode::Auto {
+            answer.status = STATUS_FAULT;
+        }
+    }
+    for name in absent {
+        answer.err += &format!("fast-path.interfaces: \"{name}\" is not there now: it is used once it is\n");
     }
 }
 

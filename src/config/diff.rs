@@ -225,9 +225,10 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{Census, Control, Metrics, Process, Ready};
+    use super::super::{Census, Control, FastPath, Metrics, Process, Ready};
     use crate::cli::Flags;
     use crate::host::privileges::LowPorts;
+    use crate::host::xdp_mode::Mode;
     use crate::serve::{Steering, Tuning};
     use crate::upstream::Host;
     use crate::upstream::system::LocalReference;
@@ -322,6 +323,14 @@ mod tests {
                     } else {
                         Metrics::Nowhere
                     },
+                    fast_path: FastPath {
+                        interfaces: if metrics {
+                            vec!["eth0".to_owned()]
+                        } else {
+                            Vec::new()
+                        },
+                        mode: Mode::default(),
+                    },
                     log_level,
                     clock: ClockPolicy {
                         min_sources,
@@ -351,6 +360,7 @@ mod tests {
         config.control = running.control.clone();
         config.census = running.census;
         config.metrics = running.metrics.clone();
+        config.fast_path = running.fast_path.clone();
         config.listeners.sort_by_key(|one| one.address);
         config.upstreams.sort_by_key(Upstream::to_string);
         config

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use crate::cli::Flags;
 use crate::host::privileges::LowPorts;
+use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::serve::Listener;
 use crate::serve::budget::Budget;
@@ -61,6 +62,8 @@ pub struct Config {
     pub census: Census,
     /// Where the metrics are read over HTTP.
     pub metrics: Metrics,
+    /// Where plain requests are answered before the network stack sees them.
+    pub fast_path: FastPath,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
     /// Who is answered at each of them, by its address.
@@ -97,6 +100,15 @@ pub enum Metrics {
     Tcp(SocketAddr),
     /// At this path, absolute.
     Unix(PathBuf),
+}
+
+/// Where plain requests are answered before the network stack sees them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FastPath {
+    /// Names of interfaces, each once, at most 16; none: nowhere.
+    pub interfaces: Vec<String>,
+    /// How.
+    pub mode: Mode,
 }
 
 /// As in the configuration.
@@ -167,6 +179,11 @@ impl Config {
             ("census.enabled", self.census.enabled.to_string()),
             ("census.clients", self.census.clients.to_string()),
             ("metrics.listen", effective::quoted(&self.metrics.to_string())),
+            (
+                "fast-path.interfaces",
+                effective::list(&self.fast_path.interfaces),
+            ),
+            ("fast-path.mode", effective::quoted(self.fast_path.mode.name())),
         ]
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Raw {
     pub(super) control: Section<Control>,
     pub(super) census: Section<Census>,
     pub(super) metrics: Section<Metrics>,
+    pub(super) fast_path: Section<FastPath>,
     pub(super) access: Section<Access>,
     pub(super) limit: Section<Limit>,
     pub(super) budget: Section<Budget>,
@@ -88,6 +89,13 @@ pub(super) struct Census {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Metrics {
     pub(super) listen: Option<Said>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct FastPath {
+    pub(super) interfaces: Option<Said>,
+    pub(super) mode: Option<Said>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

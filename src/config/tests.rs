@@ -273,7 +273,7 @@ fn local_is_none_unless_enabled() {
 
 /// Every key that the raw structs know, as `table.key`.
 fn known_keys() -> Vec<String> {
-    let tables = "x=1\n[process]\nx=1\n[log]\nx=1\n[clock]\nx=1\n[local]\nx=1\n[control]\nx=1\n[census]\nx=1\n[metrics]\nx=1\n[access]\nx=1\n[limit]\nx=1\n[budget]\nx=1\n[[listener]]\nx=1\n[[upstream]]\nx=1";
+    let tables = "x=1\n[process]\nx=1\n[log]\nx=1\n[clock]\nx=1\n[local]\nx=1\n[control]\nx=1\n[census]\nx=1\n[metrics]\nx=1\n[fast-path]\nx=1\n[access]\nx=1\n[limit]\nx=1\n[budget]\nx=1\n[[listener]]\nx=1\n[[upstream]]\nx=1";
     let raw: Section<Raw> = lenient::read(tables).unwrap();
     let said = &raw.said;
     let listener = &said.listener.said.as_ref().unwrap()[0];
@@ -286,6 +286,7 @@ fn known_keys() -> Vec<String> {
         ("control", &said.control.unknown),
         ("census", &said.census.unknown),
         ("metrics", &said.metrics.unknown),
+        ("fast-path", &said.fast_path.unknown),
         ("access", &said.access.unknown),
         ("limit", &said.limit.unknown),
         ("budget", &said.budget.unknown),
@@ -464,4 +465,29 @@ proptest! {
             prop_assert!(config.clock.local.is_none_or(|local| local.distance <= config.clock.max_distance));
         }
     }
+}
+
+#[test]
+fn a_fast_path_that_this_host_cannot_have_is_told() {
+    let wanted = |mode| FastPath {
+        interfaces: vec!["eth0".to_owned()],
+        mode,
+    };
+    let said = |wanted: &FastPath, impossible, absent: &[&str]| {
+        let mut answer = commands::Answer::fine(String::new());
+        commands::check_fast_path(&mut answer, wanted, impossible, absent);
+        (answer.err, answer.status)
+    };
+    let old = Some("it is too old");
+    assert_eq!(said(&FastPath::default(), old, &[]), (String::new(), 0));
+    assert_eq!(
+        said(&wanted(Mode::Auto), old, &[]),
+        ("fast-path: it is too old\n".to_owned(), 0)
+    );
+    assert_eq!(said(&wanted(Mode::Native), old, &[]).1, 2);
+    let (text, status) = said(&wanted(Mode::Native), None, &["eth0"]);
+    assert!(
+        text.contains("\"eth0\" is not there now") && status == 0,
+        "{text}"
+    );
 }

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::address::Refusal;
+use super::effective;
 use super::judge::{Judge, Lists};
 use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
-use super::{Census, Config, Control, Loaded, Metrics, Process, Ready, fault::Fault};
+use super::{Census, Config, Control, FastPath, Loaded, Metrics, Process, Ready, fault::Fault};
 use super::{listeners, policies, upstreams};
 use crate::host::privileges::LowPorts;
+use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
 
@@ -29,6 +32,16 @@ const LOW_PORTS: [(&str, LowPorts); 3] = [
     (LowPorts::Always.name(), LowPorts::Always),
     (LowPorts::Never.name(), LowPorts::Never),
 ];
+
+const FAST_MODES: [(&str, Mode); 3] = [
+    (Mode::Auto.name(), Mode::Auto),
+    (Mode::Native.name(), Mode::Native),
+    (Mode::Generic.name(), Mode::Generic),
+];
+/// As many as the program knows.
+const MOST_INTERFACES: usize = 16;
+/// The program is made for machines whose words begin with the lowest byte.
+const HAS_FAST_PATH: bool = cfg!(all(feature = "fast-path", target_endian = "little"));
 
 const READY: [(&str, Ready); 2] = [
     (Ready::Serving.name(), Ready::Serving),
@@ -95,6 +108,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let control = control(judge, &raw.control.said);
     let census = census(judge, &raw.census.said);
     let metrics = metrics(judge, &raw.metrics.said);
+    let fast_path = fast_path(judge, &raw.fast_path.said);
     let common = policies::common(judge, raw);
     let served = listeners::validate(judge, raw, common.as_ref());
     let ours = served
@@ -113,6 +127,7 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
         control: control?,
         census: census?,
         metrics: metrics?,
+        fast_path: fast_path?,
         listeners: served.listeners,
         policies: served.policies,
         budget: common?.budget(),
@@ -132,6 +147,8 @@ fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
     table(judge, "control", &raw.control, "write [control]".to_owned());
     table(judge, "census", &raw.census, "write [census]".to_owned());
     table(judge, "metrics", &raw.metrics, "write [metrics]".to_owned());
+    let hint = "write [fast-path]".to_owned();
+    table(judge, "fast-path", &raw.fast_path, hint);
     table(judge, "access", &raw.access, "write [access]".to_owned());
     table(judge, "limit", &raw.limit, "write [limit]".to_owned());
     table(judge, "budget", &raw.budget, "write [budget]".to_owned());
@@ -235,6 +252,55 @@ fn metrics(judge: &mut Judge<'_>, said: &raw::Metrics) -> Option<Metrics> {
         metrics_at(text).is_some()
     })?;
     metrics_at(&text.unwrap_or_default())
+}
+
+fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
+    judge.enter("fast-path", "[fast-path]");
+    let read = |name: &str| match is_interface(name) {
+        true => Ok(name.to_owned()),
+        false => Err(Refusal::new(
+            "the name of a network interface, as `ip link` shows it",
+        )),
+    };
+    let interfaces = judge.list("interfaces", said.interfaces.as_ref(), &[], read, |name| {
+        effective::quoted(name)
+    });
+    let mode = judge.word("mode", said.mode.as_ref(), &FAST_MODES, Mode::Auto.name());
+    let mut interfaces = interfaces?;
+    interfaces.sort();
+    interfaces.dedup();
+    if let Some(all) = said
+        .interfaces
+        .as_ref()
+        .filter(|_| interfaces.len() > MOST_INTERFACES)
+    {
+        let expected = format!("at most {MOST_INTERFACES} interfaces");
+        judge.fault_at(all, "interfaces", expected, None);
+    }
+    if let Some(all) = said
+        .interfaces
+        .as_ref()
+        .filter(|_| !(interfaces.is_empty() || HAS_FAST_PATH))
+    {
+        let hint = Some("build with the cargo feature fast-path, on a little-endian machine".to_owned());
+        judge.fault_at(
+            all,
+            "interfaces",
+            "no interface, as this build has no fast path",
+            hint,
+        );
+    }
+    Some(FastPath {
+        interfaces,
+        mode: mode?,
+    })
+}
+
+/// What Linux takes as a name (`dev_valid_name` of its net/core/dev.c).
+fn is_interface(name: &str) -> bool {
+    (1..16).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':'))
 }
 
 fn metrics_at(text: &str) -> Option<Metrics> {

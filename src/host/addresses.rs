@@ -1,9 +1,11 @@
-//! Impure. The addresses of this host's interfaces.
+//! Impure. The interfaces of this host and their addresses.
 
 use std::io;
 use std::net::IpAddr;
 
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
 
 /// All addresses that the interfaces have now.
 ///
@@ -12,6 +14,52 @@ use nix::ifaddrs::getifaddrs;
 pub fn own() -> io::Result<Vec<IpAddr>> {
     let interfaces = getifaddrs()?;
     Ok(interfaces.filter_map(|interface| address(&interface)).collect())
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Linux' number for it; another one when it comes back after it was gone.
+    pub index: u32,
+    /// Its hardware address; zeros where it has none.
+    pub hardware: [u8; 6],
+    /// Does it lead back to this host alone?
+    pub is_loopback: bool,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// All interfaces that there are now.
+///
+/// # Errors
+/// As [`own`].
+pub fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut interfaces: Vec<Interface> = Vec::new();
+    let mut addresses = Vec::new();
+    for one in getifaddrs()? {
+        addresses.extend(address(&one).map(|ip| (one.interface_name.clone(), ip)));
+        let link = one
+            .address
+            .as_ref()
+            .and_then(SockaddrStorage::as_link_addr)
+            .copied();
+        interfaces.extend(link.map(|link| Interface {
+            index: u32::try_from(link.ifindex()).unwrap_or(0),
+            hardware: link.addr().unwrap_or_default(),
+            is_loopback: one.flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            name: one.interface_name,
+            addresses: Vec::new(),
+        }));
+    }
+    for (name, ip) in addresses {
+        // An IPv4 address may have a label in the place of the name: "eth0:1".
+        let name = name.split(':').next().unwrap_or_default();
+        let of_name = interfaces.iter_mut().find(|one| one.name == name);
+        of_name.into_iter().for_each(|one| one.addresses.push(ip));
+    }
+    Ok(interfaces)
 }
 
 fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
@@ -27,5 +75,9 @@ mod tests {
     #[test]
     fn loopback_is_ours() {
         assert!(own().unwrap().iter().any(IpAddr::is_loopback));
+        let all = interfaces().unwrap();
+        let loopback = all.iter().find(|one| one.name == "lo").unwrap();
+        assert!(loopback.is_loopback && loopback.index > 0);
+        assert!(loopback.addresses.iter().all(IpAddr::is_loopback), "{loopback:?}");
     }
 }

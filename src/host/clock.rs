@@ -101,7 +101,7 @@ pub struct Jumps {
 
 /// How the clocks stand to each other now.
 pub fn jumps() -> Jumps {
-    let realtime = || realtime().since(UnixTime::default()).unwrap_or(Duration::ZERO);
+    let realtime = || since_1970(realtime());
     let boottime = || read(ClockId::CLOCK_BOOTTIME);
     let awake = || read(ClockId::CLOCK_MONOTONIC);
     Jumps {
@@ -122,6 +122,72 @@ fn ahead(one: impl Fn() -> Duration, other: impl Fn() -> Duration) -> Duration {
         }
     }
     best.1
+}
+
+/// All clocks at one moment, with those that a BPF program can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Together {
+    /// Those that are served.
+    pub reading: Reading,
+    /// `CLOCK_MONOTONIC`, which stands still while the host sleeps, and is slewed as the time of day is.
+    pub monotonic: Duration,
+    /// How far `CLOCK_TAI` is ahead of that: only a step of the time of day (but no leap second), a sleep, or another
+    /// offset of TAI changes it.
+    pub tai_ahead: Duration,
+}
+
+/// Each to about 30 ns, if nobody keeps this thread from running; `None` if the time of day is just being stepped.
+pub fn together() -> Option<Together> {
+    let realtime = || since_1970(realtime());
+    let before = ahead_of_monotonic(realtime);
+    let raw = ahead_of_monotonic(raw);
+    let boot = ahead_of_monotonic(|| read(ClockId::CLOCK_BOOTTIME));
+    let tai = ahead_of_monotonic(|| read(ClockId::CLOCK_TAI));
+    let ahead = ahead_of_monotonic(realtime);
+    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    let at = |ahead: i128| {
+        let nanos = u64::try_from(nanos(monotonic) + ahead).ok()?;
+        Some(Duration::from_nanos(nanos))
+    };
+    let time = at(ahead)?;
+    let reading = Reading {
+        realtime: UnixTime {
+            seconds: i64::try_from(time.as_secs()).ok()?,
+            nanos: time.subsec_nanos(),
+        },
+        raw: at(raw)?,
+        boot: at(boot)?,
+    };
+    ((ahead - before).unsigned_abs() < SAME.as_nanos()).then_some(Together {
+        reading,
+        monotonic,
+        tai_ahead: Duration::from_nanos(u64::try_from(tai).ok()?),
+    })
+}
+
+/// Two measurements of the same distance differ by less.
+const SAME: Duration = Duration::from_micros(2);
+
+/// How far another clock is ahead of the monotonic one, in nanoseconds: from the closest of some pairs of readings
+/// around it.
+fn ahead_of_monotonic(other: impl Fn() -> Duration) -> i128 {
+    let mut best = (i128::MAX, 0);
+    for _ in 0..5 {
+        let monotonic = || nanos(read(ClockId::CLOCK_MONOTONIC));
+        let (before, other, after) = (monotonic(), nanos(other()), monotonic());
+        if after - before < best.0 {
+            best = (after - before, other - (before + after) / 2);
+        }
+    }
+    best.1
+}
+
+fn since_1970(time: UnixTime) -> Duration {
+    time.since(UnixTime::default()).unwrap_or(Duration::ZERO)
+}
+
+fn nanos(time: Duration) -> i128 {
+    i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// Precision of the host's clock, log2 seconds: the shortest time between two readings, which is the larger of

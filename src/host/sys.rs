@@ -12,6 +12,9 @@
     reason = "the one file that may; each block argues its soundness"
 )]
 
+#[cfg(all(feature = "fast-path", target_endian = "little"))]
+pub mod bpf;
+
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

@@ -143,6 +143,20 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
     );
 }
 
+/// One line for what the kernel's fast path did for a listener since the start.
+pub fn tell_fast_counts(listener: SocketAddr, counts: &Counts) {
+    info!(
+        %listener,
+        received = counts.received(),
+        answered = counts.answered(),
+        refusals = counts.refusals(),
+        remarks = counts.remarks(),
+        "fast path counters: {listener}: {} received, {} answered",
+        counts.received(),
+        counts.answered()
+    );
+}
+
 /// A state and the one before it, if that is news.
 fn change(was: Option<&str>, is: &str) -> String {
     was.map_or_else(|| is.to_owned(), |was| format!("{was} -> {is}"))

@@ -13,7 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::pool::Twin;
-use super::snapshot::{ListenerSight, Measured, Snapshot, UpstreamSight};
+use super::snapshot::{FastSight, ListenerSight, Measured, Snapshot, UpstreamSight};
 use crate::serve::policy::Remark;
 use crate::serve::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
@@ -47,6 +47,7 @@ impl Collector for Metrics {
         page.pool(self.0.pool)?;
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
+        page.fast_path(self.0.fast_path.as_ref())?;
         page.upstreams(&self.0.upstreams)?;
         page.asking(&self.0.upstreams)
     }
@@ -214,6 +215,26 @@ impl Page<'_> {
             metric.encode_histogram::<NoLabelSet>(residence.seconds(), residence.count(), &buckets, None)?;
         }
         Ok(())
+    }
+
+    fn fast_path(&mut self, fast: Option<&FastSight>) -> fmt::Result {
+        let Some(fast) = fast else {
+            return Ok(());
+        };
+        let interfaces = fast.interfaces.iter().map(|one| {
+            let mode = one.mode.unwrap_or("off").to_owned();
+            (vec![("interface", one.name.clone()), ("mode", mode)], 1_u64)
+        });
+        self.gauges(
+            "fast_path_info",
+            "Where the kernel's fast path is attached, and how",
+            interfaces,
+        )?;
+        self.counters(
+            "fast_path_answers_total",
+            "Requests answered by the kernel's fast path, which are in packets_total, too",
+            [(Vec::new(), fast.answered)],
+        )
     }
 
     fn upstreams(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {

@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::pool::Twin;
-use super::snapshot::{ListenerSight, Measured, Snapshot, Told, Traffic, UpstreamSight};
+use super::snapshot::{
+    FastSight, InterfaceSight, ListenerSight, Measured, Snapshot, Told, Traffic, UpstreamSight,
+};
 use crate::serve::Verdict;
 use crate::upstream::packet::Reject;
 
@@ -33,6 +35,7 @@ impl Display for Status<'_> {
         belief(f, told)?;
         pool(f, self.0.pool)?;
         traffic(f, requests)?;
+        fast_path(f, self.0.fast_path.as_ref())?;
         reloads(f, self.0)?;
         writeln!(f)?;
         listeners(f, &self.0.listeners)?;
@@ -118,6 +121,16 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         remarks if remarks.is_empty() => Ok(()),
         remarks => line(f, "remarked", &remarks),
     }
+}
+
+fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastSight>) -> fmt::Result {
+    let Some(fast) = fast else {
+        return Ok(());
+    };
+    let of = |one: &InterfaceSight| format!("{} {}", one.name, one.mode.unwrap_or("off"));
+    let interfaces: Vec<String> = fast.interfaces.iter().map(of).collect();
+    let text = format!("{}: {} answered", interfaces.join(", "), fast.answered);
+    line(f, "fast path", &text)
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -373,6 +386,7 @@ NTP Pool     score 20.0 at worst, by our own error bound: handed out
 requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short
+fast path    eth0 native, eth1 off: 1 answered
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
 

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub reloads: Reloads,
     /// Where clients are answered.
     pub listeners: Vec<ListenerSight>,
+    /// What answers before the network stack sees a request; `null` where nothing shall.
+    pub fast_path: Option<FastSight>,
     /// Who is asked, in the order of the configuration.
     pub upstreams: Vec<UpstreamSight>,
 }
@@ -89,6 +91,34 @@ pub struct Traffic {
     /// All others.
     #[serde(flatten)]
     pub counts: Counts,
+}
+
+impl Traffic {
+    /// With these packets more, which came at this rate.
+    #[must_use]
+    pub fn plus(mut self, counts: Counts, per_second: f64) -> Self {
+        self.counts = self.counts.plus(counts);
+        self.per_second += per_second;
+        self
+    }
+}
+
+/// The kernel's fast path. What it did is in all counts of packets, too.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FastSight {
+    /// Where it shall be.
+    pub interfaces: Vec<InterfaceSight>,
+    /// Requests that it answered.
+    pub answered: u64,
+}
+
+/// An interface of the fast path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InterfaceSight {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`; `null` while it is not there, or could not be had: the sockets answer then.
+    pub mode: Option<&'static str>,
 }
 
 /// How often the configuration was read again.
@@ -314,6 +344,19 @@ pub(super) fn example() -> Snapshot {
                 vec![WorkerSight::default()],
             ),
         ],
+        fast_path: Some(FastSight {
+            interfaces: vec![
+                InterfaceSight {
+                    name: "eth0".to_owned(),
+                    mode: Some("native"),
+                },
+                InterfaceSight {
+                    name: "eth1".to_owned(),
+                    mode: None,
+                },
+            ],
+            answered: 1,
+        }),
         upstreams: example_upstreams(),
     }
 }

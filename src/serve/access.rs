@@ -96,6 +96,16 @@ impl Access {
         self.list.ipv4.starts.len() + self.list.ipv6.starts.len()
     }
 
+    /// Is the lowest address of IPv4 allowed, and from which addresses on it is the other way around, in rising order?
+    pub fn ipv4_turns(&self) -> (bool, &[u32]) {
+        (self.list.ipv4.first, &self.list.ipv4.starts)
+    }
+
+    /// The same for IPv6.
+    pub fn ipv6_turns(&self) -> (bool, &[u128]) {
+        (self.list.ipv6.first, &self.list.ipv6.starts)
+    }
+
     /// How much memory the list takes, in bytes.
     pub fn memory(&self) -> usize {
         size_of_val(self.list.ipv4.starts.as_slice()) + size_of_val(self.list.ipv6.starts.as_slice())

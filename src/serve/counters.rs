@@ -139,6 +139,26 @@ pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
 }
 
 impl Counts {
+    /// From cells that somebody else counted in (`struct cells` of `host/xdp/ntp.bpf.c`): room for 32 verdicts, the kinds,
+    /// residence and its sum, remarks. What is missing is 0.
+    pub fn of_cells(cells: &[u64]) -> Self {
+        const KINDS_AT: usize = 32;
+        const RESIDENCE_AT: usize = KINDS_AT + KINDS;
+        const SUM_AT: usize = RESIDENCE_AT + residence::BUCKETS;
+        const { assert!(Verdict::ALL.len() <= KINDS_AT) };
+        let cell = |at: usize| cells.get(at).copied().unwrap_or(0);
+        Self {
+            verdicts: std::array::from_fn(cell),
+            kinds: Kinds(std::array::from_fn(|kind| cell(KINDS_AT + kind))),
+            residence: Residence {
+                counts: std::array::from_fn(|bucket| cell(RESIDENCE_AT + bucket)),
+                sum: cell(SUM_AT),
+            },
+            remarks: std::array::from_fn(|remark| cell(SUM_AT + 1 + remark)),
+            ..Self::default()
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {

@@ -17,6 +17,11 @@ impl Share {
         )]
         Self((part * 4_294_967_296.0) as u32)
     }
+
+    /// In terms of 2^32, which is all of them.
+    pub const fn of_all(self) -> u32 {
+        self.0
+    }
 }
 
 /// A generator of random numbers (xorshift64*: Marsaglia 2003, multiplied as Vigna 2016 proposes).

@@ -131,6 +131,11 @@ impl Belief {
         news
     }
 
+    /// What was published last.
+    pub(super) fn published(&self) -> Reference {
+        *self.reader.clone().latest()
+    }
+
     /// The list of leap seconds has been read again.
     pub(super) fn set_leaps(&mut self, leaps: Option<LeapTable>) {
         self.system.set_leaps(leaps);

@@ -30,6 +30,7 @@ use crate::serve::{Counts, Listener};
 
 use group::{Group, Served, cannot_steer, end, turn_away};
 use traffic::Drops;
+pub(super) use traffic::Pace;
 
 /// All of them.
 pub(super) struct Listeners {

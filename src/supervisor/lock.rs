@@ -16,7 +16,7 @@ use crate::host::sandbox::{self, Reach, seccomp};
 const NAME_SERVER_PORT: u16 = 53;
 
 /// Drops the privileges, puts the sandboxes on, and says what a reload will not be able to do. Must run while the
-/// process has one thread.
+/// process has one thread. `attaches`: the fast path's program may have to be attached again.
 ///
 /// # Errors
 /// A privilege that can't be given up: the process must not go on then. A sandbox that the kernel lacks is none.
@@ -25,13 +25,14 @@ pub(super) fn lock_up(
     identity: Option<&Identity>,
     sockets: &[Sockets],
     reach: &Reach,
+    attaches: bool,
 ) -> Result<(), StartError> {
     give_up_privileges(process, identity, sockets)?;
     if process.landlock {
         put_out_of_reach(reach);
     }
     if process.seccomp {
-        limit_calls();
+        limit_calls(attaches);
     }
     Ok(())
 }
@@ -75,8 +76,8 @@ fn put_out_of_reach(reach: &Reach) {
     }
 }
 
-fn limit_calls() {
-    match seccomp::limit_process() {
+fn limit_calls(attaches: bool) {
+    match seccomp::limit_process(attaches) {
         Ok(()) => info!("seccomp leaves only the system calls that are needed (process.seccomp)"),
         Err(error) => {
             warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false is rid of this line)");

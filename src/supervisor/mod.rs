@@ -4,6 +4,7 @@
 mod belief;
 mod clients;
 mod control;
+mod fast;
 mod http;
 mod leaps;
 mod listeners;
@@ -32,12 +33,13 @@ use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges};
-use crate::observe::log;
 use crate::observe::snapshot::Reloads;
+use crate::observe::{journal, log};
 use crate::upstream::poller::Report;
 
 use belief::Belief;
 use control::Request;
+use fast::FastPath;
 use http::Onlooker;
 use leaps::LeapList;
 use listeners::Listeners;
@@ -103,6 +105,7 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
         log,
         belief,
         listeners,
+        fast: opened.fast,
         leaps,
         manager: opened.manager,
         watchdog: opened.watchdog,
@@ -124,6 +127,7 @@ struct Supervisor {
     log: log::Switch,
     belief: Belief,
     listeners: Listeners,
+    fast: Option<FastPath>,
     leaps: LeapList,
     manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
@@ -164,7 +168,9 @@ impl Supervisor {
         mut onlookers: mpsc::Receiver<Onlooker>,
     ) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
+        let mut refresh = interval(fast::REFRESH);
         loop {
+            let is_refreshed = self.fast.as_ref().is_some_and(FastPath::needs_refresh);
             tokio::select! {
                 Some(report) = reports.recv() => self.belief.learn(report),
                 Some(request) = requests.recv() => self.answer(request),
@@ -174,6 +180,10 @@ impl Supervisor {
                     Some(SIGUSR1) => self.tell(),
                     Some(_) | None => return,
                 },
+                _ = refresh.tick(), if is_refreshed => {
+                    self.fast.iter_mut().for_each(FastPath::refresh);
+                    continue;
+                }
                 _ = tick.tick() => self.look_after(),
             }
             self.decide();
@@ -201,6 +211,9 @@ impl Supervisor {
     /// Decides anew, and tells whom it concerns.
     fn decide(&mut self) {
         let news = self.belief.decide();
+        if let Some(fast) = &mut self.fast {
+            fast.publish(self.belief.published());
+        }
         if !self.is_ready && self.belief.is_usable() {
             self.tell_ready();
         }
@@ -216,6 +229,7 @@ impl Supervisor {
     fn look_after(&mut self) {
         let now = clock::raw();
         self.listeners.look(now);
+        self.fast.iter_mut().for_each(|fast| fast.look(now));
         if self.leaps.is_old(now) {
             self.belief.set_leaps(self.leaps.read());
         }
@@ -244,7 +258,7 @@ impl Supervisor {
 
     /// One line for `systemctl status`.
     fn tell_status(&mut self, now: Duration) {
-        let rate = self.listeners.traffic().per_second;
+        let rate = self.traffic().per_second;
         let workers = self.listeners.count();
         let refused = self
             .reloads
@@ -268,6 +282,9 @@ impl Supervisor {
         info!(status, configuration = self.running.origin(), "status: {status}");
         self.belief.tell();
         self.listeners.tell();
+        for (address, counts, _) in self.fast.iter().flat_map(FastPath::done) {
+            journal::tell_fast_counts(address, &counts);
+        }
     }
 
     async fn end(self) {

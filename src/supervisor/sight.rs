@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::control::Request;
+use super::fast::FastPath;
 use super::http::Onlooker;
 use super::{Supervisor, clients};
 use crate::config::commands::{self, Answer};
@@ -11,7 +12,7 @@ use crate::host::clock;
 use crate::observe::health::Health;
 use crate::observe::pool::Twin;
 use crate::observe::screen::{Status, Upstreams};
-use crate::observe::snapshot::Snapshot;
+use crate::observe::snapshot::{ListenerSight, Snapshot, Traffic};
 
 /// The word of a request that wants JSON.
 pub(super) const JSON: &str = "json";
@@ -26,11 +27,30 @@ impl Supervisor {
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
             pool: Twin::of(&told),
             told,
-            requests: self.listeners.traffic(),
+            requests: self.traffic(),
             reloads: self.reloads.clone(),
-            listeners: self.listeners.sights(),
+            listeners: self.listener_sights(),
+            fast_path: self.fast.as_ref().map(FastPath::sight),
             upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
         }
+    }
+
+    /// What became of all packets, at the sockets and on the fast path.
+    pub(super) fn traffic(&self) -> Traffic {
+        let done = self.fast.iter().flat_map(FastPath::done);
+        done.fold(self.listeners.traffic(), |traffic, (_, counts, per_second)| {
+            traffic.plus(counts, per_second)
+        })
+    }
+
+    /// Each listener with its workers, and what the fast path did for it.
+    fn listener_sights(&self) -> Vec<ListenerSight> {
+        let mut sights = self.listeners.sights();
+        for (address, counts, per_second) in self.fast.iter().flat_map(FastPath::done) {
+            let served = sights.iter_mut().filter(|sight| sight.address == address);
+            served.for_each(|sight| sight.traffic = sight.traffic.plus(counts, per_second));
+        }
+        sights
     }
 
     /// Shows everything to who asks over HTTP.

@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 use tracing::warn;
 
 use super::control::Control;
+use super::fast::FastPath;
 use super::http::Http;
 use super::leaps::LeapList;
 use super::listeners::PrepareError;
@@ -32,6 +33,7 @@ pub(super) struct Opened {
     pub(super) loaded: Loaded,
     pub(super) loader: Loader,
     pub(super) sockets: Vec<Sockets>,
+    pub(super) fast: Option<FastPath>,
     pub(super) names: Names,
     pub(super) leaps: LeapList,
     /// What the last process left for us, and we leave for the next one.
@@ -53,6 +55,8 @@ pub enum StartError {
     Privilege(PrivilegeError),
     /// The kernel refuses something that every start needs.
     System(String, io::Error),
+    /// The fast path can't be had in the mode that was asked for.
+    FastPath(String),
     /// The built-in listeners are all of a family that this host doesn't have.
     NothingToServe,
 }
@@ -63,6 +67,10 @@ impl fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::Privilege(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::FastPath(why) => write!(
+                f,
+                "fast path: {why} (fast-path.mode = \"auto\" serves without it)"
+            ),
             Self::NothingToServe => write!(
                 f,
                 "this host has no address family to listen on: configure a listener"
@@ -118,18 +126,20 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
+    let fast = FastPath::open(&loaded.config)?;
     let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
     let http = Http::open(&loaded.config.metrics, identity.as_ref().map(Identity::uid));
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
     let mut reach = lock::reach(&loader, &names, &leaps);
     reach.tcp_listen.extend(http.as_ref().and_then(Http::port));
-    lock::lock_up(process, identity.as_ref(), &sockets, &reach)?;
+    lock::lock_up(process, identity.as_ref(), &sockets, &reach, fast.is_some())?;
     lock::look_again(&mut loader);
     Ok(Opened {
         loaded,
         loader,
         sockets,
+        fast,
         names,
         leaps,
         testament,

@@ -17,6 +17,9 @@ pub(super) const FAMILIES: [libc::c_int; 4] =
 /// To make a socket non-blocking, by `ioctl` (its number; the C libraries disagree about its type).
 pub(super) const FIONBIO: libc::c_int = 0x5421;
 
+/// To attach a BPF program that is there already (linux/bpf.h).
+pub(super) const BPF_LINK_CREATE: libc::c_int = 28;
+
 /// Threads are made by `clone`, namespaces are not.
 pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS

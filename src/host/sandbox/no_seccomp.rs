@@ -18,7 +18,7 @@ impl std::error::Error for FilterError {}
 ///
 /// # Errors
 /// Always.
-pub fn limit_process() -> Result<(), FilterError> {
+pub fn limit_process(_: bool) -> Result<(), FilterError> {
     Err(FilterError)
 }
 

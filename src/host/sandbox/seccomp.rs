@@ -50,12 +50,16 @@ impl From<BackendError> for FilterError {
 }
 
 /// Puts the process's filters on the calling thread and those that it will start, and makes that of the workers ready.
+/// `attaches`: a BPF program that is loaded already may be attached to an interface again. All else of BPF is deadly.
 ///
 /// # Errors
 /// This kernel has no filters, or the architecture is not known; what could be put on stays on.
-pub fn limit_process() -> Result<(), FilterError> {
+pub fn limit_process(attaches: bool) -> Result<(), FilterError> {
     // All are made before the first is put on.
-    let filters = [of_deadly()?, of_process()?, of_future()?];
+    let filters = match attaches {
+        true => [of_deadly_but_attach()?, of_process_and_attach()?, of_future()?],
+        false => [of_deadly()?, of_process()?, of_future()?],
+    };
     let of_workers = of_workers()?;
     for filter in filters {
         apply_filter(&filter)?;
@@ -84,13 +88,31 @@ fn of_deadly() -> Result<BpfProgram, FilterError> {
     )
 }
 
+fn of_deadly_but_attach() -> Result<BpfProgram, FilterError> {
+    let mut rules = always(calls::DEADLY);
+    let others = any_of([is(0, SeccompCmpOp::Ne, calls::BPF_LINK_CREATE)])?;
+    rules.insert(libc::SYS_bpf, others);
+    compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
+}
+
 fn of_process() -> Result<BpfProgram, FilterError> {
+    compile(process_rules()?, PERMISSION_DENIED, SeccompAction::Allow)
+}
+
+fn of_process_and_attach() -> Result<BpfProgram, FilterError> {
+    let mut rules = process_rules()?;
+    let attach = any_of([is(0, SeccompCmpOp::Eq, calls::BPF_LINK_CREATE)])?;
+    rules.insert(libc::SYS_bpf, attach);
+    compile(rules, PERMISSION_DENIED, SeccompAction::Allow)
+}
+
+fn process_rules() -> Result<Rules, FilterError> {
     let mut rules = always(calls::OF_PROCESS);
     let families = calls::FAMILIES.map(|family| is(0, SeccompCmpOp::Eq, family));
     rules.insert(libc::SYS_socket, any_of(families)?);
     rules.insert(libc::SYS_clone, any_of([lacks(0, calls::NAMESPACES)])?);
     rules.extend(memory()?);
-    compile(rules, PERMISSION_DENIED, SeccompAction::Allow)
+    Ok(rules)
 }
 
 fn of_workers() -> Result<BpfProgram, FilterError> {
@@ -245,7 +267,7 @@ mod tests {
     fn to_execute_a_program_is_deadly() {
         const CHILD: &str = "NTPFRONT_DEADLY";
         if std::env::var_os(CHILD).is_some() {
-            limit_process().unwrap();
+            limit_process(false).unwrap();
             println!("limited");
             let error = execv(c"/bin/true", &[c"/bin/true"]).unwrap_err();
             panic!("it lives on: {error}");

@@ -16,7 +16,7 @@ const SHORTEST: Duration = Duration::from_millis(900);
 
 /// How fast a count grows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(in super::super) struct Pace {
     last: Option<(Duration, u64)>,
     per_second: f64,
 }
@@ -24,7 +24,7 @@ pub(super) struct Pace {
 impl Pace {
     /// At `now` it is `count`.
     #[expect(clippy::cast_precision_loss, reason = "no rate has as many digits")]
-    fn look(&mut self, now: Duration, count: u64) {
+    pub(in super::super) fn look(&mut self, now: Duration, count: u64) {
         let Some((then, before)) = self.last else {
             self.last = Some((now, count));
             return;
@@ -34,6 +34,10 @@ impl Pace {
             self.per_second = count.wrapping_sub(before) as f64 / passed.as_secs_f64();
             self.last = Some((now, count));
         }
+    }
+
+    pub(in super::super) const fn per_second(&self) -> f64 {
+        self.per_second
     }
 }
 

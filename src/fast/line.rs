@@ -1,0 +1,339 @@
+//! Pure. The time as the program serves it: a line over the monotonic clock, good for a short while.
+//!
+//! A BPF program can read the monotonic clock and TAI. The host's time of day runs as both do, at a distance that only a
+//! step changes (or a sleep of the host): the program compares the distance of both clocks with the published one,
+//! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no line goes
+//! over the end of a UTC day.
+//!
+//! The raw counter, which the tracked clock is made from, no program can read, and the monotonic clock may be slewed at
+//! any time: such a line is good for much less, and its answers announce what a slew could do meanwhile.
+
+use std::time::Duration;
+
+use super::layout::{SLOT, halves};
+use crate::reference::{ClockModel, Moment, Reference, SystemVariables, length, since};
+use crate::wire::{NtpDuration, NtpShort, NtpTimestamp};
+
+/// All clocks of the host at one moment, with those that a BPF program can read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kernel {
+    /// Those that are served.
+    pub moment: Moment,
+    /// Seconds since 1970 by the host's time of day.
+    pub unix: i64,
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic: Duration,
+    /// How far `CLOCK_TAI` is ahead of that.
+    pub tai_ahead: Duration,
+    /// How much faster the raw counter runs than the monotonic clock, as a fraction of one; `None` while that is not
+    /// known.
+    pub raw_faster: Option<f64>,
+}
+
+/// What is served for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// When it begins, by the monotonic clock.
+    pub start: Duration,
+    /// How long it holds from then on.
+    pub length: Duration,
+    /// As in [`Kernel`].
+    pub tai_ahead: Duration,
+    /// What is served at the start.
+    pub time: NtpTimestamp,
+    /// How fast the served time runs in terms of the monotonic clock: 1 is as fast.
+    pub rate: f64,
+    /// What the answers say: as of the end, so that no bound is too small.
+    pub variables: SystemVariables,
+}
+
+/// The host's clock is published once a second, and this long it holds: then the sockets answer.
+const LONGEST: Duration = Duration::from_millis(2500);
+/// The same for the tracked clock, which is published ten times a second.
+const LONGEST_TRACKED: Duration = Duration::from_millis(350);
+/// How wrong the pair of readings may be that a line starts from.
+const READING_ERROR: NtpDuration = NtpDuration::from_units(4295);
+/// By how much somebody may begin to slew the monotonic clock at any time (`adjtimex(2)`), in millionths.
+const SLEW_PPM: u32 = 500;
+/// Where it is slewed by more already, as after a large correction, nobody knows what comes next.
+const FASTEST: f64 = 1e-3;
+/// A leap second is at the end of a UTC day. The kernel makes it up to a tick late, and daemons later still.
+const DAY: i64 = 86_400;
+const LAST_SECOND: i64 = DAY - 1;
+const FIRST_SECONDS: i64 = 2;
+
+/// What is served from now on; `None` if only the sockets shall answer.
+pub fn line(reference: &Reference, now: &Kernel) -> Option<Line> {
+    let is_told = |variables: SystemVariables| (variables.stratum != 0).then_some(variables);
+    is_told(reference.at(now.moment)).filter(|_| reference.answers)?;
+    let (longest, raw_faster) = match reference.clock {
+        ClockModel::Host => (LONGEST, 0.0),
+        ClockModel::Tracked { .. } => (LONGEST_TRACKED, now.raw_faster?),
+    };
+    let rest = reference.not_after.saturating_sub(now.moment.raw);
+    let length = longest.min(rest).min(rest_of_day(reference, now)?);
+    if length.is_zero() || raw_faster.abs() > FASTEST {
+        return None;
+    }
+    let end = later(now.moment, length, raw_faster);
+    let variables = is_told(reference.at(end))?;
+    let dispersion = reference.root_dispersion_at(end.raw) + unsure(&reference.clock, length);
+    let time = reference.clock.served(now.moment);
+    Some(Line {
+        start: now.monotonic,
+        length,
+        tai_ahead: now.tai_ahead,
+        time,
+        rate: (reference.clock.served(end) - time).to_seconds() / length.as_secs_f64(),
+        variables: SystemVariables {
+            root_dispersion: NtpShort::from_duration(dispersion),
+            ..variables
+        },
+    })
+}
+
+/// Beside the host's clock this is not the sockets' error: what a line does not know.
+fn unsure(clock: &ClockModel, length: Duration) -> NtpDuration {
+    match clock {
+        ClockModel::Host => READING_ERROR,
+        ClockModel::Tracked { .. } => READING_ERROR + crate::reference::length(length).drift(SLEW_PPM),
+    }
+}
+
+/// Until the last second of the UTC day; `None` around its end.
+fn rest_of_day(reference: &Reference, now: &Kernel) -> Option<Duration> {
+    let rest = |time: NtpTimestamp| {
+        let second = time.to_unix_near(now.unix).rem_euclid(DAY);
+        let rest = u64::try_from(LAST_SECOND - second - 1).ok()?;
+        (second >= FIRST_SECONDS).then_some(Duration::from_secs(rest))
+    };
+    // Both by the time that is served and by the host's: either may be the one that leaps.
+    Some(rest(reference.clock.served(now.moment))?.min(rest(now.moment.realtime)?))
+}
+
+/// The clocks after so much time of the monotonic clock.
+fn later(now: Moment, by: Duration, raw_faster: f64) -> Moment {
+    Moment {
+        realtime: now.realtime + length(by),
+        raw: now.raw + by.mul_f64(1.0 + raw_faster),
+        boot: now.boot + by,
+    }
+}
+
+/// How much faster the raw counter ran than the monotonic clock between two readings of both (raw, monotonic), as a
+/// fraction of one; `None` if they are less than 50 ms apart, or more than a second.
+pub fn raw_faster(earlier: (Duration, Duration), later: (Duration, Duration)) -> Option<f64> {
+    let monotonic = later.1.saturating_sub(earlier.1);
+    let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(1));
+    let ahead = since(earlier.0, later.0) - since(earlier.1, later.1);
+    (shortest..=longest)
+        .contains(&monotonic)
+        .then(|| ahead.to_seconds() / monotonic.as_secs_f64())
+}
+
+/// So many units of 2^-32 s times 2^29 has a nanosecond.
+const UNITS: f64 = 4.294_967_296 * 536_870_912.0;
+
+impl Line {
+    /// Its words, as publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
+    pub fn words(&self, number: u64, copy: u32, answering: u32) -> [u64; SLOT] {
+        let [first, second] = self.header();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is near 2^31, and a cast from float to integer saturates"
+        )]
+        let rate = (self.rate * UNITS).round() as u64;
+        let mut words = [0; SLOT];
+        let said = [
+            number,
+            nanos(self.start),
+            nanos(self.length),
+            nanos(self.tai_ahead),
+            self.time.to_bits(),
+            rate,
+            halves(copy, answering),
+            first,
+            second,
+            self.variables.reference_timestamp.to_bits(),
+        ];
+        words.iter_mut().zip(said).for_each(|(word, said)| *word = said);
+        words
+    }
+
+    /// The parts of a reply's header that are the same for all, as bytes in words.
+    fn header(&self) -> [u64; 2] {
+        let variables = &self.variables;
+        let [a, b, c, d] = variables.root_delay.to_bits().to_be_bytes();
+        let first = [
+            variables.leap.to_bits() << 6,
+            variables.stratum,
+            0,
+            variables.precision.cast_unsigned(),
+        ];
+        let [e, f, g, h] = first;
+        let first = u64::from_ne_bytes([e, f, g, h, a, b, c, d]);
+        let [a, b, c, d] = variables.root_dispersion.to_bits().to_be_bytes();
+        let [e, f, g, h] = variables.reference_id.to_bytes();
+        [first, u64::from_ne_bytes([a, b, c, d, e, f, g, h])]
+    }
+}
+
+/// A publication of no time at all.
+pub fn silence(number: u64, copy: u32) -> [u64; SLOT] {
+    let mut words = [0; SLOT];
+    let said = [number, 0, 0, 0, 0, 0, halves(copy, 0)];
+    words.iter_mut().zip(said).for_each(|(word, said)| *word = said);
+    words
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Leap, ReferenceId};
+    use proptest::prelude::*;
+
+    const NOON: i64 = 1_800_014_400;
+
+    fn kernel(unix: i64) -> Kernel {
+        let raw = Duration::from_secs(1000);
+        Kernel {
+            moment: Moment {
+                realtime: NtpTimestamp::from_unix(unix, 0),
+                raw,
+                boot: raw,
+            },
+            unix,
+            monotonic: Duration::from_secs(990),
+            tai_ahead: Duration::from_secs(1_000_000),
+            raw_faster: Some(0.0),
+        }
+    }
+
+    fn reference(now: &Kernel, clock: ClockModel) -> Reference {
+        Reference {
+            leap: Leap::NoWarning,
+            stratum: 3,
+            reference_id: ReferenceId::LOCAL,
+            root_delay: NtpDuration::ZERO,
+            root_dispersion: NtpDuration::from_seconds(0.001),
+            growth: 15e-6,
+            reference_time: now.moment.realtime,
+            precision: -23,
+            clock,
+            published: now.moment,
+            answers: true,
+            epoch: now.moment.raw,
+            not_after: now.moment.raw + Duration::from_secs(10),
+        }
+    }
+
+    fn tracked(now: &Kernel, rate: f64) -> ClockModel {
+        ClockModel::Tracked {
+            epoch: now.moment.raw,
+            time: now.moment.realtime,
+            rate,
+            slew: 0.0,
+            slew_for: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn the_hosts_clock_runs_as_the_monotonic_one() {
+        let now = kernel(NOON);
+        let line = line(&reference(&now, ClockModel::Host), &now).unwrap();
+        assert_eq!(
+            (line.start, line.length, line.time),
+            (now.monotonic, LONGEST, now.moment.realtime)
+        );
+        assert!((line.rate - 1.0).abs() < 1e-9);
+        let [number, .., reference_time, _, _, _, _, _, _] = line.words(7, 1, 5);
+        assert_eq!(
+            (number, reference_time),
+            (7, line.variables.reference_timestamp.to_bits())
+        );
+        let rate = line.words(7, 1, 5)[5];
+        let units = (2_500_000_000 * rate) >> 29;
+        assert!(units.abs_diff(5 << 31) <= 1, "2.5 s: {units}");
+    }
+
+    #[test]
+    fn the_tracked_clock_is_made_of_the_raw_counter() {
+        let mut now = kernel(NOON);
+        now.raw_faster = Some(-20e-6);
+        let told = line(&reference(&now, tracked(&now, 50e-6)), &now).unwrap();
+        assert_eq!(told.length, LONGEST_TRACKED);
+        assert!(
+            (told.rate - (1.0 - 20e-6) * (1.0 + 50e-6)).abs() < 1e-9,
+            "{told:?}"
+        );
+        let [sockets, ours] = [ClockModel::Host, tracked(&now, 0.0)].map(|clock| {
+            let line = line(&reference(&now, clock), &now).unwrap();
+            line.variables.root_dispersion.to_duration().to_seconds()
+        });
+        assert!((ours - sockets - 500e-6 * 0.35).abs() < 5e-5, "{ours} {sockets}");
+        now.raw_faster = None;
+        assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
+        now.raw_faster = Some(2e-3);
+        assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_what_it_tells_is_true() {
+        let now = kernel(NOON);
+        let good = reference(&now, ClockModel::Host);
+        let end = now.moment.raw + Duration::from_millis(7);
+        let short = line(
+            &Reference {
+                not_after: end,
+                ..good
+            },
+            &now,
+        )
+        .unwrap();
+        assert_eq!(short.length, Duration::from_millis(7));
+        for reference in [
+            Reference {
+                not_after: now.moment.raw,
+                ..good
+            },
+            Reference {
+                answers: false,
+                ..good
+            },
+            Reference::unsynchronized(ReferenceId::LOST, -23, ClockModel::Host, now.moment),
+        ] {
+            assert_eq!(line(&reference, &now), None, "{reference:?}");
+        }
+        let mut stepped = now;
+        stepped.moment.realtime = stepped.moment.realtime + NtpDuration::SECOND;
+        assert_eq!(line(&good, &stepped), None);
+    }
+
+    proptest! {
+        /// Neither a second that is inserted at the end of a day nor one that is left out may be in a line.
+        #[test]
+        fn the_end_of_a_day_is_in_no_line(second in -10_i64..10, day in 0_i64..40_000) {
+            let midnight = (20_000 + day) * DAY;
+            let now = kernel(midnight + second);
+            let line = line(&reference(&now, ClockModel::Host), &now);
+            let end = line.map(|line| second + i64::try_from(line.length.as_secs()).unwrap());
+            prop_assert_eq!(line.is_some(), !(-2..FIRST_SECONDS).contains(&second), "{:?}", line);
+            prop_assert!(end.is_none_or(|end| !(-1..FIRST_SECONDS).contains(&end)), "{:?}", line);
+        }
+
+        #[test]
+        fn readings_tell_how_clocks_run(ppm in -400.0..400.0_f64, millis in 50_u64..1000) {
+            let start = (Duration::from_secs(50), Duration::from_secs(70));
+            let passed = Duration::from_millis(millis);
+            let later = (start.0 + passed.mul_f64(1.0 + ppm * 1e-6), start.1 + passed);
+            let found = raw_faster(start, later).unwrap();
+            prop_assert!((found - ppm * 1e-6).abs() < 1e-7, "{found}");
+            prop_assert_eq!(raw_faster(start, (later.0, start.1 + Duration::from_millis(10))), None);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Pure. In the place of `xdp` where a build has no fast path: nothing of it can be had.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::AtomicU64;
+
+use super::xdp_mode::{Attached, Mode};
+
+/// How many words each memory would have.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "see xdp.rs")]
+pub struct Sizes {
+    pub state: usize,
+    pub rules: usize,
+    pub turns4: usize,
+    pub turns6: usize,
+    pub cells: usize,
+    pub listeners: usize,
+}
+
+/// There is none.
+#[derive(Debug)]
+pub enum Program {}
+
+/// There is none.
+#[derive(Debug)]
+pub enum Link {}
+
+/// There is no program.
+#[derive(Debug)]
+pub struct LoadError;
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this build has no fast path")
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+#[expect(missing_docs, clippy::missing_errors_doc, reason = "see xdp.rs")]
+impl Program {
+    pub fn load(_: Sizes, _: u32) -> Result<Self, LoadError> {
+        Err(LoadError)
+    }
+
+    pub fn attach(&self, _: u32, _: Mode) -> io::Result<(Link, Attached)> {
+        match *self {}
+    }
+
+    pub fn state(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+
+    pub fn rules(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+
+    pub fn turns4(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+
+    pub fn turns6(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+
+    pub fn counters(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+}

@@ -1,0 +1,225 @@
+//! Impure. The fast path's program (`xdp/ntp.bpf.c`): loaded into the kernel, attached to interfaces, and the memory
+//! that we share with it. What the words in that memory mean is not known here.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+
+use aya::maps::Map;
+use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfError, EbpfLoader};
+
+use super::sys::bpf::{Shared, attach_xdp};
+
+pub use super::xdp_mode::{Attached, Mode};
+
+/// Built from `xdp/ntp.bpf.c` by `xdp/build`. (A parser of object files wants it aligned.)
+#[repr(C, align(8))]
+struct Object<Bytes: ?Sized>(Bytes);
+static OBJECT: &Object<[u8]> = &Object(*include_bytes!("xdp/ntp.bpf.o"));
+
+/// How many words each memory has that is shared.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of the map `state`.
+    pub state: usize,
+    /// Of the map `rules`.
+    pub rules: usize,
+    /// Of the map `turns4`.
+    pub turns4: usize,
+    /// Of the map `turns6`.
+    pub turns6: usize,
+    /// Of an entry of the map `counters`.
+    pub cells: usize,
+    /// Entries of that map for each CPU.
+    pub listeners: usize,
+}
+
+/// The program in the kernel, and what it shares with us. It is gone when this is dropped.
+#[derive(Debug)]
+pub struct Program {
+    kernel: Ebpf,
+    state: Shared,
+    rules: Shared,
+    turns4: Shared,
+    turns6: Shared,
+    counters: Shared,
+}
+
+/// Why there is no program.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The kernel, or its verifier, refuses: a remedy, and its words.
+    Refused(&'static str, String),
+    /// Anything else.
+    Failed(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(remedy, why) => write!(f, "the kernel does not take the program: {why}: {remedy}"),
+            Self::Failed(why) => write!(f, "the program can't be loaded: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<io::Error> for LoadError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<EbpfError> for LoadError {
+    fn from(error: EbpfError) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl From<ProgramError> for LoadError {
+    fn from(error: ProgramError) -> Self {
+        Self::of(&error)
+    }
+}
+
+const RIGHTS: &str =
+    "start as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (systemd: the drop-in 20-fast-path.conf)";
+const OLD: &str = "it takes Linux 6.1 or newer, on a 64-bit machine with BPF's JIT compiler";
+
+impl LoadError {
+    /// The kernel's own reason is at the end of the chain; what the verifier says is long, so only its last words count.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        let kernel = chain.filter_map(|error| error.downcast_ref::<io::Error>()).last();
+        let remedy = match kernel.map(io::Error::kind) {
+            Some(io::ErrorKind::PermissionDenied) if !error.to_string().contains("processed") => RIGHTS,
+            Some(_) => OLD,
+            None => return Self::Failed(last_words(&error.to_string())),
+        };
+        let text = kernel.map_or_else(String::new, ToString::to_string);
+        Self::Refused(remedy, format!("{} ({text})", last_words(&error.to_string())))
+    }
+}
+
+/// The last lines of a long text that say something, in one line.
+fn last_words(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.filter(|line| !line.starts_with("processed ")).collect();
+    let last = lines.last().copied().unwrap_or_default();
+    last.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// A program's place at an interface; it is free again when this is dropped, or the process is gone.
+#[derive(Debug)]
+pub struct Link(#[expect(dead_code, reason = "held for as long as it shall be attached")] OwnedFd);
+
+impl Program {
+    /// Loads it, with room for `clients` places of clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(sizes: Sizes, places: u32) -> Result<Self, LoadError> {
+        let cpus = nr_cpus().map_err(|(_, error)| LoadError::from(error))?;
+        let entries = cpus.saturating_mul(sizes.listeners);
+        let mut kernel = EbpfLoader::new()
+            .map_max_entries("counters", u32::try_from(entries).unwrap_or(u32::MAX))
+            .map_max_entries("clients", places.max(1))
+            .load(&OBJECT.0)?;
+        program(&mut kernel)?.load()?;
+        Ok(Self {
+            state: shared(&kernel, "state", sizes.state)?,
+            rules: shared(&kernel, "rules", sizes.rules)?,
+            turns4: shared(&kernel, "turns4", sizes.turns4)?,
+            turns6: shared(&kernel, "turns6", sizes.turns6)?,
+            counters: shared(&kernel, "counters", entries.saturating_mul(sizes.cells))?,
+            kernel,
+        })
+    }
+
+    /// Attaches it to the interface of this number, in the best way that `mode` allows. Another program that is there
+    /// already stays there. Needs no right: only the program.
+    ///
+    /// # Errors
+    /// What the kernel says to the last way that was tried.
+    pub fn attach(&self, interface: u32, mode: Mode) -> io::Result<(Link, Attached)> {
+        let program = self.kernel.program(NAME).ok_or(io::ErrorKind::NotFound)?;
+        let fd = program.fd().map_err(io::Error::other)?;
+        let mut outcome = Err(io::Error::from(io::ErrorKind::Unsupported));
+        for attached in mode.ways() {
+            outcome = attach_xdp(fd.as_fd(), interface, attached.flags()).map(|link| (Link(link), *attached));
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// What is served: the map `state`.
+    pub fn state(&self) -> &[AtomicU64] {
+        self.state.words()
+    }
+
+    /// Who is answered: the map `rules`.
+    pub fn rules(&self) -> &[AtomicU64] {
+        self.rules.words()
+    }
+
+    /// Where access lists take turns, for IPv4: the map `turns4`.
+    pub fn turns4(&self) -> &[AtomicU64] {
+        self.turns4.words()
+    }
+
+    /// The same for IPv6: the map `turns6`.
+    pub fn turns6(&self) -> &[AtomicU64] {
+        self.turns6.words()
+    }
+
+    /// What was done: the map `counters`.
+    pub fn counters(&self) -> &[AtomicU64] {
+        self.counters.words()
+    }
+
+    /// Runs it on `frame`, as if that came to the loopback interface (for tests): what it decides (linux/bpf.h,
+    /// `enum xdp_action`), and what it left of the frame.
+    ///
+    /// # Errors
+    /// What `bpf(2)` gives.
+    pub fn try_on(&mut self, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+        let mut out = vec![0; frame.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut out);
+        let program = program(&mut self.kernel).map_err(io::Error::other)?;
+        let result = program.test_run(options).map_err(io::Error::other)?;
+        out.truncate(usize::try_from(result.data_size_out).unwrap_or(0));
+        Ok((result.return_value, out))
+    }
+}
+
+/// The program's name in the object.
+const NAME: &str = "ntp";
+
+fn program(kernel: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
+    let program = kernel.program_mut(NAME).ok_or(io::ErrorKind::NotFound);
+    let program = program.map_err(io::Error::from)?;
+    program.try_into().map_err(LoadError::from)
+}
+
+fn shared(kernel: &Ebpf, name: &str, words: usize) -> Result<Shared, LoadError> {
+    let Some(Map::Array(map)) = kernel.map(name) else {
+        return Err(LoadError::Failed(format!("it has no map {name}")));
+    };
+    // Both sides have to agree on the layout.
+    let info = map.info().map_err(|error| LoadError::of(&error))?;
+    let bytes = u64::from(info.value_size()) * u64::from(info.max_entries());
+    if u64::try_from(words).ok() != Some(bytes / 8) {
+        return Err(LoadError::Failed(format!(
+            "its map {name} has {bytes} bytes: build ntp.bpf.o anew"
+        )));
+    }
+    Ok(Shared::of(map.fd().as_fd(), words)?)
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Plain NTP requests are answered here, before the network stack sees them (XDP). What is not plain, and every request
+// while nobody says what time it is, passes on to the sockets, untouched. A reply is what serve/respond.rs would have given.
+//
+// User space writes `state`, `rules`, `turns4` and `turns6` (src/fast/ makes the words) and reads `counters`; all of them
+// are memory that both sides have mapped. Only this program looks at `clients`.
+//
+// Build: src/host/xdp/build (Debian's clang). The object is kept beside this file.
+
+#include "layout.h"
+#include "packet.h"
+#include "policy.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+// Linux 6.1; older headers don't have it (bpf.h: 208).
+static __u64 (*const ktime_get_tai_ns)(void) = (void *)208;
+
+// Was it sent to the hardware address of the device that it came to?
+inlined int is_for_us(const struct rules *rules, const struct ethhdr *ethernet, __u32 index)
+{
+	const __u8 *to = ethernet->h_dest;
+	__u64 address = (__u64)*(__u16 *)(to + 4) << 32 | (__u64)*(__u16 *)(to + 2) << 16 | *(__u16 *)to;
+	for (int i = 0; i < DEVICES; i++)
+		if (rules->devices[i].index == index)
+			return rules->devices[i].address == address;
+	return 0;
+}
+
+// The number of the listener that was asked and 1, or 0.
+inlined __u64 listener_of(const struct rules *rules, const struct request *request)
+{
+	__u64 port = request->udp->dest;
+	__u64 at = ((request->high ^ (request->low + port)) * 0x9e3779b97f4a7c15ULL) >> 54;
+	for (int i = 0; i < PROBES; i++) {
+		const struct door *door = &rules->doors[(at + i) & (DOORS - 1)];
+		if (door->listener == 0)
+			return 0;
+		if (door->low == request->low && door->high == request->high && door->port == port)
+			return door->tagged && !request->tagged ? 0 : door->listener;
+	}
+	return 0;
+}
+
+// The version's and mode's verdict, or -1. `respond::answer_mode` has the reasons.
+inlined int verdict_of(const struct request *request)
+{
+	__u8 version = request->ntp->first >> 3 & 7, mode = request->ntp->first & 7;
+	if (request->udp->source == 0 || version < 1 || version > 4)
+		return -1;
+	if (mode == 3)
+		return ANSWERED_CLIENT;
+	if (mode == 1)
+		return ANSWERED_SYMMETRIC;
+	if (mode == 0 && version == 1 && request->udp->source != bpf_htons(123))
+		return ANSWERED_VERSION_1;
+	return -1;
+}
+
+inlined __u64 served(const struct slot *slot, __u64 monotonic)
+{
+	return slot->time + ((monotonic - slot->start) * slot->rate >> 29);
+}
+
+// The header of a kiss: no time, and a word in the place of the source.
+inlined void kiss(struct ntp *reply, const struct slot *slot, int verdict, __s8 poll, __u8 leap_and_version)
+{
+	reply->first = leap_and_version | 3 << 6;
+	reply->stratum = 0;
+	reply->precision = slot->first[3];
+	__builtin_memset(reply->root_delay, 0, 4);
+	__builtin_memcpy(reply->root_dispersion, "\0\020\0", 4);
+	__builtin_memcpy(reply->reference_id, verdict == KISSED_RATE ? "RATE" : "DENY", 4);
+	reply->reference = 0;
+	if (verdict == KISSED_RATE && reply->poll < poll)
+		reply->poll = poll;
+}
+
+inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __u64 received)
+{
+	__s8 poll = reply->poll;
+	__u64 reference = slot->reference_time;
+	__builtin_memcpy(&reply->first, slot->first, 8);
+	__builtin_memcpy(reply->root_dispersion, slot->second, 8);
+	reply->first |= version;
+	reply->poll = poll;
+	// It must not seem to come from the future.
+	if ((__s64)(reference - received) > 0)
+		reference = received;
+	reply->reference = bpf_cpu_to_be64(reference);
+}
+
+// As `Residence` of serve/residence.rs counts it.
+inlined __u32 bucket_of(__u64 units)
+{
+	__u32 bucket = 0;
+	for (int i = 0; i < BUCKETS - 1 && units > 4096; i++) {
+		units = (units + 1) >> 1;
+		bucket++;
+	}
+	return bucket;
+}
+
+// The program runs to its end on one CPU, so that these cells have one writer.
+inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind, __u64 residence)
+{
+	__u32 at = bpf_get_smp_processor_id() * LISTENERS + listener;
+	struct cells *cells = bpf_map_lookup_elem(&counters, &at);
+	if (!cells || ruling->verdict >= VERDICTS)
+		return;
+	cells->verdicts[ruling->verdict]++;
+	cells->kinds[kind & (KINDS - 1)]++;
+	if (ruling->verdict <= ANSWERED_VERSION_1) {
+		__u32 bucket = bucket_of(residence);
+		if (bucket < BUCKETS)
+			cells->residence[bucket]++;
+		cells->residence_sum += residence;
+	}
+	if (ruling->remarks)
+#pragma unroll
+		for (int i = 0; i <= WOULD_LIMIT; i++)
+			cells->remarks[i] += ruling->remarks >> i & 1;
+}
+
+// What two readings of the clocks can be apart: more means that the host's clock was stepped, or that we were kept from
+// running. And so exact is the published distance between both clocks. (What is left to do after the second one takes a
+// tenth of a microsecond.)
+#define LONGEST_WAY 20000
+#define READING_ERROR 1000
+
+SEC("xdp")
+int ntp(struct xdp_md *context)
+{
+	struct request request = {};
+	__u32 zero = 0;
+	if (!is_plain(&request, (void *)(long)context->data, (void *)(long)context->data_end))
+		return XDP_PASS;
+	int answered = verdict_of(&request);
+	struct state *published = bpf_map_lookup_elem(&state, &zero);
+	struct both_rules *both = bpf_map_lookup_elem(&rules, &zero);
+	if (answered < 0 || !published || !both)
+		return XDP_PASS;
+	__u64 number = *(volatile __u64 *)&published->current;
+	// A copy, so that all of it is of one publication.
+	struct slot slot = published->slots[number & (SLOTS - 1)];
+	__u64 arrived = ktime_get_tai_ns() - slot.tai_ahead, leaving = bpf_ktime_get_ns();
+	if (slot.number != number || arrived - slot.start > slot.length || leaving - arrived + READING_ERROR > LONGEST_WAY ||
+	    *(volatile __u64 *)&published->slots[number & (SLOTS - 1)].number != number)
+		return XDP_PASS;
+	if (leaving < arrived)
+		leaving = arrived;
+	const struct rules *rules = &both->copies[slot.copy & 1];
+	__u64 listener = listener_of(rules, &request) - 1;
+	if (listener >= LISTENERS || !(slot.answering >> listener & 1))
+		return XDP_PASS;
+	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
+		return XDP_PASS;
+	// From here on it is ours: nothing is taken from a client for a request that passes.
+	const struct policy *policy = &rules->policies[listener];
+	struct ruling ruling = { .verdict = answered };
+	rule(&ruling, policy, &request, slot.copy, listener, arrived);
+	struct ntp *reply = request.ntp;
+	__u8 kind = reply->first & 0x3f;
+	__u64 received = served(&slot, arrived), transmit = served(&slot, leaving);
+	count(listener, &ruling, kind, transmit - received);
+	if (ruling.verdict > KISSED_DENIED)
+		return XDP_DROP;
+	__u8 version = (kind & 0x38) | (answered == ANSWERED_SYMMETRIC ? 2 : 4);
+	if (ruling.verdict > ANSWERED_VERSION_1)
+		kiss(reply, &slot, ruling.verdict, policy->kiss_poll, version);
+	else
+		answer(reply, &slot, version, received);
+	reply->origin = reply->transmit;
+	reply->receive = bpf_cpu_to_be64(received);
+	reply->transmit = bpf_cpu_to_be64(transmit);
+	turn_around(&request);
+	return XDP_TX;
+}

@@ -1,0 +1,60 @@
+//! Pure. How the fast path's program is attached to an interface.
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The best that can be had; without any, the sockets answer alone.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// Before the network stack, or not at all: any driver can.
+    Generic,
+}
+
+/// What could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// In the driver.
+    Native,
+    /// Before the network stack.
+    Generic,
+}
+
+impl Mode {
+    /// The word for it in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// What to try, the best first.
+    pub const fn ways(self) -> &'static [Attached] {
+        match self {
+            Self::Auto => &[Attached::Native, Attached::Generic],
+            Self::Native => &[Attached::Native],
+            Self::Generic => &[Attached::Generic],
+        }
+    }
+}
+
+impl Attached {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// Linux' number for it (linux/if_link.h, `XDP_FLAGS_DRV_MODE` and `XDP_FLAGS_SKB_MODE`).
+    pub const fn flags(self) -> u32 {
+        match self {
+            Self::Native => 1 << 2,
+            Self::Generic => 1 << 1,
+        }
+    }
+}

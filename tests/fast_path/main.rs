@@ -1,0 +1,617 @@
+//! The kernel's fast path by itself: the program runs in the kernel on frames that are made up here (`BPF_PROG_TEST_RUN`),
+//! and gives the same answers as the socket path, by the same rules.
+#![cfg(all(feature = "fast-path", target_endian = "little"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail, speak and look at the clock"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod desk;
+mod frames;
+mod network;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use common::root;
+use desk::{Action, Desk, MINE4, MINE6, TAGGED, policy};
+use frames::{OURS, THEIRS, Way, sum, take};
+use ntpfront::serve::access::{Access, OnDeny};
+use ntpfront::serve::limit::{Asked, Bucket, Clients};
+use ntpfront::serve::policy::{Announced, Mode, Remark, Ruling};
+use ntpfront::serve::random::{Random, Share};
+use ntpfront::serve::{Request, Verdict, respond};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, ReferenceId};
+
+fn way(source: &str, source_port: u16, tags: &'static [u16]) -> Way {
+    let source: IpAddr = source.parse().unwrap();
+    Way {
+        source,
+        asked: if source.is_ipv4() {
+            MINE4.into()
+        } else {
+            MINE6.into()
+        },
+        source_port,
+        port: 123,
+        tags,
+    }
+}
+
+fn payload(version: u8, mode: u8) -> [u8; HEADER_LEN] {
+    let mut payload: [u8; HEADER_LEN] = std::array::from_fn(|index| u8::try_from(index).unwrap() ^ 0x5a);
+    payload[0] = 3 << 6 | version << 3 | mode;
+    payload
+}
+
+/// The answer that sockets would give, with the times that the program said.
+fn expected(desk: &Desk, way: Way, payload: &[u8], said: &Header, ruling: Ruling) -> (Verdict, Vec<u8>) {
+    let mut reply = [0; HEADER_LEN];
+    let request = Request {
+        payload,
+        source_port: way.source_port,
+        unicast: true,
+        received_at: said.receive_timestamp,
+    };
+    let verdict = respond(
+        &request,
+        said.transmit_timestamp,
+        || ruling,
+        &desk.variables(),
+        &mut reply,
+    );
+    (verdict, way.back().frame(THEIRS, OURS, &reply))
+}
+
+/// Asks the program, and proves that it did what sockets would have done.
+fn same_as_sockets(desk: &mut Desk, way: Way, payload: &[u8], ruling: Ruling) -> Verdict {
+    let frame = way.frame(OURS, THEIRS, payload);
+    let counted = desk.counted();
+    let before = desk.served_now();
+    let (action, out) = desk.ask(&frame);
+    let after = desk.served_now();
+    let said = Header::parse(&out[out.len() - HEADER_LEN..]).unwrap();
+    let (verdict, reply) = expected(desk, way, payload, &said, ruling);
+    let wanted = if verdict.has_reply() {
+        Action::Send
+    } else if [Verdict::RefusedDenied, Verdict::RefusedRate].contains(&verdict) {
+        Action::Drop
+    } else {
+        Action::Pass
+    };
+    assert_eq!(action, wanted, "{way:?} {:?} {verdict:?}", &payload[..1]);
+    let new = desk.counted().of(verdict) - counted.of(verdict);
+    assert_eq!(new, u64::from(action != Action::Pass), "counted: {verdict:?}");
+    if action == Action::Send {
+        assert_eq!(out, reply, "{way:?}");
+        // Readings of two clocks in user space are not exact either.
+        let slack = NtpDuration::from_seconds(2e-6);
+        assert!(!(before - slack).is_after(said.receive_timestamp), "{said:?}");
+        assert!(
+            !said.receive_timestamp.is_after(said.transmit_timestamp),
+            "{said:?}"
+        );
+        assert!(!said.transmit_timestamp.is_after(after + slack), "{said:?}");
+    } else {
+        assert_eq!(out, frame, "left as it was");
+    }
+    verdict
+}
+
+#[test]
+fn every_version_mode_family_and_tag() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    let mut wanted = 0;
+    for (source, tags) in [
+        ("198.51.100.7", &[][..]),
+        ("198.51.100.7", &[7]),
+        ("198.51.100.7", &[3, 4095]),
+        ("2001:db8:1::7", &[]),
+        ("2001:db8:1::7", &[7]),
+        ("2001:db8:1::7", &[3, 7]),
+    ] {
+        for version in 0..8 {
+            for mode in 0..8 {
+                for port in [0, 1, 123, 40_000] {
+                    let verdict = same_as_sockets(
+                        &mut desk,
+                        way(source, port, tags),
+                        &payload(version, mode),
+                        Ruling::Answer,
+                    );
+                    wanted += u64::from(verdict.is_answered());
+                }
+            }
+        }
+    }
+    let counts = desk.counted();
+    assert_eq!((counts.answered(), counts.received()), (wanted, wanted));
+    assert_eq!((counts.versions()[4], counts.modes()[1]), (6 * 2 * 3, 6 * 4 * 3));
+    assert_eq!(counts.residence.count(), wanted);
+}
+
+#[test]
+fn what_is_announced_is_said() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    for (leap, stratum, id) in [
+        (Leap::AddSecond, 1, *b"GPS\0"),
+        (Leap::DeleteSecond, 15, [192, 0, 2, 200]),
+        (Leap::NoWarning, 2, [1, 2, 3, 4]),
+    ] {
+        desk.reference.leap = leap;
+        desk.reference.stratum = stratum;
+        desk.reference.reference_id = ReferenceId::from_bytes(id);
+        desk.reference.root_delay = NtpDuration::from_seconds(0.25 / f64::from(stratum));
+        desk.publish();
+        let verdict = same_as_sockets(
+            &mut desk,
+            way("198.51.100.7", 9, &[]),
+            &payload(4, 3),
+            Ruling::Answer,
+        );
+        assert_eq!(verdict, Verdict::AnsweredClient);
+    }
+    // A state that is newer than the request must not seem to come from the future.
+    desk.reference.reference_time = desk.served_now() + NtpDuration::SECOND;
+    desk.publish();
+    same_as_sockets(
+        &mut desk,
+        way("198.51.100.7", 9, &[]),
+        &payload(4, 3),
+        Ruling::Answer,
+    );
+}
+
+#[test]
+fn what_is_not_told_passes() {
+    if !root() {
+        return;
+    }
+    let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+    let passes = |desk: &mut Desk, why: &str| assert_eq!(desk.ask(&frame).0, Action::Pass, "{why}");
+    let mut desk = Desk::new(&policy());
+    let good = desk.reference;
+    assert_eq!(desk.ask(&frame).0, Action::Send);
+    desk.reference.not_after = Duration::ZERO;
+    desk.publish();
+    passes(&mut desk, "expired");
+    desk.reference = good;
+    desk.reference.answers = false;
+    desk.publish();
+    passes(&mut desk, "nobody shall be answered");
+    desk.reference = good;
+    desk.reference.leap = Leap::Unsynchronized;
+    desk.reference.stratum = 0;
+    desk.publish();
+    passes(&mut desk, "no time");
+    desk.reference = good;
+    desk.publish();
+    assert_eq!(desk.ask(&frame).0, Action::Send);
+    desk.silence();
+    passes(&mut desk, "silence");
+    for (away, max_stratum, budget) in [
+        (Announced::Unsynchronized, 15, Mode::Off),
+        (Announced::Time, 2, Mode::Off),
+        (Announced::Time, 15, Mode::On),
+    ] {
+        let mut policy = policy();
+        (policy.answer, policy.max_stratum, policy.budget) = (away, max_stratum, budget);
+        passes(&mut Desk::new(&policy), &format!("{policy:?}"));
+    }
+}
+
+#[test]
+fn a_line_that_ended_passes() {
+    if !root() {
+        return;
+    }
+    let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+    let mut desk = Desk::new(&policy());
+    desk.publish_with(|line| line.length = Duration::from_millis(30));
+    common::wait_until("the end of the line", Duration::from_secs(5), || {
+        (desk.ask(&frame).0 == Action::Pass).then_some(())
+    });
+    // The host's clock was stepped, or it slept: by a millisecond either way.
+    for by in [Duration::from_millis(1), Duration::from_secs(3600)] {
+        desk.publish();
+        assert_eq!(desk.ask(&frame).0, Action::Send);
+        desk.publish_with(|line| line.tai_ahead += by);
+        assert_eq!(desk.ask(&frame).0, Action::Pass, "{by:?}");
+        desk.publish_with(|line| line.tai_ahead -= by);
+        assert_eq!(desk.ask(&frame).0, Action::Pass, "-{by:?}");
+    }
+}
+
+#[test]
+fn only_what_was_sent_to_us_is_answered() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    let good = way("198.51.100.7", 9, &[]);
+    let frame = good.frame(OURS, THEIRS, &payload(4, 3));
+    assert_eq!(desk.ask(&frame).0, Action::Send);
+    let another = |asked: &str| {
+        Way {
+            asked: asked.parse().unwrap(),
+            ..good
+        }
+        .frame(OURS, THEIRS, &payload(4, 3))
+    };
+    let strangers = [
+        good.frame([2, 0, 0, 0, 0, 9], THEIRS, &payload(4, 3)),
+        good.frame([0xff; 6], THEIRS, &payload(4, 3)),
+        another("192.0.2.2"),
+        another("224.0.1.1"),
+        another("192.0.2.255"),
+        Way { port: 124, ..good }.frame(OURS, THEIRS, &payload(4, 3)),
+        good.frame(OURS, THEIRS, &[&payload(4, 3)[..], &[0; 4]].concat()),
+        good.frame(OURS, THEIRS, &payload(4, 3)[..44]),
+        Way {
+            tags: &[1, 2, 3],
+            ..good
+        }
+        .frame(OURS, THEIRS, &payload(4, 3)),
+    ];
+    for frame in strangers {
+        assert_eq!(desk.ask(&frame), (Action::Pass, frame));
+    }
+    // That of a VLAN, whose tag the hardware may have taken away.
+    let of_vlan = Way {
+        asked: TAGGED.into(),
+        ..good
+    };
+    let frame = of_vlan.frame(OURS, THEIRS, &payload(4, 3));
+    assert_eq!(desk.ask(&frame).0, Action::Pass);
+    same_as_sockets(
+        &mut desk,
+        Way {
+            tags: &[7],
+            ..of_vlan
+        },
+        &payload(4, 3),
+        Ruling::Answer,
+    );
+}
+
+/// A denied client and an allowed one on each side of each boundary, and the program's search finds the same.
+#[test]
+fn access_lists_say_the_same() {
+    if !root() {
+        return;
+    }
+    let mut random = Random::new(7);
+    let mut bits = move || {
+        (0..128).fold(0_u128, |all, _| {
+            all << 1 | u128::from(random.hits(Share::of(0.5)))
+        })
+    };
+    for count in [0, 1, 2, 3, 50, 1000] {
+        for default in [true, false] {
+            let rules: Vec<(IpNet, bool)> = (0..count)
+                .flat_map(|_| {
+                    let (address, length) = (bits(), bits());
+                    let v4 = IpAddr::from(u32::try_from(address >> 96).unwrap().to_be_bytes());
+                    let v6 = IpAddr::from((address | 1 << 125).to_be_bytes());
+                    let (short, long) = (8 + (length % 25) as u8, 16 + (length % 100) as u8);
+                    [
+                        (v4, short, length & 1 << 40 == 0),
+                        (v6, long, length & 1 << 41 == 0),
+                    ]
+                })
+                .map(|(address, length, allowed)| (IpNet::new(address, length).unwrap().trunc(), allowed))
+                .collect();
+            let mut policy = policy();
+            policy.access = Access::new(&rules, default, OnDeny::Drop, Mode::On);
+            let mut desk = Desk::new(&policy);
+            let near = rules.iter().flat_map(|(net, _)| [net.network(), net.broadcast()]);
+            let far = ["1.0.0.1", "223.255.255.255", "2001:db8:1::7"].map(|far| far.parse().unwrap());
+            for source in near.chain(far).take(400) {
+                ask_by_access(&mut desk, &policy.access, source);
+            }
+        }
+    }
+}
+
+fn ask_by_access(desk: &mut Desk, access: &Access, source: IpAddr) {
+    let way = way(&source.to_string(), 9, &[]);
+    let frame = way.frame(OURS, THEIRS, &payload(4, 3));
+    if take(&frame).is_none() {
+        return; // An address that nobody can answer passes.
+    }
+    let ruling = match access.allows(source) {
+        true => Ruling::Answer,
+        false => Ruling::Refuse(Verdict::RefusedDenied),
+    };
+    same_as_sockets(desk, way, &payload(4, 3), ruling);
+}
+
+#[test]
+fn a_denial_is_told_or_only_counted() {
+    if !root() {
+        return;
+    }
+    let deny = [("198.51.100.0/24".parse().unwrap(), false)];
+    let mut policy = policy();
+    policy.access = Access::new(&deny, true, OnDeny::Kiss, Mode::On);
+    let mut desk = Desk::new(&policy);
+    let kiss = Ruling::Kiss {
+        verdict: Verdict::KissedDenied,
+        code: ReferenceId::DENY,
+        poll: i8::MIN,
+    };
+    assert_eq!(
+        same_as_sockets(&mut desk, way("198.51.100.7", 9, &[]), &payload(3, 1), kiss),
+        Verdict::KissedDenied
+    );
+    policy.access = Access::new(&deny, true, OnDeny::Drop, Mode::DryRun);
+    let mut desk = Desk::new(&policy);
+    same_as_sockets(
+        &mut desk,
+        way("198.51.100.7", 9, &[]),
+        &payload(3, 1),
+        Ruling::Answer,
+    );
+    assert_eq!(desk.counted().remarked(Remark::WouldDeny), 1);
+}
+
+/// As many answers as tokens, and then what the socket path does with clients that ask too often.
+#[test]
+fn limits_say_the_same() {
+    if !root() {
+        return;
+    }
+    for (kiss, leak, mode, wide) in [
+        (Share::NONE, Share::NONE, Mode::On, false),
+        (Share::of(1.0), Share::NONE, Mode::On, false),
+        (Share::NONE, Share::of(1.0), Mode::On, false),
+        (Share::NONE, Share::NONE, Mode::DryRun, false),
+        (Share::NONE, Share::NONE, Mode::On, true),
+    ] {
+        let mut policy = policy();
+        policy.limit.mode = mode;
+        (policy.limit.kiss, policy.limit.leak) = (kiss, leak);
+        let bucket = Bucket {
+            interval: Duration::from_secs(64),
+            burst: 20,
+            ipv4_prefix: 24,
+            ipv6_prefix: 56,
+        };
+        policy.limit.client = bucket;
+        policy.limit.wide = wide.then_some(Bucket {
+            burst: 11,
+            ipv4_prefix: 8,
+            ipv6_prefix: 32,
+            ..bucket
+        });
+        let mut desk = Desk::new(&policy);
+        let mut clients = Clients::new(1024, [1, 2]);
+        let mut random = Random::new(1);
+        for round in 0..60_u8 {
+            for source in [format!("198.51.100.{round}"), format!("2001:db8:1:{round:x}::7")] {
+                let asked = Asked {
+                    source: source.parse().unwrap(),
+                    now: Duration::from_secs(1),
+                    budget: Mode::Off,
+                    bearable: f32::INFINITY,
+                };
+                let mut remarks = Vec::new();
+                let ruling = policy.rule(&mut clients, &asked, &mut random, |remark| remarks.push(remark));
+                let before = desk.counted();
+                same_as_sockets(&mut desk, way(&source, 9, &[]), &payload(4, 3), ruling);
+                let after = desk.counted();
+                for remark in Remark::ALL {
+                    let new = after.remarked(remark) - before.remarked(remark);
+                    assert_eq!(
+                        new,
+                        u64::from(remarks.contains(&remark)),
+                        "{remark:?} {round} {source}"
+                    );
+                }
+            }
+        }
+        let limited = desk.counted().answered() < 120;
+        assert_eq!(limited, mode == Mode::On && leak == Share::NONE);
+    }
+}
+
+/// A client that asks the more the less it is answered is answered, at the sockets and here.
+#[test]
+fn an_impatient_client_is_answered() {
+    if !root() {
+        return;
+    }
+    let mut policy = policy();
+    policy.limit.mode = Mode::On;
+    (policy.limit.kiss, policy.limit.leak) = (Share::NONE, Share::NONE);
+    policy.limit.client.interval = Duration::from_millis(200);
+    policy.limit.client.burst = 8;
+    let mut desk = Desk::new(&policy);
+    let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+    // An answer keeps it quiet for 60 ms, silence for 4.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while desk.counted().remarked(Remark::Impatient) == 0 {
+        desk.publish();
+        let (action, _) = desk.ask(&frame);
+        let quiet = if action == Action::Send { 60 } else { 4 };
+        std::thread::sleep(Duration::from_millis(quiet));
+        assert!(std::time::Instant::now() < deadline, "{:?}", desk.counted());
+    }
+}
+
+/// More clients than there is room for: the heavy one stays known.
+#[test]
+fn a_full_table_forgets_who_is_quiet() {
+    if !root() {
+        return;
+    }
+    let mut policy = policy();
+    policy.limit.mode = Mode::On;
+    (policy.limit.kiss, policy.limit.leak) = (Share::NONE, Share::NONE);
+    policy.limit.clients = 1024;
+    policy.limit.client.interval = Duration::from_secs(64);
+    let mut desk = Desk::new(&policy);
+    let heavy = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+    for _ in 0..200 {
+        desk.ask(&heavy);
+    }
+    assert_eq!(desk.ask(&heavy).0, Action::Drop);
+    for number in 0..20_000_u32 {
+        let [_, a, b, c] = number.to_be_bytes();
+        let light = way(&format!("203.{a}.{b}.{c}"), 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+        assert_eq!(desk.ask(&light).0, Action::Send, "{number}");
+        if number % 1000 == 0 {
+            desk.publish();
+        }
+    }
+    assert_eq!(desk.ask(&heavy).0, Action::Drop);
+}
+
+/// What a random change makes of a good request: nothing, mostly.
+#[derive(Clone, Debug)]
+enum Damage {
+    Byte(usize, u8),
+    Bit(usize, u8),
+    Cut(usize),
+    More(Vec<u8>),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        (0..118_usize, any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        (0..118_usize, 0..8_u8).prop_map(|(at, bit)| Damage::Bit(at, bit)),
+        (0..118_usize).prop_map(Damage::Cut),
+        proptest::collection::vec(any::<u8>(), 1..40).prop_map(Damage::More),
+    ]
+}
+
+fn damaged(mut frame: Vec<u8>, all: &[Damage]) -> Vec<u8> {
+    for damage in all {
+        match damage {
+            Damage::Byte(at, byte) => frame.get_mut(*at).into_iter().for_each(|old| *old = *byte),
+            Damage::Bit(at, bit) => frame.get_mut(*at).into_iter().for_each(|old| *old ^= 1 << bit),
+            Damage::Cut(length) => frame.truncate((*length).max(14)),
+            Damage::More(bytes) => frame.extend(bytes),
+        }
+    }
+    frame
+}
+
+/// Whatever comes: no reply that the socket path would not have given, none that is longer, none with a bad checksum.
+fn is_sound(desk: &mut Desk, frame: &[u8]) {
+    let (action, out) = desk.ask(frame);
+    if action == Action::Pass {
+        assert_eq!(out, frame, "left as it was");
+        return;
+    }
+    assert_eq!(action, Action::Send);
+    let request = take(frame).expect("a socket would have got it");
+    assert_eq!((request.to, request.port), (OURS, 123));
+    assert!(request.asked == IpAddr::from(MINE4) || request.asked == IpAddr::from(MINE6));
+    assert_eq!(out.len(), frame.len(), "as long as the request");
+    let reply = take(&out).expect("whole, with good checksums");
+    assert_eq!((reply.source, reply.asked), (request.asked, request.source));
+    assert_eq!(
+        (reply.source_port, reply.port),
+        (request.port, request.source_port)
+    );
+    let said = Header::parse(reply.payload).unwrap();
+    let mut wanted = [0; HEADER_LEN];
+    let request = Request {
+        payload: request.payload,
+        source_port: request.source_port,
+        unicast: true,
+        received_at: said.receive_timestamp,
+    };
+    let verdict = respond(
+        &request,
+        said.transmit_timestamp,
+        || Ruling::Answer,
+        &desk.variables(),
+        &mut wanted,
+    );
+    assert!(verdict.is_answered(), "{verdict:?}");
+    assert_eq!(reply.payload, wanted);
+}
+
+#[test]
+fn random_frames_never_get_a_wrong_reply() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    let cases = std::env::var("FAST_PATH_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    let config = ProptestConfig {
+        cases: cases.unwrap_or(20_000),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let strategy = (
+        any::<bool>(),
+        0..3_usize,
+        any::<[u8; HEADER_LEN]>(),
+        any::<bool>(),
+        proptest::collection::vec(damage(), 0..4),
+        any::<bool>(),
+    );
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let desk = std::cell::RefCell::new(&mut desk);
+    runner
+        .run(&strategy, |(ipv4, tags, mut bytes, plain, damage, again)| {
+            let source = if ipv4 { "198.51.100.7" } else { "2001:db8:1::7" };
+            let tags = [&[][..], &[5], &[5, 6]][tags];
+            if plain {
+                bytes[0] = 4 << 3 | 3;
+            }
+            let mut frame = damaged(way(source, 9, tags).frame(OURS, THEIRS, &bytes), &damage);
+            if again {
+                mend(&mut frame);
+            }
+            let mut desk = desk.borrow_mut();
+            desk.publish();
+            is_sound(&mut desk, &frame);
+            Ok(())
+        })
+        .unwrap();
+    let answered = desk.borrow_mut().counted().answered();
+    assert!(answered > 1000, "of all cases only {answered} were good");
+}
+
+/// Checksums that fit a damaged frame again, so that it is not turned away for them alone.
+fn mend(frame: &mut [u8]) {
+    let at = match frame.get(12..14) {
+        Some([0x81, 0]) => 18,
+        Some([0x88, 0xa8]) => 22,
+        _ => 14,
+    };
+    let Some(header) = frame.get_mut(at..at + 20) else {
+        return;
+    };
+    if header[0] == 0x45 {
+        header[10..12].fill(0);
+        let check = !sum(header);
+        header[10..12].copy_from_slice(&check.to_be_bytes());
+        if let Some(udp) = frame.get_mut(at + 26..at + 28) {
+            udp.fill(0);
+        }
+    }
+}
