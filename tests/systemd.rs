@@ -1,5 +1,5 @@
-//! Proves the service in a booted real systemd, Debian 12's (252) and Debian 13's (257): each file of
-//! `tests/systemd/scenarios` is one behavior, run inside as an operator would do it.
+//! Proves the packages and the service in a booted real systemd, Debian 12's (252) and Debian 13's (257): each file of
+//! `tests/systemd/scenarios` is one behavior, run inside as an operator would do it, with what the package installed.
 //!
 //! `NTPFRONT_SCENARIOS="start stop" cargo test --test systemd -- --nocapture` runs some of them and shows what they saw.
 #![allow(
@@ -19,28 +19,51 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
-use common::daemon::PROGRAM;
-use common::{load, root, with};
+use common::{load, package, root, with};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systemd");
 
 #[test]
 fn debian_12() {
-    all_scenarios_pass("bookworm");
+    all_scenarios_pass("bookworm", || {
+        let ours = package::build("deb", "bookworm", &["--for", "12"]);
+        let later = package::build("deb", "bookworm-later", &["--for", "13"]);
+        directory(
+            "bookworm-packages",
+            &[("ntpfront.deb", ours), ("ntpfront-other.deb", later)],
+        )
+    });
 }
 
 #[test]
 fn debian_13() {
-    all_scenarios_pass("trixie");
+    all_scenarios_pass("trixie", || {
+        let ours = package::build("deb", "trixie", &["--for", "13"]);
+        let earlier = package::build("deb", "trixie-earlier", &["--for", "12"]);
+        let rpm = package::build("rpm", "rpm", &["--for", "fedora"]);
+        let next = package::build("rpm", "rpm-next", &["--for", "fedora", "--version", "99.1"]);
+        directory(
+            "trixie-packages",
+            &[
+                ("ntpfront.deb", ours),
+                ("ntpfront-other.deb", earlier),
+                ("ntpfront.rpm", rpm),
+                ("ntpfront-next.rpm", next),
+                ("base.rpm", package::base()),
+            ],
+        )
+    });
 }
 
-fn all_scenarios_pass(suite: &str) {
-    if !root() || !with("systemd") {
+/// Runs them with the packages that `packages` makes a directory of, unless something is left out that they take.
+fn all_scenarios_pass(suite: &str, packages: impl FnOnce() -> PathBuf) {
+    if !root() || !with("systemd") || !with("packages") {
         return;
     }
+    let packages = packages();
     let root = root_file_system(suite);
     let wanted = scenarios();
-    let booted = boot(&root, &wanted);
+    let booted = boot(&root, &packages, &wanted);
     let said = String::from_utf8_lossy(&booted.stdout);
     println!("{suite}: {said}{}", String::from_utf8_lossy(&booted.stderr));
     // What never ran is no success.
@@ -73,6 +96,16 @@ fn root_file_system(suite: &str) -> PathBuf {
     directory.join(suite)
 }
 
+/// A directory with these files, each under the name that the scenarios call it by.
+fn directory(name: &str, files: &[(&str, PathBuf)]) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    for (name, path) in files {
+        std::fs::copy(path, directory.join(name)).unwrap();
+    }
+    directory
+}
+
 /// The scenarios to run, by name.
 fn scenarios() -> Vec<String> {
     if let Ok(some) = std::env::var("NTPFRONT_SCENARIOS") {
@@ -88,7 +121,7 @@ fn scenarios() -> Vec<String> {
 }
 
 /// Runs them in a system that is booted for that. One at a time: they put a full load on two cores.
-fn boot(root: &Path, scenarios: &[String]) -> Output {
+fn boot(root: &Path, packages: &Path, scenarios: &[String]) -> Output {
     static BOOTED: Mutex<()> = Mutex::new(());
     let load = load::program();
     let _alone = BOOTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +130,7 @@ fn boot(root: &Path, scenarios: &[String]) -> Output {
         .args(["--pdeathsig", "TERM"])
         .arg(format!("{SCRIPTS}/boot"))
         .arg(root)
-        .arg(PROGRAM)
+        .arg(packages)
         .arg(load)
         .args(scenarios)
         .output()

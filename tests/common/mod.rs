@@ -9,6 +9,7 @@ pub(crate) mod daemon;
 pub(crate) mod front;
 pub(crate) mod load;
 pub(crate) mod network;
+pub(crate) mod package;
 pub(crate) mod random;
 pub(crate) mod relay;
 pub(crate) mod scripted;

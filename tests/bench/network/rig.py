@@ -143,13 +143,15 @@ def napi_threads(interface):
     found = []
     for name in pathlib.Path("/proc").glob("[0-9]*/comm"):
         try:
-            if name.read_text().startswith(f"napi/{interface}-"):
-                found.append(name.parent.name)
+            word, _, number = name.read_text().strip().rpartition("-")
+            if word == f"napi/{interface}":
+                found.append((int(number), name.parent.name))
         except OSError:  # it ended meanwhile
             continue
     if not found:
         raise Failure(f"{interface} has no receiving threads: this kernel is too old for threaded NAPI on veth (5.15)")
-    return sorted(found, key=int)
+    # Threads are made for the last queue first, but the queues were numbered in their order.
+    return [thread for _, thread in sorted(found)]
 
 
 def place(threads, cpus, priority):
