@@ -1,4 +1,4 @@
-//! Proves `ntpfront import`: with the files that Debian's packages bring, and its exit statuses.
+//! Proves `ntpfront import`: with the files that Debian's packages bring, beside a real chronyd, and its exit statuses.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,9 +12,15 @@
 
 mod common;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
-use common::{Outcome, TempDir, daemon, peer, run};
+use common::chrony::Chronyd;
+use common::client::{exchange, receive, request, socket, v4};
+use common::daemon::Daemon;
+use common::network::free_port;
+use common::{Outcome, SOON, TempDir, chrony, daemon, peer, run};
 
 fn import(arguments: &[&str]) -> Outcome {
     run(daemon::command().arg("import").args(arguments))
@@ -112,4 +118,77 @@ fn exit_statuses() {
             checked(&outcome);
         }
     }
+}
+
+/// Rules that overlap in all ways; the last leaves one address that is always answered.
+const RULES: &str = "\
+allow 127.1
+deny 127.1.2
+allow 127.1.2.3
+deny 127.3
+deny 127.3.1
+allow all 127.3
+allow 127.4.0.0/15
+deny 127.5
+deny all 127.5.6
+allow 127.5.6.7
+allow 127.6
+deny 127.6
+allow 127.0.0.1
+";
+
+/// The one and the other, asked from the same addresses.
+#[test]
+fn who_is_answered_is_answered_by_chronyd_too() {
+    let Some(chronyd) = chrony::program() else { return };
+    let port = free_port();
+    let lines = format!("local stratum 9\nbindaddress 127.0.0.1\n{RULES}");
+    let directory = TempDir::new();
+    let file = directory.file("chrony.conf", &format!("{lines}port {port}\n"));
+    let imported = import(&[file.to_str().unwrap()]);
+    assert_eq!(imported.status, Some(0), "{}", imported.said());
+
+    let theirs = {
+        let _chronyd = Chronyd::configured(&chronyd, port, &lines);
+        answered(v4(port))
+    };
+    let ours = {
+        let _daemon = Daemon::configured(&imported.stdout).answering(v4(port));
+        answered(v4(port))
+    };
+    assert_eq!(ours, theirs, "{}", imported.stdout);
+    // Not all the same.
+    let count = theirs.iter().filter(|(_, answered)| *answered).count();
+    assert!((3..theirs.len() - 3).contains(&count), "{theirs:?}");
+}
+
+fn answered(server: SocketAddr) -> Vec<(Ipv4Addr, bool)> {
+    let addresses = [
+        [0, 0, 1],
+        [0, 0, 2],
+        [1, 0, 1],
+        [1, 2, 1],
+        [1, 2, 3],
+        [1, 2, 4],
+        [2, 0, 1],
+        [3, 0, 1],
+        [3, 1, 1],
+        [4, 1, 1],
+        [5, 1, 1],
+        [5, 6, 6],
+        [5, 6, 7],
+        [6, 1, 1],
+        [7, 7, 7],
+    ];
+    let addresses = addresses.map(|[a, b, c]| Ipv4Addr::new(127, a, b, c));
+    addresses.map(|from| (from, is_answered(server, from))).to_vec()
+}
+
+/// Each of the two answers one after the other: what a later client got, an earlier one has got before.
+fn is_answered(server: SocketAddr, from: Ipv4Addr) -> bool {
+    let asking = socket((from, 0));
+    asking.send_to(&request(4, 3), server).unwrap();
+    let witness = socket((Ipv4Addr::LOCALHOST, 0));
+    exchange(&witness, server, &request(4, 3), SOON).expect("an answer");
+    receive(&asking, Duration::from_millis(10)).is_some()
 }

@@ -1,4 +1,4 @@
-//! Pure. When a reply will leave, told before it does: from how long the last batches took.
+//! Pure. When a reply will be sent, told before it is: from how long the last batches took.
 //!
 //! A stamp a packet would cost a system call a packet, and one stamp for a whole batch is early by all that it takes to
 //! send it (*measured*: 42 to 108 us with 32 replies). What a reply takes hardly changes from one batch to the next.
@@ -13,16 +13,16 @@ const MEMORY: f64 = 8.0;
 const SURPRISE: f64 = 2.0;
 /// Nothing is expected to take less, in seconds: from zero no factor leads anywhere.
 const LEAST: f64 = 1e-9;
-/// A reply is on its way after this part of what the kernel does for it.
-const ON_ITS_WAY: f64 = 0.75;
 
-/// What packets take, expected from those that were.
+/// What packets take, expected from those that were, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Departure {
-    /// To judge a packet, in seconds.
+    /// To judge a packet.
     judging: f64,
-    /// To send a reply, in seconds.
-    sending: f64,
+    /// To send a reply alone: the call, the way to the network, and whoever is waked up for it.
+    alone: f64,
+    /// To send one more in the same call.
+    more: f64,
 }
 
 impl Default for Departure {
@@ -30,32 +30,34 @@ impl Default for Departure {
     fn default() -> Self {
         Self {
             judging: 100e-9,
-            sending: 3e-6,
+            alone: 4e-6,
+            more: 3e-6,
         }
     }
 }
 
 impl Departure {
-    /// How long after the clock was read reply number `position` (from 0) of a batch leaves of which `received` packets have to
-    /// be judged first.
+    /// How long after the clock was read the sending begins of reply number `position` (from 0) of a batch of which `received`
+    /// packets have to be judged first. (It is the moment in which a server that sends one by one reads its clock.)
     pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
-        let judged = float(received) * self.judging;
-        NtpDuration::from_seconds(judged + (float(position) + ON_ITS_WAY) * self.sending)
+        NtpDuration::from_seconds(float(received) * self.judging + float(position) * self.more)
     }
 
     /// To judge `received` packets took `judging`, to send `replies` then `sending`.
     pub(super) fn learn(&mut self, received: usize, judging: Duration, replies: usize, sending: Duration) {
-        learn(&mut self.judging, judging, received);
-        learn(&mut self.sending, sending, replies);
+        let sending = sending.as_secs_f64();
+        learn(&mut self.judging, judging.as_secs_f64() / float(received.max(1)));
+        match replies {
+            0 => {}
+            1 => learn(&mut self.alone, sending),
+            _ => learn(&mut self.more, (sending - self.alone) / float(replies - 1)),
+        }
     }
 }
 
-fn learn(expected: &mut f64, took: Duration, count: usize) {
-    if count > 0 {
-        let each = took.as_secs_f64() / float(count);
-        let credible = each.clamp(*expected / SURPRISE, *expected * SURPRISE);
-        *expected = (*expected + (credible - *expected) / MEMORY).max(LEAST);
-    }
+fn learn(expected: &mut f64, found: f64) {
+    let credible = found.clamp(*expected / SURPRISE, *expected * SURPRISE);
+    *expected = (*expected + (credible - *expected) / MEMORY).max(LEAST);
 }
 
 /// A batch has at most some hundreds.
@@ -73,16 +75,20 @@ mod tests {
         departure.after(received, position).to_seconds()
     }
 
-    fn learned(received: usize, judging: Duration, replies: usize, sending: Duration) -> Departure {
+    /// What is expected where `alone` and `more` are what sending takes.
+    fn learned(alone: Duration, more: Duration) -> Departure {
         let mut departure = Departure::default();
-        (0..200).for_each(|_| departure.learn(received, judging, replies, sending));
+        for _ in 0..200 {
+            departure.learn(1, MICROSECOND, 1, alone);
+            departure.learn(32, 32 * MICROSECOND, 30, alone + 29 * more);
+        }
         departure
     }
 
     #[test]
     fn it_expects_what_was() {
-        let departure = learned(32, 32 * MICROSECOND, 30, 30 * 5 * MICROSECOND);
-        for (received, position, expected) in [(1, 0, 1e-6 + 3.75e-6), (32, 0, 35.75e-6), (32, 29, 180.75e-6)]
+        let departure = learned(9 * MICROSECOND, 3 * MICROSECOND);
+        for (received, position, expected) in [(1, 0, 1e-6), (32, 0, 32e-6), (32, 1, 35e-6), (32, 29, 119e-6)]
         {
             let found = seconds(&departure, received, position);
             assert!((found - expected).abs() < 1e-8, "{received} {position}: {found}");
@@ -91,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_no_new_pace() {
-        let mut departure = learned(32, 32 * MICROSECOND, 32, 96 * MICROSECOND);
+        let mut departure = learned(9 * MICROSECOND, 3 * MICROSECOND);
         let before = seconds(&departure, 32, 31);
         departure.learn(32, Duration::from_millis(20), 32, Duration::from_secs(3));
         let after = seconds(&departure, 32, 31);
@@ -100,11 +106,13 @@ mod tests {
 
     #[test]
     fn nothing_sent_teaches_nothing_and_from_no_time_at_all_it_recovers() {
-        let mut departure = learned(32, 32 * MICROSECOND, 0, Duration::from_secs(1));
-        assert!((seconds(&departure, 0, 0) - 2.25e-6).abs() < 1e-9);
-        (0..10_000).for_each(|_| departure.learn(1, Duration::ZERO, 1, Duration::ZERO));
+        let mut departure = learned(9 * MICROSECOND, 3 * MICROSECOND);
+        let before = seconds(&departure, 0, 9);
+        departure.learn(32, MICROSECOND, 0, Duration::from_secs(1));
+        assert!((seconds(&departure, 0, 9) - before).abs() < 1e-12);
+        (0..10_000).for_each(|_| departure.learn(1, Duration::ZERO, 32, Duration::ZERO));
         assert!((0.0..1e-7).contains(&seconds(&departure, 32, 31)));
-        (0..200).for_each(|_| departure.learn(1, Duration::ZERO, 1, MICROSECOND));
-        assert!((seconds(&departure, 1, 0) - 0.75e-6).abs() < 1e-8);
+        (0..200).for_each(|_| departure.learn(1, Duration::ZERO, 32, 31 * MICROSECOND + 9 * MICROSECOND));
+        assert!((seconds(&departure, 0, 1) - 1e-6).abs() < 1e-8);
     }
 }

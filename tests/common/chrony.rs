@@ -21,11 +21,19 @@ pub(crate) struct Chronyd {
 impl Chronyd {
     /// Serves this host's clock as stratum `stratum` on `port` of both loopback addresses.
     pub(crate) fn start(program: &Path, port: u16, stratum: u8) -> Self {
+        Self::configured(
+            program,
+            port,
+            &format!("local stratum {stratum}\nallow\nbindaddress 127.0.0.1\nbindaddress ::1\n"),
+        )
+    }
+
+    /// Is told `lines`, by which it has to answer 127.0.0.1 there, on `port`.
+    pub(crate) fn configured(program: &Path, port: u16, lines: &str) -> Self {
         let directory = TempDir::new();
         let pid_file = directory.path().join("chronyd.pid");
         let configuration = format!(
-            "port {port}\nlocal stratum {stratum}\ncmdport 0\nbindcmdaddress /\nallow\n\
-             bindaddress 127.0.0.1\nbindaddress ::1\npidfile {}\n",
+            "{lines}port {port}\ncmdport 0\nbindcmdaddress /\npidfile {}\n",
             pid_file.display()
         );
         let configuration = directory.file("chrony.conf", &configuration);

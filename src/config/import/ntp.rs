@@ -175,17 +175,24 @@ fn fudge(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     let (nets, flags) = restricted(&line.words)?;
     let has = |flag: &str| flags.iter().any(|known| known.eq_ignore_ascii_case(flag));
-    let is_default = nets.iter().any(|net| net.prefix_len() == 0);
-    let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
-    if has("notrust") {
-        draft.leave(
-            line,
-            "notrust: who must prove who he is isn't answered at all, as there are no keys here",
-        );
-    }
     let answered = !(has("ignore") || has("noserve") || has("notrust"));
     nets.iter().for_each(|net| draft.rule(*net, answered));
-    match (has("limited"), is_default) {
+    if answered {
+        limited(draft, line, &nets, has("limited"))?;
+    }
+    for flag in flags {
+        if let Some(why) = foreign(flag) {
+            draft.leave(line, &format!("{}: {why}", excerpt(flag)));
+        }
+    }
+    Ok(())
+}
+
+/// Whom ntpd limits: here it is all addresses or none.
+fn limited(draft: &mut Draft, line: &Line<'_>, nets: &[IpNet], limited: bool) -> Result<(), String> {
+    let is_default = nets.iter().any(|net| net.prefix_len() == 0);
+    let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
+    match (limited, is_default) {
         (true, true) => {
             draft.limit = Some(Limit {
                 interval: interval("3")?,
@@ -195,28 +202,27 @@ fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
         }
         (true, false) => draft.leave(
             line,
-            "limited: [limit] holds for all addresses or none of a listener",
+            "limited: [limit] holds for all addresses of a listener, or for none",
         ),
-        (false, false) if answered && !is_loopback => {
-            draft
-                .unlimited
-                .push(format!("{}: it is limited, too, as all are", line.shown()));
+        (false, _) if !is_loopback => {
+            let remark = format!("{}: it is limited, too, as all are", line.shown());
+            draft.unlimited.push(remark);
         }
         (false, _) => {}
     }
-    for flag in flags {
-        match flag.to_ascii_lowercase().as_str() {
-            "ignore" | "noserve" | "notrust" | "limited" => {}
-            // There are no such queries here, and nobody can make himself our peer.
-            "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" => {}
-            "kod" => draft.leave(
-                line,
-                "kod: nobody is told to ask less often, unless limit.kiss says so",
-            ),
-            _ => draft.leave(line, &format!("{}: nothing here is like it", excerpt(flag))),
-        }
-    }
     Ok(())
+}
+
+/// Why a flag of `restrict` isn't carried; none for those that are, and for those that are given here anyway.
+fn foreign(flag: &str) -> Option<&'static str> {
+    match flag.to_ascii_lowercase().as_str() {
+        "ignore" | "noserve" | "limited" => None,
+        // There are no such queries here, and nobody can make himself our peer.
+        "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" => None,
+        "notrust" => Some("who must prove who he is isn't answered at all, as there are no keys here"),
+        "kod" => Some("nobody is told to ask less often, unless limit.kiss says so"),
+        _ => Some("nothing here is like it"),
+    }
 }
 
 /// Whom it is about, and the flags.
