@@ -310,6 +310,7 @@ impl Batch {
         // SAFETY: there are exactly `headers.len()` headers; each points to a vector, a name and a control
         // buffer of the lengths it says, all owned by `self`, exclusively borrowed and not moved until the
         // call is over. A null timeout means none.
+        #[allow(clippy::cast_sign_loss, reason = "bits: glibc has them signed, musl doesn't")]
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -388,13 +389,24 @@ impl Batch {
 }
 
 /// Sends every message, going on behind each one that fails.
+///
+/// By the call itself: musl's `sendmmsg` makes a system call for each message, since a caller may have left junk where
+/// its types are narrower than the kernel's. Here all headers begin as zeros.
 fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
     let mut outcome = Sent::default();
     while !headers.is_empty() {
-        let length = u32::try_from(headers.len()).unwrap_or(u32::MAX);
-        // SAFETY: the slice holds `length` headers, each pointing to a vector, a name and a control buffer of
-        // the lengths it says; `send` made them from buffers that it borrows exclusively until we are done.
-        let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), length, 0) };
+        // SAFETY: the slice holds as many headers as is said, each pointing to a vector, a name and a control buffer of
+        // the lengths it says, and made of zeros beside; `send` made them from buffers that it borrows exclusively
+        // until we are done. All arguments are as wide as a register.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_sendmmsg,
+                libc::c_long::from(socket.as_raw_fd()),
+                headers.as_mut_ptr(),
+                headers.len(),
+                0_usize,
+            )
+        };
         let done = match usize::try_from(count) {
             Ok(count) => {
                 outcome.sent += count;
@@ -540,13 +552,17 @@ impl Slot {
         if usize::try_from(space).unwrap_or(usize::MAX) > CONTROL_MAX {
             return 0;
         }
+        // SAFETY: cmsghdr is integers, for which all zeros is a value (musl pads it privately, and the kernel reads the padding as
+        // a part of the length).
+        let mut header: libc::cmsghdr = unsafe { zeroed() };
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        header.cmsg_len = length as _;
         let message: *mut libc::cmsghdr = self.control.0.as_mut_ptr().cast();
         // SAFETY: the buffer is aligned for cmsghdr and holds at least `space` bytes, which is the header and
         // the data behind it, all integers; the data may be unaligned, so it is written as such.
         unsafe {
-            (*message).cmsg_level = level;
-            (*message).cmsg_type = kind;
-            (*message).cmsg_len = length as _;
+            message.write(header);
             ptr::write_unaligned(libc::CMSG_DATA(message).cast::<T>(), data);
         }
         // Without the padding behind it: for what is longer than IPv6's packet info the kernel allocates memory.
@@ -590,6 +606,7 @@ fn message(
 }
 
 /// glibc counts control bytes as `size_t`, musl as `socklen_t`.
+#[allow(clippy::cast_possible_truncation, reason = "at most CONTROL_MAX")]
 fn set_control_len(header: &mut libc::msghdr, length: usize) {
     header.msg_controllen = length as _;
 }

@@ -113,11 +113,12 @@ impl Worker {
     /// any signal interrupts it.
     pub fn retire(&self) {
         self.orders.stop();
-        // Where the signal can't be sent the worker has ended.
+        // Where the signal can't be sent the worker has ended. (The C libraries disagree about the type of a thread's
+        // name: musl's is a pointer.)
         let _sent = self
             .thread
             .as_ref()
-            .map(|thread| pthread_kill(thread.as_pthread_t(), INTERRUPT));
+            .map(|thread| pthread_kill(thread.as_pthread_t() as _, INTERRUPT));
     }
 
     /// Has it ended?
