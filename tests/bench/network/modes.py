@@ -27,7 +27,7 @@ class Run:
     def go(self, mode, layout, contestants, measure, workers=1):
         """Calls `measure(lane, pids)` for each server and round; it yields dictionaries."""
         with contextlib.ExitStack() as stack:
-            directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ntpfront-bench-")))
+            directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=rig.WORK, dir=needs.OUT)))
             rig.make_clients(stack)
             lanes = {server: rig.Lane(stack, number, layout) for number, server in enumerate(contestants)}
             for number in range(self.arguments.rounds):

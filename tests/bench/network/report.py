@@ -30,8 +30,10 @@ def progress(record):
     if record["mode"] == "machine":
         return f"run: {record}"
     faults = {name: record[name] for name in ("lost", "malformed", "strange", "unsynchronized", "late") if record[name]}
+    good = max(record["good"], 1)
+    parts = f"{record['server_ns'] / good:.0f} + {record['receive_ns'] / good:.0f}"
     return (f"run: {record['mode']} {record['round'] + 1} {record['server']} {record['family']}: "
-            f"{cpu(record):.0f} ns a response ({record['server_ns'] / max(record['good'], 1):.0f} + {record['receive_ns'] / max(record['good'], 1):.0f}), {rate(record):.0f}/s {faults or ''}")
+            f"{cpu(record):.0f} ns a response ({parts}), {rate(record):.0f}/s {faults or ''}")
 
 
 def cpu(record):
@@ -137,13 +139,15 @@ def most(shares, count):
 def words(records, named):
     """What has to be known to read the tables."""
     rounds = 1 + max((record["round"] for record in records if "round" in record), default=0)
-    versions = {name: version for record in named for name, version in record["versions"].items()}
-    lost = sum(record["lost"] for record in records if record["mode"] in ("cost", "single", "two", "latency", "policies"))
-    bad = sum(record[name] for record in records if "good" in record for name in ("malformed", "strange", "unsynchronized"))
-    where = named[0]
-    return (f"Medians of {rounds} rounds in turn (least–most); ×: how many times better than {PEER}. {where['cpus']} CPUs "
-            f"of {where['cpu']}, Linux {where['kernel']}. {'; '.join(f'{name}: {version}' for name, version in versions.items())}. "
-            f"Replies lost outside of overload: {lost}; wrong replies: {bad}.")
+    versions = {name: version.partition(" (+")[0] for record in named for name, version in record["versions"].items()}
+    told = [record for record in records if "good" in record]
+    lost = sum(record["lost"] for record in told if record["mode"] != "overload")
+    wrong = sum(record[name] for record in told for name in ("malformed", "strange", "unsynchronized"))
+    good = sum(record["good"] for record in told)
+    return (f"Medians of {rounds} rounds in turn (least–most); **×**: how many times better than {PEER}. "
+            f"{named[0]['cpus']} CPUs of {named[0]['cpu']}, Linux {named[0]['kernel']}; "
+            f"{'; '.join(f'{name}: {version}' for name, version in versions.items())}. "
+            f"Of {good:,} replies {wrong} were wrong; outside of the flood {lost} requests had none.")
 
 
 def write_readme(text):

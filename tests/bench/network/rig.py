@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -10,6 +11,8 @@ import needs
 
 PREFIX = "ntpfront-bench-"
 CLIENTS = f"{PREFIX}clients"
+# Directories with the servers' files begin so.
+WORK = "work-"
 # The generator writes these into its frames.
 SERVER_MAC, CLIENT_MAC = "02:6e:74:70:00:01", "02:6e:74:70:00:02"
 ADDRESSES = ("10.0.0.1/30", "fd00:6e75::1/64")
@@ -165,6 +168,8 @@ def remove_leftovers():
     for line in output("ip", "netns", "list").splitlines():
         if line.startswith(PREFIX):
             remove(line.split()[0])
+    for directory in needs.OUT.glob(f"{WORK}*"):
+        shutil.rmtree(directory)
 
 
 def remove(namespace):

@@ -118,12 +118,18 @@ STANDARD = {
 
 def named(word):
     """The server that is meant by a word of the command line."""
-    if "=" not in word:
+    name, equals, rest = word.partition("=")
+    if not equals:
         return STANDARD[word]()
-    name, _, rest = word.partition("=")
-    binary, _, file = rest.partition(",")
+    file = rest.partition(",")[2]
     text = pathlib.Path(file).read_text(encoding="utf-8") if file else NTPFRONT_CONFIG
-    return ntpfront(name, pathlib.Path(binary).resolve(), text)
+    return ntpfront(name, binary_of(word), text)
+
+
+def binary_of(word):
+    """Which ntpfront is meant by it."""
+    given = word.partition("=")[2].partition(",")[0]
+    return pathlib.Path(given).resolve() if given else built()
 
 
 def write(path, text):
@@ -136,8 +142,7 @@ PREFIXES = 1000
 
 def with_policies(word):
     """One ntpfront with its policies on and off: all off first, then each alone, then all."""
-    server, config = named(word), NTPFRONT_CONFIG
-    binary = server._version[0]
+    binary = binary_of(word)
     off = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
     parts = {
         "all off": off,
@@ -148,7 +153,7 @@ def with_policies(word):
         "all on": access() + LIMIT,
         "all on, tracked": access() + LIMIT + '[clock]\nsource = "tracked"\n',
     }
-    return [ntpfront(name, binary, config + part) for name, part in parts.items()]
+    return [ntpfront(name, binary, NTPFRONT_CONFIG + part) for name, part in parts.items()]
 
 
 LIMIT = """\
