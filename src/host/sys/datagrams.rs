@@ -1,0 +1,466 @@
+//! Impure. Many datagrams a call (`recvmmsg`, `sendmmsg`), each with its arrival time and the address that was asked.
+//!
+//! `nix` has both calls, but its `sendmmsg` shares one control message among a whole batch, so that replies from several
+//! local addresses could not share a call, and its `recvmmsg` loses control data when headers are used again. Here every
+//! header is written anew before each call: it costs a few stores a packet, and no pointer outlives the call that it was
+//! made for.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::length_of;
+use crate::host::clock::UnixTime;
+
+/// Longest payload that is kept; what is longer is cut (only the header of a request is looked at).
+const PAYLOAD_MAX: usize = 1024;
+/// A reply's length in bytes: an NTP header.
+pub const REPLY_LEN: usize = 48;
+/// Room for the control messages of one packet: arrival time (32 bytes) and packet info (up to 40).
+const CONTROL_MAX: usize = 96;
+
+/// So many datagrams in a row that came alone are a custom.
+const CUSTOM: u32 = 4;
+
+/// The kernel wants control messages aligned as `cmsghdr` is.
+#[repr(C, align(8))]
+#[derive(Clone)]
+struct Control([u8; CONTROL_MAX]);
+
+#[derive(Clone)]
+struct Slot {
+    payload: [u8; PAYLOAD_MAX],
+    payload_len: usize,
+    peer: libc::sockaddr_storage,
+    peer_len: libc::socklen_t,
+    control: Control,
+    control_len: usize,
+    /// What the kernel said beside the payload.
+    info: ControlInfo,
+    reply: [u8; REPLY_LEN],
+}
+
+/// Buffers for a number of datagrams that are received together, and for the replies to them.
+#[expect(
+    missing_debug_implementations,
+    reason = "a heap of raw buffers tells nobody anything"
+)]
+pub struct Batch {
+    slots: Vec<Slot>,
+    /// How often in a row a single datagram came. It is the custom on a quiet server, and room for more costs to prepare.
+    alone: u32,
+    received: usize,
+    queued: Vec<usize>,
+    headers: Vec<libc::mmsghdr>,
+    vectors: Vec<libc::iovec>,
+}
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// The UDP payload, cut at 1024 bytes.
+    pub payload: &'a [u8],
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// When the kernel got it; `None` if the socket doesn't stamp.
+    pub arrived_at: Option<UnixTime>,
+    /// Was it sent to one host, as far as the socket tells (sockets with packet info do)?
+    pub unicast: bool,
+}
+
+/// What became of the queued replies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Handed to the network.
+    pub sent: usize,
+    /// Refused by the kernel, each on its own account; the others were sent all the same.
+    pub failed: usize,
+}
+
+impl Batch {
+    /// Room for `capacity` datagrams (at least 1).
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.max(1);
+        let slot = Slot {
+            payload: [0; PAYLOAD_MAX],
+            payload_len: 0,
+            // SAFETY: sockaddr_storage is plain integers, for which all zeros is a value.
+            peer: unsafe { zeroed() },
+            peer_len: 0,
+            control: Control([0; CONTROL_MAX]),
+            control_len: 0,
+            info: ControlInfo::default(),
+            reply: [0; REPLY_LEN],
+        };
+        Self {
+            slots: vec![slot; capacity],
+            alone: 0,
+            received: 0,
+            queued: Vec::with_capacity(capacity),
+            headers: Vec::with_capacity(capacity),
+            vectors: Vec::with_capacity(capacity),
+        }
+    }
+
+    /// Waits for at least one datagram and takes what is there, up to `limit`; what the batch held before is gone. After
+    /// some that came alone it takes two at most.
+    ///
+    /// # Errors
+    /// What `recvmmsg(2)` gives; `WouldBlock` after the socket's receive timeout without any.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+        let wanted = if self.alone < CUSTOM { limit } else { limit.min(2) };
+        let count = self.take(socket, libc::MSG_WAITFORONE, wanted)?;
+        self.alone = if count == 1 {
+            self.alone.saturating_add(1)
+        } else {
+            0
+        };
+        Ok(count)
+    }
+
+    /// Takes as many as are there without waiting for any; what the batch held before is gone.
+    ///
+    /// # Errors
+    /// What `recvmmsg(2)` gives; `WouldBlock` if there is none.
+    pub fn receive_queued(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.take(socket, libc::MSG_DONTWAIT, self.slots.len())
+    }
+
+    fn take(&mut self, socket: BorrowedFd<'_>, flags: libc::c_int, wanted: usize) -> io::Result<usize> {
+        self.received = 0;
+        self.queued.clear();
+        self.headers.clear();
+        self.vectors.clear();
+        for slot in self.slots.iter_mut().take(wanted.max(1)) {
+            self.vectors.push(libc::iovec {
+                iov_base: slot.payload.as_mut_ptr().cast(),
+                iov_len: slot.payload.len(),
+            });
+        }
+        for (slot, vector) in self.slots.iter_mut().zip(&mut self.vectors) {
+            self.headers.push(message(
+                &raw mut slot.peer,
+                length_of::<libc::sockaddr_storage>(),
+                vector,
+                slot.control.0.as_mut_ptr(),
+                CONTROL_MAX,
+            ));
+        }
+        // SAFETY: there are exactly `headers.len()` headers; each points to a vector, a name and a control
+        // buffer of the lengths it says, all owned by `self`, exclusively borrowed and not moved until the
+        // call is over. A null timeout means none.
+        #[allow(clippy::cast_sign_loss, reason = "bits: glibc has them signed, musl doesn't")]
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                u32::try_from(self.headers.len()).unwrap_or(u32::MAX),
+                flags as _,
+                ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (slot, header) in self.slots.iter_mut().zip(&self.headers).take(count) {
+            slot.payload_len = usize::try_from(header.msg_len).unwrap_or(0).min(PAYLOAD_MAX);
+            slot.peer_len = header.msg_hdr.msg_namelen;
+            slot.control_len = control_len(&header.msg_hdr).min(CONTROL_MAX);
+            slot.info = slot.read_control();
+        }
+        self.received = count;
+        Ok(count)
+    }
+
+    /// The datagram at `index` of those received last; `None` beyond them, or if its sender is of no
+    /// internet family.
+    pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
+        let slot = self.slots.get(..self.received)?.get(index)?;
+        let info = slot.info;
+        Some(Datagram {
+            payload: slot.payload.get(..slot.payload_len)?,
+            source: slot.source()?,
+            arrived_at: info.arrived_at,
+            unicast: info.asked.is_none_or(Asked::is_unicast),
+        })
+    }
+
+    /// Queues `reply` for the sender of the datagram at `index`, from the address that it asked.
+    pub fn reply(&mut self, index: usize, reply: &[u8; REPLY_LEN]) {
+        if index < self.received
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.reply = *reply;
+            slot.control_len = slot.write_control(slot.info.asked);
+            self.queued.push(index);
+        }
+    }
+
+    /// Sends all queued replies. One that the kernel refuses doesn't hold up the others.
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> Sent {
+        self.headers.clear();
+        self.vectors.clear();
+        for &index in &self.queued {
+            if let Some(slot) = self.slots.get_mut(index) {
+                self.vectors.push(libc::iovec {
+                    iov_base: slot.reply.as_mut_ptr().cast(),
+                    iov_len: REPLY_LEN,
+                });
+            }
+        }
+        for (&index, vector) in self.queued.iter().zip(&mut self.vectors) {
+            if let Some(slot) = self.slots.get_mut(index) {
+                let control = if slot.control_len == 0 {
+                    ptr::null_mut()
+                } else {
+                    slot.control.0.as_mut_ptr()
+                };
+                self.headers.push(message(
+                    &raw mut slot.peer,
+                    slot.peer_len,
+                    vector,
+                    control,
+                    slot.control_len,
+                ));
+            }
+        }
+        self.queued.clear();
+        send_all(socket, &mut self.headers)
+    }
+}
+
+/// Sends every message, going on behind each one that fails.
+///
+/// By the call itself: musl's `sendmmsg` makes a system call for each message, since a caller may have left junk where
+/// its types are narrower than the kernel's. Here all headers begin as zeros.
+fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
+    let mut outcome = Sent::default();
+    while !headers.is_empty() {
+        // SAFETY: the slice holds as many headers as is said, each pointing to a vector, a name and a control buffer of
+        // the lengths it says, and made of zeros beside; `send` made them from buffers that it borrows exclusively
+        // until we are done. All arguments are as wide as a register.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_sendmmsg,
+                libc::c_long::from(socket.as_raw_fd()),
+                headers.as_mut_ptr(),
+                headers.len(),
+                0_usize,
+            )
+        };
+        let done = match usize::try_from(count) {
+            Ok(count) => {
+                outcome.sent += count;
+                count
+            }
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => {
+                // The error is the first message's own.
+                outcome.failed += 1;
+                1
+            }
+        };
+        headers = headers.get_mut(done.max(1)..).unwrap_or_default();
+    }
+    outcome
+}
+
+/// The local address that a datagram was sent to, as the kernel's packet info tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    V4 { header: Ipv4Addr, local: Ipv4Addr },
+    V6 { header: Ipv6Addr, interface: u32 },
+}
+
+impl Asked {
+    /// The kernel names another local address than the packet's destination exactly when that is a group.
+    fn is_unicast(self) -> bool {
+        match self {
+            Self::V4 { header, local } => header == local && !header.is_multicast(),
+            Self::V6 { header, .. } => !header.is_multicast(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct ControlInfo {
+    arrived_at: Option<UnixTime>,
+    asked: Option<Asked>,
+}
+
+impl Slot {
+    fn source(&self) -> Option<SocketAddr> {
+        let length = usize::try_from(self.peer_len).ok()?;
+        match i32::from(self.peer.ss_family) {
+            libc::AF_INET if length >= size_of::<libc::sockaddr_in>() => {
+                // SAFETY: sockaddr_storage is larger than and aligned for sockaddr_in, which is plain
+                // integers, and the kernel filled in at least its length.
+                let peer = unsafe { *(&raw const self.peer).cast::<libc::sockaddr_in>() };
+                let address = Ipv4Addr::from_bits(u32::from_be(peer.sin_addr.s_addr));
+                Some(SocketAddrV4::new(address, u16::from_be(peer.sin_port)).into())
+            }
+            libc::AF_INET6 if length >= size_of::<libc::sockaddr_in6>() => {
+                // SAFETY: as above, for sockaddr_in6.
+                let peer = unsafe { *(&raw const self.peer).cast::<libc::sockaddr_in6>() };
+                let address = Ipv6Addr::from(peer.sin6_addr.s6_addr);
+                let port = u16::from_be(peer.sin6_port);
+                Some(SocketAddrV6::new(address, port, peer.sin6_flowinfo, peer.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+
+    /// What the kernel said beside the payload; unknown messages are passed over.
+    fn read_control(&self) -> ControlInfo {
+        let mut info = ControlInfo::default();
+        // SAFETY: msghdr is integers and pointers, for which all zeros is a value.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_control = self.control.0.as_ptr().cast_mut().cast();
+        set_control_len(&mut header, self.control_len);
+        // SAFETY: `header` describes the `control_len` bytes of our aligned control buffer, which the kernel
+        // filled in (or `write_control` did); the macros stay inside that length.
+        let mut message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+        while !message.is_null() {
+            // SAFETY: not null, so it points to a whole, aligned cmsghdr inside the buffer.
+            let kind = unsafe { ((*message).cmsg_level, (*message).cmsg_type) };
+            match kind {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    info.arrived_at = read_data::<libc::timespec>(message).map(|time| UnixTime {
+                        seconds: time.tv_sec,
+                        nanos: u32::try_from(time.tv_nsec).unwrap_or(0),
+                    });
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    info.asked = read_data::<libc::in_pktinfo>(message).map(|packet| Asked::V4 {
+                        header: Ipv4Addr::from_bits(u32::from_be(packet.ipi_addr.s_addr)),
+                        local: Ipv4Addr::from_bits(u32::from_be(packet.ipi_spec_dst.s_addr)),
+                    });
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    info.asked = read_data::<libc::in6_pktinfo>(message).map(|packet| Asked::V6 {
+                        header: Ipv6Addr::from(packet.ipi6_addr.s6_addr),
+                        interface: packet.ipi6_ifindex,
+                    });
+                }
+                _ => {}
+            }
+            // SAFETY: `message` came from the macros for this very header.
+            message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
+        }
+        info
+    }
+
+    /// Asks for `asked` as the reply's source address; returns the length of the control message.
+    ///
+    /// The received control buffer can't be sent back: with an arrival time in it that is EINVAL.
+    fn write_control(&mut self, asked: Option<Asked>) -> usize {
+        match asked {
+            None => 0,
+            Some(Asked::V4 { local, .. }) => {
+                let source = libc::in_addr {
+                    s_addr: local.to_bits().to_be(),
+                };
+                // No interface: routing chooses it, as for any other packet of this host.
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: source,
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                self.write_message(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+            }
+            Some(Asked::V6 { header, interface }) => {
+                // A link-local address means something only together with its interface (RFC 4007 §6).
+                let interface = if header.is_unicast_link_local() {
+                    interface
+                } else {
+                    0
+                };
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: header.octets(),
+                    },
+                    ipi6_ifindex: interface,
+                };
+                self.write_message(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+            }
+        }
+    }
+
+    fn write_message<T: Copy>(&mut self, level: i32, kind: i32, data: T) -> usize {
+        let data_len = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
+        // SAFETY: CMSG_SPACE and CMSG_LEN only calculate.
+        let (space, length) = unsafe { (libc::CMSG_SPACE(data_len), libc::CMSG_LEN(data_len)) };
+        if usize::try_from(space).unwrap_or(usize::MAX) > CONTROL_MAX {
+            return 0;
+        }
+        // SAFETY: cmsghdr is integers, for which all zeros is a value (musl pads it privately, and the kernel reads the padding as
+        // a part of the length).
+        let mut header: libc::cmsghdr = unsafe { zeroed() };
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        header.cmsg_len = length as _;
+        let message: *mut libc::cmsghdr = self.control.0.as_mut_ptr().cast();
+        // SAFETY: the buffer is aligned for cmsghdr and holds at least `space` bytes, which is the header and
+        // the data behind it, all integers; the data may be unaligned, so it is written as such.
+        unsafe {
+            message.write(header);
+            ptr::write_unaligned(libc::CMSG_DATA(message).cast::<T>(), data);
+        }
+        // Without the padding behind it: for what is longer than IPv6's packet info the kernel allocates memory.
+        usize::try_from(length).unwrap_or(0)
+    }
+}
+
+/// The data of a control message, if it is long enough to be a `T`.
+fn read_data<T: Copy>(message: *const libc::cmsghdr) -> Option<T> {
+    let wanted = u32::try_from(size_of::<T>()).ok()?;
+    let mut data = MaybeUninit::<T>::uninit();
+    // SAFETY: the caller got `message` from CMSG_FIRSTHDR or CMSG_NXTHDR, so that its header and all of its
+    // `cmsg_len` bytes are inside the buffer; the length is compared before as many bytes as `T` has are
+    // copied, which initializes it: `T` is only ever a C struct of integers.
+    unsafe {
+        if cmsg_len(&*message) < libc::CMSG_LEN(wanted) as usize {
+            return None;
+        }
+        ptr::copy_nonoverlapping(libc::CMSG_DATA(message), data.as_mut_ptr().cast(), size_of::<T>());
+        Some(data.assume_init())
+    }
+}
+
+fn message(
+    name: *mut libc::sockaddr_storage,
+    name_len: libc::socklen_t,
+    vector: &mut libc::iovec,
+    control: *mut u8,
+    control_len: usize,
+) -> libc::mmsghdr {
+    // SAFETY: mmsghdr is integers and pointers, for which all zeros is a value (musl pads it privately, so
+    // that it can't be written out).
+    let mut message: libc::mmsghdr = unsafe { zeroed() };
+    message.msg_hdr.msg_name = name.cast();
+    message.msg_hdr.msg_namelen = name_len;
+    message.msg_hdr.msg_iov = vector;
+    message.msg_hdr.msg_iovlen = 1;
+    message.msg_hdr.msg_control = control.cast();
+    set_control_len(&mut message.msg_hdr, control_len);
+    message
+}
+
+/// glibc counts control bytes as `size_t`, musl as `socklen_t`.
+#[allow(clippy::cast_possible_truncation, reason = "at most CONTROL_MAX")]
+fn set_control_len(header: &mut libc::msghdr, length: usize) {
+    header.msg_controllen = length as _;
+}
+
+#[allow(clippy::unnecessary_cast, reason = "needed where musl's types are narrower")]
+fn control_len(header: &libc::msghdr) -> usize {
+    header.msg_controllen as usize
+}
+
+#[allow(clippy::unnecessary_cast, reason = "needed where musl's types are narrower")]
+fn cmsg_len(message: &libc::cmsghdr) -> usize {
+    message.cmsg_len as usize
+}
+
+#[cfg(test)]
+mod tests;
