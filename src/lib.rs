@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! packet   host::sys --batch--> serve::respond(request, t3, rule, &variables, &mut reply) -> verdict
-//!          t2: the kernel's stamp; t3: when this reply will leave, as departure expects it from the last batches
+//!          t2: the kernel's stamp; t3: the clock, or in a batch of more than eight when departure expects this reply to be sent
 //!          rule: policy of the listener (gate: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
 //!          --batch--> host::sys                           every verdict counted, in the worker's own cells
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
