@@ -133,17 +133,22 @@ mod tests {
 
     use crate::host::udp::bind_members;
 
-    /// A group on a free port of `ip`, each member waiting only briefly.
+    /// A group on a free port of `ip`.
     fn group(ip: &str, members: u16, steering: Steering) -> (SocketAddr, Vec<UdpSocket>) {
         let ip: IpAddr = ip.parse().unwrap();
         let port = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
         let address = SocketAddr::from((ip, port));
-        let group = bind_members(address, members, None).unwrap();
-        group
-            .iter()
-            .for_each(|member| member.set_nonblocking(true).unwrap());
+        let group = more(address, members);
         steer(&group[0], steering, members).unwrap();
         (address, group)
+    }
+
+    /// So many members of the group on `address`, which wait for nothing.
+    fn more(address: SocketAddr, members: u16) -> Vec<UdpSocket> {
+        let more = bind_members(address, members, None).unwrap();
+        more.iter()
+            .for_each(|member| member.set_nonblocking(true).unwrap());
+        more
     }
 
     /// Which members got something, and how much.
@@ -230,7 +235,7 @@ mod tests {
                 );
                 // Closed and replaced: the group is whole again.
                 group.truncate(2);
-                group.extend(bind_members(address, 1, None).unwrap());
+                group.extend(more(address, 1));
                 steer(&group[0], steering, 3).unwrap();
                 send();
                 assert_eq!(received(&group).values().sum::<usize>(), 40, "{steering:?} {ip}");

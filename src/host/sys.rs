@@ -1,5 +1,5 @@
 //! Impure. The system calls that no library offers as we need them: `datagrams` (many a call), `bpf` (the fast path's memory
-//! and link), a few options of sockets, and the kernel's view of its clock (`adjtimex`). The only unsafe code of the project.
+//! and link), a few options of sockets, what a signal does, and the kernel's view of its clock (`adjtimex`). The only unsafe code of the project.
 
 #![expect(
     unsafe_code,
@@ -13,6 +13,8 @@ mod datagrams;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 pub use datagrams::{Batch, Datagram, REPLY_LEN, Sent};
 
@@ -157,6 +159,19 @@ pub fn wait_for_deliveries() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// From now on `signal` does nothing to this process but to interrupt what the thread that gets it waits for: no call is
+/// restarted after it.
+///
+/// # Errors
+/// What `sigaction(2)` gives.
+pub fn interrupt_by(signal: Signal) -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: a handler that does nothing is safe wherever a signal may come, and nobody else handles this signal.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
 }
 
 /// Takes possession of the descriptors that the service manager gave us under these numbers (`sd_listen_fds(3)`).

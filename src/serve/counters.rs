@@ -61,7 +61,7 @@ impl Counters {
         add(&self.rounds, 1);
     }
 
-    /// How many rounds the worker's loop made: at least four a second, if it moves at all.
+    /// How many rounds the worker's loop made: one a batch, and one each time that somebody nudges it.
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub mod access;
+mod appetite;
 pub mod budget;
 pub mod census;
 mod counters;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
+use super::appetite::Appetite;
 use super::census::{Desk, Method, Shared};
 use super::departure::Departure;
 use super::gate::{Bearable, Doorman, Gate, gate};
@@ -22,8 +23,8 @@ use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
-use crate::reference::{Moment, Reader, since};
-use crate::wire::{HEADER_LEN, NtpTimestamp};
+use crate::reference::{ClockModel, Moment, Reader, SystemVariables, since};
+use crate::wire::{NtpDuration, NtpTimestamp};
 
 /// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
 /// would wait, and the stamps are predicted.
@@ -34,8 +35,9 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 const LAST_BATCHES: usize = 1000;
 /// How long a packet can take from the choice of a socket to its queue: it doesn't leave its core meanwhile.
 const LAST_ARRIVALS: Duration = Duration::from_millis(2);
-/// Wakes a worker that waits for a packet. The process has a handler for it that does nothing; a receiving call with a
-/// timeout is never restarted (signal(7)).
+/// How long to wait for a worker to notice that it shall end before it is told again.
+const NOTICE: Duration = Duration::from_millis(1);
+/// Wakes a worker that waits for a packet. The process has a handler for it that does nothing.
 pub const INTERRUPT: Signal = Signal::SIGUSR2;
 
 /// A running worker.
@@ -75,6 +77,7 @@ impl Worker {
             desk,
             gate,
             counters: Arc::clone(&counters),
+            appetite: Appetite::default(),
             departure: Departure::default(),
             orders: Arc::clone(&orders),
         };
@@ -112,10 +115,16 @@ impl Worker {
         self.census.as_ref()
     }
 
-    /// It shall answer what is queued, and end. A worker that waits for a packet notices within 250 ms, or when
-    /// any signal interrupts it.
+    /// It shall answer what is queued, and end. One who is just about to wait for a packet doesn't notice, so say it again
+    /// until it has ended.
     pub fn retire(&self) {
         self.orders.stop();
+        self.nudge();
+    }
+
+    /// It shall make a round of its loop, even without a packet. (Without that it would wait for the next one for ever. One
+    /// who is just about to wait doesn't notice.)
+    pub fn nudge(&self) {
         // Where the signal can't be sent the worker has ended. (The C libraries disagree about the type of a thread's
         // name: musl's is a pointer.)
         let _sent = self
@@ -132,13 +141,17 @@ impl Worker {
     /// Waits until it has ended, and tells all that it did.
     pub fn join(mut self) -> Counts {
         self.retire();
+        while !self.has_ended() {
+            thread::sleep(NOTICE);
+            self.retire();
+        }
         // A panic has been reported, and has ended the process, when it happened.
         let _ended = self.thread.take().map(thread::JoinHandle::join);
         self.counters.snapshot()
     }
 }
 
-/// A worker that nobody holds any more ends by itself.
+/// A worker that nobody holds any more ends by itself, with the next packet at the latest.
 impl Drop for Worker {
     fn drop(&mut self) {
         self.retire();
@@ -151,8 +164,22 @@ struct Journey {
     desk: Option<Desk>,
     gate: Gate,
     counters: Arc<Counters>,
+    appetite: Appetite,
     departure: Departure,
     orders: Arc<Orders>,
+}
+
+/// What is the same for all packets of a batch.
+struct Scene {
+    /// When the batch was there.
+    now: Moment,
+    /// The served time then.
+    served: NtpTimestamp,
+    clock: ClockModel,
+    variables: SystemVariables,
+    /// Nobody gets an answer.
+    is_silent: bool,
+    max_wait: NtpDuration,
 }
 
 impl Journey {
@@ -164,7 +191,8 @@ impl Journey {
         lock_up();
         while !self.orders.is_to_stop() {
             self.counters.count_round();
-            match batch.receive(self.socket.as_fd(), self.orders.batch()) {
+            let wanted = self.appetite.wanted(self.orders.batch());
+            match batch.receive(self.socket.as_fd(), wanted) {
                 Ok(received) => self.answer(&mut batch, received),
                 Err(error) => self.rest(&error),
             }
@@ -199,87 +227,101 @@ impl Journey {
 
     /// One batch: from the network, through `respond`, to the network.
     fn answer(&mut self, batch: &mut Batch, received: usize) {
-        let reading = clock::now();
-        let now = Moment {
-            realtime: ntp(reading.realtime),
-            raw: reading.raw,
-            boot: reading.boot,
-        };
-        let reference = self.reference.latest();
-        let variables = self.gate.look().announced(reference.at(now));
-        let served = reference.clock.served(now);
-        let max_wait = self.orders.max_wait();
-        let one_by_one = received <= ONE_BY_ONE;
-        let mut replies = 0;
-        let mut reply = [0; HEADER_LEN];
-        for index in 0..received {
-            let Some(datagram) = batch.datagram(index) else {
-                continue;
-            };
-            if let Some(desk) = &mut self.desk {
-                desk.note(datagram.source.ip(), now.raw);
-            }
-            let arrived_at = datagram.arrived_at.map(ntp);
-            let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > max_wait);
-            let stamp = arrived_at.and_then(|stamp| reference.clock.served_at_stamp(stamp, now));
-            if stamp.is_none() {
-                self.counters.count_stamp_unusable();
-            }
-            let request = Request {
-                payload: datagram.payload,
-                source_port: datagram.source.port(),
-                unicast: datagram.unicast,
-                received_at: stamp.unwrap_or(served),
-            };
-            let (gate, counters) = (&mut self.gate, &self.counters);
-            let rule = || {
-                if !reference.answers {
-                    return Ruling::Refuse(Verdict::RefusedDisputed);
-                }
-                if is_late {
-                    return Ruling::Refuse(Verdict::RefusedLate);
-                }
-                gate.rule(datagram.source.ip(), now.raw, |remark| counters.remark(remark))
-            };
-            let until_sent = match one_by_one {
-                true => since(now.raw, clock::raw()),
-                false => self.departure.after(received, replies),
-            };
-            let transmit_at = served + until_sent;
-            let verdict = respond(&request, transmit_at, rule, &variables, &mut reply);
-            self.counters.count(request.payload, verdict);
-            if verdict.is_answered() {
-                self.counters.count_residence(transmit_at - request.received_at);
-            }
-            if verdict.has_reply() {
-                batch.reply(index, &reply);
-                replies += 1;
-                if one_by_one {
-                    send(batch, &self.socket, &self.counters);
-                }
-            }
-        }
-        if !one_by_one {
-            let judged = clock::raw();
-            send(batch, &self.socket, &self.counters);
-            let took = |from: Duration, to: Duration| to.saturating_sub(from);
-            self.departure.learn(
-                received,
-                took(now.raw, judged),
-                replies,
-                took(judged, clock::raw()),
-            );
+        let scene = self.scene();
+        if received <= ONE_BY_ONE {
+            self.answer_one_by_one(&scene, batch, received);
+        } else {
+            self.answer_together(&scene, batch, received);
         }
         if let Some(desk) = &mut self.desk {
-            desk.tell(now.raw);
+            desk.tell(scene.now.raw);
         }
     }
-}
 
-/// Sends the replies that are ready.
-fn send(batch: &mut Batch, socket: &UdpSocket, counters: &Counters) {
-    let outcome = batch.send(socket.as_fd());
-    counters.count_send_failed(outcome.failed);
+    fn scene(&mut self) -> Scene {
+        let now = moment();
+        let reference = self.reference.latest();
+        Scene {
+            now,
+            served: reference.clock.served(now),
+            clock: reference.clock,
+            variables: self.gate.look().announced(reference.at(now)),
+            is_silent: !reference.answers,
+            max_wait: self.orders.max_wait(),
+        }
+    }
+
+    fn answer_one_by_one(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
+        let mut until_sent = NtpDuration::ZERO;
+        for index in 0..received {
+            until_sent = since(scene.now.raw, clock::raw());
+            if self.judge(scene, batch, index, until_sent) {
+                self.send(batch);
+            }
+        }
+        let first = batch.datagram(0).and_then(|datagram| datagram.arrived_at);
+        let busy_until = scene.now.realtime + until_sent;
+        self.appetite.learn(received, first.map(ntp), busy_until);
+    }
+
+    fn answer_together(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
+        let mut replies = 0;
+        for index in 0..received {
+            let until_sent = self.departure.after(received, replies);
+            replies += usize::from(self.judge(scene, batch, index, until_sent));
+        }
+        let judged = clock::raw();
+        self.send(batch);
+        let took = |from: Duration, to: Duration| to.saturating_sub(from);
+        let (judging, sending) = (took(scene.now.raw, judged), took(judged, clock::raw()));
+        self.departure.learn(received, judging, replies, sending);
+        self.appetite.learn(received, None, scene.now.realtime);
+    }
+
+    /// One packet, whose reply would leave so long after the batch was there. Is there a reply?
+    fn judge(&mut self, scene: &Scene, batch: &mut Batch, index: usize, until_sent: NtpDuration) -> bool {
+        let Some(datagram) = batch.datagram(index) else {
+            return false;
+        };
+        let now = scene.now;
+        if let Some(desk) = &mut self.desk {
+            desk.note(datagram.source, now.raw);
+        }
+        let arrived_at = datagram.arrived_at.map(ntp);
+        let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > scene.max_wait);
+        let stamp = arrived_at.and_then(|stamp| scene.clock.served_at_stamp(stamp, now));
+        if stamp.is_none() {
+            self.counters.count_stamp_unusable();
+        }
+        let request = Request {
+            payload: datagram.payload,
+            source_port: datagram.source_port,
+            unicast: datagram.unicast,
+            received_at: stamp.unwrap_or(scene.served),
+        };
+        let (gate, counters) = (&mut self.gate, &self.counters);
+        let rule = || match () {
+            () if scene.is_silent => Ruling::Refuse(Verdict::RefusedDisputed),
+            () if is_late => Ruling::Refuse(Verdict::RefusedLate),
+            () => gate.rule(datagram.source, now.raw, |remark| counters.remark(remark)),
+        };
+        let transmit_at = scene.served + until_sent;
+        let verdict = respond(&request, transmit_at, rule, &scene.variables, datagram.reply);
+        counters.count(request.payload, verdict);
+        if verdict.is_answered() {
+            counters.count_residence(transmit_at - request.received_at);
+        }
+        if verdict.has_reply() {
+            batch.reply(index);
+        }
+        verdict.has_reply()
+    }
+
+    /// Sends the replies that are ready.
+    fn send(&self, batch: &mut Batch) {
+        let outcome = batch.send(self.socket.as_fd());
+        self.counters.count_send_failed(outcome.failed);
+    }
 }
 
 /// Workers read what strangers send, so they have no right, and no system call, that the packet path doesn't need.
@@ -297,6 +339,15 @@ fn is_only_quiet(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
+}
+
+fn moment() -> Moment {
+    let reading = clock::now();
+    Moment {
+        realtime: ntp(reading.realtime),
+        raw: reading.raw,
+        boot: reading.boot,
+    }
 }
 
 fn ntp(time: UnixTime) -> NtpTimestamp {

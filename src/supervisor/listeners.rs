@@ -156,6 +156,12 @@ impl Listeners {
         }
     }
 
+    /// Has every worker make a round of its loop, whether or not packets come.
+    pub(super) fn nudge(&self) {
+        let workers = self.groups.iter().flat_map(|group| &group.workers);
+        workers.for_each(|served| served.worker.nudge());
+    }
+
     /// A worker that made no round of its loop for `limit` until `now`, if there is one: its listener and number.
     pub(super) fn stuck(&mut self, now: Duration, limit: Duration) -> Option<(SocketAddr, usize)> {
         let mut stuck = None;

@@ -228,6 +228,7 @@ impl Supervisor {
     /// What is due now and then: the list of leap seconds, and a sign of life while all workers move.
     fn look_after(&mut self) {
         let now = clock::raw();
+        self.listeners.nudge();
         self.listeners.look(now);
         self.fast.iter_mut().for_each(|fast| fast.look(now));
         if self.leaps.is_old(now) {

@@ -2,12 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use tracing::warn;
 
@@ -23,6 +20,7 @@ use crate::config::Loaded;
 use crate::config::file::Loader;
 use crate::host::names::Names;
 use crate::host::privileges::{Identity, PrivilegeError};
+use crate::host::sys;
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
 use crate::observe::journal;
@@ -114,9 +112,7 @@ impl From<PrepareError> for StartError {
 pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
-        .and_then(|signals| {
-            flag::register(INTERRUPT as i32, Arc::new(AtomicBool::new(false))).map(|_| signals)
-        })
+        .and_then(|signals| sys::interrupt_by(INTERRUPT).map(|()| signals))
         .map_err(StartError::system("handle signals"))?;
     let manager = ServiceManager::connect()
         .map_err(StartError::system("reach the service manager at $NOTIFY_SOCKET"))?;

@@ -223,7 +223,8 @@ mod tests {
         in_a_thread_with(&[of_deadly, of_process, of_future, of_workers], move || {
             let mut batch = Batch::new(4);
             assert_eq!(batch.receive(server.as_fd(), 4).unwrap(), 1);
-            batch.reply(0, &[2; REPLY_LEN]);
+            *batch.datagram(0).unwrap().reply = [2; REPLY_LEN];
+            batch.reply(0);
             assert_eq!(batch.send(server.as_fd()).sent, 1);
             thread::sleep(Duration::from_millis(1));
             server.set_nonblocking(true).unwrap();

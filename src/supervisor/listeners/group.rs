@@ -177,7 +177,6 @@ impl Group {
 
 /// Ends these workers: each answers what it has.
 pub(super) async fn end(workers: Vec<Served>) -> Vec<Counts> {
-    // Again and again: a signal that comes just before the worker waits is lost on it.
     while !workers.iter().all(|served| served.worker.has_ended()) {
         workers.iter().for_each(|served| served.worker.retire());
         sleep(ENDING).await;

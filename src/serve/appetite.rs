@@ -1,0 +1,77 @@
+//! Pure. How many packets a worker asks for: on a quiet server they come alone, and then a call for one costs less.
+
+use crate::wire::NtpTimestamp;
+
+/// So many packets in a row that came alone are a custom.
+const CUSTOM: u32 = 4;
+
+/// What the last packets were like.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Appetite {
+    /// How many in a row came alone, to a worker that waited for them.
+    alone: u32,
+    /// Until when the worker was busy with the last ones.
+    busy_until: NtpTimestamp,
+}
+
+impl Appetite {
+    /// How many to ask for, `most` at most.
+    pub(super) fn wanted(self, most: usize) -> usize {
+        if self.alone < CUSTOM { most } else { 1 }
+    }
+
+    /// So many came together, the first of them at `first_arrived_at`, and the worker was busy with them until `busy_until` (both by
+    /// the host's clock). One that arrived while the worker was busy had to wait, and there may be more behind it.
+    pub(super) fn learn(
+        &mut self,
+        received: usize,
+        first_arrived_at: Option<NtpTimestamp>,
+        busy_until: NtpTimestamp,
+    ) {
+        let waited = first_arrived_at.is_none_or(|stamp| !stamp.is_after(self.busy_until));
+        self.alone = match received {
+            1 if !waited => self.alone.saturating_add(1),
+            _ => 0,
+        };
+        self.busy_until = busy_until;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> NtpTimestamp {
+        NtpTimestamp::from_bits(seconds << 32)
+    }
+
+    /// One packet came each second, and took half of it.
+    fn quiet() -> Appetite {
+        let mut appetite = Appetite::default();
+        for second in 1..=u64::from(CUSTOM) {
+            assert_eq!(appetite.wanted(32), 32);
+            let half = NtpTimestamp::from_bits(1 << 31) - at(0);
+            appetite.learn(1, Some(at(second)), at(second) + half);
+        }
+        assert_eq!(appetite.wanted(32), 1);
+        appetite
+    }
+
+    #[test]
+    fn those_that_come_alone_are_taken_alone_until_one_had_to_wait() {
+        for waited in [Some(at(20)), Some(at(15)), None] {
+            let mut appetite = quiet();
+            appetite.learn(1, Some(at(10)), at(20));
+            assert_eq!(appetite.wanted(32), 1);
+            appetite.learn(1, waited, at(21));
+            assert_eq!(appetite.wanted(32), 32, "{waited:?}");
+        }
+    }
+
+    #[test]
+    fn two_together_end_the_custom() {
+        let mut appetite = quiet();
+        appetite.learn(2, Some(at(10)), at(11));
+        assert_eq!(appetite.wanted(7), 7);
+    }
+}
