@@ -14,52 +14,58 @@ import servers
 
 IPV4, IPV6 = (), ("-6",)
 FAMILIES = {"IPv4": IPV4, "IPv6": IPV6}
+# How long a load lasts, in seconds, before it is measured.
+WARM = 0.1
 # In `overload`, requests a second.
 FLOOD = 500_000
 
 
 class Run:
-    """All measurements of a mode: rounds in which the servers, started anew, take turns in a new order."""
+    """All measurements of a mode. In each round the servers are started anew; in each turn of it everybody is measured once,
+    in a new order, so that what the machine does for some seconds does not hit one alone."""
 
     def __init__(self, arguments, named, keep):
         self.arguments, self.named, self.keep = arguments, named, keep
 
-    def go(self, mode, layout, contestants, measure, workers=1):
-        """Calls `measure(lane, pids)` for each server and round; it yields dictionaries."""
+    def go(self, contestants, layout, workers, *measures):
+        """Calls each of `measures` with (lane, pids) for each server, turn and round; it returns a dictionary.
+        `contestants` are pairs of a mode's name and a server."""
         with contextlib.ExitStack() as stack:
             directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=rig.WORK, dir=needs.OUT)))
             rig.make_clients(stack)
-            lanes = {server: rig.Lane(stack, number, layout) for number, server in enumerate(contestants)}
+            lanes = [(*who, rig.Lane(stack, number, layout)) for number, who in enumerate(contestants)]
             for number in range(self.arguments.rounds):
-                self._round(mode, number, lanes, directory, measure, workers)
+                self._round(number, lanes, directory, workers, measures)
 
-    def _round(self, mode, number, lanes, directory, measure, workers):
+    def _round(self, number, lanes, directory, workers, measures):
         """They are started together, as that takes seconds; who isn't asked does nothing."""
         with contextlib.ExitStack() as stack:
-            started = {}
-            for server, lane in lanes.items():
+            started = []
+            for mode, server, lane in lanes:
                 where = directory / lane.namespace
                 counted, beside, log = server.start(lane, where, workers)
                 stack.callback(rig.end, counted + beside)
-                started[server] = (lane, counted, log)
-            for lane, counted, log in started.values():
+                started.append((mode, server, lane, counted, log))
+            for _, _, lane, counted, log in started:
                 lane.wait_until_it_answers(counted, log, FAMILIES.values())
-            order = list(started)
-            random.shuffle(order)
-            for server in order:
-                lane, counted, _ = started[server]
-                for told in measure(lane, [process.pid for process in counted]):
-                    self.keep({"mode": mode, "server": server.name, "round": number, **told})
+            for turn in range(self.arguments.turns):
+                for measure in measures:
+                    self._turn({"round": number, "turn": turn}, started, measure)
+
+    def _turn(self, when, started, measure):
+        for mode, server, lane, counted, _ in random.sample(started, len(started)):
+            told = measure(lane, [process.pid for process in counted])
+            self.keep({"mode": mode, "server": server.name, **when, **told})
 
     def timing(self):
-        return ("-W", 0.2, "-t", self.arguments.seconds, "-c", self.arguments.clients)
+        return ("-W", WARM, "-t", self.arguments.seconds, "-c", self.arguments.clients)
 
     def in_bursts(self, lane, pids, *flag):
         burst = self.arguments.burst
         return lane.load("-w", burst, *flag, *self.timing(), pids=pids, burst=burst)
 
-    def standard(self):
-        return [servers.named(word) for word in self.named]
+    def standard(self, mode):
+        return [(mode, servers.named(word)) for word in self.named]
 
 
 def one_cpu():
@@ -89,34 +95,37 @@ def both():
 
 
 def cost(run):
-    def measure(lane, pids):
-        for family, flag in FAMILIES.items():
-            yield {"family": family, **run.in_bursts(lane, pids, *flag)}
+    def measure(family, flag):
+        return lambda lane, pids: {"family": family, **run.in_bursts(lane, pids, *flag)}
 
-    run.go("cost", one_cpu(), run.standard(), measure)
+    run.go(run.standard("cost"), one_cpu(), 1, *(measure(*family) for family in FAMILIES.items()))
 
 
 def single(run):
     def measure(lane, pids):
-        yield {"family": "IPv4", **lane.load("-w", 1, *run.timing(), pids=pids)}
+        return {"family": "IPv4", **lane.load("-w", 1, *run.timing(), pids=pids)}
 
-    run.go("single", one_cpu(), run.standard(), measure)
+    run.go(run.standard("single"), one_cpu(), 1, measure)
 
 
 def two(run):
-    def measure(lane, pids):
-        yield {"family": "IPv4", **lane.load("-w", 64, *run.timing(), pids=pids, burst=32)}
+    """Both ways in the same turns; who can't be steered by CPU is there once."""
 
-    run.go("two", both(), run.standard(), measure, workers=2)
+    def measure(lane, pids):
+        return {"family": "IPv4", **lane.load("-w", 64, *run.timing(), pids=pids, burst=32)}
+
+    contestants = run.standard("two")
+    contestants += [("two-by-cpu", server.by_cpu) for _, server in contestants if server.by_cpu]
+    run.go(contestants, both(), 2, measure)
 
 
 def latency(run):
     rate = run.arguments.rate or half_of_what_chronyd_bears(run)
 
     def measure(lane, pids):
-        yield {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids)}
+        return {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids)}
 
-    run.go("latency", apart(**INTERRUPTED), run.standard(), measure)
+    run.go(run.standard("latency"), apart(**INTERRUPTED), 1, measure)
 
 
 def half_of_what_chronyd_bears(run):
@@ -124,11 +133,10 @@ def half_of_what_chronyd_bears(run):
     rates = []
 
     def measure(lane, pids):
-        told = lane.load("-w", 64, *run.timing(), pids=pids)
-        rates.append(told["good"] / told["seconds"])
-        return ()
+        return lane.load("-w", 64, *run.timing(), pids=pids)
 
-    run.go("", apart(**INTERRUPTED), [servers.named("chronyd")], measure)
+    closed = Run(run.arguments, run.named, lambda told: rates.append(told["good"] / told["seconds"]))
+    closed.go([("", servers.named("chronyd"))], apart(**INTERRUPTED), 1, measure)
     return round(statistics.median(rates) / 2, -3)
 
 
@@ -136,27 +144,27 @@ def overload(run):
     rate = run.arguments.rate or FLOOD
 
     def measure(lane, pids):
-        yield {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids, burst=16)}
+        return {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(), pids=pids, burst=16)}
 
-    run.go("overload", apart(**SHARED), run.standard(), measure)
+    run.go(run.standard("overload"), apart(**SHARED), 1, measure)
 
 
 def policies(run):
     def measure(lane, pids):
-        yield {"family": "IPv4", **run.in_bursts(lane, pids)}
+        return {"family": "IPv4", **run.in_bursts(lane, pids)}
 
     fronts = [word for word in run.named if "=" in word or word == "ntpfront"]
     if fronts:
-        run.go("policies", one_cpu(), servers.with_policies(fronts[0]), measure)
+        run.go([("policies", server) for server in servers.with_policies(fronts[0])], one_cpu(), 1, measure)
 
 
 def profile(run):
     def measure(lane, pids):
         with Sampler(pids) as sampler:
             told = run.in_bursts(lane, pids)
-        yield {"family": "IPv4", **told, "shares": sampler.shares()}
+        return {"family": "IPv4", **told, "shares": sampler.shares()}
 
-    run.go("profile", one_cpu(), run.standard(), measure)
+    run.go(run.standard("profile"), one_cpu(), 1, measure)
 
 
 class Sampler:

@@ -8,9 +8,11 @@ import sys
 import needs
 import servers
 
+POLICIES = ("all off", "census", "access", "limit", "all on", "all on, tracked")
 BEGIN, END = "<!-- tests/bench/network/run --readme: begin -->", "<!-- tests/bench/network/run --readme: end -->"
-# Ratios are against it.
+# Ratios are against it, in a mode where it can be, or in the one that is measured in the same turns.
 PEER = "chronyd"
+PEER_MODE = {"two-by-cpu": "two"}
 
 
 def machine(named):
@@ -32,7 +34,7 @@ def progress(record):
     faults = {name: record[name] for name in ("lost", "malformed", "strange", "unsynchronized", "late") if record[name]}
     good = max(record["good"], 1)
     parts = f"{record['server_ns'] / good:.0f} + {record['receive_ns'] / good:.0f}"
-    return (f"run: {record['mode']} {record['round'] + 1} {record['server']} {record['family']}: "
+    return (f"run: {record['mode']} {record['round'] + 1}.{record['turn'] + 1} {record['server']} {record['family']}: "
             f"{cpu(record):.0f} ns a response ({parts}), {rate(record):.0f}/s {faults or ''}")
 
 
@@ -44,6 +46,10 @@ def cpu(record):
 def rate(record):
     """Good responses a second."""
     return record["good"] / record["seconds"]
+
+
+def thousands(record):
+    return rate(record) / 1000
 
 
 def answered(record):
@@ -60,7 +66,8 @@ ROWS = (
     ("cost", "IPv4", "CPU a response, bursts of 32, IPv4, ns", cpu, 0, True),
     ("cost", "IPv6", "CPU a response, bursts of 32, IPv6, ns", cpu, 0, True),
     ("single", "IPv4", "CPU a response, one request at a time, ns", cpu, 0, True),
-    ("two", "IPv4", "two workers on two CPUs, 1000 responses/s", lambda record: rate(record) / 1000, 0, False),
+    ("two", "IPv4", "two workers on two CPUs, 1000 responses/s", thousands, 0, False),
+    ("two-by-cpu", "IPv4", "… steered by CPU, pinned", thousands, 0, False),
     ("latency", "IPv4", "at {rate}/s: offset error p50, µs", microseconds("offset", "p50"), 1, True),
     ("latency", "IPv4", "… p99", microseconds("offset", "p99"), 1, True),
     ("latency", "IPv4", "… round trip p50, µs", microseconds("round_trip", "p50"), 1, True),
@@ -82,38 +89,51 @@ def tables(records):
 
 def row(records, names, mode, family, title, value, digits, less):
     """One measure of all servers; None if nobody was measured in it."""
-    there = [record for record in records if (record["mode"], record.get("family")) == (mode, family)]
-    if not there:
+    there = {name: by_turn(records, mode, family, name, value) for name in names}
+    if not any(there.values()):
         return None
-    values = {name: [value(record) for record in there if record["server"] == name] for name in names}
-    peer = statistics.median(values[PEER]) if values.get(PEER) else None
-    cells = [cell(values[name], digits, None if name == PEER else peer, less) for name in names]
-    title = title.format(rate=format(int(there[0].get("rate", 0)), ","))
-    return f"| {title} | " + " | ".join(cells) + " |"
+    peer = by_turn(records, PEER_MODE.get(mode, mode), family, PEER, value)
+    cells = [cell(there[name], digits, {} if name == PEER else peer, less) for name in names]
+    rates = [record["rate"] for record in records if record["mode"] == mode and "rate" in record]
+    return f"| {title.format(rate=format(int(rates[0]), ',') if rates else '')} | " + " | ".join(cells) + " |"
+
+
+def by_turn(records, mode, family, name, value):
+    """What was measured of a server, by the turn in which it was."""
+    return {turn_of(record): value(record) for record in records
+            if (record["mode"], record.get("family"), record.get("server")) == (mode, family, name)}
+
+
+def turn_of(record):
+    """`file` is there if the records come from files."""
+    return record.get("file"), record["round"], record["turn"]
 
 
 def cell(values, digits, peer, less):
     """Median, spread, and how many times better than the peer."""
     if not values:
         return "–"
-    middle = statistics.median(values)
-    text = f"{middle:.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-    if not peer or not middle:
-        return text
-    return f"{text} **×{peer / middle if less else middle / peer:.2f}**"
+    middle = statistics.median(values.values())
+    text = f"{middle:.{digits}f} ({min(values.values()):.{digits}f}–{max(values.values()):.{digits}f})"
+    better = ratio(peer, values) if less else ratio(values, peer)
+    return f"{text} **×{better:.2f}**" if better else text
+
+
+def ratio(over, under):
+    """The median of the ratios of two servers turn by turn, in which they are measured within seconds of each other: the
+    machine has speeds of its own, which last longer. None without a turn that has both."""
+    ratios = [over[turn] / under[turn] for turn in over.keys() & under.keys() if under[turn]]
+    return statistics.median(ratios) if ratios else None
 
 
 def policies(records):
-    there = [record for record in records if record["mode"] == "policies"]
-    names = list(dict.fromkeys(record["server"] for record in sorted(there, key=lambda record: record["round"])))
-    if not there:
+    values = {name: by_turn(records, "policies", "IPv4", name, cpu) for name in POLICIES}
+    if not any(values.values()):
         return []
-    values = {name: [cpu(record) for record in there if record["server"] == name] for name in names}
-    base = statistics.median(values["all off"])
     lines = ["| policies of ntpfront | CPU a response, ns | dearer |", "| --- | --- | --- |"]
-    for name in ("all off", "census", "access", "limit", "all on", "all on, tracked"):
-        middle = statistics.median(values[name])
-        lines.append(f"| {name} | {cell(values[name], 0, None, True)} | {100 * (middle / base - 1):+.1f} % |")
+    for name, those in values.items():
+        dearer = 100 * (ratio(those, values["all off"]) - 1)
+        lines.append(f"| {name} | {cell(those, 0, {}, True)} | {dearer:+.1f} % |")
     return lines + [""]
 
 
@@ -138,16 +158,26 @@ def most(shares, count):
 
 def words(records, named):
     """What has to be known to read the tables."""
-    rounds = 1 + max((record["round"] for record in records if "round" in record), default=0)
-    versions = {name: version.partition(" (+")[0] for record in named for name, version in record["versions"].items()}
     told = [record for record in records if "good" in record]
+    turns = most_turns(told)
+    starts = {(file, number) for file, number, _ in turns}
+    versions = {name: version.partition(" (+")[0] for record in named for name, version in record["versions"].items()}
     lost = sum(record["lost"] for record in told if record["mode"] != "overload")
     wrong = sum(record[name] for record in told for name in ("malformed", "strange", "unsynchronized"))
     good = sum(record["good"] for record in told)
-    return (f"Medians of {rounds} rounds in turn (least–most); **×**: how many times better than {PEER}. "
+    return (f"Medians of {len(turns)} turns after {len(starts)} starts (least–most); **×**: how many times better than {PEER}, "
+            f"the median of the ratios turn by turn. "
             f"{named[0]['cpus']} CPUs of {named[0]['cpu']}, Linux {named[0]['kernel']}; "
             f"{'; '.join(f'{name}: {version}' for name, version in versions.items())}. "
             f"Of {good:,} replies {wrong} were wrong; outside of the flood {lost} requests had none.")
+
+
+def most_turns(records):
+    """The turns of the mode that has most of them."""
+    turns = {}
+    for record in records:
+        turns.setdefault(record["mode"], set()).add(turn_of(record))
+    return max(turns.values(), key=len, default=set())
 
 
 def write_readme(text):

@@ -12,10 +12,12 @@ NTPFRONT_CONFIG = """\
 [[listener]]
 address = "0.0.0.0:123"
 workers = @WORKERS@
+@STEERING@
 
 [[listener]]
 address = "[::]:123"
 workers = @WORKERS@
+@STEERING@
 
 [[upstream]]
 address = "127.0.0.1:11123"
@@ -23,6 +25,8 @@ address = "127.0.0.1:11123"
 [control]
 socket = ""
 """
+# What stands for @STEERING@: nothing, or this.
+BY_CPU = 'steering = "cpu"\npin = true'
 UPSTREAM_CONFIG = """\
 local stratum 2
 port 11123
@@ -57,15 +61,17 @@ CHRONYD = [needs.PEERS / "chronyd", "-x", "-d", "-u", "root", "-f"]
 
 
 class Server:
-    """One that is measured. `write(directory, workers, interface)` gives the commands that start it."""
+    """One that is measured. `write(directory, workers, interface)` gives the commands that start it. `by_cpu` is the
+    same server with its workers steered by CPU and pinned, if it can do that."""
 
-    def __init__(self, name, write, follows=False, version=()):
+    def __init__(self, name, write, follows=False, version=(), by_cpu=None):
         self.name, self._write, self._follows, self._version = name, write, follows, version
+        self.by_cpu = by_cpu
 
     def version(self):
         """What it says of itself, on one line."""
         if not self._version:
-            return "tests/bench/network/plain/plain.c"
+            return f"tests/bench/network/baseline/{self.name}.c"
         done = subprocess.run([str(word) for word in self._version], capture_output=True, text=True, check=False)
         return (done.stdout or done.stderr).splitlines()[0]
 
@@ -83,11 +89,15 @@ class Server:
 
 
 def ntpfront(name, binary, text):
+    """Steered by CPU if the configuration has a place to say so."""
+    by_cpu = ntpfront(name, binary, text.replace("@STEERING@", BY_CPU)) if "@STEERING@" in text else None
+    text = text.replace("@STEERING@", "")
+
     def commands(directory, workers, interface):
         filled = text.replace("@WORKERS@", str(workers)).replace("@INTERFACE@", interface)
         return [[binary, "-c", write(directory / "ntpfront.toml", filled)]]
 
-    return Server(name, commands, follows=True, version=[binary, "--version"])
+    return Server(name, commands, follows=True, version=[binary, "--version"], by_cpu=by_cpu)
 
 
 def chronyd(directory, workers, _interface):
@@ -100,8 +110,11 @@ def ntpd_rs(directory, _workers, _interface):
     return [[*NO_CLOCK, needs.NTPD_RS, "-c", write(directory / "ntpd-rs.toml", NTPD_RS_CONFIG)]]
 
 
-def plain(_directory, workers, _interface):
-    return [[needs.OUT / "plain", workers]]
+def baseline(name, *options):
+    def commands(_directory, workers, _interface):
+        return [[needs.OUT / name, workers, *options]]
+
+    return commands
 
 
 def built():
@@ -112,7 +125,8 @@ STANDARD = {
     "ntpfront": lambda: ntpfront("ntpfront", built(), NTPFRONT_CONFIG),
     "chronyd": lambda: Server("chronyd", chronyd, version=[CHRONYD[0], "--version"]),
     "ntpd-rs": lambda: Server("ntpd-rs", ntpd_rs, version=[needs.NTPD_RS, "--version"]),
-    "plain": lambda: Server("plain", plain),
+    "plain": lambda: Server("plain", baseline("plain")),
+    "batched": lambda: Server("batched", baseline("batched"), by_cpu=Server("batched", baseline("batched", "cpu"))),
 }
 
 
