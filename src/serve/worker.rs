@@ -29,6 +29,9 @@ use crate::wire::{NtpDuration, NtpTimestamp};
 /// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
 /// would wait, and the stamps are predicted.
 const ONE_BY_ONE: usize = 8;
+/// So many replies of a larger batch leave in one call, with predicted stamps. The worker may be kept from running in between,
+/// and those behind are stamped anew.
+const SENT_TOGETHER: usize = 8;
 /// How long to leave a socket alone that fails, so that the failure can't eat a core.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
 /// A worker that shall end answers at most so many batches of what is still queued.
@@ -265,16 +268,23 @@ impl Journey {
     }
 
     fn answer_together(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
-        let mut replies = 0;
-        for index in 0..received {
-            let until_sent = self.departure.after(received, replies);
-            replies += usize::from(self.judge(scene, batch, index, until_sent));
+        let mut begun = clock::raw();
+        for first in (0..received).step_by(SENT_TOGETHER) {
+            let few = first..received.min(first + SENT_TOGETHER);
+            let (judging, mut replies) = (few.len(), 0);
+            let waited = since(scene.now.raw, begun);
+            for index in few {
+                let until_sent = waited + self.departure.after(judging, replies);
+                replies += usize::from(self.judge(scene, batch, index, until_sent));
+            }
+            let judged = clock::raw();
+            self.send(batch);
+            let sent = clock::raw();
+            let took = |from: Duration, to: Duration| to.saturating_sub(from);
+            self.departure
+                .learn(judging, took(begun, judged), replies, took(judged, sent));
+            begun = sent;
         }
-        let judged = clock::raw();
-        self.send(batch);
-        let took = |from: Duration, to: Duration| to.saturating_sub(from);
-        let (judging, sending) = (took(scene.now.raw, judged), took(judged, clock::raw()));
-        self.departure.learn(received, judging, replies, sending);
         self.appetite.learn(received, None, scene.now.realtime);
     }
 
