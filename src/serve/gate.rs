@@ -150,6 +150,13 @@ impl Gate {
         ready.taken = true;
     }
 
+    /// Looks where `sources` will be looked up soon.
+    pub(super) fn foresee(&self, sources: impl Iterator<Item = IpAddr>) {
+        if self.policy.remembers() {
+            sources.for_each(|source| self.clients.foresee(&self.policy.limit, source));
+        }
+    }
+
     /// Decides about a request of `source` at `now`, by the raw counter.
     pub(super) fn rule(&mut self, source: IpAddr, now: Duration, remark: impl FnMut(Remark)) -> Ruling {
         let asked = Asked {

@@ -8,13 +8,11 @@
 //!
 //! Who asks the more often the less we answer (some retry at once) is answered: that is the cheaper way.
 
-use std::hash::Hasher;
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use foldhash::SharedSeed;
-use foldhash::quality::FoldHasher;
-
+use super::hash::{Hasher, MAPPED};
 use super::policy::Mode;
 use super::random::{Random, Share};
 
@@ -87,7 +85,7 @@ const HARDER: u16 = 2;
 /// How often it must have been seen to.
 const TRIES: u8 = 4;
 /// It is not answered for that more often than so many times the limit.
-const IMPATIENCE: u128 = 8;
+const IMPATIENCE: u64 = 8;
 /// Requests of a client that no budget refuses.
 const FIRST: u8 = 8;
 /// A client's heat halves in this time without a request. Then it is about its requests in 1.5 times as long.
@@ -131,10 +129,11 @@ struct Place([Client; WAYS]);
 #[derive(Clone, Debug)]
 pub struct Clients {
     places: Vec<Place>,
-    /// A secret of this worker, so that nobody can choose addresses that meet in one place. (Nobody sees from outside where
-    /// one is, so a hash for tables will do: SipHash takes 100 instructions a packet more.)
-    seed: u64,
-    seeds: SharedSeed,
+    /// By secrets of this worker, so that nobody can choose addresses that meet in one place. (Nobody sees from outside where
+    /// one is, so a hash for tables will do: SipHash takes 100 instructions a packet more.) Two, so that a client and its
+    /// wider prefix are two.
+    narrow: Hasher,
+    wide: Hasher,
 }
 
 /// A request, as the limits see it.
@@ -153,12 +152,12 @@ pub struct Asked {
 impl Clients {
     /// Room for `clients`, rounded up to whole places; none for 0. `secret` is random.
     pub fn new(clients: u32, secret: [u64; 2]) -> Self {
-        let [seed, seeds] = secret;
+        let [narrow, wide] = secret.map(Hasher::new);
         let clients = usize::try_from(clients).unwrap_or(usize::MAX);
         Self {
             places: vec![Place::default(); clients.div_ceil(WAYS)],
-            seed,
-            seeds: SharedSeed::from_u64(seeds),
+            narrow,
+            wide,
         }
     }
 
@@ -170,11 +169,12 @@ impl Clients {
     /// What becomes of a request if `limit` is on, and whether the budget sheds it. Their modes are for the caller to obey.
     pub fn judge(&mut self, limit: &Limit, asked: &Asked, random: &mut Random) -> (Limited, bool) {
         let now = nanos(asked.now);
-        let wide_has_token = limit.wide.is_none_or(|bucket| {
-            self.known(&bucket, WIDE, asked.source, now)
-                .is_none_or(|all| all.has_token(&bucket, now))
+        let wide_has_token = limit.wide.as_ref().is_none_or(|bucket| {
+            self.wider(bucket, asked.source, now)
+                .is_none_or(|all| all.has_token(bucket, now))
         });
-        let Some(client) = self.known(&limit.client, NARROW, asked.source, now) else {
+        let hash = hash(&self.narrow, &limit.client, asked.source);
+        let Some(client) = self.known(hash, now) else {
             return (Limited::Within, false);
         };
         client.note(now, asked.budget);
@@ -187,66 +187,74 @@ impl Clients {
         client.unanswered = !limited.is_answered(limit.mode) || (shed && asked.budget == Mode::On);
         if within {
             client.take_token(&limit.client, now);
-            if let Some(bucket) = limit.wide
-                && let Some(all) = self.known(&bucket, WIDE, asked.source, now)
+            if let Some(bucket) = &limit.wide
+                && let Some(all) = self.wider(bucket, asked.source, now)
             {
-                all.take_token(&bucket, now);
+                all.take_token(bucket, now);
             }
         }
         (limited, shed)
     }
 
-    /// The client; if it is a new one, in the place of the one whose bucket is full first.
-    fn known(&mut self, bucket: &Bucket, kind: u64, source: IpAddr, now: u64) -> Option<&mut Client> {
-        let hash = self.hash(bucket, kind, source);
-        let count = u64::try_from(self.places.len()).ok()?;
-        let at = usize::try_from(((hash >> 32) * count) >> 32).ok()?;
-        let Place(clients) = self.places.get_mut(at)?;
-        let found = clients.iter().position(|client| client.hash == hash);
-        let at = found.or_else(|| {
-            let lightest = clients
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, client)| client.full_at);
-            lightest.map(|(at, _)| at)
-        })?;
-        let client = clients.get_mut(at)?;
-        if found.is_none() {
-            *client = Client {
-                hash,
-                full_at: now,
-                asked_at: ticks(now),
-                ..Client::default()
-            };
-        }
-        Some(client)
+    /// All clients of a wider prefix, as one. (Apart, so that it doesn't burden those who have none of that.)
+    #[inline(never)]
+    fn wider(&mut self, bucket: &Bucket, source: IpAddr, now: u64) -> Option<&mut Client> {
+        self.known(hash(&self.wide, bucket, source), now)
     }
 
-    fn hash(&self, bucket: &Bucket, kind: u64, source: IpAddr) -> u64 {
-        let mut hasher = FoldHasher::with_seed(self.seed, &self.seeds);
-        match source {
-            IpAddr::V4(v4) => {
-                let kept = u32::MAX
-                    .checked_shl(32 - u32::from(bucket.ipv4_prefix))
-                    .unwrap_or(0);
-                hasher.write_u64(u64::from(v4.to_bits() & kept) << 8 | kind);
-            }
-            IpAddr::V6(v6) => {
-                let kept = u128::MAX
-                    .checked_shl(128 - u32::from(bucket.ipv6_prefix))
-                    .unwrap_or(0);
-                hasher.write_u64(kind);
-                hasher.write_u128(v6.to_bits() & kept);
-            }
+    /// The client; if it is a new one, in the place of the one whose bucket is full first.
+    #[inline]
+    fn known(&mut self, hash: u64, now: u64) -> Option<&mut Client> {
+        let at = self.place_of(hash);
+        let Place(clients) = self.places.get_mut(at)?;
+        match clients.iter().position(|client| client.hash == hash) {
+            Some(at) => clients.get_mut(at),
+            None => newcomer(clients, hash, now),
         }
-        // Never 0, which is nobody.
-        hasher.finish() | 1
+    }
+
+    /// Looks where `source` will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
+    pub fn foresee(&self, limit: &Limit, source: IpAddr) {
+        let hash = hash(&self.narrow, &limit.client, source);
+        if let Some(Place([first, ..])) = self.places.get(self.place_of(hash)) {
+            black_box(first.hash);
+        }
+    }
+
+    fn place_of(&self, hash: u64) -> usize {
+        let count = u64::try_from(self.places.len()).unwrap_or(0);
+        usize::try_from(((hash >> 32) * count) >> 32).unwrap_or(0)
     }
 }
 
-/// What is hashed with an address, so that a client and its wider prefix are two.
-const NARROW: u64 = 1;
-const WIDE: u64 = 2;
+/// Somebody new, in the place of the one whose bucket is full first.
+#[inline(never)]
+fn newcomer(clients: &mut [Client; WAYS], hash: u64, now: u64) -> Option<&mut Client> {
+    let lightest = clients.iter_mut().min_by_key(|client| client.full_at)?;
+    *lightest = Client {
+        hash,
+        full_at: now,
+        asked_at: ticks(now),
+        ..Client::default()
+    };
+    Some(lightest)
+}
+
+/// Whom a bucket is for.
+fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
+    let kept = match source {
+        IpAddr::V4(v4) => {
+            let kept = u32::MAX.checked_shl(32 - u32::from(bucket.ipv4_prefix));
+            MAPPED | u128::from(v4.to_bits() & kept.unwrap_or(0))
+        }
+        IpAddr::V6(v6) => {
+            let kept = u128::MAX.checked_shl(128 - u32::from(bucket.ipv6_prefix));
+            v6.to_bits() & kept.unwrap_or(0)
+        }
+    };
+    // Never 0, which is nobody.
+    hasher.hash(kept) | 1
+}
 
 impl Client {
     /// It asks.
@@ -292,10 +300,10 @@ impl Client {
 
     /// Does silence make it ask more, at a rate that can be borne?
     fn is_impatient(&self, bucket: &Bucket) -> bool {
-        let seldom = Duration::from_nanos(u64::from(self.after_answer) << TICK);
+        let seldom = u64::from(self.after_answer) << TICK;
         self.silences >= TRIES
             && self.after_answer >= self.after_silence.saturating_mul(HARDER)
-            && seldom.as_nanos() * IMPATIENCE >= bucket.interval.as_nanos()
+            && seldom * IMPATIENCE >= nanos(bucket.interval)
     }
 
     /// By lot, so that each that is hotter than bearable is answered about as often as one that is just bearable.
@@ -326,7 +334,9 @@ fn cooled(heat: f32, ticks: u32) -> f32 {
 
 /// For 584 years.
 fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    time.as_secs()
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(time.subsec_nanos().into())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it wraps, as it shall")]

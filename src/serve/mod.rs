@@ -11,6 +11,7 @@ pub mod census;
 mod counters;
 mod departure;
 mod gate;
+mod hash;
 pub mod limit;
 mod orders;
 pub mod policy;

@@ -231,12 +231,15 @@ impl Journey {
     /// One batch: from the network, through `respond`, to the network.
     fn answer(&mut self, batch: &mut Batch, received: usize) {
         let scene = self.scene();
+        self.gate.foresee(batch.sources());
         if received <= ONE_BY_ONE {
             self.answer_one_by_one(&scene, batch, received);
         } else {
             self.answer_together(&scene, batch, received);
         }
+        // Nobody waits for this one.
         if let Some(desk) = &mut self.desk {
+            desk.note(batch.sources(), scene.now.raw);
             desk.tell(scene.now.raw);
         }
     }
@@ -294,9 +297,6 @@ impl Journey {
             return false;
         };
         let now = scene.now;
-        if let Some(desk) = &mut self.desk {
-            desk.note(datagram.source, now.raw);
-        }
         let arrived_at = datagram.arrived_at.map(ntp);
         let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > scene.max_wait);
         let stamp = arrived_at.and_then(|stamp| scene.clock.served_at_stamp(stamp, now));

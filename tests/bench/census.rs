@@ -18,7 +18,7 @@ use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
 
-const BATCH: u32 = 32;
+const BATCH: usize = 32;
 const PACKETS: u32 = 1_000_000;
 const ROUNDS: usize = 15;
 /// The default of `census.clients`.
@@ -52,7 +52,7 @@ fn compare(name: &str, clients: u32, family: fn(u32) -> IpAddr) {
     let mut desk = desk();
     // Everybody once, so that no memory is new and the census knows how many there are.
     for number in 0..clients {
-        desk.note(family(number), SECOND);
+        desk.note([family(number)].into_iter(), SECOND);
     }
     desk.tell(SECOND * 2);
     let (mut off, mut on) = (Vec::new(), Vec::new());
@@ -89,21 +89,19 @@ fn measure(clients: u32, family: fn(u32) -> IpAddr, mut desk: Option<&mut Desk>)
     let mut lot = 1_u64;
     let start = Instant::now();
     let mut now = SECOND * 2;
-    for packet in 0..PACKETS {
-        if packet % BATCH == 0 {
-            now = black_box(now + Duration::from_micros(10 * u64::from(BATCH)));
+    let mut sources = Vec::with_capacity(BATCH);
+    for _ in 0..PACKETS {
+        if sources.len() == BATCH {
+            now = black_box(now + Duration::from_micros(10 * BATCH as u64));
             if let Some(desk) = &mut desk {
+                desk.note(sources.iter().copied(), now);
                 desk.tell(now);
             }
+            sources.clear();
         }
         lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let drawn = u32::try_from(lot >> 32).unwrap_or(0);
-        let from = family(drawn % clients);
-        if let Some(desk) = &mut desk {
-            desk.note(black_box(from), now);
-        } else {
-            black_box(from);
-        }
+        sources.push(black_box(family(drawn % clients)));
         let mut reply = [0; HEADER_LEN];
         let request = Request {
             payload: black_box(&payload),
@@ -131,7 +129,7 @@ fn tell() {
     let mut told = Vec::new();
     for part in 0..13 {
         for number in 0..20_000 {
-            desk.note(ipv4(part * 7 + number), now);
+            desk.note([ipv4(part * 7 + number)].into_iter(), now);
         }
         for _ in 0..300 {
             now += SECOND;

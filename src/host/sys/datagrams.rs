@@ -185,6 +185,12 @@ impl Batch {
         })
     }
 
+    /// Who sent those received last.
+    pub fn sources(&self) -> impl Iterator<Item = IpAddr> {
+        let slots = self.slots.iter().take(self.received);
+        slots.filter_map(|slot| slot.source().map(|(address, _)| address))
+    }
+
     /// Queues what was written as the reply to the datagram at `index`, for its sender, from the address that it asked.
     pub fn reply(&mut self, index: usize) {
         if index < self.received

@@ -36,9 +36,9 @@ impl Desk {
         self.shared.clone()
     }
 
-    /// A packet from `from` came at `now`.
-    pub fn note(&mut self, from: IpAddr, now: Duration) {
-        self.census.note(from, now);
+    /// Packets from `sources` came at `now`.
+    pub fn note(&mut self, sources: impl Iterator<Item = IpAddr>, now: Duration) {
+        self.census.note(sources, now);
     }
 
     /// Lays a copy down when the last one is a second old: to be called after each batch, and now and then without one.
@@ -86,7 +86,7 @@ mod tests {
         let method = Method { seed: 1, clients: 64 };
         let mut desk = Desk::new(method, second);
         let shared = desk.shared();
-        desk.note(Ipv4Addr::LOCALHOST.into(), second);
+        desk.note([Ipv4Addr::LOCALHOST.into()].into_iter(), second);
         desk.tell(second + second / 2);
         assert_eq!(requests(&shared, second * 2), 0);
         shared.read(|_| desk.tell(second * 2));

@@ -7,7 +7,6 @@
 
 mod desk;
 mod distinct;
-mod hash;
 mod places;
 mod recent;
 mod report;
@@ -20,9 +19,10 @@ pub use desk::{Desk, Shared};
 pub use report::{Class, Ranking, Report, Talker, Tally};
 
 use distinct::Distinct;
-use hash::Hasher;
 use recent::Recent;
 use talkers::Talkers;
+
+use super::hash::{Hasher, MAPPED, mapped};
 
 /// The length of a part, in seconds.
 const PART: u64 = 300;
@@ -92,6 +92,31 @@ impl Part {
     }
 }
 
+/// Packets that are noted together.
+const TOGETHER: usize = 32;
+
+/// One who asks, and the hashes by which that is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asking {
+    who: u128,
+    prefix: u128,
+    hash: u64,
+    prefix_hash: u64,
+}
+
+impl Asking {
+    fn new(source: IpAddr, hasher: &Hasher) -> Self {
+        let who = mapped(source);
+        let prefix = prefix(who);
+        Self {
+            who,
+            prefix,
+            hash: hasher.hash(who),
+            prefix_hash: hasher.hash(prefix),
+        }
+    }
+}
+
 impl Census {
     /// Nobody has asked yet.
     pub fn new(method: Method, now: Duration) -> Self {
@@ -103,16 +128,33 @@ impl Census {
         }
     }
 
-    /// A packet from `from` came at `now` (monotonic).
-    pub fn note(&mut self, from: IpAddr, now: Duration) {
-        let (who, part) = (mapped(from), &mut self.part);
-        let hash = self.hasher.hash(who);
+    /// Packets from `sources` came at `now` (monotonic).
+    pub fn note(&mut self, mut sources: impl Iterator<Item = IpAddr>, now: Duration) {
+        let tick = tick(now);
+        let mut all = [Asking::default(); TOGETHER];
+        loop {
+            let mut count = 0;
+            for (asking, source) in all.iter_mut().zip(&mut sources) {
+                *asking = Asking::new(source, &self.hasher);
+                self.recent.foresee(asking.hash);
+                count += 1;
+            }
+            for asking in all.iter().take(count) {
+                self.note_one(asking, tick);
+            }
+            if count < TOGETHER {
+                return;
+            }
+        }
+    }
+
+    fn note_one(&mut self, asking: &Asking, tick: u32) {
+        let part = &mut self.part;
         part.requests += 1;
-        part.distinct.note(hash);
-        part.addresses.note(who, hash);
-        let prefix = prefix(who);
-        part.prefixes.note(prefix, self.hasher.hash(prefix));
-        if let Some(since) = self.recent.note(hash, tick(now))
+        part.distinct.note(asking.hash);
+        part.addresses.note(asking.who, asking.hash);
+        part.prefixes.note(asking.prefix, asking.prefix_hash);
+        if let Some(since) = self.recent.note(asking.hash, tick)
             && let Some(count) = part.intervals.get_mut(class(since))
         {
             // Each that is followed stands for those who are not.
@@ -186,20 +228,10 @@ fn class(ticks: u32) -> usize {
         .min(CLASSES - 1)
 }
 
-/// An IPv4 address is `::ffff:a.b.c.d` here (RFC 4291 §2.5.5.2): so both families are one, and fast to work with.
-const MAPPED: u128 = 0xFFFF << 32;
-
-fn mapped(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => MAPPED | u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
 /// The /24 or /48 that an address is in.
 fn prefix(address: u128) -> u128 {
-    let host_bits = if address >> 32 == MAPPED >> 32 { 8 } else { 80 };
-    address >> host_bits << host_bits
+    let is_ipv4 = address >> 32 == MAPPED >> 32;
+    address & if is_ipv4 { u128::MAX << 8 } else { u128::MAX << 80 }
 }
 
 #[cfg(test)]
@@ -264,10 +296,8 @@ mod tests {
 
         /// One second in which these ask.
         fn second(&mut self, asking: impl Iterator<Item = u32>) {
-            for number in asking {
-                let address = Ipv4Addr::from(0x0A00_0000 + number);
-                self.census.note(address.into(), self.now);
-            }
+            let sources = asking.map(|number| Ipv4Addr::from(0x0A00_0000 + number).into());
+            self.census.note(sources, self.now);
             self.now += Duration::from_secs(1);
             self.census.tell(&mut self.history, self.now);
         }

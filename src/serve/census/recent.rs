@@ -3,6 +3,8 @@
 //! Where there are more clients than room, only some are followed, chosen by their hash: to forget whoever didn't ask for
 //! long would make all seem to ask often.
 
+use std::hint::black_box;
+
 use super::places::{WAYS, place_of};
 
 /// A hash's bits below choose the line, the upper half recognizes the client, and the bits between decide who is followed.
@@ -54,13 +56,24 @@ impl Recent {
             .unwrap_or(FEWEST);
     }
 
+    /// Looks where this hash will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
+    pub(super) fn foresee(&self, hash: u64) {
+        if let Some(line) = self.lines.get(self.line_of(hash)) {
+            black_box(line.tags[0]);
+        }
+    }
+
+    fn line_of(&self, hash: u64) -> usize {
+        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.lines.len() - 1)
+    }
+
     /// The client of this hash asks at `tick` (from 1 on, wrapping): how many ticks after its last time, if that is known.
     pub(super) fn note(&mut self, hash: u64, tick: u32) -> Option<u32> {
         let chosen = (hash >> CHOOSING) & (u64::from(self.one_of()) - 1) == 0;
         if !chosen {
             return None;
         }
-        let line = usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.lines.len() - 1);
+        let line = self.line_of(hash);
         let line = self.lines.get_mut(line)?;
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
         if let Some(at) = line.at.get_mut(place_of(&line.tags, tag)) {
@@ -77,8 +90,8 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::Hasher;
     use super::*;
+    use crate::serve::hash::Hasher;
 
     fn hash(number: u32) -> u64 {
         Hasher::new(1).hash(number.into())

@@ -318,7 +318,7 @@ mod tests {
                 let its = packets
                     .iter()
                     .filter(|packet| (packet.0, packet.1) == (worker, part));
-                its.for_each(|&(_, _, number)| census.note(address(number), now));
+                census.note(its.map(|&(_, _, number)| address(number)), now);
                 census.tell(&mut history, now);
             }
             history

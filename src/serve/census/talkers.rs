@@ -74,6 +74,7 @@ impl Talkers {
 }
 
 impl Set {
+    #[inline(never)]
     fn replace_least(&mut self, who: u128, tag: u32) {
         let least = self.counts.iter().copied().min().unwrap_or(0);
         let place = place_of(&self.counts, least);
@@ -102,8 +103,8 @@ fn set_of(hash: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::Hasher;
     use super::*;
+    use crate::serve::hash::Hasher;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::HashMap;
