@@ -13,7 +13,8 @@ pub(super) fn mapped(address: IpAddr) -> u128 {
     }
 }
 
-/// Hashes addresses under one seed.
+/// Hashes addresses under one seed. (Our own, as libraries' hashes for tables, like foldhash, mix a number with one product: what
+/// comes in a row falls too evenly for the census's estimate.)
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hasher([u64; 4]);
 
