@@ -8,7 +8,7 @@
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd and ntpd (`import`) |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
-//! | [`serve`] | a client's packet: `worker` (thread; `orders`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
+//! | [`serve`] | a client's packet: `worker` (thread; `orders`, `appetite`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
@@ -26,10 +26,10 @@
 //! # Three journeys
 //!
 //! ```text
-//! packet   host::sys --batch--> serve::respond(request, t3, rule, &variables, &mut reply) -> verdict
+//! packet   host::sys --batch, as large as appetite says--> serve::respond(request, t3, rule, &variables, &mut reply) -> verdict
 //!          t2: the kernel's stamp; t3: the clock, or in a batch of more than eight when departure expects this reply to be sent
 //!          rule: policy of the listener (gate: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
-//!          --batch--> host::sys                           every verdict counted, in the worker's own cells
+//!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
 //!          -> diff(running, wanted) -> listeners.prepare (all that can fail, beside what is there)
 //!          -> commit: log level, leap seconds, belief.reconfigure (pollers, system), listeners: policies, steer, drain, close
