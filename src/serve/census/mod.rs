@@ -93,7 +93,7 @@ impl Part {
 }
 
 /// Packets that are noted together.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 8;
 
 /// One who asks, and the hashes by which that is looked up.
 #[derive(Clone, Copy, Debug, Default)]
