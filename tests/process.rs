@@ -242,6 +242,18 @@ fn term_and_int_end_it_cleanly() {
     }
 }
 
+/// Shells and supervisors leave signals blocked for whom they start.
+#[test]
+fn blocked_signals_are_heard_all_the_same() {
+    let address = v4(free_port());
+    let text = format!("[[listener]]\naddress = \"{address}\"\nworkers = 2\n");
+    let blocked = ["env", "--block-signal=TERM,HUP,USR1,USR2"];
+    let mut daemon = Daemon::configured_by(&blocked, &text).answering(address);
+    let (status, took) = daemon.end_with(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(0), "{}", daemon.log());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
 #[test]
 fn it_ends_at_once_also_under_load() {
     let address = v4(free_port());

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::Signals;
 use tracing::warn;
 
@@ -107,13 +107,23 @@ impl From<PrepareError> for StartError {
     }
 }
 
+/// Those that end it, have it reload or speak.
+const HEARD: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+
+/// Those, and the one that wakes workers.
+fn handle_signals() -> io::Result<Signals> {
+    let signals = Signals::new(HEARD.map(|signal| signal as i32))?;
+    sys::interrupt_by(INTERRUPT)?;
+    // Whoever started us may have blocked them, and our threads would inherit that.
+    SigSet::from_iter(HEARD.into_iter().chain([INTERRUPT])).thread_unblock()?;
+    Ok(signals)
+}
+
 /// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
 /// are changed for the whole process.
 pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
-        .and_then(|signals| sys::interrupt_by(INTERRUPT).map(|()| signals))
-        .map_err(StartError::system("handle signals"))?;
+    let signals = handle_signals().map_err(StartError::system("handle signals"))?;
     let manager = ServiceManager::connect()
         .map_err(StartError::system("reach the service manager at $NOTIFY_SOCKET"))?;
     let given = systemd::given().map_err(StartError::system("take the sockets of the service manager"))?;
