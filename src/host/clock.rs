@@ -105,23 +105,27 @@ pub fn jumps() -> Jumps {
     let boottime = || read(ClockId::CLOCK_BOOTTIME);
     let awake = || read(ClockId::CLOCK_MONOTONIC);
     Jumps {
-        realtime: ahead(realtime, boottime),
-        asleep: ahead(boottime, awake),
+        realtime: length(ahead(realtime, boottime)),
+        asleep: length(ahead(boottime, awake)),
     }
 }
 
-/// How far one clock is ahead of another. A pause between two readings would look like a jump, so the closest of
-/// some pairs counts.
-fn ahead(one: impl Fn() -> Duration, other: impl Fn() -> Duration) -> Duration {
-    let mut best = (Duration::MAX, Duration::ZERO);
+/// How far one clock is ahead of another, in nanoseconds. A pause between two readings would look like a jump, so the closest
+/// of some pairs around it counts.
+fn ahead(one: impl Fn() -> Duration, other: impl Fn() -> Duration) -> i128 {
+    let mut best = (i128::MAX, 0);
     for _ in 0..5 {
-        let (before, one, after) = (other(), one(), other());
-        let gap = after.saturating_sub(before);
-        if gap < best.0 {
-            best = (gap, one.saturating_sub(before));
+        let (before, one, after) = (nanos(other()), nanos(one()), nanos(other()));
+        if after - before < best.0 {
+            best = (after - before, one - before.midpoint(after));
         }
     }
     best.1
+}
+
+/// None, if it is negative.
+fn length(nanos: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
 /// All clocks at one moment, with those that a BPF program can read.
@@ -139,11 +143,12 @@ pub struct Together {
 /// Each to about 30 ns, if nobody keeps this thread from running; `None` if the time of day is just being stepped.
 pub fn together() -> Option<Together> {
     let realtime = || since_1970(realtime());
-    let before = ahead_of_monotonic(realtime);
-    let raw = ahead_of_monotonic(raw);
-    let boot = ahead_of_monotonic(|| read(ClockId::CLOCK_BOOTTIME));
-    let tai = ahead_of_monotonic(|| read(ClockId::CLOCK_TAI));
-    let ahead = ahead_of_monotonic(realtime);
+    let ahead_of_monotonic = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_MONOTONIC));
+    let before = ahead_of_monotonic(&realtime);
+    let raw = ahead_of_monotonic(&raw);
+    let boot = ahead_of_monotonic(&|| read(ClockId::CLOCK_BOOTTIME));
+    let tai = ahead_of_monotonic(&|| read(ClockId::CLOCK_TAI));
+    let ahead = ahead_of_monotonic(&realtime);
     let monotonic = read(ClockId::CLOCK_MONOTONIC);
     let at = |ahead: i128| {
         let nanos = u64::try_from(nanos(monotonic) + ahead).ok()?;
@@ -167,20 +172,6 @@ pub fn together() -> Option<Together> {
 
 /// Two measurements of the same distance differ by less.
 const SAME: Duration = Duration::from_micros(2);
-
-/// How far another clock is ahead of the monotonic one, in nanoseconds: from the closest of some pairs of readings
-/// around it.
-fn ahead_of_monotonic(other: impl Fn() -> Duration) -> i128 {
-    let mut best = (i128::MAX, 0);
-    for _ in 0..5 {
-        let monotonic = || nanos(read(ClockId::CLOCK_MONOTONIC));
-        let (before, other, after) = (monotonic(), nanos(other()), monotonic());
-        if after - before < best.0 {
-            best = (after - before, other - (before + after) / 2);
-        }
-    }
-    best.1
-}
 
 fn since_1970(time: UnixTime) -> Duration {
     time.since(UnixTime::default()).unwrap_or(Duration::ZERO)

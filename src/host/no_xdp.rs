@@ -4,19 +4,8 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
+pub use super::xdp_mode::Sizes;
 use super::xdp_mode::{Attached, Mode};
-
-/// How many words each memory would have.
-#[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "see xdp.rs")]
-pub struct Sizes {
-    pub state: usize,
-    pub rules: usize,
-    pub turns4: usize,
-    pub turns6: usize,
-    pub cells: usize,
-    pub listeners: usize,
-}
 
 /// There is none.
 #[derive(Debug)]

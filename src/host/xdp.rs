@@ -13,29 +13,13 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 
 use super::sys::bpf::{Shared, attach_xdp};
 
-pub use super::xdp_mode::{Attached, Mode};
+pub use super::xdp_mode::Sizes;
+use super::xdp_mode::{Attached, Mode};
 
 /// Built from `xdp/ntp.bpf.c` by `xdp/build`. (A parser of object files wants it aligned.)
 #[repr(C, align(8))]
 struct Object<Bytes: ?Sized>(Bytes);
 static OBJECT: &Object<[u8]> = &Object(*include_bytes!("xdp/ntp.bpf.o"));
-
-/// How many words each memory has that is shared.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Of the map `state`.
-    pub state: usize,
-    /// Of the map `rules`.
-    pub rules: usize,
-    /// Of the map `turns4`.
-    pub turns4: usize,
-    /// Of the map `turns6`.
-    pub turns6: usize,
-    /// Of an entry of the map `counters`.
-    pub cells: usize,
-    /// Entries of that map for each CPU.
-    pub listeners: usize,
-}
 
 /// The program in the kernel, and what it shares with us. It is gone when this is dropped.
 #[derive(Debug)]

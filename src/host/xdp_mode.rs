@@ -1,4 +1,4 @@
-//! Pure. How the fast path's program is attached to an interface.
+//! Pure. What the fast path's program is asked for: how it is attached to an interface, and the sizes of its memory.
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,23 @@ pub enum Attached {
     Native,
     /// Before the network stack.
     Generic,
+}
+
+/// How many words each memory has that is shared.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of the map `state`.
+    pub state: usize,
+    /// Of the map `rules`.
+    pub rules: usize,
+    /// Of the map `turns4`.
+    pub turns4: usize,
+    /// Of the map `turns6`.
+    pub turns6: usize,
+    /// Of an entry of the map `counters`.
+    pub cells: usize,
+    /// Entries of that map for each CPU.
+    pub listeners: usize,
 }
 
 impl Mode {

@@ -15,6 +15,17 @@ pub struct Moment {
     pub boot: Duration,
 }
 
+impl Moment {
+    /// As the host's clocks read: `seconds` since 1970 and `nanos` of that second (0..1e9), the others as they are.
+    pub fn from_unix(seconds: i64, nanos: u32, raw: Duration, boot: Duration) -> Self {
+        Self {
+            realtime: NtpTimestamp::from_unix(seconds, nanos),
+            raw,
+            boot,
+        }
+    }
+}
+
 /// The raw counter as a timescale of its own: it starts somewhere near the truth and then runs as the host's
 /// oscillator does. All samples are measured against it, so that whatever happens to the host's time of day
 /// does not matter to them.

@@ -353,11 +353,12 @@ fn is_only_quiet(error: &io::Error) -> bool {
 
 fn moment() -> Moment {
     let reading = clock::now();
-    Moment {
-        realtime: ntp(reading.realtime),
-        raw: reading.raw,
-        boot: reading.boot,
-    }
+    Moment::from_unix(
+        reading.realtime.seconds,
+        reading.realtime.nanos,
+        reading.raw,
+        reading.boot,
+    )
 }
 
 fn ntp(time: UnixTime) -> NtpTimestamp {

@@ -16,7 +16,7 @@ use crate::upstream::association::{Asking, Peer};
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
 use crate::upstream::system::{Decision, KernelView, Surprise, System};
-use crate::wire::{Leap, NtpTimestamp, ReferenceId};
+use crate::wire::{Leap, ReferenceId};
 
 /// What we believe, and all that it is made from and told to.
 pub(super) struct Belief {
@@ -209,10 +209,10 @@ fn kernel_view() -> Option<KernelView> {
 /// Both clocks now.
 fn moment() -> Moment {
     let reading = clock::now();
-    let realtime = NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos);
-    Moment {
-        realtime,
-        raw: reading.raw,
-        boot: reading.boot,
-    }
+    Moment::from_unix(
+        reading.realtime.seconds,
+        reading.realtime.nanos,
+        reading.raw,
+        reading.boot,
+    )
 }

@@ -26,7 +26,6 @@ use crate::observe::snapshot::{FastSight, InterfaceSight};
 use crate::reference::{ClockModel, Moment, Reference};
 use crate::serve::Counts;
 use crate::serve::policy::{Mode as Obeyed, Policy};
-use crate::wire::NtpTimestamp;
 
 /// How often the tracked clock is told anew: see `fast::line`.
 pub(super) const REFRESH: Duration = Duration::from_millis(100);
@@ -228,11 +227,12 @@ impl FastPath {
             self.clocks = clocks;
         }
         Some(Kernel {
-            moment: Moment {
-                realtime: NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos),
-                raw: reading.raw,
-                boot: reading.boot,
-            },
+            moment: Moment::from_unix(
+                reading.realtime.seconds,
+                reading.realtime.nanos,
+                reading.raw,
+                reading.boot,
+            ),
             unix: reading.realtime.seconds,
             monotonic: together.monotonic,
             tai_ahead: together.tai_ahead,

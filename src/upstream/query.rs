@@ -13,7 +13,6 @@ use super::{Host, Upstream};
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::reference::{Moment, Timescale};
-use crate::wire::NtpTimestamp;
 
 /// From one sample to the next.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
@@ -31,12 +30,8 @@ pub async fn query(server: &Upstream) -> Findings {
         match question(address, |_| strangers += 1).await {
             Ok((header, exchange)) => {
                 let now = clock::now();
-                let realtime = NtpTimestamp::from_unix(now.realtime.seconds, now.realtime.nanos);
-                let scale = Timescale::new(Moment {
-                    realtime,
-                    raw: now.raw,
-                    boot: now.boot,
-                });
+                let now = Moment::from_unix(now.realtime.seconds, now.realtime.nanos, now.raw, now.boot);
+                let scale = Timescale::new(now);
                 return Findings::of_answer(&name, address, &header, &exchange, &scale, clock::precision());
             }
             Err(error) => {

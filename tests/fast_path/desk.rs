@@ -175,11 +175,12 @@ fn kernel() -> Kernel {
     let together = std::iter::repeat_with(clock::together).flatten().next().unwrap();
     let reading = together.reading;
     Kernel {
-        moment: Moment {
-            realtime: NtpTimestamp::from_unix(reading.realtime.seconds, reading.realtime.nanos),
-            raw: reading.raw,
-            boot: reading.boot,
-        },
+        moment: Moment::from_unix(
+            reading.realtime.seconds,
+            reading.realtime.nanos,
+            reading.raw,
+            reading.boot,
+        ),
         unix: reading.realtime.seconds,
         monotonic: together.monotonic,
         tai_ahead: together.tai_ahead,
