@@ -6,12 +6,16 @@ use std::time::Duration;
 use super::Role;
 use super::association::Peer;
 use super::filter::{Estimate, View};
-use super::select::{Claim, Survivor};
-use crate::reference::{Timescale, length};
-use crate::wire::{Header, NtpDuration, NtpTimestamp};
+use super::select::{Interval, Survivor, plausible};
+use crate::reference::length;
+use crate::wire::{Header, NtpDuration};
 
 /// Beside what is known of the frequencies, any clock may stray by this (as chrony's maxclockerror).
-const MAX_CLOCK_ERROR: f64 = 1e-6;
+pub(super) const MAX_CLOCK_ERROR: f64 = 1e-6;
+/// One server by two paths is not known so many times better by one of them.
+const MUCH_BETTER: i64 = 8;
+/// So many questions in a row without an answer make an upstream a stale one: others are fresher.
+const STALE_AFTER: u32 = 2;
 
 /// What an upstream is worth, and why. Each has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub enum Standing {
     TooFew,
     /// It is only watched.
     NoSelect,
-    /// It is the same server as another upstream.
+    /// It agrees, but is the same server as another upstream: both count once.
     Duplicate,
     /// Its root distance is over `max-distance`.
     TooFar,
@@ -104,10 +108,16 @@ pub struct Candidate {
     pub estimate: Estimate,
     /// Offset of its clock from the local timescale now.
     pub offset: NtpDuration,
-    /// How wrong its time may be now, without the path's asymmetry.
-    pub dispersion: NtpDuration,
     /// How wrong its time may be now in all (RFC 5905 §11.2, root synchronization distance).
     pub distance: NtpDuration,
+    /// All offsets that it says are possible now. While its last answer contradicts those before, it says both.
+    pub claim: Interval,
+    /// By how much true time may run faster than the local timescale as it says, as what it gains in a second.
+    pub rate: Interval,
+    /// It did not answer the last questions.
+    pub stale: bool,
+    /// How many of the upstreams are the same server as this one, itself included.
+    pub shared_by: usize,
 }
 
 /// The limits that a candidate must keep.
@@ -143,16 +153,29 @@ impl Candidate {
                 Standing::Refused
             });
         };
-        let dispersion = header.root_dispersion.to_duration() + measured(&estimate, now);
+        let offset = estimate.offset_at(now);
+        let root_distance = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
+        let distance = root_distance + estimate.delay.half() + measured(&estimate, now);
+        let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate));
+        if let Some(doubt) = peer.filter.doubt(view) {
+            claim = claim.hull(&Interval::around(
+                doubt.offset,
+                root_distance + doubt.error_at(now),
+            ));
+            rate = rate.hull(&Interval::around(NtpDuration::ZERO, doubt.growth()));
+        }
         let candidate = Self {
             index,
             address,
             on_this_host: peer.on_this_host,
             role,
             header,
-            offset: estimate.offset_at(now),
-            dispersion,
-            distance: (header.root_delay.to_duration() + estimate.delay).half() + dispersion,
+            offset,
+            distance,
+            claim,
+            rate,
+            stale: peer.reach.trailing_zeros() >= STALE_AFTER,
+            shared_by: 1,
             estimate,
         };
         match candidate {
@@ -163,45 +186,46 @@ impl Candidate {
         }
     }
 
-    /// What it says that the time can be.
-    pub fn claim(&self) -> Claim {
-        Claim {
-            offset: self.offset,
-            distance: self.distance,
-        }
+    /// What is plausible by its word: the path's asymmetry is usually small.
+    pub fn plausible(&self) -> Interval {
+        plausible(self.offset, self.distance)
     }
 
     /// As the cluster and combine algorithms see it; `zero` is any common point near all offsets.
-    pub fn survivor(&self, zero: NtpDuration) -> Survivor {
+    pub fn survivor(&self, zero: NtpDuration, survived: bool) -> Survivor {
         Survivor {
             offset: (self.offset - zero).to_seconds(),
             jitter: self.estimate.jitter.max(self.estimate.dispersion.to_seconds()),
             distance: self.distance.to_seconds(),
+            shared_by: self.shared_by,
+            survived,
         }
     }
 
-    /// Does it answer from the same clock as `other`: the same address, or the very same words about when its
-    /// clock was set by whom (64 bits that no two clocks share; at stratum 1 some only say the second)?
-    pub fn is_same_server(&self, other: &Self) -> bool {
-        let set = |one: &Self| {
-            (
-                one.header.stratum,
-                one.header.reference_id,
-                one.header.reference_timestamp,
-            )
-        };
-        self.address == other.address || (self.header.stratum > 1 && set(self) == set(other))
+    /// Says another time than `other`: their offsets differ by more than the paths to them explain.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let explained = (self.estimate.delay + other.estimate.delay).half()
+            + self.estimate.dispersion
+            + other.estimate.dispersion;
+        (self.offset - other.offset).abs() > explained || !self.claim.overlaps(&other.claim)
     }
 
-    /// By how much our dispersion grows a second while nothing new is heard of it.
-    pub fn growth(&self) -> f64 {
-        MAX_CLOCK_ERROR + self.estimate.frequency_error()
+    /// Neither is known much better than the other.
+    pub fn is_as_well_known_as(&self, other: &Self) -> bool {
+        let (near, far) = (
+            self.distance.min(other.distance),
+            self.distance.max(other.distance),
+        );
+        far.to_units() / MUCH_BETTER <= near.to_units()
     }
+}
 
-    /// When its newest sample was taken, on the local timescale.
-    pub fn updated(&self, scale: &Timescale) -> NtpTimestamp {
-        scale.at(self.estimate.at)
-    }
+/// By how much true time may run faster than the local timescale.
+fn rate(estimate: &Estimate) -> Interval {
+    Interval::around(
+        NtpDuration::from_seconds(estimate.frequency),
+        NtpDuration::from_seconds(estimate.frequency_error() + MAX_CLOCK_ERROR),
+    )
 }
 
 /// What measuring adds to the error at `now`: precisions, statistics, and clocks that stray.

@@ -13,25 +13,13 @@ const SLEW_TIME: f64 = 4.0;
 /// What is further off is stepped, once (RFC 5905 §7.2, STEPT: 128 ms).
 const STEP: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 128);
 
-/// The served clock, and what is still wrong with it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Steered {
-    /// The clock from now on.
-    pub model: ClockModel,
-    /// How far it still is from what is believed, so that the error must be said to be larger.
-    pub residue: NtpDuration,
-}
-
 /// The clock that serves `believed` at `now`, coming from the clock `before`, if that was announced. `frequency` is by
 /// how much true time runs faster than the raw counter.
-pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, frequency: f64) -> Steered {
+pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, frequency: f64) -> ClockModel {
     let served = before.map_or(believed, |before| before.served(now));
     let correction = believed - served;
     if correction.abs() > STEP {
-        return Steered {
-            model: clock(now.raw, believed, frequency, 0.0, 0.0),
-            residue: NtpDuration::ZERO,
-        };
+        return clock(now.raw, believed, frequency, 0.0, 0.0);
     }
     let slew = (correction.to_seconds() / SLEW_TIME).clamp(-SLEW_MAX, SLEW_MAX);
     let seconds = if slew == 0.0 {
@@ -39,10 +27,7 @@ pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, f
     } else {
         correction.to_seconds() / slew
     };
-    Steered {
-        model: clock(now.raw, served, frequency, slew, seconds),
-        residue: correction.abs(),
-    }
+    clock(now.raw, served, frequency, slew, seconds)
 }
 
 fn clock(epoch: Duration, time: NtpTimestamp, rate: f64, slew: f64, seconds: f64) -> ClockModel {
@@ -74,31 +59,32 @@ mod tests {
 
     #[test]
     fn the_first_time_is_taken_as_it_is() {
-        let steered = steer(None, moment(10.0), at(0.0), 20e-6);
-        assert_eq!(steered.residue, NtpDuration::ZERO);
-        assert!((steered.model.served(moment(20.0)) - at(10.0002)).abs() < NtpDuration::from_seconds(1e-9));
+        let model = steer(None, moment(10.0), at(0.0), 20e-6);
+        assert_eq!(model.to_slew(), NtpDuration::ZERO);
+        assert!((model.served(moment(20.0)) - at(10.0002)).abs() < NtpDuration::from_seconds(1e-9));
     }
 
     #[test]
     fn small_corrections_are_slewed_and_never_faster_than_500_ppm() {
-        let mut model = steer(None, moment(0.0), at(0.0), 0.0).model;
+        let mut model = steer(None, moment(0.0), at(0.0), 0.0);
         let mut last = model.served(moment(0.0));
         for second in 1..200 {
             let now = moment(f64::from(second));
             let believed = at(f64::from(second) + 0.020);
             let steered = steer(Some(&model), now, believed, 0.0);
-            let served = steered.model.served(now);
+            let served = steered.served(now);
             assert!(((served - last).to_seconds() - 1.0).abs() <= 501e-6, "{second}");
-            assert_eq!(steered.residue, (believed - served).abs());
-            (model, last) = (steered.model, served);
+            let left = believed - served - steered.to_slew();
+            assert!(left.abs() < NtpDuration::from_seconds(1e-9), "{second}");
+            (model, last) = (steered, served);
         }
         assert!((last - at(199.020)).abs() < NtpDuration::from_seconds(1e-6));
     }
 
     #[test]
     fn large_ones_step_once() {
-        let model = steer(None, moment(0.0), at(0.0), 0.0).model;
+        let model = steer(None, moment(0.0), at(0.0), 0.0);
         let steered = steer(Some(&model), moment(1.0), at(1.5), 0.0);
-        assert_eq!(steered.model.served(moment(1.0)), at(1.5));
+        assert_eq!(steered.served(moment(1.0)), at(1.5));
     }
 }

@@ -9,7 +9,8 @@
 //! * What is not seen yet is assumed: before there are many samples, their error is a part of the delay.
 //! * An oscillator wanders: so a sample counts the less, the older it is.
 //! * A line that fits no more shows in residuals that stay on one side for long: then the oldest samples go.
-//! * A sample that contradicts all others waits for a second one that agrees with it: then the clock was stepped.
+//! * A sample that contradicts all others waits for a second one that agrees with it: then the clock was stepped. Three in
+//!   a row that contradict all others end those, whatever they say: it is not the answers that are wrong then.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,6 +38,10 @@ const MISFIT_FROM: usize = 9;
 const WORST_FREQUENCY: f64 = 500e-6;
 /// So many standard deviations are said to be possible.
 const SURELY: f64 = 3.0;
+/// So many samples in a row that contradict all others end those.
+const SUSPECTS_MAX: usize = 3;
+/// A clock that seems to run away from its samples faster than this was stepped.
+const RUNS_AWAY: f64 = 5e-3;
 /// A sample is a contradiction only if it is further off than this many deviations, beside what delays explain.
 const CONTRADICTION: f64 = 5.0;
 
@@ -57,8 +62,8 @@ pub struct View {
 #[derive(Clone, Debug, Default)]
 pub struct ClockFilter {
     samples: VecDeque<Sample>,
-    /// It contradicts the others, and waits for a second that agrees with it.
-    suspect: Option<Sample>,
+    /// The newest ones contradict the others, and wait for one that agrees with them.
+    suspects: Vec<Sample>,
     /// When the leap second was that the samples are shifted by already.
     leapt: Option<Duration>,
 }
@@ -92,25 +97,33 @@ pub struct Estimate {
 }
 
 impl ClockFilter {
-    /// Adds the newest sample. Was it the second of a step, so that all before it went?
+    /// Adds the newest sample. Did it end those before, as the clock was stepped or runs at another pace?
     pub fn add(&mut self, sample: Sample) -> bool {
         if let Some(estimate) = fit(self.samples.iter().copied())
             && contradicts(&estimate, &sample)
         {
-            let confirmed = self.suspect.replace(sample).filter(|first| agree(first, &sample));
-            if let Some(first) = confirmed {
-                self.suspect = None;
-                self.samples.clear();
-                self.samples.extend([first, sample]);
-            }
-            return confirmed.is_some();
+            return self.suspect(sample);
         }
-        self.suspect = None;
+        self.suspects.clear();
         self.samples.push_back(sample);
         while self.samples.len() > KEPT || self.runs_too_long() {
             self.samples.pop_front();
         }
         false
+    }
+
+    /// Another one that contradicts those in use. Are they given up for the newer ones?
+    fn suspect(&mut self, sample: Sample) -> bool {
+        let first = self.suspects.last().copied().filter(|last| agree(last, &sample));
+        self.suspects.push(sample);
+        let new: Vec<Sample> = match first {
+            Some(first) => vec![first, sample],
+            None if self.suspects.len() >= SUSPECTS_MAX.min(self.samples.len() + 1) => self.suspects.clone(),
+            None => return false,
+        };
+        self.suspects.clear();
+        self.samples = new.into();
+        true
     }
 
     /// A leap second happened at `at`: what was measured before is shifted by it, once.
@@ -120,7 +133,7 @@ impl ClockFilter {
             let before = self
                 .samples
                 .iter_mut()
-                .chain(&mut self.suspect)
+                .chain(&mut self.suspects)
                 .filter(|sample| sample.at < at);
             before.for_each(|sample| sample.offset += by);
         }
@@ -128,23 +141,38 @@ impl ClockFilter {
 
     /// What the samples say; `None` if there are none in this `view`.
     pub fn estimate(&self, view: &View) -> Option<Estimate> {
-        let shifted = |sample: &Sample| match view.leap {
+        let in_view = self.samples.iter().filter(|sample| sample.at >= view.since);
+        fit(in_view.map(|sample| self.shifted(*sample, view)))
+    }
+
+    /// A sample as it counts in this view.
+    fn shifted(&self, sample: Sample, view: &View) -> Sample {
+        match view.leap {
             Some((at, by)) if sample.at < at && self.leapt != Some(at) => Sample {
                 offset: sample.offset + by,
-                ..*sample
+                ..sample
             },
-            _ => *sample,
-        };
-        fit(self
-            .samples
-            .iter()
-            .filter(|sample| sample.at >= view.since)
-            .map(shifted))
+            _ => sample,
+        }
     }
 
     /// Does the newest sample contradict the others?
     pub fn is_in_doubt(&self) -> bool {
-        self.suspect.is_some()
+        !self.suspects.is_empty()
+    }
+
+    /// The newest sample, if it contradicts the others: what they say and what it says may both be so.
+    pub fn doubt(&self, view: &View) -> Option<Doubt> {
+        let sample = self.shifted(*self.suspects.last()?, view);
+        let estimate = self.estimate(view)?;
+        let apart = estimate.residual(&sample).abs();
+        let meanwhile = seconds(estimate.at, sample.at).max(1.0);
+        (sample.at >= view.since).then(|| Doubt {
+            offset: sample.offset,
+            error: (sample.delay.half() + sample.dispersion).to_seconds(),
+            growth: (apart / meanwhile).min(RUNS_AWAY),
+            at: sample.at,
+        })
     }
 
     /// How many samples are in use.
@@ -190,6 +218,30 @@ impl ClockFilter {
 #[expect(clippy::cast_precision_loss, reason = "never more than a few dozen")]
 fn count<T>(things: impl IntoIterator<Item = T>) -> f64 {
     things.into_iter().count() as f64
+}
+
+/// A sample that contradicts those before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Doubt {
+    /// The offset that it says.
+    pub offset: NtpDuration,
+    /// How wrong that was when it was taken, in seconds.
+    error: f64,
+    /// How fast the clock runs away, if it was not stepped.
+    growth: f64,
+    at: Duration,
+}
+
+impl Doubt {
+    /// How wrong the offset may be at `now`, if the clock runs on as it seems to.
+    pub fn error_at(&self, now: Duration) -> NtpDuration {
+        NtpDuration::from_seconds(self.error + self.growth * seconds(self.at, now).max(0.0))
+    }
+
+    /// What the clock may gain or lose in a second.
+    pub fn growth(&self) -> NtpDuration {
+        NtpDuration::from_seconds(self.growth)
+    }
 }
 
 impl Estimate {

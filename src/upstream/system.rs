@@ -3,11 +3,11 @@
 //! Two clocks can be served. `system` is the host's time of day, kept by somebody else: a daemon on this host that
 //! keeps it is mirrored, all other upstreams are witnesses. `tracked` is our own: time as a linear function of the
 //! raw counter, steered after what is believed, whatever happens to the host's time of day.
-
 //!
-//! [`System::decide`] is the straight line: `verdict` (who agrees?), then `follow` and `announce`, or `lost`, or
-//! `dispute`; around it `crossing` (leap seconds), `surprise` (what happens to the host) and `reload`.
+//! [`System::decide`] is the straight line: `verdict` (who agrees? `aliases`: who counts once), then `follow` and `announce`
+//! with an error that covers the `truth`, or `lost`, or `dispute`, for a `shortage` that is told; around it `crossing` (leap seconds), `surprise` (what happens to the host) and `reload`.
 
+mod aliases;
 mod announce;
 mod crossing;
 mod dispute;
@@ -15,11 +15,11 @@ mod follow;
 mod lost;
 mod policy;
 mod reload;
+mod shortage;
 mod surprise;
+mod truth;
 mod verdict;
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Role;
@@ -28,11 +28,14 @@ use super::candidate::Standing;
 use super::filter::{LeapShift, View};
 use super::leap::LeapTable;
 use crate::reference::{ClockModel, Moment, Reference, Timescale};
-use crate::wire::{Leap, NtpDuration, ReferenceId};
+use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
+use aliases::Aliases;
 pub use policy::{ClockPolicy, LocalReference, OnDispute, Source, State};
+pub use shortage::Shortage;
 use surprise::Clocks;
 pub use surprise::Surprise;
+use truth::Truth;
 use verdict::Verdict;
 
 /// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
@@ -54,6 +57,8 @@ pub struct Decision {
     pub reference: Reference,
     /// Where the served time stands.
     pub state: State,
+    /// Why it is not synchronized, if it is not.
+    pub shortage: Option<Shortage>,
     /// Which clock is served: [`Source::System`] or [`Source::Tracked`].
     pub source: Source,
     /// What each upstream is worth, in their order.
@@ -74,6 +79,7 @@ pub struct System {
     precision: i8,
     scale: Timescale,
     state: State,
+    shortage: Option<Shortage>,
     reference: Reference,
     system_peer: Option<usize>,
     /// Who has been much nearer than the system peer, and since when.
@@ -89,14 +95,19 @@ pub struct System {
     view: View,
     /// The dispute that is going on: how many samples each candidate had when it began.
     dispute: Option<Vec<(usize, u64)>>,
-    /// Addresses of the same server, as far as they were found out.
-    twins: HashSet<(SocketAddr, SocketAddr)>,
+    /// What upstreams told of when their clocks were set.
+    aliases: Aliases,
+    /// Those who were no outliers the last time.
+    survived: Vec<usize>,
     /// The list of leap seconds, if there is one.
     leaps: Option<LeapTable>,
     /// How many samples all upstreams gave so far.
     heard: u64,
-    /// The error that `wide_enough` found necessary, and after how many samples.
-    reached: (u64, NtpDuration),
+    /// Where the truth can be as a majority said last, and after how many samples, the newest of each of them.
+    truth: Option<Truth>,
+    truth_heard: (u64, Vec<(usize, Duration)>),
+    /// The newest sample that the time was corrected by: when it was, and the time then.
+    updated: Option<(Duration, NtpTimestamp)>,
     /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
     pending_leap: Option<LeapShift>,
     /// How often new samples were wanted at once, when that was last, and when last for a dispute.
@@ -124,6 +135,7 @@ impl System {
             precision,
             scale: Timescale::new(started),
             state: State::Init,
+            shortage: None,
             reference,
             system_peer: None,
             rival: None,
@@ -133,10 +145,13 @@ impl System {
             stepped_at: Duration::ZERO,
             view: View::default(),
             dispute: None,
-            twins: HashSet::new(),
+            aliases: Aliases::default(),
+            survived: Vec::new(),
             leaps,
             heard: 0,
-            reached: (0, NtpDuration::ZERO),
+            truth: None,
+            truth_heard: (0, Vec::new()),
+            updated: None,
             pending_leap: None,
             wakes: 0,
             woke_at: None,
@@ -154,25 +169,23 @@ impl System {
     pub fn decide(&mut self, now: Moment, peers: &[Peer], kernel: Option<KernelView>) -> Decision {
         self.leap(now.raw);
         self.heard = peers.iter().map(|peer| peer.accepted).sum();
+        self.aliases.hear(peers);
         let (candidates, mut standings) = self.candidates(peers, now.raw);
         let source = self.source(peers);
         let before = self.announced_clock();
-        match self.judge(now.raw, &candidates, peers, source, &mut standings) {
-            Verdict::Believe {
-                survivors,
-                leap,
-                reach,
-                believed,
-            } => {
-                (self.dispute, self.strangers_since, self.believed) = (None, None, believed);
-                self.follow(now, source, &survivors, (leap, reach), &mut standings);
+        match self.judge(now, &candidates, peers, source, &mut standings) {
+            Verdict::Believe(majority) => {
+                (self.dispute, self.strangers_since) = (None, None);
+                self.believed = majority.believed.iter().map(|one| one.index).collect();
+                self.follow(now, source, &majority, &mut standings);
             }
-            Verdict::Nobody => {
-                self.dispute = None;
+            Verdict::Nobody(shortage) => {
+                (self.dispute, self.shortage) = (None, Some(shortage));
                 self.go_on_without(now, peers.is_empty());
             }
-            Verdict::Contradiction { majority, leap } => {
-                self.contradicted(now, &candidates, peers, &majority, leap, &mut standings);
+            Verdict::Contradiction(majority, shortage) => {
+                self.shortage = Some(shortage);
+                self.contradicted(now, &candidates, peers, majority.as_ref(), &mut standings);
             }
         }
         if let Some(kernel) = kernel
@@ -186,6 +199,7 @@ impl System {
         Decision {
             reference: self.reference,
             state: self.state,
+            shortage: self.shortage,
             source,
             standings,
             leapt: self.view.leap,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::verdict::Majority;
 use super::{LocalReference, State, System};
 use crate::reference::{ClockModel, Moment, Reference};
 use crate::upstream::candidate::Candidate;
@@ -13,50 +14,57 @@ use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
 const PHI: f64 = 15e-6;
 
 impl System {
-    /// The host's clock, announced as its keeper does, with what we saw of its error added.
+    /// The host's clock, announced as its keeper does.
     pub(super) fn mirror(&self, now: Moment, owner: &Candidate, leap: Leap) -> Reference {
-        Reference {
-            stratum: owner.header.stratum,
-            reference_id: owner.header.reference_id,
-            root_delay: owner.header.root_delay.to_duration(),
-            reference_time: earlier(owner.header.reference_timestamp, now.realtime),
-            ..self.announce(now, owner, leap)
-        }
+        let announced = self.announce(now, owner, leap);
+        let set = owner.header.reference_timestamp;
+        self.bounded(
+            now,
+            Reference {
+                stratum: owner.header.stratum,
+                reference_id: owner.header.reference_id,
+                root_delay: owner.header.root_delay.to_duration(),
+                reference_time: if set.is_zero() {
+                    announced.reference_time
+                } else {
+                    earlier(set, now.realtime)
+                },
+                ..announced
+            },
+        )
     }
 
     /// The host's clock, announced by us as a client of `peer` (RFC 5905 §11.2.3, and the system variables of
-    /// §11): its errors and ours. The measured offset is an error of the clock that we serve.
+    /// §11). Its measured offset is an error of the clock that we serve.
     pub(super) fn announce(&self, now: Moment, peer: &Candidate, leap: Leap) -> Reference {
-        let off = peer.offset - self.scale.host_offset(now);
-        self.client_of(peer, leap, now, ClockModel::Host, off.abs(), PHI)
+        // Who keeps it may stop at any time: then it runs as the oscillator does.
+        let growth = self.truth.map_or(PHI, |truth| truth.growth(0.0).max(PHI));
+        self.client_of(peer, leap, now, ClockModel::Host, growth)
     }
 
     /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
-    pub(super) fn track(
-        &self,
-        now: Moment,
-        chosen: &Candidate,
-        survivors: &[Candidate],
-        leap: Leap,
-    ) -> Reference {
+    pub(super) fn track(&self, now: Moment, chosen: &Candidate, majority: &Majority) -> Reference {
         let zero = chosen.offset;
+        let known = self.truth.unwrap_or(majority.truth);
         // It is our oscillator that drifts, so all see the same frequency, and know it better together.
-        let frequency = common_frequency(survivors);
-        let together: Vec<_> = survivors
+        let frequency = known.nearest_rate(common_frequency(&majority.survivors));
+        let together: Vec<_> = majority
+            .survivors
             .iter()
             .map(|one| Survivor {
                 offset: (one.estimate.offset_given(frequency, now.raw) - zero).to_seconds(),
-                ..one.survivor(zero)
+                ..one.survivor(zero, true)
             })
             .collect();
-        let ahead = NtpDuration::from_seconds(combine(&together).unwrap_or(0.0));
-        let believed = self.scale.at(now.raw) + zero + ahead;
+        let plausible =
+            [majority.plausible.low, majority.plausible.high].map(|end| (end - zero).to_seconds());
+        let ahead = combine(&together, Some(plausible.into())).unwrap_or(0.0);
+        let believed = self.scale.at(now.raw) + zero + NtpDuration::from_seconds(ahead);
         // Clients of a local reference were told that it is nobody's time: there is nothing to be slewed from.
         let before = self.announced_clock().filter(|_| self.state != State::Local);
         let announce = |before: Option<&ClockModel>| {
-            let steered = steer(before, now, believed, frequency);
-            let error = ahead.abs() + steered.residue;
-            self.client_of(chosen, leap, now, steered.model, error, chosen.growth())
+            let clock = steer(before, now, believed, frequency);
+            self.client_of(chosen, majority.leap, now, clock, known.growth(frequency))
         };
         let slewed = announce(before.as_ref());
         // A correction that would take us over the limit while it is slewed had better be a step.
@@ -73,24 +81,40 @@ impl System {
         leap: Leap,
         now: Moment,
         clock: ClockModel,
-        error: NtpDuration,
         growth: f64,
     ) -> Reference {
-        let updated = peer.offset + (peer.updated(&self.scale) - NtpTimestamp::ZERO);
+        let updated = self.updated.map_or(now.realtime, |(_, updated)| updated);
+        self.bounded(
+            now,
+            Reference {
+                leap,
+                stratum: peer.header.stratum.saturating_add(1),
+                reference_id: ReferenceId::from_address(peer.address.ip()),
+                root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
+                root_dispersion: NtpDuration::ZERO,
+                growth,
+                reference_time: earlier(updated, clock.served(now)),
+                precision: self.precision,
+                clock,
+                published: now,
+                answers: true,
+                epoch: now.raw,
+                not_after: Duration::MAX,
+            },
+        )
+    }
+
+    /// With the root distance that covers every instant which a majority of the upstreams allows, and no more. What the
+    /// system peer says of its own error is only one of the claims: it may be a liar that seems to be near.
+    pub(super) fn bounded(&self, now: Moment, announced: Reference) -> Reference {
+        let error = self.truth.map_or(NtpDuration::ZERO, |truth| {
+            truth.error_of(&announced.clock, &self.scale, now)
+        });
+        let root_delay = announced.root_delay.min(error + error);
         Reference {
-            leap,
-            stratum: peer.header.stratum.saturating_add(1),
-            reference_id: ReferenceId::from_address(peer.address.ip()),
-            root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
-            root_dispersion: peer.dispersion + error,
-            growth,
-            reference_time: earlier(NtpTimestamp::ZERO + updated, clock.served(now)),
-            precision: self.precision,
-            clock,
-            published: now,
-            answers: true,
-            epoch: now.raw,
-            not_after: Duration::MAX,
+            root_delay,
+            root_dispersion: error - root_delay.half(),
+            ..announced
         }
     }
 

@@ -17,6 +17,7 @@ impl System {
             return;
         };
         self.view.leap = Some((at, by));
+        self.truth = self.truth.map(|truth| truth.leapt(by));
         match &mut self.reference.clock {
             ClockModel::Tracked { time, .. } => {
                 *time = *time + by;

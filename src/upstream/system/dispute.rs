@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::verdict::Majority;
 use super::{OnDispute, Source, State, System};
 use crate::reference::{ClockModel, Moment};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::{Candidate, Standing};
-use crate::wire::{Leap, ReferenceId};
+use crate::wire::ReferenceId;
 
 /// So many rounds of samples a dispute must last before it is believed.
 const DISPUTE_ROUNDS: u64 = 3;
@@ -21,13 +22,15 @@ impl System {
         now: Moment,
         candidates: &[Candidate],
         peers: &[Peer],
-        majority: &[Candidate],
-        leap: Leap,
+        majority: Option<&Majority>,
         standings: &mut [Standing],
     ) {
         self.usable_at = now.raw;
         if !self.dispute_lasts(now.raw, candidates, peers) {
             if self.state != State::Init {
+                majority
+                    .into_iter()
+                    .for_each(|majority| self.learn_truth(majority));
                 self.go_on_without(now, false);
             }
             return;
@@ -36,16 +39,19 @@ impl System {
             .iter()
             .find(|one| self.keeps_the_clock(one, now))
             .copied();
-        match self.policy.on_dispute {
-            OnDispute::Track if !majority.is_empty() => {
-                self.follow(now, Source::Tracked, majority, (leap, None), standings);
+        match (self.policy.on_dispute, majority) {
+            (OnDispute::Track, Some(majority)) => {
+                self.follow(now, Source::Tracked, majority, standings);
                 self.state = State::Disputed;
             }
-            OnDispute::Serve if keeper.is_some() => {
-                self.follow(now, Source::System, keeper.as_slice(), (leap, None), standings);
+            (OnDispute::Serve, _) if keeper.is_some() => {
+                let Some(majority) = keeper.and_then(|one| Majority::of_one(now, one)) else {
+                    return;
+                };
+                self.follow(now, Source::System, &majority, standings);
                 self.state = State::Disputed;
             }
-            OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve => {
+            (OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve, _) => {
                 self.lose(State::Disputed, ReferenceId::DISPUTED, now);
                 self.reference.answers = self.policy.on_dispute != OnDispute::Drop;
             }

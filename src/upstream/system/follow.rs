@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::verdict::{Reach, set};
-use super::{Source, State, System};
+use super::verdict::{Majority, set};
+use super::{Shortage, Source, State, System};
 use crate::reference::{Moment, Reference};
 use crate::upstream::candidate::{Candidate, Standing};
-use crate::wire::{Leap, MAX_STRATUM, NtpDuration};
+use crate::wire::{MAX_STRATUM, NtpDuration};
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
 const OWNED_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
@@ -20,25 +20,32 @@ impl System {
         &mut self,
         now: Moment,
         source: Source,
-        survivors: &[Candidate],
-        (leap, reach): (Leap, Option<Reach>),
+        majority: &Majority,
         standings: &mut [Standing],
     ) {
-        let owner = survivors
+        let owner = majority
+            .believed
             .iter()
             .find(|one| source == Source::System && self.keeps_the_clock(one, now))
             .copied();
-        let Some(chosen) = owner.or_else(|| self.choose(now.raw, survivors)) else {
-            return self.go_on_without(now, false);
+        let Some(chosen) = owner.or_else(|| self.choose(now.raw, &majority.survivors)) else {
+            return;
         };
+        self.learn_truth(majority);
+        self.notice_update(&majority.survivors);
         let announced = match (source, owner) {
-            (Source::System, Some(owner)) => self.mirror(now, &owner, leap),
-            (Source::System, None) => self.announce(now, &chosen, leap),
-            (Source::Tracked | Source::Auto, _) => self.track(now, &chosen, survivors, leap),
+            (Source::System, Some(owner)) => self.mirror(now, &owner, majority.leap),
+            (Source::System, None) => self.announce(now, &chosen, majority.leap),
+            (Source::Tracked | Source::Auto, _) => self.track(now, &chosen, majority),
         };
-        let announced = self.wide_enough(now, announced, reach);
-        if announced.stratum >= MAX_STRATUM || announced.root_distance_at(now.raw) > self.policy.max_distance
-        {
+        let (distance, limit) = (announced.root_distance_at(now.raw), self.policy.max_distance);
+        let shortage = if announced.stratum >= MAX_STRATUM {
+            Some(Shortage::Stratum)
+        } else {
+            (distance > limit).then_some(Shortage::Distance { distance, limit })
+        };
+        if let Some(shortage) = shortage {
+            self.shortage = Some(shortage);
             return self.go_on_without(now, false);
         }
         set(
@@ -53,6 +60,7 @@ impl System {
         self.system_peer = Some(chosen.index);
         self.usable_at = now.raw;
         self.state = State::Synchronized;
+        self.shortage = None;
         let not_after = announced.expiry(self.policy.max_distance);
         self.reference = self.until_leap(
             now,
@@ -63,28 +71,36 @@ impl System {
         );
     }
 
-    /// While somebody contradicts, a minority of liars may have drawn those who agree to the edge of the truth: the truth
-    /// is surely only within `reach`, and the announced error has to cover that.
-    fn wide_enough(&mut self, now: Moment, announced: Reference, reach: Option<Reach>) -> Reference {
-        let served = announced.clock.served(now) - self.scale.at(now.raw);
-        // While it is slewed it moves away from one end.
-        let moves = announced.clock.to_slew().abs();
-        let farthest = |(low, high): Reach| (high - served).max(served - low) + moves;
-        let needed = reach.map_or(NtpDuration::ZERO, |reach| {
-            farthest(reach) - announced.root_delay.half()
-        });
-        // Without a new sample nothing new is known, wherever the claims have drifted to.
-        let (heard, before) = self.reached;
-        let needed = if heard == self.heard {
-            needed.max(before)
-        } else {
-            needed
-        };
-        self.reached = (self.heard, needed);
-        Reference {
-            root_dispersion: announced.root_dispersion.max(needed),
-            ..announced
+    /// What a majority says now of where the truth can be. Without a new sample of the same upstreams nothing new is known,
+    /// wherever their claims have drifted to.
+    pub(super) fn learn_truth(&mut self, majority: &Majority) {
+        let mut voters: Vec<_> = majority
+            .believed
+            .iter()
+            .map(|one| (one.index, one.estimate.at))
+            .collect();
+        voters.sort_unstable();
+        let heard = (self.heard, voters);
+        if self.truth.is_none() || self.truth_heard != heard {
+            self.truth = Some(majority.truth);
+            self.truth_heard = heard;
         }
+    }
+
+    /// The reference time is that of the newest sample that corrects the time, whoever gave it. It stands still until
+    /// the next one.
+    fn notice_update(&mut self, survivors: &[Candidate]) {
+        let update = |one: &Candidate| {
+            (
+                one.estimate.at,
+                self.scale.at(one.estimate.at) + one.estimate.offset,
+            )
+        };
+        let newest = survivors.iter().max_by_key(|one| (one.estimate.at, one.address));
+        self.updated = match (newest.map(update), self.updated) {
+            (Some(newest), Some(before)) if newest.0 <= before.0 => Some(before),
+            (newest, before) => newest.or(before),
+        };
     }
 
     /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
@@ -93,15 +109,22 @@ impl System {
         one.on_this_host && one.estimate.at >= self.stepped_at && off <= OWNED_WITHIN.max(one.estimate.delay)
     }
 
-    /// The system peer: a preferred one, else the one we have as long as no rival is better clearly and lastingly,
-    /// so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.3).
+    /// The system peer: a preferred one, else the one we have as long as it answers and no rival is better clearly and
+    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.3).
     fn choose(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
-        let rank = |one: &&Candidate| (!one.role.prefer, one.header.stratum, one.distance);
+        let rank = |one: &&Candidate| {
+            (
+                !one.role.prefer,
+                one.stale,
+                one.header.stratum,
+                one.distance,
+                one.address,
+            )
+        };
         let best = survivors.iter().min_by_key(rank)?;
+        let first = |one: &Candidate| (one.role.prefer, one.stale, one.header.stratum);
         let old = survivors.iter().find(|one| Some(one.index) == self.system_peer);
-        let Some(old) = old
-            .filter(|old| (old.role.prefer, old.header.stratum) == (best.role.prefer, best.header.stratum))
-        else {
+        let Some(old) = old.filter(|old| first(old) == first(best)) else {
             self.rival = None;
             return Some(*best);
         };

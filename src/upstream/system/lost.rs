@@ -2,6 +2,7 @@
 
 use super::{State, System};
 use crate::reference::{Moment, Reference};
+use crate::upstream::select::Interval;
 use crate::wire::ReferenceId;
 
 impl System {
@@ -9,17 +10,14 @@ impl System {
     pub(super) fn go_on_without(&mut self, now: Moment, alone: bool) {
         self.system_peer = None;
         let known = matches!(self.state, State::Synchronized | State::Holdover);
-        if known && now.raw < self.reference.not_after {
+        if known
+            && now.raw < self.reference.not_after
+            && let Some(goes_on) = self.still_true(now)
+        {
             self.state = State::Holdover;
-            let not_after = self.reference.expiry(self.policy.max_distance);
+            let not_after = goes_on.expiry(self.policy.max_distance);
             // A leap second comes whether somebody answers or not, and the list may know of it.
-            self.reference = self.until_leap(
-                now,
-                Reference {
-                    not_after,
-                    ..self.reference
-                },
-            );
+            self.reference = self.until_leap(now, Reference { not_after, ..goes_on });
             return;
         }
         let waited = now.raw.saturating_sub(self.usable_at);
@@ -33,6 +31,29 @@ impl System {
         } else if known || matches!(self.state, State::Disputed | State::Local) {
             self.lose(State::Unsynchronized, ReferenceId::LOST, now);
         }
+    }
+
+    /// The last time as it may be announced at `now`: with an error that covers where the truth can be since, as the
+    /// host's clock may be slewed, and a majority may say that it was wrong. `None` if that is over the limit, but for a
+    /// majority that only knows less.
+    fn still_true(&self, now: Moment) -> Option<Reference> {
+        let last = self.reference;
+        let Some(truth) = self.truth else {
+            return Some(last);
+        };
+        let error = truth.error_of(&last.clock, &self.scale, now);
+        let needed = error - last.root_delay.half();
+        let wider = Reference {
+            root_dispersion: last.root_dispersion_at(now.raw).max(needed),
+            epoch: now.raw,
+            ..last
+        };
+        if wider.root_distance_at(now.raw) <= self.policy.max_distance {
+            return Some(wider);
+        }
+        let served = last.clock.served(now) - self.scale.at(now.raw);
+        let announced = Interval::around(served, last.root_distance_at(now.raw));
+        announced.overlaps(&truth.at(now.raw).offsets()).then_some(last)
     }
 
     pub(super) fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {

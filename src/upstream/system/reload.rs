@@ -7,7 +7,7 @@ use crate::reference::{Moment, Reference};
 use crate::upstream::Role;
 use crate::upstream::filter::LeapShift;
 use crate::upstream::leap::LeapTable;
-use crate::wire::{Leap, NtpDuration};
+use crate::wire::Leap;
 
 /// A restart takes less than a second.
 const UNWATCHED: Duration = Duration::from_secs(5);
@@ -40,8 +40,10 @@ impl System {
         if self.believed.is_empty() {
             self.strangers_since = Some(now);
         }
+        self.survived = self.survived.iter().copied().filter_map(place).collect();
+        self.aliases.reconfigure(kept);
         // It counts the samples of other upstreams from now on.
-        self.reached = (0, NtpDuration::ZERO);
+        self.truth_heard = (0, Vec::new());
         (self.policy, self.roles) = (policy, roles);
         self.shorten();
     }

@@ -58,6 +58,7 @@ impl System {
     /// The host slept before `now`: the raw counter stood still, and nothing that was measured holds.
     pub(super) fn slept(&mut self, now: Moment) {
         self.view.since = now.raw;
+        self.truth = None;
         self.stepped_at = now.raw;
         self.wake(now.raw);
         if self.state != State::Init {

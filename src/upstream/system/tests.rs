@@ -203,7 +203,8 @@ fn a_daemon_that_keeps_this_clock_is_mirrored() {
         (2, [198, 51, 100, 0])
     );
     assert!(
-        close(reference.root_delay, 0.010) && close(reference.root_dispersion, 0.005_5),
+        // Half of the delay to it is a part of what we don't know of its clock.
+        close(reference.root_delay, 0.010) && close(reference.root_dispersion, 0.006_5),
         "{reference:?}"
     );
     assert_eq!(reference.reference_time, at(90).realtime);
@@ -285,12 +286,58 @@ fn roles() {
 }
 
 #[test]
-fn one_server_counts_once() {
-    let twin = changed(upstream(2, 0.0), |header| {
-        header.reference_id = ReferenceId::from_bytes([198, 51, 100, 1])
-    });
-    let decision = decide(&mut system(POLICY), 100, &[upstream(1, 0.0), twin]);
-    assert_eq!(decision.standings, [Standing::SystemPeer, Standing::Duplicate]);
+fn one_address_counts_once() {
+    let twice = [upstream(1, 0.0), upstream(1, 0.0), Peer::default()];
+    let two = ClockPolicy {
+        min_sources: 2,
+        ..POLICY
+    };
+    let decision = decide(&mut system(two), 100, &twice);
+    assert_eq!(
+        (decision.state, decision.shortage),
+        (
+            State::Init,
+            Some(Shortage::TooFew {
+                agree: 1,
+                of: 3,
+                wanted: 2
+            })
+        )
+    );
+    let decision = decide(&mut system(POLICY), 100, &twice);
+    assert_eq!(
+        decision.standings,
+        [Standing::SystemPeer, Standing::Duplicate, Standing::Unknown]
+    );
+}
+
+#[test]
+fn the_nearest_one_is_not_believed_for_that() {
+    let near = |peer| {
+        changed(peer, |header| {
+            (header.root_delay, header.root_dispersion) = (NtpShort::ZERO, NtpShort::ZERO);
+        })
+    };
+    let policy = ClockPolicy {
+        source: Source::Tracked,
+        ..POLICY
+    };
+    // 11 ms is what the honest ones don't know, and the liar says 1 ms.
+    let honest = [upstream(1, 0.0), upstream(2, 0.001)];
+    let bounds = |peers: &[Peer]| {
+        let reference = decide(&mut system(policy), 100, peers).reference;
+        let served = reference.clock.served(at(100)) - at(100).realtime;
+        (
+            served.to_seconds(),
+            reference.root_distance_at(at(100).raw).to_seconds(),
+        )
+    };
+    let (served, distance) = bounds(&[honest[0].clone(), honest[1].clone(), near(upstream(3, 0.0085))]);
+    assert!(served.abs() <= distance, "{served} {distance}");
+    // It moves the served time no further than a path's asymmetry might.
+    assert!(served < 0.0025, "{served}");
+    let (served, distance) = bounds(&[honest[0].clone(), near(upstream(3, 0.0085))]);
+    assert!(served.abs() <= distance, "{served} {distance}");
 }
 
 #[test]

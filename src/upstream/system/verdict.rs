@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Source, State, System};
+use super::truth::Truth;
+use super::{Shortage, Source, State, System};
+use crate::reference::Moment;
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::{Candidate, Limits, Standing};
-use crate::upstream::select::{Claim, cluster, hull, intersection, truechimers};
+use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::{Leap, NtpDuration};
 
 /// How long to wait for the first word of an upstream whose name is still to be resolved.
@@ -15,25 +17,68 @@ const NO_HURRY: Duration = Duration::from_secs(64);
 
 /// What the candidates say together.
 pub(super) enum Verdict {
-    /// Enough of them agree: those whose time is taken.
-    Believe {
-        survivors: Vec<Candidate>,
-        leap: Leap,
-        reach: Option<Reach>,
-        believed: Vec<usize>,
-    },
-    /// They contradict each other (no majority), or the majority contradicts the keeper of the host's clock.
-    Contradiction { majority: Vec<Candidate>, leap: Leap },
+    /// Enough of them agree.
+    Believe(Majority),
+    /// They contradict each other (no majority), or the majority contradicts the clock that is served.
+    Contradiction(Option<Majority>, Shortage),
     /// There are none, or too few.
-    Nobody,
+    Nobody(Shortage),
 }
 
-/// From where to where the truth can be, as offsets from the local timescale.
-pub(super) type Reach = (NtpDuration, NtpDuration);
+/// Those who agree, and what they say.
+pub(super) struct Majority {
+    /// All of them, outliers too.
+    pub(super) believed: Vec<Candidate>,
+    /// Those whose time is taken.
+    pub(super) survivors: Vec<Candidate>,
+    /// The leap second that a majority of all warns of.
+    pub(super) leap: Leap,
+    /// Where the truth can be.
+    pub(super) truth: Truth,
+    /// What a majority finds plausible.
+    pub(super) plausible: Interval,
+}
+
+impl Majority {
+    /// `one` alone, whatever the others say: the operator wants it so.
+    pub(super) fn of_one(now: Moment, one: Candidate) -> Option<Self> {
+        Some(Self {
+            leap: one.header.leap,
+            truth: Truth::of(now.raw, &[one.claim], &[one.rate])?,
+            plausible: one.plausible(),
+            believed: vec![one],
+            survivors: vec![one],
+        })
+    }
+}
+
+/// One server's vote: all that its addresses claim together.
+struct Vote {
+    members: Vec<Candidate>,
+    claim: Interval,
+    rate: Interval,
+    plausible: Interval,
+}
+
+impl Vote {
+    fn of(members: Vec<Candidate>) -> Option<Self> {
+        let hull = |of: fn(&Candidate) -> Interval| members.iter().map(of).reduce(|all, one| all.hull(&one));
+        Some(Self {
+            claim: hull(|one| one.claim)?,
+            rate: hull(|one| one.rate)?,
+            plausible: hull(Candidate::plausible)?,
+            members,
+        })
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.members.iter().any(|one| one.role.trust)
+    }
+}
 
 impl System {
     /// Each upstream as a candidate, or the reason why not.
-    pub(super) fn candidates(&mut self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
+    pub(super) fn candidates(&self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
         let limits = Limits {
             distance: self.policy.max_distance,
             jitter: self.policy.max_jitter,
@@ -44,7 +89,6 @@ impl System {
             let role = self.roles.get(index).copied().unwrap_or_default();
             let judged = Candidate::of(index, peer, role, now, &self.view, &limits);
             standings.push(match judged {
-                Ok(one) if self.is_duplicate(&one, &candidates) => Standing::Duplicate,
                 Ok(one) => {
                     candidates.push(one);
                     Standing::Falseticker
@@ -53,19 +97,6 @@ impl System {
             });
         }
         (candidates, standings)
-    }
-
-    /// Is `one` the same server as any of the `others`? Once seen, that holds: two addresses of one server are not always
-    /// asked between the same two corrections of its clock.
-    fn is_duplicate(&mut self, one: &Candidate, others: &[Candidate]) -> bool {
-        let seen = others
-            .iter()
-            .filter(|other| one.is_same_server(other))
-            .map(|other| (other.address, one.address));
-        self.twins.extend(seen);
-        others
-            .iter()
-            .any(|other| self.twins.contains(&(other.address, one.address)))
     }
 
     /// Which clock is served now.
@@ -79,63 +110,129 @@ impl System {
 
     /// Who agrees, and is that enough?
     pub(super) fn judge(
-        &self,
-        now: Duration,
+        &mut self,
+        now: Moment,
         candidates: &[Candidate],
         peers: &[Peer],
         source: Source,
         standings: &mut [Standing],
     ) -> Verdict {
+        let answering = candidates.len();
         if candidates.is_empty() {
-            return Verdict::Nobody;
+            let (of, wanted) = (self.voters(peers), usize::from(self.policy.min_sources));
+            return Verdict::Nobody(if of == 0 {
+                Shortage::NoUpstream
+            } else {
+                Shortage::TooFew { agree: 0, of, wanted }
+            });
         }
-        let Some(truths) = agreeing(candidates) else {
-            return Verdict::Contradiction {
-                majority: Vec::new(),
-                leap: Leap::NoWarning,
-            };
-        };
-        let believed: Vec<Candidate> = candidates
+        let votes = self.votes(candidates);
+        let trusted = votes.iter().any(Vote::is_trusted);
+        let voters: Vec<&Vote> = votes
             .iter()
-            .zip(truths)
-            .filter_map(|(one, truth)| truth.then_some(*one))
+            .filter(|vote| vote.is_trusted() || !trusted)
             .collect();
-        let enough = believed.len() >= usize::from(self.policy.min_sources)
-            && (!self.roles.iter().any(|role| role.require) || believed.iter().any(|one| one.role.require))
-            && self.all_had_their_chance(now, believed.len(), peers);
-        let survivors = survivors(&believed, standings);
-        if !enough {
-            survivors
-                .iter()
-                .for_each(|one| set(standings, one.index, Standing::TooFew));
-            return Verdict::Nobody;
+        let claims: Vec<Interval> = voters.iter().map(|vote| vote.claim).collect();
+        let Some((agreement, truth)) =
+            Agreement::of(&claims).zip(Truth::of(now.raw, &claims, &rates(&voters)))
+        else {
+            return Verdict::Contradiction(None, Shortage::NoMajority { answering });
+        };
+        let agree = agreement.depth(&votes.iter().map(|vote| vote.claim).collect::<Vec<_>>());
+        let believed: Vec<Candidate> = votes
+            .iter()
+            .filter(|vote| agreement.includes(&vote.claim))
+            .flat_map(|vote| vote.members.iter().copied())
+            .collect();
+        let survivors = self.survivors(&believed, standings);
+        for extra in votes.iter().flat_map(further_addresses) {
+            set(standings, extra, Standing::Duplicate);
         }
-        let leap = majority_leap(&believed);
-        let reach = reach(candidates, believed.len());
-        let any_here = |list: &[Candidate]| list.iter().any(|one| one.on_this_host);
-        let contradicted = any_here(candidates) && !any_here(&believed);
-        if source == Source::System && contradicted && believed.len() >= 2 {
-            return Verdict::Contradiction {
-                majority: survivors,
-                leap,
-            };
+        if let Some(shortage) = self.shortage(now.raw, agree, &believed, peers) {
+            for one in &believed {
+                set(standings, one.index, Standing::TooFew);
+            }
+            return Verdict::Nobody(shortage);
         }
-        Verdict::Believe {
+        let plausible: Vec<Interval> = voters.iter().map(|vote| vote.plausible).collect();
+        let majority = Majority {
+            leap: majority_leap(&voters),
+            truth,
+            plausible: majority_span(&plausible).unwrap_or(truth.offsets()),
+            believed,
             survivors,
-            leap,
-            reach,
-            believed: believed.iter().map(|one| one.index).collect(),
+        };
+        match self.contradicted_clock(now, candidates, source, &majority) {
+            Some(shortage) => Verdict::Contradiction(Some(majority), shortage),
+            None => Verdict::Believe(majority),
         }
+    }
+
+    /// The candidates by server.
+    fn votes(&mut self, candidates: &[Candidate]) -> Vec<Vote> {
+        let groups = self.aliases.groups(candidates);
+        let members = |group: Vec<usize>| -> Vec<Candidate> {
+            let shared_by = group.len();
+            let members = group.into_iter().filter_map(|place| candidates.get(place));
+            members.map(|one| Candidate { shared_by, ..*one }).collect()
+        };
+        groups
+            .into_iter()
+            .filter_map(|group| Vote::of(members(group)))
+            .collect()
+    }
+
+    /// What is missing for those who agree to be believed, if something is.
+    fn shortage(
+        &self,
+        now: Duration,
+        agree: usize,
+        believed: &[Candidate],
+        peers: &[Peer],
+    ) -> Option<Shortage> {
+        let (of, wanted) = (self.voters(peers), usize::from(self.policy.min_sources));
+        if agree < wanted {
+            return Some(Shortage::TooFew { agree, of, wanted });
+        }
+        if self.roles.iter().any(|role| role.require) && !believed.iter().any(|one| one.role.require) {
+            return Some(Shortage::NoneRequired { agree, of });
+        }
+        (!self.all_had_their_chance(now, agree, peers)).then_some(Shortage::NotAllAsked { agree, of })
+    }
+
+    /// How many upstreams have a vote.
+    fn voters(&self, peers: &[Peer]) -> usize {
+        (0..peers.len()).filter(|&index| !self.is_watched(index)).count()
+    }
+
+    fn is_watched(&self, index: usize) -> bool {
+        self.roles.get(index).is_some_and(|role| role.noselect)
+    }
+
+    /// Does the majority contradict the clock of the host, which is served: the daemon that keeps it, or the clock itself by
+    /// more than may be announced?
+    fn contradicted_clock(
+        &self,
+        now: Moment,
+        candidates: &[Candidate],
+        source: Source,
+        majority: &Majority,
+    ) -> Option<Shortage> {
+        let any_here = |list: &[Candidate]| list.iter().any(|one| one.on_this_host);
+        let host = self.scale.host_offset(now);
+        let by = majority.truth.offsets().farthest(host);
+        let daemon = any_here(candidates) && !any_here(&majority.believed) && majority.believed.len() >= 2;
+        (source == Source::System && (daemon || by > self.policy.max_distance))
+            .then_some(Shortage::HostContradicted { by })
     }
 
     /// Who answers first is not believed for that: of strangers either more than half must agree, or every other must
     /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
     /// packet is no reason to leave it.
-    fn all_had_their_chance(&self, now: Duration, believed: usize, peers: &[Peer]) -> bool {
+    fn all_had_their_chance(&self, now: Duration, agree: usize, peers: &[Peer]) -> bool {
         let Some(since) = self.strangers_since else {
             return true;
         };
-        let watched = |index: usize| self.roles.get(index).is_some_and(|role| role.noselect);
         let waited = now.saturating_sub(since);
         let heard = |peer: &Peer| match self.state {
             State::Synchronized | State::Holdover => waited >= NO_HURRY,
@@ -143,63 +240,63 @@ impl System {
                 peer.address.is_some() || waited >= FIRST_CHANCE
             }
         };
-        let mut voters = peers.iter().enumerate().filter(|(index, _)| !watched(*index));
-        believed * 2 > voters.clone().count() || voters.all(|(_, peer)| heard(peer))
-    }
-}
-
-/// Who agrees with the majority; where some are trusted, with the majority of those.
-fn agreeing(candidates: &[Candidate]) -> Option<Vec<bool>> {
-    let trusted: Vec<Claim> = candidates
-        .iter()
-        .filter(|one| one.role.trust)
-        .map(Candidate::claim)
-        .collect();
-    if trusted.is_empty() {
-        return truechimers(&candidates.iter().map(Candidate::claim).collect::<Vec<_>>());
-    }
-    let (low, high) = intersection(&trusted)?;
-    Some(
-        candidates
+        let mut voters = peers
             .iter()
-            .map(|one| one.claim().contains(low, high))
-            .collect(),
-    )
-}
-
-/// Leaves out the outliers of those who agree, and says so.
-fn survivors(believed: &[Candidate], standings: &mut [Standing]) -> Vec<Candidate> {
-    let zero = believed.first().map_or(NtpDuration::ZERO, |one| one.offset);
-    let survives = cluster(&believed.iter().map(|one| one.survivor(zero)).collect::<Vec<_>>());
-    for (one, &survives) in believed.iter().zip(&survives) {
-        set(
-            standings,
-            one.index,
-            if survives {
-                Standing::Agrees
-            } else {
-                Standing::Outlier
-            },
-        );
+            .enumerate()
+            .filter(|(index, _)| !self.is_watched(*index));
+        agree >= majority(self.voters(peers)) || voters.all(|(_, peer)| heard(peer))
     }
-    believed
-        .iter()
-        .zip(survives)
-        .filter_map(|(one, survives)| survives.then_some(*one))
-        .collect()
-}
 
-/// Where the truth can be, when some contradict; those who are not trusted have no say where others are.
-fn reach(candidates: &[Candidate], believed: usize) -> Option<Reach> {
-    if believed == candidates.len() || candidates.iter().any(|one| one.role.trust) {
-        return None;
+    /// Leaves out the outliers of those who agree, and says so.
+    fn survivors(&mut self, believed: &[Candidate], standings: &mut [Standing]) -> Vec<Candidate> {
+        let zero = believed
+            .iter()
+            .map(|one| one.offset)
+            .min()
+            .unwrap_or(NtpDuration::ZERO);
+        let seen: Vec<_> = believed
+            .iter()
+            .map(|one| one.survivor(zero, self.survived.contains(&one.index)))
+            .collect();
+        let survives = cluster(&seen);
+        let mut survivors = Vec::new();
+        for (one, survives) in believed.iter().zip(survives) {
+            set(
+                standings,
+                one.index,
+                if survives {
+                    Standing::Agrees
+                } else {
+                    Standing::Outlier
+                },
+            );
+            survivors.extend(survives.then_some(*one));
+        }
+        self.survived = survivors.iter().map(|one| one.index).collect();
+        survivors
     }
-    hull(&candidates.iter().map(Candidate::claim).collect::<Vec<_>>())
 }
 
-/// What more than half of those who agree say of the next leap second.
-fn majority_leap(believed: &[Candidate]) -> Leap {
-    let says = |leap| believed.iter().filter(|one| one.header.leap == leap).count() * 2 > believed.len();
+fn rates(voters: &[&Vote]) -> Vec<Interval> {
+    voters.iter().map(|vote| vote.rate).collect()
+}
+
+/// All addresses of a server but the lowest one, which stands for it.
+fn further_addresses(vote: &Vote) -> impl Iterator<Item = usize> + '_ {
+    let key = |one: &Candidate| (one.address, one.index);
+    let first = vote.members.iter().map(key).min();
+    let members = vote.members.iter();
+    members
+        .filter(move |one| Some(key(one)) != first)
+        .map(|one| one.index)
+}
+
+/// What a majority of all says of the next leap second, whether they agree on the time or not.
+fn majority_leap(voters: &[&Vote]) -> Leap {
+    let says = |leap| {
+        let all_say = |vote: &&&Vote| vote.members.iter().all(|one| one.header.leap == leap);
+        voters.iter().filter(all_say).count() >= majority(voters.len())
+    };
     [Leap::AddSecond, Leap::DeleteSecond]
         .into_iter()
         .find(|&leap| says(leap))

@@ -16,9 +16,9 @@ fn after_the_loss_the_error_grows_until_it_is_too_large() {
     let after = decide(&mut system, 120, &gone);
     assert_eq!(after.state, State::Holdover);
     assert!(after.reference.root_distance_at(at(120).raw) > before.root_distance_at(at(100).raw));
-    // 20 ms less 11 ms at 15 ppm: 600 s.
-    assert_eq!(decide(&mut system, 690, &gone).state, State::Holdover);
-    let lost = decide(&mut system, 701, &gone);
+    // 20 ms less 11 ms at 301 ppm, since one sample says nothing of the frequency: 30 s.
+    assert_eq!(decide(&mut system, 129, &gone).state, State::Holdover);
+    let lost = decide(&mut system, 131, &gone);
     assert_eq!(
         (lost.state, lost.reference.reference_id),
         (State::Unsynchronized, ReferenceId::LOST)

@@ -1,0 +1,303 @@
+//! Pure. Which upstreams are the same server by several addresses, so that they count once.
+//!
+//! What can be known: a server that says when its clock was set, to a fraction of a second, says the same by all of its
+//! addresses until the clock is set again, and no two servers say the same by chance. So two upstreams whose last
+//! answers were mostly of the same settings are one server, for as long as they also say the same time. An upstream that
+//! copies another's words only puts itself into that one's vote: the vote holds all that both claim, so neither
+//! loses it. And it can be taken for one of two others, but not for both, which would take the vote of one of them.
+//!
+//! What can't: a server that says no fraction (some at stratum 1 say whole seconds, ntpd-rs says steps of 128 s), or that
+//! is set more often than it is asked, is not recognized, and counts as often as it is configured.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::Peer;
+use crate::upstream::candidate::Candidate;
+use crate::wire::{NtpTimestamp, ReferenceId};
+
+/// So many of an upstream's last answers are remembered.
+const REMEMBERED: usize = 8;
+/// Of so many of the last ones (or fewer, at the start) more than half have to be of the same settings.
+const COMPARED: usize = 4;
+/// A time that was cut to less than this many bits of a fraction (2^-12 s) names no server.
+const COARSE: u32 = 32 - 12;
+
+/// What a server says of the last time that its clock was set: until the next time it is the same by all addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Setting {
+    stratum: u8,
+    reference_id: ReferenceId,
+    reference_timestamp: NtpTimestamp,
+}
+
+impl Setting {
+    /// It is told so finely that no other server says the same by chance.
+    fn is_telling(&self) -> bool {
+        self.reference_timestamp.to_bits().trailing_zeros() < COARSE
+    }
+}
+
+/// The last settings that each upstream told, in the order of the configuration, and who are one server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aliases {
+    told: Vec<Told>,
+    /// Pairs of upstreams that are one server, the lower place first. Who is one with two others, these are one, too.
+    pairs: BTreeSet<(usize, usize)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Told {
+    /// How many answers there were when the last one was remembered.
+    heard: u64,
+    settings: VecDeque<Setting>,
+}
+
+impl Told {
+    /// Were most of the last answers of settings that `other` told, too?
+    fn repeats(&self, other: &Self) -> bool {
+        let last = self.settings.iter().rev().take(COMPARED);
+        let repeated = |setting: &&Setting| setting.is_telling() && other.settings.contains(setting);
+        last.clone().filter(repeated).count() * 2 > last.count()
+    }
+}
+
+impl Aliases {
+    /// Remembers what the `peers` said last.
+    pub(super) fn hear(&mut self, peers: &[Peer]) {
+        self.told.resize_with(peers.len(), Told::default);
+        for (index, (told, peer)) in self.told.iter_mut().zip(peers).enumerate() {
+            if peer.accepted < told.heard {
+                *told = Told::default();
+                self.pairs.retain(|pair| pair.0 != index && pair.1 != index);
+            }
+            let Some(header) = peer.answer.filter(|_| peer.accepted > told.heard) else {
+                continue;
+            };
+            told.heard = peer.accepted;
+            told.settings.push_back(Setting {
+                stratum: header.stratum,
+                reference_id: header.reference_id,
+                reference_timestamp: header.reference_timestamp,
+            });
+            if told.settings.len() > REMEMBERED {
+                told.settings.pop_front();
+            }
+        }
+    }
+
+    /// `kept` says for each upstream of a new configuration which one it was before.
+    pub(super) fn reconfigure(&mut self, kept: &[Option<usize>]) {
+        let told = |old: &Option<usize>| old.and_then(|old| self.told.get(old).cloned());
+        self.told = kept.iter().map(|old| told(old).unwrap_or_default()).collect();
+        let place = |old: usize| kept.iter().position(|before| *before == Some(old));
+        let pairs = self.pairs.iter();
+        self.pairs = pairs
+            .filter_map(|&(one, other)| Some(pair(place(one)?, place(other)?)))
+            .collect();
+    }
+
+    /// Looks at each two `candidates` whether they are one server.
+    fn pair_up(&mut self, candidates: &[Candidate]) {
+        for (place, one) in candidates.iter().enumerate() {
+            for other in candidates.iter().skip(place + 1) {
+                if one.contradicts(other) {
+                    self.pairs.remove(&pair(one.index, other.index));
+                } else if one.is_as_well_known_as(other) && self.say_the_same(one.index, other.index) {
+                    self.unite(one.index, other.index);
+                }
+            }
+        }
+    }
+
+    fn say_the_same(&self, one: usize, other: usize) -> bool {
+        let both = self.told.get(one).zip(self.told.get(other));
+        both.is_some_and(|(one, other)| one.repeats(other) && other.repeats(one))
+    }
+
+    /// Both are one server: who was taken for one of them, and is not the other, is neither.
+    fn unite(&mut self, one: usize, other: usize) {
+        let gone: Vec<_> = [(one, other), (other, one)]
+            .into_iter()
+            .flat_map(|(of, from)| self.apart(of, from).map(move |third| pair(of, third)))
+            .collect();
+        for pair in gone {
+            self.pairs.remove(&pair);
+        }
+        self.pairs.insert(pair(one, other));
+    }
+
+    /// Those who were taken for one with `of`, and are not one with `from`.
+    fn apart(&self, of: usize, from: usize) -> impl Iterator<Item = usize> {
+        (0..self.told.len()).filter(move |&third| {
+            third != from
+                && self.pairs.contains(&pair(of, third))
+                && !self.pairs.contains(&pair(third, from))
+                && !self.say_the_same(third, from)
+        })
+    }
+
+    /// Are both the same server now?
+    fn are_one(&self, one: &Candidate, other: &Candidate) -> bool {
+        let paired = self.pairs.contains(&pair(one.index, other.index));
+        one.address == other.address || paired && one.is_as_well_known_as(other)
+    }
+
+    /// The candidates by server, as places in their list: each is in one group.
+    pub(super) fn groups(&mut self, candidates: &[Candidate]) -> Vec<Vec<usize>> {
+        self.pair_up(candidates);
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (place, one) in candidates.iter().enumerate() {
+            let is_one_of = |group: &Vec<usize>| {
+                let members = group.iter().filter_map(|&member| candidates.get(member));
+                members.into_iter().any(|member| self.are_one(one, member))
+            };
+            let (same, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_one_of);
+            groups = others;
+            groups.push(same.into_iter().flatten().chain([place]).collect());
+        }
+        groups
+    }
+}
+
+fn pair(one: usize, other: usize) -> (usize, usize) {
+    (one.min(other), one.max(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::upstream::Role;
+    use crate::upstream::candidate::Limits;
+    use crate::upstream::filter::View;
+    use crate::upstream::packet::Sample;
+    use crate::wire::{Header, NtpDuration, NtpShort};
+
+    /// An upstream that answered with these reference timestamps, a second apart.
+    fn peer(host: u8, offset: f64, said: &[u64]) -> Vec<Peer> {
+        let mut peer = Peer {
+            address: Some(([192, 0, 2, host], 123).into()),
+            reach: 1,
+            ..Peer::default()
+        };
+        let mut history = Vec::new();
+        for (second, &reference) in (100..).zip(said) {
+            peer.accepted += 1;
+            peer.answer = Some(Header {
+                stratum: 2,
+                root_dispersion: NtpShort::from_duration(NtpDuration::from_seconds(0.001)),
+                reference_timestamp: NtpTimestamp::from_bits(reference),
+                ..Header::request(NtpTimestamp::ZERO)
+            });
+            peer.filter.add(Sample {
+                offset: NtpDuration::from_seconds(offset),
+                delay: NtpDuration::from_seconds(0.002),
+                dispersion: NtpDuration::from_seconds(1e-6),
+                at: Duration::from_secs(second),
+            });
+            history.push(peer.clone());
+        }
+        history
+    }
+
+    /// How many servers these are, after all answers of each.
+    fn servers(histories: &[Vec<Peer>]) -> usize {
+        let mut aliases = Aliases::default();
+        let limits = Limits {
+            distance: NtpDuration::SECOND,
+            jitter: 1.0,
+        };
+        let now = Duration::from_secs(200);
+        let mut servers = 0;
+        for step in 0..histories[0].len() {
+            let last: Vec<_> = histories.iter().map(|history| history[step].clone()).collect();
+            aliases.hear(&last);
+            let candidate = |(index, peer): (usize, &Peer)| {
+                Candidate::of(index, peer, Role::default(), now, &View::default(), &limits).unwrap()
+            };
+            let candidates: Vec<_> = last.iter().enumerate().map(candidate).collect();
+            servers = aliases.groups(&candidates).len();
+        }
+        servers
+    }
+
+    /// Times that were said to the last bit.
+    const A: [u64; 4] = [
+        0xA000_1111_2222_3333,
+        0xA001_1111_2222_3335,
+        0xA002_1111_2222_3337,
+        0xA003_1111_2222_3339,
+    ];
+    const B: [u64; 4] = [
+        0xA000_9111_2222_3333,
+        0xA001_9111_2222_3335,
+        0xA002_9111_2222_3337,
+        0xA003_9111_2222_3339,
+    ];
+
+    #[test]
+    fn one_server_by_several_addresses_counts_once() {
+        assert_eq!(servers(&[peer(1, 0.0, &A[..1]), peer(2, 0.0, &A[..1])]), 1);
+        assert_eq!(
+            servers(&[peer(1, 0.0, &A), peer(2, 0.0005, &A), peer(3, 0.0, &A)]),
+            1
+        );
+        // One address was asked before the last correction, the other after it.
+        let before = [A[0], A[0], A[1], A[2]];
+        assert_eq!(servers(&[peer(1, 0.0, &before), peer(2, 0.0, &A)]), 1);
+        // Once found out, they are one as long as they say the same time, though rarely asked of the same setting.
+        let (rarely, other) = ([A[0], A[1], A[2], A[3]], [A[0], B[1], B[2], B[3]]);
+        assert_eq!(servers(&[peer(1, 0.0, &rarely), peer(2, 0.0, &other)]), 1);
+        assert_eq!(servers(&[peer(1, 0.0, &A), peer(1, 0.0, &B)]), 1);
+    }
+
+    #[test]
+    fn two_servers_count_twice() {
+        assert_eq!(servers(&[peer(1, 0.0, &A), peer(2, 0.0, &B)]), 2);
+        // Words that contradict the time tell nothing.
+        assert_eq!(servers(&[peer(1, 0.0, &A), peer(2, 0.005, &A)]), 2);
+        // Seconds without a fraction (and steps of 128 s) are said by many.
+        let coarse = A.map(|bits| bits & !0 << 32);
+        assert_eq!(servers(&[peer(1, 0.0, &coarse), peer(2, 0.0, &coarse)]), 2);
+        assert_eq!(servers(&[peer(1, 0.0, &[0; 4]), peer(2, 0.0, &[0; 4])]), 2);
+    }
+
+    /// In any order.
+    fn in_any_order(peers: [Vec<Peer>; 3]) -> BTreeSet<usize> {
+        let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        orders
+            .map(|order| servers(&order.map(|place| peers[place].clone())))
+            .into()
+    }
+
+    #[test]
+    fn who_copies_joins_one_and_never_two() {
+        for words in [
+            [A[0], B[1], A[2], B[3]],
+            [A[0], A[1], B[2], B[3]],
+            [A[0], A[1], A[2], B[3]],
+            [B[0], B[1], B[2], A[3]],
+            [A[0], B[0], B[1], B[2]],
+        ] {
+            let servers = in_any_order([peer(1, 0.0, &A), peer(2, 0.0, &words), peer(3, 0.0, &B)]);
+            assert!(servers == [2].into() || servers == [3].into(), "{servers:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever two copy of each other and of three honest ones, and whenever: no two honest ones become one.
+        #[test]
+        fn honest_ones_keep_their_votes(copied in proptest::collection::vec((0_usize..4, 0_usize..4, 0_usize..6, 0_usize..6), 1..12)) {
+            let say = |server: usize, step: usize| 0xA000_0000_1234_5677 + ((server as u64) << 40) + ((step as u64) << 20);
+            let mut said: Vec<Vec<u64>> = vec![Vec::new(); 5];
+            for (step, &(one, other, ago, other_ago)) in copied.iter().enumerate() {
+                (0..3).for_each(|honest| said[honest].push(say(honest, step)));
+                said[3].push(say(one, step.saturating_sub(ago)));
+                said[4].push(say(other, step.saturating_sub(other_ago)));
+            }
+            let peers: Vec<_> = (1..).zip(&said).map(|(host, said)| peer(host, 0.0, said)).collect();
+            proptest::prop_assert!(servers(&peers) >= 3);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Pure. Where the truth can be, as a majority of the upstreams says, now and later.
+
+use std::time::Duration;
+
+use crate::reference::{ClockModel, Moment, Timescale, since};
+use crate::upstream::candidate::MAX_CLOCK_ERROR;
+use crate::upstream::select::{Interval, majority_hull, majority_span};
+use crate::wire::NtpDuration;
+
+/// The interval in which true time is at one moment, and how it moves from there.
+///
+/// As long as a minority of the claims are lies, both the offset and the rate of true time are inside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Truth {
+    at: Duration,
+    /// Offsets from the local timescale at that moment.
+    offsets: Interval,
+    /// By how much true time runs faster than the timescale: the slowest and the fastest that it can be.
+    slowest: f64,
+    fastest: f64,
+}
+
+impl Truth {
+    /// By these `claims` at `now`, and by what each says of the rate. `None` if no majority agrees.
+    pub(super) fn of(now: Duration, claims: &[Interval], rates: &[Interval]) -> Option<Self> {
+        let rates = majority_span(rates)?;
+        Some(Self {
+            at: now,
+            offsets: majority_hull(claims)?,
+            slowest: rates.low.to_seconds(),
+            fastest: rates.high.to_seconds(),
+        })
+    }
+
+    /// Offsets from the local timescale, when it was told.
+    pub(super) fn offsets(&self) -> Interval {
+        self.offsets
+    }
+
+    /// What is known of it at `now`, when nothing new was heard.
+    pub(super) fn at(&self, now: Duration) -> Self {
+        let age = since(self.at, now).to_seconds().max(0.0);
+        Self {
+            at: now,
+            offsets: Interval {
+                low: self.offsets.low + NtpDuration::from_seconds(self.slowest * age),
+                high: self.offsets.high + NtpDuration::from_seconds(self.fastest * age),
+            },
+            ..*self
+        }
+    }
+
+    /// When a leap second shifted UTC by `by`.
+    pub(super) fn leapt(&self, by: NtpDuration) -> Self {
+        Self {
+            offsets: Interval {
+                low: self.offsets.low + by,
+                high: self.offsets.high + by,
+            },
+            ..*self
+        }
+    }
+
+    /// The nearest possible rate to `rate`.
+    pub(super) fn nearest_rate(&self, rate: f64) -> f64 {
+        rate.max(self.slowest).min(self.fastest)
+    }
+
+    /// How wrong the time of `clock` may be at `now`, until it is slewed to where it goes, too.
+    pub(super) fn error_of(&self, clock: &ClockModel, scale: &Timescale, now: Moment) -> NtpDuration {
+        let served = clock.served(now) - scale.at(now.raw);
+        let offsets = self.at(now.raw).offsets;
+        offsets
+            .farthest(served)
+            .max(offsets.farthest(served + clock.to_slew()))
+    }
+
+    /// How fast the error of a clock of this rate may grow.
+    pub(super) fn growth(&self, rate: f64) -> f64 {
+        (self.fastest - rate)
+            .max(rate - self.slowest)
+            .max(MAX_CLOCK_ERROR)
+    }
+}
