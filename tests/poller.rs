@@ -18,6 +18,7 @@ use ntpfront::host::clock;
 use ntpfront::host::names::Names;
 use ntpfront::reference::{Moment, Timescale};
 use ntpfront::upstream::association::Orders;
+use ntpfront::upstream::filter::View;
 use ntpfront::upstream::poller::{Poller, Report};
 use ntpfront::upstream::system::{ClockPolicy, OnDispute, Source};
 use ntpfront::upstream::{Host, Role, Upstream};
@@ -64,7 +65,7 @@ impl Running {
                 role: Role::default(),
             },
             policy,
-            leapt: None,
+            view: View::default(),
             reloads: 0,
             wakes: 0,
         });
@@ -128,7 +129,7 @@ fn it_asks_at_once_when_it_is_woken_and_goes_on_as_it_was_told() {
         started.elapsed()
     );
     // The same orders again are no reason to ask.
-    poller.tell(|orders| orders.leapt = None);
+    poller.tell(|orders| orders.view = View::default());
     assert!(poller.is_quiet());
     poller.tell(|orders| (orders.upstream.minpoll, orders.upstream.maxpoll) = (0, 0));
     assert_eq!(poller.report().peer.accepted, 3);

@@ -11,7 +11,6 @@ use tracing::{info, warn};
 use super::gate::{Gate, Told};
 use super::pool::Twin;
 use super::snapshot;
-use crate::reference::Reference;
 use crate::serve::{Counts, Listener};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
@@ -68,19 +67,18 @@ impl Journal {
             }
         }
         if self.source.change(Some(decision.source), now).is_some() {
-            let (clock, because) = match decision.source {
-                Source::System => (
-                    "system",
-                    "clock.source says so, or an upstream is on this host and keeps its clock",
-                ),
-                Source::Tracked | Source::Auto => {
-                    ("tracked", "clock.source says so, or no upstream is on this host")
+            let clock = decision.source.name();
+            let because = match (decision.source_configured, decision.source) {
+                (true, _) => "clock.source says so",
+                (false, Source::System) => "clock.source is \"auto\" and an upstream is on this host",
+                (false, Source::Tracked | Source::Auto) => {
+                    "clock.source is \"auto\" and no upstream is on this host"
                 }
             };
             info!(clock, because, "clock source: {clock}, since {because}");
         }
         if let Some(before) = self.state.change(decision.state, now) {
-            state(&decision.reference, Some(before), decision.state, now);
+            state(decision, Some(before), now);
         }
     }
 
@@ -89,7 +87,7 @@ impl Journal {
         for (((name, _), peer), &standing) in self.upstreams.iter().zip(peers).zip(&decision.standings) {
             upstream(name, peer, None, standing);
         }
-        state(&decision.reference, None, decision.state, now);
+        state(decision, None, now);
     }
 
     /// Tells when the NTP Pool would come to drop us for the time that we announce, and when not any more.
@@ -169,13 +167,32 @@ macro_rules! told {
     };
 }
 
+/// Does a change to this standing cost nobody anything? At the start nothing is known yet of all.
+fn is_harmless(standing: Standing, was: Option<Standing>) -> bool {
+    match standing {
+        Standing::Mirrored
+        | Standing::SystemPeer
+        | Standing::Agrees
+        | Standing::Outlier
+        | Standing::NoSelect
+        | Standing::Duplicate
+        | Standing::Unknown => true,
+        Standing::TooFew => was == Some(Standing::Unknown),
+        Standing::Falseticker
+        | Standing::TooFar
+        | Standing::TooJittery
+        | Standing::Refused
+        | Standing::Silent => false,
+    }
+}
+
 /// One line for an upstream: what it was, where that is news, and what it is.
 fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) {
     let known = peer.known(&View::default());
     let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
     let silent = peer.refused.map_or("no-answer", |reject| reject.name());
     told!(
-        was.is_none() || (standing.is_good() && known.is_some()),
+        was.is_none() || is_harmless(standing, was),
         upstream = name,
         was = was.map(Standing::name),
         standing = standing.name(),
@@ -209,17 +226,22 @@ pub fn status(decision: &Decision, now: Duration) -> String {
     } else {
         String::new()
     };
+    let why = decision.shortage.map_or_else(
+        || format!("{good} of {} upstreams agree", decision.standings.len()),
+        |shortage| shortage.to_string(),
+    );
     format!(
-        "{}, stratum {}, reference ID {}{error}; {good} of {} upstreams agree",
+        "{}, stratum {}, reference ID {}{error}; {why}",
         decision.state.name(),
         reference.stratum,
         reference.reference_id,
-        decision.standings.len()
     )
 }
 
 /// One line for the state: what it was, where that is news, and what it is.
-fn state(reference: &Reference, was: Option<State>, state: State, now: Duration) {
+fn state(decision: &Decision, was: Option<State>, now: Duration) {
+    let (reference, state) = (&decision.reference, decision.state);
+    let reason = decision.shortage.map(|shortage| shortage.to_string());
     let good_for = reference.not_after.saturating_sub(now).as_secs();
     told!(
         was.is_none() || matches!(state, State::Init | State::Synchronized),
@@ -229,10 +251,13 @@ fn state(reference: &Reference, was: Option<State>, state: State, now: Duration)
         reference_id = %reference.reference_id,
         root_distance = %seconds(reference.root_distance_at(now)),
         good_for_seconds = (state == State::Holdover).then_some(good_for),
-        "clock state: {}, stratum {}, reference ID {}",
+        reason,
+        "clock state: {}, stratum {}, reference ID {}{}{}",
         change(was.map(State::name), state.name()),
         reference.stratum,
-        reference.reference_id
+        reference.reference_id,
+        if reason.is_some() { ": " } else { "" },
+        reason.as_deref().unwrap_or_default()
     );
 }
 

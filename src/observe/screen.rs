@@ -54,6 +54,9 @@ fn belief(f: &mut Formatter<'_>, told: &Told) -> fmt::Result {
         "state",
         &format!("{}, {} clock", told.state.name(), told.clock.name()),
     )?;
+    if let Some(reason) = &told.state_reason {
+        line(f, "because", reason)?;
+    }
     let (stratum, id, leap) = (reference.stratum, &reference.reference_id, reference.leap);
     line(
         f,

@@ -49,6 +49,8 @@ pub struct Told {
     /// `init`, `synchronized`, `holdover`, `unsynchronized`, `disputed` or `local`.
     #[serde(serialize_with = "state_name")]
     pub state: State,
+    /// Why the state is not `synchronized`, in numbers; `null` if it is.
+    pub state_reason: Option<String>,
     /// Which clock is served: `system` or `tracked`.
     #[serde(serialize_with = "source_name")]
     pub clock: Source,
@@ -212,6 +214,7 @@ impl Told {
         let is_endless = reference.not_after == Duration::MAX;
         Self {
             state: decision.state,
+            state_reason: decision.shortage.map(|shortage| shortage.to_string()),
             clock: decision.source,
             answers: reference.answers,
             usable,
@@ -365,6 +368,7 @@ pub(super) fn example() -> Snapshot {
 fn example_told() -> Told {
     Told {
         state: State::Synchronized,
+        state_reason: None,
         clock: Source::System,
         answers: true,
         usable: true,

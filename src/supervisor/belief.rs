@@ -13,6 +13,7 @@ use crate::observe::journal::{self, Journal};
 use crate::observe::snapshot::{Told, UpstreamSight};
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::{Asking, Peer};
+use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
 use crate::upstream::system::{Decision, KernelView, Surprise, System};
@@ -55,7 +56,7 @@ impl Belief {
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = cell(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
-        pollers.reconfigure(&config.upstreams, config.clock, None, 0);
+        pollers.reconfigure(&config.upstreams, config.clock, View::default(), 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
         let mut belief = Self {
             decided: system.decide(started, &peers, kernel_view()),
@@ -76,8 +77,8 @@ impl Belief {
     /// them; what is served changes with the next decision.
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
         let upstreams = &config.upstreams;
-        let (leapt, wakes) = self.system.orders();
-        let kept = self.pollers.reconfigure(upstreams, config.clock, leapt, wakes);
+        let (view, wakes) = self.system.orders();
+        let kept = self.pollers.reconfigure(upstreams, config.clock, view, wakes);
         let peers = upstreams.iter().zip(&kept).map(|(upstream, kept)| {
             let known = kept.and_then(|old| self.peers.get(old));
             known.cloned().unwrap_or_else(|| Peer::unknown(upstream))
@@ -111,7 +112,7 @@ impl Belief {
             published: now,
             ..decision.reference
         });
-        self.pollers.tell(decision.leapt, decision.wakes);
+        self.pollers.tell(decision.view, decision.wakes);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),
@@ -182,6 +183,12 @@ impl Belief {
                 warn!(
                     seconds = time.as_secs_f64(),
                     "the host slept: all samples are void"
+                );
+            }
+            Some(Surprise::Jumped(by)) => {
+                warn!(
+                    seconds = by.as_secs_f64(),
+                    "the host's clocks jumped against each other: all samples from before are uncertain by as much"
                 );
             }
             Some(Surprise::Stepped(by)) => {

@@ -6,7 +6,7 @@ use crate::host::names::Names;
 use crate::reference::Timescale;
 use crate::upstream::Upstream;
 use crate::upstream::association::Orders;
-use crate::upstream::filter::LeapShift;
+use crate::upstream::filter::View;
 use crate::upstream::poller::{Poller, Report};
 use crate::upstream::system::ClockPolicy;
 
@@ -48,7 +48,7 @@ impl Pollers {
         &mut self,
         upstreams: &[Upstream],
         policy: ClockPolicy,
-        leapt: Option<LeapShift>,
+        view: View,
         wakes: u64,
     ) -> Vec<Option<usize>> {
         self.reloads += 1;
@@ -58,7 +58,7 @@ impl Pollers {
             let orders = Orders {
                 upstream: upstream.clone(),
                 policy,
-                leapt,
+                view,
                 reloads: self.reloads,
                 wakes,
             };
@@ -88,11 +88,11 @@ impl Pollers {
     }
 
     /// Tells all of the last leap second, and whether new samples are wanted at once.
-    pub(super) fn tell(&self, leapt: Option<LeapShift>, wakes: u64) {
+    pub(super) fn tell(&self, view: View, wakes: u64) {
         for running in &self.running {
             running.orders.send_if_modified(|orders| {
-                let news = (orders.leapt, orders.wakes) != (leapt, wakes);
-                (orders.leapt, orders.wakes) = (leapt, wakes);
+                let news = (orders.view, orders.wakes) != (view, wakes);
+                (orders.view, orders.wakes) = (view, wakes);
                 news
             });
         }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::filter::{ClockFilter, Estimate, LeapShift, View};
+use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{self, Exchange, Reject, Sample};
 use super::system::ClockPolicy;
 use super::{Host, Upstream};
@@ -32,8 +32,8 @@ pub struct Orders {
     pub upstream: Upstream,
     /// What an answer must keep to be believed.
     pub policy: ClockPolicy,
-    /// The last leap second.
-    pub leapt: Option<LeapShift>,
+    /// How the samples from before a leap second, a sleep or a jump of the host's clocks count.
+    pub view: View,
     /// How often the configuration was read again: each time an upstream that refused us may be asked again.
     pub reloads: u64,
     /// Raised when something happened that new samples must tell about: they are wanted at once.
@@ -69,6 +69,8 @@ pub struct Peer {
     pub reach: u8,
     /// The last good answer; none after the upstream said that it has no time.
     pub answer: Option<Header>,
+    /// The last good answer, whatever came after it.
+    pub last_good: Option<Header>,
     /// The last good samples.
     pub filter: ClockFilter,
     /// How many good samples there were in all.
@@ -221,9 +223,7 @@ impl Association {
         precision: i8,
         own: &[IpAddr],
     ) -> Result<Sample, Reject> {
-        if let Some((at, by)) = self.orders.leapt {
-            self.peer.filter.leap(at, by);
-        }
+        self.peer.filter.revise(&self.orders.view);
         let sample = packet::measure(&header, exchange, scale, precision);
         let limit = self.orders.policy.max_distance;
         packet::usable(&header, &sample, &self.own_names(&header, own), limit)
@@ -250,6 +250,7 @@ impl Association {
         self.peer.reach |= 1;
         self.peer.refused = None;
         self.peer.answer = Some(header);
+        self.peer.last_good = Some(header);
         self.peer.accepted += 1;
         if self.unanswered > PATIENCE {
             self.poll = self.shortest();

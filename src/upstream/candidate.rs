@@ -14,6 +14,9 @@ use crate::wire::{Header, NtpDuration};
 pub(super) const MAX_CLOCK_ERROR: f64 = 1e-6;
 /// One server by two paths is not known so many times better by one of them.
 const MUCH_BETTER: i64 = 8;
+/// For so long after its last sample an upstream that answers no more still has its vote, with a claim that grows. Then those
+/// who go on answering are all there are.
+const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
 /// So many questions in a row without an answer make an upstream a stale one: others are fresher.
 const STALE_AFTER: u32 = 2;
 
@@ -114,6 +117,11 @@ pub struct Candidate {
     pub claim: Interval,
     /// By how much true time may run faster than the local timescale as it says, as what it gains in a second.
     pub rate: Interval,
+    /// Why it is not available now, if it is not. What it said last still holds as far as it can be wrong by now: those who
+    /// go on answering are no majority for that.
+    pub unavailable: Option<Standing>,
+    /// Its last answer contradicts those before.
+    pub doubted: bool,
     /// It did not answer the last questions.
     pub stale: bool,
     /// How many of the upstreams are the same server as this one, itself included.
@@ -145,18 +153,19 @@ impl Candidate {
         let Some(address) = peer.address else {
             return Err(Standing::Unknown);
         };
-        let Some((header, estimate)) = peer.known(view) else {
-            let silent = peer.reach == 0 && peer.refused.is_none();
-            return Err(if silent {
-                Standing::Silent
-            } else {
-                Standing::Refused
-            });
+        let known = peer.known(view);
+        let unavailable = if peer.reach == 0 && peer.refused.is_none() {
+            Standing::Silent
+        } else {
+            Standing::Refused
         };
+        let lately = |estimate: &Estimate| now.saturating_sub(estimate.at) <= SILENT_CLAIMS_COUNT;
+        let past = || peer.last_good.zip(peer.filter.estimate(view).filter(lately));
+        let (header, estimate) = known.or_else(past).ok_or(unavailable)?;
         let offset = estimate.offset_at(now);
         let root_distance = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
         let distance = root_distance + estimate.delay.half() + measured(&estimate, now);
-        let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate));
+        let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate, now));
         if let Some(doubt) = peer.filter.doubt(view) {
             claim = claim.hull(&Interval::around(
                 doubt.offset,
@@ -174,12 +183,19 @@ impl Candidate {
             distance,
             claim,
             rate,
+            unavailable: known.is_none().then_some(unavailable),
+            doubted: peer.filter.is_in_doubt(),
             stale: peer.reach.trailing_zeros() >= STALE_AFTER,
             shared_by: 1,
             estimate,
         };
         match candidate {
-            _ if role.noselect => Err(Standing::NoSelect),
+            _ if role.noselect => Err(candidate.unavailable.unwrap_or(Standing::NoSelect)),
+            _ if known.is_none()
+                && (candidate.distance > limits.distance || estimate.jitter > limits.jitter) =>
+            {
+                Err(unavailable)
+            }
             _ if candidate.distance > limits.distance => Err(Standing::TooFar),
             _ if estimate.jitter > limits.jitter => Err(Standing::TooJittery),
             _ => Ok(candidate),
@@ -221,10 +237,10 @@ impl Candidate {
 }
 
 /// By how much true time may run faster than the local timescale.
-fn rate(estimate: &Estimate) -> Interval {
+fn rate(estimate: &Estimate, now: Duration) -> Interval {
     Interval::around(
         NtpDuration::from_seconds(estimate.frequency),
-        NtpDuration::from_seconds(estimate.frequency_error() + MAX_CLOCK_ERROR),
+        NtpDuration::from_seconds(estimate.frequency_error_at(now) + MAX_CLOCK_ERROR),
     )
 }
 

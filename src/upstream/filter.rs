@@ -48,14 +48,21 @@ const CONTRADICTION: f64 = 5.0;
 /// A leap second: when it was by the raw counter, and by how much it shifted UTC.
 pub type LeapShift = (Duration, NtpDuration);
 
+/// The last time that the host's clocks jumped against each other, and by how much they did in all since the start (not
+/// negative): the raw counter may have gone otherwise than true time by as much.
+pub type Jump = (Duration, NtpDuration);
+
 /// A part of the past that must be seen in another light.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct View {
-    /// Samples from before this reading of the raw counter do not count: the host slept then.
+    /// Samples from before this reading of the raw counter do not count: the host slept then, or the counter jumped.
     pub since: Duration,
     /// A leap second: from this reading on UTC is shifted, and all samples from before with it, unless their filter
     /// knows of it already.
     pub leap: Option<LeapShift>,
+    /// The host's clocks jumped against each other: samples from before may be wrong by so much more, unless their filter
+    /// knows of it already.
+    pub jump: Option<Jump>,
 }
 
 /// The last samples of one upstream.
@@ -66,6 +73,8 @@ pub struct ClockFilter {
     suspects: Vec<Sample>,
     /// When the leap second was that the samples are shifted by already.
     leapt: Option<Duration>,
+    /// How much of all jumps they are widened by already.
+    jumped: NtpDuration,
 }
 
 /// What the samples say about an upstream's clock against the local timescale.
@@ -126,34 +135,30 @@ impl ClockFilter {
         true
     }
 
-    /// A leap second happened at `at`: what was measured before is shifted by it, once.
-    pub fn leap(&mut self, at: Duration, by: NtpDuration) {
-        if self.leapt != Some(at) {
-            self.leapt = Some(at);
-            let before = self
-                .samples
-                .iter_mut()
-                .chain(&mut self.suspects)
-                .filter(|sample| sample.at < at);
-            before.for_each(|sample| sample.offset += by);
+    /// From now on all samples are as they count in this view.
+    pub fn revise(&mut self, view: &View) {
+        self.samples.retain(|sample| sample.at >= view.since);
+        self.suspects.retain(|sample| sample.at >= view.since);
+        let seen = self.seen();
+        for sample in self.samples.iter_mut().chain(&mut self.suspects) {
+            *sample = seen.revised(*sample, view);
+        }
+        self.leapt = view.leap.map(|(at, _)| at).or(self.leapt);
+        self.jumped = view.jump.map_or(self.jumped, |(_, total)| total);
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            leapt: self.leapt,
+            jumped: self.jumped,
         }
     }
 
     /// What the samples say; `None` if there are none in this `view`.
     pub fn estimate(&self, view: &View) -> Option<Estimate> {
         let in_view = self.samples.iter().filter(|sample| sample.at >= view.since);
-        fit(in_view.map(|sample| self.shifted(*sample, view)))
-    }
-
-    /// A sample as it counts in this view.
-    fn shifted(&self, sample: Sample, view: &View) -> Sample {
-        match view.leap {
-            Some((at, by)) if sample.at < at && self.leapt != Some(at) => Sample {
-                offset: sample.offset + by,
-                ..sample
-            },
-            _ => sample,
-        }
+        let seen = self.seen();
+        fit(in_view.map(|sample| seen.revised(*sample, view)))
     }
 
     /// Does the newest sample contradict the others?
@@ -163,7 +168,7 @@ impl ClockFilter {
 
     /// The newest sample, if it contradicts the others: what they say and what it says may both be so.
     pub fn doubt(&self, view: &View) -> Option<Doubt> {
-        let sample = self.shifted(*self.suspects.last()?, view);
+        let sample = self.seen().revised(*self.suspects.last()?, view);
         let estimate = self.estimate(view)?;
         let apart = estimate.residual(&sample).abs();
         let meanwhile = seconds(estimate.at, sample.at).max(1.0);
@@ -220,6 +225,31 @@ fn count<T>(things: impl IntoIterator<Item = T>) -> f64 {
     things.into_iter().count() as f64
 }
 
+/// What samples have been revised for already.
+#[derive(Clone, Copy)]
+struct Seen {
+    leapt: Option<Duration>,
+    jumped: NtpDuration,
+}
+
+impl Seen {
+    /// A sample as it counts in this view.
+    fn revised(self, sample: Sample, view: &View) -> Sample {
+        let leap = view
+            .leap
+            .filter(|&(at, _)| sample.at < at && self.leapt != Some(at));
+        let jump = view.jump.filter(|&(at, _)| sample.at < at);
+        let shift = leap.map_or(NtpDuration::ZERO, |(_, by)| by);
+        let error = jump.map_or(NtpDuration::ZERO, |(_, total)| total - self.jumped);
+        Sample {
+            offset: sample.offset + shift,
+            // What is said of a sample's error is half of its delay.
+            delay: sample.delay + error + error,
+            ..sample
+        }
+    }
+}
+
 /// A sample that contradicts those before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Doubt {
@@ -264,9 +294,14 @@ impl Estimate {
         self.offset + NtpDuration::from_seconds(turned + frequency * seconds(self.at, now))
     }
 
-    /// By how much the frequency may be wrong.
+    /// By how much the frequency may be wrong, as it was when the newest sample was taken.
     pub fn frequency_error(&self) -> f64 {
         worst(self.frequency_sd)
+    }
+
+    /// By how much it may be wrong at `now`, as it wanders.
+    pub fn frequency_error_at(&self, now: Duration) -> f64 {
+        self.frequency_error() + SURELY * WANDER * seconds(self.at, now).max(0.0).sqrt()
     }
 
     /// How wrong the offset may be at `now`, in seconds, beside half of the shortest delay.
@@ -469,6 +504,11 @@ fn few(samples: usize) -> f64 {
         .unwrap_or_else(|| 1.0 + 3.0 / count(0..freedom))
 }
 
+/// How far an oscillator may stray in `age` seconds because its frequency wanders, in seconds.
+pub fn wanders(age: f64) -> f64 {
+    SURELY * wander(age)
+}
+
 /// How far an oscillator strays in `age` seconds because its frequency wanders (integral of a random walk).
 fn wander(age: f64) -> f64 {
     WANDER * age.max(0.0).powf(1.5) / 3.0_f64.sqrt()
@@ -591,21 +631,52 @@ mod tests {
         let filter = filter([(10.0, 0.0, 0.001), (20.0, 0.0, 0.001)]);
         let since = View {
             since: Duration::from_secs(15),
-            leap: None,
+            ..View::default()
         };
         assert_eq!(filter.estimate(&since).unwrap().samples, 1);
         assert_eq!(
             filter.estimate(&View {
                 since: Duration::from_secs(21),
-                leap: None
+                ..View::default()
             }),
             None
         );
         let leap = View {
-            since: Duration::ZERO,
             leap: Some((Duration::from_secs(25), -NtpDuration::SECOND)),
+            ..View::default()
         };
         assert_eq!(filter.estimate(&leap).unwrap().offset, -NtpDuration::SECOND);
+        // Once, whether the filter knows of it or not.
+        let mut revised = filter.clone();
+        (0..2).for_each(|_| revised.revise(&leap));
+        assert_eq!(revised.estimate(&leap), filter.estimate(&leap));
+    }
+
+    #[test]
+    fn a_jump_between_the_hosts_clocks_widens_what_was_before_it() {
+        let steady = (0_u32..30).map(|step| (f64::from(step) * 16.0, 0.0, 0.000_060));
+        let mut filter = filter(steady);
+        let jump = View {
+            jump: Some((Duration::from_secs(470), NtpDuration::from_seconds(0.000_300))),
+            ..View::default()
+        };
+        let error = |filter: &ClockFilter| {
+            let estimate = filter.estimate(&jump).unwrap();
+            estimate.delay.half().to_seconds() + estimate.error_at(Duration::from_secs(480))
+        };
+        assert!(error(&filter) > 0.000_300);
+        filter.revise(&jump);
+        assert!(error(&filter) > 0.000_300);
+        // It was our counter that jumped: all the same the older ones go on to tell the frequency.
+        assert!(!filter.add(sample(480.0, 0.000_290, 0.000_060)));
+        let estimate = filter.estimate(&jump).unwrap();
+        assert!(estimate.samples >= 8, "{estimate:?}");
+        assert!(
+            (estimate.offset.to_seconds() - 0.000_290).abs() < 20e-6,
+            "{estimate:?}"
+        );
+        assert!(estimate.frequency.abs() < 2e-6, "{estimate:?}");
+        assert!(error(&filter) < 0.000_080, "{estimate:?}");
     }
 
     proptest! {

@@ -31,6 +31,7 @@ use crate::reference::{ClockModel, Moment, Reference, Timescale};
 use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
 use aliases::Aliases;
+use crossing::LeapWatch;
 pub use policy::{ClockPolicy, LocalReference, OnDispute, Source, State};
 pub use shortage::Shortage;
 use surprise::Clocks;
@@ -50,6 +51,15 @@ pub struct KernelView {
     pub in_leap_second: bool,
 }
 
+/// Nobody is believed yet of those who are asked: who answers first is not believed for that.
+#[derive(Clone, Copy, Debug)]
+struct Strangers {
+    /// Since then.
+    since: Duration,
+    /// They were asked before, so that their addresses are known. All are asked anew at once.
+    known: bool,
+}
+
 /// What was decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -61,12 +71,14 @@ pub struct Decision {
     pub shortage: Option<Shortage>,
     /// Which clock is served: [`Source::System`] or [`Source::Tracked`].
     pub source: Source,
+    /// The configuration says so, and not what the upstreams are.
+    pub source_configured: bool,
     /// What each upstream is worth, in their order.
     pub standings: Vec<Standing>,
     /// By how much the served clock was stepped now, if it was.
     pub stepped: Option<NtpDuration>,
-    /// The last leap second, which who measures must know of.
-    pub leapt: Option<LeapShift>,
+    /// How samples from before a leap second, a sleep or a jump count, which who measures must know of.
+    pub view: View,
     /// How often samples were wanted at once so far: what was known is old, or has to be settled quickly.
     pub wakes: u64,
 }
@@ -86,8 +98,8 @@ pub struct System {
     rival: Option<(usize, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
-    /// Nobody is believed yet of those who are asked, since then: who answers first is not believed for that.
-    strangers_since: Option<Duration>,
+    /// While nobody is believed yet of those who are asked.
+    strangers: Option<Strangers>,
     /// Those who agreed when a majority was last believed.
     believed: Vec<usize>,
     /// When the host's clock was last stepped: what was known of it before is void.
@@ -110,6 +122,8 @@ pub struct System {
     updated: Option<(Duration, NtpTimestamp)>,
     /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
     pending_leap: Option<LeapShift>,
+    /// The next leap second that somebody warns of, or the last one until it is settled.
+    leap_watch: Option<LeapWatch>,
     /// How often new samples were wanted at once, when that was last, and when last for a dispute.
     wakes: u64,
     woke_at: Option<Duration>,
@@ -140,7 +154,10 @@ impl System {
             system_peer: None,
             rival: None,
             usable_at: started.raw,
-            strangers_since: Some(started.raw),
+            strangers: Some(Strangers {
+                since: started.raw,
+                known: false,
+            }),
             believed: Vec::new(),
             stepped_at: Duration::ZERO,
             view: View::default(),
@@ -153,6 +170,7 @@ impl System {
             truth_heard: (0, Vec::new()),
             updated: None,
             pending_leap: None,
+            leap_watch: None,
             wakes: 0,
             woke_at: None,
             dispute_woke_at: None,
@@ -173,9 +191,13 @@ impl System {
         let (candidates, mut standings) = self.candidates(peers, now.raw);
         let source = self.source(peers);
         let before = self.announced_clock();
-        match self.judge(now, &candidates, peers, source, &mut standings) {
+        let verdict = self.judge(now, &candidates, peers, source, &mut standings);
+        if self.doubt_leap(now, peers, &candidates) {
+            return self.decided(now, source, standings, before);
+        }
+        match verdict {
             Verdict::Believe(majority) => {
-                (self.dispute, self.strangers_since) = (None, None);
+                (self.dispute, self.strangers) = (None, None);
                 self.believed = majority.believed.iter().map(|one| one.index).collect();
                 self.follow(now, source, &majority, &mut standings);
             }
@@ -193,6 +215,17 @@ impl System {
         {
             self.heed(kernel, now);
         }
+        self.decided(now, source, standings, before)
+    }
+
+    /// What the decision is, `before` it another clock was announced.
+    fn decided(
+        &self,
+        now: Moment,
+        source: Source,
+        standings: Vec<Standing>,
+        before: Option<ClockModel>,
+    ) -> Decision {
         let stepped = before
             .zip(self.announced_clock())
             .map(|(before, after)| after.served(now) - before.served(now));
@@ -201,8 +234,9 @@ impl System {
             state: self.state,
             shortage: self.shortage,
             source,
+            source_configured: self.policy.source != Source::Auto,
             standings,
-            leapt: self.view.leap,
+            view: self.view,
             wakes: self.wakes,
             stepped: stepped.filter(|by| by.abs() > CONTINUOUS),
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ntpfront::reference::{ClockModel, Reference};
 use ntpfront::upstream::association::{Association, Orders, Peer};
 use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
@@ -205,7 +206,7 @@ impl Network {
         let orders = Orders {
             upstream,
             policy: self.policy,
-            leapt: None,
+            view: View::default(),
             reloads: 0,
             wakes: 0,
         };
@@ -241,7 +242,7 @@ impl Network {
         self.peers = peers.collect();
         let now = self.host.raw();
         let Some(system) = &mut self.system else { return };
-        let (leapt, wakes) = system.orders();
+        let (view, wakes) = system.orders();
         let roles = upstreams
             .iter()
             .map(|&one| self.pollers[one].orders.upstream.role);
@@ -253,7 +254,7 @@ impl Network {
         for (&place, kept) in upstreams.iter().zip(kept) {
             let poller = &mut self.pollers[place];
             let orders = &mut poller.orders;
-            (orders.policy, orders.leapt, orders.wakes) = (self.policy, leapt, wakes);
+            (orders.policy, orders.view, orders.wakes) = (self.policy, view, wakes);
             orders.reloads += 1;
             poller.is_denied = false;
             match kept {

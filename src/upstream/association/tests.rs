@@ -25,7 +25,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             role: Role::default(),
         },
         policy: POLICY,
-        leapt: None,
+        view: View::default(),
         reloads: 0,
         wakes: 0,
     });

@@ -2,15 +2,93 @@
 
 use std::time::Duration;
 
-use super::{KernelView, State, System};
+use super::{KernelView, Shortage, State, System};
 use crate::reference::{ClockModel, Moment, Reference};
+use crate::upstream::association::Peer;
+use crate::upstream::candidate::Candidate;
 use crate::upstream::leap;
-use crate::wire::{Leap, ReferenceId};
+use crate::upstream::select::majority;
+use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
 /// No two leap seconds are nearer to each other; what warns of one so soon after another has not noticed it yet.
 const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
 
+/// So long after a leap second a contradiction may be about it: all upstreams are asked again until then.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3600);
+/// Who counts a leap second and who does not differ by a second, less what else they differ by.
+const HALF_A_SECOND: NtpDuration = NtpDuration::from_units(1 << 31);
+
+/// A leap second that somebody warns of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeapWatch {
+    /// When it happens, if it does.
+    at: Duration,
+    /// The list of leap seconds and the upstreams do not say the same of it.
+    disputed: bool,
+    /// It has passed, and all were asked.
+    passed: bool,
+}
+
 impl System {
+    /// Is a leap second in the last hour not settled yet? It is when a majority of the upstreams, asked after it, says the same
+    /// as we do. Until then it is in question if the list and the upstreams disagreed about it, or as soon as one upstream
+    /// contradicts.
+    fn is_leap_in_question(&mut self, now: Moment, peers: &[Peer], candidates: &[Candidate]) -> bool {
+        let Some(watch) = self.leap_watch.filter(|watch| now.raw >= watch.at) else {
+            return false;
+        };
+        if !watch.passed {
+            self.wake(now.raw);
+            self.leap_watch = Some(LeapWatch {
+                passed: true,
+                ..watch
+            });
+        }
+        let contradicts = |peer: &Peer| {
+            let estimate = peer.filter.estimate(&self.view);
+            let doubt = peer.filter.doubt(&self.view).zip(estimate);
+            doubt.is_some_and(|(doubt, estimate)| {
+                (doubt.offset - estimate.offset_at(now.raw)).abs() > HALF_A_SECOND
+            })
+        };
+        let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.doubted;
+        let confirmed = candidates.iter().filter(confirms).count() >= majority(self.voters(peers));
+        if confirmed || now.raw.saturating_sub(watch.at) > SETTLES_WITHIN {
+            self.leap_watch = None;
+            return false;
+        }
+        (watch.disputed && !candidates.is_empty()) || peers.iter().any(contradicts)
+    }
+
+    /// While a leap second is in question there is no time.
+    pub(super) fn doubt_leap(&mut self, now: Moment, peers: &[Peer], candidates: &[Candidate]) -> bool {
+        let doubts = self.is_leap_in_question(now, peers, candidates);
+        if doubts {
+            self.shortage = Some(Shortage::LeapSecond);
+            if self.reference.is_usable() && self.state != State::Local {
+                self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            }
+        }
+        doubts
+    }
+
+    /// Remembers the next leap second that the list or the upstreams warn of.
+    fn watch_leap(&mut self, now: Moment, served: NtpTimestamp, said: Leap) {
+        if self.leap_watch.is_some_and(|watch| now.raw >= watch.at) {
+            return;
+        }
+        let listed = leap::warning(served, said, self.leaps.as_ref());
+        let heard = leap::warning(served, said, None);
+        let warned = [listed, heard]
+            .into_iter()
+            .find(|&leap| leap::shift(leap).is_some());
+        self.leap_watch = warned.map(|leap| LeapWatch {
+            at: now.raw.saturating_add(left(leap, served)),
+            disputed: listed != heard,
+            passed: false,
+        });
+    }
+
     /// A leap second that was announced has happened: UTC is shifted against the timescale and the tracked clock.
     pub(super) fn leap(&mut self, now: Duration) {
         let Some((at, by)) = self.pending_leap.take_if(|(at, _)| now >= *at) else {
@@ -25,8 +103,9 @@ impl System {
                 self.reference.not_after = self.reference.expiry(self.policy.max_distance);
             }
             // It has to be seen to do the same first.
-            ClockModel::Host => self.wake(now),
+            ClockModel::Host => {}
         }
+        self.wake(now);
     }
 
     /// What is announced until the leap second that it warns of, and not past it: who does not know that it has
@@ -39,8 +118,10 @@ impl System {
             .is_some_and(|(at, _)| now.raw.saturating_sub(at) < LEAPS_APART);
         let warned = leap::warning(served, announced.leap, self.leaps.as_ref());
         let leap = if leapt { Leap::NoWarning } else { warned };
-        let left =
-            Duration::try_from_secs_f64(leap::until(leap, served).to_seconds()).unwrap_or(Duration::ZERO);
+        if !leapt {
+            self.watch_leap(now, served, announced.leap);
+        }
+        let left = left(leap, served);
         self.pending_leap = leap::shift(leap).map(|by| (now.raw.saturating_add(left), by));
         let not_after = self
             .pending_leap
@@ -67,4 +148,9 @@ impl System {
             self.reference = self.until_leap(now, announced);
         }
     }
+}
+
+/// How long it is until the leap second.
+fn left(leap: Leap, served: NtpTimestamp) -> Duration {
+    Duration::try_from_secs_f64(leap::until(leap, served).to_seconds()).unwrap_or(Duration::ZERO)
 }

@@ -37,7 +37,7 @@ impl System {
         }
         let keeper = candidates
             .iter()
-            .find(|one| self.keeps_the_clock(one, now))
+            .find(|one| one.unavailable.is_none() && self.keeps_the_clock(one, now))
             .copied();
         match (self.policy.on_dispute, majority) {
             (OnDispute::Track, Some(majority)) => {
@@ -65,10 +65,8 @@ impl System {
             self.wake_for_dispute(now);
         }
         let begun = self.dispute.get_or_insert_with(|| {
-            candidates
-                .iter()
-                .map(|one| (one.index, heard(one.index)))
-                .collect()
+            let available = candidates.iter().filter(|one| one.unavailable.is_none());
+            available.map(|one| (one.index, heard(one.index))).collect()
         });
         self.state == State::Disputed
             || begun

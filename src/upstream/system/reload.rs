@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ClockPolicy, State, System};
+use super::{ClockPolicy, State, Strangers, System};
 use crate::reference::{Moment, Reference};
 use crate::upstream::Role;
-use crate::upstream::filter::LeapShift;
+use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::wire::Leap;
 
@@ -38,7 +38,10 @@ impl System {
         });
         self.believed = self.believed.iter().copied().filter_map(place).collect();
         if self.believed.is_empty() {
-            self.strangers_since = Some(now);
+            self.strangers = Some(Strangers {
+                since: now,
+                known: false,
+            });
         }
         self.survived = self.survived.iter().copied().filter_map(place).collect();
         self.aliases.reconfigure(kept);
@@ -48,9 +51,9 @@ impl System {
         self.shorten();
     }
 
-    /// What who asks must know of: the last leap second, and how often samples were wanted at once.
-    pub fn orders(&self) -> (Option<LeapShift>, u64) {
-        (self.view.leap, self.wakes)
+    /// What who asks must know of: how old samples count, and how often samples were wanted at once.
+    pub fn orders(&self) -> (View, u64) {
+        (self.view, self.wakes)
     }
 
     /// The leap seconds that are decided, as they are known now.

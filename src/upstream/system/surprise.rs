@@ -2,23 +2,33 @@
 
 use std::time::Duration;
 
-use super::{State, System};
-use crate::reference::{ClockModel, Moment};
-use crate::wire::ReferenceId;
+use super::{State, Strangers, System};
+use crate::reference::{ClockModel, Moment, since};
+use crate::wire::{NtpDuration, ReferenceId};
 
 /// Who steps the host's clock all the time does not make us ask all the time. The samples that a wake asked for go on
 /// coming for about as long.
 const WAKES_APART: Duration = Duration::from_secs(64);
 /// A change between the host's clocks that only a step or a sleep can make.
 const JUMP: Duration = Duration::from_millis(10);
+/// The time since boot is slewed as the time of day is: against the raw counter it moves by no more than this part of the
+/// time that passes (the kernel allows a tenth).
+const FASTEST_SLEW: u32 = 10;
+/// A change of pace between them, as parts of the time that passes, beyond which a jump of that size is possible. A
+/// daemon that slews makes no larger ones for long.
+const PACE_CHANGE: f64 = 50e-6;
+/// A jump is told if there was none for so long.
+const TOLD_APART: Duration = Duration::from_secs(3600);
 
 /// What happened to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surprise {
     /// Somebody stepped its clock by so much, back or forth.
     Stepped(Duration),
-    /// It slept for so long.
+    /// It slept for so long, or its raw counter jumped by as much.
     Slept(Duration),
+    /// Its clocks moved against each other by so much more than before: the virtual machine was paused, say.
+    Jumped(Duration),
 }
 
 /// How the host's clocks stand to each other.
@@ -26,24 +36,67 @@ pub enum Surprise {
 pub(super) struct Clocks {
     realtime: Duration,
     asleep: Duration,
+    raw: Duration,
+    boot: Duration,
+    /// By how much the time since boot ran faster than the raw counter, if that is known.
+    pace: Option<f64>,
 }
 
 impl System {
     /// Looks after the host's clocks, before each decision: `realtime` is how far the time of day is ahead of the time
     /// since boot, `asleep` how much of that the host slept. Returns what must have happened since the last look.
     pub fn notice(&mut self, now: Moment, realtime: Duration, asleep: Duration) -> Option<Surprise> {
-        let before = self.clocks.replace(Clocks { realtime, asleep })?;
+        let before = self.clocks.replace(Clocks {
+            realtime,
+            asleep,
+            raw: now.raw,
+            boot: now.boot,
+            pace: None,
+        })?;
         let stepped = realtime.abs_diff(before.realtime);
         let slept = asleep.abs_diff(before.asleep);
+        let passed = now.raw.saturating_sub(before.raw);
+        let apart = (since(before.boot, now.boot) - since(before.raw, now.raw)).to_seconds();
         if slept > JUMP {
             self.slept(now);
-            Some(Surprise::Slept(slept))
-        } else if stepped > JUMP {
-            self.clock_stepped(now);
-            Some(Surprise::Stepped(stepped))
-        } else {
-            None
+            return Some(Surprise::Slept(slept));
         }
+        let most = JUMP + passed / FASTEST_SLEW;
+        if apart.abs() > most.as_secs_f64() {
+            self.slept(now);
+            return Some(Surprise::Slept(Duration::from_secs_f64(apart.abs())));
+        }
+        let jumped = self.jumped(now, passed, apart, before.pace);
+        if stepped > JUMP {
+            self.clock_stepped(now);
+            return Some(Surprise::Stepped(stepped));
+        }
+        jumped
+    }
+
+    /// Did the raw counter and the time since boot move against each other as they did before, by `apart` seconds in
+    /// the time that `passed`? If not, nobody knows which of them was right.
+    fn jumped(&mut self, now: Moment, passed: Duration, apart: f64, pace: Option<f64>) -> Option<Surprise> {
+        let passed = passed.as_secs_f64();
+        let beyond = pace.map_or(0.0, |pace| (apart - pace * passed).abs());
+        let jumped = beyond > PACE_CHANGE * passed.max(1.0);
+        // What is read too soon after the last time tells no pace.
+        let new = (!jumped && passed > 0.5).then(|| apart / passed);
+        self.clocks = self.clocks.map(|clocks| Clocks {
+            pace: new.or(pace),
+            ..clocks
+        });
+        if !jumped {
+            return None;
+        }
+        let (by, last) = (NtpDuration::from_seconds(beyond), self.view.jump);
+        let before = last.map_or(NtpDuration::ZERO, |(_, before)| before);
+        self.view.jump = Some((now.raw, before + by));
+        self.truth = self.truth.map(|truth| truth.widened(by));
+        self.wake(now.raw);
+        // One of many is no news.
+        let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < TOLD_APART);
+        (!lately).then(|| Surprise::Jumped(Duration::from_secs_f64(beyond)))
     }
 
     /// The host's clock was stepped before `now`: it is not the one that was checked. A tracked clock does not care.
@@ -59,6 +112,10 @@ impl System {
     pub(super) fn slept(&mut self, now: Moment) {
         self.view.since = now.raw;
         self.truth = None;
+        self.strangers = Some(Strangers {
+            since: now.raw,
+            known: true,
+        });
         self.stepped_at = now.raw;
         self.wake(now.raw);
         if self.state != State::Init {

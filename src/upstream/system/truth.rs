@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::reference::{ClockModel, Moment, Timescale, since};
 use crate::upstream::candidate::MAX_CLOCK_ERROR;
+use crate::upstream::filter::wanders;
 use crate::upstream::select::{Interval, majority_hull, majority_span};
 use crate::wire::NtpDuration;
 
@@ -40,11 +41,23 @@ impl Truth {
     /// What is known of it at `now`, when nothing new was heard.
     pub(super) fn at(&self, now: Duration) -> Self {
         let age = since(self.at, now).to_seconds().max(0.0);
+        let moved = |rate: f64, wanders: f64| NtpDuration::from_seconds(rate * age + wanders);
         Self {
             at: now,
             offsets: Interval {
-                low: self.offsets.low + NtpDuration::from_seconds(self.slowest * age),
-                high: self.offsets.high + NtpDuration::from_seconds(self.fastest * age),
+                low: self.offsets.low + moved(self.slowest, -wanders(age)),
+                high: self.offsets.high + moved(self.fastest, wanders(age)),
+            },
+            ..*self
+        }
+    }
+
+    /// When the local timescale may have jumped by `by`, to either side.
+    pub(super) fn widened(&self, by: NtpDuration) -> Self {
+        Self {
+            offsets: Interval {
+                low: self.offsets.low - by,
+                high: self.offsets.high + by,
             },
             ..*self
         }

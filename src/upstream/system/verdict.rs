@@ -71,6 +71,10 @@ impl Vote {
         })
     }
 
+    fn is_available(&self) -> bool {
+        self.members.iter().any(|one| one.unavailable.is_none())
+    }
+
     fn is_trusted(&self) -> bool {
         self.members.iter().any(|one| one.role.trust)
     }
@@ -91,7 +95,7 @@ impl System {
             standings.push(match judged {
                 Ok(one) => {
                     candidates.push(one);
-                    Standing::Falseticker
+                    one.unavailable.unwrap_or(Standing::Falseticker)
                 }
                 Err(standing) => standing,
             });
@@ -117,8 +121,8 @@ impl System {
         source: Source,
         standings: &mut [Standing],
     ) -> Verdict {
-        let answering = candidates.len();
-        if candidates.is_empty() {
+        let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
+        if answering == 0 {
             let (of, wanted) = (self.voters(peers), usize::from(self.policy.min_sources));
             return Verdict::Nobody(if of == 0 {
                 Shortage::NoUpstream
@@ -138,11 +142,13 @@ impl System {
         else {
             return Verdict::Contradiction(None, Shortage::NoMajority { answering });
         };
-        let agree = agreement.depth(&votes.iter().map(|vote| vote.claim).collect::<Vec<_>>());
+        let available = votes.iter().filter(|vote| vote.is_available());
+        let agree = agreement.depth(&available.map(|vote| vote.claim).collect::<Vec<_>>());
         let believed: Vec<Candidate> = votes
             .iter()
             .filter(|vote| agreement.includes(&vote.claim))
             .flat_map(|vote| vote.members.iter().copied())
+            .filter(|one| one.unavailable.is_none())
             .collect();
         let survivors = self.survivors(&believed, standings);
         for extra in votes.iter().flat_map(further_addresses) {
@@ -201,7 +207,7 @@ impl System {
     }
 
     /// How many upstreams have a vote.
-    fn voters(&self, peers: &[Peer]) -> usize {
+    pub(super) fn voters(&self, peers: &[Peer]) -> usize {
         (0..peers.len()).filter(|&index| !self.is_watched(index)).count()
     }
 
@@ -218,7 +224,8 @@ impl System {
         source: Source,
         majority: &Majority,
     ) -> Option<Shortage> {
-        let any_here = |list: &[Candidate]| list.iter().any(|one| one.on_this_host);
+        let is_here = |one: &Candidate| one.on_this_host && one.unavailable.is_none();
+        let any_here = |list: &[Candidate]| list.iter().any(is_here);
         let host = self.scale.host_offset(now);
         let by = majority.truth.offsets().farthest(host);
         let daemon = any_here(candidates) && !any_here(&majority.believed) && majority.believed.len() >= 2;
@@ -230,14 +237,15 @@ impl System {
     /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
     /// packet is no reason to leave it.
     fn all_had_their_chance(&self, now: Duration, agree: usize, peers: &[Peer]) -> bool {
-        let Some(since) = self.strangers_since else {
+        let Some(strangers) = self.strangers else {
             return true;
         };
-        let waited = now.saturating_sub(since);
+        let waited = now.saturating_sub(strangers.since);
+        let answered = |peer: &Peer| peer.known(&self.view).is_some();
         let heard = |peer: &Peer| match self.state {
             State::Synchronized | State::Holdover => waited >= NO_HURRY,
             State::Init | State::Unsynchronized | State::Disputed | State::Local => {
-                peer.address.is_some() || waited >= FIRST_CHANCE
+                answered(peer) || (peer.address.is_some() && !strangers.known) || waited >= FIRST_CHANCE
             }
         };
         let mut voters = peers
@@ -284,8 +292,8 @@ fn rates(voters: &[&Vote]) -> Vec<Interval> {
 /// All addresses of a server but the lowest one, which stands for it.
 fn further_addresses(vote: &Vote) -> impl Iterator<Item = usize> + '_ {
     let key = |one: &Candidate| (one.address, one.index);
-    let first = vote.members.iter().map(key).min();
-    let members = vote.members.iter();
+    let members = vote.members.iter().filter(|one| one.unavailable.is_none());
+    let first = members.clone().map(key).min();
     members
         .filter(move |one| Some(key(one)) != first)
         .map(|one| one.index)

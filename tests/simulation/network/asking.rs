@@ -175,8 +175,8 @@ impl Network {
     pub(super) fn tell_pollers(&mut self, decision: &Decision) {
         for place in self.configured.clone() {
             let orders = &mut self.pollers[place].orders;
-            if (orders.leapt, orders.wakes) != (decision.leapt, decision.wakes) {
-                (orders.leapt, orders.wakes) = (decision.leapt, decision.wakes);
+            if (orders.view, orders.wakes) != (decision.view, decision.wakes) {
+                (orders.view, orders.wakes) = (decision.view, decision.wakes);
                 self.obey(place);
             }
         }

@@ -99,11 +99,60 @@ fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
         let mut system = system(ClockPolicy { source, ..POLICY });
         decide(&mut system, 100, &[upstream(1, 0.0)]);
         system.clock_stepped(at(101));
-        assert_eq!(system.orders(), (None, wanted));
+        assert_eq!(system.orders().1, wanted);
         // Who steps it all the time does not make us ask all the time.
         system.clock_stepped(at(102));
-        assert_eq!(system.orders(), (None, wanted));
+        assert_eq!(system.orders().1, wanted);
         system.slept(at(165));
-        assert_eq!(system.orders(), (None, wanted + 1));
+        assert_eq!(system.orders().1, wanted + 1);
+    }
+}
+
+#[test]
+fn clocks_that_jump_against_each_other() {
+    // The raw counter runs 30 ppm slow against the others all the time; then something happens.
+    let moment = |second: u64, ahead: f64| Moment {
+        boot: at(second).raw
+            + Duration::from_secs_f64(f64::from(u32::try_from(second).unwrap()) * 30e-6 + ahead),
+        ..at(second)
+    };
+    let [realtime, asleep] = [Duration::from_secs(1_000_000), Duration::ZERO];
+    for (ahead, expected) in [
+        (0.0, None),
+        (0.000_020, None),
+        (0.000_200, Some(Surprise::Jumped(Duration::from_micros(200)))),
+        (0.020, Some(Surprise::Jumped(Duration::from_millis(20)))),
+        (0.300, Some(Surprise::Slept(Duration::from_millis(300)))),
+    ] {
+        let mut system = system(ClockPolicy {
+            source: Source::Tracked,
+            ..POLICY
+        });
+        for second in 100..110 {
+            assert_eq!(system.notice(moment(second, 0.0), realtime, asleep), None);
+            decide_at(&mut system, moment(second, 0.0), &[upstream(1, 0.0)]);
+        }
+        let before = system.reference.root_distance_at(at(110).raw).to_seconds();
+        let seen = system.notice(moment(110, ahead), realtime, asleep);
+        let length = |surprise: Option<Surprise>| match surprise {
+            Some(Surprise::Jumped(by) | Surprise::Slept(by) | Surprise::Stepped(by)) => by.as_secs_f64(),
+            None => 0.0,
+        };
+        assert_eq!(
+            seen.map(|seen| std::mem::discriminant(&seen)),
+            expected.map(|expected| std::mem::discriminant(&expected))
+        );
+        assert!((length(seen) - length(expected)).abs() < 40e-6, "{seen:?}");
+        let decision = decide_at(&mut system, moment(110, ahead), &[upstream(1, 0.0)]);
+        match expected {
+            Some(Surprise::Slept(_)) => assert_eq!(decision.state, State::Unsynchronized),
+            _ => {
+                // At once the error covers it.
+                let after = decision.reference.root_distance_at(at(110).raw).to_seconds();
+                assert!(after >= before + length(expected) - 40e-6, "{before} {after}");
+            }
+        }
+        // From then on they run as before.
+        assert_eq!(system.notice(moment(111, ahead), realtime, asleep), None);
     }
 }
