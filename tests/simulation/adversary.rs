@@ -7,6 +7,8 @@
 
 #[cfg(test)]
 mod checks;
+#[cfg(test)]
+mod found;
 pub(crate) mod genes;
 pub(crate) mod search;
 pub(crate) mod shrink;

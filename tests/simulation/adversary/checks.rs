@@ -2,9 +2,10 @@
 
 use std::thread;
 
+use super::found::FOUND;
 use super::search::Found;
 use super::strategy::Strategy;
-use super::world::{DEFINITIONS, Goal, breaks, judge};
+use super::world::{DEFINITIONS, Goal, breaks, judge, tell};
 use super::{Search, strategy};
 use crate::random::Random;
 
@@ -51,6 +52,18 @@ fn no_minority_of_liars_breaks_a_promise() {
         sure.len(),
         sure.join("\n")
     );
+}
+
+#[test]
+fn what_was_found_is_found_no_more() {
+    let mut broken = Vec::new();
+    for (name, text) in FOUND {
+        let strategy: Strategy = text.parse().unwrap();
+        let played = judge(&strategy, true);
+        let bad = Goal::ALL.into_iter().filter(|goal| played.near(*goal) > 1.0);
+        broken.extend(bad.map(|goal| format!("{name}: {}: {}", goal.name(), tell(&strategy, goal))));
+    }
+    assert!(broken.is_empty(), "{}:\n{}", broken.len(), broken.join("\n"));
 }
 
 /// What it would not see if nothing were looked at.
