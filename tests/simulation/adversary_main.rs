@@ -117,7 +117,7 @@ fn summary(searches: Vec<Search>, elapsed: Duration) -> ExitCode {
             .iter()
             .filter_map(|one| one.nearest[goal as usize].as_ref());
         if let Some(nearest) = nearest.max_by(|one, two| one.near.total_cmp(&two.near)) {
-            println!("\nnearest miss of {}: {:.4}", goal.name(), nearest.near);
+            println!("\nnearest miss of {} (tracked): {:.4}", goal.name(), nearest.near);
             println!("{}", nearest.strategy);
         }
     }

@@ -7,8 +7,9 @@ use super::strategy::Strategy;
 use super::world::{Goal, Played, breaks_with, judge, tell};
 use crate::random::Random;
 
-/// So many are kept for each goal and number of upstreams.
+/// So many are kept for each goal, number of upstreams and clock that is served.
 const KEPT: usize = 10;
+const PLACES: usize = 16;
 /// Of all, these are new; of the rest, these are children of two.
 const NEW: f64 = 0.12;
 const CROSSED: f64 = 0.25;
@@ -61,7 +62,7 @@ impl fmt::Display for Found {
 #[derive(Debug)]
 pub(crate) struct Search {
     random: Random,
-    /// For each goal, and for each number of upstreams; the nearest first.
+    /// For each goal, and for each number of upstreams and clock that is served; the nearest first.
     pools: Vec<Vec<Vec<Near>>>,
     /// Only strategies with all of these words in their text are tried, and with none of those.
     with: Vec<String>,
@@ -72,7 +73,8 @@ pub(crate) struct Search {
     /// How many broke each promise, luck included.
     pub(crate) broke: [u64; 3],
     pub(crate) found: Vec<Found>,
-    /// The nearest misses.
+    /// The nearest misses of a tracked clock. The host's own is announced with its measured offset as an error, so that it
+    /// is always near.
     pub(crate) nearest: [Option<Near>; 3],
 }
 
@@ -80,7 +82,7 @@ impl Search {
     pub(crate) fn new(seed: u64, with: Vec<String>, without: Vec<String>) -> Self {
         Self {
             random: Random::new(seed),
-            pools: vec![vec![Vec::new(); 8]; Goal::ALL.len()],
+            pools: vec![vec![Vec::new(); PLACES]; Goal::ALL.len()],
             with,
             without,
             closely: CLOSELY,
@@ -151,6 +153,8 @@ impl Search {
     }
 
     fn keep(&mut self, strategy: &Strategy, played: &Played) {
+        let is_tracked = strategy.world.word("source") == "tracked";
+        let place = strategy.upstreams() + if is_tracked { 0 } else { PLACES / 2 };
         for goal in Goal::ALL {
             let near = played.near(goal);
             if near <= 0.0 {
@@ -158,7 +162,8 @@ impl Search {
             }
             let is_nearest = self.nearest[goal as usize]
                 .as_ref()
-                .is_none_or(|nearest| near > nearest.near);
+                .is_none_or(|nearest| near > nearest.near)
+                && is_tracked;
             let kept = Near {
                 near,
                 strategy: strategy.clone(),
@@ -166,10 +171,10 @@ impl Search {
             if is_nearest {
                 self.nearest[goal as usize] = Some(kept.clone());
             }
-            let pool = &mut self.pools[goal as usize][strategy.upstreams()];
-            let place = pool.partition_point(|one| one.near >= near);
-            if place < KEPT {
-                pool.insert(place, kept);
+            let pool = &mut self.pools[goal as usize][place];
+            let rank = pool.partition_point(|one| one.near >= near);
+            if rank < KEPT {
+                pool.insert(rank, kept);
                 pool.truncate(KEPT);
             }
         }
