@@ -8,6 +8,7 @@ use super::strategy::Strategy;
 use super::world::{DEFINITIONS, Goal, breaks, judge, tell};
 use super::{Search, strategy};
 use crate::random::Random;
+use crate::watch::{Seen, Watch};
 
 /// Each climber has a seed of its own, and tries so many strategies.
 const CLIMBERS: [u64; 2] = [1, 2];
@@ -77,18 +78,44 @@ fn a_majority_of_liars_is_seen_to_break_the_truth() {
     assert!(broken.is_some(), "of 100 none breaks the truth");
 }
 
+fn seen(now: f64, usable: bool, error: f64) -> Seen {
+    let distance = 0.010;
+    Seen {
+        now,
+        usable,
+        error,
+        distance,
+    }
+}
+
 #[test]
-fn a_missing_time_is_seen() {
-    // Both of those who are needed say that they have no time.
-    let silent = "world rounds=60 min-sources=2\nhonest\nliar leap=3\nliar leap=3";
-    let strategy: Strategy = silent.parse().unwrap();
-    assert!(
-        judge(&strategy, false).near(Goal::Usable) <= 1.0,
-        "not owed: a majority lies"
-    );
-    let alone = "world rounds=60 min-sources=2\nhonest\nhonest loss=0.1\nliar trick=silent";
-    let played = judge(&alone.parse().unwrap(), false);
-    assert!(played.near(Goal::Usable) <= 1.0, "{played:?}");
+fn a_missing_time_and_another_one_are_seen() {
+    let watch = |looks: &[Seen]| {
+        let mut watch = Watch::new(30.0, 60.0);
+        watch.keeps_trace = true;
+        looks.iter().for_each(|look| watch.look(*look));
+        watch
+    };
+    let [early, gone, still, back] = [
+        seen(50.0, false, 0.0),
+        seen(70.0, false, 0.0),
+        seen(101.0, false, 0.0),
+        seen(102.0, true, 0.0),
+    ];
+    assert!(watch(&[early, gone, still, back]).idle > 1.0);
+    assert!(watch(&[early, gone, back, seen(120.0, false, 0.0)]).idle <= 1.0);
+    let one = watch(&[early, back]);
+    for other in [
+        seen(102.0, true, 2e-6),
+        seen(102.0, false, 0.0),
+        seen(102.1, true, 0.0),
+    ] {
+        assert!(one.differs(&watch(&[early, other])).0 > 1.0, "{other:?}");
+    }
+    assert!(one.differs(&watch(&[early, seen(102.0, true, 1e-7)])).0 <= 1.0);
+    // Two of three lie: no time is owed.
+    let most = "world rounds=60 min-sources=2\nhonest\nliar leap=3\nliar leap=3";
+    assert_eq!(judge(&most.parse().unwrap(), false).near(Goal::Usable), 0.0);
 }
 
 #[test]
