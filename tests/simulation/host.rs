@@ -54,6 +54,10 @@ pub(crate) struct Host {
     stepped: f64,
     /// All sleep together.
     asleep: f64,
+    /// By how much the time since boot jumped.
+    boot_ahead: f64,
+    /// How often the host slept, or its raw counter jumped: what was measured across that measures nothing.
+    pub(crate) disturbed: u64,
 }
 
 impl Host {
@@ -70,6 +74,8 @@ impl Host {
             slew_left: 0.0,
             stepped: 0.0,
             asleep: 0.0,
+            boot_ahead: 0.0,
+            disturbed: 0,
         }
     }
 
@@ -90,7 +96,7 @@ impl Host {
         Moment {
             realtime: self.utc() + NtpDuration::from_seconds(self.error),
             raw: self.raw(),
-            boot: Duration::from_secs_f64(self.now),
+            boot: Duration::from_secs_f64((self.now + self.boot_ahead).max(0.0)),
         }
     }
 
@@ -119,10 +125,29 @@ impl Host {
         self.slew_left += by;
     }
 
+    /// The raw counter jumps against the truth and all other clocks.
+    pub(crate) fn jump_raw(&mut self, by: f64) {
+        self.raw += by;
+        self.disturbed += 1;
+    }
+
+    /// The raw counter stands still for so long, the other clocks go on.
+    pub(crate) fn lose_raw(&mut self, seconds: f64) {
+        self.now += seconds;
+        self.disturbed += 1;
+    }
+
+    /// The time of day and the time since boot jump together, against the truth and the raw counter.
+    pub(crate) fn jump_others(&mut self, by: f64) {
+        self.error += by;
+        self.boot_ahead += by;
+    }
+
     /// The oscillator stands still; the time of day is right when the host awakes.
     pub(crate) fn sleep(&mut self, seconds: f64) {
         self.now += seconds;
         self.asleep += seconds;
+        self.disturbed += 1;
     }
 
     /// The kernel takes part in the leap second, if somebody keeps the clock; else UTC goes on without it.

@@ -3,7 +3,7 @@
 //! Every scenario is run with many seeds; after each step a worker looks at what is published, and the invariants
 //! of `record.rs` are checked. `cargo test --test simulation -- --nocapture` prints the table at the end.
 //! `NTPFRONT_SEED=7` runs that seed alone, `NTPFRONT_SEEDS=500` as many, `NTPFRONT_SCENARIO=word` the scenarios
-//! with that word in their name.
+//! with that word in their name. `adversary.rs` searches for what no scenario thinks of.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,16 +13,20 @@
     clippy::print_stdout,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::wildcard_enum_match_arm,
     reason = "in tests a failed expectation is the point, and a simulation's numbers are small"
 )]
 
+mod adversary;
 mod host;
+mod liar;
 mod network;
 mod random;
 mod record;
 mod scenarios;
 mod server;
+mod watch;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -21,13 +21,27 @@ use super::record::{Counts, Record};
 use super::server::Server;
 use asking::Poller;
 
-/// The product's own number, which lives in its impure `supervisor/mod.rs`.
-const TICK: f64 = 1.0;
-/// Ticks while a scenario lets things be for longer than [`BUSY`]: to save the tester's time.
-const QUIET_TICK: f64 = 3.0;
-const BUSY: f64 = 30.0;
-/// The same after a report: a correction is slewed.
-const NEWS: f64 = 3.0;
+/// How often the supervisor decides without a report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// The product's own number, which lives in its impure `supervisor/mod.rs`.
+    pub(crate) tick: f64,
+    /// Ticks while a scenario lets things be for longer than `busy`: to save the tester's time.
+    pub(crate) quiet_tick: f64,
+    pub(crate) busy: f64,
+    /// The same after a report: a correction is slewed.
+    pub(crate) news: f64,
+}
+
+const PACE: Pace = Pace {
+    tick: 1.0,
+    quiet_tick: 3.0,
+    busy: 30.0,
+    news: 3.0,
+};
+/// With streams of their own, upstreams are asked within so many seconds, never at the same moment: then their order would
+/// be that of the configuration.
+const SPREAD: f64 = 0.01;
 /// 60 ns, as a usual machine's.
 const PRECISION: i8 = -24;
 /// The address of this host: who follows it follows us.
@@ -45,8 +59,14 @@ pub(crate) struct Network {
     /// The list of leap seconds; to be changed before the first [`Network::run`] only.
     pub(crate) leaps: Option<LeapTable>,
     pub(crate) record: Record,
+    /// To be changed before the first [`Network::run`] only.
+    pub(crate) pace: Pace,
+    /// One for each server, so that what happens to one does not hang on the others; or none.
+    pub(crate) streams: Vec<Random>,
     /// While set, the supervisor decides and publishes nothing.
     pub(crate) stalled: bool,
+    /// While set, no question arrives anywhere.
+    pub(crate) is_cut_off: bool,
     /// All that ever were; those that are configured, in their order.
     pollers: Vec<Poller>,
     configured: Vec<usize>,
@@ -149,7 +169,10 @@ impl Network {
             },
             leaps: None,
             record: Record::default(),
+            pace: PACE,
+            streams: Vec::new(),
             stalled: false,
+            is_cut_off: false,
             pollers: Vec::new(),
             configured: Vec::new(),
             events: Vec::new(),
@@ -273,10 +296,13 @@ impl Network {
             self.start();
         }
         let until = self.host.now() + seconds;
-        self.hurry(BUSY);
+        self.hurry(self.pace.busy);
         while let Some(next) = self.next_event(until) {
             let (at, event) = self.events.swap_remove(next);
             self.host.advance(at, &mut self.random);
+            if self.record.watch.is_some() {
+                self.look();
+            }
             self.happen(event);
         }
         self.host.advance(until, &mut self.random);
@@ -287,8 +313,8 @@ impl Network {
         let now = self.host.now();
         self.busy_until = self.busy_until.max(now + seconds);
         for (at, event) in &mut self.events {
-            if matches!(event, Event::Tick) && *at > now + TICK {
-                *at = now + self.random.unit() * TICK;
+            if matches!(event, Event::Tick) && *at > now + self.pace.tick {
+                *at = now + self.random.unit() * self.pace.tick;
             }
         }
     }
@@ -303,7 +329,7 @@ impl Network {
 
     /// Somebody sets the host's time of day, and a worker answers right after it.
     pub(crate) fn step_host(&mut self, by: f64) {
-        self.run(QUIET_TICK);
+        self.run(self.pace.quiet_tick);
         self.host.step(by);
         if matches!(
             self.published.map(|published| published.clock),
@@ -318,7 +344,7 @@ impl Network {
     /// The host sleeps: its timers stand still, and what arrives meanwhile is lost.
     pub(crate) fn sleep(&mut self, seconds: f64) {
         self.look();
-        self.hurry(BUSY);
+        self.hurry(self.pace.busy);
         let awake = self.host.now() + seconds;
         self.events
             .retain(|(at, event)| *at > awake || !matches!(event, Event::Packet { .. }));
@@ -329,6 +355,22 @@ impl Network {
         }
         self.host.sleep(seconds);
         self.look();
+    }
+
+    /// The host's processes stand still, its clocks go on: what arrives meanwhile is stamped and read afterwards.
+    pub(crate) fn pause(&mut self, seconds: f64) {
+        let (now, end) = (self.host.now(), self.host.now() + seconds);
+        for (at, event) in &mut self.events {
+            if *at < end && !matches!(event, Event::AtServer { .. }) {
+                // They stay in their order.
+                *at = end + (*at - now) * 1e-6;
+            }
+        }
+    }
+
+    /// The stream of numbers of a server, or that of all.
+    fn draws(&mut self, server: usize) -> &mut Random {
+        self.streams.get_mut(server).unwrap_or(&mut self.random)
     }
 
     pub(crate) fn state(&self) -> State {
@@ -400,8 +442,11 @@ impl Network {
         self.decide();
         let now = self.host.now();
         let first_tick = now + self.random.unit();
-        self.events
-            .extend((0..self.pollers.len()).map(|poller| (now, Event::Ask(poller))));
+        for place in 0..self.pollers.len() {
+            let stream = self.streams.get_mut(self.pollers[place].servers[0]);
+            let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
+            self.events.push((now + spread, Event::Ask(place)));
+        }
         self.events.push((first_tick, Event::Tick));
         let leap = self.host.truth.leap;
         self.events.extend(leap.map(|(at, _)| (at, Event::Leap)));
@@ -431,11 +476,15 @@ impl Network {
             Event::GiveUp { .. } => {}
             Event::Leap => {
                 self.host.leap();
-                self.hurry(BUSY);
+                self.hurry(self.pace.busy);
             }
             Event::Tick => {
                 let now = self.host.now();
-                let pause = if now < self.busy_until { TICK } else { QUIET_TICK };
+                let pause = if now < self.busy_until {
+                    self.pace.tick
+                } else {
+                    self.pace.quiet_tick
+                };
                 self.events.push((now + pause, Event::Tick));
                 self.decide();
             }

@@ -36,6 +36,11 @@ impl Random {
         (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
     }
 
+    /// A whole number below `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.unit() * limit as f64) as usize
+    }
+
     pub(crate) fn happens(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }

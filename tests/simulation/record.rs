@@ -5,6 +5,7 @@ use ntpfront::upstream::system::State;
 use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp};
 
 use super::host::Host;
+use super::watch::{Seen, Watch};
 
 /// Readings of one published time may differ by this from rounding (2^-16 s in each of two fields).
 const ROUNDING: f64 = 32e-6;
@@ -62,6 +63,8 @@ pub(crate) struct Record {
     /// True seconds during which the truth was outside of what was announced.
     pub(crate) wrong_for: f64,
     pub(crate) states: Vec<(f64, State)>,
+    /// What an adversary looks for.
+    pub(crate) watch: Option<Watch>,
 }
 
 impl Record {
@@ -73,6 +76,7 @@ impl Record {
             faults: std::mem::take(&mut self.faults),
             truth_excused: self.truth_excused,
             states: self.states.last().copied().into_iter().collect(),
+            watch: self.watch.take(),
             ..Self::default()
         };
     }
@@ -103,6 +107,14 @@ impl Record {
         };
         let elapsed = self.last.map_or(0.0, |last| now - last.now);
         self.watched += elapsed;
+        if let Some(watch) = &mut self.watch {
+            watch.look(Seen {
+                now,
+                usable: look.is_usable(),
+                error: (look.served - host.utc()).to_seconds(),
+                distance: distance(&look.variables),
+            });
+        }
         self.check_words(&look);
         if !look.is_usable() {
             self.without += elapsed;

@@ -8,6 +8,7 @@ mod lies;
 mod network;
 mod policy;
 mod reload;
+mod strangers;
 mod trouble;
 
 use super::network::Network;
@@ -32,6 +33,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         reload::ALL,
         trouble::ALL,
         leap::ALL,
+        strangers::ALL,
     ]
     .into_iter()
     .flatten()

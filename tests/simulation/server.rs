@@ -5,10 +5,15 @@ use std::net::SocketAddr;
 use ntpfront::wire::{Header, Leap, Mode, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
 
 use super::host::Host;
+use super::liar::Liar;
 use super::random::Random;
 
 /// How often an upstream says that its clock was set.
 const UPDATE: f64 = 64.0;
+/// To how many seconds some tell when it was set.
+const COARSE: f64 = 128.0;
+/// Whom those follow who are kin.
+const PARENT: [u8; 4] = [198, 51, 100, 250];
 
 /// What it does instead of a plain answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,14 +62,31 @@ pub(crate) struct Server {
     pub(crate) back: f64,
     /// What queues add to each way, on average.
     pub(crate) jitter: f64,
-    /// Probability that a way loses a packet.
+    /// Probability that a way loses a packet, and until when it loses none.
     pub(crate) loss: f64,
+    pub(crate) safe_until: f64,
     pub(crate) act: Act,
     /// Does it count leap seconds as UTC does?
     pub(crate) leaps: bool,
+    /// Its clock sways by so much, at so many radians a second.
+    pub(crate) sway: (f64, f64),
+    /// Each answer's times are off by up to so much.
+    pub(crate) noise: f64,
+    /// It says who set its clock as all others do that follow the same server, and when only to 128 s.
+    pub(crate) is_kin: bool,
+    /// It lies by a plan, whatever is said above.
+    pub(crate) liar: Option<Liar>,
     /// When it was asked, by true time.
     pub(crate) asked: Vec<f64>,
     pub(crate) last_answer: Option<[u8; 48]>,
+}
+
+/// By whom an upstream says that its clock was set, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    pub(crate) stratum: u8,
+    pub(crate) reference_id: ReferenceId,
+    pub(crate) reference_timestamp: NtpTimestamp,
 }
 
 /// What comes back to the host: after so many seconds, these bytes.
@@ -89,8 +111,13 @@ impl Server {
             back: way,
             jitter: 0.0003,
             loss: 0.0,
+            safe_until: 0.0,
             act: Act::Honest,
             leaps: true,
+            sway: (0.0, 0.0),
+            noise: 0.0,
+            is_kin: false,
+            liar: None,
             asked: Vec::new(),
             last_answer: None,
         }
@@ -117,13 +144,17 @@ impl Server {
     }
 
     /// How long a question needs to it, if it arrives.
-    pub(crate) fn way_out(&self, random: &mut Random) -> Option<f64> {
-        self.way(self.out, random)
+    pub(crate) fn way_out(&self, now: f64, random: &mut Random) -> Option<f64> {
+        match &self.liar {
+            Some(liar) => Some(liar.way_out(random)),
+            None => self.way(self.out, now, random),
+        }
     }
 
-    fn way(&self, base: f64, random: &mut Random) -> Option<f64> {
+    fn way(&self, base: f64, now: f64, random: &mut Random) -> Option<f64> {
         let takes = base + random.exponential(self.jitter);
-        (!random.happens(self.loss)).then_some(takes)
+        let is_lost = random.happens(self.loss) && now >= self.safe_until;
+        (!is_lost).then_some(takes)
     }
 
     /// A question has arrived: what comes back, and when.
@@ -141,7 +172,12 @@ impl Server {
             Act::Holds(seconds) => seconds,
             _ => 20e-6 + random.exponential(10e-6),
         };
-        let mut header = self.header(&question, host, holds);
+        let noise = if self.noise > 0.0 {
+            self.noise * random.between(-1.0, 1.0)
+        } else {
+            0.0
+        };
+        let mut header = self.header(&question, host, holds, noise);
         let mut packets = Packets::new();
         match self.act {
             Act::Honest | Act::Holds(_) => {}
@@ -155,7 +191,7 @@ impl Server {
                 packets.extend((0..count).map(|_| (holds, forged(random).to_bytes().to_vec())));
             }
             Act::Replay => {
-                let back = self.way(self.back, random);
+                let back = self.way(self.back, now, random);
                 let old = self.last_answer.zip(back);
                 return old
                     .map(|(bytes, back)| (back, bytes.to_vec()))
@@ -173,30 +209,49 @@ impl Server {
         let bytes = header.to_bytes();
         self.last_answer = Some(bytes);
         packets.extend(
-            self.way(self.back, random)
+            self.way(self.back, now, random)
                 .map(|back| (holds + back, bytes.to_vec())),
         );
         packets
     }
 
-    fn header(&self, question: &Header, host: &Host, holds: f64) -> Header {
+    fn header(&self, question: &Header, host: &Host, holds: f64, noise: f64) -> Header {
         let now = host.now();
-        let clock = |then: f64| self.clock(host, then);
-        // No two clocks are set at the same time, to the bit.
-        let set = (now / UPDATE).floor() * UPDATE - f64::from(self.reference_id.to_bytes()[3]) * 0.037;
+        let clock = |then: f64| self.clock(host, then) + NtpDuration::from_seconds(noise);
+        let words = self.words(host);
         Header {
             leap: self.leap,
             mode: Mode::Server,
-            stratum: self.stratum,
+            stratum: words.stratum,
             precision: -23,
-            root_delay: NtpShort::from_duration(NtpDuration::from_seconds(self.root_delay)),
-            root_dispersion: NtpShort::from_duration(NtpDuration::from_seconds(self.root_dispersion)),
-            reference_id: self.reference_id,
-            reference_timestamp: clock(set),
+            root_delay: short(self.root_delay),
+            root_dispersion: short(self.root_dispersion),
+            reference_id: words.reference_id,
+            reference_timestamp: words.reference_timestamp,
             origin_timestamp: question.transmit_timestamp,
             receive_timestamp: clock(now),
             transmit_timestamp: clock(now + holds),
             ..*question
+        }
+    }
+
+    /// What it says of itself now.
+    pub(crate) fn words(&self, host: &Host) -> Words {
+        let now = host.now();
+        // No two clocks are set at the same time, to the bit.
+        let set = (now / UPDATE).floor() * UPDATE - f64::from(self.reference_id.to_bytes()[3]) * 0.037;
+        let plain = Words {
+            stratum: self.stratum,
+            reference_id: self.reference_id,
+            reference_timestamp: self.clock(host, set),
+        };
+        if !self.is_kin {
+            return plain;
+        }
+        Words {
+            reference_id: ReferenceId::from_bytes(PARENT),
+            reference_timestamp: host.truth.at((now / COARSE).floor() * COARSE),
+            ..plain
         }
     }
 
@@ -206,7 +261,8 @@ impl Server {
             let ahead = NtpDuration::from_seconds(then - host.now() + self.offset);
             return host.moment().realtime + ahead;
         }
-        let off = self.offset + self.drift * (then - self.drift_from);
+        let (far, often) = self.sway;
+        let off = self.offset + self.drift * (then - self.drift_from) + far * (often * then).sin();
         let utc = if self.leaps {
             host.truth.at(then)
         } else {
@@ -216,7 +272,11 @@ impl Server {
     }
 }
 
-fn kiss(header: &mut Header, letters: [u8; 4]) {
+pub(crate) fn short(seconds: f64) -> NtpShort {
+    NtpShort::from_duration(NtpDuration::from_seconds(seconds))
+}
+
+pub(crate) fn kiss(header: &mut Header, letters: [u8; 4]) {
     header.leap = Leap::Unsynchronized;
     header.stratum = 0;
     header.reference_id = ReferenceId::from_bytes(letters);

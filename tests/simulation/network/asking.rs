@@ -8,7 +8,8 @@ use ntpfront::upstream::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGER
 use ntpfront::upstream::system::Decision;
 use ntpfront::wire::{Header, NtpTimestamp};
 
-use super::{Event, NEWS, Network, OWN, PRECISION};
+use super::{Event, Network, OWN, PRECISION, SPREAD};
+use crate::liar::Asked;
 
 /// An upstream as it is configured, and the state of asking it.
 pub(super) struct Poller {
@@ -30,6 +31,8 @@ pub(super) struct Question {
     pub(super) nonce: NtpTimestamp,
     pub(super) sent: Duration,
     pub(super) strangers: u32,
+    /// [`crate::host::Host::disturbed`] then.
+    pub(super) disturbed: u64,
 }
 
 impl Network {
@@ -55,12 +58,14 @@ impl Network {
         poller.last_asked = now;
         self.questions += 1;
         let number = self.questions;
-        let nonce = NtpTimestamp::from_bits(self.random.bits());
-        poller.question = Some(Question {
+        let nonce = NtpTimestamp::from_bits(self.draws(server).bits());
+        let way = self.servers[server].way_out(now, self.streams.get_mut(server).unwrap_or(&mut self.random));
+        self.pollers[place].question = Some(Question {
             number,
             nonce,
             sent: self.host.raw(),
             strangers: 0,
+            disturbed: self.host.disturbed,
         });
         self.events.push((
             now + ANSWER_WITHIN.as_secs_f64(),
@@ -69,7 +74,7 @@ impl Network {
                 number,
             },
         ));
-        if let Some(out) = to.way_out(&mut self.random) {
+        if let Some(out) = way {
             let bytes = Header::request(nonce).to_bytes().to_vec();
             let arrival = Event::AtServer {
                 poller: place,
@@ -82,7 +87,23 @@ impl Network {
     }
 
     pub(super) fn at_server(&mut self, poller: usize, server: usize, number: u64, bytes: &[u8]) {
-        let packets = self.servers[server].answer(bytes, &self.host, &mut self.random);
+        if self.is_cut_off {
+            return;
+        }
+        let words: Vec<_> = match &self.servers[server].liar {
+            Some(_) => self.servers.iter().map(|one| one.words(&self.host)).collect(),
+            None => Vec::new(),
+        };
+        let asked = Asked {
+            sent: self.pollers[poller].last_asked,
+            host: &self.host,
+            words: &words,
+        };
+        let stream = self.streams.get_mut(server).unwrap_or(&mut self.random);
+        let packets = self.servers[server].answer_anyhow(bytes, &asked, stream);
+        if self.record.watch.is_some() && self.servers[server].liar.is_none() {
+            packets.iter().for_each(|(_, bytes)| self.is_honest(bytes));
+        }
         for (after, bytes) in packets {
             let packet = Event::Packet {
                 poller,
@@ -91,6 +112,14 @@ impl Network {
             };
             self.events.push((self.host.now() + after, packet));
         }
+    }
+
+    /// The error of an honest answer is within what it announces, or the simulation itself is wrong.
+    fn is_honest(&self, bytes: &[u8]) {
+        let Ok(header) = Header::parse(bytes) else { return };
+        let error = (header.receive_timestamp - self.host.utc()).abs();
+        let announced = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
+        assert!(error <= announced, "an honest upstream lies: {header:?}");
     }
 
     /// As the second half of `poller::question`.
@@ -104,6 +133,8 @@ impl Network {
             return;
         };
         match packet::authentic(bytes, question.nonce) {
+            // The host slept meanwhile.
+            Ok(_) if question.disturbed != self.host.disturbed => self.report(place),
             Ok(header) => {
                 let exchange = Exchange {
                     nonce: question.nonce,
@@ -138,7 +169,13 @@ impl Network {
     pub(super) fn report(&mut self, place: usize) {
         let poller = &mut self.pollers[place];
         poller.question = None;
-        poller.pause = (self.host.raw(), self.random.bits());
+        poller.pause = (
+            self.host.raw(),
+            self.streams
+                .get_mut(poller.servers[0])
+                .unwrap_or(&mut self.random)
+                .bits(),
+        );
         let peer = poller.association.peer().clone();
         let configured = self.configured.iter().position(|&one| one == place);
         if let Some(peers_place) = configured {
@@ -147,7 +184,7 @@ impl Network {
         self.obey(place);
         self.counts.reports += 1;
         self.decide();
-        self.hurry(NEWS);
+        self.hurry(self.pace.news);
     }
 
     /// As a round of `Poller::pause`; who waits for an answer looks at its orders later.
@@ -161,8 +198,10 @@ impl Network {
         let (began, random) = poller.pause;
         if let Some(pause) = poller.association.pause(random) {
             let left = pause.saturating_sub(self.host.raw().saturating_sub(began));
+            let stream = self.streams.get_mut(self.pollers[place].servers[0]);
+            let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
             self.events
-                .push((self.host.now() + left.as_secs_f64(), Event::Ask(place)));
+                .push((self.host.now() + left.as_secs_f64() + spread, Event::Ask(place)));
         }
     }
 
