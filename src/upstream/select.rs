@@ -90,22 +90,27 @@ impl Agreement {
     }
 }
 
-/// From the lowest to the highest point that lies within a majority of the claims: as long as liars are a minority, the
-/// truth is not outside. `None` if there is no such point.
-///
-/// Of two claims either may be the lie, so it is all that one of them contains, as long as they have a point in
-/// common.
-pub fn majority_hull(claims: &[Interval]) -> Option<Interval> {
-    if let [one, other] = claims {
-        return one.overlaps(other).then(|| one.hull(other));
+/// How many of so many claims have to contain a point that may be the truth, when as many more votes are still `unknown`:
+/// these may turn out to contain any point. Of two claims either may be the lie.
+fn least(claims: usize, unknown: usize) -> usize {
+    match (claims, unknown) {
+        (2, 0) => 1,
+        _ => majority(claims + unknown).saturating_sub(unknown).max(1),
     }
+}
+
+/// From the lowest to the highest point that may be the truth: a majority of the votes contains it (of two, one of them),
+/// or would if all that are still `unknown` did. As long as liars are a minority, the truth is not outside. `None` if there
+/// is no such point.
+pub fn majority_hull(claims: &[Interval], unknown: usize) -> Option<Interval> {
+    let least = least(claims.len(), unknown);
     let mut depth = 0_usize;
     let mut points = Vec::new();
     for (point, edge) in edges(claims) {
         if edge == Edge::Start {
             depth += 1;
         }
-        points.extend((depth >= majority(claims.len())).then_some(point));
+        points.extend((depth >= least).then_some(point));
         if edge == Edge::End {
             depth -= 1;
         }
@@ -114,15 +119,11 @@ pub fn majority_hull(claims: &[Interval]) -> Option<Interval> {
     Some(Interval { low, high })
 }
 
-/// Between the k-th lowest and the k-th highest end of the claims, k being their [`majority`] (of two: all that one of
-/// them contains). A minority of liars can move neither end past those of all honest claims, whether
+/// Between the k-th lowest and the k-th highest end of the claims, k being how many must contain the truth, as for the
+/// [`majority_hull`]. A minority of liars can move neither end past those of all honest claims, whether
 /// the claims have a point in common or not. `None` for no claims.
-pub fn majority_span(claims: &[Interval]) -> Option<Interval> {
-    let place = match claims.len() {
-        0 => return None,
-        2 => 0,
-        votes => majority(votes) - 1,
-    };
+pub fn majority_span(claims: &[Interval], unknown: usize) -> Option<Interval> {
+    let place = least(claims.len(), unknown) - 1;
     let mut lows: Vec<_> = claims.iter().map(|claim| claim.low).collect();
     let mut highs: Vec<_> = claims.iter().map(|claim| claim.high).collect();
     lows.sort_unstable();

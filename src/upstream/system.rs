@@ -51,12 +51,11 @@ pub struct KernelView {
     pub in_leap_second: bool,
 }
 
-/// Nobody is believed yet of those who are asked: who answers first is not believed for that.
+/// When all upstreams were asked the last time because nothing was known.
 #[derive(Clone, Copy, Debug)]
-struct Strangers {
-    /// Since then.
+struct Gathering {
     since: Duration,
-    /// They were asked before, so that their addresses are known. All are asked anew at once.
+    /// They were asked before, so that their addresses are known.
     known: bool,
 }
 
@@ -98,8 +97,9 @@ pub struct System {
     rival: Option<(usize, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
-    /// While nobody is believed yet of those who are asked.
-    strangers: Option<Strangers>,
+    /// Nobody is believed yet of those who are asked: who answers first is not believed for that.
+    strangers: bool,
+    gathering: Gathering,
     /// Those who agreed when a majority was last believed.
     believed: Vec<usize>,
     /// When the host's clock was last stepped: what was known of it before is void.
@@ -154,10 +154,11 @@ impl System {
             system_peer: None,
             rival: None,
             usable_at: started.raw,
-            strangers: Some(Strangers {
+            strangers: true,
+            gathering: Gathering {
                 since: started.raw,
                 known: false,
-            }),
+            },
             believed: Vec::new(),
             stepped_at: Duration::ZERO,
             view: View::default(),
@@ -197,7 +198,7 @@ impl System {
         }
         match verdict {
             Verdict::Believe(majority) => {
-                (self.dispute, self.strangers) = (None, None);
+                (self.dispute, self.strangers) = (None, false);
                 self.believed = majority.believed.iter().map(|one| one.index).collect();
                 self.follow(now, source, &majority, &mut standings);
             }

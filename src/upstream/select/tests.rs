@@ -71,7 +71,7 @@ fn where_the_truth_can_be() {
         // Of two either may lie.
         (&[(0.0, 2.0), (1.0, 0.25)], Some((-2.0, 2.0))),
         (&[(0.0, 1.0), (1.5, 1.0)], Some((-1.0, 2.5))),
-        (&[(0.0, 1.0), (3.0, 1.0)], None),
+        (&[(0.0, 1.0), (3.0, 1.0)], Some((-1.0, 4.0))),
         // The nearest of three may be the liar: then the truth is where the other two agree.
         (&[(0.0, 30.0), (1.0, 35.0), (25.0, 0.125)], Some((-30.0, 30.0))),
         (&[(0.0, 1.0), (10.0, 1.0), (5.0, 20.0)], Some((-1.0, 11.0))),
@@ -83,7 +83,7 @@ fn where_the_truth_can_be() {
     for (claims, expected) in cases {
         let ends = |interval: Interval| (interval.low.to_seconds(), interval.high.to_seconds());
         assert_eq!(
-            majority_hull(&claims_of(claims)).map(ends),
+            majority_hull(&claims_of(claims), 0).map(ends),
             expected,
             "{claims:?}"
         );
@@ -185,18 +185,29 @@ proptest! {
     fn the_hull_holds_the_truth_against_any_minority(claims in claims(), lies in claims()) {
         let all = a_minority_lies(claims, &lies);
         if !all.is_empty() {
-            prop_assert!(majority_hull(&all).unwrap().contains(&TRUTH));
-            prop_assert!(majority_span(&all).unwrap().contains(&majority_hull(&all).unwrap()));
+            prop_assert!(majority_hull(&all, 0).unwrap().contains(&TRUTH));
+            prop_assert!(majority_span(&all, 0).unwrap().contains(&majority_hull(&all, 0).unwrap()));
             prop_assert!(Agreement::of(&all).is_some());
+        }
+    }
+
+    #[test]
+    fn whoever_answers_first_the_hull_holds_the_truth(claims in claims(), lies in claims(), first in 1_usize..12) {
+        // The liars answer first, and some honest ones have not answered yet.
+        let mut all = a_minority_lies(claims, &lies);
+        all.reverse();
+        let unknown = all.len().saturating_sub(first);
+        all.truncate(first);
+        if !all.is_empty() && all.iter().any(|claim| claim.contains(&TRUTH)) {
+            prop_assert!(majority_hull(&all, unknown).unwrap().contains(&TRUTH));
         }
     }
 
     #[test]
     fn of_two_that_agree_either_may_lie(honest in 0_i32..100, offset in -100_i32..100, distance in 0_i32..100) {
         let two = [claim(0.0, f64::from(honest)), claim(f64::from(offset), f64::from(distance))];
-        if let Some(hull) = majority_hull(&two) {
-            prop_assert!(hull.contains(&two[0]) && hull.contains(&two[1]));
-        }
+        let hull = majority_hull(&two, 0).unwrap();
+        prop_assert!(hull.contains(&two[0]) && hull.contains(&two[1]));
     }
 
     #[test]
@@ -205,8 +216,8 @@ proptest! {
         turned.rotate_left(turn.min(claims.len()));
         turned.reverse();
         prop_assert_eq!(Agreement::of(&claims), Agreement::of(&turned));
-        prop_assert_eq!(majority_hull(&claims), majority_hull(&turned));
-        prop_assert_eq!(majority_span(&claims), majority_span(&turned));
+        prop_assert_eq!(majority_hull(&claims, 0), majority_hull(&turned, 0));
+        prop_assert_eq!(majority_span(&claims, 0), majority_span(&turned, 0));
     }
 
     #[test]
@@ -220,7 +231,7 @@ proptest! {
             super::plausible(NtpDuration::from_seconds(offset), NtpDuration::from_seconds(distance))
         }).collect();
         // Of two, both are plausible.
-        let span = majority_span(&plausible).unwrap();
+        let span = majority_span(&plausible, 0).unwrap();
         let mean = combine(&survivors, Some((span.low.to_seconds(), span.high.to_seconds()))).unwrap();
         let farthest = honest.iter().map(|(offset, distance)| offset.abs() + distance * USUAL_ASYMMETRY);
         prop_assert!(mean.abs() <= farthest.fold(0.0, f64::max) + 1e-9);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClockPolicy, State, Strangers, System};
+use super::{ClockPolicy, Gathering, State, System};
 use crate::reference::{Moment, Reference};
 use crate::upstream::Role;
 use crate::upstream::filter::View;
@@ -38,10 +38,11 @@ impl System {
         });
         self.believed = self.believed.iter().copied().filter_map(place).collect();
         if self.believed.is_empty() {
-            self.strangers = Some(Strangers {
+            self.strangers = true;
+            self.gathering = Gathering {
                 since: now,
                 known: false,
-            });
+            };
         }
         self.survived = self.survived.iter().copied().filter_map(place).collect();
         self.aliases.reconfigure(kept);

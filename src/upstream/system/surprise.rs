@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{State, Strangers, System};
+use super::{Gathering, State, System};
 use crate::reference::{ClockModel, Moment, since};
 use crate::wire::{NtpDuration, ReferenceId};
 
@@ -112,10 +112,11 @@ impl System {
     pub(super) fn slept(&mut self, now: Moment) {
         self.view.since = now.raw;
         self.truth = None;
-        self.strangers = Some(Strangers {
+        self.strangers = true;
+        self.gathering = Gathering {
             since: now.raw,
             known: true,
-        });
+        };
         self.stepped_at = now.raw;
         self.wake(now.raw);
         if self.state != State::Init {

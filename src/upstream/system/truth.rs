@@ -22,12 +22,13 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// By these `claims` at `now`, and by what each says of the rate. `None` if no majority agrees.
-    pub(super) fn of(now: Duration, claims: &[Interval], rates: &[Interval]) -> Option<Self> {
-        let rates = majority_span(rates)?;
+    /// By these `claims` at `now`, and by what each says of the rate, when as many more votes are still `unknown`. `None` if
+    /// no majority agrees.
+    pub(super) fn of(now: Duration, claims: &[Interval], rates: &[Interval], unknown: usize) -> Option<Self> {
+        let rates = majority_span(rates, unknown)?;
         Some(Self {
             at: now,
-            offsets: majority_hull(claims)?,
+            offsets: majority_hull(claims, unknown)?,
             slowest: rates.low.to_seconds(),
             fastest: rates.high.to_seconds(),
         })

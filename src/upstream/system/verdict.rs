@@ -44,7 +44,7 @@ impl Majority {
     pub(super) fn of_one(now: Moment, one: Candidate) -> Option<Self> {
         Some(Self {
             leap: one.header.leap,
-            truth: Truth::of(now.raw, &[one.claim], &[one.rate])?,
+            truth: Truth::of(now.raw, &[one.claim], &[one.rate], 0)?,
             plausible: one.plausible(),
             believed: vec![one],
             survivors: vec![one],
@@ -136,9 +136,10 @@ impl System {
             .iter()
             .filter(|vote| vote.is_trusted() || !trusted)
             .collect();
+        let unknown = if trusted { 0 } else { self.unknown(now.raw, peers) };
         let claims: Vec<Interval> = voters.iter().map(|vote| vote.claim).collect();
         let Some((agreement, truth)) =
-            Agreement::of(&claims).zip(Truth::of(now.raw, &claims, &rates(&voters)))
+            Agreement::of(&claims).zip(Truth::of(now.raw, &claims, &rates(&voters), unknown))
         else {
             return Verdict::Contradiction(None, Shortage::NoMajority { answering });
         };
@@ -164,7 +165,7 @@ impl System {
         let majority = Majority {
             leap: majority_leap(&voters),
             truth,
-            plausible: majority_span(&plausible).unwrap_or(truth.offsets()),
+            plausible: majority_span(&plausible, unknown).unwrap_or(truth.offsets()),
             believed,
             survivors,
         };
@@ -211,6 +212,19 @@ impl System {
         (0..peers.len()).filter(|&index| !self.is_watched(index)).count()
     }
 
+    /// How many of them have not had the time to answer since we started, or the host slept.
+    fn unknown(&self, now: Duration, peers: &[Peer]) -> usize {
+        let waits = |(index, peer): &(usize, &Peer)| {
+            let asked = peer.address.is_some() && !self.gathering.known;
+            !self.is_watched(*index) && !asked && peer.known(&self.view).is_none()
+        };
+        if now.saturating_sub(self.gathering.since) < FIRST_CHANCE {
+            peers.iter().enumerate().filter(waits).count()
+        } else {
+            0
+        }
+    }
+
     fn is_watched(&self, index: usize) -> bool {
         self.roles.get(index).is_some_and(|role| role.noselect)
     }
@@ -237,15 +251,15 @@ impl System {
     /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
     /// packet is no reason to leave it.
     fn all_had_their_chance(&self, now: Duration, agree: usize, peers: &[Peer]) -> bool {
-        let Some(strangers) = self.strangers else {
+        if !self.strangers {
             return true;
-        };
-        let waited = now.saturating_sub(strangers.since);
+        }
+        let waited = now.saturating_sub(self.gathering.since);
         let answered = |peer: &Peer| peer.known(&self.view).is_some();
         let heard = |peer: &Peer| match self.state {
             State::Synchronized | State::Holdover => waited >= NO_HURRY,
             State::Init | State::Unsynchronized | State::Disputed | State::Local => {
-                answered(peer) || (peer.address.is_some() && !strangers.known) || waited >= FIRST_CHANCE
+                answered(peer) || (peer.address.is_some() && !self.gathering.known) || waited >= FIRST_CHANCE
             }
         };
         let mut voters = peers
