@@ -7,6 +7,7 @@ use crate::reference::Timescale;
 use crate::upstream::Upstream;
 use crate::upstream::association::Orders;
 use crate::upstream::filter::LeapShift;
+use crate::upstream::identity;
 use crate::upstream::poller::{Poller, Report};
 use crate::upstream::system::ClockPolicy;
 
@@ -52,9 +53,15 @@ impl Pollers {
         wakes: u64,
     ) -> Vec<Option<usize>> {
         self.reloads += 1;
+        let before: Vec<_> = self
+            .running
+            .iter()
+            .map(|one| one.orders.borrow().upstream.id())
+            .collect();
+        let wanted: Vec<_> = upstreams.iter().map(Upstream::id).collect();
+        let kept = identity::pair(&before, &wanted);
         let mut before: Vec<Option<Running>> = self.running.drain(..).map(Some).collect();
-        let mut kept = Vec::new();
-        for upstream in upstreams {
+        for (upstream, place) in upstreams.iter().zip(&kept) {
             let orders = Orders {
                 upstream: upstream.clone(),
                 policy,
@@ -62,9 +69,6 @@ impl Pollers {
                 reloads: self.reloads,
                 wakes,
             };
-            let place = before
-                .iter()
-                .position(|one| one.as_ref().is_some_and(|one| one.asks(upstream)));
             let running = match place.and_then(|place| before.get_mut(place)?.take()) {
                 Some(running) => {
                     running.orders.send_replace(orders);
@@ -73,7 +77,6 @@ impl Pollers {
                 None => self.start(orders),
             };
             self.running.push(running);
-            kept.push(place);
         }
         kept
     }
@@ -101,11 +104,5 @@ impl Pollers {
     /// Where the poller with this `id` is in the configuration, if it still is.
     pub(super) fn place(&self, id: u64) -> Option<usize> {
         self.running.iter().position(|running| running.id == id)
-    }
-}
-
-impl Running {
-    fn asks(&self, upstream: &Upstream) -> bool {
-        self.orders.borrow().upstream.is_same(upstream)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -139,17 +139,35 @@ impl Poller {
         let upstream = self.association.upstream().clone();
         let address = match (known, upstream.host) {
             (Some(address), _) => return address,
-            (None, Host::Address(address)) => address,
-            (None, Host::Name(name)) => self.next_address(&name).await,
+            (None, Host::Address(address)) => SocketAddr::new(address, upstream.port),
+            (None, Host::LinkLocal(address, interface)) => {
+                let scope = self.scope(&interface).await;
+                SocketAddrV6::new(address, upstream.port, 0, scope).into()
+            }
+            (None, Host::Name(name)) => SocketAddr::new(self.next_address(&name).await, upstream.port),
         };
         let own = addresses::own().unwrap_or_default();
-        let address = SocketAddr::new(address, upstream.port);
         if self.association.peer().address != Some(address) {
             info!(upstream = %self.association.upstream(), %address, "asking this address");
         }
         self.association
             .follow(address, address.ip().is_loopback() || own.contains(&address.ip()));
         address
+    }
+
+    /// The number that the interface has now: another one when it comes back after it was gone.
+    async fn scope(&self, interface: &str) -> u32 {
+        let [mut retry, longest] = NAME_RETRY;
+        loop {
+            match addresses::scope(interface) {
+                Ok(scope) => return scope,
+                Err(error) => {
+                    debug!(upstream = %self.association.upstream(), %error, "no such interface");
+                    sleep(retry).await;
+                    retry = (retry * 2).min(longest);
+                }
+            }
+        }
     }
 
     async fn next_address(&mut self, name: &str) -> IpAddr {

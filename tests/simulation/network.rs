@@ -8,6 +8,7 @@ use std::time::Duration;
 use ntpfront::reference::{ClockModel, Reference};
 use ntpfront::upstream::association::{Association, Orders, Peer};
 use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::identity::pair;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
@@ -232,8 +233,19 @@ impl Network {
     /// `Belief::reconfigure` and `Pollers::reconfigure`.
     pub(crate) fn reload(&mut self, upstreams: &[usize]) {
         let before = std::mem::replace(&mut self.configured, upstreams.to_vec());
-        let place = |poller: &usize| before.iter().position(|one| one == poller);
-        let kept: Vec<_> = upstreams.iter().map(place).collect();
+        let old = before
+            .iter()
+            .map(|&one| self.pollers[one].association.upstream().id());
+        let new = upstreams
+            .iter()
+            .map(|&one| self.pollers[one].orders.upstream.id());
+        let kept = pair(&old.collect::<Vec<_>>(), &new.collect::<Vec<_>>());
+        for (&new, old) in upstreams.iter().zip(&kept) {
+            assert!(
+                old.is_none_or(|old| before[old] == new),
+                "each upstream has a poller of its own"
+            );
+        }
         let peers = upstreams.iter().zip(&kept).map(|(&new, kept)| match kept {
             Some(old) => self.peers[*old].clone(),
             None => Peer::unknown(&self.pollers[new].orders.upstream),
@@ -356,6 +368,11 @@ impl Network {
 
     pub(crate) fn rejected(&self, upstream: usize, reject: Reject) -> u64 {
         self.pollers[upstream].association.rejected(reject)
+    }
+
+    /// How many good answers of an upstream are known.
+    pub(crate) fn accepted(&self, upstream: usize) -> u64 {
+        self.pollers[upstream].association.peer().accepted
     }
 
     pub(crate) fn at_most(&mut self, what: &'static str, limit: f64, seen: f64) {
