@@ -1,7 +1,11 @@
 //! Impure. The pollers' handles: a task for each upstream, and the orders that it is given.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 
+use crate::config::Config;
 use crate::host::names::Names;
 use crate::reference::Timescale;
 use crate::upstream::Upstream;
@@ -9,7 +13,6 @@ use crate::upstream::association::Orders;
 use crate::upstream::filter::LeapShift;
 use crate::upstream::identity;
 use crate::upstream::poller::{Poller, Report};
-use crate::upstream::system::ClockPolicy;
 
 /// All pollers, in the order of the configuration.
 pub(super) struct Pollers {
@@ -43,16 +46,17 @@ impl Pollers {
         }
     }
 
-    /// From now on these `upstreams` are asked. Who was asked before goes on, and may be asked again if he refused us.
+    /// From now on those of `config` are asked. Who was asked before goes on, and may be asked again if he refused us.
     /// Returns for each which one it was before, if it was there.
     pub(super) fn reconfigure(
         &mut self,
-        upstreams: &[Upstream],
-        policy: ClockPolicy,
+        config: &Config,
         leapt: Option<LeapShift>,
         wakes: u64,
     ) -> Vec<Option<usize>> {
         self.reloads += 1;
+        let upstreams = &config.upstreams;
+        let listeners: Arc<[SocketAddr]> = config.listeners.iter().map(|one| one.address).collect();
         let before: Vec<_> = self
             .running
             .iter()
@@ -64,8 +68,9 @@ impl Pollers {
         for (upstream, place) in upstreams.iter().zip(&kept) {
             let orders = Orders {
                 upstream: upstream.clone(),
-                policy,
+                policy: config.clock,
                 leapt,
+                listeners: Arc::clone(&listeners),
                 reloads: self.reloads,
                 wakes,
             };

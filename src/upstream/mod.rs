@@ -1,8 +1,10 @@
 //! An upstream's sample: from the question to what we believe. `poller` moves bytes, the rest is pure.
 
+pub mod addresses;
 pub mod association;
 pub mod candidate;
 pub mod discipline;
+pub mod fault;
 pub mod filter;
 pub mod findings;
 pub mod identity;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::findings::Findings;
+use super::packet::ANSWER_WITHIN;
 use super::poller::question;
 use super::{Host, Upstream};
 use crate::host::names::Names;
@@ -27,7 +28,7 @@ pub async fn query(server: &Upstream) -> Findings {
     let mut silence = Findings::of_silence(&name, None, "the name has no address".to_owned());
     for address in addresses {
         let mut strangers = 0;
-        match question(address, |_| strangers += 1).await {
+        match question(address, ANSWER_WITHIN, |_| strangers += 1).await {
             Ok((header, exchange)) => {
                 let now = clock::now();
                 let now = Moment::from_unix(now.realtime.seconds, now.realtime.nanos, now.raw, now.boot);

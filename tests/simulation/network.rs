@@ -3,6 +3,8 @@
 
 mod asking;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ntpfront::reference::{ClockModel, Reference};
@@ -195,8 +197,12 @@ impl Network {
     pub(crate) fn name(&mut self, servers: Vec<usize>) {
         let first = &self.servers[servers[0]];
         let (minpoll, maxpoll) = if first.on_this_host { (2, 4) } else { (6, 10) };
+        let host = match servers.len() {
+            1 => Name::Address(first.address.ip()),
+            _ => Name::Name(format!("n{}.example", self.pollers.len())),
+        };
         let upstream = Upstream {
-            host: Name::Address(first.address.ip()),
+            host,
             port: first.address.port(),
             iburst: true,
             minpoll,
@@ -207,6 +213,7 @@ impl Network {
             upstream,
             policy: self.policy,
             leapt: None,
+            listeners: Arc::from([]),
             reloads: 0,
             wakes: 0,
         };
@@ -218,8 +225,8 @@ impl Network {
             orders,
             servers,
             question: None,
-            last_asked: f64::NEG_INFINITY,
-            is_denied: false,
+            asked: BTreeMap::new(),
+            denied: BTreeMap::new(),
             pause: (Duration::ZERO, 0),
         });
     }
@@ -267,7 +274,7 @@ impl Network {
             let orders = &mut poller.orders;
             (orders.policy, orders.leapt, orders.wakes) = (self.policy, leapt, wakes);
             orders.reloads += 1;
-            poller.is_denied = false;
+            poller.denied.clear();
             match kept {
                 Some(_) => self.obey(place),
                 None => {
@@ -443,7 +450,7 @@ impl Network {
                 number,
                 bytes,
             } => self.packet(poller, number, &bytes),
-            Event::GiveUp { poller, number } if self.waits_for(poller, number) => self.report(poller),
+            Event::GiveUp { poller, number } if self.waits_for(poller, number) => self.give_up(poller),
             Event::GiveUp { .. } => {}
             Event::Leap => {
                 self.host.leap();

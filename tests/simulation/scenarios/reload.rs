@@ -42,7 +42,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "reload-after-deny",
-        what: "the only one says DENY, and answers again when it is asked after a reload",
+        what: "the only one says DENY twice, and answers again when it is asked after a reload",
         run: after_deny,
     },
 ];
@@ -156,10 +156,10 @@ fn after_deny(network: &mut Network) {
     network.honest(1);
     settle(network);
     network.servers[0].act = Act::Kiss(*b"DENY");
-    network.run(HOUR);
+    network.run(2.0 * HOUR);
     network.at_most(
-        "asked after it",
-        1.0,
+        "times that it denied",
+        2.0,
         network.rejected(0, Reject::KissDeny) as f64,
     );
     network.servers[0].act = Act::Honest;
