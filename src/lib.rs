@@ -10,9 +10,9 @@
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread; `orders`, `appetite`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
-//! | [`upstream`] | an upstream's sample: `poller` (task) → `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
+//! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, files kept in reach (`anchor`), privileges, `sandbox` |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, the kernel's news of the network (`changes`), files kept in reach (`anchor`), privileges, `sandbox` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
@@ -33,7 +33,8 @@
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
 //!          -> diff(running, wanted) -> listeners.prepare (all that can fail, beside what is there)
 //!          -> commit: log level, leap seconds, belief.reconfigure (pollers, system), listeners: policies, steer, drain, close
-//! sample   poller: question -> packet::authentic -> measure -> usable -> association (reach, filter, when to ask again)
+//! sample   poller: addresses (whom next?) -> question, or fault -> packet::authentic -> measure -> usable
+//!          -> association (reach, filter, when to ask again; after a fault also when the kernel's routes change)
 //!          -> report -> supervisor -> system: candidate -> select (who agrees?) -> cluster -> combine
 //!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
 //! ```
@@ -52,7 +53,8 @@
 //!   distance grows with what is not known of the frequencies until the next sample.
 //! * No majority among the upstreams: the last time goes on for three rounds, then it is a dispute, and by default that
 //!   is "unsynchronized". Nobody is believed for answering first.
-//! * A kiss or any other word of an upstream counts only with our 64 random bits in it.
+//! * A kiss or any other word of an upstream counts only with our 64 random bits in it, and none ends an upstream for good.
+//! * Nobody is asked who is ourselves, and what a name stands for never decides which clock is served.
 //! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
 //!   reference is new, and to lay its census down, once a second each, or a policy is. What a worker remembers of its
 //!   clients has a fixed size.

@@ -12,6 +12,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ntpfront::host::clock;
@@ -66,6 +67,7 @@ impl Running {
             },
             policy,
             view: View::default(),
+            listeners: Arc::from([]),
             reloads: 0,
             wakes: 0,
         });
@@ -141,7 +143,9 @@ fn it_asks_at_once_when_it_is_woken_and_goes_on_as_it_was_told() {
 fn who_told_it_to_stop_is_asked_again_after_a_reload() {
     let upstream = Scripted::start(kiss(*b"DENY"));
     let mut poller = Running::of(&upstream);
-    assert!(poller.report().peer.stopped);
+    let report = poller.report();
+    assert!(report.peer.stopped);
+    assert!(report.asking.interval >= Some(Duration::from_secs(3590)));
     poller.tell(|orders| orders.wakes += 1);
     assert!(poller.is_quiet());
     assert_eq!(upstream.asked(), 1);
@@ -177,7 +181,7 @@ fn it_ends_with_its_orders_whatever_it_waits_for() {
     let poller = Running::of(&upstream);
     common::wait_until("the question", SOON, || (upstream.asked() > 0).then_some(()));
     poller.ends();
-    // … and for the operator.
+    // … and for an hour.
     let upstream = Scripted::start(kiss(*b"RSTR"));
     let mut poller = Running::of(&upstream);
     poller.report();

@@ -16,7 +16,7 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, ReferenceId};
 use common::client::{ahead as reply_ahead, distance, letters, seconds, v4};
 use common::daemon::Daemon;
 use common::front::Front;
-use common::network::{Neighbor, free_port, in_own_network, ip};
+use common::network::{Neighbor, device_number, free_port, in_own_network, ip};
 use common::scripted::{Ask, GOOD_ID, GOOD_STRATUM, Reply, Scripted, ahead, but, good, honest, kiss, silent};
 use common::watch::Watch;
 use common::{SOON, wait_until};
@@ -285,6 +285,31 @@ fn an_ipv4_server_on_another_host_adds_a_stratum() {
 fn an_ipv6_server_on_another_host_adds_a_stratum() {
     let address: IpAddr = "2001:db8::2".parse().unwrap();
     over_a_cable("[2001:db8::2]:123", ReferenceId::from_address(address));
+}
+
+#[test]
+fn a_server_on_the_link_is_asked_by_the_name_of_its_interface_or_its_number() {
+    if !common::root() {
+        return;
+    }
+    in_own_network(|| {
+        let neighbor = Neighbor::plug_in();
+        let _upstream = neighbor.run(|| {
+            let scope = device_number("far");
+            let there = SocketAddrV6::new("fe80::2".parse().unwrap(), 123, 0, scope);
+            Scripted::at(there.into(), honest)
+        });
+        for interface in ["near".to_owned(), device_number("near").to_string()] {
+            let server = v4(free_port());
+            let _daemon = Daemon::configured(&format!(
+                "[[listener]]\naddress = \"{server}\"\n[[upstream]]\naddress = \"[fe80::2%{interface}]:123\"\n"
+            ))
+            .answering(server);
+            Watch::on(server).wait_for("its time", SOON, |reply| {
+                reply.leap == Leap::NoWarning && reply.stratum == GOOD_STRATUM + 1
+            });
+        }
+    });
 }
 
 #[test]

@@ -61,8 +61,8 @@ pub fn prefix(text: &str) -> Result<IpNet, Refusal> {
 /// # Errors
 /// What should stand there instead.
 pub fn host_and_port(text: &str) -> Result<(Host, u16), Refusal> {
-    if let Ok(bare) = text.parse::<Ipv6Addr>() {
-        return Ok((address(bare.into())?, NTP_PORT));
+    if is_ipv6(text.split('%').next().unwrap_or_default()) {
+        return Ok((ipv6(text)?, NTP_PORT));
     }
     if text.contains('/') {
         return refuse(UPSTREAM, "write the name or address alone: no scheme, no path");
@@ -71,7 +71,7 @@ pub fn host_and_port(text: &str) -> Result<(Host, u16), Refusal> {
         let Some((inside, after)) = rest.split_once(']') else {
             return refuse(UPSTREAM, "the closing bracket is missing");
         };
-        return Ok((address(ipv6(inside)?.into())?, port_after(after)?));
+        return Ok((ipv6(inside)?, port_after(after)?));
     }
     match text.split_once(':') {
         None => Ok((host(text)?, NTP_PORT)),
@@ -83,24 +83,54 @@ pub fn host_and_port(text: &str) -> Result<(Host, u16), Refusal> {
 fn many_colons<T>(text: &str) -> Result<T, Refusal> {
     match text {
         _ if text.contains(']') => refuse(UPSTREAM, "the opening bracket is missing"),
-        _ if text.contains('%') => ipv6(text).and_then(|_| refuse(UPSTREAM, BRACKETS)),
         _ => refuse(UPSTREAM, BRACKETS),
     }
 }
 
 const BRACKETS: &str = "an IPv6 address with a port is written \"[2001:db8::1]:123\"";
 
-fn ipv6(text: &str) -> Result<Ipv6Addr, Refusal> {
-    match text.parse() {
-        Ok(address) => Ok(address),
-        Err(_) if text.contains('%') => refuse(
-            UPSTREAM,
-            "an upstream's address can't have a scope (the part after '%')",
-        ),
-        Err(_) => refuse(
+fn is_ipv6(text: &str) -> bool {
+    text.parse::<Ipv6Addr>().is_ok()
+}
+
+/// An IPv6 address without brackets; a link-local one with its scope (RFC 4007 §11): `fe80::1%eth0`.
+fn ipv6(text: &str) -> Result<Host, Refusal> {
+    let (bare, scope) = match text.split_once('%') {
+        Some((bare, scope)) => (bare, Some(scope)),
+        None => (text, None),
+    };
+    let Ok(bare) = bare.parse::<Ipv6Addr>() else {
+        return refuse(
             "an IPv6 address between the brackets",
             "such as \"[2001:db8::1]:123\"",
+        );
+    };
+    match (bare.is_unicast_link_local(), scope) {
+        (false, None) => address(bare.into()),
+        (false, Some(_)) => refuse(
+            UPSTREAM,
+            "only a link-local address (fe80::) has a scope, the part after '%'",
         ),
+        (true, None) => refuse(
+            UNICAST,
+            format!("a link-local address needs its interface (from `ip link`): \"[{bare}%eth0]:123\""),
+        ),
+        (true, Some(scope)) if is_interface(scope) => Ok(Host::LinkLocal(bare, scope.to_owned())),
+        (true, Some(_)) => refuse(
+            UPSTREAM,
+            "after '%' comes the name of an interface, or its number (see `ip link`)",
+        ),
+    }
+}
+
+/// Could the kernel give an interface this name, or is it the number of one?
+fn is_interface(text: &str) -> bool {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%' | '[' | ']');
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text {
+        "" | "." | ".." => false,
+        _ if is_number => text.parse::<u32>().is_ok_and(|number| number > 0),
+        _ => text.len() <= 15 && !text.contains(is_odd),
     }
 }
 
@@ -171,10 +201,6 @@ fn address(address: IpAddr) -> Result<Host, Refusal> {
             "one upstream is asked at a time: no multicast, no broadcast",
         ),
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => refuse(UNICAST, mapped(v6)),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => refuse(
-            UNICAST,
-            "a link-local upstream is not supported, as it would need a scope",
-        ),
         IpAddr::V4(_) | IpAddr::V6(_) => Ok(Host::Address(address)),
     }
 }
@@ -270,6 +296,7 @@ mod tests {
     fn upstream(text: &str) -> String {
         match host_and_port(text) {
             Ok((Host::Address(address), port)) => format!("{address} {port}"),
+            Ok((host @ Host::LinkLocal(..), port)) => format!("on a link {host} {port}"),
             Ok((Host::Name(name), port)) => format!("name {name} {port}"),
             Err(Refusal { expected, hint }) => format!("{expected}; {}", hint.unwrap_or_default()),
         }
@@ -289,6 +316,9 @@ mod tests {
             ("_ntp.Xn--p1ai:123", "name _ntp.Xn--p1ai 123"),
             ("localhost", "name localhost 123"),
             ("0.pool.example", "name 0.pool.example 123"),
+            ("[fe80::1%eth0]:123", "on a link fe80::1%eth0 123"),
+            ("[FE80::1%2]:5", "on a link fe80::1%2 5"),
+            ("fe80::1%br-lan.7", "on a link fe80::1%br-lan.7 123"),
         ] {
             assert_eq!(upstream(text), expected, "{text}");
         }
@@ -306,9 +336,17 @@ mod tests {
             ("[::1]123", "after the closing bracket"),
             ("[::1]:0", PORT),
             ("[1.2.3.4]:5", "between the brackets"),
-            ("fe80::1%eth0", "can't have a scope"),
-            ("[fe80::1%2]:123", "can't have a scope"),
-            ("fe80::1", "link-local"),
+            ("[2001:db8::1%eth0]:123", "only a link-local address"),
+            ("::1%lo", "only a link-local address"),
+            ("fe80::1", "needs its interface"),
+            ("[fe80::1]:123", "[fe80::1%eth0]:123"),
+            ("fe80::1%", "name of an interface"),
+            ("[fe80::1%a b]:123", "name of an interface"),
+            ("[fe80::1%0]:123", "name of an interface"),
+            ("[fe80::1%4294967296]:123", "name of an interface"),
+            ("[fe80::1%a-name-too-long-]:123", "name of an interface"),
+            ("fe80::1%eth0:123", "name of an interface"),
+            ("192.0.2.1%eth0", NAME),
             ("1:2:3", BRACKETS),
             ("host:0", PORT),
             ("host:70000", PORT),

@@ -90,10 +90,11 @@ fn restarts(running: &Config, wanted: &Config) -> Vec<Change> {
 }
 
 fn upstreams(running: &[Upstream], wanted: &[Upstream]) -> Vec<Change> {
-    let gone = paired(running, wanted, Upstream::is_same_server)
+    let same = |one: &Upstream, other: &Upstream| one.id() == other.id();
+    let gone = paired(running, wanted, same)
         .filter(|(_, pair)| pair.is_none())
         .map(|(one, _)| Change::RemoveUpstream(one.clone()));
-    let others = paired(wanted, running, Upstream::is_same_server).filter_map(|(one, pair)| match pair {
+    let others = paired(wanted, running, same).filter_map(|(one, pair)| match pair {
         None => Some(Change::AddUpstream(one.clone())),
         Some(old) if old != one => Some(Change::ChangeUpstream(Box::new([old.clone(), one.clone()]))),
         Some(_) => None,
@@ -153,11 +154,11 @@ impl Config {
             Change::LogLevel(level) => self.log_level = *level,
             Change::Clock(policy) => self.clock = *policy,
             Change::LeapSeconds(path) => self.leap_seconds.clone_from(path),
-            Change::RemoveUpstream(gone) => self.upstreams.retain(|one| !one.is_same_server(gone)),
+            Change::RemoveUpstream(gone) => self.upstreams.retain(|one| one.id() != gone.id()),
             Change::AddUpstream(new) => self.upstreams.push(new.clone()),
             Change::ChangeUpstream(pair) => {
                 let [_, new] = pair.as_ref();
-                let old = self.upstreams.iter_mut().find(|one| one.is_same_server(new));
+                let old = self.upstreams.iter_mut().find(|one| one.id() == new.id());
                 old.into_iter().for_each(|old| old.clone_from(new));
             }
             Change::Budget(budget) => self.budget = *budget,

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cli;
-use crate::upstream::Host;
 
 const FILE: &str = "f";
 
@@ -459,7 +458,7 @@ proptest! {
             prop_assert!(!config.upstreams.is_empty() || config.clock.local.is_some());
             prop_assert!(usize::from(config.clock.min_sources) <= config.upstreams.len().max(1));
             for upstream in &config.upstreams {
-                let loopback = matches!(upstream.host, Host::Address(address) if address.is_loopback());
+                let loopback = upstream.host.is_loopback();
                 prop_assert!(upstream.minpoll >= i8::from(!loopback) && upstream.minpoll <= upstream.maxpoll && upstream.maxpoll <= 17);
             }
             prop_assert!(config.clock.local.is_none_or(|local| local.distance <= config.clock.max_distance));

@@ -1,6 +1,6 @@
 //! Pure. Which upstreams there are once the flags have had their say, and whether each makes sense.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::address;
 use super::judge::Judge;
@@ -36,8 +36,8 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, ours: &[SocketAddr]) ->
     for (name, section) in &candidates {
         let upstream = upstream(judge, name, section);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
-            seen.once(judge, (upstream.host.canonical(), upstream.port), said);
-            if ours.iter().any(|listener| is_ours(upstream, *listener)) {
+            seen.once(judge, upstream.id(), said);
+            if is_ours(upstream, ours) {
                 let hint = Some("this is a listener of ours: the upstream must use another port".to_owned());
                 judge.fault_at(said, "address", "another server", hint);
             }
@@ -51,13 +51,15 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, ours: &[SocketAddr]) ->
 }
 
 /// Is this upstream one of our own listeners, as far as can be told without looking at the interfaces?
-fn is_ours(upstream: &Upstream, listener: SocketAddr) -> bool {
-    let Host::Address(address) = upstream.host else {
-        return false;
+fn is_ours(upstream: &Upstream, listeners: &[SocketAddr]) -> bool {
+    let here = |address: &IpAddr, listener: &SocketAddr| {
+        let (ip, same_family) = (listener.ip(), listener.is_ipv4() == address.is_ipv4());
+        let any = ip.is_unspecified() && same_family && address.is_loopback();
+        upstream.port == listener.port() && (*address == ip || any)
     };
-    let any =
-        listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4() && address.is_loopback();
-    upstream.port == listener.port() && (address == listener.ip() || any)
+    let addresses = upstream.host.literals();
+    let is_here = |address| listeners.iter().any(|listener| here(address, listener));
+    !addresses.is_empty() && addresses.iter().all(is_here)
 }
 
 /// `upstream = []` stands above all tables: below one it would be a key of it.
@@ -150,7 +152,7 @@ fn plain(host: Host, port: u16) -> Upstream {
 
 /// Where only one of both is said and the other's default contradicts it, the default moves to it.
 fn polls(judge: &mut Judge<'_>, said: &raw::Upstream, host: Option<&Host>) -> Option<(i8, i8)> {
-    let is_loopback = matches!(host, Some(Host::Address(address)) if address.is_loopback());
+    let is_loopback = host.is_some_and(Host::is_loopback);
     let (min, max) = if is_loopback { LOOPBACK_POLLS } else { REMOTE_POLLS };
     // Of an address with a fault we can't know, and then this is no second fault.
     let shortest = if is_loopback || host.is_none() { 0 } else { 1 };

@@ -62,6 +62,22 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
+/// The number of an interface that is called by its name or its number: the scope of a link-local address. Numbers are not
+/// looked up.
+///
+/// # Errors
+/// `ENODEV` when there is none of this name now, or as [`own`].
+pub fn scope(interface: &str) -> io::Result<u32> {
+    if let Ok(number) = interface.parse() {
+        return Ok(number);
+    }
+    let all = interfaces()?;
+    let found = all.iter().find(|one| one.name == interface);
+    found
+        .map(|one| one.index)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+}
+
 fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
     let storage = interface.address?;
     let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
@@ -79,5 +95,13 @@ mod tests {
         let loopback = all.iter().find(|one| one.name == "lo").unwrap();
         assert!(loopback.is_loopback && loopback.index > 0);
         assert!(loopback.addresses.iter().all(IpAddr::is_loopback), "{loopback:?}");
+    }
+
+    #[test]
+    fn a_scope_is_the_number_of_an_interface() {
+        assert_eq!(scope("lo").unwrap(), nix::net::if_::if_nametoindex("lo").unwrap());
+        assert_eq!(scope("7").unwrap(), 7);
+        let error = scope("no-such-device").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod anchor;
+pub mod changes;
 pub mod clock;
 pub mod control;
 pub mod cpus;

@@ -190,7 +190,11 @@ fn is_harmless(standing: Standing, was: Option<Standing>) -> bool {
 fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) {
     let known = peer.known(&View::default());
     let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
-    let silent = peer.refused.map_or("no-answer", |reject| reject.name());
+    let silent = match (peer.fault, peer.refused) {
+        (Some(fault), _) => fault.text(),
+        (None, Some(reject)) => reject.name(),
+        (None, None) => "no-answer",
+    };
     told!(
         was.is_none() || is_harmless(standing, was),
         upstream = name,

@@ -246,6 +246,12 @@ fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamSight]) -> fmt::Result 
         if let Some(reason) = one.reason {
             writeln!(f, "{:<width$} last answer refused: {reason}", "")?;
         }
+        let fault = one.fault.map(|fault| format!("not asked: {fault}"));
+        for part in wrapped(&fault.unwrap_or_default(), WIDTH - width - 1) {
+            if !part.is_empty() {
+                writeln!(f, "{:<width$} {part}", "")?;
+            }
+        }
     }
     Ok(())
 }
@@ -285,6 +291,9 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamSight) -> fmt::Result {
     )?;
     if let Some(measured) = &one.measured {
         measurement(f, measured)?;
+    }
+    if let Some(fault) = one.fault {
+        line(f, "  not asked", fault)?;
     }
     let poll = one.poll.map(|poll| format!(", asked every {poll:.0} s"));
     let answers = format!(
@@ -404,6 +413,7 @@ UPSTREAM               STANDING    REACH ST    OFFSET    DELAY   JITTER  POLL
 time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
 [2001:db8::1]:123      refused       000  -         -        -        -     -
                        last answer refused: kiss-deny
+                       not asked: no route to it (ENETUNREACH)
 ";
         assert_eq!(Status(&example()).to_string(), expected);
     }
@@ -420,6 +430,7 @@ time.example:123
 
 [2001:db8::1]:123
   standing   refused, at [2001:db8::1]:123
+  not asked  no route to it (ENETUNREACH)
   answers    reach 000, 0 good answers
   refused    1 kiss-deny
 ";

@@ -14,6 +14,7 @@ use crate::reference::{Moment, since};
 use crate::serve::Counts;
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::candidate::Standing;
+use crate::upstream::fault::Fault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
 use crate::upstream::system::{Decision, Source, State};
@@ -171,6 +172,8 @@ pub struct UpstreamSight {
     pub standing: Standing,
     /// Why its last answer was refused, if it was.
     pub reason: Option<&'static str>,
+    /// Why it can't be asked, in words, if it can't.
+    pub fault: Option<&'static str>,
     /// One bit for each of the last eight questions, the newest lowest: was there a good answer?
     pub reach: u8,
     /// Seconds from one question to the next.
@@ -248,6 +251,7 @@ impl UpstreamSight {
             address: peer.address,
             standing,
             reason: peer.refused.map(Reject::name),
+            fault: peer.fault.map(Fault::text),
             reach: peer.reach,
             poll: asking.interval.map(|interval| interval.as_secs_f64()),
             accepted: peer.accepted,
@@ -394,6 +398,7 @@ fn example_upstreams() -> Vec<UpstreamSight> {
         address: Some(([192, 0, 2, 1], 123).into()),
         standing: Standing::SystemPeer,
         reason: None,
+        fault: None,
         reach: 0o377,
         poll: Some(64.0),
         accepted: 20,
@@ -414,6 +419,7 @@ fn example_upstreams() -> Vec<UpstreamSight> {
         address: "[2001:db8::1]:123".parse().ok(),
         standing: Standing::Refused,
         reason: Some(Reject::KissDeny.name()),
+        fault: Some(Fault::NoRoute.text()),
         reach: 0,
         poll: None,
         accepted: 0,

@@ -56,7 +56,7 @@ impl Belief {
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = cell(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
-        pollers.reconfigure(&config.upstreams, config.clock, View::default(), 0);
+        pollers.reconfigure(config, View::default(), 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
         let mut belief = Self {
             decided: system.decide(started, &peers, kernel_view()),
@@ -78,7 +78,7 @@ impl Belief {
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
         let upstreams = &config.upstreams;
         let (view, wakes) = self.system.orders();
-        let kept = self.pollers.reconfigure(upstreams, config.clock, view, wakes);
+        let kept = self.pollers.reconfigure(config, view, wakes);
         let peers = upstreams.iter().zip(&kept).map(|(upstream, kept)| {
             let known = kept.and_then(|old| self.peers.get(old));
             known.cloned().unwrap_or_else(|| Peer::unknown(upstream))

@@ -1,14 +1,18 @@
 //! Impure. The pollers' handles: a task for each upstream, and the orders that it is given.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, watch};
 
+use crate::config::Config;
 use crate::host::names::Names;
 use crate::reference::Timescale;
 use crate::upstream::Upstream;
 use crate::upstream::association::Orders;
 use crate::upstream::filter::View;
+use crate::upstream::identity;
 use crate::upstream::poller::{Poller, Report};
-use crate::upstream::system::ClockPolicy;
 
 /// All pollers, in the order of the configuration.
 pub(super) struct Pollers {
@@ -42,29 +46,29 @@ impl Pollers {
         }
     }
 
-    /// From now on these `upstreams` are asked. Who was asked before goes on, and may be asked again if he refused us.
+    /// From now on those of `config` are asked. Who was asked before goes on, and may be asked again if he refused us.
     /// Returns for each which one it was before, if it was there.
-    pub(super) fn reconfigure(
-        &mut self,
-        upstreams: &[Upstream],
-        policy: ClockPolicy,
-        view: View,
-        wakes: u64,
-    ) -> Vec<Option<usize>> {
+    pub(super) fn reconfigure(&mut self, config: &Config, view: View, wakes: u64) -> Vec<Option<usize>> {
         self.reloads += 1;
+        let upstreams = &config.upstreams;
+        let listeners: Arc<[SocketAddr]> = config.listeners.iter().map(|one| one.address).collect();
+        let before: Vec<_> = self
+            .running
+            .iter()
+            .map(|one| one.orders.borrow().upstream.id())
+            .collect();
+        let wanted: Vec<_> = upstreams.iter().map(Upstream::id).collect();
+        let kept = identity::pair(&before, &wanted);
         let mut before: Vec<Option<Running>> = self.running.drain(..).map(Some).collect();
-        let mut kept = Vec::new();
-        for upstream in upstreams {
+        for (upstream, place) in upstreams.iter().zip(&kept) {
             let orders = Orders {
                 upstream: upstream.clone(),
-                policy,
+                policy: config.clock,
                 view,
+                listeners: Arc::clone(&listeners),
                 reloads: self.reloads,
                 wakes,
             };
-            let place = before
-                .iter()
-                .position(|one| one.as_ref().is_some_and(|one| one.asks(upstream)));
             let running = match place.and_then(|place| before.get_mut(place)?.take()) {
                 Some(running) => {
                     running.orders.send_replace(orders);
@@ -73,7 +77,6 @@ impl Pollers {
                 None => self.start(orders),
             };
             self.running.push(running);
-            kept.push(place);
         }
         kept
     }
@@ -101,11 +104,5 @@ impl Pollers {
     /// Where the poller with this `id` is in the configuration, if it still is.
     pub(super) fn place(&self, id: u64) -> Option<usize> {
         self.running.iter().position(|running| running.id == id)
-    }
-}
-
-impl Running {
-    fn asks(&self, upstream: &Upstream) -> bool {
-        self.orders.borrow().upstream.is_same(upstream)
     }
 }

@@ -2,8 +2,11 @@
 //! (RFC 5905 §9.1, §13; §7.4 for kisses).
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::{Addresses, Next};
+use super::fault::{self, Fault};
 use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{self, Exchange, Reject, Sample};
 use super::system::ClockPolicy;
@@ -25,6 +28,11 @@ const PATIENCE: u32 = 4;
 /// After as many samples that fit, ask half as often.
 const STEADY: u32 = 16;
 
+/// While there is no way to an upstream, it is looked for again after 1 s, 2 s, 4 s and each 8 s: nothing leaves this host.
+const RETRY_LOG2: i8 = 3;
+/// While nobody tells the addresses of its name, from 2 s to 64 s.
+const NAME_RETRY_LOG2: [i8; 2] = [1, 6];
+
 /// What who asks an upstream is told by who decides. All of it may change while it asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orders {
@@ -34,7 +42,9 @@ pub struct Orders {
     pub policy: ClockPolicy,
     /// How the samples from before a leap second, a sleep or a jump of the host's clocks count.
     pub view: View,
-    /// How often the configuration was read again: each time an upstream that refused us may be asked again.
+    /// Where we answer: nobody asks himself.
+    pub listeners: Arc<[SocketAddr]>,
+    /// How often the configuration was read again: each time an upstream that refused us is asked again at once.
     pub reloads: u64,
     /// Raised when something happened that new samples must tell about: they are wanted at once.
     pub wakes: u64,
@@ -52,9 +62,30 @@ pub struct Association {
     /// The shortest interval that RATE kisses leave us, log2 seconds (RFC 5905 §7.4).
     ordered: Option<i8>,
     unanswered: u32,
+    /// Rounds in a row in which there was nobody to ask.
+    faults: u32,
+    /// Up to when such rounds have been counted as missing answers, by the raw counter.
+    missed: Option<Duration>,
+    /// Is it to be known anew, once it is back?
+    relearn: bool,
+    addresses: Addresses,
+    round: Round,
+    /// How long after the last round nobody may be asked, as all told us not to.
+    barred: Option<Duration>,
     /// Samples in a row that fit the line of those before.
     steady: u32,
     rejected: [u64; Reject::ALL.len()],
+}
+
+/// What came of a round of asking so far: all addresses of a name may have their turn in one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    /// Somebody answered.
+    heard: bool,
+    /// Somebody did not.
+    silent: bool,
+    /// Why there was nobody, and did a packet leave this host?
+    fault: Option<(Fault, bool)>,
 }
 
 /// The part of it that the system process looks at.
@@ -62,7 +93,8 @@ pub struct Association {
 pub struct Peer {
     /// Who answers, as far as it is known.
     pub address: Option<SocketAddr>,
-    /// Is that an address of this host?
+    /// Does the configuration itself name an address of this host? What a name stands for doesn't count: a name server must not
+    /// decide which clock is served.
     pub on_this_host: bool,
     /// One bit for each of the last eight questions, the newest lowest: was there a good answer
     /// (RFC 5905 §9.2, reach)?
@@ -75,16 +107,18 @@ pub struct Peer {
     pub filter: ClockFilter,
     /// How many good samples there were in all.
     pub accepted: u64,
-    /// It told us to stop asking (DENY, RSTR).
+    /// Its last word was to stop asking (DENY, RSTR).
     pub stopped: bool,
     /// Why the last answer was refused, if it was.
     pub refused: Option<Reject>,
+    /// Why there was nobody to ask the last time, if there was nobody.
+    pub fault: Option<Fault>,
 }
 
 /// How an upstream is asked: nothing that is decided by, but that an operator wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asking {
-    /// From one question to the next, as of now; none before the first one, and when it told us to stop.
+    /// From one question to the next, as of now; none before the first one.
     pub interval: Option<Duration>,
     /// How many answers were refused, in the order of [`Reject::ALL`].
     pub rejected: [u64; Reject::ALL.len()],
@@ -94,7 +128,7 @@ impl Peer {
     /// Nothing is known yet of `upstream`, but that a loopback address is on this host.
     pub fn unknown(upstream: &Upstream) -> Self {
         Self {
-            on_this_host: matches!(upstream.host, Host::Address(address) if address.is_loopback()),
+            on_this_host: upstream.host.is_loopback(),
             ..Self::default()
         }
     }
@@ -119,6 +153,12 @@ impl Association {
             poll: upstream.minpoll,
             ordered: None,
             unanswered: 0,
+            faults: 0,
+            missed: None,
+            relearn: false,
+            addresses: Addresses::default(),
+            round: Round::default(),
+            barred: None,
             steady: 0,
             rejected: [0; Reject::ALL.len()],
             orders,
@@ -137,8 +177,10 @@ impl Association {
         }
     }
 
-    /// DENY and RSTR hold until the operator has looked after it: he may have found a remedy.
+    /// The operator has looked after it: he may have found a remedy for DENY and RSTR.
     fn pardon(&mut self) {
+        self.addresses.pardon();
+        self.barred = None;
         if self.peer.stopped {
             self.peer.stopped = false;
             self.burst_left = 1;
@@ -177,7 +219,7 @@ impl Association {
     /// How it is asked.
     pub fn asking(&self) -> Asking {
         Asking {
-            interval: self.pause(0),
+            interval: Some(self.pause(0)),
             rejected: self.rejected,
         }
     }
@@ -187,26 +229,173 @@ impl Association {
         self.rejected.get(reject.index()).copied().unwrap_or(0)
     }
 
-    /// From now on `address` is asked. What another address said doesn't count for it.
-    pub fn follow(&mut self, address: SocketAddr, on_this_host: bool) {
+    /// A round of asking begins: of the address that answers, or in search of one that does.
+    pub fn begin(&mut self) {
+        self.round = Round::default();
+        let is_lost = self.is_silent() || self.peer.stopped || self.peer.fault.is_some();
+        let first = self.peer.address.filter(|_| !self.is_silent());
+        if is_lost && !self.is_named() {
+            // The interface of a link-local address may have come back with another number.
+            self.addresses.forget();
+        }
+        self.addresses.begin(is_lost, first);
+    }
+
+    /// What is to be done next in this round, at `now` by the raw counter.
+    pub fn next(&mut self, now: Duration) -> Next {
+        self.addresses.next(now)
+    }
+
+    /// Its name stands for these addresses, or it is one itself. `own` are this host's. Returns those that can't be meant, and
+    /// why; they are not asked.
+    pub fn found(&mut self, all: &[SocketAddr], own: &[IpAddr]) -> Vec<(SocketAddr, Fault)> {
+        let (named, listeners) = (self.is_named(), &self.orders.listeners);
+        let fault = |one: &SocketAddr| Some((*one, fault::of_address(*one, named, own, listeners)?));
+        let unfit: Vec<_> = all.iter().filter_map(fault).collect();
+        let fit = all
+            .iter()
+            .filter(|one| !unfit.iter().any(|(unfit, _)| unfit == *one));
+        let fit: Vec<SocketAddr> = fit.copied().collect();
+        let last = self.peer.address.filter(|_| self.is_silent());
+        self.addresses.found(&fit, last);
+        for (address, fault) in &unfit {
+            self.fault(*address, *fault, false, own);
+        }
+        unfit
+    }
+
+    /// Its addresses could not be found: those of before are tried, if there were any.
+    pub fn not_found(&mut self, fault: Fault) {
+        self.addresses.not_found();
+        self.round.fault = self.round.fault.or(Some((fault, false)));
+    }
+
+    /// Why `address` may not be asked now, though it might when it was found: this host's own addresses change.
+    pub fn objection(&self, address: SocketAddr, own: &[IpAddr]) -> Option<Fault> {
+        fault::of_address(address, self.is_named(), own, &self.orders.listeners)
+    }
+
+    /// Nobody answered at `address`, which was asked last. `own` are this host's addresses.
+    pub fn silent(&mut self, address: SocketAddr, own: &[IpAddr]) {
+        self.round.silent = true;
+        if self.peer.address.is_none() {
+            self.follow(address, own);
+        }
+        self.addresses.silent();
+    }
+
+    /// There is no way to `address`, or nobody there: was a packet `sent` to another host to know that? `own` are this
+    /// host's addresses.
+    pub fn fault(&mut self, address: SocketAddr, fault: Fault, sent: bool, own: &[IpAddr]) {
+        if self.peer.address.is_none() && (!fault.is_of_name() || !self.is_named()) {
+            self.follow(address, own);
+        }
+        if fault == Fault::Ourselves && self.peer.address.is_none_or(|known| known == address) {
+            self.refuse(Reject::Loop);
+        }
+        let told = self.round.fault;
+        let is_worse = told.is_none_or(|(before, before_sent)| {
+            (sent && !before_sent) || (before.is_of_name() && !fault.is_of_name())
+        });
+        if is_worse {
+            self.round.fault = Some((fault, sent));
+        }
+    }
+
+    /// An authentic answer of `address` came: before it is heard.
+    pub fn answered(&mut self, address: SocketAddr, own: &[IpAddr]) {
+        self.asked();
+        self.round.heard = true;
+        self.follow(address, own);
+    }
+
+    /// The round is over, at `now` by the raw counter.
+    pub fn end(&mut self, now: Duration) {
+        let round = std::mem::take(&mut self.round);
+        self.barred = self.addresses.barred(now);
+        if round.heard {
+            return;
+        }
+        self.addresses.in_vain(round.silent);
+        match round.fault {
+            _ if round.silent => self.asked(),
+            Some((fault, sent)) => self.failed(fault, sent, now),
+            None => {}
+        }
+    }
+
+    /// Only what the configuration itself says can put an upstream on this host.
+    fn follow(&mut self, address: SocketAddr, own: &[IpAddr]) {
         if self.peer.address != Some(address) {
+            let here = address.ip().is_loopback() || own.contains(&address.ip());
             self.peer = Peer {
                 address: Some(address),
-                on_this_host,
+                on_this_host: self.orders.upstream.host.is_loopback() || (!self.is_named() && here),
                 ..Peer::default()
             };
             self.burst_from = 0;
         }
     }
 
-    /// A question was sent.
-    pub fn asked(&mut self) {
-        self.peer.reach <<= 1;
+    /// Does the network have a say in what its address is?
+    fn is_named(&self) -> bool {
+        match &self.orders.upstream.host {
+            Host::Address(_) | Host::LinkLocal(..) => false,
+            host @ Host::Name(_) => !host.is_loopback(),
+        }
+    }
+
+    /// A question was sent: once a round, however many addresses had their turn.
+    fn asked(&mut self) {
+        if self.round.heard {
+            return;
+        }
+        self.peer.fault = None;
+        (self.faults, self.missed) = (0, None);
         self.burst_left = self.burst_left.saturating_sub(1);
+        self.unanswered();
+    }
+
+    fn unanswered(&mut self) {
+        self.peer.reach <<= 1;
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered.is_multiple_of(PATIENCE) {
             self.poll = (self.poll + 1).min(self.longest());
         }
+    }
+
+    /// There was nobody to ask. That takes nothing from the burst; what was `sent` to another host counts as unanswered, and
+    /// otherwise nothing but the time that passes.
+    fn failed(&mut self, fault: Fault, sent: bool, now: Duration) {
+        self.peer.fault = Some(fault);
+        self.faults = self.faults.saturating_add(1);
+        if sent {
+            self.missed = None;
+            self.unanswered();
+        } else {
+            self.miss(now);
+        }
+        if self.peer.reach == 0 {
+            self.relearn = true;
+        }
+    }
+
+    /// An answer is missing for each poll interval that has begun, as if it had been asked.
+    fn miss(&mut self, now: Duration) {
+        let interval = seconds(self.poll);
+        let mut since = self.missed.unwrap_or(now);
+        let mut missing = u32::from(self.missed.is_none());
+        while missing < 8 && now.saturating_sub(since) >= interval {
+            since = since.saturating_add(interval);
+            missing += 1;
+        }
+        self.missed = Some(since);
+        self.peer.reach = self.peer.reach.checked_shl(missing).unwrap_or(0);
+    }
+
+    /// Is it good news for us when links, addresses or routes of this host change?
+    pub fn waits_for_changes(&self) -> bool {
+        self.peer.fault.is_some_and(|fault| fault != Fault::NobodyListens) && self.missed.is_some()
     }
 
     /// An authentic answer came: its sample is taken, or it is refused.
@@ -226,8 +415,13 @@ impl Association {
         self.peer.filter.revise(&self.orders.view);
         let sample = packet::measure(&header, exchange, scale, precision);
         let limit = self.orders.policy.max_distance;
-        packet::usable(&header, &sample, &self.own_names(&header, own), limit)
-            .inspect_err(|&reject| self.refuse(reject))?;
+        let usable = packet::usable(&header, &sample, &self.own_names(&header, own), limit);
+        match (usable, self.peer.address) {
+            (Err(Reject::KissDeny), Some(address)) => self.addresses.denied(address, exchange.arrived),
+            (_, Some(address)) => self.addresses.answered(address),
+            (_, None) => {}
+        }
+        usable.inspect_err(|&reject| self.refuse(reject))?;
         self.accept(header, sample);
         Ok(sample)
     }
@@ -243,12 +437,14 @@ impl Association {
 
     /// A good answer came.
     fn accept(&mut self, header: Header, sample: Sample) {
-        if self.peer.reach == 0 && self.orders.upstream.iburst && self.unanswered > PATIENCE {
+        let is_back = self.peer.reach == 0 && self.unanswered > PATIENCE;
+        if self.orders.upstream.iburst && (is_back || self.relearn) {
             // It is back after a silence: get to know it again quickly.
             self.burst_left = BURST - 1;
         }
+        self.relearn = false;
         self.peer.reach |= 1;
-        self.peer.refused = None;
+        (self.peer.refused, self.peer.stopped) = (None, false);
         self.peer.answer = Some(header);
         self.peer.last_good = Some(header);
         self.peer.accepted += 1;
@@ -307,9 +503,9 @@ impl Association {
         }
     }
 
-    /// Is another address of the same name worth a try? After a silence, not because of what was answered.
-    pub fn is_silent(&self) -> bool {
-        self.peer.reach == 0 && self.unanswered >= PATIENCE && !self.peer.stopped
+    /// Is another address of the same name worth a try?
+    fn is_silent(&self) -> bool {
+        self.peer.reach == 0 && self.unanswered >= PATIENCE
     }
 
     /// A burst tells the offset, but a frequency is known only as well as samples are far apart: after it the intervals
@@ -324,27 +520,38 @@ impl Association {
         }
     }
 
-    /// How long to wait before the next question; `None` if the upstream told us to stop. `random` spreads
-    /// the questions of many servers: up to an eighth more.
-    pub fn pause(&self, random: u64) -> Option<Duration> {
-        if self.peer.stopped {
-            return None;
-        }
+    /// How long to wait before the next round. `random` spreads the questions of many servers: up to an eighth more.
+    pub fn pause(&self, random: u64) -> Duration {
+        let interval = self.barred.unwrap_or_else(|| seconds(self.interval()));
+        let spread = u32::try_from(random % 1024).unwrap_or(0);
+        interval + interval * spread / 8192
+    }
+
+    /// The same as log2 seconds, while nobody told us to stop.
+    fn interval(&self) -> i8 {
         let burst = if self.peer.on_this_host {
             LOCAL_BURST_LOG2
         } else {
             BURST_LOG2
         };
-        // Whatever is configured for a name, another host is not asked more often than in a burst.
-        let log2 = if self.burst_left > 0 {
-            burst
-        } else {
-            self.poll.min(self.widening(burst)).max(burst)
-        };
-        let interval = Duration::from_secs(1 << u32::from(log2.clamp(0, 17).unsigned_abs()));
-        let spread = u32::try_from(random % 1024).unwrap_or(0);
-        Some(interval + interval * spread / 8192)
+        let tries = i8::try_from(self.faults).unwrap_or(i8::MAX);
+        match self.peer.fault {
+            Some(fault) if fault.is_of_name() => {
+                let [shortest, longest] = NAME_RETRY_LOG2;
+                tries.saturating_add(shortest - 1).min(longest)
+            }
+            // Nothing was sent but within this host.
+            Some(_) if self.missed.is_some() => (tries - 1).min(RETRY_LOG2),
+            Some(_) => tries.saturating_add(burst - 1).min(self.poll.max(burst)),
+            None if self.burst_left > 0 => burst,
+            // Whatever is configured for a name, another host is not asked more often than in a burst.
+            None => self.poll.min(self.widening(burst)).max(burst),
+        }
     }
+}
+
+fn seconds(log2: i8) -> Duration {
+    Duration::from_secs(1 << u32::from(log2.clamp(0, SLOWEST).unsigned_abs()))
 }
 
 #[cfg(test)]

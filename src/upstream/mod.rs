@@ -1,10 +1,13 @@
 //! An upstream's sample: from the question to what we believe. `poller` moves bytes, the rest is pure.
 
+pub mod addresses;
 pub mod association;
 pub mod candidate;
 pub mod discipline;
+pub mod fault;
 pub mod filter;
 pub mod findings;
+pub mod identity;
 pub mod leap;
 pub mod packet;
 pub mod poller;
@@ -13,13 +16,15 @@ pub mod select;
 pub mod system;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Who is asked: an address, or a name that may stand for several.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// A literal address.
     Address(IpAddr),
+    /// A literal link-local address, and the interface whose link it is on: its name, or its number.
+    LinkLocal(Ipv6Addr, String),
     /// A name to be resolved, again and again.
     Name(String),
 }
@@ -41,13 +46,6 @@ pub struct Upstream {
     pub role: Role,
 }
 
-impl Upstream {
-    /// Is that the same one, however it is asked?
-    pub fn is_same(&self, other: &Self) -> bool {
-        (&self.host, self.port) == (&other.host, other.port)
-    }
-}
-
 /// What is special about an upstream's word, as chrony has it; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Role {
@@ -61,31 +59,95 @@ pub struct Role {
     pub noselect: bool,
 }
 
-impl Upstream {
-    /// Does `other` name the same server? Names are the same in any case, and with or without the dot that ends them.
-    pub fn is_same_server(&self, other: &Self) -> bool {
-        self.port == other.port && self.host.canonical() == other.host.canonical()
-    }
-}
-
 impl Host {
-    /// The one way to write it of several that mean the same.
-    #[must_use]
-    pub fn canonical(&self) -> Self {
+    /// The one at `address`, whose port doesn't matter.
+    pub fn of(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+                Self::LinkLocal(*v6.ip(), v6.scope_id().to_string())
+            }
+            SocketAddr::V4(_) | SocketAddr::V6(_) => Self::Address(address.ip()),
+        }
+    }
+
+    /// Is it an IPv6 address, which needs brackets where a port follows?
+    pub fn is_ipv6(&self) -> bool {
         match self {
-            Self::Name(name) => Self::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
-            Self::Address(address) => Self::Address(*address),
+            Self::Address(address) => address.is_ipv6(),
+            Self::LinkLocal(..) => true,
+            Self::Name(_) => false,
+        }
+    }
+
+    /// The addresses that need nobody to be asked for: of a literal itself, and both of `localhost`. A link-local one needs
+    /// its interface, and is none.
+    pub fn literals(&self) -> Vec<IpAddr> {
+        match self {
+            Self::Address(address) => vec![*address],
+            Self::Name(name) if is_localhost(name) => LOCALHOST.to_vec(),
+            Self::LinkLocal(..) | Self::Name(_) => Vec::new(),
+        }
+    }
+
+    /// Does the configuration itself name the loopback interface? `localhost`, and all that ends in it, is no question to
+    /// a name server (RFC 6761 §6.3).
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Address(address) => address.is_loopback(),
+            Self::LinkLocal(..) => false,
+            Self::Name(name) => is_localhost(name),
         }
     }
 }
 
-/// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `time.example:123`.
+const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+fn is_localhost(name: &str) -> bool {
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let last = labels.rsplit('.').next();
+    last.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
+}
+
+/// Without a port: `192.0.2.1`, `2001:db8::1`, `fe80::1%eth0`, `time.example`.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::LinkLocal(address, interface) => write!(f, "{address}%{interface}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `[fe80::1%eth0]:123`, `time.example:123`.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]:{}", self.port),
-            Host::Address(address) => write!(f, "{address}:{}", self.port),
-            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        let (host, port) = (&self.host, self.port);
+        if host.is_ipv6() {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_is_on_this_host_and_no_other_name_is() {
+        for (name, expected) in [
+            ("localhost", true),
+            ("LocalHost.", true),
+            ("ntp.localhost", true),
+            ("localhost.example", false),
+            ("notlocalhost", false),
+            ("localhost4", false),
+        ] {
+            let host = Host::Name(name.to_owned());
+            assert_eq!(host.is_loopback(), expected, "{name}");
+            assert_eq!(host.literals().is_empty(), !expected, "{name}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Impure. The poller of one upstream: asks, waits, hands the answer to the pure part and tells the result.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -14,16 +14,22 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::Host;
+use super::addresses::Next;
 use super::association::{Asking, Association, Orders, Peer};
+use super::fault::Fault;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample};
+use crate::host::changes::Changes;
 use crate::host::clock::{self, UnixTime};
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, udp};
+use crate::observe::gate::Told;
 use crate::reference::Timescale;
 use crate::wire::{Header, NtpTimestamp};
 
-/// Until a name is looked up again that could not be resolved: from the first to the longest.
-const NAME_RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(64)];
+/// News of the kernel come in groups (link, address, route): so long after the first one all are looked at together, …
+const SETTLED: Duration = Duration::from_millis(100);
+/// … and a name server is asked no more often than this, however many there are.
+const NAMES_APART: Duration = Duration::from_secs(2);
 
 /// The raw counter stands still while the host sleeps: what is measured over more sleep than this is wrong.
 const NAP: Duration = Duration::from_millis(10);
@@ -49,10 +55,14 @@ pub struct Poller {
     orders: watch::Receiver<Orders>,
     association: Association,
     names: Names,
-    /// Addresses of the name that were not tried since it was resolved.
-    untried: VecDeque<IpAddr>,
+    /// The addresses of this host as they could be read last.
+    own: Vec<IpAddr>,
+    /// The kernel's news, while there is something to wait for.
+    changes: Option<Changes>,
     scale: Timescale,
     precision: i8,
+    fault: Told<Option<Fault>>,
+    kiss: Told<Option<SocketAddr>>,
 }
 
 impl Poller {
@@ -71,14 +81,16 @@ impl Poller {
             orders,
             association,
             names,
-            untried: VecDeque::new(),
+            own: Vec::new(),
+            changes: None,
             scale,
             precision,
+            fault: Told::new(None),
+            kiss: Told::new(None),
         }
     }
 
-    /// Asks for as long as somebody gives orders and listens to the `reports`. An upstream that told us to stop is
-    /// left alone until the orders allow to ask again.
+    /// Asks for as long as somebody gives orders and listens to the `reports`.
     pub async fn run(self, reports: Sender<Report>) {
         let mut orders = self.orders.clone();
         let dismissed = async move { while orders.changed().await.is_ok() {} };
@@ -90,10 +102,8 @@ impl Poller {
 
     async fn ask_on(mut self, reports: Sender<Report>) {
         loop {
-            let address = self.address().await;
             self.obey();
-            let refused = self.ask(address).await;
-            self.tell_kiss(refused);
+            self.round().await;
             let report = Report {
                 id: self.id,
                 peer: self.association.peer().clone(),
@@ -105,22 +115,50 @@ impl Poller {
         }
     }
 
-    /// Waits until it is time for the next question; orders may change when that is.
+    /// Asks, one address after the other until one answers.
+    async fn round(&mut self) {
+        self.association.begin();
+        loop {
+            // Without descriptors nobody tells them, and those of before are the best guess.
+            self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
+            match self.association.next(clock::raw()) {
+                Next::Resolve => self.find().await,
+                Next::Ask(address, within) => self.ask(address, within).await,
+                Next::End => break,
+            }
+        }
+        let now = clock::raw();
+        self.association.end(now);
+        self.tell_fault(now);
+    }
+
+    /// Waits until it is time for the next round; orders may change when that is, and the kernel's news.
     async fn pause(&mut self) -> Result<(), RecvError> {
         let (began, random) = (clock::raw(), entropy::random().unwrap_or(0));
+        self.watch();
         loop {
             self.obey();
             let waited = clock::raw().saturating_sub(began);
-            let due = async {
-                match self.association.pause(random) {
-                    Some(pause) => sleep(pause.saturating_sub(waited)).await,
-                    None => pending().await,
-                }
-            };
+            let due = sleep(self.association.pause(random).saturating_sub(waited));
             tokio::select! {
                 () = due => return Ok(()),
+                () = changed(self.changes.as_ref()) => break,
                 changed = self.orders.changed() => changed?,
             }
+        }
+        let is_of_name = self.association.peer().fault.is_some_and(Fault::is_of_name);
+        let apart = if is_of_name { NAMES_APART } else { SETTLED };
+        let waited = clock::raw().saturating_sub(began);
+        sleep(apart.saturating_sub(waited).max(SETTLED)).await;
+        Ok(())
+    }
+
+    /// Listens to the kernel while that is of any use. Where it can't be listened to, the pauses are short enough.
+    fn watch(&mut self) {
+        if !self.association.waits_for_changes() {
+            self.changes = None;
+        } else if self.changes.is_none() {
+            self.changes = Changes::watch().ok();
         }
     }
 
@@ -129,74 +167,73 @@ impl Poller {
         self.association.obey(&orders);
     }
 
-    /// Whom to ask next: the address that answered, or another one of the name after a silence.
-    async fn address(&mut self) -> SocketAddr {
-        let known = self
-            .association
-            .peer()
-            .address
-            .filter(|_| !self.association.is_silent());
+    /// Finds the addresses of the upstream.
+    async fn find(&mut self) {
         let upstream = self.association.upstream().clone();
-        let address = match (known, upstream.host) {
-            (Some(address), _) => return address,
-            (None, Host::Address(address)) => address,
-            (None, Host::Name(name)) => self.next_address(&name).await,
-        };
-        let own = addresses::own().unwrap_or_default();
-        let address = SocketAddr::new(address, upstream.port);
-        if self.association.peer().address != Some(address) {
-            info!(upstream = %self.association.upstream(), %address, "asking this address");
-        }
-        self.association
-            .follow(address, address.ip().is_loopback() || own.contains(&address.ip()));
-        address
-    }
-
-    async fn next_address(&mut self, name: &str) -> IpAddr {
-        let [first, longest] = NAME_RETRY;
-        let mut retry = first;
-        loop {
-            if let Some(address) = self.untried.pop_front() {
-                return address;
+        let port = upstream.port;
+        let found = match &upstream.host {
+            Host::LinkLocal(address, interface) => addresses::scope(interface)
+                .map(|scope| vec![SocketAddrV6::new(*address, port, 0, scope).into()]),
+            Host::Name(name) if upstream.host.literals().is_empty() => {
+                let found = self.names.resolve(name).await;
+                found.map(|found| found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
             }
-            match self.names.resolve(name).await {
-                Ok(found) => self.untried.extend(found),
-                Err(error) => {
-                    // Once for each time that the name is needed: the retries are nothing new.
-                    if retry == first {
-                        warn!(upstream = %self.association.upstream(), %error, "cannot resolve the upstream's name: trying again and again");
-                    }
-                    sleep(retry).await;
-                    retry = (retry * 2).min(longest);
+            host @ (Host::Address(_) | Host::Name(_)) => {
+                let literals = host.literals().into_iter();
+                Ok(literals.map(|ip| SocketAddr::new(ip, port)).collect())
+            }
+        };
+        match found {
+            Ok(found) => {
+                for (address, reason) in self.association.found(&found, &self.own) {
+                    debug!(%upstream, %address, %reason, "not asked");
                 }
             }
+            Err(error) => {
+                debug!(%upstream, %error, "no address");
+                self.association
+                    .not_found(fault_of(&error).unwrap_or(Fault::Unresolved));
+            }
         }
     }
 
-    /// One question. Returns why its answer was refused, if it was.
-    async fn ask(&mut self, address: SocketAddr) -> Option<Reject> {
-        self.association.asked();
-        let (header, exchange) = match question(address, |reject| self.association.refuse(reject)).await {
-            Ok(answer) => answer,
-            Err(error) => {
+    /// One question to `address`, which has `within` to answer.
+    async fn ask(&mut self, address: SocketAddr, within: Duration) {
+        if let Some(fault) = self.association.objection(address, &self.own) {
+            self.association.fault(address, fault, false, &self.own);
+            return;
+        }
+        let asked = question(address, within, |reject| self.association.refuse(reject)).await;
+        match asked {
+            Ok((header, exchange)) => self.hear(address, header, exchange),
+            Err(NoAnswer::Silence(error)) => {
                 debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
-                return None;
+                self.association.silent(address, &self.own);
             }
-        };
+            Err(NoAnswer::Fault(error, sent)) => {
+                debug!(upstream = %self.association.upstream(), %address, %error, "nobody to ask");
+                let fault = fault_of(&error).unwrap_or(Fault::Refused);
+                let here = address.ip().is_loopback() || self.own.contains(&address.ip());
+                self.association.fault(address, fault, sent && !here, &self.own);
+            }
+        }
+    }
+
+    fn hear(&mut self, address: SocketAddr, header: Header, exchange: Exchange) {
+        if self.association.peer().address != Some(address) {
+            info!(upstream = %self.association.upstream(), %address, "this address answers");
+        }
+        self.association.answered(address, &self.own);
         self.obey();
-        let own = addresses::own().unwrap_or_default();
         match self
             .association
-            .hear(header, &exchange, &self.scale, self.precision, &own)
+            .hear(header, &exchange, &self.scale, self.precision, &self.own)
         {
-            Ok(sample) => {
-                self.tell_sample(&header, &sample);
-                None
-            }
+            Ok(sample) => self.tell_sample(&header, &sample),
             Err(reject) => {
                 let times = self.association.rejected(reject);
                 debug!(upstream = %self.association.upstream(), %address, reason = reject.name(), times, "answer refused");
-                Some(reject)
+                self.tell_kiss(reject, address);
             }
         }
     }
@@ -211,54 +248,142 @@ impl Poller {
         );
     }
 
-    /// An order to us is news, whatever the log level: the operator must know why an upstream is not asked.
-    fn tell_kiss(&self, refused: Option<Reject>) {
-        match refused {
-            Some(Reject::KissDeny) => warn!(
-                upstream = %self.association.upstream(),
-                reason = Reject::KissDeny.name(),
-                "the upstream refuses us (kiss DENY or RSTR) and is not asked any more until a reload"
-            ),
-            Some(Reject::KissRate) if self.association.rejected(Reject::KissRate) == 1 => {
-                warn!(upstream = %self.association.upstream(), reason = Reject::KissRate.name(), "the upstream says that we ask too often (kiss RATE): asking less");
-            }
-            _ => {}
+    /// An order to us is news, whatever the log level: the operator must know why an upstream is asked less.
+    fn tell_kiss(&mut self, refused: Reject, address: SocketAddr) {
+        let upstream = self.association.upstream();
+        let (denied, rate) = (refused == Reject::KissDeny, refused == Reject::KissRate);
+        if denied && self.kiss.change(Some(address), clock::raw()).is_some() {
+            warn!(
+                %upstream,
+                %address,
+                reason = refused.name(),
+                "the upstream refuses us (kiss DENY or RSTR): this address is asked again after an hour, and each time later, up to a day, or after a reload"
+            );
+        } else if rate && self.association.rejected(refused) == 1 {
+            warn!(%upstream, reason = refused.name(), "the upstream says that we ask too often (kiss RATE): asking less");
+        }
+    }
+
+    /// Why there is nobody to ask, and when there is somebody again, once a minute and reason.
+    fn tell_fault(&mut self, now: Duration) {
+        let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
+        if let (Some(_), Some(reason)) = (self.fault.change(fault, now), fault) {
+            warn!(%upstream, %reason, "upstream {upstream} can't be asked: {reason}");
         }
     }
 }
 
-/// Asks `address` once and waits for the authentic answer; each packet that is not is told to `stranger`.
+async fn changed(changes: Option<&Changes>) {
+    match changes {
+        Some(changes) if changes.changed().await.is_ok() => {}
+        Some(_) | None => pending().await,
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// There is no way to it, or nobody listens there: was a packet sent to know that?
+    Fault(io::Error, bool),
+    /// The question was sent, and nothing came that is an answer to it.
+    Silence(io::Error),
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence(error) => error.fmt(f),
+            Self::Fault(error, _) => match fault_of(error) {
+                Some(fault) => fault.fmt(f),
+                None => error.fmt(f),
+            },
+        }
+    }
+}
+
+/// The kernel's word for it, wherever in an error of a library it is.
+fn fault_of(error: &io::Error) -> Option<Fault> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let number = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        if let Some(number) = number {
+            return Some(of_number(number));
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn of_number(number: i32) -> Fault {
+    match number {
+        libc::ENETUNREACH => Fault::NoRoute,
+        libc::EHOSTUNREACH => Fault::HostUnreachable,
+        libc::ENETDOWN => Fault::NetworkDown,
+        libc::EADDRNOTAVAIL => Fault::NoOwnAddress,
+        libc::EAFNOSUPPORT => Fault::NoFamily,
+        libc::ENODEV | libc::ENXIO => Fault::NoInterface,
+        libc::ECONNREFUSED => Fault::NobodyListens,
+        libc::EACCES | libc::EPERM => Fault::Forbidden,
+        libc::EMFILE => Fault::ProcessFiles,
+        libc::ENFILE => Fault::SystemFiles,
+        libc::ENOMEM | libc::ENOBUFS => Fault::Memory,
+        _ => Fault::Refused,
+    }
+}
+
+/// Asks `address` once and waits so long for the authentic answer; each packet that is not is told to `stranger`.
 ///
 /// # Errors
-/// No answer within 3 s, only strangers, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
+/// No answer in time, only strangers, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
 pub async fn question(
     address: SocketAddr,
-    mut stranger: impl FnMut(Reject),
-) -> io::Result<(Header, Exchange)> {
-    let socket = UdpSocket::from_std(udp::ask(address)?)?;
-    let nonce = NtpTimestamp::from_bits(entropy::random()?);
+    within: Duration,
+    stranger: impl FnMut(Reject),
+) -> Result<(Header, Exchange), NoAnswer> {
+    let unsent = |error| NoAnswer::Fault(error, false);
+    let nonce = NtpTimestamp::from_bits(entropy::random().map_err(unsent)?);
+    let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
     let request = Header::request(nonce).to_bytes();
     let asleep = clock::jumps().asleep;
     let sent = clock::raw();
-    socket.send(&request).await?;
-    let answer = async {
-        for _ in 0..STRANGERS_MAX {
-            let mut buffer = [0; 1024];
-            let (length, stamp) = socket
-                .async_io(NEWS, || udp::receive_stamped(&socket, &mut buffer))
-                .await?;
-            let arrived = arrival(stamp);
-            match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
-                Ok(_) if clock::jumps().asleep.abs_diff(asleep) > NAP => {
-                    return Err(io::Error::other("the host slept meanwhile"));
-                }
-                Ok(header) => return Ok((header, Exchange { nonce, sent, arrived })),
-                Err(reject) => stranger(reject),
+    socket.send(&request).await.map_err(unsent)?;
+    let answer = answer(&socket, nonce, asleep, stranger);
+    let (header, arrived) = timeout(within, answer)
+        .await
+        .map_err(|elapsed| NoAnswer::Silence(elapsed.into()))??;
+    Ok((header, Exchange { nonce, sent, arrived }))
+}
+
+/// The authentic answer and when it arrived; `asleep` is how long the host had slept when it was asked.
+async fn answer(
+    socket: &UdpSocket,
+    nonce: NtpTimestamp,
+    asleep: Duration,
+    mut stranger: impl FnMut(Reject),
+) -> Result<(Header, Duration), NoAnswer> {
+    for _ in 0..STRANGERS_MAX {
+        let mut buffer = [0; 1024];
+        let (length, stamp) = socket
+            .async_io(NEWS, || udp::receive_stamped(socket, &mut buffer))
+            .await
+            .map_err(|error| NoAnswer::Fault(error, true))?;
+        let arrived = arrival(stamp);
+        match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
+            Ok(_) if clock::jumps().asleep.abs_diff(asleep) > NAP => {
+                return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }
+            Ok(header) => return Ok((header, arrived)),
+            Err(reject) => stranger(reject),
         }
-        Err(io::Error::other("only packets that are not the answer"))
-    };
-    timeout(ANSWER_WITHIN, answer).await?
+    }
+    let strangers = io::Error::other("only packets that are not the answer");
+    Err(NoAnswer::Silence(strangers))
 }
 
 /// The raw counter at the moment of the kernel's stamp: the task may have been woken much later.

@@ -1,17 +1,18 @@
 //! Impure. `ntpfront query`: one question to one server, or as many as the NTP Pool's monitor asks.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::findings::Findings;
+use super::packet::ANSWER_WITHIN;
 use super::poller::question;
 use super::{Host, Upstream};
-use crate::host::clock;
 use crate::host::names::Names;
+use crate::host::{addresses, clock};
 use crate::reference::{Moment, Timescale};
 
 /// From one sample to the next.
@@ -20,14 +21,14 @@ const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 /// Asks the `server`, each of its addresses in turn until one answers.
 pub async fn query(server: &Upstream) -> Findings {
     let name = server.to_string();
-    let addresses = match addresses(server).await {
+    let addresses = match all_addresses(server).await {
         Ok(addresses) => addresses,
-        Err(error) => return Findings::of_silence(&name, None, format!("cannot resolve the name: {error}")),
+        Err(error) => return Findings::of_silence(&name, None, format!("cannot tell its address: {error}")),
     };
     let mut silence = Findings::of_silence(&name, None, "the name has no address".to_owned());
     for address in addresses {
         let mut strangers = 0;
-        match question(address, |_| strangers += 1).await {
+        match question(address, ANSWER_WITHIN, |_| strangers += 1).await {
             Ok((header, exchange)) => {
                 let now = clock::now();
                 let now = Moment::from_unix(now.realtime.seconds, now.realtime.nanos, now.raw, now.boot);
@@ -53,7 +54,7 @@ pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
     let first = query(server).await;
     let mut server = server.clone();
     if let Some(address) = first.address {
-        server.host = Host::Address(address.ip());
+        server.host = Host::of(address);
     }
     let mut samples = vec![first];
     while samples.len() < times {
@@ -63,9 +64,13 @@ pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
     samples
 }
 
-async fn addresses(server: &Upstream) -> io::Result<Vec<SocketAddr>> {
+async fn all_addresses(server: &Upstream) -> io::Result<Vec<SocketAddr>> {
     let found = match &server.host {
         Host::Address(address) => vec![*address],
+        Host::LinkLocal(address, interface) => {
+            let scope = addresses::scope(interface)?;
+            return Ok(vec![SocketAddrV6::new(*address, server.port, 0, scope).into()]);
+        }
         Host::Name(name) => Names::from_system().resolve(name).await?,
     };
     Ok(found

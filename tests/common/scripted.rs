@@ -56,7 +56,9 @@ impl Scripted {
     /// On `address`.
     pub(crate) fn at(address: SocketAddr, script: impl FnMut(&Ask) -> Vec<Reply> + Send + 'static) -> Self {
         let own = socket(address);
-        let stray = socket(SocketAddr::new(address.ip(), 0));
+        let mut elsewhere = address;
+        elsewhere.set_port(0);
+        let stray = socket(elsewhere);
         own.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(script)),

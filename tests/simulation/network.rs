@@ -3,12 +3,15 @@
 
 mod asking;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ntpfront::reference::{ClockModel, Reference};
 use ntpfront::upstream::association::{Association, Orders, Peer};
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::filter::View;
+use ntpfront::upstream::identity::pair;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
@@ -218,8 +221,12 @@ impl Network {
     pub(crate) fn name(&mut self, servers: Vec<usize>) {
         let first = &self.servers[servers[0]];
         let (minpoll, maxpoll) = if first.on_this_host { (2, 4) } else { (6, 10) };
+        let host = match servers.len() {
+            1 => Name::Address(first.address.ip()),
+            _ => Name::Name(format!("n{}.example", self.pollers.len())),
+        };
         let upstream = Upstream {
-            host: Name::Address(first.address.ip()),
+            host,
             port: first.address.port(),
             iburst: true,
             minpoll,
@@ -230,6 +237,7 @@ impl Network {
             upstream,
             policy: self.policy,
             view: View::default(),
+            listeners: Arc::from([]),
             reloads: 0,
             wakes: 0,
         };
@@ -241,8 +249,8 @@ impl Network {
             orders,
             servers,
             question: None,
-            last_asked: f64::NEG_INFINITY,
-            is_denied: false,
+            asked: BTreeMap::new(),
+            denied: BTreeMap::new(),
             pause: (Duration::ZERO, 0),
         });
     }
@@ -256,8 +264,19 @@ impl Network {
     /// `Belief::reconfigure` and `Pollers::reconfigure`.
     pub(crate) fn reload(&mut self, upstreams: &[usize]) {
         let before = std::mem::replace(&mut self.configured, upstreams.to_vec());
-        let place = |poller: &usize| before.iter().position(|one| one == poller);
-        let kept: Vec<_> = upstreams.iter().map(place).collect();
+        let old = before
+            .iter()
+            .map(|&one| self.pollers[one].association.upstream().id());
+        let new = upstreams
+            .iter()
+            .map(|&one| self.pollers[one].orders.upstream.id());
+        let kept = pair(&old.collect::<Vec<_>>(), &new.collect::<Vec<_>>());
+        for (&new, old) in upstreams.iter().zip(&kept) {
+            assert!(
+                old.is_none_or(|old| before[old] == new),
+                "each upstream has a poller of its own"
+            );
+        }
         let peers = upstreams.iter().zip(&kept).map(|(&new, kept)| match kept {
             Some(old) => self.peers[*old].clone(),
             None => Peer::unknown(&self.pollers[new].orders.upstream),
@@ -279,7 +298,7 @@ impl Network {
             let orders = &mut poller.orders;
             (orders.policy, orders.view, orders.wakes) = (self.policy, view, wakes);
             orders.reloads += 1;
-            poller.is_denied = false;
+            poller.denied.clear();
             match kept {
                 Some(_) => self.obey(place),
                 None => {
@@ -401,6 +420,11 @@ impl Network {
         self.pollers[upstream].association.rejected(reject)
     }
 
+    /// How many good answers of an upstream are known.
+    pub(crate) fn accepted(&self, upstream: usize) -> u64 {
+        self.pollers[upstream].association.peer().accepted
+    }
+
     pub(crate) fn at_most(&mut self, what: &'static str, limit: f64, seen: f64) {
         self.bounds.push(Bound {
             what,
@@ -472,7 +496,7 @@ impl Network {
                 number,
                 bytes,
             } => self.packet(poller, number, &bytes),
-            Event::GiveUp { poller, number } if self.waits_for(poller, number) => self.report(poller),
+            Event::GiveUp { poller, number } if self.waits_for(poller, number) => self.give_up(poller),
             Event::GiveUp { .. } => {}
             Event::Leap => {
                 self.host.leap();

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Line;
 use crate::config::effective::quoted;
 use crate::upstream::Host;
+use crate::upstream::identity::UpstreamId;
 use crate::wire::NTP_PORT;
 
 /// Where ntpfront looks for the daemon that keeps this host's clock.
@@ -125,9 +126,8 @@ impl Draft {
 
     /// Takes a server, unless it is there already.
     pub(super) fn ask(&mut self, upstream: Upstream) -> Result<(), String> {
-        let same = |known: &&Upstream| {
-            known.port == upstream.port && known.host.canonical() == upstream.host.canonical()
-        };
+        let id = |one: &Upstream| UpstreamId::new(&one.host, one.port);
+        let same = |known: &&Upstream| id(known) == id(&upstream);
         match self.upstreams.iter().find(same) {
             Some(known) => Err(format!("it is asked already, by {}", known.origin)),
             None => {
@@ -269,13 +269,10 @@ impl Draft {
 
 impl Upstream {
     fn to_toml(&self) -> String {
-        let host = match &self.host {
-            Host::Name(name) => name.clone(),
-            Host::Address(IpAddr::V6(address)) if self.port != NTP_PORT => format!("[{address}]"),
-            Host::Address(address) => address.to_string(),
-        };
+        let host = &self.host;
         let address = match self.port {
-            NTP_PORT => host,
+            NTP_PORT => host.to_string(),
+            port if host.is_ipv6() => format!("[{host}]:{port}"),
             port => format!("{host}:{port}"),
         };
         let roles: String = self.roles.iter().map(|role| line(role, Some(true))).collect();

@@ -106,7 +106,7 @@ impl Wanted {
     /// What can be asked for together; what can't is added to what is `left`.
     fn upstream(mut self, host: &str, line: &Line<'_>, left: &mut Vec<String>) -> Result<Upstream, String> {
         let (host, port) = address(host, self.port)?;
-        let is_loopback = matches!(host, Host::Address(address) if address.is_loopback());
+        let is_loopback = host.is_loopback();
         let shortest = if is_loopback { 0 } else { 1 };
         let polls = [self.minpoll, self.maxpoll];
         let too_short = polls.iter().flatten().any(|poll| *poll < shortest);
@@ -136,8 +136,9 @@ impl Wanted {
 /// Here a port is a word of its own, and an IPv6 address has no brackets.
 fn address(host: &str, port: Option<u16>) -> Result<(Host, u16), String> {
     let port = port.unwrap_or(NTP_PORT);
-    let text = match host.parse::<Ipv6Addr>() {
-        Ok(address) => format!("[{address}]:{port}"),
+    let bare = host.split('%').next().unwrap_or_default();
+    let text = match bare.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{host}]:{port}"),
         Err(_) => format!("{host}:{port}"),
     };
     host_and_port(&text).map_err(|refusal| {

@@ -79,6 +79,11 @@ fn servers_of_chrony() {
             "server a.example iburst noselect",
             "address = \"a.example\" noselect = true",
         ),
+        ("server fe80::1%eth0 iburst", "address = \"fe80::1%eth0\""),
+        (
+            "server fe80::1%eth0 iburst port 11123",
+            "address = \"[fe80::1%eth0]:11123\"",
+        ),
     ] {
         whole(
             &chrony(&format!("{OPEN}{line}")),

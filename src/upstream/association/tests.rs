@@ -26,11 +26,72 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
         },
         policy: POLICY,
         view: View::default(),
+        listeners: Arc::from([([0, 0, 0, 0], 123).into()]),
         reloads: 0,
         wakes: 0,
     });
-    association.follow("192.0.2.1:123".parse().unwrap(), on_this_host);
+    association.found(&[address(1)], &[]);
+    association.follow(address(1), &[]);
+    association.addresses.answered(address(1));
+    association.peer.on_this_host = on_this_host;
     association
+}
+
+fn address(number: u8) -> SocketAddr {
+    ([192, 0, 2, number], 123).into()
+}
+
+fn at(second: u64) -> Duration {
+    Duration::from_secs(second)
+}
+
+/// A kiss to stop, at the address that was asked.
+fn denied(association: &mut Association, from: SocketAddr, now: u64) {
+    let header = Header {
+        mode: crate::wire::Mode::Server,
+        stratum: 0,
+        reference_id: ReferenceId::from_bytes(*b"DENY"),
+        ..Header::request(NtpTimestamp::ZERO)
+    };
+    let exchange = Exchange {
+        nonce: NtpTimestamp::ZERO,
+        sent: at(now),
+        arrived: at(now),
+    };
+    let moment = crate::reference::Moment {
+        realtime: NtpTimestamp::ZERO,
+        raw: at(now),
+        boot: at(now),
+    };
+    association.answered(from, &[]);
+    let heard = association.hear(header, &exchange, &Timescale::new(moment), -20, &[]);
+    assert_eq!(heard, Err(Reject::KissDeny));
+}
+
+/// One round in which each address is as `answer` says: whom it asked.
+fn round(
+    association: &mut Association,
+    now: u64,
+    mut answer: impl FnMut(&mut Association, SocketAddr),
+) -> Vec<SocketAddr> {
+    let mut asked = Vec::new();
+    association.begin();
+    loop {
+        match association.next(at(now)) {
+            Next::Resolve => association.not_found(Fault::Unresolved),
+            Next::Ask(address, _) => {
+                asked.push(address);
+                answer(association, address);
+            }
+            Next::End => break,
+        }
+    }
+    association.end(at(now));
+    asked
+}
+
+fn no_route(association: &mut Association, address: SocketAddr) {
+    association.fault(address, Fault::NoRoute, false, &[]);
 }
 
 fn sample(at: u64) -> Sample {
@@ -62,8 +123,8 @@ fn told(association: &mut Association, change: impl FnOnce(&mut Orders)) {
     association.obey(&orders);
 }
 
-fn pause(association: &Association) -> Option<u64> {
-    association.pause(0).map(|pause| pause.as_secs())
+fn pause(association: &Association) -> u64 {
+    association.pause(0).as_secs()
 }
 
 #[test]
@@ -76,7 +137,7 @@ fn a_burst_then_the_poll_interval() {
         let mut association = association(iburst, on_this_host);
         let pauses = [(); 7].map(|()| {
             answered(&mut association);
-            pause(&association).unwrap()
+            pause(&association)
         });
         assert_eq!(pauses, expected);
     }
@@ -88,7 +149,7 @@ fn silence_is_asked_less_and_less_until_it_ends() {
     let pauses: Vec<u64> = (0..14)
         .map(|_| {
             association.asked();
-            pause(&association).unwrap()
+            pause(&association)
         })
         .collect();
     assert_eq!(pauses, [2, 2, 2, 32, 32, 32, 32, 64, 64, 64, 64, 64, 64, 64]);
@@ -98,7 +159,7 @@ fn silence_is_asked_less_and_less_until_it_ends() {
         (0..4)
             .map(|_| {
                 association.asked();
-                pause(&association).unwrap()
+                pause(&association)
             })
             .collect::<Vec<_>>(),
         [2, 2, 16, 32]
@@ -112,29 +173,29 @@ fn a_step_of_the_upstream_is_no_reason_to_ask_more_often_than_minpoll() {
     let stepped = NtpDuration::SECOND;
     answered_with(&mut association, stepped);
     // One question at once tells whether it was one.
-    assert_eq!(pause(&association), Some(2));
+    assert_eq!(pause(&association), 2);
     answered_with(&mut association, stepped);
     assert_eq!(association.peer().filter.len(), 2);
-    assert_eq!(pause(&association), Some(16));
+    assert_eq!(pause(&association), 16);
 }
 
 #[test]
 fn a_new_configuration_keeps_what_is_known() {
     let mut association = association(true, false);
     (0..100).for_each(|_| answered(&mut association));
-    assert_eq!(pause(&association), Some(64));
+    assert_eq!(pause(&association), 64);
     told(&mut association, |orders| orders.upstream.maxpoll = 5);
-    assert_eq!(pause(&association), Some(32));
+    assert_eq!(pause(&association), 32);
     told(&mut association, |orders| {
         (orders.upstream.minpoll, orders.upstream.maxpoll) = (7, 10)
     });
-    assert_eq!(pause(&association), Some(128));
+    assert_eq!(pause(&association), 128);
     assert_eq!(
         (association.peer().reach, association.peer().accepted),
         (0xff, 100)
     );
     told(&mut association, |orders| orders.upstream.iburst = false);
-    assert_eq!(pause(&association), Some(128));
+    assert_eq!(pause(&association), 128);
 }
 
 #[test]
@@ -142,33 +203,194 @@ fn an_order_to_ask_less_holds_whatever_is_configured_or_happens() {
     let mut association = association(true, false);
     (0..4).for_each(|_| answered(&mut association));
     (0..4).for_each(|_| association.refuse(Reject::KissRate));
-    assert_eq!(pause(&association), Some(256));
+    assert_eq!(pause(&association), 256);
     told(&mut association, |orders| {
         orders.upstream.maxpoll = 4;
         orders.reloads += 1;
         orders.wakes += 1;
     });
-    assert_eq!(pause(&association), Some(256));
+    assert_eq!(pause(&association), 256);
     answered(&mut association);
-    assert_eq!(pause(&association), Some(256));
+    assert_eq!(pause(&association), 256);
     told(&mut association, |orders| {
         (orders.upstream.minpoll, orders.upstream.maxpoll) = (9, 9)
     });
-    assert_eq!(pause(&association), Some(512));
+    assert_eq!(pause(&association), 512);
 }
 
 #[test]
-fn who_refused_us_is_asked_again_after_a_reload() {
+fn who_refused_us_is_asked_again_after_hours_or_a_reload() {
+    const HOUR: u64 = 3600;
     let mut association = association(true, false);
     answered(&mut association);
-    association.refuse(Reject::KissDeny);
+    let asked = round(&mut association, 100, |one, from| denied(one, from, 100));
+    assert_eq!(asked, [address(1)]);
+    assert!(association.peer().stopped && association.peer().known(&View::default()).is_none());
+    assert_eq!(pause(&association), HOUR);
     told(&mut association, |orders| orders.wakes += 1);
-    assert_eq!(pause(&association), None);
+    assert_eq!(pause(&association), HOUR);
+    // Not before: whatever wakes the poller.
+    assert_eq!(round(&mut association, 200, no_route), []);
+    assert_eq!(pause(&association), HOUR - 100);
+    round(&mut association, 100 + HOUR, |one, from| {
+        denied(one, from, 100 + HOUR)
+    });
+    assert_eq!(pause(&association), 2 * HOUR);
     told(&mut association, |orders| orders.reloads += 1);
-    assert_eq!(pause(&association), Some(2));
-    association.asked();
-    association.refuse(Reject::KissDeny);
-    assert_eq!(pause(&association), None);
+    assert_eq!(pause(&association), 2);
+    round(&mut association, 9000, |one, from| denied(one, from, 9000));
+    assert_eq!(pause(&association), HOUR);
+    round(&mut association, 9000 + HOUR, |one, from| {
+        one.answered(from, &[]);
+        one.accept(Header::request(NtpTimestamp::ZERO), sample(1));
+        one.addresses.answered(from);
+    });
+    assert!(!association.peer().stopped && association.peer().known(&View::default()).is_some());
+}
+
+#[test]
+fn one_address_that_refuses_us_is_left_for_another_at_once() {
+    let mut association = association(true, false);
+    association.found(&[address(1), address(2)], &[]);
+    answered(&mut association);
+    let asked = round(&mut association, 100, |one, from| {
+        if from == address(1) {
+            denied(one, from, 100);
+        } else {
+            one.answered(from, &[]);
+            one.addresses.answered(from);
+            one.accept(Header::request(NtpTimestamp::ZERO), sample(1));
+        }
+    });
+    assert_eq!(asked, [address(1), address(2)]);
+    let peer = association.peer();
+    assert_eq!(
+        (peer.address, peer.stopped, peer.reach),
+        (Some(address(2)), false, 1)
+    );
+    assert_eq!(pause(&association), 2);
+}
+
+#[test]
+fn what_could_not_be_asked_is_no_silence() {
+    let mut association = association(true, false);
+    for (n, expected) in [1, 2, 4, 8, 8, 8].into_iter().enumerate() {
+        round(&mut association, n as u64, no_route);
+        assert_eq!(pause(&association), expected);
+    }
+    assert_eq!(association.peer().fault, Some(Fault::NoRoute));
+    assert!(association.waits_for_changes());
+    // The burst is as it was.
+    let pauses = [(); 4].map(|()| {
+        answered(&mut association);
+        pause(&association)
+    });
+    assert_eq!(pauses, [2, 2, 2, 4]);
+    assert!(association.peer().fault.is_none() && !association.waits_for_changes());
+}
+
+#[test]
+fn a_long_time_without_a_way_is_a_long_silence_and_then_a_new_start() {
+    let mut association = association(true, false);
+    (0..100).for_each(|_| answered(&mut association));
+    assert_eq!(association.peer().reach, 0xff);
+    let lost = (0..)
+        .step_by(8)
+        .find(|second| {
+            round(&mut association, 1000 + second, no_route);
+            association.peer().reach == 0
+        })
+        .unwrap();
+    // As long as eight questions that are not answered, at the poll interval of 64 s; what is known stays.
+    assert_eq!((lost, association.peer().accepted), (7 * 64, 100));
+    let pauses = [(); 3].map(|()| {
+        answered(&mut association);
+        pause(&association)
+    });
+    assert_eq!(pauses, [2, 2, 2]);
+    assert_eq!(association.peer().accepted, 103);
+}
+
+#[test]
+fn where_nobody_listens_is_asked_soon_again_and_then_less_and_less() {
+    let mut association = association(true, false);
+    let pauses = [(); 8].map(|()| {
+        round(&mut association, 0, |one, to| {
+            one.fault(to, Fault::NobodyListens, true, &[]);
+        });
+        pause(&association)
+    });
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 32, 32, 64]);
+    assert_eq!(association.peer().reach, 0);
+    assert!(!association.waits_for_changes());
+}
+
+#[test]
+fn of_two_addresses_the_one_with_a_way_is_asked_in_the_same_round() {
+    let mut association = association(true, false);
+    association.found(&[address(1), address(2)], &[]);
+    let asked = round(&mut association, 0, |one, to| {
+        if to == address(1) {
+            no_route(one, to);
+        } else {
+            one.silent(to, &[]);
+        }
+    });
+    assert_eq!(asked, [address(1), address(2)]);
+    // Somebody was asked, and was silent.
+    assert_eq!((association.peer().fault, pause(&association)), (None, 2));
+}
+
+#[test]
+fn a_name_can_not_put_an_upstream_on_this_host_and_an_address_can() {
+    let own = ["127.0.0.1", "192.0.2.1"].map(|ip| ip.parse().unwrap());
+    for (host, found, expected) in [
+        ("time.example", "127.0.0.1:11123", (None, false)),
+        ("time.example", "192.0.2.1:123", (None, false)),
+        (
+            "time.example",
+            "192.0.2.1:11123",
+            (Some("192.0.2.1:11123"), false),
+        ),
+        ("localhost", "127.0.0.1:11123", (Some("127.0.0.1:11123"), true)),
+        ("192.0.2.1", "192.0.2.1:11123", (Some("192.0.2.1:11123"), true)),
+        ("192.0.2.2", "192.0.2.2:11123", (Some("192.0.2.2:11123"), false)),
+    ] {
+        let mut orders = association(true, false).orders.clone();
+        orders.upstream.host = host
+            .parse()
+            .map_or_else(|_| Host::Name(host.to_owned()), Host::Address);
+        let mut association = Association::new(orders);
+        association.begin();
+        assert_eq!(association.next(at(0)), Next::Resolve);
+        association.found(&[found.parse().unwrap()], &own);
+        while let Next::Ask(address, _) = association.next(at(0)) {
+            association.answered(address, &own);
+        }
+        association.end(at(0));
+        let peer = association.peer();
+        let expected = (expected.0.map(|text| text.parse().unwrap()), expected.1);
+        assert_eq!((peer.address, peer.on_this_host), expected, "{host} {found}");
+        assert_eq!(peer.fault.is_some(), peer.address.is_none());
+    }
+}
+
+#[test]
+fn ourselves_are_a_loop_also_when_the_address_came_to_us_later() {
+    let mut association = association(true, false);
+    (0..8).for_each(|_| answered(&mut association));
+    let own = [address(1).ip()];
+    let asked = round(&mut association, 0, |one, to| {
+        let fault = one.objection(to, &own).unwrap();
+        one.fault(to, fault, false, &own);
+    });
+    assert_eq!(asked, [address(1)]);
+    let peer = association.peer();
+    assert_eq!(
+        (peer.fault, peer.refused),
+        (Some(Fault::Ourselves), Some(Reject::Loop))
+    );
+    assert!(peer.known(&View::default()).is_none());
 }
 
 #[test]
@@ -179,10 +401,10 @@ fn new_samples_are_asked_for_at_once_when_they_are_needed() {
     ] {
         let mut association = association(iburst, false);
         (0..100).for_each(|_| answered(&mut association));
-        assert_eq!(pause(&association), Some(64));
+        assert_eq!(pause(&association), 64);
         told(&mut association, |orders| orders.wakes += 1);
         let pauses = [(); 7].map(|()| {
-            let pause = pause(&association).unwrap();
+            let pause = pause(&association);
             answered(&mut association);
             pause
         });
@@ -204,28 +426,19 @@ fn reach_has_a_bit_for_each_of_eight_questions() {
 }
 
 #[test]
-fn rate_slows_down_for_good_and_deny_stops() {
+fn rate_slows_down_for_good() {
     let mut association = association(true, false);
     association.asked();
     association.refuse(Reject::KissRate);
-    assert_eq!(pause(&association), Some(32));
+    assert_eq!(pause(&association), 32);
     answered(&mut association);
-    assert_eq!(pause(&association), Some(32));
+    assert_eq!(pause(&association), 32);
     // Past the configured maximum: an order is an order.
     (0..2).for_each(|_| association.refuse(Reject::KissRate));
-    assert_eq!(pause(&association), Some(128));
+    assert_eq!(pause(&association), 128);
     (0..100).for_each(|_| association.refuse(Reject::KissRate));
-    assert_eq!(pause(&association), Some(1 << 17));
-    association.refuse(Reject::KissDeny);
-    assert_eq!(pause(&association), None);
-    assert!(association.peer().known(&View::default()).is_none());
-    assert_eq!(
-        (
-            association.rejected(Reject::KissRate),
-            association.rejected(Reject::KissDeny)
-        ),
-        (103, 1)
-    );
+    assert_eq!(pause(&association), 1 << 17);
+    assert_eq!(association.rejected(Reject::KissRate), 103);
 }
 
 #[test]
@@ -252,9 +465,9 @@ fn what_anybody_could_have_sent_changes_no_belief() {
 fn another_address_starts_anew() {
     let mut association = association(true, false);
     answered(&mut association);
-    association.follow("192.0.2.1:123".parse().unwrap(), false);
+    association.follow(address(1), &[]);
     assert_eq!(association.peer().reach, 1);
-    association.follow("192.0.2.2:123".parse().unwrap(), false);
+    association.follow(address(2), &[]);
     assert_eq!(association.peer().reach, 0);
     assert!(association.peer().answer.is_none());
 }
@@ -263,7 +476,7 @@ fn another_address_starts_anew() {
 fn questions_are_spread() {
     let mut association = association(false, false);
     association.asked();
-    let longest = association.pause(u64::MAX).unwrap();
+    let longest = association.pause(u64::MAX);
     assert!(
         longest > Duration::from_millis(17_900) && longest <= Duration::from_secs(18),
         "{longest:?}"

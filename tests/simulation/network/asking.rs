@@ -1,10 +1,12 @@
 //! Stands in for `upstream/poller.rs`: a question goes to a server, packets come back, orders are obeyed.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ntpfront::upstream::addresses::Next;
 use ntpfront::upstream::association::{Association, Orders};
-use ntpfront::upstream::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX};
+use ntpfront::upstream::packet::{self, Exchange, Reject, STRANGERS_MAX};
 use ntpfront::upstream::system::Decision;
 use ntpfront::wire::{Header, NtpTimestamp};
 
@@ -14,19 +16,20 @@ use crate::liar::Asked;
 /// An upstream as it is configured, and the state of asking it.
 pub(super) struct Poller {
     pub(super) orders: Orders,
-    /// The servers that its name stands for; the first is asked until it is silent.
+    /// The servers that its name stands for.
     pub(super) servers: Vec<usize>,
     pub(super) association: Association,
     pub(super) question: Option<Question>,
-    /// When it asked last, and whether it may not any more.
-    pub(super) last_asked: f64,
-    pub(super) is_denied: bool,
-    /// When the pause after that began, and its random part.
+    /// When it asked each server last, and when that said DENY.
+    pub(super) asked: BTreeMap<usize, f64>,
+    pub(super) denied: BTreeMap<usize, f64>,
+    /// When the pause after a round began, and its random part.
     pub(super) pause: (Duration, u64),
 }
 
 /// A question that waits for its answer.
 pub(super) struct Question {
+    pub(super) server: usize,
     pub(super) number: u64,
     pub(super) nonce: NtpTimestamp,
     pub(super) sent: Duration,
@@ -36,31 +39,57 @@ pub(super) struct Question {
 }
 
 impl Network {
-    /// As `Poller::address` and the first half of `poller::question`.
+    /// As the beginning of `Poller::round`.
     pub(super) fn ask(&mut self, place: usize) {
+        self.pollers[place].association.begin();
+        self.go_on(place);
+    }
+
+    /// As the rest of `Poller::round`, up to the next question or the end.
+    fn go_on(&mut self, place: usize) {
+        let raw = self.host.raw();
+        let own = [IpAddr::from(OWN)];
+        loop {
+            let poller = &mut self.pollers[place];
+            poller.question = None;
+            match poller.association.next(raw) {
+                Next::Resolve => {
+                    let servers = poller.servers.iter();
+                    let found: Vec<_> = servers.map(|&one| self.servers[one].address).collect();
+                    assert_eq!(poller.association.found(&found, &own), []);
+                }
+                Next::Ask(address, within) => return self.question(place, address, within),
+                Next::End => {
+                    poller.association.end(raw);
+                    return self.report(place);
+                }
+            }
+        }
+    }
+
+    /// As the first half of `poller::question`.
+    fn question(&mut self, place: usize, address: SocketAddr, within: Duration) {
         let now = self.host.now();
         let poller = &mut self.pollers[place];
-        if poller.association.is_silent() {
-            poller.servers.rotate_left(1);
-        }
-        let server = poller.servers[0];
+        let mut servers = poller.servers.iter().copied();
+        let server = servers.find(|&one| self.servers[one].address == address).unwrap();
         let to = &self.servers[server];
-        poller.association.follow(to.address, to.on_this_host);
-        poller.association.asked();
         // 500 ppm: the host's oscillator counts the pause.
-        let too_soon = !to.on_this_host && now - poller.last_asked < 2.0 * (1.0 - 500e-6);
-        if too_soon {
+        let before = poller.asked.insert(server, now);
+        let too_soon = before.is_some_and(|before| now - before < 2.0 * (1.0 - 500e-6));
+        if too_soon && !to.on_this_host {
             self.record.fault(now, "asked again within 2 s");
         }
-        if poller.is_denied {
-            self.record.fault(now, "asked after DENY");
+        let denied = poller.denied.get(&server);
+        if denied.is_some_and(|denied| now - denied < 3600.0 * (1.0 - 500e-6)) {
+            self.record.fault(now, "asked within an hour of DENY");
         }
-        poller.last_asked = now;
         self.questions += 1;
         let number = self.questions;
         let nonce = NtpTimestamp::from_bits(self.draws(server).bits());
         let way = self.servers[server].way_out(now, self.streams.get_mut(server).unwrap_or(&mut self.random));
         self.pollers[place].question = Some(Question {
+            server,
             number,
             nonce,
             sent: self.host.raw(),
@@ -68,7 +97,7 @@ impl Network {
             disturbed: self.host.disturbed,
         });
         self.events.push((
-            now + ANSWER_WITHIN.as_secs_f64(),
+            now + within.as_secs_f64(),
             Event::GiveUp {
                 poller: place,
                 number,
@@ -86,6 +115,16 @@ impl Network {
         }
     }
 
+    /// Nobody answered in time.
+    pub(super) fn give_up(&mut self, place: usize) {
+        let poller = &mut self.pollers[place];
+        if let Some(question) = &poller.question {
+            let address = self.servers[question.server].address;
+            poller.association.silent(address, &[IpAddr::from(OWN)]);
+        }
+        self.go_on(place);
+    }
+
     pub(super) fn at_server(&mut self, poller: usize, server: usize, number: u64, bytes: &[u8]) {
         if self.is_cut_off {
             return;
@@ -95,7 +134,7 @@ impl Network {
             None => Vec::new(),
         };
         let asked = Asked {
-            sent: self.pollers[poller].last_asked,
+            sent: self.pollers[poller].asked.get(&server).copied().unwrap_or_default(),
             host: &self.host,
             words: &words,
         };
@@ -141,31 +180,35 @@ impl Network {
                     sent: question.sent,
                     arrived,
                 };
-                self.judge(place, header, &exchange);
-                self.report(place);
+                let server = question.server;
+                self.judge(place, server, header, &exchange);
+                self.go_on(place);
             }
             Err(reject) => {
                 question.strangers += 1;
                 let given_up = question.strangers >= STRANGERS_MAX;
                 poller.association.refuse(reject);
                 if given_up {
-                    self.report(place);
+                    self.give_up(place);
                 }
             }
         }
     }
 
-    /// As `Poller::ask` does with an answer.
-    pub(super) fn judge(&mut self, place: usize, header: Header, exchange: &Exchange) {
+    /// As `Poller::hear`.
+    pub(super) fn judge(&mut self, place: usize, server: usize, header: Header, exchange: &Exchange) {
         let Some(system) = &self.system else { return };
         let (scale, poller) = (system.scale(), &mut self.pollers[place]);
-        poller.association.obey(&poller.orders);
         let own = [IpAddr::from(OWN)];
+        poller.association.answered(self.servers[server].address, &own);
+        poller.association.obey(&poller.orders);
         let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
-        poller.is_denied |= heard == Err(Reject::KissDeny);
+        if heard == Err(Reject::KissDeny) {
+            poller.denied.insert(server, self.host.now());
+        }
     }
 
-    /// The end of a round of `Poller::ask_on`, and how the supervisor takes the report.
+    /// The end of a turn of `Poller::ask_on`, and how the supervisor takes the report.
     pub(super) fn report(&mut self, place: usize) {
         let poller = &mut self.pollers[place];
         poller.question = None;
@@ -196,13 +239,12 @@ impl Network {
         poller.association.obey(&poller.orders);
         self.events.retain(|(_, event)| !event.is_ask_of(place));
         let (began, random) = poller.pause;
-        if let Some(pause) = poller.association.pause(random) {
-            let left = pause.saturating_sub(self.host.raw().saturating_sub(began));
-            let stream = self.streams.get_mut(self.pollers[place].servers[0]);
-            let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
-            self.events
-                .push((self.host.now() + left.as_secs_f64() + spread, Event::Ask(place)));
-        }
+        let waited = self.host.raw().saturating_sub(began);
+        let left = poller.association.pause(random).saturating_sub(waited);
+        let stream = self.streams.get_mut(self.pollers[place].servers[0]);
+        let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
+        self.events
+            .push((self.host.now() + left.as_secs_f64() + spread, Event::Ask(place)));
     }
 
     pub(super) fn waits_for(&self, place: usize, number: u64) -> bool {

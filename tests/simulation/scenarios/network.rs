@@ -20,6 +20,11 @@ pub(super) const ALL: &[Scenario] = &[
         run: alone,
     },
     Scenario {
+        name: "ten-dead",
+        what: "a name with ten addresses where nobody answers, and one that does",
+        run: ten_dead,
+    },
+    Scenario {
         name: "dead",
         what: "one of three never answers",
         run: dead,
@@ -273,6 +278,20 @@ fn away_for_a_day(network: &mut Network) {
     network.servers[0].act = Act::Honest;
     network.run(30.0 * MINUTE);
     network.holds("state is synchronized", network.state() == State::Synchronized);
+}
+
+fn ten_dead(network: &mut Network) {
+    let all = (1..=11).map(|number| Server::honest(number, &mut network.random));
+    let mut all: Vec<Server> = all.collect();
+    all.iter_mut().take(10).for_each(|one| one.act = Act::Silent);
+    network.servers.extend(all);
+    network.name((0..11).collect());
+    network.run(15.0);
+    network.holds("synchronized within 15 s", network.state() == State::Synchronized);
+    network.run(HOUR);
+    let dead = network.servers[..10].iter().map(|one| one.asked.len()).max();
+    network.at_most("questions to a dead one", 1.0, dead.unwrap() as f64);
+    served_well(network, 30.0, 98.0);
 }
 
 fn moved(network: &mut Network) {

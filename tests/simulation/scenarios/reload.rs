@@ -1,5 +1,6 @@
 //! What the operator changes while we serve.
 
+use ntpfront::upstream::Host;
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system::{Source, State};
@@ -35,8 +36,13 @@ pub(super) const ALL: &[Scenario] = &[
         run: to_daemon,
     },
     Scenario {
+        name: "reload-spelling",
+        what: "names in other letters, with and without a dot at their end, in another order",
+        run: spelling,
+    },
+    Scenario {
         name: "reload-after-deny",
-        what: "the only one says DENY, and answers again when it is asked after a reload",
+        what: "the only one says DENY twice, and answers again when it is asked after a reload",
         run: after_deny,
     },
 ];
@@ -59,6 +65,24 @@ fn unchanged(network: &mut Network) {
     network.at_most("steps", 0.0, (network.steps_said - steps) as f64);
     let asked = network.servers[0].asked.len();
     network.at_most("questions to the first", 80.0, asked as f64);
+    served_well(network, 2.0, 100.0);
+}
+
+fn spelling(network: &mut Network) {
+    let named = |text: &str| Host::Name(text.to_owned());
+    network.honest(3);
+    network.configure(0, |upstream| upstream.host = named("time.example"));
+    settle(network);
+    let asked = network.servers[0].asked.len();
+    for spelling in ["TIME.example", "Time.Example.", "time.example"] {
+        network.configure(0, |upstream| upstream.host = named(spelling));
+        network.reload(&[2, 0, 1]);
+        network.run(MINUTE);
+    }
+    network.holds("always synchronized", only_synchronized(network));
+    network.holds("its samples stay", network.accepted(0) >= asked as u64);
+    let more = network.servers[0].asked.len() - asked;
+    network.at_most("questions in three minutes", 4.0, more as f64);
     served_well(network, 2.0, 100.0);
 }
 
@@ -132,10 +156,10 @@ fn after_deny(network: &mut Network) {
     network.honest(1);
     settle(network);
     network.servers[0].act = Act::Kiss(*b"DENY");
-    network.run(HOUR);
+    network.run(2.0 * HOUR);
     network.at_most(
-        "asked after it",
-        1.0,
+        "times that it denied",
+        2.0,
         network.rejected(0, Reject::KissDeny) as f64,
     );
     network.servers[0].act = Act::Honest;

@@ -1,0 +1,174 @@
+//! Pure. Why an upstream can't be asked although nobody was silent: what this host or the network said at once.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Why there is nobody to ask. Its text is for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// ENETUNREACH.
+    NoRoute,
+    /// EHOSTUNREACH.
+    HostUnreachable,
+    /// ENETDOWN.
+    NetworkDown,
+    /// EADDRNOTAVAIL.
+    NoOwnAddress,
+    /// EAFNOSUPPORT.
+    NoFamily,
+    /// ENODEV, ENXIO.
+    NoInterface,
+    /// ECONNREFUSED.
+    NobodyListens,
+    /// EACCES, EPERM.
+    Forbidden,
+    /// EMFILE.
+    ProcessFiles,
+    /// ENFILE.
+    SystemFiles,
+    /// ENOMEM, ENOBUFS.
+    Memory,
+    /// Anything else that the kernel said.
+    Refused,
+    /// The name has no address, or nobody tells it.
+    Unresolved,
+    /// The name stands for an address that no name may stand for.
+    Loopback,
+    /// The same: 0.0.0.0 or ::.
+    Unspecified,
+    /// The same: an address of many.
+    Multicast,
+    /// The same: a link-local address, which says nothing without its interface.
+    LinkLocal,
+    /// It is a listener of ours.
+    Ourselves,
+}
+
+impl Fault {
+    /// Is it of the name, so that the network has no part in it?
+    pub const fn is_of_name(self) -> bool {
+        matches!(
+            self,
+            Self::Unresolved
+                | Self::Loopback
+                | Self::Unspecified
+                | Self::Multicast
+                | Self::LinkLocal
+                | Self::Ourselves
+        )
+    }
+
+    /// What there is to be said about it, with the kernel's own word for it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no route to it (ENETUNREACH)",
+            Self::HostUnreachable => "its host can't be reached (EHOSTUNREACH)",
+            Self::NetworkDown => "the interface to it is down (ENETDOWN)",
+            Self::NoOwnAddress => "no address of this host to ask it from (EADDRNOTAVAIL)",
+            Self::NoFamily => "this host lacks its address family (EAFNOSUPPORT)",
+            Self::NoInterface => "the interface to it is not there (ENODEV)",
+            Self::NobodyListens => "nobody listens there (ECONNREFUSED)",
+            Self::Forbidden => "forbidden, by a firewall or a filter of this host (EACCES, EPERM)",
+            Self::ProcessFiles => "too many open files (EMFILE): raise LimitNOFILE=",
+            Self::SystemFiles => "too many open files on this host (ENFILE): raise the sysctl fs.file-max",
+            Self::Memory => "out of memory for the network (ENOBUFS, ENOMEM)",
+            Self::Refused => "the kernel refused to ask it",
+            Self::Unresolved => "its name can't be resolved",
+            Self::Loopback => {
+                "its name stands for a loopback address: write that itself, or localhost, if this host is meant"
+            }
+            Self::Unspecified => "its name stands for the unspecified address",
+            Self::Multicast => "its name stands for a multicast or broadcast address",
+            Self::LinkLocal => "its name stands for a link-local address, which needs an interface",
+            Self::Ourselves => "it is ourselves: a listener of ours has this address and port",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// Why `address` may not be asked, if it may not. `is_named`: a name stands for it, and what the network says of a name must
+/// not make this host ask itself. `own` are the addresses of this host, `listeners` where we answer.
+pub fn of_address(
+    address: SocketAddr,
+    is_named: bool,
+    own: &[IpAddr],
+    listeners: &[SocketAddr],
+) -> Option<Fault> {
+    let ip = address.ip().to_canonical();
+    let here = ip.is_loopback() || own.contains(&ip);
+    let is_ours = |listener: &SocketAddr| {
+        let any = listener.ip().is_unspecified() && listener.is_ipv4() == ip.is_ipv4();
+        listener.port() == address.port() && (listener.ip() == ip || any)
+    };
+    match ip {
+        _ if here && listeners.iter().any(is_ours) => Some(Fault::Ourselves),
+        _ if !is_named => None,
+        _ if ip.is_loopback() => Some(Fault::Loopback),
+        _ if ip.is_unspecified() => Some(Fault::Unspecified),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some(Fault::Unspecified),
+        _ if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => Some(Fault::Multicast),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(Fault::LinkLocal),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_not_stand_for_every_address() {
+        let own = ["127.0.0.1", "192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+        for (address, expected) in [
+            ("127.0.0.1:11123", Some(Fault::Loopback)),
+            ("127.0.1.1:123", Some(Fault::Loopback)),
+            ("[::1]:123", Some(Fault::Loopback)),
+            ("[::ffff:127.0.0.1]:123", Some(Fault::Loopback)),
+            ("0.0.0.0:123", Some(Fault::Unspecified)),
+            ("0.1.2.3:123", Some(Fault::Unspecified)),
+            ("[::]:123", Some(Fault::Unspecified)),
+            ("[::ffff:0.0.0.0]:123", Some(Fault::Unspecified)),
+            ("224.0.1.1:123", Some(Fault::Multicast)),
+            ("[ff02::101]:123", Some(Fault::Multicast)),
+            ("255.255.255.255:123", Some(Fault::Multicast)),
+            ("[fe80::1]:123", Some(Fault::LinkLocal)),
+            ("192.0.2.7:123", None),
+            ("[2001:db8::7]:123", None),
+            // Another server on this host.
+            ("192.0.2.1:11123", None),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(of_address(address, true, &own, &[]), expected, "{address}");
+            assert_eq!(of_address(address, false, &own, &[]), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn our_own_listeners_are_nobody_to_ask() {
+        let own = ["127.0.0.1", "192.0.2.1", "192.0.2.9", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+        let listeners = ["0.0.0.0:123", "[2001:db8::1]:124"].map(|address| address.parse().unwrap());
+        for (address, is_ours) in [
+            ("192.0.2.1:123", true),
+            ("192.0.2.9:123", true),
+            ("127.0.0.1:123", true),
+            ("127.1.2.3:123", true),
+            ("[::ffff:192.0.2.1]:123", true),
+            ("[2001:db8::1]:124", true),
+            ("192.0.2.1:124", false),
+            ("[2001:db8::1]:123", false),
+            ("192.0.2.2:123", false),
+            ("[2001:db8::2]:124", false),
+        ] {
+            let address = address.parse().unwrap();
+            for is_named in [true, false] {
+                let fault = of_address(address, is_named, &own, &listeners);
+                assert_eq!(fault == Some(Fault::Ourselves), is_ours, "{address}");
+            }
+        }
+    }
+}
