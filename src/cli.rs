@@ -227,7 +227,7 @@ Exit status:
   1  failure while running: a port in use, no right to bind, the server asked is not usable
   2  fault on the command line or in the configuration
   3  no fault, but some of it needs a restart (check --against-running)
-  import: 0 all was carried over, 1 not all, 2 no file could be read, or told whose it is
+  import: 0 all was carried over, 1 not all, 2 nothing is written: no file could be read, or nothing of it is for us
   health: 0 clients are told a time (and a good one), 1 they are not, 2 nobody answers
 
 Signals:

@@ -69,6 +69,7 @@
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
 //!   run, old ones are steered away from first, and answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.
+//!   That time is judged before it is believed: one that no ntpfront can have announced a moment ago on this boot is refused.
 //!
 //! # Where this departs from the RFC, and why
 //!

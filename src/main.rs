@@ -71,6 +71,11 @@ fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
     if let Ok(loaded) = loaded {
         let wanted = &loaded.config.fast_path;
         let (impossible, absent) = (xdp_needs::impossible(), xdp_needs::absent(&wanted.interfaces));
+        if let Some(path) = &loaded.path
+            && file::read(path).is_ok_and(|text| text.trim().is_empty())
+        {
+            commands::check_empty(&mut answer, path);
+        }
         commands::check_fast_path(&mut answer, wanted, impossible.as_deref(), &absent);
     }
     answer
@@ -111,7 +116,7 @@ fn check_against_running(flags: &Flags) -> ExitCode {
 }
 
 fn import(asked: &Import) -> ExitCode {
-    let read = |path: &PathBuf| Ok((path.clone(), file::read(path)?));
+    let read = |path: &PathBuf| Ok((path.clone(), file::read_foreign(path)?));
     let files: Result<Vec<_>, Vec<Fault>> = asked.files.iter().map(read).collect();
     match files {
         Ok(files) => tell(&import::import(asked.from, &files)),

@@ -87,16 +87,20 @@ fn exit_statuses() {
     let directory = TempDir::new();
     let whole = directory.file("whole", "allow\nserver a.example iburst\n");
     let part = directory.file("part", "rtcsync\n");
+    let latin = directory.path().join("latin");
+    std::fs::write(&latin, b"# Zeit f\xfcr alle\nallow\n").unwrap();
     let either = directory.file("either", "server a.example iburst\n");
     let name = |path: &Path| path.to_str().unwrap().to_owned();
-    let [whole, part, either] = [&whole, &part, &either].map(|path| name(path));
+    let [whole, part, either, latin] = [&whole, &part, &either, &latin].map(|path| name(path));
     for (arguments, status) in [
         (&[whole.as_str()][..], 0),
         (&[&whole, &part], 1),
         (&[&either], 2),
         (&["--from", "ntp", &either], 0),
         (&["/nowhere/chrony.conf"], 2),
-        (&[&whole, "/nowhere/chrony.conf"], 2),
+        (&[&whole, "/nowhere/chrony.conf"], 1),
+        (&[&part], 2),
+        (&[&latin, "--from", "chrony"], 0),
         (&[], 2),
         (&["--from", "windows", &whole], 2),
     ] {
@@ -118,6 +122,26 @@ fn exit_statuses() {
             checked(&outcome);
         }
     }
+}
+
+/// README's command where the directories beside chrony.conf are empty: the shell leaves its patterns as they are.
+#[test]
+fn patterns_that_match_nothing_are_passed_over() {
+    let directory = TempDir::new();
+    let file = directory.file("chrony.conf", "server 192.0.2.1 iburst\nallow 10.0.0.0/8\n");
+    let pattern = directory.path().join("conf.d/*.conf");
+    let outcome = import(&[file.to_str().unwrap(), pattern.to_str().unwrap()]);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+    assert!(outcome.stderr.contains("passed over"), "{}", outcome.said());
+    assert!(checked(&outcome).contains("1 upstream"), "{}", outcome.said());
+    let empty = directory.file("empty.toml", "");
+    let outcome = run(daemon::command().args(["check", "-c"]).arg(&empty));
+    assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+    assert!(
+        outcome.stderr.contains("there is nothing in it"),
+        "{}",
+        outcome.said()
+    );
 }
 
 /// Rules that overlap in all ways; the last leaves one address that is always answered.

@@ -25,10 +25,13 @@ fn release(version: &str) -> Vec<u32> {
 
 /// The packages of the lock file that a build for Linux takes, and the Rust that each asks for.
 fn packages() -> Vec<(String, Vec<u32>)> {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    // This machine's: crates of other targets are fetched by nobody who builds for this one alone.
+    let version = Command::new("rustc").arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let target = version.lines().find_map(|line| line.strip_prefix("host: "));
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--offline", "--format-version", "1"])
-        .args(["--filter-platform", &target])
+        .args(["--filter-platform", target.unwrap()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

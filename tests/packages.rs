@@ -16,9 +16,10 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{package, run, with};
+use common::{TempDir, package, run, with};
 
 const BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/build");
+const COPYRIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/copyright");
 const RPMLINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/rpm/rpmlint.toml");
 
 /// What both packages have, at the same place.
@@ -41,6 +42,35 @@ const FILES: [&str; 15] = [
 ];
 /// What only systemd 254 and later understand.
 const LATER: &str = "/usr/lib/systemd/system/ntpfront.service.d/10-notify-reload.conf";
+
+/// What a build for this machine fetched is all that the rest of `packaging/build` asks for: whoever builds for the first time
+/// has no crates of other targets. (To build all anew would show no more, and take minutes.)
+#[test]
+fn a_fresh_cargo_home_suffices() {
+    if !with("packages") || !with("crates.io") {
+        return;
+    }
+    let home = TempDir::new();
+    let version = run(Command::new("rustc").arg("-vV"));
+    let machine = version
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "));
+    let fetched = run(Command::new(env!("CARGO"))
+        .args(["fetch", "--locked", "--target", machine.unwrap()])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("CARGO_HOME", home.path()));
+    let hint = "without a network leave it out with NTPFRONT_WITHOUT=crates.io";
+    assert_eq!(fetched.status, Some(0), "{hint}: {}", fetched.said());
+    for option in [None, Some("--texts"), Some("--spdx")] {
+        let made = run(Command::new(COPYRIGHT)
+            .args(option)
+            .env("CARGO_HOME", home.path())
+            .env("CARGO_NET_OFFLINE", "true"));
+        assert_eq!(made.status, Some(0), "{option:?}: {}", made.said());
+        assert!(made.stdout.contains("GPL"), "{}", made.said());
+    }
+}
 
 #[test]
 fn deb() {

@@ -1,5 +1,7 @@
 //! Pure. What the subcommands `check` and `config` answer.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::diff::{Change, diff};
@@ -30,6 +32,13 @@ pub fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
         Ok(loaded) => Answer::fine(summary(loaded)),
         Err(faults) => refused(faults),
     }
+}
+
+/// What `ntpfront check` says beside where the file has nothing in it: that is good, and hardly what somebody wanted.
+pub fn check_empty(answer: &mut Answer, path: &Path) {
+    let path = printable(&path.to_string_lossy());
+    answer.err +=
+        &format!("{path}: there is nothing in it: all is as without a file, and everybody is answered\n");
 }
 
 /// What `ntpfront check` says beside that of the fast path, if one is wanted: why this host can't have one (`impossible`), or

@@ -131,6 +131,21 @@ pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
     read_again(path, &anchor)
 }
 
+/// The text of a file of another daemon's, which doesn't mind in which encoding its comments are: what is no UTF-8 is replaced.
+/// None if there is no such file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_foreign(path: &Path) -> Result<Option<String>, Vec<Fault>> {
+    if is_absent(path) {
+        return Ok(None);
+    }
+    let anchor = Anchor::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
+    let bytes = anchor.read(LONGEST).map_err(|error| unreadable(path, &error))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    decode(path, text.into_bytes()).map(Some)
+}
+
 /// The same through a way that was kept open; faults name `path`.
 ///
 /// # Errors

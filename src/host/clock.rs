@@ -5,6 +5,7 @@
     reason = "this is the one room that reads the clock"
 )]
 
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -87,6 +88,12 @@ pub fn raw() -> Duration {
 
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The identity of this boot of the host, if it tells (systemd's `ProcSubset=pid` hides it).
+pub fn boot() -> Option<String> {
+    let said = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(said.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// What only a step of the host's clock, or a sleep of the host, can change. `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and

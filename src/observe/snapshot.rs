@@ -78,7 +78,7 @@ pub struct ReferenceSight {
     pub root_dispersion: f64,
     /// How wrong the served time may be in all; `null` without a usable time.
     pub root_distance: Option<f64>,
-    /// Since the served time was last checked or corrected; `null` without a usable time.
+    /// Since the served time was last checked or corrected; `null` without a usable time, or where that is not known.
     pub age: Option<f64>,
     /// For how long it stays usable if nothing more is heard; `null` without a usable time, or without an end.
     pub good_for: Option<f64>,
@@ -228,7 +228,8 @@ impl Told {
                 root_delay: reference.root_delay.to_seconds(),
                 root_dispersion: reference.root_dispersion_at(now.raw).to_seconds(),
                 root_distance: seconds(reference.root_distance_at(now.raw)),
-                age: seconds(reference.clock.served(now) - reference.reference_time),
+                age: seconds(reference.clock.served(now) - reference.reference_time)
+                    .filter(|_| !reference.reference_time.is_zero()),
                 good_for: seconds(since(now.raw, reference.not_after)).filter(|_| !is_endless),
             },
         }

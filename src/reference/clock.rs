@@ -24,6 +24,19 @@ impl Moment {
             boot,
         }
     }
+
+    /// Did all clocks run on alike from `earlier` to here? They did not if the host slept or was started anew, or if its
+    /// time of day was stepped.
+    pub fn ran_alike_since(&self, earlier: Self) -> bool {
+        let raw = since(earlier.raw, self.raw);
+        let moved = [self.realtime - earlier.realtime, since(earlier.boot, self.boot)];
+        moved.into_iter().all(|moved| is_pace(moved, raw))
+    }
+}
+
+/// Can a clock that is slewed move so far while the raw counter moves by `raw`?
+fn is_pace(moved: NtpDuration, raw: NtpDuration) -> bool {
+    (moved - raw).abs() <= READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
 }
 
 /// The raw counter as a timescale of its own: it starts somewhere near the truth and then runs as the host's
@@ -125,7 +138,7 @@ impl ClockModel {
             Self::Tracked { .. } => since(published.boot, now.boot),
             Self::Host => now.realtime - published.realtime,
         };
-        (moved - raw).abs() > READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
+        !is_pace(moved, raw)
     }
 }
 

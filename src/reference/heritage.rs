@@ -1,7 +1,11 @@
 //! Pure. What is announced, as bytes: a process that ends leaves it to its successor, so that a restart is no gap.
 //!
-//! It means something only to the same boot of the same host, whose raw counter goes on.
+//! It means something only to the same boot of the same host, whose raw counter goes on. Whoever can write there could
+//! have us serve any time, so it is judged before it is believed (`admissible`), as a whole.
 
+mod admissible;
+
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,14 +13,55 @@ use serde::{Deserialize, Serialize};
 use super::{ClockModel, Moment, Reference};
 use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
-/// Another version of ntpfront may mean something else.
-const VERSION: u32 = 1;
+pub use admissible::{UNWATCHED, admissible};
+
+/// The first words. Another version of ntpfront may mean something else.
+const HEAD: &str = "ntpfront reference 2";
+/// More than any version writes, in bytes.
+pub const LONGEST: usize = 4096;
+
+/// Why what a predecessor left is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not begin as this version begins it, or is longer than any.
+    Unknown,
+    /// Its checksum is not that of its content: written halfway, or changed.
+    Torn,
+    /// It can't be read as a reference.
+    Unreadable,
+    /// It is of another boot of this host, or another host.
+    OtherBoot,
+    /// Nobody watched the clocks for longer than [`UNWATCHED`], or it is from the future.
+    Unwatched,
+    /// The host's clocks did not run alike since: it slept, or one was stepped.
+    Jumped,
+    /// This part of it says what no ntpfront announces.
+    OutOfRange(&'static str),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "it is not of this version of ntpfront"),
+            Self::Torn => write!(f, "its checksum is wrong"),
+            Self::Unreadable => write!(f, "it can't be read"),
+            Self::OtherBoot => write!(f, "it is of another boot of the host"),
+            Self::Unwatched => {
+                let limit = UNWATCHED.as_secs();
+                write!(f, "it was not written within the last {limit} s")
+            }
+            Self::Jumped => write!(f, "the host slept or its clock was stepped since it was written"),
+            Self::OutOfRange(what) => write!(f, "its {what} is not one that ntpfront announces"),
+        }
+    }
+}
 
 /// A [`Reference`] in plain numbers: durations in units of 2^-32 s, fractions by their bits, so that nothing is rounded.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {
-    version: u32,
+    /// Of the host, if it tells.
+    boot: Option<String>,
     leap: u8,
     stratum: u8,
     reference_id: [u8; 4],
@@ -43,12 +88,14 @@ struct Tracked {
 }
 
 /// `reference` as bytes; none if no time is announced.
-pub fn leave(reference: &Reference) -> Vec<u8> {
+///
+/// `boot` is the identity of this boot of the host, if it tells.
+pub fn leave(reference: &Reference, boot: Option<&str>) -> Vec<u8> {
     if !reference.is_usable() {
         return Vec::new();
     }
     let plain = Plain {
-        version: VERSION,
+        boot: boot.map(str::to_owned),
         leap: reference.leap.to_bits(),
         stratum: reference.stratum,
         reference_id: reference.reference_id.to_bytes(),
@@ -67,7 +114,33 @@ pub fn leave(reference: &Reference) -> Vec<u8> {
         epoch: reference.epoch,
         not_after: reference.not_after,
     };
-    serde_json::to_vec(&plain).unwrap_or_default()
+    serde_json::to_string(&plain).map_or_else(|_| Vec::new(), |content| sealed(&content))
+}
+
+/// `content` behind the first words and its checksum.
+fn sealed(content: &str) -> Vec<u8> {
+    format!("{HEAD} {:016x}\n{content}", checksum(content.as_bytes())).into_bytes()
+}
+
+/// What is behind the first words, if the checksum is right.
+fn unsealed(bytes: &[u8]) -> Result<&[u8], Refusal> {
+    if bytes.len() > LONGEST {
+        return Err(Refusal::Unknown);
+    }
+    let rest = bytes.strip_prefix(HEAD.as_bytes()).ok_or(Refusal::Unknown)?;
+    let (sum, content) = rest.split_at_checked(18).ok_or(Refusal::Torn)?;
+    if sum == format!(" {:016x}\n", checksum(content)).as_bytes() {
+        Ok(content)
+    } else {
+        Err(Refusal::Torn)
+    }
+}
+
+/// FNV-1a of 64 bits: it finds accidents. (It is no secret: whoever can write there can write that, too.)
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+    })
 }
 
 fn tracked(clock: &ClockModel) -> Option<Tracked> {
@@ -89,116 +162,62 @@ fn tracked(clock: &ClockModel) -> Option<Tracked> {
     }
 }
 
-/// What a predecessor left; `None` if that was nothing, or nothing that we understand.
-pub fn take(bytes: &[u8]) -> Option<Reference> {
-    let plain: Plain = serde_json::from_slice(bytes).ok()?;
-    let clock = match plain.tracked {
-        None => ClockModel::Host,
-        Some(tracked) => ClockModel::Tracked {
+/// What a predecessor left, judged by the host's clocks `now` and the identity of this `boot`; none if it left nothing.
+///
+/// # Errors
+/// Why it is not used: there is no part of it that is better than the rest.
+pub fn take(bytes: &[u8], now: Moment, boot: Option<&str>) -> Result<Option<Reference>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let plain: Plain = serde_json::from_slice(unsealed(bytes)?).map_err(|_| Refusal::Unreadable)?;
+    let theirs = plain.boot.as_deref();
+    if theirs.zip(boot).is_some_and(|(theirs, ours)| theirs != ours) {
+        return Err(Refusal::OtherBoot);
+    }
+    // More bits than there are would be cut.
+    if plain.leap > Leap::DeleteSecond.to_bits() {
+        return Err(Refusal::OutOfRange("leap indicator"));
+    }
+    admissible(plain.into(), now).map(Some)
+}
+
+impl From<Plain> for Reference {
+    fn from(plain: Plain) -> Self {
+        let (realtime, raw, boot) = plain.published;
+        Self {
+            leap: Leap::from_bits(plain.leap),
+            stratum: plain.stratum,
+            reference_id: ReferenceId::from_bytes(plain.reference_id),
+            root_delay: NtpDuration::from_units(plain.root_delay),
+            root_dispersion: NtpDuration::from_units(plain.root_dispersion),
+            growth: f64::from_bits(plain.growth),
+            reference_time: NtpTimestamp::from_bits(plain.reference_time),
+            precision: plain.precision,
+            clock: plain.tracked.map_or(ClockModel::Host, ClockModel::from),
+            published: Moment {
+                realtime: NtpTimestamp::from_bits(realtime),
+                raw,
+                boot,
+            },
+            answers: plain.answers,
+            epoch: plain.epoch,
+            not_after: plain.not_after,
+        }
+    }
+}
+
+impl From<Tracked> for ClockModel {
+    fn from(tracked: Tracked) -> Self {
+        Self::Tracked {
             epoch: tracked.epoch,
             time: NtpTimestamp::from_bits(tracked.time),
             rate: f64::from_bits(tracked.rate),
             slew: f64::from_bits(tracked.slew),
             slew_for: tracked.slew_for,
-        },
-    };
-    let (realtime, raw, boot) = plain.published;
-    let reference = Reference {
-        leap: Leap::from_bits(plain.leap),
-        stratum: plain.stratum,
-        reference_id: ReferenceId::from_bytes(plain.reference_id),
-        root_delay: NtpDuration::from_units(plain.root_delay),
-        root_dispersion: NtpDuration::from_units(plain.root_dispersion),
-        growth: f64::from_bits(plain.growth),
-        reference_time: NtpTimestamp::from_bits(plain.reference_time),
-        precision: plain.precision,
-        clock,
-        published: Moment {
-            realtime: NtpTimestamp::from_bits(realtime),
-            raw,
-            boot,
-        },
-        answers: plain.answers,
-        epoch: plain.epoch,
-        not_after: plain.not_after,
-    };
-    (plain.version == VERSION && reference.is_usable()).then_some(reference)
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn duration() -> impl Strategy<Value = Duration> {
-        (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
-    }
-
-    fn clock() -> impl Strategy<Value = ClockModel> {
-        let tracked = (duration(), any::<u64>(), -1.0..1.0, -1.0..1.0, duration()).prop_map(
-            |(epoch, time, rate, slew, slew_for)| ClockModel::Tracked {
-                epoch,
-                time: NtpTimestamp::from_bits(time),
-                rate,
-                slew,
-                slew_for,
-            },
-        );
-        prop_oneof![Just(ClockModel::Host), tracked]
-    }
-
-    fn reference() -> impl Strategy<Value = Reference> {
-        let header = (0..3_u8, 1..16_u8, any::<[u8; 4]>(), any::<i8>());
-        let errors = (any::<i64>(), any::<i64>(), 0.0..1.0, any::<u64>());
-        let times = (any::<u64>(), duration(), duration(), duration(), duration());
-        (header, errors, clock(), times, any::<bool>()).prop_map(|(header, errors, clock, times, answers)| {
-            Reference {
-                leap: Leap::from_bits(header.0),
-                stratum: header.1,
-                reference_id: ReferenceId::from_bytes(header.2),
-                root_delay: NtpDuration::from_units(errors.0),
-                root_dispersion: NtpDuration::from_units(errors.1),
-                growth: errors.2,
-                reference_time: NtpTimestamp::from_bits(errors.3),
-                precision: header.3,
-                clock,
-                published: Moment {
-                    realtime: NtpTimestamp::from_bits(times.0),
-                    raw: times.1,
-                    boot: times.2,
-                },
-                answers,
-                epoch: times.3,
-                not_after: times.4,
-            }
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_left_is_taken_unchanged(reference in reference()) {
-            prop_assert_eq!(take(&leave(&reference)), Some(reference));
-        }
-
-        #[test]
-        fn whatever_else_is_there_is_not_taken(bytes in proptest::collection::vec(any::<u8>(), 0..100), reference in reference(), cut in 1..200_usize) {
-            prop_assert_eq!(take(&bytes), None);
-            let left = leave(&reference);
-            prop_assert_eq!(take(&left[..left.len().saturating_sub(cut)]), None);
-            let other = String::from_utf8(left).unwrap().replace("\"version\":1", "\"version\":2");
-            prop_assert_eq!(take(other.as_bytes()), None);
-        }
-    }
-
-    #[test]
-    fn no_time_is_no_heritage() {
-        let moment = Moment {
-            realtime: NtpTimestamp::ZERO,
-            raw: Duration::ZERO,
-            boot: Duration::ZERO,
-        };
-        let reference = Reference::unsynchronized(ReferenceId::INIT, -20, ClockModel::Host, moment);
-        assert_eq!(leave(&reference), b"");
-        assert_eq!(take(b""), None);
-    }
-}
+mod tests;

@@ -203,6 +203,8 @@ fn answer(
     transmit_at: NtpTimestamp,
     variables: &SystemVariables,
 ) -> Header {
+    // At the end of an era an instant is zero, which would be no time at all.
+    let (received_at, transmit_at) = (received_at.said(), transmit_at.said());
     Header {
         leap: variables.leap,
         version: request.version,
@@ -214,7 +216,7 @@ fn answer(
         root_dispersion: variables.root_dispersion,
         reference_id: variables.reference_id,
         // A state may be newer than a request that waited in the queue; it must not seem to come from the future.
-        reference_timestamp: earlier(variables.reference_timestamp, received_at),
+        reference_timestamp: variables.reference_timestamp.at_most(received_at),
         origin_timestamp: request.transmit_timestamp,
         receive_timestamp: received_at,
         transmit_timestamp: if received_at.is_after(transmit_at) {
@@ -225,18 +227,10 @@ fn answer(
     }
 }
 
-fn earlier(reference: NtpTimestamp, received_at: NtpTimestamp) -> NtpTimestamp {
-    if !reference.is_zero() && reference.is_after(received_at) {
-        received_at
-    } else {
-        reference
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Leap, NtpShort, ReferenceId};
+    use crate::wire::{Leap, NtpDuration, NtpShort, ReferenceId};
     use proptest::prelude::*;
 
     const VARIABLES: SystemVariables = SystemVariables {
@@ -422,6 +416,34 @@ mod tests {
         respond(&request, T2, || Ruling::Answer, &VARIABLES, &mut reply);
         let reply = Header::parse(&reply).unwrap();
         assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T3, T3));
+    }
+
+    /// Around 2036-02-07 06:28:16 UTC, when the seconds start again at zero.
+    fn around_the_eras_end() -> impl Strategy<Value = NtpTimestamp> {
+        prop_oneof![
+            (-500_i64 << 32..700 << 32).prop_map(|units| NtpTimestamp::from_bits(units.cast_unsigned())),
+            (-3_i64..4).prop_map(|units| NtpTimestamp::from_bits(units.cast_unsigned())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_end_of_an_era_is_an_instant_like_others(received in around_the_eras_end(), passed in prop_oneof![0..4_i64, 0..1_i64 << 33], checked in around_the_eras_end(), is_known: bool) {
+            let transmit_at = received + NtpDuration::from_units(passed);
+            let reference_timestamp = if is_known { checked.said() } else { NtpTimestamp::ZERO };
+            let variables = SystemVariables { reference_timestamp, ..VARIABLES };
+            let request = Request { payload: &packet(4, 3), source_port: 1, unicast: true, received_at: received };
+            let mut reply = [0; HEADER_LEN];
+            respond(&request, transmit_at, || Ruling::Answer, &variables, &mut reply);
+            let reply = Header::parse(&reply).unwrap();
+            prop_assert!(!reply.receive_timestamp.is_zero() && !reply.transmit_timestamp.is_zero());
+            prop_assert!(!reply.receive_timestamp.is_after(reply.transmit_timestamp));
+            for (said, meant) in [(reply.receive_timestamp, received), (reply.transmit_timestamp, transmit_at)] {
+                prop_assert!((0..=1).contains(&(said - meant).to_units()), "{said:?} {meant:?}");
+            }
+            prop_assert_eq!(reply.reference_timestamp.is_zero(), !is_known);
+            prop_assert!(!is_known || !reply.reference_timestamp.is_after(reply.receive_timestamp));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::pollers::Pollers;
-use super::testament::Testament;
+use super::testament::{self, Testament};
 
 use crate::config::Config;
 use crate::host::names::Names;
@@ -48,10 +48,12 @@ impl Belief {
         let started = moment();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
         let mut system = System::new(config.clock, roles, leaps, precision, started);
-        if let Some(left) = testament.read()
-            && system.inherit(left, started)
-        {
-            info!("the clock goes on where the last process left it");
+        if let Some(left) = testament.read(started) {
+            if system.inherit(left, started) {
+                info!("the clock goes on where the last process left it");
+            } else {
+                testament::refuse(&"the configuration allows no such time (clock.max-distance, [local])");
+            }
         }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = cell(first);

@@ -1,59 +1,114 @@
 //! Impure. What is announced, in a piece of memory that outlives the process: the service manager's descriptor store keeps
 //! it, so that a restart is no gap in the time.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::geteuid;
 use tracing::warn;
 
+use crate::host::clock;
 use crate::host::systemd::ServiceManager;
-use crate::reference::{Reference, heritage};
+use crate::reference::{Moment, Reference, heritage};
 
 /// Its name in the descriptor store.
 pub(super) const NAME: &str = "reference";
-/// More than any version writes.
-const LONGEST: usize = 4096;
 
-/// The memory; none where nobody would keep it.
+/// The memory, where somebody keeps it, and what boot of the host this is, where that is known.
 #[derive(Debug)]
-pub(super) struct Testament(Option<File>);
+pub(super) struct Testament {
+    memory: Option<File>,
+    boot: Option<String>,
+}
 
 impl Testament {
-    /// What the last process left, or else a new one that `manager` will keep.
+    /// What the last process left, or else a new one that `manager` will keep. To be called with the rights of the start.
     pub(super) fn open(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Self {
-        if let Some((_, memory)) = left.into_iter().next() {
-            return Self(Some(memory.into()));
-        }
-        if !manager.is_there() {
-            return Self(None);
-        }
-        match memfd_create(NAME, MFdFlags::MFD_CLOEXEC) {
-            Ok(memory) => {
-                manager.store(NAME, &memory);
-                Self(Some(memory.into()))
-            }
-            Err(error) => {
-                warn!(%error, "no memory for the next process: a restart will be a gap in the time");
-                Self(None)
-            }
+        Self {
+            memory: inherited(left, manager).or_else(|| new(manager)),
+            boot: clock::boot(),
         }
     }
 
-    /// What the last process announced at its end, if it did.
-    pub(super) fn read(&self) -> Option<Reference> {
-        let mut bytes = [0; LONGEST];
-        let length = self.0.as_ref()?.read_at(&mut bytes, 0).ok()?;
-        heritage::take(bytes.get(..length)?)
+    /// What the last process announced at its end, if it did, and if it may be believed `now`.
+    pub(super) fn read(&self, now: Moment) -> Option<Reference> {
+        // One byte more than there may be.
+        let mut bytes = [0; heritage::LONGEST + 1];
+        let length = self.memory.as_ref()?.read_at(&mut bytes, 0).ok()?;
+        heritage::take(bytes.get(..length)?, now, self.boot.as_deref()).unwrap_or_else(|refusal| {
+            refuse(&refusal);
+            None
+        })
     }
 
     /// Leaves `reference` to the next process.
     pub(super) fn write(&self, reference: &Reference) {
-        if let Some(memory) = &self.0 {
+        if let Some(memory) = &self.memory {
             // What is written halfway when the process ends is not taken for anything.
-            let _written = write(memory, &heritage::leave(reference));
+            let _written = write(memory, &heritage::leave(reference, self.boot.as_deref()));
+        }
+    }
+}
+
+/// Says why the last process's time is not used.
+pub(super) fn refuse(why: &dyn std::fmt::Display) {
+    warn!("the handed-over time was not used: {why}");
+}
+
+/// The memory of the last process. What is not one piece of memory that only our user can write, nobody keeps any longer.
+fn inherited(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Option<File> {
+    let mut left = left.into_iter().map(|(_, memory)| File::from(memory));
+    let memory = left.next()?;
+    let fault = if left.next().is_some() {
+        Some("there are several")
+    } else {
+        fault(&memory)
+    };
+    let Some(fault) = fault else {
+        return Some(memory);
+    };
+    refuse(&fault);
+    manager.forget(NAME);
+    None
+}
+
+fn fault(memory: &File) -> Option<&'static str> {
+    let Ok(about) = memory.metadata() else {
+        return Some("nothing is known of its memory");
+    };
+    if !about.is_file() {
+        Some("it is not in a piece of memory")
+    } else if about.uid() != geteuid().as_raw() {
+        Some("another user wrote it")
+    } else if about.mode() & 0o077 != 0 {
+        Some("other users can write it")
+    } else {
+        None
+    }
+}
+
+fn new(manager: &ServiceManager) -> Option<File> {
+    if !manager.is_there() {
+        return None;
+    }
+    let memory = memfd_create(NAME, MFdFlags::MFD_CLOEXEC)
+        .map_err(io::Error::from)
+        .map(File::from);
+    let memory = memory.and_then(|memory| {
+        memory.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(memory)
+    });
+    match memory {
+        Ok(memory) => {
+            manager.store(NAME, &memory);
+            Some(memory)
+        }
+        Err(error) => {
+            warn!(%error, "no memory for the next process: a restart will be a gap in the time");
+            None
         }
     }
 }

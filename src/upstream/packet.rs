@@ -62,7 +62,8 @@ pub enum Reject {
     Unsynchronized,
     /// A transmit time of zero.
     NoTransmitTime,
-    /// It answered before it was asked, or held the question for more than 4 s.
+    /// It doesn't say when it was asked, or answered before (by more than its precision), or held the question for more than
+    /// 4 s.
     Turnaround,
     /// Its clock was set later than it says that it is now.
     ReferenceInFuture,
@@ -191,21 +192,23 @@ fn times(header: &Header) -> Result<(), Reject> {
     if header.transmit_timestamp.is_zero() {
         return Err(Reject::NoTransmitTime);
     }
-    if !(NtpDuration::ZERO..=TURNAROUND_MAX).contains(&turnaround(header)) {
+    // Both stamps may be read from different clocks (the network card's and the processor's), or one be rounded.
+    let earliest = -NtpDuration::from_log2(header.precision);
+    let held = header.transmit_timestamp - header.receive_timestamp;
+    if header.receive_timestamp.is_zero() || !(earliest..=TURNAROUND_MAX).contains(&held) {
         return Err(Reject::Turnaround);
     }
-    if header
-        .reference_timestamp
-        .is_after(header.transmit_timestamp + REFERENCE_GRACE)
-    {
+    let reference = header.reference_timestamp;
+    // Zero is "unknown" (RFC 5905 §6), whatever the era.
+    if !reference.is_zero() && reference.is_after(header.transmit_timestamp + REFERENCE_GRACE) {
         return Err(Reject::ReferenceInFuture);
     }
     Ok(())
 }
 
-/// t3 − t2: how long the upstream held the question.
+/// t3 − t2: how long the upstream held the question. (A little before it was asked is at once.)
 fn turnaround(header: &Header) -> NtpDuration {
-    header.transmit_timestamp - header.receive_timestamp
+    (header.transmit_timestamp - header.receive_timestamp).max(NtpDuration::ZERO)
 }
 
 /// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2, root distance).
@@ -314,7 +317,7 @@ mod tests {
     #[test]
     fn each_reason_to_reject() {
         type Change = fn(&mut Header);
-        let cases: [(Result<(), Reject>, Change); 23] = [
+        let cases: [(Result<(), Reject>, Change); 28] = [
             (Ok(()), |_| ()),
             (Err(Reject::WrongMode), |header| {
                 header.mode = Mode::SymmetricPassive
@@ -356,8 +359,21 @@ mod tests {
             (Err(Reject::Turnaround), |header| {
                 header.transmit_timestamp = at(7.005)
             }),
+            // t3 before t2 by its precision (2^-20 s), and by more.
+            (Ok(()), |header| header.transmit_timestamp = at(3.004 - 0.9e-6)),
+            (Err(Reject::Turnaround), |header| {
+                header.transmit_timestamp = at(3.004 - 1.1e-6)
+            }),
+            (Err(Reject::Turnaround), |header| {
+                header.receive_timestamp = NtpTimestamp::ZERO
+            }),
             (Err(Reject::ReferenceInFuture), |header| {
                 header.reference_timestamp = at(4.1)
+            }),
+            // When its clock was set is not known.
+            (Ok(()), |header| header.reference_timestamp = NtpTimestamp::ZERO),
+            (Ok(()), |header| {
+                header.reference_timestamp = at(-86_400.0 * 365.0)
             }),
             (Ok(()), |header| header.reference_timestamp = at(3.9)),
             (Err(Reject::Loop), |header| {
@@ -395,6 +411,29 @@ mod tests {
     }
 
     proptest! {
+        /// 2036-02-07 06:20 to 06:40 UTC: the seconds start again at zero at 06:28:16.
+        #[test]
+        fn the_end_of_an_era_is_an_instant_like_others(start in -496.0..704.0_f64, path in 0.0..0.5_f64, held in 0.0..0.01_f64, ahead in -300.0..300.0_f64, set in prop_oneof![Just(None), (0.0..1000.0_f64).prop_map(Some)]) {
+            let instant = |seconds: f64| NtpTimestamp::ZERO + NtpDuration::from_seconds(start + seconds);
+            let raw = |seconds: f64| Duration::from_secs_f64(5000.0 + seconds);
+            let scale = Timescale::new(Moment { realtime: instant(0.0), raw: raw(0.0), boot: raw(0.0) });
+            let header = Header {
+                reference_timestamp: set.map_or(NtpTimestamp::ZERO, |ago| instant(ahead - ago).said()),
+                receive_timestamp: instant(ahead + path).said(),
+                transmit_timestamp: instant(ahead + path + held).said(),
+                ..answer()
+            };
+            let exchange = Exchange { nonce: NONCE, sent: raw(0.0), arrived: raw(2.0 * path + held) };
+            let sample = measure(&header, &exchange, &scale, -20);
+            prop_assert!((sample.offset.to_seconds() - ahead).abs() < 1e-6, "{:?}", sample);
+            prop_assert_eq!(usable(&header, &sample, &[], LIMIT), Ok(()));
+            let from_the_future = Header { reference_timestamp: instant(ahead + path + held + 1.1).said(), ..header };
+            prop_assert_eq!(usable(&from_the_future, &sample, &[], LIMIT), Err(Reject::ReferenceInFuture));
+            for unknown in [Header { receive_timestamp: NtpTimestamp::ZERO, ..header }, Header { transmit_timestamp: NtpTimestamp::ZERO, ..header }] {
+                prop_assert!(usable(&unknown, &sample, &[], LIMIT).is_err());
+            }
+        }
+
         #[test]
         fn any_answer_is_judged(mut bytes in prop::array::uniform32(any::<u8>()), times in prop::array::uniform4(any::<u64>()), echo: bool) {
             bytes[0] = bytes[0] & 0xC7 | 4;

@@ -57,7 +57,24 @@ impl NtpTimestamp {
         self.0 == 0
     }
 
-    /// Is `self` later than `other`, both being less than 68 years apart?
+    /// This instant as it can be said on the wire: zero means "unknown" there, so the next one stands for it (233 ps later).
+    #[must_use]
+    pub const fn said(self) -> Self {
+        if self.is_zero() { Self(1) } else { self }
+    }
+
+    /// The earlier one of both; but zero stays zero: what is unknown is not later than anything.
+    #[must_use]
+    pub fn at_most(self, latest: Self) -> Self {
+        if !self.is_zero() && self.is_after(latest) {
+            latest
+        } else {
+            self
+        }
+    }
+
+    /// Is `self` later than `other`, both being instants less than 68 years apart? (Zero is taken for the instant in 2036, too:
+    /// who has a field of somebody else's header asks first whether it is known.)
     pub fn is_after(self, other: Self) -> bool {
         self - other > NtpDuration::ZERO
     }
@@ -243,6 +260,17 @@ mod tests {
         assert!(after.is_after(before) && !before.is_after(after) && !before.is_after(before));
         assert_eq!(before + (after - before), after);
         assert_eq!(after - (after - before), before);
+    }
+
+    #[test]
+    fn zero_is_unknown_and_no_instant() {
+        let end = NtpTimestamp::from_unix(2_085_978_496, 0);
+        let [before, after] = [-1, 1].map(|by| end + NtpDuration::from_units(by));
+        assert_eq!((end.said(), before.said(), after.said()), (after, before, after));
+        for latest in [before, after, NtpTimestamp::from_unix(1_767_225_600, 0)] {
+            assert_eq!(NtpTimestamp::ZERO.at_most(latest), NtpTimestamp::ZERO);
+        }
+        assert_eq!((after.at_most(before), before.at_most(after)), (before, before));
     }
 
     #[test]

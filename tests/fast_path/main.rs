@@ -32,7 +32,7 @@ use ntpfront::serve::limit::{Asked, Bucket, Clients};
 use ntpfront::serve::policy::{Announced, Mode, Remark, Ruling};
 use ntpfront::serve::random::{Random, Share};
 use ntpfront::serve::{Request, Verdict, respond};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, ReferenceId};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
 fn way(source: &str, source_port: u16, tags: &'static [u16]) -> Way {
     let source: IpAddr = source.parse().unwrap();
@@ -177,6 +177,30 @@ fn what_is_announced_is_said() {
         &payload(4, 3),
         Ruling::Answer,
     );
+}
+
+/// Zero means "unknown": what is not known stays that, and at an era's end the next instant is said.
+#[test]
+fn zero_is_said_for_the_unknown_alone() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    let way = way("198.51.100.7", 9, &[]);
+    desk.reference.reference_time = NtpTimestamp::ZERO;
+    desk.publish();
+    same_as_sockets(&mut desk, way, &payload(4, 3), Ruling::Answer);
+    let said = |desk: &mut Desk| {
+        let (action, out) = desk.ask(&way.frame(OURS, THEIRS, &payload(4, 3)));
+        assert_eq!(action, Action::Send);
+        Header::parse(&out[out.len() - HEADER_LEN..]).unwrap()
+    };
+    assert_eq!(said(&mut desk).reference_timestamp, NtpTimestamp::ZERO);
+    // A clock that stands still there.
+    desk.publish_with(|line| (line.time, line.rate) = (NtpTimestamp::ZERO, 0.0));
+    let said = said(&mut desk);
+    let next = NtpTimestamp::from_bits(1);
+    assert_eq!((said.receive_timestamp, said.transmit_timestamp), (next, next));
 }
 
 #[test]

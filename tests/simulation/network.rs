@@ -527,6 +527,7 @@ impl Network {
         system.notice(now, realtime, asleep);
         let decision = system.decide(now, &self.peers, Some(self.host.kernel()));
         self.published = Some(decision.reference.alive_at(now));
+        self.record.leave(&self.host, &decision.reference);
         self.tell_pollers(&decision);
         let stepped = u64::from(decision.stepped.is_some());
         self.steps_said += stepped;

@@ -1,6 +1,6 @@
 //! What a worker would have served, sample by sample: the invariants, and the numbers that scenarios bound.
 
-use ntpfront::reference::{Reference, SystemVariables};
+use ntpfront::reference::{Reference, SystemVariables, heritage};
 use ntpfront::upstream::system::State;
 use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp};
 
@@ -132,6 +132,21 @@ impl Record {
         self.last = Some(look);
         if self.published.map(|one| one.counts.publications) != Some(counts.publications) {
             self.published = Some(look);
+        }
+    }
+
+    /// What is announced is left to the next process, which would believe it: no announcement is one that ours refuses.
+    pub(crate) fn leave(&mut self, host: &Host, announced: &Reference) {
+        let left = Reference {
+            published: host.moment(),
+            ..*announced
+        };
+        let taken = heritage::take(&heritage::leave(&left, None), host.moment(), None);
+        if taken != Ok(left.is_usable().then_some(left)) {
+            self.fault(
+                host.now(),
+                &format!("the next process would not take it: {taken:?} of {left:?}"),
+            );
         }
     }
 

@@ -273,6 +273,11 @@ fn pairs<'a>(line: &Line<'a>) -> Result<Vec<(String, &'a str)>, String> {
     line.words.chunks(2).map(pair).collect()
 }
 
+/// So many seconds after its start chronyd begins to serve the host's clock, where nothing says how long to wait (measured).
+const LOCAL_WAIT: u32 = 4;
+/// And with `orphan` (chrony.conf(5), `waitunsynced`).
+const ORPHAN_WAIT: u32 = 300;
+
 /// `local [stratum 10] [waitunsynced SECONDS] …`
 fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     let mut local = Local {
@@ -285,10 +290,11 @@ fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
         match word.to_ascii_lowercase().as_str() {
             "stratum" => local.stratum = number(value(), 1, 15)?,
             "waitunsynced" => local.wait = Some(number(value(), 0, 86_400)?),
-            "orphan" => draft.leave(
-                line,
-                "orphan: servers don't agree among each other on whom to follow here",
-            ),
+            "orphan" => {
+                local.wait.get_or_insert(ORPHAN_WAIT);
+                let why = "orphan: servers don't agree among each other on whom to follow here";
+                draft.leave(line, why);
+            }
             "distance" | "activate" | "waitsynced" => {
                 let why = format!("{word} {}: nothing here is like it", excerpt(value()));
                 draft.leave(line, &why);
@@ -296,6 +302,7 @@ fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
             _ => return Err(format!("{}: no such option is known here", excerpt(word))),
         }
     }
+    local.wait.get_or_insert(LOCAL_WAIT);
     draft.local = Some(local);
     Ok(())
 }

@@ -15,6 +15,15 @@ use super::fault::{Place, excerpt};
 use crate::cli::Dialect;
 use draft::Draft;
 
+/// What begins a table of ntpd-rs's file.
+const NTPD_RS: [&str; 5] = [
+    "[[source]]",
+    "[[server]]",
+    "[source-defaults]",
+    "[synchronization]",
+    "[observability]",
+];
+
 /// Exit status where something could not be carried.
 const STATUS_LEFT: u8 = 1;
 
@@ -45,24 +54,71 @@ enum Meaning {
 type Keywords = [(&'static [&'static str], Meaning)];
 
 /// What these files, read one after the other, come to: our configuration for standard output, what is left for standard
-/// error, and whether anything is. Without a `dialect` their words must tell.
-pub fn import(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Answer {
-    let Some(dialect) = dialect.or_else(|| guess(files)) else {
-        let err = "ntpfront import: this could be either: say --from chrony or --from ntp\n".to_owned();
-        return Answer {
-            out: String::new(),
-            err,
-            status: STATUS_FAULT,
-        };
+/// error, and whether anything is. Without a `dialect` their words must tell. A file that is not there has no text: it is told,
+/// and passed over (a pattern of the shell that matches nothing stays a pattern: then nothing is left).
+///
+/// If nothing is carried, nothing is written: an empty configuration would answer everybody.
+pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> Answer {
+    let absent = given.iter().filter(|(_, text)| text.is_none());
+    let absent: String = absent
+        .map(|(path, _)| {
+            format!(
+                "{}: there is no such file: passed over\n",
+                Place::Whole(path.clone())
+            )
+        })
+        .collect();
+    let there = given
+        .iter()
+        .filter_map(|(path, text)| Some((path.clone(), text.clone()?)));
+    let files: Vec<(PathBuf, String)> = there.collect();
+    let refused = |why: &str| Answer {
+        out: String::new(),
+        err: format!("{absent}ntpfront import: {why}: nothing is written\n"),
+        status: STATUS_FAULT,
     };
+    if files.iter().flat_map(|(_, text)| text.lines()).any(is_ntpd_rs) {
+        return refused("this is a file of ntpd-rs: the README has a table of its keys and ours");
+    }
+    if lines_of(Dialect::Chrony, &files).next().is_none() {
+        return refused("no file says anything");
+    }
+    match dialect.or_else(|| guess(&files)) {
+        Some(dialect) => {
+            let named = |(path, text): &(PathBuf, Option<String>)| text.is_none() && !is_pattern(path);
+            let mut answer = made(dialect, &files, &absent, refused);
+            if given.iter().any(named) {
+                answer.status = answer.status.max(STATUS_LEFT);
+            }
+            answer
+        }
+        None => refused("this could be either: say --from chrony or --from ntp"),
+    }
+}
+
+/// Is it one of the shell's, which matched nothing?
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// Does a table of ntpd-rs begin here?
+fn is_ntpd_rs(line: &str) -> bool {
+    NTPD_RS.iter().any(|table| line.trim_start().starts_with(table))
+}
+
+fn made(
+    dialect: Dialect,
+    files: &[(PathBuf, String)],
+    absent: &str,
+    refused: impl Fn(&str) -> Answer,
+) -> Answer {
     let mut draft = match dialect {
         Dialect::Chrony => Draft::denying(),
         Dialect::Ntp => Draft::allowing(),
     };
-    for (path, text) in files {
-        for line in lines(dialect, path, text) {
-            take(&mut draft, dialect, &line);
-        }
+    let mut carried = 0;
+    for line in lines_of(dialect, files) {
+        carried += u32::from(take(&mut draft, dialect, &line));
     }
     match dialect {
         Dialect::Chrony => chrony::finish(&mut draft),
@@ -75,6 +131,14 @@ pub fn import(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Answer {
         .collect();
     let left = draft.remarks;
     let err: String = left.iter().map(|remark| format!("{remark}\n")).collect();
+    if carried == 0 {
+        let nothing = refused("nothing of it is for ntpfront");
+        return Answer {
+            err: err + &nothing.err,
+            ..nothing
+        };
+    }
+    let err = absent.to_owned() + &err;
     Answer {
         out: format!("# Made by `ntpfront import` from {}.\n{body}", names.join(", ")),
         status: if left.is_empty() { 0 } else { STATUS_LEFT },
@@ -82,7 +146,8 @@ pub fn import(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Answer {
     }
 }
 
-fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) {
+/// Is anything of the line carried?
+fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) -> bool {
     let meaning = keywords(dialect)
         .iter()
         .find(|(names, _)| names.contains(&line.keyword.as_str()));
@@ -92,9 +157,13 @@ fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) {
         Some((_, Meaning::Left(why))) => Err((*why).to_owned()),
         None => Err("no such directive is known here".to_owned()),
     };
-    if let Err(why) = outcome {
-        draft.leave(line, &why);
-    }
+    outcome.inspect_err(|why| draft.leave(line, why)).is_ok()
+}
+
+fn lines_of(dialect: Dialect, files: &[(PathBuf, String)]) -> impl Iterator<Item = Line<'_>> {
+    files
+        .iter()
+        .flat_map(move |(path, text)| lines(dialect, path, text))
 }
 
 fn keywords(dialect: Dialect) -> &'static Keywords {
@@ -111,8 +180,7 @@ fn guess(files: &[(PathBuf, String)]) -> Option<Dialect> {
             let mut names = keywords(dialect).iter().flat_map(|(names, _)| names.iter());
             names.any(|name| *name == line.keyword)
         };
-        let lines = files.iter().flat_map(|(path, text)| lines(dialect, path, text));
-        lines.filter(known).count()
+        lines_of(dialect, files).filter(known).count()
     };
     let (chrony, ntp) = (count(Dialect::Chrony), count(Dialect::Ntp));
     match chrony.cmp(&ntp) {

@@ -130,7 +130,7 @@ const CHOICES: [(&str, Choice); 25] = [
 
 /// What ntpd takes for an address of its driver of the host's own clock.
 const LOCAL_DRIVER: &str = "127.127.1.";
-/// The stratum of that driver, unless `fudge` says otherwise.
+/// The stratum of that driver, unless `fudge` says otherwise. ntpd is its client, so it announces one more.
 const LOCAL_STRATUM: u8 = 5;
 
 /// `server [-4|-6] HOST …`; an address of 127.127 is a driver.
@@ -145,7 +145,7 @@ fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     }
     match line.words.first() {
         Some(host) if host.starts_with(LOCAL_DRIVER) => {
-            let stratum = LOCAL_STRATUM;
+            let stratum = LOCAL_STRATUM + 1;
             draft.local.get_or_insert(Local { stratum, wait: None });
             Ok(())
         }
@@ -159,17 +159,27 @@ fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 
 /// `fudge 127.127.1.0 stratum 10`: of drivers only that of the host's clock is carried.
 fn fudge(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
-    match line.words.as_slice() {
-        [driver, option, stratum]
-            if driver.starts_with(LOCAL_DRIVER) && option.eq_ignore_ascii_case("stratum") =>
-        {
-            let stratum = number(stratum, 1, 15)?;
-            draft.local = Some(Local { stratum, wait: None });
-            Ok(())
-        }
-        _ => Err("only the stratum of the host's own clock (127.127.1.0) is carried".to_owned()),
+    let Some((driver, options)) = line.words.split_first() else {
+        return Err("of which driver is missing".to_owned());
+    };
+    if !driver.starts_with(LOCAL_DRIVER) {
+        return Err(ONLY_LOCAL.to_owned());
     }
+    for pair in options.chunks(2) {
+        match pair {
+            [option, stratum] if option.eq_ignore_ascii_case("stratum") => {
+                // 15 would be announced as 16, which is no time.
+                let stratum = number(stratum, 0, 14_u8)? + 1;
+                draft.local = Some(Local { stratum, wait: None });
+            }
+            [option, ..] => draft.leave(line, &format!("{}: {ONLY_LOCAL}", excerpt(option))),
+            [] => {}
+        }
+    }
+    Ok(())
 }
+
+const ONLY_LOCAL: &str = "only the stratum of the host's own clock (127.127.1.0) is carried";
 
 /// `restrict [-4|-6] (default|source|ADDRESS[/BITS]) [mask MASK] FLAG…`: the longest prefix decides.
 fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
@@ -304,7 +314,8 @@ fn leapfile(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `interface listen ADDRESS`, which means something where all others are ignored.
+/// `interface listen ADDRESS`: then nothing else is listened on here. What is ignored and can't be said makes that narrower,
+/// never wider.
 fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     let lowercase: Vec<String> = line.words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lowercase.iter().map(String::as_str).collect();
@@ -315,6 +326,7 @@ fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
             Ok(())
         }
         ["listen", text] => {
+            draft.is_bound = true;
             let address = address(text).ok_or("only an address can be carried")?;
             listener(&SocketAddr::from((address, NTP_PORT)).to_string())
                 .map_err(|refusal| refusal.hint.unwrap_or(refusal.expected))?;
@@ -323,7 +335,12 @@ fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
             }
             Ok(())
         }
-        _ => Err("name a [[listener]] for each address that is to answer".to_owned()),
+        // Its socket for all addresses, which answers nobody.
+        ["ignore" | "drop", "wildcard"] => Ok(()),
+        _ => {
+            draft.is_bound = true;
+            Err("name a [[listener]] for each address that is to answer".to_owned())
+        }
     }
 }
 
@@ -335,8 +352,12 @@ pub(super) fn finish(draft: &mut Draft) {
     };
     match (draft.is_bound, draft.bound.iter().any(wild)) {
         (true, false) if draft.bound.is_empty() => {
-            let why = "interface: every address is ignored; ntpfront listens on all, unless you name a [[listener]]";
+            let why = "interface: no address is named that is to answer: only this host is answered, unless you name a [[listener]]";
             draft.remarks.push(why.to_owned());
+            let loopback = [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)];
+            draft.listeners = loopback
+                .map(|address| SocketAddr::from((address, NTP_PORT)))
+                .to_vec();
         }
         (true, false) => {
             let bound = draft.bound.iter();

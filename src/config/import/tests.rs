@@ -7,7 +7,7 @@ use crate::cli::Flags;
 use crate::config::{Loaded, load};
 
 fn imported(dialect: Option<Dialect>, text: &str) -> Answer {
-    import(dialect, &[(PathBuf::from("f"), text.to_owned())])
+    import(dialect, &[(PathBuf::from("f"), Some(text.to_owned()))])
 }
 
 fn chrony(text: &str) -> Answer {
@@ -157,7 +157,7 @@ fn servers_of_chrony_that_are_carried_in_part() {
 #[test]
 fn who_is_answered_by_chrony() {
     for (lines, expected) in [
-        ("", "[access] default = \"deny\""),
+        ("leapsectz right/UTC", "[access] default = \"deny\""),
         ("allow", ""),
         ("allow all", ""),
         ("allow 0/0\nallow ::/0", ""),
@@ -213,14 +213,17 @@ fn all_else_of_chrony() {
             "ratelimit interval -4",
             "[limit] mode = \"on\" interval = 0.0625 burst = 8 leak = 0.25",
         ),
-        ("local", "upstream = [] [local] enabled = true stratum = 10"),
+        (
+            "local",
+            "upstream = [] [local] enabled = true stratum = 10 wait = 4",
+        ),
         (
             "local stratum 8 waitunsynced 30",
             "upstream = [] [local] enabled = true stratum = 8 wait = 30",
         ),
         (
             "maxdistance 0.1\nlocal",
-            "upstream = [] [clock] max-distance = 0.1 [local] enabled = true stratum = 10 distance = 0.1",
+            "upstream = [] [clock] max-distance = 0.1 [local] enabled = true stratum = 10 wait = 4 distance = 0.1",
         ),
         (
             "port 1123",
@@ -245,7 +248,7 @@ fn all_else_of_chrony() {
         ("ratelimit burst 4", "", "no number from 8"),
         (
             "local stratum 3 orphan",
-            "upstream = [] [local] enabled = true stratum = 3",
+            "upstream = [] [local] enabled = true stratum = 3 wait = 300",
             "orphan",
         ),
         ("minsources 3", "", "3 sources"),
@@ -296,7 +299,15 @@ fn ntpd() {
         ("discard average 1", ""),
         (
             "server 127.127.1.0\nfudge 127.127.1.0 stratum 12",
-            "upstream = [] [local] enabled = true stratum = 12",
+            "upstream = [] [local] enabled = true stratum = 13",
+        ),
+        (
+            "server 127.127.1.0",
+            "upstream = [] [local] enabled = true stratum = 6",
+        ),
+        (
+            "interface ignore wildcard\ninterface listen 192.0.2.10\ninterface listen 2001:db8::1",
+            "[[listener]] address = \"192.0.2.10:123\" [[listener]] address = \"[2001:db8::1]:123\"",
         ),
         (
             "tos minsane 1 maxdist 0.5",
@@ -336,12 +347,78 @@ fn ntpd() {
             "notrust",
         ),
         ("restrict source nomodify", "", "upstreams need no rule"),
-        ("interface listen eth0", "", "only an address"),
+        ("interface listen eth0", ONLY_THIS_HOST, "only an address"),
+        ("interface ignore eth0", ONLY_THIS_HOST, "name a [[listener]]"),
+        (
+            "interface ignore all",
+            ONLY_THIS_HOST,
+            "only this host is answered",
+        ),
+        (
+            "server 127.127.1.0\nfudge 127.127.1.0 time1 0.1 stratum 9 refid LCL",
+            "upstream = [] [local] enabled = true stratum = 10",
+            "refid: only the stratum",
+        ),
+        ("fudge 127.127.1.0 stratum 15", "", "no number from 0 to 14"),
         ("tinker panic 0", "", "never touches"),
         ("driftfile /a", "", "never touches"),
     ] {
-        in_part(&ntp(lines), expected, why);
+        in_part(&ntp(&format!("discard average 3\n{lines}")), expected, why);
     }
+}
+
+const ONLY_THIS_HOST: &str = "[[listener]] address = \"127.0.0.1:123\" [[listener]] address = \"[::1]:123\"";
+
+#[test]
+fn an_empty_result_is_not_written() {
+    let given = |files: &[(&str, Option<&str>)]| {
+        let file = |(path, text): &(&str, Option<&str>)| (PathBuf::from(path), text.map(str::to_owned));
+        import(None, &files.iter().map(file).collect::<Vec<_>>())
+    };
+    for (files, why) in [
+        (&[("a/*.conf", None)][..], "no file says anything"),
+        (
+            &[("a", Some("")), ("b", Some("# only\n\n"))],
+            "no file says anything",
+        ),
+        (
+            &[("a", Some("rtcsync\nmakestep 1 3"))],
+            "nothing of it is for ntpfront",
+        ),
+        (&[("a", Some("server a.example nts"))], "this could be either"),
+        (
+            &[("a", Some("server a.example nts\nrtcsync"))],
+            "nothing of it is for ntpfront",
+        ),
+        (
+            &[("a", Some("[[source]]\nmode = \"server\""))],
+            "a file of ntpd-rs",
+        ),
+        (
+            &[("a", Some("# x\n[observability]\nlog-level = \"info\""))],
+            "a file of ntpd-rs",
+        ),
+    ] {
+        let answer = given(files);
+        assert_eq!(
+            (answer.out.as_str(), answer.status),
+            ("", STATUS_FAULT),
+            "{files:?}"
+        );
+        assert!(answer.err.contains(why), "{why}: {}", answer.err);
+        assert!(answer.err.ends_with("nothing is written\n"), "{}", answer.err);
+    }
+    let answer = given(&[("a", Some("allow")), ("b/*.conf", None)]);
+    assert_eq!(
+        (settings(&answer).as_str(), answer.status),
+        ("", 0),
+        "{}",
+        answer.err
+    );
+    assert!(!answer.out.is_empty());
+    let named = given(&[("a", Some("allow")), ("b.conf", None)]);
+    assert_eq!(named.status, STATUS_LEFT, "{}", named.err);
+    assert_eq!(answer.err, "b/*.conf: there is no such file: passed over\n");
 }
 
 #[test]
@@ -350,7 +427,7 @@ fn each_remark_names_its_line_and_files_follow_one_another() {
         ("a", "allow\nserver a.example iburst\n\nrtcsync"),
         ("d/b", "server b.example iburst\nmakestep 1 3"),
     ];
-    let files = files.map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+    let files = files.map(|(path, text)| (PathBuf::from(path), Some(text.to_owned())));
     let answer = import(None, &files);
     let places: Vec<&str> = answer
         .err
@@ -473,7 +550,8 @@ proptest! {
         let answer = if is_chrony { chrony(&text) } else { ntp(&text) };
         let loaded = load(&Flags::default(), Some((Path::new("made"), &answer.out)));
         prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, answer.out);
-        prop_assert_eq!(answer.status == 1, !answer.err.is_empty());
+        prop_assert_eq!(answer.status != 0, !answer.err.is_empty());
+        prop_assert_eq!(answer.status == STATUS_FAULT, answer.out.is_empty());
         for line in answer.err.lines().chain(answer.out.lines()) {
             prop_assert!(!line.contains(char::is_control), "{:?}", line);
         }
@@ -482,7 +560,7 @@ proptest! {
     /// Who is answered is the same address by address, as the manual of each tells it.
     #[test]
     fn access_means_the_same(
-        rules in prop::collection::vec((any::<bool>(), any::<bool>(), 0_u8..=4, 0_u8..3, 0_u8..3), 0..8),
+        rules in prop::collection::vec((any::<bool>(), any::<bool>(), 0_u8..=4, 0_u8..3, 0_u8..3), 1..8),
         asked in (0_u8..3, 0_u8..3),
     ) {
         let (first, second) = asked;

@@ -58,9 +58,11 @@ inlined int verdict_of(const struct request *request)
 	return -1;
 }
 
+// Zero means "unknown" on the wire: the next instant stands for it.
 inlined __u64 served(const struct slot *slot, __u64 monotonic)
 {
-	return slot->time + ((monotonic - slot->start) * slot->rate >> 29);
+	__u64 time = slot->time + ((monotonic - slot->start) * slot->rate >> 29);
+	return time ? time : 1;
 }
 
 // The header of a kiss: no time, and a word in the place of the source.
@@ -85,8 +87,8 @@ inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __
 	__builtin_memcpy(reply->root_dispersion, slot->second, 8);
 	reply->first |= version;
 	reply->poll = poll;
-	// It must not seem to come from the future.
-	if ((__s64)(reference - received) > 0)
+	// It must not seem to come from the future. (Zero is unknown.)
+	if (reference && (__s64)(reference - received) > 0)
 		reference = received;
 	reply->reference = bpf_cpu_to_be64(reference);
 }
