@@ -175,7 +175,7 @@ impl ClockFilter {
         (sample.at >= view.since).then(|| Doubt {
             offset: sample.offset,
             error: (sample.delay.half() + sample.dispersion).to_seconds(),
-            growth: (apart / meanwhile).min(RUNS_AWAY),
+            growth: (apart / meanwhile + estimate.frequency.abs()).min(RUNS_AWAY),
             at: sample.at,
         })
     }

@@ -532,8 +532,8 @@ impl Network {
         let stepped = u64::from(decision.stepped.is_some());
         self.steps_said += stepped;
         self.counts.steps += stepped;
-        let standings = self.decision.as_ref().map(|last| &last.standings);
-        self.counts.selections += u64::from(standings != Some(&decision.standings));
+        let last = self.decision.as_ref().map(|last| (&last.standings, last.view));
+        self.counts.selections += u64::from(last != Some((&decision.standings, decision.view)));
         self.counts.publications += 1;
         self.published_counts = self.counts;
         if self.record.states.last().map(|last| last.1) != Some(decision.state) {

@@ -24,7 +24,7 @@ pub(crate) struct Counts {
     pub(crate) publications: u64,
     /// Reports of pollers: without a new one, no error may become smaller.
     pub(crate) reports: u64,
-    /// Changes of who is believed: other errors then count.
+    /// Changes of who is believed, and of how old samples count: other errors then count.
     pub(crate) selections: u64,
     /// Steps of the served clock: those that were decided, and those of the host's clock.
     pub(crate) steps: u64,

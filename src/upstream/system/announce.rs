@@ -8,7 +8,7 @@ use crate::reference::{ClockModel, Moment, Reference};
 use crate::upstream::candidate::Candidate;
 use crate::upstream::discipline::steer;
 use crate::upstream::select::{Survivor, combine};
-use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use crate::wire::{Leap, NtpDuration, ReferenceId};
 
 /// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
 const PHI: f64 = 15e-6;
@@ -27,7 +27,7 @@ impl System {
                 reference_time: if set.is_zero() {
                     announced.reference_time
                 } else {
-                    earlier(set, now.realtime)
+                    set.at_most(now.realtime)
                 },
                 ..announced
             },
@@ -93,7 +93,7 @@ impl System {
                 root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
                 root_dispersion: NtpDuration::ZERO,
                 growth,
-                reference_time: earlier(updated, clock.served(now)),
+                reference_time: updated.said().at_most(clock.served(now)),
                 precision: self.precision,
                 clock,
                 published: now,
@@ -110,7 +110,9 @@ impl System {
         let error = self.truth.map_or(NtpDuration::ZERO, |truth| {
             truth.error_of(&announced.clock, &self.scale, now)
         });
-        let root_delay = announced.root_delay.min(error + error);
+        // The reading of our own clock is a part of the dispersion.
+        let most = error - NtpDuration::from_log2(self.precision);
+        let root_delay = announced.root_delay.min(most + most).max(NtpDuration::ZERO);
         Reference {
             root_delay,
             root_dispersion: error - root_delay.half(),
@@ -146,8 +148,4 @@ fn common_frequency(survivors: &[Candidate]) -> f64 {
         .map(|one| weight(one) * one.estimate.frequency)
         .sum::<f64>()
         / weights
-}
-
-fn earlier(one: NtpTimestamp, other: NtpTimestamp) -> NtpTimestamp {
-    if one.is_after(other) { other } else { one }
 }

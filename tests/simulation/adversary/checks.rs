@@ -73,9 +73,9 @@ fn a_majority_of_liars_is_seen_to_break_the_truth() {
     let plain = "honest\nliar offset=0.1\nliar offset=0.1";
     assert!(breaks(&plain.parse().unwrap(), Goal::Truth));
     let mut random = Random::new(5);
-    let mut others = (0..100).map(|_| Strategy::of(1, 2, &mut random));
+    let mut others = (0..1000).map(|_| Strategy::of(1, 2, &mut random));
     let broken = others.find(|one| breaks(one, Goal::Truth));
-    assert!(broken.is_some(), "of 100 none breaks the truth");
+    assert!(broken.is_some(), "of 1000 none breaks the truth");
 }
 
 fn seen(now: f64, usable: bool, error: f64) -> Seen {

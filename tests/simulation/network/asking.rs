@@ -134,7 +134,11 @@ impl Network {
             None => Vec::new(),
         };
         let asked = Asked {
-            sent: self.pollers[poller].asked.get(&server).copied().unwrap_or_default(),
+            sent: self.pollers[poller]
+                .asked
+                .get(&server)
+                .copied()
+                .unwrap_or_default(),
             host: &self.host,
             words: &words,
         };
