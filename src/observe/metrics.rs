@@ -72,6 +72,11 @@ impl Page<'_> {
             "last_reload_refused",
             "Was the last reload refused, so that the configuration before it goes on",
             was_refused,
+        )?;
+        self.counters(
+            "log_lines_dropped_total",
+            "Lines of the log that were dropped, since nobody read them",
+            [(Vec::new(), snapshot.log_lines_dropped)],
         )
     }
 
@@ -418,6 +423,7 @@ mod tests {
             "ntpfront_upstream_delay_seconds{upstream=\"time.example:123\"} 0.0012",
             "ntpfront_pool_score 20.0",
             "ntpfront_reloads_total{result=\"refused\"} 1",
+            "ntpfront_log_lines_dropped_total 5",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(page.lines().any(|is| is == line), "{line}\n{page}");

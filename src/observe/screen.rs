@@ -37,6 +37,7 @@ impl Display for Status<'_> {
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
         reloads(f, self.0)?;
+        log(f, self.0)?;
         writeln!(f)?;
         listeners(f, &self.0.listeners)?;
         if !self.0.upstreams.is_empty() {
@@ -149,6 +150,17 @@ fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
             fault.unwrap_or_default()
         ),
     )
+}
+
+fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
+    match snapshot.log_lines_dropped {
+        0 => Ok(()),
+        dropped => line(
+            f,
+            "log",
+            &format!("{dropped} lines dropped, since nobody read them"),
+        ),
+    }
 }
 
 /// A name and what belongs to it, which goes on below where it is too long.
@@ -389,6 +401,7 @@ refused      1 too-short
 fast path    eth0 native, eth1 off: 1 answered
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
+log          5 lines dropped, since nobody read them
 
 LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
 0.0.0.0:123                     2      1234             2             1        7

@@ -23,6 +23,7 @@ use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
+use crate::observe::log;
 use crate::reference::{ClockModel, Moment, Reader, SystemVariables, since};
 use crate::wire::{NtpDuration, NtpTimestamp};
 
@@ -340,6 +341,7 @@ fn lock_up() {
     let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));
     if let Err(error) = locked {
         tracing::error!(%error, "no worker starts with rights that it shall not have");
+        log::finish();
         std::process::abort();
     }
 }

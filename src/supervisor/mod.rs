@@ -58,7 +58,8 @@ const RELOADS_APART: Duration = Duration::from_millis(100);
 /// # Errors
 /// What keeps the server from starting, as it was logged. Once it runs, it runs.
 pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
-    let log = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+    let (log, writer) = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+    let mut writer = Some(writer);
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = loaded.origin(),
@@ -68,13 +69,19 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     );
     let serve = || {
         let opened = open(loader, loaded)?;
+        // A thread for the log, as little trusted as the others.
+        write_log(&mut writer).map_err(StartError::system("start a thread for the log"))?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::system("start the runtime of the pollers"))?;
         runtime.block_on(serve(opened, log))
     };
-    serve().inspect_err(|error| error!("{error}"))
+    let outcome = serve().inspect_err(|error| error!("{error}"));
+    // What kept us from the start is still to be written.
+    let _started = write_log(&mut writer);
+    log::finish();
+    outcome
 }
 
 async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
@@ -293,6 +300,21 @@ impl Supervisor {
         self.listeners.stop().await;
         info!("ended");
     }
+}
+
+/// Starts the thread that writes the log, if none does.
+fn write_log(writer: &mut Option<log::Writer>) -> io::Result<()> {
+    let Some(writer) = writer.take() else {
+        return Ok(());
+    };
+    let write = move || match privileges::drop_all_of_thread() {
+        Ok(()) => writer.run(),
+        Err(_) => std::process::abort(),
+    };
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(write)
+        .map(drop)
 }
 
 /// Hands signals from a thread of their own to the loop.

@@ -10,6 +10,7 @@ use super::{Supervisor, clients};
 use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
+use crate::observe::log;
 use crate::observe::pool::Twin;
 use crate::observe::screen::{Status, Upstreams};
 use crate::observe::snapshot::{ListenerSight, Snapshot, Traffic};
@@ -29,6 +30,7 @@ impl Supervisor {
             told,
             requests: self.traffic(),
             reloads: self.reloads.clone(),
+            log_lines_dropped: log::dropped(),
             listeners: self.listener_sights(),
             fast_path: self.fast.as_ref().map(FastPath::sight),
             upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
