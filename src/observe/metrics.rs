@@ -172,6 +172,11 @@ impl Page<'_> {
             counts(|one| one.traffic.counts.send_failed),
         )?;
         self.counters(
+            "send_buffer_full_total",
+            "Replies that found no room in the send buffer, as others wait for addresses that are not there",
+            counts(|one| one.traffic.counts.send_buffer_full),
+        )?;
+        self.counters(
             "receive_failures_total",
             "Failures of the kernel to hand over packets",
             counts(|one| one.traffic.counts.receive_failed),

@@ -101,7 +101,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         requests.per_second
     );
     line(f, "requests", &rate)?;
-    let (queue, send, receive) = (requests.queue_dropped, counts.send_failed, counts.receive_failed);
+    let (queue, send, receive) = (requests.queue_dropped, counts.unsent(), counts.receive_failed);
     line(
         f,
         "lost",
@@ -205,7 +205,7 @@ fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerSight]) -> fmt::Result 
         } = &listener.traffic;
         name(f, &listener.address.to_string(), width)?;
         let (received, answered, workers) = (counts.received(), counts.answered(), listener.workers.len());
-        let lost = queue_dropped + counts.send_failed;
+        let lost = queue_dropped + counts.unsent();
         writeln!(
             f,
             " {workers:>6} {per_second:>9.0} {received:>13} {answered:>13} {lost:>8}"

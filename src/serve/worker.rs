@@ -331,7 +331,7 @@ impl Journey {
     /// Sends the replies that are ready.
     fn send(&self, batch: &mut Batch) {
         let outcome = batch.send(self.socket.as_fd());
-        self.counters.count_send_failed(outcome.failed);
+        self.counters.count_unsent(outcome.failed, outcome.full);
     }
 }
 
