@@ -62,7 +62,7 @@ impl Supervisor {
     }
 
     /// Answers what came through the control socket.
-    pub(super) fn answer(&self, request: Request) {
+    pub(super) fn answer(&mut self, request: Request) {
         let json = request.argument.split(' ').any(|word| word == JSON);
         let answer = match request.verb.as_str() {
             "clients" => {
@@ -71,8 +71,12 @@ impl Supervisor {
                 return;
             }
             "check" => {
-                let loaded = self.loader.judge(&request.argument, &request.body);
-                commands::compare(&self.running.config, &loaded)
+                if let Err(request) = self.reading.want_check(request) {
+                    let _told = request
+                        .answer
+                        .send(Answer::failed("too many files wait to be checked"));
+                }
+                return;
             }
             "status" => {
                 let snapshot = self.snapshot();
