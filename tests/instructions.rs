@@ -30,7 +30,7 @@ use ntpfront::reference::SystemVariables;
 use ntpfront::serve::limit::{Asked, Clients};
 use ntpfront::serve::policy::Policy;
 use ntpfront::serve::random::Random;
-use ntpfront::serve::{Request, Verdict, respond};
+use ntpfront::serve::{Allowance, Request, Verdict, respond};
 use ntpfront::wire::{HEADER_LEN, Leap, NtpShort, NtpTimestamp, ReferenceId};
 
 use common::client::{self, receive, request, socket, v4};
@@ -109,6 +109,7 @@ fn answer_all() {
     let policy = loaded.config.policies.values().next().unwrap();
     let mut table = Clients::new(policy.limit.clients, [1, 2]);
     let mut random = Random::new(3);
+    let allowance = Allowance::default();
     for burst in 0..BURSTS {
         for client in 1..=BURST {
             let [high, low] = client.to_be_bytes();
@@ -116,7 +117,7 @@ fn answer_all() {
                 source: [127, 1, high, low].into(),
                 now: Duration::from_secs(1) + Duration::from_millis(burst.into()),
                 budget: policy.budget,
-                bearable: f32::INFINITY,
+                allowance: &allowance,
             };
             let payload = black_box(request(4, 3));
             let (verdict, reply) = bytes_to_bytes_once(policy, &asked, &mut table, &mut random, &payload);
@@ -129,7 +130,7 @@ fn answer_all() {
 #[inline(never)]
 fn bytes_to_bytes_once(
     policy: &Policy,
-    asked: &Asked,
+    asked: &Asked<'_>,
     table: &mut Clients,
     random: &mut Random,
     payload: &[u8],

@@ -12,13 +12,15 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use common::client::{ask, request, socket, v4};
 use common::daemon::{Daemon, Reload};
@@ -322,4 +324,41 @@ fn a_listen_address_without_sense_is_refused() {
 
 fn check(file: &Path) -> common::Outcome {
     run(common::daemon::command().args(["check", "-c"]).arg(file))
+}
+
+/// Somebody opens a thousand connections a second and never asks; an honest client needs 20 ms for its request.
+#[test]
+fn a_flood_of_connections_keeps_nobody_out() {
+    let scraped = Scraped::configured(LOCAL);
+    let http = scraped.http;
+    let flooding = Arc::new(AtomicBool::new(true));
+    let goes_on = Arc::clone(&flooding);
+    let flood = std::thread::spawn(move || {
+        let (start, mut kept, mut opened) = (Instant::now(), VecDeque::new(), 0_u32);
+        while goes_on.load(Ordering::Relaxed) {
+            while f64::from(opened) < start.elapsed().as_secs_f64() * 1000.0 {
+                kept.extend(TcpStream::connect_timeout(&http, Duration::from_secs(1)));
+                opened += 1;
+                if kept.len() > 500 {
+                    kept.pop_front();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        opened
+    });
+    for path in ["/healthz", "/readyz", "/metrics"].iter().cycle().take(30) {
+        let mut stream = TcpStream::connect(http).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        ask(scraped.server, &request(4, 3)).expect("an answer");
+    }
+    flooding.store(false, Ordering::Relaxed);
+    assert!(flood.join().unwrap() > 500);
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use ntpfront::cli::Flags;
 use ntpfront::config;
+use ntpfront::serve::Allowance;
 use ntpfront::serve::budget::{Governor, Sent};
 use ntpfront::serve::limit::{Asked, Clients};
 use ntpfront::serve::policy::{Policy, Remark, Ruling};
@@ -30,8 +31,9 @@ struct Server {
     clients: Clients,
     random: Random,
     governor: Governor,
-    bearable: f32,
+    allowance: Allowance,
     sent: Sent,
+    before: Sent,
     second: u64,
     remarks: [u64; Remark::ALL.len()],
 }
@@ -47,9 +49,10 @@ impl Server {
             clients: Clients::new(policy.limit.clients, [5, 6]),
             policy,
             random: Random::new(7),
+            allowance: Allowance::new(Governor::new(config.budget).rates()),
             governor: Governor::new(config.budget),
-            bearable: f32::INFINITY,
             sent: Sent::default(),
+            before: Sent::default(),
             second: 0,
             remarks: [0; Remark::ALL.len()],
         }
@@ -58,14 +61,20 @@ impl Server {
     fn answers(&mut self, source: IpAddr, now: Duration) -> bool {
         if now.as_secs() > self.second {
             self.second = now.as_secs();
-            self.bearable = self.governor.bearable(self.sent, Duration::from_secs(1));
-            self.sent = Sent::default();
+            let sent = Sent {
+                taken: self.allowance.taken(),
+                ..self.sent
+            };
+            let new = sent.since(self.before);
+            self.before = sent;
+            self.allowance
+                .set(self.governor.adjust(new, Duration::from_secs(1)));
         }
         let asked = Asked {
             source,
             now,
             budget: self.policy.budget,
-            bearable: self.bearable,
+            allowance: &self.allowance,
         };
         let remarks = &mut self.remarks;
         let remark = |remark: Remark| remarks[remark.index()] += 1;
@@ -263,4 +272,158 @@ fn what_honest_clients_do_passes() {
     }
     assert_eq!(server.remarks, [0; 5]);
     assert!(server.policy.limit.leak > Share::NONE);
+}
+
+const BUDGET: u64 = 500;
+
+/// Clients that ask regularly: how many, and every how many milliseconds.
+const REGULARS: [(u32, u32); 4] = [(20, 1000), (20, 2000), (20, 16_000), (20, 60_000)];
+
+/// One second of a flood, millisecond by millisecond: who asks, by the number of the request.
+type Flood<'a> = &'a mut dyn FnMut(u64) -> IpAddr;
+
+/// Lives through `seconds` with regular clients and `per_second` requests of a `flood`; the regulars' tally by their interval,
+/// and the answers of each second.
+fn live(
+    server: &mut Server,
+    from: u32,
+    seconds: u32,
+    per_second: u32,
+    flood: Flood<'_>,
+) -> (Vec<Tally>, Vec<u64>) {
+    let mut regulars = vec![Tally::default(); REGULARS.len()];
+    let mut answers = Vec::new();
+    let mut asked = 0_u64;
+    for second in from..from + seconds {
+        let mut answered = 0;
+        for millisecond in 0..1000 {
+            let elapsed = second * 1000 + millisecond;
+            let now = Duration::from_secs(1000) + Duration::from_millis(elapsed.into());
+            for (kind, (count, interval)) in REGULARS.into_iter().enumerate() {
+                let due = (0..count).filter(|client| (elapsed + client * interval / count) % interval == 0);
+                for client in due {
+                    let is_answered = server.answers(honest(1000 * kind as u32 + client), now);
+                    regulars[kind].add(is_answered);
+                    answered += u64::from(is_answered);
+                }
+            }
+            let due = u64::from(millisecond + 1) * u64::from(per_second) / 1000;
+            let before = u64::from(millisecond) * u64::from(per_second) / 1000;
+            for _ in before..due {
+                answered += u64::from(server.answers(flood(asked), now));
+                asked += 1;
+            }
+        }
+        answers.push(answered);
+    }
+    (regulars, answers)
+}
+
+fn nobody(_: u64) -> IpAddr {
+    honest(0)
+}
+
+fn budgeted() -> Server {
+    let mut server = Server::new(&format!("[budget]\npackets-per-second = {BUDGET}"));
+    // Until everybody is known.
+    let (regulars, _) = live(&mut server, 0, 300, 0, &mut nobody);
+    assert!(regulars.iter().all(|tally| tally.answered == tally.asked));
+    server
+}
+
+/// In each second, with some tenths more while it begins.
+#[track_caller]
+fn ceiling_holds(answers: &[u64]) {
+    let (first, rest) = answers.split_at(3);
+    assert!(first.iter().all(|&count| count <= BUDGET * 9 / 4), "{first:?}");
+    assert!(rest.iter().all(|&count| count <= BUDGET * 11 / 10), "{rest:?}");
+    let mean = rest.iter().sum::<u64>() as f64 / rest.len() as f64;
+    assert!(mean <= BUDGET as f64 * 1.01, "{mean}");
+}
+
+/// Ever new addresses, at three and at thirty times the ceiling.
+#[test]
+fn made_up_addresses_pass_no_ceiling_and_take_nothing_from_regular_clients() {
+    for times in [3, 30] {
+        let mut server = budgeted();
+        let new = |number: u64| (0x5000_0000 + (number % 1_000_000) as u32).to_be_bytes().into();
+        let (regulars, answers) = live(&mut server, 300, 120, BUDGET as u32 * times, &mut { new });
+        for (tally, (_, interval)) in regulars.iter().zip(REGULARS) {
+            println!(
+                "{times} times, every {interval} ms: {:.3} of {}",
+                tally.share(),
+                tally.asked
+            );
+            assert!(tally.share() >= 0.95, "every {interval} ms: {tally:?}");
+        }
+        ceiling_holds(&answers);
+        // What is left is given out, not kept.
+        assert!(answers.iter().sum::<u64>() > BUDGET * 115, "{answers:?}");
+        let (regulars, _) = live(&mut server, 420, 5, 0, &mut nobody);
+        assert!(
+            regulars.iter().all(|tally| tally.answered == tally.asked),
+            "{regulars:?}"
+        );
+        // Others who are new, too, and at once.
+        let (_, answers) = live(&mut server, 425, 3, 200, &mut |number| {
+            abuser(number as u32 + 5000)
+        });
+        assert!(answers.iter().all(|&answers| answers >= 200), "{answers:?}");
+    }
+}
+
+/// All kinds at once, in any proportion.
+#[test]
+fn the_ceiling_holds_against_any_mix() {
+    const KINDS: u64 = 5;
+    let kind_of = |number: u64, kind: u64| -> IpAddr {
+        let number = number as u32;
+        match kind {
+            // Ever new; a few heavy ones; many that ask once in some seconds; some times at once, then never again; and
+            // some that are a little too heavy.
+            0 => 0x5000_0000 + number,
+            1 => 0x6000_0000 + number % 7,
+            2 => 0x6100_0000 + number % 3000,
+            3 => 0x6200_0000 + number / 12,
+            _ => 0x6300_0000 + number % 100,
+        }
+        .to_be_bytes()
+        .into()
+    };
+    let mut random = Random::new(11);
+    for round in 0..12_u32 {
+        let mut server = budgeted();
+        let shares: Vec<f64> = (0..KINDS)
+            .map(|kind| f64::from((round * 7 + kind as u32 * 5) % 11))
+            .collect();
+        let all: f64 = shares.iter().sum();
+        let mut draw = |number: u64| {
+            let mut left = 1.0;
+            let kind = (0..KINDS - 1).find(|&kind| {
+                let share = shares[kind as usize] / all / left;
+                left -= shares[kind as usize] / all;
+                random.hits(Share::of(share))
+            });
+            kind_of(number, kind.unwrap_or(KINDS - 1))
+        };
+        let (_, answers) = live(&mut server, 300, 40, BUDGET as u32 * (2 + round * 2), &mut draw);
+        println!("{round}: {shares:?}: {:?}", &answers[..12]);
+        // A quarter of a second's tokens may be taken at once when it begins.
+        assert!(
+            answers.iter().all(|&count| count <= BUDGET * 13 / 10),
+            "{answers:?}"
+        );
+        let tens = answers.windows(10).map(|ten| ten.iter().sum::<u64>());
+        assert!(tens.max() <= Some(BUDGET * 21 / 2), "{answers:?}");
+        assert!(
+            answers[15..].iter().sum::<u64>() <= BUDGET * 253 / 10,
+            "{answers:?}"
+        );
+        live(&mut server, 340, 5, 0, &mut nobody);
+        let (regulars, _) = live(&mut server, 345, 20, 0, &mut nobody);
+        assert!(
+            regulars.iter().all(|tally| tally.answered == tally.asked),
+            "{round}: {regulars:?}"
+        );
+    }
 }

@@ -157,7 +157,7 @@ fn the_running_server_tells_what_a_file_would_change() {
     let bad = directory.file("bad.toml", "[clock]\nmin-sources = 0\n");
     assert_eq!(against(&bad).status, Some(2));
     // Asking changed nothing, and a reload says the same in the log.
-    assert_eq!(daemon.count("task"), 3, "supervisor, signals, one worker");
+    assert_eq!(daemon.count("task"), 4, "supervisor, signals, log, one worker");
     assert_eq!(
         daemon.reload(&std::fs::read_to_string(&restart).unwrap()),
         Reload::Done

@@ -1,10 +1,10 @@
 //! Impure. Finding and reading the configuration file.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,17 @@ use crate::host::anchor::{Anchor, ReadError};
 const LONGEST: u64 = 1024 * 1024;
 /// A list of 100,000 prefixes has about 2 MB.
 const LONGEST_LIST: u64 = 64 * 1024 * 1024;
+/// All lists of one configuration together, each as often as a listener reads it: about 20 million prefixes.
+const ALL_LISTS: u64 = 256 * 1024 * 1024;
+/// So much of a list is in memory at once.
+const PIECE: usize = 64 * 1024;
+
+/// Is the way to a list kept?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+}
 
 /// What a running server reads its configuration with, again and again.
 #[derive(Debug)]
@@ -58,11 +69,11 @@ impl Loader {
     /// All faults, at least one; a file that can't be read is one.
     pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
         let text = match &self.way {
-            _ if !self.needed && is_absent(&self.path) => return self.judge_text(None),
+            _ if !self.needed && is_absent(&self.path) => return self.judge_text(None, Keep::Yes),
             Some(way) => read_again(&self.path, way)?,
             None => read(&self.path)?,
         };
-        let loaded = self.judge_text(Some((&self.path, &text)))?;
+        let loaded = self.judge_text(Some((&self.path, &text)), Keep::Yes)?;
         self.needed = true;
         Ok(loaded)
     }
@@ -72,25 +83,35 @@ impl Loader {
     /// # Errors
     /// All faults, at least one.
     pub fn judge(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        self.judge_text(Some((Path::new(path), text)))
+        // Whoever asks about files leaves no descriptor behind.
+        self.judge_text(Some((Path::new(path), text)), Keep::No)
     }
 
-    fn judge_text(&self, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
-        super::load_with(&self.flags, text, &|path| self.list(path))
+    fn judge_text(&self, text: Option<(&Path, &str)>, keep: Keep) -> Result<Loaded, Vec<Fault>> {
+        let left = Cell::new(ALL_LISTS);
+        super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
     }
 
-    /// The text of a file that the configuration names. The way to it is kept, for when the root directory has changed.
-    fn list(&self, path: &Path) -> Result<String, String> {
+    /// The lines of a file that the configuration names, of which so many bytes more are `left`. The way to it may be kept, for
+    /// when the root directory has changed.
+    fn list(&self, path: &Path, keep: Keep, left: &Cell<u64>) -> Result<Box<dyn BufRead>, String> {
+        let way_to = || self.way_to(path).map_err(|error| format!("cannot open: {error}"));
         let mut lists = self.lists.borrow_mut();
-        let way = match lists.entry(path.to_owned()) {
+        let once;
+        let way: &Anchor = match lists.entry(path.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(
-                self.way_to(path)
-                    .map_err(|error| format!("cannot open: {error}"))?,
-            ),
+            Entry::Vacant(new) if keep == Keep::Yes => new.insert(way_to()?),
+            Entry::Vacant(_) => {
+                once = way_to()?;
+                &once
+            }
         };
-        let bytes = way.read(LONGEST_LIST).map_err(|error| error.to_string())?;
-        String::from_utf8(bytes).map_err(|_| "is not text in UTF-8".to_owned())
+        let (file, length) = way.file(LONGEST_LIST).map_err(|error| error.to_string())?;
+        left.set(left.get().checked_sub(length).ok_or_else(|| {
+            format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
+        })?);
+        // One that grows meanwhile is cut, and its last line faulty.
+        Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
     }
 
     fn way_to(&self, path: &Path) -> io::Result<Anchor> {

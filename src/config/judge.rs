@@ -1,17 +1,16 @@
 //! Pure. Judging one value at a time: it becomes either a setting in effect or a fault, and nothing is lost.
 
 use std::fmt::Debug;
+use std::io::BufRead;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::Lists;
 use super::address::Refusal;
 use super::effective::{Effective, Setting, Table, either, quoted};
 use super::fault::{Fault, Place, excerpt};
 use super::raw::{Origin, Said, Unknown, Value};
 use super::source::Source;
-
-/// Gives the text of a file that the configuration names, or says what keeps it from that.
-pub(super) type Lists<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 
 /// Gathers faults and settings. Every option is judged by one call, which gives `None` if it has a fault.
 pub(super) struct Judge<'a> {
@@ -65,8 +64,8 @@ impl<'a> Judge<'a> {
         directory.unwrap_or(Path::new("")).join(path)
     }
 
-    /// The text of such a file.
-    pub(super) fn read(&self, path: &Path) -> Result<String, String> {
+    /// The lines of such a file.
+    pub(super) fn read(&self, path: &Path) -> Result<Box<dyn BufRead>, String> {
         (self.lists)(path)
     }
 

@@ -23,6 +23,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::BufRead;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -227,15 +228,14 @@ pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fa
     load_with(flags, text, &|_| Err("no other file is read here".to_owned()))
 }
 
-/// The same, where `lists` gives the text of a file with prefixes, or says why it can't.
+/// Gives the lines of a file that the configuration names, or says what keeps it from that.
+pub type Lists<'a> = &'a dyn Fn(&Path) -> Result<Box<dyn BufRead>, String>;
+
+/// The same, where `lists` gives the lines of a file with prefixes, or says why it can't.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(
-    flags: &Flags,
-    text: Option<(&Path, &str)>,
-    lists: &dyn Fn(&Path) -> Result<String, String>,
-) -> Result<Loaded, Vec<Fault>> {
+pub fn load_with(flags: &Flags, text: Option<(&Path, &str)>, lists: Lists<'_>) -> Result<Loaded, Vec<Fault>> {
     let source = text.map(|(path, text)| Source::new(path, text));
     let mut raw = match text {
         Some((path, text)) => read(path, text)?,

@@ -2,6 +2,7 @@
 //!
 //! A listener's tables of the same names replace single keys for it; what they leave out is as for all.
 
+use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::effective::quoted;
 use super::fault::{Fault, Place, excerpt};
 use super::judge::Judge;
 use super::raw::{self, Raw, Said};
-use crate::serve::access::{Access, OnDeny, Rule};
+use crate::serve::access::{Access, OnDeny, Prefixes};
 use crate::serve::budget::Budget;
 use crate::serve::limit::{Bucket, Limit};
 use crate::serve::policy::{Announced, Mode, Policy};
@@ -236,9 +237,9 @@ fn files(
 
 /// Makes one list of all that is named; `said` tells where.
 fn list(judge: &mut Judge<'_>, words: &AccessWords, said: &raw::Access) -> Option<Access> {
-    let rules = |nets: &[IpNet], allowed| nets.iter().map(|net| (*net, allowed)).collect::<Vec<_>>();
-    let mut all = rules(&words.allow, true);
-    all.extend(rules(&words.deny, false));
+    let mut all = Prefixes::default();
+    all.extend(words.allow.iter().map(|net| (*net, true)));
+    all.extend(words.deny.iter().map(|net| (*net, false)));
     let of_files = [
         ("allow-files", &words.allow_files, said.allow_files.as_ref(), true),
         ("deny-files", &words.deny_files, said.deny_files.as_ref(), false),
@@ -246,59 +247,73 @@ fn list(judge: &mut Judge<'_>, words: &AccessWords, said: &raw::Access) -> Optio
     let mut is_whole = true;
     for (key, paths, said, allowed) in of_files {
         for (index, path) in paths.iter().enumerate() {
-            match read(judge, key, path, item(said, index), allowed) {
-                Some(rules) => all.extend(rules),
-                None => is_whole = false,
-            }
+            is_whole &= read(judge, key, path, item(said, index), &mut |net| {
+                all.push((net, allowed))
+            });
         }
     }
-    is_whole.then(|| Access::new(&all, words.default, words.on_deny, words.mode))
+    is_whole.then(|| Access::of(all, words.default, words.on_deny, words.mode))
 }
 
 fn item(said: Option<&Said>, index: usize) -> Option<&Said> {
     said.and_then(Said::as_list).and_then(|list| list.get(index))
 }
 
-/// The rules of one file. One that only the common table names was read, and told, there already.
+/// Gives each prefix of one file. Is it whole and good? One that only the common table names was read, and told, there
+/// already.
 fn read(
     judge: &mut Judge<'_>,
     key: &str,
     path: &str,
     said: Option<&Said>,
-    allowed: bool,
-) -> Option<Vec<Rule>> {
+    give: &mut dyn FnMut(IpNet),
+) -> bool {
     let path = judge.beside(path);
-    match judge.read(&path) {
-        Ok(text) => {
-            let (rules, faults) = parse(&path, &text, allowed);
+    let parsed = judge
+        .read(&path)
+        .and_then(|lines| parse(&path, lines, give).map_err(|error| unreadable(&error)));
+    match parsed {
+        Ok(faults) => {
             let is_good = faults.is_empty();
             judge.faults.extend(faults.into_iter().filter(|_| said.is_some()));
-            is_good.then_some(rules)
+            is_good
         }
         Err(why) => {
             if let Some(said) = said {
                 let found = format!("\"{}\": {why}", excerpt(&path.to_string_lossy()));
                 judge.fault(&said.origin, key, found, "", None);
             }
-            None
+            false
         }
     }
 }
 
-/// A prefix or an address a line; what comes after `#` is a comment.
-fn parse(path: &Path, text: &str, allowed: bool) -> (Vec<Rule>, Vec<Fault>) {
-    let (mut rules, mut faults) = (Vec::new(), Vec::new());
-    for (number, line) in text.lines().enumerate() {
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() == io::ErrorKind::InvalidData {
+        true => "is not text in UTF-8".to_owned(),
+        false => format!("cannot read: {error}"),
+    }
+}
+
+/// A prefix or an address a line; what comes after `#` is a comment. Only one line at a time is in memory.
+fn parse(path: &Path, mut lines: impl BufRead, give: &mut dyn FnMut(IpNet)) -> io::Result<Vec<Fault>> {
+    let (mut faults, mut line, mut number) = (Vec::new(), String::new(), 0);
+    loop {
+        line.clear();
+        number += 1;
+        if lines.read_line(&mut line)? == 0 || faults.len() == MOST_FAULTS {
+            return Ok(faults);
+        }
         let words = line.split('#').next().unwrap_or_default().trim();
         if words.is_empty() {
             continue;
         }
         match address::prefix(words) {
-            Ok(net) => rules.push((net, allowed)),
+            Ok(net) => give(net),
             Err(refusal) => faults.push(Fault {
                 place: Place::File {
                     path: path.to_owned(),
-                    line: number + 1,
+                    line: number,
                     column: line.chars().take_while(|c| c.is_whitespace()).count() + 1,
                 },
                 key: String::new(),
@@ -307,11 +322,7 @@ fn parse(path: &Path, text: &str, allowed: bool) -> (Vec<Rule>, Vec<Fault>) {
                 hint: refusal.hint,
             }),
         }
-        if faults.len() == MOST_FAULTS {
-            break;
-        }
     }
-    (rules, faults)
 }
 
 fn words_of_limit(judge: &mut Judge<'_>, said: &raw::Limit, base: &LimitWords) -> Option<LimitWords> {
@@ -416,15 +427,19 @@ mod tests {
     #[test]
     fn a_list_has_a_prefix_a_line() {
         let text = "# ours\n\n192.0.2.0/24\n  2001:db8::/32 # theirs\r\n192.0.2.7\n";
-        let (rules, faults) = parse(Path::new("l"), text, false);
-        let shown: Vec<String> = rules.iter().map(|(net, _)| net.to_string()).collect();
+        let mut shown = Vec::new();
+        let faults = parse(Path::new("l"), text.as_bytes(), &mut |net| {
+            shown.push(net.to_string())
+        })
+        .unwrap();
         assert_eq!(shown, ["192.0.2.0/24", "2001:db8::/32", "192.0.2.7/32"]);
-        assert!(faults.is_empty() && rules.iter().all(|(_, allowed)| !allowed));
+        assert!(faults.is_empty());
     }
 
     #[test]
     fn what_is_wrong_in_a_list_is_placed_and_not_told_for_ever() {
-        let (_, faults) = parse(Path::new("l"), "192.0.2.0/33\n 192.0.2.1/24 # bits\n", true);
+        let faults_in = |text: &str| parse(Path::new("l"), text.as_bytes(), &mut |_| ()).unwrap();
+        let faults = faults_in("192.0.2.0/33\n 192.0.2.1/24 # bits\n");
         let told: Vec<String> = faults.iter().map(Fault::to_string).collect();
         assert_eq!(
             told,
@@ -433,9 +448,6 @@ mod tests {
                 "l:2:2: found \"192.0.2.1/24\", expected a prefix without bits beyond its length; did you mean \"192.0.2.0/24\"?",
             ]
         );
-        assert_eq!(
-            parse(Path::new("l"), &"x\n".repeat(1000), true).1.len(),
-            MOST_FAULTS
-        );
+        assert_eq!(faults_in(&"x\n".repeat(1000)).len(), MOST_FAULTS);
     }
 }

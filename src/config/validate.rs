@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Lists;
 use super::address::Refusal;
 use super::effective;
-use super::judge::{Judge, Lists};
+use super::judge::Judge;
 use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
 use super::{Census, Config, Control, FastPath, Loaded, Metrics, Process, Ready, fault::Fault};

@@ -102,11 +102,7 @@ impl Anchor {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let file = File::from(self.reopen().map_err(|errno| ReadError::Open(errno.into()))?);
-        let metadata = file.metadata().map_err(ReadError::Look)?;
-        if !metadata.is_file() {
-            return Err(ReadError::Kind(kind(&metadata)));
-        }
+        let (file, _) = self.file(limit)?;
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1))
             .read_to_end(&mut bytes)
@@ -115,6 +111,22 @@ impl Anchor {
             Ok(bytes)
         } else {
             Err(ReadError::TooLong(limit))
+        }
+    }
+
+    /// The regular file that it is now, of at most `limit` bytes, and how many it has.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn file(&self, limit: u64) -> Result<(File, u64), ReadError> {
+        let file = File::from(self.reopen().map_err(|errno| ReadError::Open(errno.into()))?);
+        let metadata = file.metadata().map_err(ReadError::Look)?;
+        if !metadata.is_file() {
+            return Err(ReadError::Kind(kind(&metadata)));
+        }
+        match metadata.len() {
+            length if length <= limit => Ok((file, length)),
+            _ => Err(ReadError::TooLong(limit)),
         }
     }
 

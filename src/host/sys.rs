@@ -174,6 +174,17 @@ pub fn interrupt_by(signal: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// From now on memory that was got in one piece of a megabyte or more goes back to the system when it is freed. By itself glibc
+/// keeps more and more of such pieces, up to 32 MB each.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 1 << 20;
+        // SAFETY: the call has no pointers, and may come at any time; where it fails all stays as it was.
+        let _set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
+}
+
 /// Takes possession of the descriptors that the service manager gave us under these numbers (`sd_listen_fds(3)`).
 pub fn inherited(numbers: impl IntoIterator<Item = RawFd>) -> Vec<OwnedFd> {
     let own = |number| {

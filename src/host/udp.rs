@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::sys::socket::{
@@ -17,8 +16,10 @@ use nix::unistd::{Uid, fchown};
 use super::clock::UnixTime;
 use super::sys;
 
-/// A network that takes no packet for this long has lost them anyway.
-const SEND_TIMEOUT: Duration = Duration::from_millis(100);
+/// Room for replies that wait, in bytes: those to addresses of our own network that are not there stay for three seconds, until
+/// the kernel has given up to look for them. It is enough for 3500 of them a second. What nobody fills costs nothing.
+const SEND_BUFFER: usize = 4 << 20;
+
 /// Fails if any socket of this host has the port of `address`, be it another process of ours.
 ///
 /// With `SO_REUSEPORT` alone two servers of one user would share a port in silence and each get half of the
@@ -114,7 +115,19 @@ fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     // A worker waits until a packet comes, or somebody interrupts it (*measured*: a timer would cost 0.3 us a packet that
     // comes alone).
     socket.set_read_timeout(None)?;
-    socket.set_write_timeout(Some(SEND_TIMEOUT))
+    widen_send_buffer(socket)
+}
+
+/// Lets [`SEND_BUFFER`] bytes wait to be sent from `socket`, or as many as the system's limit (`net.core.wmem_max`) allows where
+/// there is no right to go past it.
+fn widen_send_buffer(socket: &UdpSocket) -> io::Result<()> {
+    // The kernel doubles what it is told, for its own needs.
+    if getsockopt(socket, sockopt::SndBuf)? / 2 >= SEND_BUFFER {
+        return Ok(());
+    }
+    setsockopt(socket, sockopt::SndBufForce, &SEND_BUFFER)
+        .or_else(|_| setsockopt(socket, sockopt::SndBuf, &SEND_BUFFER))?;
+    Ok(())
 }
 
 /// Lets the queue of `socket` take `bytes` of packets (`SO_RCVBUF`). Where there is no right to go past the system's limit

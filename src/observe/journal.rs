@@ -26,6 +26,7 @@ pub struct Journal {
     upstreams: Vec<(String, Told<Standing>)>,
     failures: Counts,
     send_failures: Gate,
+    full_buffers: Gate,
     receive_failures: Gate,
     at_risk: Told<bool>,
 }
@@ -43,6 +44,7 @@ impl Journal {
             upstreams,
             failures: Counts::default(),
             send_failures: Gate::default(),
+            full_buffers: Gate::default(),
             receive_failures: Gate::default(),
             at_risk: Told::new(false),
         }
@@ -104,9 +106,19 @@ impl Journal {
         if sends > 0 && self.send_failures.pass(now) {
             warn!(
                 replies = sends,
-                "the kernel refused to send replies (no route, a full queue, or a firewall)"
+                "the kernel refused to send replies (no route, or a firewall)"
             );
             self.failures.send_failed = total.send_failed;
+        }
+        let full = total
+            .send_buffer_full
+            .wrapping_sub(self.failures.send_buffer_full);
+        if full > 0 && self.full_buffers.pass(now) {
+            warn!(
+                replies = full,
+                "the send buffers were full: replies to addresses that are not there fill them (ntpfront-sysctl.conf)"
+            );
+            self.failures.send_buffer_full = total.send_buffer_full;
         }
         let receives = total.receive_failed.wrapping_sub(self.failures.receive_failed);
         if receives > 0 && self.receive_failures.pass(now) {
@@ -130,6 +142,7 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
         received = counts.received(),
         answered = counts.answered(),
         send_failed = counts.send_failed,
+        send_buffer_full = counts.send_buffer_full,
         receive_failed = counts.receive_failed,
         stamp_unusable = counts.stamp_unusable,
         refusals = counts.refusals(),

@@ -1,15 +1,24 @@
-//! Impure. Where the log goes: to journald with its fields under systemd, else to standard error.
+//! Impure. Where the log goes: to journald with its fields under systemd, else to standard error; and how: whoever says a
+//! line lays it down and goes on, a thread of its own waits for who reads ([`queue`]).
 
+mod line;
+mod queue;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::panic::{self, PanicHookInfo};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::stat::fstat;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::format::{self, Format};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -17,6 +26,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as to_text, reload};
 
 use super::LogLevel;
+use line::WhenSaid;
+pub use queue::Writer;
+use queue::{Outlet, Shared};
+
+/// How long the end of the process waits for who reads the log.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// As on standard error: what changed is "info", not "notice".
 const PRIORITIES: PriorityMappings = PriorityMappings {
@@ -44,44 +59,79 @@ fn ours(level: LogLevel) -> Targets {
     Targets::new().with_target("ntpfront", LevelFilter::from(level))
 }
 
-/// Starts the log for the whole process; a second call changes nothing.
+/// The log that runs.
+static RUNNING: OnceLock<Arc<Shared>> = OnceLock::new();
+
+/// Starts the log for the whole process; a second call changes nothing. What is said is kept until the [`Writer`] runs, in
+/// a thread of its own.
 ///
 /// `keeps_root` says that the root directory will stay: journald's socket is looked up for each message, and in
 /// a changed root it is not there. Then the text goes to standard error, which systemd hands to journald too.
-pub fn start(level: LogLevel, keeps_root: bool) -> Switch {
+pub fn start(level: LogLevel, keeps_root: bool) -> (Switch, Writer) {
     let (ours, switch) = reload::Layer::new(ours(level));
     let stderr_is_journal = stderr_is_journal();
+    let (relay, writer, shared) = queue::queue(move || outlet(stderr_is_journal, keeps_root));
+    // An error can only mean that a log is running already.
+    let _started = tracing_subscriber::registry()
+        .with(relay.with_filter(ours))
+        .try_init();
+    RUNNING.get_or_init(|| shared);
+    let by_itself = panic::take_hook();
+    panic::set_hook(Box::new(move |info| match RUNNING.get() {
+        Some(shared) if shared.is_written() => tell_panic(info),
+        Some(_) | None => by_itself(info),
+    }));
+    (Switch(switch), writer)
+}
+
+/// Waits until all that was said is written, but not longer than a second: for whoever ends the process.
+pub fn finish() {
+    if let Some(shared) = RUNNING.get() {
+        shared.wait(LAST_WORDS);
+    }
+}
+
+/// How many lines were dropped so far, as nobody read them.
+pub fn dropped() -> u64 {
+    RUNNING.get().map_or(0, |shared| shared.dropped())
+}
+
+/// The last line of the process. By itself it would be written by the thread that panics, which could wait for ever.
+fn tell_panic(info: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    error!(
+        backtrace,
+        "thread {:?} {}",
+        thread.name().unwrap_or("without a name"),
+        info.to_string().replace('\n', " ")
+    );
+    finish();
+}
+
+/// Where the lines are written. To look for journald waits for it, so this is for the thread that writes.
+fn outlet(stderr_is_journal: bool, keeps_root: bool) -> Outlet {
     let journald = (stderr_is_journal && keeps_root)
         .then(tracing_journald::layer)
         .and_then(Result::ok);
-    // An error can only mean that a log is running already.
-    let _started = match journald {
-        Some(layer) => {
-            let layer = layer
-                .with_field_prefix(None)
-                .with_syslog_identifier("ntpfront".to_owned())
-                .with_priority_mappings(PRIORITIES);
-            tracing_subscriber::registry()
-                .with(layer.with_filter(ours))
-                .try_init()
-        }
-        None => {
-            let layer = to_text::layer()
-                .with_writer(io::stderr)
-                .with_ansi(io::stderr().is_terminal());
-            if stderr_is_journal {
-                let layer = layer.event_format(WithPriority(Format::default().without_time()));
-                tracing_subscriber::registry()
-                    .with(layer.with_filter(ours))
-                    .try_init()
-            } else {
-                tracing_subscriber::registry()
-                    .with(layer.with_target(false).with_filter(ours))
-                    .try_init()
-            }
-        }
-    };
-    Switch(switch)
+    if let Some(layer) = journald {
+        let layer = layer
+            .with_field_prefix(None)
+            .with_syslog_identifier("ntpfront".to_owned())
+            .with_priority_mappings(PRIORITIES);
+        return Box::new(tracing_subscriber::registry().with(layer));
+    }
+    let layer = to_text::layer()
+        .with_timer(WhenSaid)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    if stderr_is_journal {
+        let layer = layer.event_format(WithPriority(Format::default().without_time()));
+        Box::new(tracing_subscriber::registry().with(layer))
+    } else {
+        Box::new(tracing_subscriber::registry().with(layer.with_target(false)))
+    }
 }
 
 impl From<LogLevel> for LevelFilter {
@@ -116,7 +166,7 @@ where
     fn format_event(
         &self,
         context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
+        mut writer: format::Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = *event.metadata().level();

@@ -72,6 +72,11 @@ impl Page<'_> {
             "last_reload_refused",
             "Was the last reload refused, so that the configuration before it goes on",
             was_refused,
+        )?;
+        self.counters(
+            "log_lines_dropped_total",
+            "Lines of the log that were dropped, since nobody read them",
+            [(Vec::new(), snapshot.log_lines_dropped)],
         )
     }
 
@@ -165,6 +170,11 @@ impl Page<'_> {
             "send_failures_total",
             "Replies that the kernel refused to send",
             counts(|one| one.traffic.counts.send_failed),
+        )?;
+        self.counters(
+            "send_buffer_full_total",
+            "Replies that found no room in the send buffer, as others wait for addresses that are not there",
+            counts(|one| one.traffic.counts.send_buffer_full),
         )?;
         self.counters(
             "receive_failures_total",
@@ -418,6 +428,7 @@ mod tests {
             "ntpfront_upstream_delay_seconds{upstream=\"time.example:123\"} 0.0012",
             "ntpfront_pool_score 20.0",
             "ntpfront_reloads_total{result=\"refused\"} 1",
+            "ntpfront_log_lines_dropped_total 5",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(page.lines().any(|is| is == line), "{line}\n{page}");

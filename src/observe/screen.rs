@@ -37,6 +37,7 @@ impl Display for Status<'_> {
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
         reloads(f, self.0)?;
+        log(f, self.0)?;
         writeln!(f)?;
         listeners(f, &self.0.listeners)?;
         if !self.0.upstreams.is_empty() {
@@ -103,7 +104,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         requests.per_second
     );
     line(f, "requests", &rate)?;
-    let (queue, send, receive) = (requests.queue_dropped, counts.send_failed, counts.receive_failed);
+    let (queue, send, receive) = (requests.queue_dropped, counts.unsent(), counts.receive_failed);
     line(
         f,
         "lost",
@@ -154,6 +155,17 @@ fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
     )
 }
 
+fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
+    match snapshot.log_lines_dropped {
+        0 => Ok(()),
+        dropped => line(
+            f,
+            "log",
+            &format!("{dropped} lines dropped, since nobody read them"),
+        ),
+    }
+}
+
 /// A name and what belongs to it, which goes on below where it is too long.
 fn line(f: &mut Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     let mut name = name;
@@ -196,7 +208,7 @@ fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerSight]) -> fmt::Result 
         } = &listener.traffic;
         name(f, &listener.address.to_string(), width)?;
         let (received, answered, workers) = (counts.received(), counts.answered(), listener.workers.len());
-        let lost = queue_dropped + counts.send_failed;
+        let lost = queue_dropped + counts.unsent();
         writeln!(
             f,
             " {workers:>6} {per_second:>9.0} {received:>13} {answered:>13} {lost:>8}"
@@ -401,6 +413,7 @@ refused      1 too-short
 fast path    eth0 native, eth1 off: 1 answered
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
+log          5 lines dropped, since nobody read them
 
 LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
 0.0.0.0:123                     2      1234             2             1        7

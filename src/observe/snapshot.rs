@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub requests: Traffic,
     /// How often the configuration was read again.
     pub reloads: Reloads,
+    /// Lines of the log that were dropped, since nobody read them.
+    pub log_lines_dropped: u64,
     /// Where clients are answered.
     pub listeners: Vec<ListenerSight>,
     /// What answers before the network stack sees a request; `null` where nothing shall.
@@ -344,6 +346,7 @@ pub(super) fn example() -> Snapshot {
             refused: 1,
             fault: Some("/etc/ntpfront/ntpfront.toml:3:1: nonsense".to_owned()),
         },
+        log_lines_dropped: 5,
         listeners: vec![
             listener("0.0.0.0:123", requests, vec![worker(1000.4, 1), worker(234.1, 0)]),
             listener(

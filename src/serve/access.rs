@@ -4,6 +4,7 @@
 //! "denied" take turns. A look-up is a binary search that ends with "odd or even".
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -12,7 +13,8 @@ use super::policy::Mode;
 /// Who is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    list: AccessList,
+    /// Shared by all who obey it, as it may be long.
+    list: Arc<AccessList>,
     /// What becomes of those who are denied.
     pub on_deny: OnDeny,
     /// Whether the list is obeyed.
@@ -58,26 +60,59 @@ struct Turns<T> {
     starts: Vec<T>,
 }
 
+/// Prefixes that are gathered for an [`Access`], in any order: eight bytes for one of IPv4, eighteen for one of IPv6, so that
+/// millions of them take no more memory than what is made of them.
+#[derive(Clone, Debug, Default)]
+pub struct Prefixes {
+    ipv4: Vec<[u8; 6]>,
+    ipv6: Vec<[u8; 18]>,
+}
+
+impl Prefixes {
+    /// One more, which is allowed or not.
+    pub fn push(&mut self, (net, allowed): Rule) {
+        // Sorted by these bytes the wider come first, so that the narrower come on top; of the same ones the denying last.
+        let (length, order) = (net.prefix_len(), u8::from(!allowed));
+        match net.network() {
+            IpAddr::V4(v4) => {
+                let [a, b, c, d] = v4.octets();
+                self.ipv4.push([a, b, c, d, length, order]);
+            }
+            IpAddr::V6(v6) => {
+                let mut bytes = [0; 18];
+                let (address, rest) = bytes.split_at_mut(16);
+                address.copy_from_slice(&v6.octets());
+                rest.copy_from_slice(&[length, order]);
+                self.ipv6.push(bytes);
+            }
+        }
+    }
+}
+
+impl Extend<Rule> for Prefixes {
+    fn extend<I: IntoIterator<Item = Rule>>(&mut self, rules: I) {
+        rules.into_iter().for_each(|rule| self.push(rule));
+    }
+}
+
 impl Access {
     /// What `rules` say in any order, and `default` for all others. Where the same prefix is both allowed and denied, it
     /// is denied.
     pub fn new(rules: &[Rule], default: bool, on_deny: OnDeny, mode: Mode) -> Self {
-        let spans = |ipv4: bool| {
-            let of_family = rules.iter().filter(move |(net, _)| net.addr().is_ipv4() == ipv4);
-            turns(of_family.map(span).collect(), default)
-        };
-        let (ipv4, ipv6) = (spans(true), spans(false));
-        let ipv4 = Turns {
-            first: ipv4.first,
-            // Addresses of IPv4 are numbers below 2^32; the end of the last prefix may be 2^32, which nobody asks for.
-            starts: ipv4
-                .starts
-                .iter()
-                .map_while(|&start| u32::try_from(start).ok())
-                .collect(),
-        };
+        let mut prefixes = Prefixes::default();
+        prefixes.extend(rules.iter().copied());
+        Self::of(prefixes, default, on_deny, mode)
+    }
+
+    /// The same of prefixes that were gathered.
+    pub fn of(prefixes: Prefixes, default: bool, on_deny: OnDeny, mode: Mode) -> Self {
+        let Prefixes { mut ipv4, mut ipv6 } = prefixes;
+        ipv4.sort_unstable();
+        ipv6.sort_unstable();
+        let ipv4 = turns(&ipv4, ipv4_span, default);
+        let ipv6 = turns(&ipv6, ipv6_span, default);
         Self {
-            list: AccessList { ipv4, ipv6 },
+            list: Arc::new(AccessList { ipv4, ipv6 }),
             on_deny,
             mode,
         }
@@ -120,62 +155,132 @@ impl<T: Ord> Turns<T> {
 }
 
 /// A prefix as numbers.
-struct Span {
-    first: u128,
-    last: u128,
+#[derive(Clone, Copy)]
+struct Span<T> {
+    first: T,
+    last: T,
     allowed: bool,
 }
 
-fn span((net, allowed): &Rule) -> Span {
-    let number = |address| match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
+fn ipv4_span(bytes: &[u8; 6]) -> Span<u32> {
+    let [a, b, c, d, length, order] = *bytes;
+    let first = u32::from_be_bytes([a, b, c, d]);
     Span {
-        first: number(net.network()),
-        last: number(net.broadcast()),
-        allowed: *allowed,
+        first,
+        last: first | u32::MAX.checked_shr(length.into()).unwrap_or(0),
+        allowed: order == 0,
     }
 }
 
-/// Prefixes are nested or apart, so a stack of those that are open tells what holds at each point.
-fn turns(mut spans: Vec<Span>, default: bool) -> Turns<u128> {
-    // The wider first, so that the narrower comes on top of it; of the same ones the denying last.
-    spans.sort_by_key(|span| (span.first, std::cmp::Reverse(span.last), !span.allowed));
-    let mut points = vec![(0, default)];
-    let mut open: Vec<Span> = Vec::new();
+fn ipv6_span(bytes: &[u8; 18]) -> Span<u128> {
+    let (address, rest) = bytes.split_at(16);
+    let first = address
+        .iter()
+        .fold(0, |first, &byte| first << 8 | u128::from(byte));
+    let length = rest.first().copied().unwrap_or(0);
+    Span {
+        first,
+        last: first | u128::MAX.checked_shr(length.into()).unwrap_or(0),
+        allowed: rest.last() == Some(&0),
+    }
+}
+
+/// An address as a number.
+trait Number: Copy + Ord {
+    /// The next address, if there is one.
+    fn next(self) -> Option<Self>;
+}
+
+impl Number for u32 {
+    fn next(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+}
+
+impl Number for u128 {
+    fn next(self) -> Option<Self> {
+        self.checked_add(1)
+    }
+}
+
+/// What sorted prefixes say. They are gone through twice: what is counted first needs no more room than it will have.
+fn turns<B, T: Number + Default>(sorted: &[B], span: fn(&B) -> Span<T>, default: bool) -> Turns<T> {
+    let mut count = 0_usize;
+    let spans = || sorted.iter().map(span);
+    let first = each_turn(spans(), default, |_| count += 1);
+    let mut starts = Vec::with_capacity(count);
+    each_turn(spans(), default, |start| starts.push(start));
+    Turns { first, starts }
+}
+
+/// Prefixes are nested or apart, so a stack of those that are open tells what holds at each point. Is the lowest address
+/// allowed?
+fn each_turn<T: Number + Default>(
+    spans: impl Iterator<Item = Span<T>>,
+    default: bool,
+    turn: impl FnMut(T),
+) -> bool {
+    let mut points = Points {
+        first: default,
+        said: default,
+        last: (T::default(), default),
+        turn,
+    };
+    let mut open: Vec<Span<T>> = Vec::new();
     for span in spans {
         close(&mut open, &mut points, default, |last| last < span.first);
-        say(&mut points, span.first, span.allowed);
+        points.say(span.first, span.allowed);
         open.push(span);
     }
     close(&mut open, &mut points, default, |_| true);
-    points.dedup_by_key(|(_, allowed)| *allowed);
-    Turns {
-        first: points.first().is_some_and(|(_, allowed)| *allowed),
-        starts: points.into_iter().skip(1).map(|(start, _)| start).collect(),
-    }
+    points.settle();
+    points.first
 }
 
 /// Ends the open prefixes of which `is_over` says so: after each the one below holds again.
-fn close(
-    open: &mut Vec<Span>,
-    points: &mut Vec<(u128, bool)>,
+fn close<T: Number + Default>(
+    open: &mut Vec<Span<T>>,
+    points: &mut Points<T, impl FnMut(T)>,
     default: bool,
-    is_over: impl Fn(u128) -> bool,
+    is_over: impl Fn(T) -> bool,
 ) {
     while let Some(top) = open.pop_if(|top| is_over(top.last)) {
         let below = open.last().map_or(default, |below| below.allowed);
-        if let Some(after) = top.last.checked_add(1) {
-            say(points, after, below);
+        if let Some(after) = top.last.next() {
+            points.say(after, below);
         }
     }
 }
 
-/// From `start` on it holds what was said last of it.
-fn say(points: &mut Vec<(u128, bool)>, start: u128, allowed: bool) {
-    points.pop_if(|(at, _)| *at == start);
-    points.push((start, allowed));
+/// What holds from each address on, said in rising order.
+struct Points<T, F> {
+    /// At the lowest address.
+    first: bool,
+    /// Before the point that was said last.
+    said: bool,
+    /// That point, of which more may be said.
+    last: (T, bool),
+    turn: F,
+}
+
+impl<T: Number + Default, F: FnMut(T)> Points<T, F> {
+    /// From `start` on it holds what was said last of it.
+    fn say(&mut self, start: T, allowed: bool) {
+        if start != self.last.0 {
+            self.settle();
+        }
+        self.last = (start, allowed);
+    }
+
+    fn settle(&mut self) {
+        let (start, allowed) = self.last;
+        if start == T::default() {
+            self.first = allowed;
+        } else if allowed != self.said {
+            (self.turn)(start);
+        }
+        self.said = allowed;
+    }
 }
 
 #[cfg(test)]

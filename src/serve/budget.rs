@@ -1,12 +1,15 @@
-//! Pure. A ceiling for the whole server, and who is not answered while it is too low for all: the heaviest first.
+//! Pure. A ceiling for the whole server, and who is not answered while it is too low for all.
 //!
-//! Once a second the supervisor compares what was sent with what may be sent, and tells the workers which heat (requests
-//! in the last minute or so) is bearable. A client beyond that is answered by lot, as often as one that is just bearable:
-//! so all that are too heavy get the same, and the light get everything. The first requests of a client are always
-//! answered, so a flood from ever new addresses passes the ceiling.
+//! First come the clients that are known, as far as they are light: up to one request a second. What they leave is given out
+//! as tokens ([`super::allowance`]): to those who are new before all others, so that a client can start while heavy ones flood,
+//! and never to more than are left, however many addresses somebody makes up. Of the heavy, whom a token is left for is drawn
+//! by lot, so that all get the same. Only if the light alone are too many, they are shed, the heaviest first.
+//!
+//! Once a second the supervisor compares what was sent with what may be sent, and sets the rates.
 
 use std::time::Duration;
 
+use super::allowance::{Rates, Taken};
 use super::policy::Mode;
 
 /// What may be sent in all. `None` is no ceiling.
@@ -31,6 +34,8 @@ pub struct Sent {
     pub ipv6: u64,
     /// Answers among them that a budget on trial would have refused.
     pub on_trial: u64,
+    /// Those that needed a token.
+    pub taken: Taken,
 }
 
 impl Sent {
@@ -41,6 +46,7 @@ impl Sent {
             ipv4: self.ipv4.saturating_sub(before.ipv4),
             ipv6: self.ipv6.saturating_sub(before.ipv6),
             on_trial: self.on_trial.saturating_sub(before.on_trial),
+            taken: self.taken.since(before.taken),
         }
     }
 }
@@ -50,9 +56,17 @@ const IPV4_LENGTH: f64 = 76.0;
 const IPV6_LENGTH: f64 = 96.0;
 /// The heat of one who sends as much as a fast line carries: nobody is hotter.
 const HOTTEST: f32 = 1e9;
-/// What is bearable falls to a thousandth and rises to the double at most at a time.
+/// The heat of one who asks once a second is 93, with what is uneven about it.
+pub const LIGHT: f32 = 128.0;
+/// What is bearable falls to a thousandth and rises to sixteen times at most at a time.
 const STEEPEST_FALL: f64 = 0.001;
-const STEEPEST_RISE: f64 = 2.0;
+const STEEPEST_RISE: f64 = 16.0;
+/// Where the light are too many and a limit hits none of them it falls so much faster.
+const IN_VAIN: f64 = 0.2;
+/// This part of the budget is left to those who are new even if the light alone would need it.
+const FOR_THE_NEW: f64 = 0.05;
+/// What was beyond the ceiling is made up for within about so many seconds.
+const MAKING_UP: f64 = 2.0;
 /// Seconds in a day and in a month.
 const DAY: f64 = 86_400.0;
 const MONTH: f64 = 30.0 * DAY;
@@ -83,17 +97,28 @@ pub struct Governor {
     budget: Budget,
     /// Bytes of the month that were not used so far: a day's at most.
     saved: f64,
-    bearable: f32,
+    /// Answers beyond the ceiling that are still to be made up for.
+    excess: f64,
+    /// Answers a second to those who are light.
+    light: f64,
+    rates: Rates,
 }
 
 impl Governor {
     /// One that begins with nothing shed, and with a day of the month saved.
     pub fn new(budget: Budget) -> Self {
-        Self {
+        let mut governor = Self {
             budget,
             saved: budget.monthly().map_or(0.0, |rate| rate * DAY),
-            bearable: f32::INFINITY,
+            excess: 0.0,
+            light: 0.0,
+            rates: Rates::ALL,
+        };
+        if budget.mode() != Mode::Off {
+            governor.rates.light = LIGHT;
+            governor.rates.tokens = governor.allowed(IPV4_LENGTH);
         }
+        governor
     }
 
     /// Takes another budget, if it is one.
@@ -108,11 +133,16 @@ impl Governor {
         self.budget.mode()
     }
 
-    /// The heat that is bearable from now on, after `sent` in the `time` since the last call.
-    pub fn bearable(&mut self, sent: Sent, time: Duration) -> f32 {
+    /// The rates of now.
+    pub fn rates(&self) -> Rates {
+        self.rates
+    }
+
+    /// The rates from now on, after `sent` in the `time` since the last call.
+    pub fn adjust(&mut self, sent: Sent, time: Duration) -> Rates {
         let seconds = time.as_secs_f64();
         if self.budget.mode() == Mode::Off || seconds <= 0.0 {
-            return self.bearable;
+            return self.rates;
         }
         let replies = float(sent.ipv4.saturating_add(sent.ipv6));
         let bytes = float(sent.ipv4) * IPV4_LENGTH + float(sent.ipv6) * IPV6_LENGTH;
@@ -123,9 +153,53 @@ impl Governor {
         };
         let answered = (replies - float(sent.on_trial)).max(0.0);
         self.save(answered * length, seconds);
-        let rate = answered / seconds;
-        self.adjust(rate, self.allowed(length) / rate.max(0.1));
-        self.bearable
+        let Taken {
+            new,
+            other,
+            others_asked,
+            light_shed,
+            ..
+        } = sent.taken;
+        let light = (answered - float(new) - float(other)).max(0.0) / seconds;
+        let ceiling = self.allowed(length);
+        self.excess = (self.excess + answered - ceiling * seconds).clamp(0.0, ceiling);
+        let allowed = ceiling - self.excess / MAKING_UP;
+        if light > allowed && light_shed == 0 {
+            self.rates.light = scaled(self.rates.light, IN_VAIN);
+        }
+        self.share_out(
+            allowed,
+            light,
+            float(new) / seconds,
+            float(others_asked) / seconds,
+        );
+        self.rates
+    }
+
+    /// Shares out `allowed` answers a second, where so many `light` ones had an answer, so many `new` ones a token, and
+    /// `others` came so far as to ask for one.
+    fn share_out(&mut self, allowed: f64, light: f64, new: f64, others: f64) {
+        let least = allowed * FOR_THE_NEW;
+        // While many become known they grow on.
+        let growth = (light - std::mem::replace(&mut self.light, light)).max(0.0);
+        let for_light = (allowed - least) / light.max(0.1);
+        self.rates.light = scaled(self.rates.light, for_light).min(LIGHT);
+        self.rates.tokens = (allowed - light - growth).max(least);
+        // Without others there is room for any.
+        let for_others = match others > 0.0 {
+            true => (self.rates.tokens - new).max(0.0) / others,
+            false => STEEPEST_RISE,
+        };
+        // A flood that has just begun came from one client at the worst: nobody is hotter than that.
+        let from = match self.rates.bearable.is_finite() || for_others >= 1.0 {
+            true => self.rates.bearable,
+            false => narrow(others),
+        };
+        let bearable = match scaled(from, for_others) {
+            next if next < HOTTEST => next,
+            _ => f32::INFINITY,
+        };
+        self.rates.bearable = bearable.max(self.rates.light);
     }
 
     fn save(&mut self, bytes: f64, seconds: f64) {
@@ -151,26 +225,21 @@ impl Governor {
             .flatten()
             .fold(f64::INFINITY, f64::min)
     }
+}
 
-    /// What is answered grows with what is bearable, and slower the more that is: so to multiply by what is missing comes
-    /// nearer each time and never beyond.
-    fn adjust(&mut self, rate: f64, ratio: f64) {
-        // A flood that has just begun came from one client at the worst: nobody is hotter than that.
-        let from = match self.bearable.is_finite() || ratio >= 1.0 {
-            true => f64::from(self.bearable),
-            false => rate,
-        };
-        let factor = ratio.clamp(STEEPEST_FALL, STEEPEST_RISE);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "to f32, which saturates and rounds"
-        )]
-        let next = (from * factor) as f32;
-        self.bearable = match next < HOTTEST {
-            true => next.max(f32::MIN_POSITIVE),
-            false => f32::INFINITY,
-        };
-    }
+/// What is answered grows with the heat that is bearable, and slower the more that is: so to multiply by what is missing comes
+/// nearer each time and never beyond.
+fn scaled(heat: f32, ratio: f64) -> f32 {
+    let factor = ratio.clamp(STEEPEST_FALL, STEEPEST_RISE);
+    narrow(f64::from(heat) * factor).max(f32::MIN_POSITIVE)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "to f32, which saturates and rounds"
+)]
+const fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a second are far below 2^53")]
@@ -189,37 +258,6 @@ mod tests {
             packets_per_second: Some(1000.0),
             ..Budget::default()
         }
-    }
-
-    /// Clients with these rates, each answered as what is bearable says; the answers a second after so many seconds.
-    fn answered_after(governor: &mut Governor, rates: &[f64], seconds: u32) -> f64 {
-        let mut bearable = f32::INFINITY;
-        let mut answered = 0.0;
-        for _ in 0..seconds {
-            let share = |rate: f64| (f64::from(bearable) / (rate * 92.0)).min(1.0);
-            answered = rates.iter().map(|rate| rate * share(*rate)).sum();
-            let ipv4 = Duration::from_secs_f64(answered).as_secs();
-            bearable = governor.bearable(
-                Sent {
-                    ipv4,
-                    ..Sent::default()
-                },
-                SECOND,
-            );
-        }
-        answered
-    }
-
-    #[test]
-    fn the_ceiling_is_reached_from_above_within_seconds_and_held() {
-        let mut governor = Governor::new(budget());
-        let rates = [[20_000.0; 10].as_slice(), &[1.0 / 64.0; 1000]].concat();
-        let answered = answered_after(&mut governor, &rates, 10);
-        assert!((950.0..=1050.0).contains(&answered), "{answered}");
-        assert!((950.0..=1050.0).contains(&answered_after(&mut governor, &rates, 100)));
-        // All are light again: nothing is shed after a while.
-        assert!(answered_after(&mut governor, &[1.0; 100], 40) > 99.0);
-        assert_eq!(governor.bearable(Sent::default(), SECOND), f32::INFINITY);
     }
 
     #[test]
@@ -256,7 +294,7 @@ mod tests {
         };
         let mut governor = Governor::new(month);
         assert_eq!(governor.allowed(100.0), 1000.0 + 1000.0 * 144.0);
-        governor.bearable(
+        governor.adjust(
             Sent {
                 ipv4: u64::MAX / 2,
                 ..Sent::default()
@@ -267,24 +305,77 @@ mod tests {
         assert_eq!([none.mode(), month.mode()], [Mode::Off, Mode::On]);
     }
 
+    /// In one second so many light, new and other ones had an answer, and so many others asked for a token.
+    fn second(light: u64, new: u64, other: u64, others_asked: u64) -> Sent {
+        Sent {
+            ipv4: light + new + other,
+            taken: Taken {
+                new,
+                other,
+                others_asked,
+                ..Taken::default()
+            },
+            ..Sent::default()
+        }
+    }
+
+    #[test]
+    fn the_light_come_first_and_what_they_leave_is_given_out() {
+        let mut governor = Governor::new(budget());
+        assert_eq!(governor.rates().tokens, 1000.0);
+        // They may grow on as they have just grown.
+        assert_eq!(governor.adjust(second(300, 500, 0, 0), SECOND).tokens, 400.0);
+        let rates = governor.adjust(second(300, 500, 0, 0), SECOND);
+        assert_eq!(rates.tokens, 700.0);
+        assert_eq!((rates.light, rates.bearable), (LIGHT, f32::INFINITY));
+        // Others beyond what is left are drawn by lot, and the light not touched.
+        let rates = governor.adjust(second(300, 500, 200, 20_000), SECOND);
+        assert_eq!((rates.light, rates.tokens), (LIGHT, 700.0));
+        assert!((199.0..=201.0).contains(&rates.bearable), "{rates:?}");
+        // Newcomers who need all that is left don't drag the light down, either.
+        let rates = (0..100)
+            .map(|_| governor.adjust(second(300, 700, 0, 20_000), SECOND))
+            .last();
+        assert_eq!(
+            rates.map(|rates| (rates.light, rates.bearable)),
+            Some((LIGHT, LIGHT))
+        );
+        // All are quiet again: nobody is shed after a while.
+        let rates = (0..10)
+            .map(|_| governor.adjust(second(300, 5, 5, 5), SECOND))
+            .last();
+        assert_eq!(rates.map(|rates| rates.bearable), Some(f32::INFINITY));
+    }
+
+    #[test]
+    fn light_ones_that_are_too_many_are_shed_and_leave_a_little_to_the_new() {
+        let mut governor = Governor::new(budget());
+        // 5000 that ask once a second, answered as often as one of the heat that is bearable.
+        let mut light = 5000.0_f64;
+        for _ in 0..10 {
+            let answered = Duration::from_secs_f64(light).as_secs();
+            let mut sent = second(answered, 50, 0, 0);
+            sent.taken.light_shed = 5000 - answered;
+            let rates = governor.adjust(sent, SECOND);
+            light = 5000.0 * (f64::from(rates.light) / 93.0).min(1.0);
+        }
+        assert!((940.0..=960.0).contains(&light), "{light}");
+        assert!((49.0..55.0).contains(&governor.rates().tokens), "{governor:?}");
+        assert_eq!(governor.adjust(second(20, 0, 0, 0), SECOND).light, LIGHT);
+    }
+
     #[test]
     fn on_trial_it_counts_what_it_would_leave() {
         let mut governor = Governor::new(Budget {
             mode: Mode::DryRun,
             ..budget()
         });
+        governor.adjust(second(900, 0, 0, 0), SECOND);
+        let before = governor.adjust(second(900, 0, 0, 0), SECOND);
         let sent = Sent {
-            ipv4: 5000,
-            ipv6: 0,
             on_trial: 4000,
+            ..second(4900, 0, 0, 0)
         };
-        let before = governor.bearable(
-            Sent {
-                ipv4: 5000,
-                ..Sent::default()
-            },
-            SECOND,
-        );
-        assert_eq!(governor.bearable(sent, SECOND), before);
+        assert_eq!(governor.adjust(sent, SECOND), before);
     }
 }

@@ -24,6 +24,7 @@ pub struct Counters {
     residence_sum: AtomicU64,
     remarks: [AtomicU64; Remark::ALL.len()],
     send_failed: AtomicU64,
+    send_buffer_full: AtomicU64,
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
     rounds: AtomicU64,
@@ -49,6 +50,8 @@ pub struct Counts {
     remarks: [u64; Remark::ALL.len()],
     /// Replies that the kernel refused to send.
     pub send_failed: u64,
+    /// Replies that found no room in the send buffer: others in it wait for addresses that are not there.
+    pub send_buffer_full: u64,
     /// Failures to receive that were not just a time without packets.
     pub receive_failed: u64,
     /// Packets whose kernel stamp was missing or not within the last second, as after a step of the clock.
@@ -91,9 +94,11 @@ impl Counters {
         }
     }
 
-    pub(super) fn count_send_failed(&self, replies: usize) {
-        if replies != 0 {
-            add(&self.send_failed, u64::try_from(replies).unwrap_or(u64::MAX));
+    /// So many replies `failed` to leave, and so many found the send buffer `full`.
+    pub(super) fn count_unsent(&self, failed: usize, full: usize) {
+        if failed | full != 0 {
+            add(&self.send_failed, u64::try_from(failed).unwrap_or(u64::MAX));
+            add(&self.send_buffer_full, u64::try_from(full).unwrap_or(u64::MAX));
         }
     }
 
@@ -116,9 +121,10 @@ impl Counters {
                 sum: load(&self.residence_sum),
             },
             remarks: self.remarks.each_ref().map(load),
-            send_failed: self.send_failed.load(Ordering::Relaxed),
-            receive_failed: self.receive_failed.load(Ordering::Relaxed),
-            stamp_unusable: self.stamp_unusable.load(Ordering::Relaxed),
+            send_failed: load(&self.send_failed),
+            send_buffer_full: load(&self.send_buffer_full),
+            receive_failed: load(&self.receive_failed),
+            stamp_unusable: load(&self.stamp_unusable),
         }
     }
 }
@@ -167,6 +173,7 @@ impl Counts {
         self.residence = self.residence.plus(&other.residence);
         add_all(&mut self.remarks, &other.remarks);
         self.send_failed = self.send_failed.wrapping_add(other.send_failed);
+        self.send_buffer_full = self.send_buffer_full.wrapping_add(other.send_buffer_full);
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
         self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
         self
@@ -219,6 +226,11 @@ impl Counts {
             .sum()
     }
 
+    /// All replies that did not leave.
+    pub fn unsent(&self) -> u64 {
+        self.send_failed.wrapping_add(self.send_buffer_full)
+    }
+
     /// All replies: answers and kisses.
     pub fn replied(&self) -> u64 {
         Verdict::ALL
@@ -264,6 +276,7 @@ impl Serialize for Counts {
         map.serialize_entry("modes", &self.modes())?;
         map.serialize_entry("residence", &self.residence)?;
         map.serialize_entry("send_failed", &self.send_failed)?;
+        map.serialize_entry("send_buffer_full", &self.send_buffer_full)?;
         map.serialize_entry("receive_failed", &self.receive_failed)?;
         map.serialize_entry("stamp_unusable", &self.stamp_unusable)?;
         map.end()
@@ -298,7 +311,7 @@ mod tests {
         for (times, verdict) in Verdict::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| counters.count(&[4 << 3 | 3], verdict));
         }
-        counters.count_send_failed(3);
+        counters.count_unsent(3, 2);
         let counts = counters.snapshot();
         assert_eq!((counts.received(), counts.answered()), (171, 3));
         assert_eq!(counts.of(Verdict::RefusedPrivate), 13);
@@ -307,7 +320,8 @@ mod tests {
                 .refusals()
                 .starts_with("kissed-rate=3 kissed-denied=4 refused-port-zero=5")
         );
-        assert_eq!((counts.send_failed, counts.receive_failed), (3, 0));
+        assert_eq!((counts.send_failed, counts.send_buffer_full), (3, 2));
+        assert_eq!((counts.plus(counts).unsent(), counts.receive_failed), (10, 0));
         assert_eq!(counts.plus(counts).received(), 342);
         assert_eq!(counts.refused(), 168);
     }

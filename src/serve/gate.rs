@@ -5,34 +5,14 @@
 //! there. What it had before it leaves in its place, to be freed by others.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
+use super::allowance::Allowance;
 use super::limit::{Asked, Clients};
 use super::policy::{Policy, Remark, Ruling};
 use super::random::Random;
-
-/// The heat that the budget can bear now, for all workers.
-#[derive(Debug)]
-pub struct Bearable(AtomicU32);
-
-impl Default for Bearable {
-    fn default() -> Self {
-        Self(AtomicU32::new(f32::INFINITY.to_bits()))
-    }
-}
-
-impl Bearable {
-    /// From now on it is this.
-    pub fn set(&self, heat: f32) {
-        self.0.store(heat.to_bits(), Ordering::Relaxed);
-    }
-
-    fn now(&self) -> f32 {
-        f32::from_bits(self.0.load(Ordering::Relaxed))
-    }
-}
 
 #[derive(Debug)]
 struct Ready {
@@ -55,6 +35,8 @@ pub(super) struct Doorman {
     secret: [u64; 2],
     /// The size of the table that the worker has, or will have.
     clients: u32,
+    /// What the worker obeys, or will.
+    newest: Arc<Policy>,
 }
 
 /// The worker's end, with all that it needs to obey.
@@ -65,11 +47,11 @@ pub(super) struct Gate {
     policy: Arc<Policy>,
     clients: Clients,
     random: Random,
-    bearable: Arc<Bearable>,
+    allowance: Arc<Allowance>,
 }
 
 /// Both ends for a new worker; `secret` is random.
-pub(super) fn gate(policy: &Arc<Policy>, bearable: &Arc<Bearable>, secret: [u64; 3]) -> (Doorman, Gate) {
+pub(super) fn gate(policy: &Arc<Policy>, allowance: &Arc<Allowance>, secret: [u64; 3]) -> (Doorman, Gate) {
     let [seed, secret @ ..] = secret;
     let wanted = size(policy);
     let shelf = Arc::new(Shelf {
@@ -84,6 +66,7 @@ pub(super) fn gate(policy: &Arc<Policy>, bearable: &Arc<Bearable>, secret: [u64;
         shelf: Arc::clone(&shelf),
         secret,
         clients: wanted,
+        newest: Arc::clone(policy),
     };
     let gate = Gate {
         shelf,
@@ -91,7 +74,7 @@ pub(super) fn gate(policy: &Arc<Policy>, bearable: &Arc<Bearable>, secret: [u64;
         policy: Arc::clone(policy),
         clients: Clients::new(wanted, secret),
         random: Random::new(seed),
-        bearable: Arc::clone(bearable),
+        allowance: Arc::clone(allowance),
     };
     (doorman, gate)
 }
@@ -112,6 +95,7 @@ impl Doorman {
         let wanted = size(policy);
         let clients = (wanted != self.clients).then(|| Clients::new(wanted, self.secret));
         self.clients = wanted;
+        self.newest = Arc::clone(policy);
         let shelf = &self.shelf;
         let mut ready = shelf.ready.lock().unwrap_or_else(PoisonError::into_inner);
         // What the worker left there is not needed any more; what it has not taken yet, it still needs.
@@ -122,6 +106,18 @@ impl Doorman {
         ready.clients = clients.or(ready.clients.take());
         ready.taken = false;
         shelf.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Doorman {
+    /// Frees what the worker has left, if it is there: a list may be long.
+    pub(super) fn tidy(&self) {
+        if let Ok(mut ready) = self.shelf.ready.try_lock()
+            && ready.taken
+        {
+            ready.policy = Arc::clone(&self.newest);
+            ready.clients = None;
+        }
     }
 }
 
@@ -163,7 +159,7 @@ impl Gate {
             source,
             now,
             budget: self.policy.budget,
-            bearable: self.bearable.now(),
+            allowance: &self.allowance,
         };
         self.policy
             .rule(&mut self.clients, &asked, &mut self.random, remark)

@@ -12,6 +12,8 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::allowance::Allowance;
+use super::budget::LIGHT;
 use super::hash::{Hasher, MAPPED};
 use super::policy::Mode;
 use super::random::{Random, Share};
@@ -71,6 +73,11 @@ pub enum Limited {
 }
 
 impl Limited {
+    /// Is anything sent?
+    const fn has_reply(self, mode: Mode) -> bool {
+        !matches!((self, mode), (Self::Refused, Mode::On))
+    }
+
     /// Is there an answer with the time in it?
     const fn is_answered(self, mode: Mode) -> bool {
         match self {
@@ -86,8 +93,14 @@ const HARDER: u16 = 2;
 const TRIES: u8 = 4;
 /// It is not answered for that more often than so many times the limit.
 const IMPATIENCE: u64 = 8;
-/// Requests of a client that no budget refuses.
+/// A client is new for so many requests at most: one that sends more without a pause is no client that starts.
 const FIRST: u8 = 8;
+/// A client is known when it came back, and was answered, so often,
+const RETURNS: u8 = 3;
+/// each time after this time at least, in ticks: half a second.
+const PAUSE: u32 = 477;
+/// One that is known keeps its place for so long without a request, in ticks: 2048 s, twice the longest interval in use.
+const KEPT: u32 = 1_953_125;
 /// A client's heat halves in this time without a request. Then it is about its requests in 1.5 times as long.
 const HALF_LIFE: f32 = 64.0;
 /// The unit of `asked_at`, as a power of two of nanoseconds: about a millisecond.
@@ -116,6 +129,8 @@ struct Client {
     silences: u8,
     /// How often it asked at all, up to 255.
     requests: u8,
+    /// How often it came back after a pause, up to 255; counted for a budget only.
+    returns: u8,
     /// Was its last request not answered?
     unanswered: bool,
 }
@@ -138,15 +153,15 @@ pub struct Clients {
 
 /// A request, as the limits see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct Asked<'a> {
     /// Who asks.
     pub source: IpAddr,
     /// Now, by the raw counter.
     pub now: Duration,
     /// Whether there is a budget that may shed requests.
     pub budget: Mode,
-    /// The heat from which on it does; infinite if it has no need to.
-    pub bearable: f32,
+    /// What it leaves.
+    pub allowance: &'a Allowance,
 }
 
 impl Clients {
@@ -167,7 +182,7 @@ impl Clients {
     }
 
     /// What becomes of a request if `limit` is on, and whether the budget sheds it. Their modes are for the caller to obey.
-    pub fn judge(&mut self, limit: &Limit, asked: &Asked, random: &mut Random) -> (Limited, bool) {
+    pub fn judge(&mut self, limit: &Limit, asked: &Asked<'_>, random: &mut Random) -> (Limited, bool) {
         let now = nanos(asked.now);
         let wide_has_token = limit.wide.as_ref().is_none_or(|bucket| {
             self.wider(bucket, asked.source, now)
@@ -177,13 +192,17 @@ impl Clients {
         let Some(client) = self.known(hash, now) else {
             return (Limited::Within, false);
         };
-        client.note(now, asked.budget);
+        let came_back = client.note(now, asked.budget);
         let within = client.has_token(&limit.client, now) && wide_has_token;
         let limited = match within {
             true => Limited::Within,
             false => client.beyond(limit, random),
         };
-        let shed = client.is_shed(asked.bearable, random);
+        // What is not sent at all needs no room in the budget.
+        let shed =
+            asked.budget != Mode::Off && limited.has_reply(limit.mode) && client.is_shed(asked, random);
+        // To become known takes tokens, too: so thousands don't become known at once.
+        client.returns = client.returns.saturating_add(u8::from(came_back && !shed));
         client.unanswered = !limited.is_answered(limit.mode) || (shed && asked.budget == Mode::On);
         if within {
             client.take_token(&limit.client, now);
@@ -227,10 +246,12 @@ impl Clients {
     }
 }
 
-/// Somebody new, in the place of the one whose bucket is full first.
+/// Somebody new, in the place of the one whose bucket is full first, of those who are not known if there are any.
 #[inline(never)]
 fn newcomer(clients: &mut [Client; WAYS], hash: u64, now: u64) -> Option<&mut Client> {
-    let lightest = clients.iter_mut().min_by_key(|client| client.full_at)?;
+    let lightest = clients
+        .iter_mut()
+        .min_by_key(|client| (client.is_kept(now), client.full_at))?;
     *lightest = Client {
         hash,
         full_at: now,
@@ -257,8 +278,8 @@ fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
 }
 
 impl Client {
-    /// It asks.
-    fn note(&mut self, now: u64, budget: Mode) {
+    /// It asks. Did it come back after a pause, as far as a budget wants to know?
+    fn note(&mut self, now: u64, budget: Mode) -> bool {
         let gap = ticks(now).wrapping_sub(self.asked_at);
         if self.requests > 0 {
             let short = u16::try_from(gap).unwrap_or(u16::MAX);
@@ -272,8 +293,10 @@ impl Client {
         if budget != Mode::Off {
             self.heat = cooled(self.heat, gap) + 1.0;
         }
+        let came_back = budget != Mode::Off && self.requests > 0 && gap >= PAUSE;
         self.asked_at = ticks(now);
         self.requests = self.requests.saturating_add(1);
+        came_back
     }
 
     /// What becomes of a request beyond the limit.
@@ -306,11 +329,38 @@ impl Client {
             && seldom * IMPATIENCE >= nanos(bucket.interval)
     }
 
-    /// By lot, so that each that is hotter than bearable is answered about as often as one that is just bearable.
-    fn is_shed(&self, bearable: f32, random: &mut Random) -> bool {
-        self.requests > FIRST
-            && self.heat > bearable
-            && !random.hits(Share::of(f64::from(bearable / self.heat)))
+    /// Is there no room for it in the budget? One that is known, and light, needs none.
+    #[inline]
+    fn is_shed(&self, asked: &Asked<'_>, random: &mut Random) -> bool {
+        let is_light = self.returns >= RETURNS && self.heat <= asked.allowance.light();
+        !is_light && self.is_crowded_out(asked, random)
+    }
+
+    /// One that is new needs a token; so does what others ask beyond the light, and that only by lot, so that each that is
+    /// hotter than bearable is answered about as often as one that is just bearable.
+    #[inline(never)]
+    fn is_crowded_out(&self, asked: &Asked<'_>, random: &mut Random) -> bool {
+        let Asked { allowance, now, .. } = *asked;
+        let is_known = self.returns >= RETURNS;
+        let has_room = if !is_known && self.requests <= FIRST {
+            allowance.take_new(now)
+        } else {
+            let (light, bearable) = (allowance.light(), allowance.bearable());
+            let falls = |random: &mut Random, part: f32| random.hits(Share::of(part.into()));
+            (is_known && falls(random, light / self.heat))
+                || ((self.heat <= bearable
+                    || falls(random, (bearable - light).max(0.0) / (self.heat - light)))
+                    && allowance.take_other(now))
+        };
+        if !has_room {
+            allowance.count_shed(is_known && self.heat <= LIGHT);
+        }
+        !has_room
+    }
+
+    /// Is it a client that is known, and of whom was heard not long ago?
+    fn is_kept(&self, now: u64) -> bool {
+        self.returns >= RETURNS && ticks(now).wrapping_sub(self.asked_at) < KEPT
     }
 }
 
@@ -383,7 +433,7 @@ mod tests {
                 source,
                 now,
                 budget: Mode::Off,
-                bearable: f32::INFINITY,
+                allowance: &Allowance::default(),
             };
             self.0.judge(limit, &asked, &mut self.1).0
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub mod access;
+pub mod allowance;
 mod appetite;
 pub mod budget;
 pub mod census;
@@ -21,8 +22,8 @@ mod respond;
 mod worker;
 
 pub use crate::host::steering::Steering;
+pub use allowance::Allowance;
 pub use counters::{Counters, Counts};
-pub use gate::Bearable;
 pub use residence::Residence;
 pub use respond::{Request, Verdict, respond};
 pub use worker::{INTERRUPT, Worker};

@@ -165,13 +165,13 @@ impl Policy {
     pub fn rule(
         &self,
         clients: &mut Clients,
-        asked: &Asked,
+        asked: &Asked<'_>,
         random: &mut Random,
         mut remark: impl FnMut(Remark),
     ) -> Ruling {
         if !self.access.allows(asked.source) {
             match self.access.mode {
-                Mode::On => return self.denial(),
+                Mode::On => return self.denial(asked),
                 Mode::DryRun => remark(Remark::WouldDeny),
                 Mode::Off => {}
             }
@@ -180,19 +180,24 @@ impl Policy {
             return Ruling::Answer;
         }
         let (limited, shed) = clients.judge(&self.limit, asked, random);
+        if shed && self.budget == Mode::On {
+            return Ruling::Refuse(Verdict::RefusedBudget);
+        }
         if let Some(ruling) = self.limited(limited, &mut remark) {
             return ruling;
         }
-        match (shed, self.budget) {
-            (true, Mode::On) => return Ruling::Refuse(Verdict::RefusedBudget),
-            (true, Mode::DryRun) => remark(Remark::WouldShed),
-            (true, Mode::Off) | (false, _) => {}
+        if shed {
+            remark(Remark::WouldShed);
         }
         Ruling::Answer
     }
 
-    fn denial(&self) -> Ruling {
+    fn denial(&self, asked: &Asked<'_>) -> Ruling {
         match self.access.on_deny {
+            // A kiss is worth an answer only where there is room for it.
+            OnDeny::Kiss if self.budget == Mode::On && !asked.allowance.take_other(asked.now) => {
+                Ruling::Refuse(Verdict::RefusedDenied)
+            }
             OnDeny::Drop => Ruling::Refuse(Verdict::RefusedDenied),
             OnDeny::Kiss => Ruling::Kiss {
                 verdict: Verdict::KissedDenied,

@@ -11,10 +11,11 @@ use std::time::Duration;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
+use super::allowance::Allowance;
 use super::appetite::Appetite;
 use super::census::{Desk, Method, Shared};
 use super::departure::Departure;
-use super::gate::{Bearable, Doorman, Gate, gate};
+use super::gate::{Doorman, Gate, gate};
 use super::orders::Orders;
 use super::policy::{Policy, Ruling};
 use super::{Counters, Counts, Request, Tuning, Verdict, respond};
@@ -23,6 +24,7 @@ use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
+use crate::observe::log;
 use crate::reference::{ClockModel, Moment, Reader, SystemVariables, since};
 use crate::wire::{NtpDuration, NtpTimestamp};
 
@@ -65,11 +67,11 @@ impl Worker {
         socket: Arc<UdpSocket>,
         reference: Reader,
         policy: &Arc<Policy>,
-        bearable: &Arc<Bearable>,
+        allowance: &Arc<Allowance>,
         census: Option<Method>,
     ) -> io::Result<Self> {
         let secret = [entropy::random()?, entropy::random()?, entropy::random()?];
-        let (doorman, gate) = gate(policy, bearable, secret);
+        let (doorman, gate) = gate(policy, allowance, secret);
         let counters = Arc::new(Counters::default());
         let orders = Arc::new(Orders::default());
         let desk = census.map(|method| Desk::new(method, clock::raw()));
@@ -128,6 +130,7 @@ impl Worker {
     /// It shall make a round of its loop, even without a packet. (Without that it would wait for the next one for ever. One
     /// who is just about to wait doesn't notice.)
     pub fn nudge(&self) {
+        self.doorman.tidy();
         // Where the signal can't be sent the worker has ended. (The C libraries disagree about the type of a thread's
         // name: musl's is a pointer.)
         let _sent = self
@@ -205,6 +208,7 @@ impl Journey {
 
     /// A round without a packet.
     fn rest(&mut self, error: &io::Error) {
+        self.gate.look();
         if let Some(desk) = &mut self.desk {
             desk.tell(clock::raw());
         }
@@ -330,7 +334,7 @@ impl Journey {
     /// Sends the replies that are ready.
     fn send(&self, batch: &mut Batch) {
         let outcome = batch.send(self.socket.as_fd());
-        self.counters.count_send_failed(outcome.failed);
+        self.counters.count_unsent(outcome.failed, outcome.full);
     }
 }
 
@@ -340,6 +344,7 @@ fn lock_up() {
     let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));
     if let Err(error) = locked {
         tracing::error!(%error, "no worker starts with rights that it shall not have");
+        log::finish();
         std::process::abort();
     }
 }

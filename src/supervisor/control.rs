@@ -26,8 +26,10 @@ use crate::config::commands::Answer;
 const LONGEST: u64 = 1024 * 1024 + 4096;
 /// How many may ask at the same time; more wait.
 const CLIENTS: usize = 8;
-/// A client that takes longer has lost its turn.
+/// A client that takes longer to ask, or to take the answer, has lost its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// An answer that takes longer will not come: a file with millions of prefixes is checked in some seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What was asked, and where the answer goes.
 pub(super) struct Request {
@@ -85,7 +87,7 @@ impl Control {
                     let requests = requests.clone();
                     tokio::spawn(async move {
                         // A client that went away, or never said what it wants, is no news.
-                        let _served = timeout(PATIENCE, converse(client, requests)).await;
+                        let _served = converse(client, requests).await;
                         drop(place);
                     });
                 }
@@ -112,7 +114,7 @@ pub(super) fn bind(path: &Path, owner: Option<Uid>) -> io::Result<Listener> {
 async fn converse(client: UnixStream, requests: mpsc::Sender<Request>) -> io::Result<()> {
     let (reader, mut writer) = client.into_split();
     let mut text = String::new();
-    reader.take(LONGEST).read_to_string(&mut text).await?;
+    timeout(PATIENCE, reader.take(LONGEST).read_to_string(&mut text)).await??;
     let (line, body) = text.split_once('\n').unwrap_or((&text, ""));
     let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
     let (answer, answered) = oneshot::channel();
@@ -123,6 +125,8 @@ async fn converse(client: UnixStream, requests: mpsc::Sender<Request>) -> io::Re
         answer,
     };
     requests.send(request).await.map_err(io::Error::other)?;
-    let answer = answered.await.map_err(io::Error::other)?;
-    writer.write_all(&serde_json::to_vec(&answer)?).await
+    let answer = timeout(ANSWER_WITHIN, answered)
+        .await?
+        .map_err(io::Error::other)?;
+    timeout(PATIENCE, writer.write_all(&serde_json::to_vec(&answer)?)).await?
 }

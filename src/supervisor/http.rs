@@ -1,17 +1,18 @@
 //! Impure. What Prometheus and probes read over HTTP: `/metrics`, `/healthz`, `/readyz`.
 //!
 //! Readers can't harm who serves time: this runs on the supervisor's thread, not on a worker's; few are listened to at
-//! once, for a short time each; one too many takes the place of the one who has been there longest, so that some who never
-//! read can't keep others out; and what they see is made at most once a second.
+//! once, for a short time each; one too many takes the place of the one who has been there longest, of those whose address has
+//! most connections: so neither some who never read nor one who comes a thousand times a second can keep others out; and
+//! what they see is made at most once a second.
 
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::io;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{IpAddr, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
-
-use std::collections::VecDeque;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -20,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{Backlog, listen};
 use nix::unistd::Uid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -35,8 +37,13 @@ use crate::observe::health::Health;
 use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
 
-/// How many are listened to at once.
-const READERS: usize = 16;
+/// How many are listened to at once: so many that one of them has some tenths of a second even if a thousand others come a
+/// second, each from an address of its own.
+const READERS: usize = 256;
+/// How many of one address.
+const OF_ONE: usize = 64;
+/// How many wait to be listened to.
+const BACKLOG: i32 = 1024;
 /// A connection that takes longer is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A supervisor that takes longer is not well.
@@ -120,6 +127,8 @@ fn open(place: &Metrics) -> io::Result<Door> {
         Metrics::Tcp(address) => {
             let listener = StdTcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
+            // The library's backlog is too short for a flood: to listen again changes it.
+            listen(&listener, Backlog::new(BACKLOG)?)?;
             Ok(Door::Tcp(listener))
         }
         Metrics::Unix(_) | Metrics::Nowhere => Err(io::ErrorKind::Unsupported.into()),
@@ -134,41 +143,62 @@ async fn welcome(door: Door, sights: &Arc<Sights>) -> io::Result<()> {
             let listener = TcpListener::from_std(listener)?;
             loop {
                 let accepted = listener.accept().await;
-                readers.admit(accepted.map(|(stream, _)| stream), sights).await;
+                let accepted = accepted.map(|(stream, address)| (stream, Some(address.ip())));
+                readers.admit(accepted, sights).await;
             }
         }
         Door::Unix(listener) => {
             let listener = UnixListener::from_std(listener)?;
             loop {
                 let accepted = listener.accept().await;
-                readers.admit(accepted.map(|(stream, _)| stream), sights).await;
+                readers
+                    .admit(accepted.map(|(stream, _)| (stream, None)), sights)
+                    .await;
             }
         }
     }
 }
 
-/// Those who are listened to, the longest first.
+/// Those who are listened to, the longest first, each with its address where it has one.
 #[derive(Default)]
-struct Readers(VecDeque<AbortHandle>);
+struct Readers(VecDeque<(Option<IpAddr>, AbortHandle)>);
 
 impl Readers {
-    async fn admit<S>(&mut self, accepted: io::Result<S>, sights: &Arc<Sights>)
+    async fn admit<S>(&mut self, accepted: io::Result<(S, Option<IpAddr>)>, sights: &Arc<Sights>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(stream) = accepted else {
-            // Out of descriptors, or the client went away: it will pass.
-            return sleep(Duration::from_millis(100)).await;
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            // The client went away.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
+            // Out of descriptors or memory: it will pass.
+            Err(_) => return sleep(Duration::from_millis(100)).await,
         };
-        self.0.retain(|reader| !reader.is_finished());
-        if self.0.len() >= READERS
-            && let Some(longest) = self.0.pop_front()
-        {
-            longest.abort();
-        }
+        self.0.retain(|(_, reader)| !reader.is_finished());
+        let addresses = self.0.iter().map(|(address, _)| *address);
+        let dispensable = dispensable(addresses, &address).and_then(|at| self.0.remove(at));
+        dispensable.iter().for_each(|(_, reader)| reader.abort());
         let conversation = converse(stream, Arc::clone(sights));
-        self.0.push_back(tokio::spawn(conversation).abort_handle());
+        self.0
+            .push_back((address, tokio::spawn(conversation).abort_handle()));
     }
+}
+
+/// Whose place `new` takes, if there is none left, among all or for one address: that of the one who has been there longest,
+/// of those whose address has most connections.
+fn dispensable<A: Copy + Eq + Hash>(addresses: impl Iterator<Item = A> + Clone, new: &A) -> Option<usize> {
+    let (mut counts, mut all) = (HashMap::<A, usize>::new(), 0);
+    for address in addresses.clone() {
+        *counts.entry(address).or_default() += 1;
+        all += 1;
+    }
+    let is_full = all >= READERS || counts.get(new) >= Some(&OF_ONE);
+    let most = counts.values().max().filter(|_| is_full)?;
+    addresses
+        .enumerate()
+        .find(|(_, address)| counts.get(address) == Some(most))
+        .map(|(at, _)| at)
 }
 
 /// One request, one answer.
@@ -274,4 +304,22 @@ fn said(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let kind = hyper::header::HeaderValue::from_static(metrics::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_most_often_makes_room_the_oldest_first() {
+        let whose = |addresses: &[usize], new| dispensable(addresses.iter().copied(), &new);
+        let one_each: Vec<usize> = (0..READERS).collect();
+        assert_eq!(whose(&one_each, READERS), Some(0));
+        assert_eq!(whose(&one_each[1..], READERS), None);
+        let crowd: Vec<usize> = one_each.iter().map(|number| number % 16).chain([7, 3]).collect();
+        assert_eq!(whose(&crowd, 99), Some(3));
+        let of_one = [[1].as_slice(), &[2; OF_ONE]].concat();
+        assert_eq!((whose(&of_one, 2), whose(&of_one[1..], 2)), (Some(1), Some(0)));
+        assert_eq!((whose(&of_one, 1), whose(&of_one[..OF_ONE], 2)), (None, None));
+    }
 }

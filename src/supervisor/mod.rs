@@ -10,6 +10,7 @@ mod leaps;
 mod listeners;
 mod lock;
 mod pollers;
+mod reading;
 mod reload;
 mod shedding;
 mod sight;
@@ -32,7 +33,7 @@ use tracing::{error, info};
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
 use crate::host::systemd::ServiceManager;
-use crate::host::{clock, privileges};
+use crate::host::{clock, privileges, sys};
 use crate::observe::snapshot::Reloads;
 use crate::observe::{journal, log};
 use crate::upstream::poller::Report;
@@ -43,6 +44,7 @@ use fast::FastPath;
 use http::Onlooker;
 use leaps::LeapList;
 use listeners::Listeners;
+use reading::{Read, Reading};
 pub use start::StartError;
 use start::{Opened, open};
 
@@ -50,15 +52,15 @@ use start::{Opened, open};
 const TICK: Duration = Duration::from_secs(1);
 /// How often the service manager gets a new status line when only the numbers in it changed.
 const STATUS: Duration = Duration::from_secs(10);
-/// Signals to reload that come nearer than this are answered by one reload.
-const RELOADS_APART: Duration = Duration::from_millis(100);
 
 /// Serves as `loaded` says, until a signal ends it; `loader` reads the configuration again.
 ///
 /// # Errors
 /// What keeps the server from starting, as it was logged. Once it runs, it runs.
 pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
-    let log = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+    sys::give_back_memory();
+    let (log, writer) = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+    let mut writer = Some(writer);
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = loaded.origin(),
@@ -68,13 +70,19 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     );
     let serve = || {
         let opened = open(loader, loaded)?;
+        // A thread for the log, as little trusted as the others.
+        write_log(&mut writer).map_err(StartError::system("start a thread for the log"))?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::system("start the runtime of the pollers"))?;
         runtime.block_on(serve(opened, log))
     };
-    serve().inspect_err(|error| error!("{error}"))
+    let outcome = serve().inspect_err(|error| error!("{error}"));
+    // What kept us from the start is still to be written.
+    let _started = write_log(&mut writer);
+    log::finish();
+    outcome
 }
 
 async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
@@ -99,9 +107,10 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
     if let Some(http) = opened.http {
         tokio::spawn(http.serve(sender));
     }
+    let (done, readings) = mpsc::channel(1);
     let mut supervisor = Supervisor {
         running: opened.loaded,
-        loader: opened.loader,
+        reading: Reading::new(opened.loader, done),
         log,
         belief,
         listeners,
@@ -115,15 +124,31 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
         status: Status::default(),
     };
     supervisor.start().await;
-    supervisor.watch(reports, signals, requests, onlookers).await;
+    let heard = Heard {
+        reports,
+        signals,
+        requests,
+        onlookers,
+        readings,
+    };
+    supervisor.watch(heard).await;
     supervisor.end().await;
     Ok(())
+}
+
+/// Whatever the supervisor is told.
+struct Heard {
+    reports: mpsc::Receiver<Report>,
+    signals: mpsc::Receiver<i32>,
+    requests: mpsc::Receiver<Request>,
+    onlookers: mpsc::Receiver<Onlooker>,
+    readings: mpsc::Receiver<Read>,
 }
 
 /// All that runs.
 struct Supervisor {
     running: Loaded,
-    loader: Loader,
+    reading: Reading,
     log: log::Switch,
     belief: Belief,
     listeners: Listeners,
@@ -160,26 +185,45 @@ impl Supervisor {
     }
 
     /// The loop of the supervisor's life. It ends with the first signal that asks for it.
-    async fn watch(
-        &mut self,
-        mut reports: mpsc::Receiver<Report>,
-        mut signals: mpsc::Receiver<i32>,
-        mut requests: mpsc::Receiver<Request>,
-        mut onlookers: mpsc::Receiver<Onlooker>,
-    ) {
+    async fn watch(&mut self, mut heard: Heard) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
         let mut refresh = interval(fast::REFRESH);
         loop {
             let is_refreshed = self.fast.as_ref().is_some_and(FastPath::needs_refresh);
+            let until_reload = self.reading.until_reload();
+            // What is not followed by a decision ends with `continue`: whoever only looks must not cost one.
             tokio::select! {
-                Some(report) = reports.recv() => self.belief.learn(report),
-                Some(request) = requests.recv() => self.answer(request),
-                Some(onlooker) = onlookers.recv() => self.show(onlooker),
-                signal = signals.recv() => match signal {
-                    Some(SIGHUP) => if !self.reload_for(&mut signals).await { return },
-                    Some(SIGUSR1) => self.tell(),
+                Some(report) = heard.reports.recv() => self.belief.learn(report),
+                Some(request) = heard.requests.recv() => {
+                    self.answer(request);
+                    continue;
+                }
+                Some(onlooker) = heard.onlookers.recv() => {
+                    self.show(onlooker);
+                    continue;
+                }
+                Some(read) = heard.readings.recv() => {
+                    let is_reload = matches!(read, Read::Reload(_));
+                    self.take(read).await;
+                    if !is_reload {
+                        continue;
+                    }
+                }
+                signal = heard.signals.recv() => match signal {
+                    Some(SIGHUP) => {
+                        self.reading.want_reload();
+                        continue;
+                    }
+                    Some(SIGUSR1) => {
+                        self.tell();
+                        continue;
+                    }
                     Some(_) | None => return,
                 },
+                () = sleep(until_reload.unwrap_or_default()), if until_reload.is_some() => {
+                    self.begin_reload();
+                    continue;
+                }
                 _ = refresh.tick(), if is_refreshed => {
                     self.fast.iter_mut().for_each(FastPath::refresh);
                     continue;
@@ -188,24 +232,6 @@ impl Supervisor {
             }
             self.decide();
         }
-    }
-
-    /// One reload for all signals that ask for one about now. Is there none that asks to end?
-    async fn reload_for(&mut self, signals: &mut mpsc::Receiver<i32>) -> bool {
-        self.reload().await;
-        sleep(RELOADS_APART).await;
-        let mut again = false;
-        while let Ok(signal) = signals.try_recv() {
-            match signal {
-                SIGHUP => again = true,
-                SIGUSR1 => self.tell(),
-                _ => return false,
-            }
-        }
-        if again {
-            self.reload().await;
-        }
-        true
     }
 
     /// Decides anew, and tells whom it concerns.
@@ -293,6 +319,21 @@ impl Supervisor {
         self.listeners.stop().await;
         info!("ended");
     }
+}
+
+/// Starts the thread that writes the log, if none does.
+fn write_log(writer: &mut Option<log::Writer>) -> io::Result<()> {
+    let Some(writer) = writer.take() else {
+        return Ok(());
+    };
+    let write = move || match privileges::drop_all_of_thread() {
+        Ok(()) => writer.run(),
+        Err(_) => std::process::abort(),
+    };
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(write)
+        .map(drop)
 }
 
 /// Hands signals from a thread of their own to the loop.

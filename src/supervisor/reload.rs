@@ -5,16 +5,38 @@ use tracing::{error, info, warn};
 
 use super::Supervisor;
 use super::listeners::Prepared;
-use crate::config::{Change, Fault, Loaded, diff};
+use super::reading::Read;
+use crate::config::{Change, Fault, Loaded, commands, diff};
 
 impl Supervisor {
-    /// Reads the configuration again and applies what is new, as a whole or not at all.
-    pub(super) async fn reload(&mut self) {
+    /// Begins to read the configuration again.
+    pub(super) fn begin_reload(&mut self) {
         self.manager.tell_reloading();
-        self.reloads.fault = match self.loader.load() {
-            Ok(loaded) => self.apply(loaded).await.err(),
-            Err(faults) => Some(refuse(&faults)),
-        };
+        if let Err(error) = self.reading.begin_reload() {
+            self.end_reload(Some(format!("cannot start a thread to read it: {error}")));
+        }
+    }
+
+    /// Takes what was read: applies what is new, as a whole or not at all, or answers who asked.
+    pub(super) async fn take(&mut self, read: Read) {
+        self.reading.end(&read);
+        match read {
+            Read::Reload(Ok(loaded)) => {
+                let fault = self.apply(loaded).await.err();
+                self.end_reload(fault);
+            }
+            Read::Reload(Err(faults)) => self.end_reload(Some(refuse(&faults))),
+            Read::Check(request, loaded) => {
+                let answer = commands::compare(&self.running.config, &loaded);
+                // Who does not wait for the answer doesn't need it.
+                let _told = request.answer.send(answer);
+            }
+        }
+        self.reading.begin_check();
+    }
+
+    fn end_reload(&mut self, fault: Option<String>) {
+        self.reloads.fault = fault;
         if let Some(reason) = &self.reloads.fault {
             self.reloads.refused += 1;
             error!(reason, "configuration refused, the old one goes on: {reason}");

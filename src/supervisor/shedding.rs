@@ -6,42 +6,48 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::host::clock;
-use crate::serve::Bearable;
+use crate::serve::Allowance;
 use crate::serve::budget::{Budget, Governor, Sent};
 
 /// Counts of less time than this say little.
 const SHORTEST: Duration = Duration::from_millis(500);
 
+/// Nobody was shed for so long: then that is over.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// Who compares, and how the workers know.
 pub(super) struct Shedding {
     governor: Governor,
-    bearable: Arc<Bearable>,
+    allowance: Arc<Allowance>,
     /// What had been sent, and when that was looked at.
     sent: Sent,
     at: Duration,
-    is_shedding: bool,
+    /// Since when nobody was shed, if it is told that somebody is.
+    quiet_since: Option<Duration>,
 }
 
 impl Shedding {
     /// Nothing is shed until the first look.
     pub(super) fn new(budget: Budget) -> Self {
+        let governor = Governor::new(budget);
         Self {
-            governor: Governor::new(budget),
-            bearable: Arc::default(),
+            allowance: Arc::new(Allowance::new(governor.rates())),
+            governor,
             sent: Sent::default(),
             at: clock::raw(),
-            is_shedding: false,
+            quiet_since: None,
         }
     }
 
     /// Where the workers look.
-    pub(super) fn bearable(&self) -> &Arc<Bearable> {
-        &self.bearable
+    pub(super) fn allowance(&self) -> &Arc<Allowance> {
+        &self.allowance
     }
 
     /// From now on another budget.
     pub(super) fn change(&mut self, budget: Budget) {
         self.governor.change(budget);
+        self.allowance.set(self.governor.rates());
     }
 
     /// Looks at what all workers `sent` so far.
@@ -51,22 +57,32 @@ impl Shedding {
         if time < SHORTEST {
             return;
         }
-        let bearable = self.governor.bearable(sent.since(self.sent), time);
-        self.bearable.set(bearable);
+        let sent = Sent {
+            taken: self.allowance.taken(),
+            ..sent
+        };
+        let new = sent.since(self.sent);
+        self.allowance.set(self.governor.adjust(new, time));
         (self.sent, self.at) = (sent, now);
-        self.tell(bearable.is_finite());
+        self.tell(new.taken.shed > 0, now);
     }
 
-    fn tell(&mut self, is_shedding: bool) {
-        if is_shedding == self.is_shedding {
-            return;
-        }
-        self.is_shedding = is_shedding;
+    fn tell(&mut self, is_shedding: bool, now: Duration) {
         let budget = self.governor.mode().name();
-        if is_shedding {
-            warn!(budget, "over the budget: the heaviest clients are shed");
-        } else {
-            info!(budget, "within the budget: nobody is shed any more");
+        match self.quiet_since {
+            None if is_shedding => {
+                warn!(
+                    budget,
+                    "over the budget: the heaviest clients and new ones are shed"
+                );
+                self.quiet_since = Some(now);
+            }
+            Some(_) if is_shedding => self.quiet_since = Some(now),
+            Some(since) if now.saturating_sub(since) >= QUIET => {
+                info!(budget, "within the budget: nobody is shed any more");
+                self.quiet_since = None;
+            }
+            None | Some(_) => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{Supervisor, clients};
 use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
+use crate::observe::log;
 use crate::observe::pool::Twin;
 use crate::observe::screen::{Status, Upstreams};
 use crate::observe::snapshot::{ListenerSight, Snapshot, Traffic};
@@ -29,6 +30,7 @@ impl Supervisor {
             told,
             requests: self.traffic(),
             reloads: self.reloads.clone(),
+            log_lines_dropped: log::dropped(),
             listeners: self.listener_sights(),
             fast_path: self.fast.as_ref().map(FastPath::sight),
             upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
@@ -60,7 +62,7 @@ impl Supervisor {
     }
 
     /// Answers what came through the control socket.
-    pub(super) fn answer(&self, request: Request) {
+    pub(super) fn answer(&mut self, request: Request) {
         let json = request.argument.split(' ').any(|word| word == JSON);
         let answer = match request.verb.as_str() {
             "clients" => {
@@ -69,8 +71,12 @@ impl Supervisor {
                 return;
             }
             "check" => {
-                let loaded = self.loader.judge(&request.argument, &request.body);
-                commands::compare(&self.running.config, &loaded)
+                if let Err(request) = self.reading.want_check(request) {
+                    let _told = request
+                        .answer
+                        .send(Answer::failed("too many files wait to be checked"));
+                }
+                return;
             }
             "status" => {
                 let snapshot = self.snapshot();

@@ -21,7 +21,7 @@ use ntpfront::serve::access::{Access, OnDeny, Rule};
 use ntpfront::serve::limit::{Asked, Clients};
 use ntpfront::serve::policy::{Mode, Policy, Ruling};
 use ntpfront::serve::random::Random;
-use ntpfront::serve::{Request, respond};
+use ntpfront::serve::{Allowance, Request, respond};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
 
 const PACKETS: u32 = 2_000_000;
@@ -98,6 +98,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
     };
     let payload = Header::request(NtpTimestamp::from_bits(1)).to_bytes();
     let mut random = Random::new(1);
+    let allowance = Allowance::default();
     let start = Instant::now();
     for packet in 0..PACKETS {
         let number = (u64::from(packet.wrapping_mul(0x9E37_79B1)) * u64::from(clients)) >> 32;
@@ -105,7 +106,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
             source: source(number as u32),
             now: Duration::from_secs(1000) + Duration::from_micros(5) * packet,
             budget: policy.budget,
-            bearable: 1e6,
+            allowance: &allowance,
         };
         let request = Request {
             payload: black_box(&payload),

@@ -31,7 +31,7 @@ use ntpfront::serve::access::{Access, OnDeny};
 use ntpfront::serve::limit::{Asked, Bucket, Clients};
 use ntpfront::serve::policy::{Announced, Mode, Remark, Ruling};
 use ntpfront::serve::random::{Random, Share};
-use ntpfront::serve::{Request, Verdict, respond};
+use ntpfront::serve::{Allowance, Request, Verdict, respond};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
 fn way(source: &str, source_port: u16, tags: &'static [u16]) -> Way {
@@ -434,7 +434,7 @@ fn limits_say_the_same() {
                     source: source.parse().unwrap(),
                     now: Duration::from_secs(1),
                     budget: Mode::Off,
-                    bearable: f32::INFINITY,
+                    allowance: &Allowance::default(),
                 };
                 let mut remarks = Vec::new();
                 let ruling = policy.rule(&mut clients, &asked, &mut random, |remark| remarks.push(remark));

@@ -77,6 +77,19 @@ pub struct Sent {
     pub sent: usize,
     /// Refused by the kernel, each on its own account; the others were sent all the same.
     pub failed: usize,
+    /// Without room in the socket's send buffer: nobody waits for it.
+    pub full: usize,
+}
+
+impl Sent {
+    /// Counts a reply that was not sent for this reason.
+    fn count(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.full += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
 }
 
 impl Batch {
@@ -232,22 +245,26 @@ impl Batch {
     }
 }
 
-/// Sends one message.
+/// Sends one message, without waiting for room.
 fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Sent {
+    let mut outcome = Sent::default();
     loop {
         // SAFETY: the header points to a vector, a name and a control buffer of the lengths it says, in buffers that the caller
         // borrows exclusively until we are done; the kernel only reads them.
-        let result = unsafe { libc::sendmsg(socket.as_raw_fd(), header, 0) };
+        let result = unsafe { libc::sendmsg(socket.as_raw_fd(), header, libc::MSG_DONTWAIT) };
         if result >= 0 {
-            return Sent { sent: 1, failed: 0 };
+            outcome.sent = 1;
+            return outcome;
         }
-        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            return Sent { sent: 0, failed: 1 };
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            outcome.count(&error);
+            return outcome;
         }
     }
 }
 
-/// Sends every message, going on behind each one that fails.
+/// Sends every message, going on behind each one that fails, without waiting for room.
 ///
 /// By the call itself: musl's `sendmmsg` makes a system call for each message, since a caller may have left junk where
 /// its types are narrower than the kernel's. Here all headers begin as zeros.
@@ -263,7 +280,7 @@ fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
                 libc::c_long::from(socket.as_raw_fd()),
                 headers.as_mut_ptr(),
                 headers.len(),
-                0_usize,
+                libc::c_long::from(libc::MSG_DONTWAIT),
             )
         };
         let done = match usize::try_from(count) {
@@ -271,12 +288,14 @@ fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
                 outcome.sent += count;
                 count
             }
-            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => {
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => continue,
                 // The error is the first message's own.
-                outcome.failed += 1;
-                1
-            }
+                error => {
+                    outcome.count(&error);
+                    1
+                }
+            },
         };
         headers = headers.get_mut(done.max(1)..).unwrap_or_default();
     }

@@ -75,7 +75,7 @@ impl Group {
                 Arc::clone(socket),
                 reader.clone(),
                 &self.policy,
-                shedding.bearable(),
+                shedding.allowance(),
                 census,
             )?;
             Ok(Served {

@@ -38,8 +38,9 @@ pub(super) struct Clocks {
     asleep: Duration,
     raw: Duration,
     boot: Duration,
-    /// By how much the time since boot ran faster than the raw counter, if that is known.
-    pace: Option<f64>,
+    /// By how much the time since boot ran faster than the raw counter, if that is known: when nothing happened, and at the
+    /// last look. A daemon that slews changes it for longer.
+    paces: [Option<f64>; 2],
 }
 
 impl System {
@@ -51,7 +52,7 @@ impl System {
             asleep,
             raw: now.raw,
             boot: now.boot,
-            pace: None,
+            paces: [None; 2],
         })?;
         let stepped = realtime.abs_diff(before.realtime);
         let slept = asleep.abs_diff(before.asleep);
@@ -66,7 +67,7 @@ impl System {
             self.slept(now);
             return Some(Surprise::Slept(Duration::from_secs_f64(apart.abs())));
         }
-        let jumped = self.jumped(now, passed, apart, before.pace);
+        let jumped = self.jumped(now, passed, apart, before.paces);
         if stepped > JUMP {
             self.clock_stepped(now);
             return Some(Surprise::Stepped(stepped));
@@ -78,12 +79,14 @@ impl System {
     /// the time that `passed`? If not, nobody knows which of them was right.
     fn jumped(&mut self, now: Moment, passed: Duration, apart: f64, pace: Option<f64>) -> Option<Surprise> {
         let passed = passed.as_secs_f64();
-        let beyond = pace.map_or(0.0, |pace| (apart - pace * passed).abs());
+        let apart_from = |pace: f64| (apart - pace * passed).abs();
+        let known = [steady, last].into_iter().flatten();
+        let beyond = known.map(apart_from).reduce(f64::min).unwrap_or(0.0);
         let jumped = beyond > PACE_CHANGE * passed.max(1.0);
         // What is read too soon after the last time tells no pace.
-        let new = (!jumped && passed > 0.5).then(|| apart / passed);
+        let pace = (passed > 0.5).then(|| apart / passed);
         self.clocks = self.clocks.map(|clocks| Clocks {
-            pace: new.or(pace),
+            paces: [pace.filter(|_| !jumped).or(steady), pace.or(last)],
             ..clocks
         });
         if !jumped {

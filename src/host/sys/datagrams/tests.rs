@@ -43,7 +43,14 @@ fn answers_from_the_address_that_was_asked(bind: &str, asked: &[&str]) {
             assert!(datagram.arrived_at.unwrap().seconds > 1_600_000_000 && datagram.unicast);
             *datagram.reply = [9; REPLY_LEN];
             batch.reply(0);
-            assert_eq!(batch.send(server.as_fd()), Sent { sent: 1, failed: 0 });
+            assert_eq!(
+                batch.send(server.as_fd()),
+                Sent {
+                    sent: 1,
+                    failed: 0,
+                    full: 0
+                }
+            );
             let mut reply = [0; 100];
             let (length, from) = client.recv_from(&mut reply).unwrap();
             assert_eq!(
@@ -77,7 +84,14 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
     (0..4).for_each(|index| batch.reply(index));
     // No such family is sent to by this socket.
     batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
-    assert_eq!(batch.send(server.as_fd()), Sent { sent: 3, failed: 1 });
+    assert_eq!(
+        batch.send(server.as_fd()),
+        Sent {
+            sent: 3,
+            failed: 1,
+            full: 0
+        }
+    );
     assert_eq!(batch.send(server.as_fd()), Sent::default());
     for index in [0, 2, 3] {
         assert_eq!(clients[index].recv(&mut [0; 100]).unwrap(), REPLY_LEN);
@@ -109,7 +123,14 @@ fn who_has_no_such_family_gets_nothing() {
     batch.receive(server.as_fd(), 1).unwrap();
     batch.reply(0);
     batch.slots[0].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
-    assert_eq!(batch.send(server.as_fd()), Sent { sent: 0, failed: 1 });
+    assert_eq!(
+        batch.send(server.as_fd()),
+        Sent {
+            sent: 0,
+            failed: 1,
+            full: 0
+        }
+    );
 }
 
 #[test]

@@ -1,0 +1,250 @@
+//! Pure. What the budget leaves, as all workers see it: numbers that the supervisor sets once a second, and two buckets of
+//! tokens that the workers share. Only those of whom nobody knows yet how often they will ask need a token: so a flood that has
+//! just begun is held at once, and who asks in moderation touches nothing here but one number.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// So much of a second's tokens may be taken at once,
+const WINDOW: u64 = 250_000_000;
+/// or so many tokens, if that is more: the burst of a client that starts.
+const LEAST: u64 = 8;
+/// The interval of tokens where there are none.
+const NONE: u64 = u64::MAX;
+
+/// What the budget leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The heat up to which a client that is known is answered without a token.
+    pub light: f32,
+    /// The heat that is bearable, of those who need one: `light` or more.
+    pub bearable: f32,
+    /// Tokens a second: infinite without a ceiling.
+    pub tokens: f64,
+}
+
+impl Rates {
+    /// Nobody is shed.
+    pub const ALL: Self = Self {
+        light: f32::INFINITY,
+        bearable: f32::INFINITY,
+        tokens: f64::INFINITY,
+    };
+}
+
+/// How often tokens were wanted and taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// By those who are new.
+    pub new: u64,
+    /// By all others.
+    pub other: u64,
+    /// How many others asked for one, with or without success.
+    pub others_asked: u64,
+    /// Requests that were shed.
+    pub shed: u64,
+    /// Those among them of clients that are known and light.
+    pub light_shed: u64,
+}
+
+impl Taken {
+    /// What was taken since it had been `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            new: self.new.wrapping_sub(before.new),
+            other: self.other.wrapping_sub(before.other),
+            others_asked: self.others_asked.wrapping_sub(before.others_asked),
+            shed: self.shed.wrapping_sub(before.shed),
+            light_shed: self.light_shed.wrapping_sub(before.light_shed),
+        }
+    }
+}
+
+/// The [`Rates`] of now, and the tokens.
+#[derive(Debug)]
+pub struct Allowance {
+    light: AtomicU32,
+    bearable: AtomicU32,
+    /// Nanoseconds from one token to the next.
+    interval: AtomicU64,
+    /// When the buckets are full, by the raw counter: the one of those who are new, and the one of all.
+    full_at: [AtomicU64; 2],
+    new: AtomicU64,
+    other: AtomicU64,
+    others_asked: AtomicU64,
+    shed: AtomicU64,
+    light_shed: AtomicU64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self::new(Rates::ALL)
+    }
+}
+
+impl Allowance {
+    /// With full buckets.
+    pub fn new(rates: Rates) -> Self {
+        let allowance = Self {
+            light: AtomicU32::default(),
+            bearable: AtomicU32::default(),
+            interval: AtomicU64::default(),
+            full_at: Default::default(),
+            new: AtomicU64::default(),
+            other: AtomicU64::default(),
+            others_asked: AtomicU64::default(),
+            shed: AtomicU64::default(),
+            light_shed: AtomicU64::default(),
+        };
+        allowance.set(rates);
+        allowance
+    }
+
+    /// From now on these.
+    pub fn set(&self, rates: Rates) {
+        self.light.store(rates.light.to_bits(), Ordering::Relaxed);
+        self.bearable.store(rates.bearable.to_bits(), Ordering::Relaxed);
+        self.interval.store(interval(rates.tokens), Ordering::Relaxed);
+    }
+
+    /// The heat up to which a client that is known is answered without a token.
+    #[inline]
+    pub fn light(&self) -> f32 {
+        f32::from_bits(self.light.load(Ordering::Relaxed))
+    }
+
+    /// The heat that is bearable, of those who need a token.
+    pub fn bearable(&self) -> f32 {
+        f32::from_bits(self.bearable.load(Ordering::Relaxed))
+    }
+
+    /// How often tokens were taken so far.
+    pub fn taken(&self) -> Taken {
+        Taken {
+            new: self.new.load(Ordering::Relaxed),
+            other: self.other.load(Ordering::Relaxed),
+            others_asked: self.others_asked.load(Ordering::Relaxed),
+            shed: self.shed.load(Ordering::Relaxed),
+            light_shed: self.light_shed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes a token for somebody new at `now`, if there is one. They come before the others, whose bucket it is taken from,
+    /// too.
+    pub fn take_new(&self, now: Duration) -> bool {
+        let [of_new, of_all] = &self.full_at;
+        let interval = self.interval.load(Ordering::Relaxed);
+        let taken = take(of_new, now, interval);
+        if taken {
+            let _paid = of_all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+                Some(full_at.max(floor(now, interval)).saturating_add(interval))
+            });
+            self.new.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Takes a token for anybody else.
+    pub fn take_other(&self, now: Duration) -> bool {
+        let [_, of_all] = &self.full_at;
+        self.others_asked.fetch_add(1, Ordering::Relaxed);
+        let taken = take(of_all, now, self.interval.load(Ordering::Relaxed));
+        if taken {
+            self.other.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// A request is shed; is its client known and light?
+    pub fn count_shed(&self, is_light: bool) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+        self.light_shed.fetch_add(is_light.into(), Ordering::Relaxed);
+    }
+}
+
+fn take(full_at: &AtomicU64, now: Duration, interval: u64) -> bool {
+    if matches!(interval, 0 | NONE) {
+        return interval == 0;
+    }
+    let (now, floor) = (nanos(now), floor(now, interval));
+    // Most of a flood ends here, and leaves the cache line to the others.
+    if full_at.load(Ordering::Relaxed) > now {
+        return false;
+    }
+    let later = |full_at: u64| (full_at <= now).then(|| full_at.max(floor).saturating_add(interval));
+    full_at
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, later)
+        .is_ok()
+}
+
+/// A bucket that is full since then has all the tokens that it can have at `now`.
+fn floor(now: Duration, interval: u64) -> u64 {
+    nanos(now).saturating_sub(WINDOW.max(interval.saturating_mul(LEAST)))
+}
+
+/// Nanoseconds from one token to the next, of so many a second.
+fn interval(tokens: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates, and no token at all is the longest interval"
+    )]
+    match tokens > 0.0 {
+        true => (1e9 / tokens) as u64,
+        false => NONE,
+    }
+}
+
+/// For 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(1_000_000 + milliseconds)
+    }
+
+    #[test]
+    fn tokens_come_back_at_their_rate_and_who_is_new_comes_first() {
+        let allowance = Allowance::new(Rates {
+            tokens: 100.0,
+            ..Rates::ALL
+        });
+        let mut taken = [0, 0];
+        for millisecond in 0..10_000 {
+            // The others ask first, and get what is left.
+            taken[1] += u32::from(allowance.take_other(at(millisecond)));
+            let asks = millisecond.is_multiple_of(20);
+            taken[0] += u32::from(asks && allowance.take_new(at(millisecond)));
+        }
+        assert_eq!(taken[0], 500);
+        assert!((490..=530).contains(&taken[1]), "{taken:?}");
+        let counted = allowance.taken();
+        assert_eq!(counted.new + counted.other, u64::from(taken[0] + taken[1]));
+        assert_eq!(counted.others_asked, 10_000);
+        let mut more = 0;
+        (0..1000).for_each(|_| more += u32::from(allowance.take_new(at(20_000))));
+        assert_eq!(more, 26);
+    }
+
+    #[test]
+    fn without_a_ceiling_all_are_there_and_with_nothing_left_none() {
+        let allowance = Allowance::default();
+        assert!((0..10_000).all(|_| allowance.take_new(at(0)) && allowance.take_other(at(0))));
+        for tokens in [0.0, -1.0, f64::NAN] {
+            allowance.set(Rates { tokens, ..Rates::ALL });
+            assert!(!allowance.take_new(at(5000)) && !allowance.take_other(at(5000)));
+        }
+        // Few are as good as their rate, too: a client that starts passes.
+        allowance.set(Rates {
+            tokens: 0.1,
+            ..Rates::ALL
+        });
+        assert_eq!((0..20).filter(|_| allowance.take_new(at(90_000))).count(), 9);
+    }
+}
