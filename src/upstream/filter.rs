@@ -75,6 +75,8 @@ pub struct ClockFilter {
     leapt: Option<Duration>,
     /// How much of all jumps they are widened by already.
     jumped: NtpDuration,
+    /// How fast the clock may run, if that was more than is usual: it seemed to when the last samples were given up.
+    pace: Option<f64>,
 }
 
 /// What the samples say about an upstream's clock against the local timescale.
@@ -90,6 +92,8 @@ pub struct Estimate {
     pub frequency: f64,
     /// Its standard deviation.
     pub frequency_sd: f64,
+    /// What was assumed of the frequency before anything was known (one sigma).
+    pace: f64,
     /// Covariance of offset and frequency.
     covariance: f64,
     /// Shortest delay: half of it is the error that no statistic can find.
@@ -108,7 +112,7 @@ pub struct Estimate {
 impl ClockFilter {
     /// Adds the newest sample. Did it end those before, as the clock was stepped or runs at another pace?
     pub fn add(&mut self, sample: Sample) -> bool {
-        if let Some(estimate) = fit(self.samples.iter().copied())
+        if let Some(estimate) = fit(self.samples.iter().copied(), self.pace())
             && contradicts(&estimate, &sample)
         {
             return self.suspect(sample);
@@ -130,9 +134,18 @@ impl ClockFilter {
             None if self.suspects.len() >= SUSPECTS_MAX.min(self.samples.len() + 1) => self.suspects.clone(),
             None => return false,
         };
+        // Was it a step, or does it run away?
+        self.pace = match (fit(self.samples.iter().copied(), self.pace()), new.first()) {
+            (Some(before), Some(first)) => Some(before.pace_to(first).max(UNKNOWN_FREQUENCY)),
+            (None, _) | (_, None) => self.pace,
+        };
         self.suspects.clear();
         self.samples = new.into();
         true
+    }
+
+    fn pace(&self) -> f64 {
+        self.pace.unwrap_or(UNKNOWN_FREQUENCY)
     }
 
     /// From now on all samples are as they count in this view.
@@ -158,7 +171,7 @@ impl ClockFilter {
     pub fn estimate(&self, view: &View) -> Option<Estimate> {
         let in_view = self.samples.iter().filter(|sample| sample.at >= view.since);
         let seen = self.seen();
-        fit(in_view.map(|sample| seen.revised(*sample, view)))
+        fit(in_view.map(|sample| seen.revised(*sample, view)), self.pace())
     }
 
     /// Does the newest sample contradict the others?
@@ -170,12 +183,10 @@ impl ClockFilter {
     pub fn doubt(&self, view: &View) -> Option<Doubt> {
         let sample = self.seen().revised(*self.suspects.last()?, view);
         let estimate = self.estimate(view)?;
-        let apart = estimate.residual(&sample).abs();
-        let meanwhile = seconds(estimate.at, sample.at).max(1.0);
         (sample.at >= view.since).then(|| Doubt {
             offset: sample.offset,
             error: (sample.delay.half() + sample.dispersion).to_seconds(),
-            growth: (apart / meanwhile + estimate.frequency.abs()).min(RUNS_AWAY),
+            growth: estimate.pace_to(&sample),
             at: sample.at,
         })
     }
@@ -196,7 +207,7 @@ impl ClockFilter {
         if self.samples.len() < RUNS_FROM {
             return false;
         }
-        let Some(estimate) = fit(self.samples.iter().copied()) else {
+        let Some(estimate) = fit(self.samples.iter().copied(), self.pace()) else {
             return false;
         };
         let signs: Vec<bool> = self
@@ -296,7 +307,7 @@ impl Estimate {
 
     /// By how much the frequency may be wrong, as it was when the newest sample was taken.
     pub fn frequency_error(&self) -> f64 {
-        worst(self.frequency_sd)
+        worst(self.frequency_sd, self.pace)
     }
 
     /// By how much it may be wrong at `now`, as it wanders.
@@ -312,7 +323,7 @@ impl Estimate {
         let limit = self
             .limits
             .iter()
-            .map(|&(taken, limit)| limit + strayed(self.frequency_sd, seconds(taken, now)))
+            .map(|&(taken, limit)| limit + strayed((self.frequency_sd, self.pace), seconds(taken, now)))
             .fold(0.0, f64::max);
         if self.samples > 2 {
             limit.min(SURELY * self.offset_sd_at(now))
@@ -324,18 +335,24 @@ impl Estimate {
     fn residual(&self, sample: &Sample) -> f64 {
         (sample.offset - self.offset_at(sample.at)).to_seconds()
     }
+
+    /// How fast the clock runs, if it has run to `sample` since the newest one and was not stepped.
+    fn pace_to(&self, sample: &Sample) -> f64 {
+        let meanwhile = seconds(self.at, sample.at).max(1.0);
+        (self.residual(sample).abs() / meanwhile + self.frequency.abs()).min(RUNS_AWAY)
+    }
 }
 
 /// The least-squares line through `samples`, oldest first.
 ///
 /// Frequency is held near zero by what is assumed of an oscillator, so that one sample is enough for an estimate
-/// and two that are close together make no wild one.
-fn fit(samples: impl Iterator<Item = Sample> + Clone) -> Option<Estimate> {
+/// and two that are close together make no wild one: it is within `pace` (one sigma).
+fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
     let points = points(samples, &newest, delay);
     let number = points.len();
-    let sums = Sums::of(&points);
+    let sums = Sums::of(&points, pace);
     let (offsets, queues) = (
         sums.line(&points, |point| point.offset),
         sums.line(&points, |point| point.queues),
@@ -360,10 +377,11 @@ fn fit(samples: impl Iterator<Item = Sample> + Clone) -> Option<Estimate> {
         offset_sd: (scale * sums.square / determinant).sqrt(),
         frequency: line.slope,
         frequency_sd,
+        pace,
         covariance: -scale * sums.age / determinant,
         delay,
         jitter: (misfit / sums.weight).sqrt(),
-        limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, frequency_sd, &newest)),
+        limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, (frequency_sd, pace), &newest)),
         dispersion: newest.dispersion,
         samples: number,
     })
@@ -414,11 +432,17 @@ fn one_sided(points: &[Point], offsets: &Line, queues: &Line) -> f64 {
 }
 
 /// How far the true offset may be above (`sign` 1) or below (-1) the line, as the sample says that limits it most.
-fn limit(sign: f64, points: &[Point], line: &Line, frequency_sd: f64, newest: &Sample) -> (Duration, f64) {
+fn limit(
+    sign: f64,
+    points: &[Point],
+    line: &Line,
+    frequency: (f64, f64),
+    newest: &Sample,
+) -> (Duration, f64) {
     let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.queues / 2.0;
     points
         .iter()
-        .map(|point| (says(point) + strayed(frequency_sd, -point.age), point))
+        .map(|point| (says(point) + strayed(frequency, -point.age), point))
         .min_by(|one, other| one.0.total_cmp(&other.0))
         .map_or((newest.at, 0.0), |(_, point)| (point.taken, says(point)))
 }
@@ -452,11 +476,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(points: &[Point]) -> Self {
+    fn of(points: &[Point], pace: f64) -> Self {
         let nothing = Self {
             weight: 0.0,
             age: 0.0,
-            square: UNKNOWN_FREQUENCY.powi(-2),
+            square: pace.powi(-2),
         };
         points.iter().fold(nothing, |sums, point| Self {
             weight: sums.weight + point.weight,
@@ -514,14 +538,14 @@ fn wander(age: f64) -> f64 {
     WANDER * age.max(0.0).powf(1.5) / 3.0_f64.sqrt()
 }
 
-/// By how much a frequency of this deviation may be wrong.
-fn worst(frequency_sd: f64) -> f64 {
-    (SURELY * frequency_sd).min(WORST_FREQUENCY)
+/// By how much a frequency of this deviation may be wrong, when `pace` was assumed of it.
+fn worst(frequency_sd: f64, pace: f64) -> f64 {
+    (SURELY * frequency_sd).min(WORST_FREQUENCY.max(SURELY * pace))
 }
 
-/// What may be added to an error in `age` seconds, when the frequency is known with this deviation.
-fn strayed(frequency_sd: f64, age: f64) -> f64 {
-    worst(frequency_sd) * age.max(0.0) + SURELY * wander(age)
+/// What may be added to an error in `age` seconds, when the frequency is known with this deviation and assumption.
+fn strayed((frequency_sd, pace): (f64, f64), age: f64) -> f64 {
+    worst(frequency_sd, pace) * age.max(0.0) + SURELY * wander(age)
 }
 
 /// Is the sample further off than both delays and the estimate's uncertainty can explain?
@@ -671,10 +695,8 @@ mod tests {
         assert!(!filter.add(sample(480.0, 0.000_290, 0.000_060)));
         let estimate = filter.estimate(&jump).unwrap();
         assert!(estimate.samples >= 8, "{estimate:?}");
-        assert!(
-            (estimate.offset.to_seconds() - 0.000_290).abs() < 20e-6,
-            "{estimate:?}"
-        );
+        let off = (estimate.offset.to_seconds() - 0.000_290).abs();
+        assert!(off < error(&filter), "{off}: {estimate:?}");
         assert!(estimate.frequency.abs() < 2e-6, "{estimate:?}");
         assert!(error(&filter) < 0.000_100, "{estimate:?}");
     }

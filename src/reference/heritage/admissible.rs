@@ -18,8 +18,8 @@ const LEAST_GROWTH_HOST: f64 = 15e-6;
 const LEAST_GROWTH_TRACKED: f64 = 1e-6;
 /// As fast as time itself.
 const MOST_GROWTH: f64 = 1.0;
-/// An oscillator and who it is compared with may each be off by 500 ppm (RFC 5905 §7.2, MAXFREQ).
-const MOST_RATE: f64 = 1000e-6;
+/// A clock that follows upstreams runs at their pace, whatever that is; faster than 1 % none is followed.
+const MOST_RATE: f64 = 0.01;
 /// Nobody is slewed faster, for longer, or by more in all: what is further off is stepped.
 const MOST_SLEW: f64 = 500.1e-6;
 const LONGEST_SLEW: Duration = Duration::from_secs(257);

@@ -77,7 +77,13 @@ impl System {
 
     /// Did the raw counter and the time since boot move against each other as they did before, by `apart` seconds in
     /// the time that `passed`? If not, nobody knows which of them was right.
-    fn jumped(&mut self, now: Moment, passed: Duration, apart: f64, pace: Option<f64>) -> Option<Surprise> {
+    fn jumped(
+        &mut self,
+        now: Moment,
+        passed: Duration,
+        apart: f64,
+        [steady, last]: [Option<f64>; 2],
+    ) -> Option<Surprise> {
         let passed = passed.as_secs_f64();
         let apart_from = |pace: f64| (apart - pace * passed).abs();
         let known = [steady, last].into_iter().flatten();
