@@ -1,5 +1,5 @@
 //! Proves the manual pages and completions: that nothing is missing in them, that they can be read, and that the shells
-//! take them; and what else is for reading: advice for the kernel, the README's links.
+//! take them; and what else is for reading: advice for the kernel, the README's links and examples.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,8 @@
 )]
 
 mod common;
+#[path = "documents/examples.rs"]
+mod examples;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

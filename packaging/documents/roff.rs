@@ -79,10 +79,10 @@ pub(crate) fn item(terms: &[String], text: &str) -> String {
     lines + &filled(text)
 }
 
-/// Lines as they are.
+/// Settings as they are. The comment says what they are written in, for the test that tries them.
 pub(crate) fn verbatim(lines: &[&str]) -> String {
     let lines: String = lines.iter().map(|line| escaped(line) + "\n").collect();
-    format!(".PP\n.RS 4\n.EX\n{lines}.EE\n.RE\n")
+    format!(".PP\n.RS 4\n.\\\" toml\n.EX\n{lines}.EE\n.RE\n")
 }
 
 /// Replaces the lines `@NAME@` of a page's source.

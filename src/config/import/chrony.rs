@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Meaning::{Carried, Given, Left};
 use super::draft::{BESIDE, Draft, Limit, Local, Upstream, everybody};
 use super::server::{self, Choice};
-use super::{Keywords, Line, interval, number, path};
+use super::{Keywords, Line, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
 use crate::upstream::Host;
@@ -34,6 +34,7 @@ pub(super) const KEYWORDS: &Keywords = &[
     (&["local"], Carried(local)),
     (&["port"], Carried(port)),
     (&["bindaddress"], Carried(bindaddress)),
+    (&["binddevice"], Carried(binddevice)),
     (&["leapseclist"], Carried(leapseclist)),
     (&["minsources"], Carried(minsources)),
     (&["maxdistance"], Carried(maxdistance)),
@@ -136,7 +137,6 @@ pub(super) const KEYWORDS: &Keywords = &[
     (&["smoothtime"], Left(NOT_YET)),
     (
         &[
-            "binddevice",
             "bindacqaddress",
             "bindacqdevice",
             "acquisitionport",
@@ -194,7 +194,7 @@ fn allow(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 }
 
 fn deny(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
-    rule(draft, line, false)
+    rule(draft, line, false).map_err(|why| draft.close(&why))
 }
 
 /// `allow [all] [SUBNET]`: the longest prefix decides, whatever the order; `all` is for all of its parts, too.
@@ -246,14 +246,26 @@ fn prefix(text: &str) -> Result<IpNet, String> {
 }
 
 /// `ratelimit [interval 3] [burst 8] [leak 2] [kod 0]`: the exponents are powers of two, of seconds and of a share.
+///
+/// Whatever can't be carried of it, there is a limit: with the default of chronyd, or the nearest that we have.
 fn ratelimit(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
-    let (mut every, mut burst, mut leak) = (interval("3")?, 8, 2);
-    for (option, value) in pairs(line)? {
-        match option.as_str() {
-            "interval" => every = interval(value)?,
-            "burst" => burst = number(value, 8, u8::MAX)?,
-            "leak" => leak = number(value, 1, 4)?,
-            _ => return Err(format!("{}: nothing here is like it", excerpt(&option))),
+    let (mut every, mut burst, mut leak) = (8.0, 8, 2);
+    for pair in line.words.chunks(2) {
+        let [option, value] = pair else {
+            draft.leave(line, "an option lacks its value");
+            continue;
+        };
+        let left = match option.to_ascii_lowercase().as_str() {
+            "interval" => {
+                every = nearest_interval(draft, line, value);
+                Ok(())
+            }
+            "burst" => number(value, 8, u8::MAX).map(|value| burst = value),
+            "leak" => number(value, 1, 4).map(|value| leak = value),
+            _ => Err("nothing here is like it".to_owned()),
+        };
+        if let Err(why) = left {
+            draft.leave(line, &format!("{}: {why}", excerpt(option)));
         }
     }
     draft.limit = Some(Limit {
@@ -262,15 +274,6 @@ fn ratelimit(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
         leak: Some(f64::from(-leak).exp2()),
     });
     Ok(())
-}
-
-/// Options that each take a value.
-fn pairs<'a>(line: &Line<'a>) -> Result<Vec<(String, &'a str)>, String> {
-    let pair = |pair: &[&'a str]| match pair {
-        [option, value] => Ok((option.to_ascii_lowercase(), *value)),
-        _ => Err("an option lacks its value".to_owned()),
-    };
-    line.words.chunks(2).map(pair).collect()
 }
 
 /// So many seconds after its start chronyd begins to serve the host's clock, where nothing says how long to wait (measured).
@@ -309,7 +312,7 @@ fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 
 fn port(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     match number(line.value()?, 0, u16::MAX)? {
-        0 => Err("with port 0 chronyd serves nobody; ntpfront listens on port 123".to_owned()),
+        0 => Err(draft.close("with port 0 chronyd serves nobody; ntpfront listens on port 123")),
         port => {
             draft.port = Some(port);
             Ok(())
@@ -318,15 +321,26 @@ fn port(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 }
 
 fn bindaddress(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let address = bound(line).inspect_err(|_| draft.is_bound_elsewhere = true)?;
+    // The last of a family counts.
+    draft.bound.retain(|bound| bound.is_ipv4() != address.is_ipv4());
+    draft.bound.push(address);
+    Ok(())
+}
+
+fn binddevice(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
+    draft.is_bound_elsewhere = true;
+    Err("name a [[listener]] for each address of the device".to_owned())
+}
+
+/// The address where to listen.
+fn bound(line: &Line<'_>) -> Result<IpAddr, String> {
     let address: IpAddr = line.value()?.parse().map_err(|_| "it is no address".to_owned())?;
     listener(&SocketAddr::from((address, NTP_PORT)).to_string()).map_err(|refusal| {
         let why = refusal.hint.unwrap_or(refusal.expected);
         format!("nothing can listen there: {why}")
     })?;
-    // The last of a family counts.
-    draft.bound.retain(|bound| bound.is_ipv4() != address.is_ipv4());
-    draft.bound.push(address);
-    Ok(())
+    Ok(address)
 }
 
 fn leapseclist(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
@@ -359,6 +373,11 @@ pub(super) fn finish(draft: &mut Draft) {
     let port = draft.port.unwrap_or(NTP_PORT);
     if port == BESIDE.1 {
         return beside(draft);
+    }
+    if draft.is_bound_elsewhere {
+        let why = "where chronyd listens can't be carried: only this host is answered, unless you name a [[listener]]";
+        draft.remarks.push(why.to_owned());
+        return draft.listen_here(port);
     }
     if draft.port.is_some_and(|port| port != NTP_PORT) || !draft.bound.is_empty() {
         let of = |is_ipv4| {

@@ -35,6 +35,8 @@ pub(super) struct Draft {
     /// Who is answered, unless a rule says otherwise.
     is_open: bool,
     rules: BTreeMap<IpNet, bool>,
+    /// A rule that can't be carried may be about anybody: nobody is answered then.
+    is_closed: bool,
     /// None stands for our default ones.
     pub(super) listeners: Vec<SocketAddr>,
     /// By `port`, in chrony's words.
@@ -43,6 +45,8 @@ pub(super) struct Draft {
     pub(super) bound: Vec<IpAddr>,
     /// Nothing but those, in ntpd's words.
     pub(super) is_bound: bool,
+    /// It was to be listened somewhere that can't be said here.
+    pub(super) is_bound_elsewhere: bool,
     /// The seconds between two requests on average that ntpd wants, where it limits anybody.
     pub(super) average: Option<f64>,
     /// Lines of ntpd that exempt somebody from its limit.
@@ -116,9 +120,22 @@ impl Draft {
         self.rules.insert(net, allowed);
     }
 
+    /// A restriction that can't be carried, and why: what is made of it is stricter, never wider. Gives the reason with that.
+    pub(super) fn close(&mut self, why: &str) -> String {
+        self.is_closed = true;
+        format!("{why}: nobody is answered, unless you say in [access] who is")
+    }
+
+    /// Leaves only this host a way to us, on `port`.
+    pub(super) fn listen_here(&mut self, port: u16) {
+        let loopback = [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        self.listeners = loopback.map(|address| SocketAddr::from((address, port))).to_vec();
+    }
+
     /// Forgets all rules; were there any?
     pub(super) fn open(&mut self) -> bool {
-        let had = !self.rules.is_empty();
+        let had = self.is_closed || !self.rules.is_empty();
+        self.is_closed = false;
         self.rules.clear();
         self.is_open = true;
         had
@@ -231,6 +248,11 @@ impl Draft {
     }
 
     fn access(&self) -> String {
+        if self.is_closed {
+            return "# A restriction could not be carried: `import` said which. Nobody is answered until it stands here.\n\
+                    default = \"deny\"\n"
+                .to_owned();
+        }
         let [v4, v6] = everybody().map(|all| self.rules.get(&all).copied().unwrap_or(self.is_open));
         let default = v4 && v6;
         let mut rules = self.rules.clone();

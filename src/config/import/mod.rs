@@ -235,10 +235,14 @@ where
     fits.ok_or_else(|| format!("\"{}\" is no number from {least} to {most}", excerpt(text)))
 }
 
-/// 2 to the power that stands there, in seconds, as both write intervals; 0.0001 to 64 is what there is room for here.
-fn interval(text: &str) -> Result<f64, String> {
-    let power = number(text, -13, 6)?;
-    Ok(f64::from(power).exp2())
+/// 2 to the power that stands there, in seconds, as both write intervals: 3, the default of both, where that can't be read.
+/// The nearest where there is no room for it here (0.0001 to 64): a limit that is told to be another is better than none.
+fn nearest_interval(draft: &mut Draft, line: &Line<'_>, text: &str) -> f64 {
+    let power = number(text, -13, 6).unwrap_or_else(|why| {
+        draft.leave(line, &format!("{why}: the nearest is taken"));
+        text.parse().unwrap_or(3).clamp(-13, 6)
+    });
+    f64::from(power).exp2()
 }
 
 /// Directives that need no more than a path.

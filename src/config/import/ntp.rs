@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Meaning::{Carried, Left};
 use super::draft::{Draft, Limit, Local, everybody};
 use super::server::{self, Choice};
-use super::{Keywords, Line, interval, number, path};
+use super::{Keywords, Line, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
 use crate::wire::NTP_PORT;
@@ -18,6 +18,7 @@ const PROOF: &str =
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of ntpd's own files, log and process";
+const TAKES_BACK: &str = "it takes back what another line says: take out both";
 const MODES: &str = "ntpfront only answers clients: no broadcast, no multicast, no queries of management";
 
 pub(super) const KEYWORDS: &Keywords = &[
@@ -94,10 +95,8 @@ pub(super) const KEYWORDS: &Keywords = &[
         Left("say it by limit.interval (seconds between two answers) and limit.burst"),
     ),
     (&["enable", "disable", "reset"], Left("nothing here is like it")),
-    (
-        &["unrestrict", "unpeer", "unconfig"],
-        Left("it takes back what another line says: take out both"),
-    ),
+    (&["unrestrict"], Carried(unrestrict)),
+    (&["unpeer", "unconfig"], Left(TAKES_BACK)),
 ];
 
 const CHOICES: [(&str, Choice); 25] = [
@@ -184,11 +183,21 @@ const ONLY_LOCAL: &str = "only the stratum of the host's own clock (127.127.1.0)
 /// `restrict [-4|-6] (default|source|ADDRESS[/BITS]) [mask MASK] FLAG…`: the longest prefix decides.
 fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     let (nets, flags) = restricted(&line.words)?;
-    let has = |flag: &str| flags.iter().any(|known| known.eq_ignore_ascii_case(flag));
-    let answered = !(has("ignore") || has("noserve") || has("notrust"));
+    let nets = match nets {
+        Ok(nets) => nets,
+        // Whoever it is about would be answered without it, and unlimited; where it only lets in, less is let in.
+        Err(why) => {
+            if flags.iter().any(|flag| is_limited(flag)) {
+                draft.limit = Some(LIMIT);
+            }
+            let is_denied = flags.iter().any(|flag| denies(flag));
+            return Err(if is_denied { draft.close(&why) } else { why });
+        }
+    };
+    let answered = !flags.iter().any(|flag| denies(flag));
     nets.iter().for_each(|net| draft.rule(*net, answered));
     if answered {
-        limited(draft, line, &nets, has("limited"))?;
+        limited(draft, line, &nets, flags.iter().any(|flag| is_limited(flag)));
     }
     for flag in flags {
         if let Some(why) = foreign(flag) {
@@ -198,29 +207,35 @@ fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whom ntpd limits: here it is all addresses or none.
-fn limited(draft: &mut Draft, line: &Line<'_>, nets: &[IpNet], limited: bool) -> Result<(), String> {
+/// What `limited` means unless `discard` says otherwise.
+const LIMIT: Limit = Limit {
+    interval: 8.0,
+    burst: None,
+    leak: None,
+};
+
+fn is_limited(flag: &str) -> bool {
+    flag.eq_ignore_ascii_case("limited")
+}
+
+/// Whom ntpd limits: here it is all addresses or none. So that nobody gets more than there, it is all.
+fn limited(draft: &mut Draft, line: &Line<'_>, nets: &[IpNet], limited: bool) {
     let is_default = nets.iter().any(|net| net.prefix_len() == 0);
     let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
+    if limited {
+        draft.limit = Some(LIMIT);
+    }
     match (limited, is_default) {
-        (true, true) => {
-            draft.limit = Some(Limit {
-                interval: interval("3")?,
-                burst: None,
-                leak: None,
-            });
-        }
         (true, false) => draft.leave(
             line,
-            "limited: [limit] holds for all addresses of a listener, or for none",
+            "limited: [limit] holds for all addresses of a listener: all are limited",
         ),
         (false, _) if !is_loopback => {
             let remark = format!("{}: it is limited, too, as all are", line.shown());
             draft.unlimited.push(remark);
         }
-        (false, _) => {}
+        (_, _) => {}
     }
-    Ok(())
 }
 
 /// Why a flag of `restrict` isn't carried; none for those that are, and for those that are given here anyway.
@@ -228,34 +243,70 @@ fn foreign(flag: &str) -> Option<&'static str> {
     match flag.to_ascii_lowercase().as_str() {
         "ignore" | "noserve" | "limited" => None,
         // There are no such queries here, and nobody can make himself our peer.
-        "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" => None,
+        "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" | "nomrulist" => None,
         "notrust" => Some("who must prove who he is isn't answered at all, as there are no keys here"),
         "kod" => Some("nobody is told to ask less often, unless limit.kiss says so"),
-        _ => Some("nothing here is like it"),
+        "mssntp" => Some("no answer is signed here"),
+        _ => Some("nothing here is like it: so who it is about isn't answered"),
     }
 }
 
-/// Whom it is about, and the flags.
-fn restricted<'a>(words: &'a [&'a str]) -> Result<(Vec<IpNet>, &'a [&'a str]), String> {
+/// Is who has this flag not answered? Flags that aren't known may say so, too, for some of the requests.
+fn denies(flag: &str) -> bool {
+    let only_restricts_others = ["limited", "kod", "mssntp"];
+    let is_known = only_restricts_others
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(flag));
+    let denies = ["ignore", "noserve"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(flag));
+    denies || (!is_known && foreign(flag).is_some())
+}
+
+/// It takes back a rule, be it one that lets in.
+fn unrestrict(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
+    Err(draft.close(TAKES_BACK))
+}
+
+/// Whom it is about, or why that can't be said here, and the flags.
+type Restricted<'a> = (Result<Vec<IpNet>, String>, &'a [&'a str]);
+
+fn restricted<'a>(words: &'a [&'a str]) -> Result<Restricted<'a>, String> {
     let families = everybody();
     let (families, words) = match words {
         ["-4", rest @ ..] => (&families[..1], rest),
         ["-6", rest @ ..] => (&families[1..], rest),
         rest => (&families[..], rest),
     };
-    match words {
-        [] => Err("whom it is about is missing".to_owned()),
-        [who, flags @ ..] if who.eq_ignore_ascii_case("default") => Ok((families.to_vec(), flags)),
+    let (whom, flags) = match words {
+        [] => return Err("whom it is about is missing".to_owned()),
+        [who, flags @ ..] if who.eq_ignore_ascii_case("default") => (Ok(families.to_vec()), flags),
         [who, ..] if who.eq_ignore_ascii_case("source") => {
-            Err("upstreams need no rule: only what they answer to a question of ours is heard".to_owned())
+            return Err(
+                "upstreams need no rule: only what they answer to a question of ours is heard".to_owned(),
+            );
         }
-        [who, word, mask, flags @ ..] if word.eq_ignore_ascii_case("mask") => {
-            let net = address(who).and_then(|who| Some((who, address(mask)?)));
-            let net = net.and_then(|(who, mask)| IpNet::with_netmask(who, mask).ok());
-            let net = net.ok_or_else(|| format!("\"{}\" with this mask is no prefix", excerpt(who)))?;
-            Ok((vec![net], flags))
+        [who, word, rest @ ..] if word.eq_ignore_ascii_case("mask") => {
+            let (mask, flags) = match rest {
+                [mask, flags @ ..] if address(mask).is_some() => (address(mask), flags),
+                flags => (None, flags),
+            };
+            let pair = address(who).zip(mask);
+            let pair = pair.filter(|(who, mask)| who.is_ipv4() == mask.is_ipv4());
+            let net = pair.and_then(|(who, mask)| IpNet::with_netmask(who, mask).ok());
+            let why = || format!("\"{}\" with this mask is no prefix", excerpt(who));
+            (net.map(|net| vec![net]).ok_or_else(why), flags)
         }
-        [who, flags @ ..] => Ok((vec![prefix(who)?], flags)),
+        [who, flags @ ..] => (prefix(who).map(|net| vec![net]), flags),
+    };
+    Ok((whom, without_peers(flags)))
+}
+
+/// The flags after `ippeerlimit NUMBER`: nobody can make himself our peer.
+fn without_peers<'a>(flags: &'a [&'a str]) -> &'a [&'a str] {
+    match flags {
+        [word, _number, flags @ ..] if word.eq_ignore_ascii_case("ippeerlimit") => flags,
+        flags => flags,
     }
 }
 
@@ -278,7 +329,7 @@ fn discard(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     for pair in line.words.chunks(2) {
         match pair {
             [option, value] if option.eq_ignore_ascii_case("average") => {
-                draft.average = Some(interval(value)?);
+                draft.average = Some(nearest_interval(draft, line, value));
             }
             [option, ..] => draft.leave(line, &format!("{}: nothing here is like it", excerpt(option))),
             [] => {}
@@ -354,10 +405,7 @@ pub(super) fn finish(draft: &mut Draft) {
         (true, false) if draft.bound.is_empty() => {
             let why = "interface: no address is named that is to answer: only this host is answered, unless you name a [[listener]]";
             draft.remarks.push(why.to_owned());
-            let loopback = [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)];
-            draft.listeners = loopback
-                .map(|address| SocketAddr::from((address, NTP_PORT)))
-                .to_vec();
+            draft.listen_here(NTP_PORT);
         }
         (true, false) => {
             let bound = draft.bound.iter();

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+mod stricter;
+
 use super::*;
 use crate::cli::Flags;
 use crate::config::{Loaded, load};
@@ -194,8 +196,6 @@ fn who_is_answered_by_chrony() {
     ] {
         whole(&chrony(lines), expected);
     }
-    in_part(&chrony("allow\ndeny some.example"), "", "not looked up");
-    in_part(&chrony("allow\ndeny 10/64"), "", "no subnet");
 }
 
 #[test]
@@ -244,16 +244,12 @@ fn all_else_of_chrony() {
         whole(&chrony(&format!("{OPEN}{lines}")), expected);
     }
     for (lines, expected, why) in [
-        ("ratelimit interval 12", "", "no number from -13 to 6"),
-        ("ratelimit burst 4", "", "no number from 8"),
         (
             "local stratum 3 orphan",
             "upstream = [] [local] enabled = true stratum = 3 wait = 300",
             "orphan",
         ),
         ("minsources 3", "", "3 sources"),
-        ("port 0", "", "serves nobody"),
-        ("bindaddress 224.0.0.1", "", "multicast"),
         ("leapseclist a", "", "absolute"),
         ("maxdistance 17", "", "no number"),
     ] {
@@ -339,8 +335,6 @@ fn ntpd() {
             "[limit] mode = \"on\" interval = 8.0",
             "limited, too",
         ),
-        ("restrict 10.0.0.0 mask 255.0.255.0 ignore", "", "no prefix"),
-        ("restrict a.example ignore", "", "not looked up"),
         (
             "restrict 10.0.0.0/8 notrust",
             "[access] deny = [\"10.0.0.0/8\"]",
