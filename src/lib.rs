@@ -49,8 +49,14 @@
 //!   the announced dispersion, and a worker that sees it stepped says "unsynchronized" by itself. `tracked` is a linear
 //!   function of the raw counter, steered (slewed by 500 ppm at most, or stepped once) after those who agree. The raw
 //!   counter stands still while the host sleeps: a worker sees that by itself, too.
-//! * The true time is inside the served time ± root distance, as long as a majority of the upstreams is honest. The
-//!   distance grows with what is not known of the frequencies until the next sample.
+//! * The true time is inside the served time ± root distance, as long as a minority of the upstreams lies: of `n` that answer,
+//!   or did in the last hours, (n - 1) / 2 rounded down. The distance covers every instant that a majority of their
+//!   claims allows, of two what either claims, and grows with the rates that a majority allows. Nothing that one
+//!   upstream says of itself makes it narrower, and none takes the vote of another.
+//! * What that cannot promise: with one upstream its word is the time, with two the time is between what both say. A majority
+//!   that lies together is believed. A path that delays the packets of most upstreams one way, by more than the delay that is
+//!   measured, can't be. An oscillator that changes its frequency at once by more than is usual is noticed with the next
+//!   answer, and a jump of the host's clocks against each other within a second.
 //! * No majority among the upstreams: the last time goes on for three rounds, then it is a dispute, and by default that
 //!   is "unsynchronized". Nobody is believed for answering first.
 //! * A kiss or any other word of an upstream counts only with our 64 random bits in it, and none ends an upstream for good.
@@ -74,9 +80,13 @@
 //! # Where this departs from the RFC, and why
 //!
 //! * The clock filter is a weighted line through up to 64 samples (`upstream::filter`), since the frequency is wanted too.
-//! * The intersection is only where the *most* claims overlap (`upstream::select`): by the RFC's rule a vague third
-//!   would make two that contradict each other both truechimers.
-//! * While somebody contradicts, the announced error covers all that a minority of liars could make the majority say.
+//! * The intersection is only where the *most* claims overlap (`upstream::select`). Where two places are equally deep, those of
+//!   both are truechimers, and the announced error covers both.
+//! * The announced root distance is not the system peer's: it covers the hull of what a majority of all claims contains, falsetickers
+//!   counted. The RFC's own takes the word of one upstream for its error, and the nearest is chosen for that word.
+//! * The combined offset is kept within what a majority finds plausible (an eighth of each distance): a near liar moves it no further.
+//! * A claimed turnaround shortens a measured delay by 200 us at most (`upstream::packet`).
+//! * Upstreams that answer no more keep their votes for 4 hours, with claims that grow (`upstream::candidate`).
 //! * After a burst the intervals widen step by step, as a frequency is known only as well as samples are far apart.
 //! * There is no PLL or FLL: the tracked clock is a number, and steering it is arithmetic (`upstream::discipline`).
 //! * A local reference is a fallback of every clock (`[local]`), not a third clock source.

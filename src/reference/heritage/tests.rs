@@ -169,7 +169,7 @@ const BAD_TRACKED: [Bad; 20] = [
         "clock's rate",
     ),
     (|bad| set(bad, |_, rate, _, _| *rate = 1e300), "clock's rate"),
-    (|bad| set(bad, |_, rate, _, _| *rate = -1.1e-3), "clock's rate"),
+    (|bad| set(bad, |_, rate, _, _| *rate = -10.1e-3), "clock's rate"),
     (|bad| set(bad, |_, _, slew, _| *slew = f64::NAN), "clock's slew"),
     (|bad| set(bad, |_, _, slew, _| *slew = -501e-6), "clock's slew"),
     (

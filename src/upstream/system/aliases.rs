@@ -98,42 +98,50 @@ impl Aliases {
 
     /// Looks at each two `candidates` whether they are one server.
     fn pair_up(&mut self, candidates: &[Candidate]) {
+        let mut fresh = BTreeSet::new();
         for (place, one) in candidates.iter().enumerate() {
             for other in candidates.iter().skip(place + 1) {
+                let both = pair(one.index, other.index);
                 if one.contradicts(other) {
-                    self.pairs.remove(&pair(one.index, other.index));
+                    self.pairs.remove(&both);
                 } else if one.is_as_well_known_as(other) && self.say_the_same(one.index, other.index) {
-                    self.unite(one.index, other.index);
+                    fresh.insert(both);
                 }
             }
         }
+        self.pairs.extend(&fresh);
+        self.resolve(&fresh);
+    }
+
+    /// Who is one with two others that are not one with each other is taken for the one that it says the same as lately
+    /// (`fresh`), and for neither if that is both. All at once, so that no order matters.
+    fn resolve(&mut self, fresh: &BTreeSet<(usize, usize)>) {
+        loop {
+            let torn: BTreeSet<_> = self
+                .pairs
+                .iter()
+                .copied()
+                .filter(|&both| self.is_torn(both))
+                .collect();
+            let old: BTreeSet<_> = torn.difference(fresh).copied().collect();
+            let gone = if old.is_empty() { torn } else { old };
+            if gone.is_empty() {
+                return;
+            }
+            self.pairs.retain(|both| !gone.contains(both));
+        }
+    }
+
+    /// Is somebody one with just one of these two?
+    fn is_torn(&self, (one, other): (usize, usize)) -> bool {
+        let is_one = |a: usize, b: usize| self.pairs.contains(&pair(a, b));
+        let mut thirds = (0..self.told.len()).filter(|&third| third != one && third != other);
+        thirds.any(|third| is_one(one, third) != is_one(other, third))
     }
 
     fn say_the_same(&self, one: usize, other: usize) -> bool {
         let both = self.told.get(one).zip(self.told.get(other));
         both.is_some_and(|(one, other)| one.repeats(other) && other.repeats(one))
-    }
-
-    /// Both are one server: who was taken for one of them, and is not the other, is neither.
-    fn unite(&mut self, one: usize, other: usize) {
-        let gone: Vec<_> = [(one, other), (other, one)]
-            .into_iter()
-            .flat_map(|(of, from)| self.apart(of, from).map(move |third| pair(of, third)))
-            .collect();
-        for pair in gone {
-            self.pairs.remove(&pair);
-        }
-        self.pairs.insert(pair(one, other));
-    }
-
-    /// Those who were taken for one with `of`, and are not one with `from`.
-    fn apart(&self, of: usize, from: usize) -> impl Iterator<Item = usize> {
-        (0..self.told.len()).filter(move |&third| {
-            third != from
-                && self.pairs.contains(&pair(of, third))
-                && !self.pairs.contains(&pair(third, from))
-                && !self.say_the_same(third, from)
-        })
     }
 
     /// Are both the same server now?

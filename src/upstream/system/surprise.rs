@@ -17,6 +17,8 @@ const FASTEST_SLEW: u32 = 10;
 /// A change of pace between them, as parts of the time that passes, beyond which a jump of that size is possible. A
 /// daemon that slews makes no larger ones for long.
 const PACE_CHANGE: f64 = 50e-6;
+/// Before a pace is known it is below this: the kernel's clocks are corrected by 500 ppm at most.
+const UNKNOWN_PACE: f64 = 600e-6;
 /// A jump is told if there was none for so long.
 const TOLD_APART: Duration = Duration::from_secs(3600);
 
@@ -38,22 +40,31 @@ pub(super) struct Clocks {
     asleep: Duration,
     raw: Duration,
     boot: Duration,
-    /// By how much the time since boot ran faster than the raw counter, if that is known: when nothing happened, and at the
-    /// last look. A daemon that slews changes it for longer.
-    paces: [Option<f64>; 2],
+    pace: Pace,
+}
+
+/// By how much the time since boot runs faster than the raw counter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// When nothing happens.
+    steady: Option<f64>,
+    /// At the last look, if that was another one: a jump, or a daemon that slews for longer.
+    other: Option<f64>,
 }
 
 impl System {
     /// Looks after the host's clocks, before each decision: `realtime` is how far the time of day is ahead of the time
     /// since boot, `asleep` how much of that the host slept. Returns what must have happened since the last look.
     pub fn notice(&mut self, now: Moment, realtime: Duration, asleep: Duration) -> Option<Surprise> {
-        let before = self.clocks.replace(Clocks {
+        let before = self.clocks;
+        self.clocks = Some(Clocks {
             realtime,
             asleep,
             raw: now.raw,
             boot: now.boot,
-            paces: [None; 2],
-        })?;
+            pace: before.map_or_else(Pace::default, |before| before.pace),
+        });
+        let before = before?;
         let stepped = realtime.abs_diff(before.realtime);
         let slept = asleep.abs_diff(before.asleep);
         let passed = now.raw.saturating_sub(before.raw);
@@ -67,7 +78,7 @@ impl System {
             self.slept(now);
             return Some(Surprise::Slept(Duration::from_secs_f64(apart.abs())));
         }
-        let jumped = self.jumped(now, passed, apart, before.paces);
+        let jumped = self.jumped(now, passed, apart, before.pace);
         if stepped > JUMP {
             self.clock_stepped(now);
             return Some(Surprise::Stepped(stepped));
@@ -76,29 +87,34 @@ impl System {
     }
 
     /// Did the raw counter and the time since boot move against each other as they did before, by `apart` seconds in
-    /// the time that `passed`? If not, nobody knows which of them was right.
-    fn jumped(
-        &mut self,
-        now: Moment,
-        passed: Duration,
-        apart: f64,
-        [steady, last]: [Option<f64>; 2],
-    ) -> Option<Surprise> {
+    /// the time that `passed`? If not, nobody knows which of them was right. A pace that stays is a new one from its second
+    /// look on.
+    fn jumped(&mut self, now: Moment, passed: Duration, apart: f64, pace: Pace) -> Option<Surprise> {
         let passed = passed.as_secs_f64();
-        let apart_from = |pace: f64| (apart - pace * passed).abs();
-        let known = [steady, last].into_iter().flatten();
-        let beyond = known.map(apart_from).reduce(f64::min).unwrap_or(0.0);
-        let jumped = beyond > PACE_CHANGE * passed.max(1.0);
+        let unknown = if pace.steady.is_none() {
+            UNKNOWN_PACE * passed
+        } else {
+            0.0
+        };
+        let beyond = (apart - pace.steady.unwrap_or(0.0) * passed).abs() - unknown;
+        let unseen = PACE_CHANGE * passed.max(1.0);
+        let jumped = beyond > unseen;
         // What is read too soon after the last time tells no pace.
-        let pace = (passed > 0.5).then(|| apart / passed);
-        self.clocks = self.clocks.map(|clocks| Clocks {
-            paces: [pace.filter(|_| !jumped).or(steady), pace.or(last)],
-            ..clocks
-        });
+        let seen = (passed > 0.5).then(|| apart / passed);
+        let stays = |other: f64| seen.is_some_and(|seen| (seen - other).abs() * passed <= unseen);
+        let pace = if jumped && !pace.other.is_some_and(stays) {
+            Pace { other: seen, ..pace }
+        } else {
+            Pace {
+                steady: seen.or(pace.steady),
+                other: None,
+            }
+        };
+        self.clocks = self.clocks.map(|clocks| Clocks { pace, ..clocks });
         if !jumped {
             return None;
         }
-        let (by, last) = (NtpDuration::from_seconds(beyond), self.view.jump);
+        let (by, last) = (NtpDuration::from_seconds(beyond + unseen), self.view.jump);
         let before = last.map_or(NtpDuration::ZERO, |(_, before)| before);
         self.view.jump = Some((now.raw, before + by));
         self.truth = self.truth.map(|truth| truth.widened(by));
