@@ -1,5 +1,5 @@
 //! Impure. Where the log goes: to journald with its fields under systemd, else to standard error; and how: whoever says a
-//! line lays it down and goes on, a thread of its own waits for who reads ([`queue`]).
+//! line lays it down and goes on, a thread of its own waits for who reads (`queue`).
 
 mod line;
 mod queue;

@@ -1,7 +1,7 @@
 //! Pure. When nobody is believed: the last time goes on for as long as its error is small, then there is none.
 
 use super::{State, System};
-use crate::reference::{Moment, Reference};
+use crate::reference::{ClockModel, Moment, Reference};
 use crate::upstream::select::Interval;
 use crate::wire::ReferenceId;
 
@@ -35,7 +35,7 @@ impl System {
 
     /// The last time as it may be announced at `now`: with an error that covers where the truth can be since, as the
     /// host's clock may be slewed, and a majority may say that it was wrong. `None` if that is over the limit, but for a
-    /// majority that only knows less.
+    /// majority that only knows less, while our own clock goes on (somebody may move the host's meanwhile).
     fn still_true(&self, now: Moment) -> Option<Reference> {
         let last = self.reference;
         let Some(truth) = self.truth else {
@@ -53,7 +53,8 @@ impl System {
         }
         let served = last.clock.served(now) - self.scale.at(now.raw);
         let announced = Interval::around(served, last.root_distance_at(now.raw));
-        announced.overlaps(&truth.at(now.raw).offsets()).then_some(last)
+        let ours = last.clock != ClockModel::Host;
+        (ours && announced.overlaps(&truth.at(now.raw).offsets())).then_some(last)
     }
 
     pub(super) fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {

@@ -17,6 +17,8 @@ const FASTEST_SLEW: u32 = 10;
 /// A change of pace between them, as parts of the time that passes, beyond which a jump of that size is possible. A
 /// daemon that slews makes no larger ones for long.
 const PACE_CHANGE: f64 = 50e-6;
+/// Samples from before a larger jump would tell a frequency that is wrong by more than clocks stray.
+const VOID: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
 /// Before a pace is known it is below this: the kernel's clocks are corrected by 500 ppm at most.
 const UNKNOWN_PACE: f64 = 600e-6;
 /// A jump is told if there was none for so long.
@@ -118,6 +120,13 @@ impl System {
         let before = last.map_or(NtpDuration::ZERO, |(_, before)| before);
         self.view.jump = Some((now.raw, before + by));
         self.truth = self.truth.map(|truth| truth.widened(by));
+        if self.reference.is_usable() {
+            // It may be all that goes on.
+            self.reference.root_dispersion += by;
+        }
+        if by >= VOID {
+            self.void_samples(now);
+        }
         self.wake(now.raw);
         // One of many is no news.
         let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < TOLD_APART);
@@ -135,18 +144,23 @@ impl System {
 
     /// The host slept before `now`: the raw counter stood still, and nothing that was measured holds.
     pub(super) fn slept(&mut self, now: Moment) {
-        self.view.since = now.raw;
+        self.void_samples(now);
         self.truth = None;
-        self.strangers = true;
-        self.gathering = Gathering {
-            since: now.raw,
-            known: true,
-        };
         self.stepped_at = now.raw;
         self.wake(now.raw);
         if self.state != State::Init {
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
+    }
+
+    /// No sample from before `now` counts any more: all upstreams are strangers again.
+    fn void_samples(&mut self, now: Moment) {
+        self.view.since = now.raw;
+        self.strangers = true;
+        self.gathering = Gathering {
+            since: now.raw,
+            known: true,
+        };
     }
 
     /// New samples are wanted at once.

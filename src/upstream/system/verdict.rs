@@ -12,7 +12,7 @@ use crate::wire::{Leap, NtpDuration};
 
 /// How long to wait for the first word of an upstream whose name is still to be resolved.
 const FIRST_CHANCE: Duration = Duration::from_secs(10);
-/// How long to wait for most of those who are new while the last time is still good.
+/// How long to wait for most of those who are new while the last time is still good, or for all after a sleep.
 const NO_HURRY: Duration = Duration::from_secs(64);
 
 /// What the candidates say together.
@@ -218,10 +218,19 @@ impl System {
             let asked = peer.address.is_some() && !self.gathering.known;
             !self.is_watched(*index) && !asked && peer.known(&self.view).is_none()
         };
-        if now.saturating_sub(self.gathering.since) < FIRST_CHANCE {
+        if now.saturating_sub(self.gathering.since) < self.first_chance() {
             peers.iter().enumerate().filter(waits).count()
         } else {
             0
+        }
+    }
+
+    /// How long to wait for a first answer. Those who were asked before are asked again at once, but if that was just done.
+    fn first_chance(&self) -> Duration {
+        if self.gathering.known {
+            NO_HURRY
+        } else {
+            FIRST_CHANCE
         }
     }
 
@@ -259,7 +268,9 @@ impl System {
         let heard = |peer: &Peer| match self.state {
             State::Synchronized | State::Holdover => waited >= NO_HURRY,
             State::Init | State::Unsynchronized | State::Disputed | State::Local => {
-                answered(peer) || (peer.address.is_some() && !self.gathering.known) || waited >= FIRST_CHANCE
+                answered(peer)
+                    || (peer.address.is_some() && !self.gathering.known)
+                    || waited >= self.first_chance()
             }
         };
         let mut voters = peers
