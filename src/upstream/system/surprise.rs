@@ -116,6 +116,11 @@ impl System {
         if !jumped {
             return None;
         }
+        if beyond > JUMP.as_secs_f64() {
+            // So far apart, nobody knows by how much more both of them moved together.
+            self.slept(now);
+            return Some(Surprise::Slept(Duration::from_secs_f64(beyond)));
+        }
         let (by, last) = (NtpDuration::from_seconds(beyond + unseen), self.view.jump);
         let before = last.map_or(NtpDuration::ZERO, |(_, before)| before);
         self.view.jump = Some((now.raw, before + by));

@@ -175,4 +175,83 @@ pub(super) const FOUND: &[(&str, &str)] = &[
         honest
         liar drift-ppm=-40",
     ),
+    (
+        "the raw counter jumps twice, and the second jump looks like the pace of the first",
+        "seed 53930
+        world
+        honest
+        honest
+        liar
+        event at=0.87 what=raw by=0.07
+        event at=0.8779153728391975 what=raw by=0.08
+        order 0 1 2",
+    ),
+    (
+        "it jumps right after a sleep, when no pace was known",
+        "seed 13457
+        world
+        honest
+        honest
+        liar
+        event at=0.1 what=sleep
+        event what=others by=0.08
+        event what=raw by=0.1
+        order 0 1 2",
+    ),
+    (
+        "it jumps while two contradict each other and the last time goes on",
+        "seed 462155
+        world iburst=no
+        honest
+        liar
+        then from=24 offset=20
+        event what=raw
+        event at=0.8 what=raw by=0.1
+        order 0 1",
+    ),
+    (
+        "after two sleeps in a row all are asked once, and the liar answers first",
+        "seed 846680
+        world rounds=28 minpoll=4 iburst=no
+        honest
+        liar
+        then from=9 swing=0.02
+        event at=0.41 what=sleep
+        event at=0.42 what=others by=-0.3
+        order 0 1",
+    ),
+    (
+        "old samples tell a wrong frequency after a jump",
+        "seed 149988
+        world minpoll=4
+        honest rtt=0.00005 skew=-0.8 delay=0.00001 dispersion=0.00003 error=-0.5
+        honest jitter=0.005
+        honest dispersion=0.02 noise=0.08
+        liar
+        then from=21 drift-ppm=-900
+        event at=0.6 what=raw by=0.01
+        order 0 1 2 3",
+    ),
+    (
+        "the liars of five answer first",
+        "seed 49501
+        world
+        honest
+        honest
+        honest
+        liar swing=-0.006 rtt=0.0004
+        liar swing=-0.006 rtt=0.0004
+        order 0 1 2 3 4",
+    ),
+    (
+        "two that copy, and the order decided whom they join",
+        "seed 413148
+        world
+        honest rtt=0.03
+        honest
+        honest
+        liar copies=one
+        liar drift-ppm=1400 skew=0.3 copies=each
+        order 0 1 2 3 4",
+    ),
 ];

@@ -121,7 +121,8 @@ fn clocks_that_jump_against_each_other() {
         (0.0, None),
         (0.000_020, None),
         (0.000_200, Some(Surprise::Jumped(Duration::from_micros(200)))),
-        (0.020, Some(Surprise::Jumped(Duration::from_millis(20)))),
+        (0.004, Some(Surprise::Jumped(Duration::from_millis(4)))),
+        (0.020, Some(Surprise::Slept(Duration::from_millis(20)))),
         (0.300, Some(Surprise::Slept(Duration::from_millis(300)))),
     ] {
         let mut system = system(ClockPolicy {
