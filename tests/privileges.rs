@@ -21,7 +21,7 @@ use std::process::Command;
 
 use common::client::{self, v4};
 use common::daemon::{Daemon, PROGRAM, Reload};
-use common::network::{free_port, in_own_network};
+use common::network::{free_port, in_own_network, ip};
 use common::scripted::{Scripted, good};
 use common::{SOON, TempDir, root, wait_until};
 
@@ -411,7 +411,9 @@ fn names_resolve_as_the_files_say_now_from_inside_the_cage() {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     }
     in_own_network(|| {
-        let upstream = Scripted::at(([127, 0, 0, 1], 123).into(), |ask| vec![good(ask).into()]);
+        // A name may not stand for a loopback address.
+        ip("address add 192.0.2.7/32 dev lo");
+        let upstream = Scripted::at(([192, 0, 2, 7], 123).into(), |ask| vec![good(ask).into()]);
         let server = v4(free_port());
         let mut command = Command::new("unshare");
         let in_place = format!("mount --bind {} /etc && exec \"$@\"", etc.path().display());
@@ -424,10 +426,10 @@ fn names_resolve_as_the_files_say_now_from_inside_the_cage() {
             .args(["-6", "0", "-a", &server.to_string(), "-s", "later.example"]);
         let daemon = Daemon::spawn(command).answering(server);
         wait_until("the name is not known", SOON, || {
-            daemon.log().contains("cannot resolve").then_some(())
+            daemon.log().contains("its name can't be resolved").then_some(())
         });
         // A new file in its place, as an editor does it.
-        let new = etc.file("new", "127.0.0.1 later.example\n");
+        let new = etc.file("new", "192.0.2.7 later.example\n");
         fs::rename(new, etc.path().join("hosts")).unwrap();
         wait_until("it was asked", SOON, || (upstream.asked() > 0).then_some(()));
     });
