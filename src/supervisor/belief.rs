@@ -184,7 +184,7 @@ impl Belief {
             Some(Surprise::Slept(time)) => {
                 warn!(
                     seconds = time.as_secs_f64(),
-                    "the host slept: all samples are void"
+                    "the host slept, or its clocks jumped far against each other: all samples are void, and new ones are asked for"
                 );
             }
             Some(Surprise::Jumped(by)) => {

@@ -29,7 +29,7 @@ const TOLD_APART: Duration = Duration::from_secs(3600);
 pub enum Surprise {
     /// Somebody stepped its clock by so much, back or forth.
     Stepped(Duration),
-    /// It slept for so long, or its raw counter jumped by as much.
+    /// It slept for so long, or its clocks jumped against each other by as much.
     Slept(Duration),
     /// Its clocks moved against each other by so much more than before: the virtual machine was paused, say.
     Jumped(Duration),

@@ -1,0 +1,156 @@
+//! Pure. The clock filter sample by sample, and as properties.
+
+use super::*;
+use proptest::prelude::*;
+
+fn sample(at: f64, offset: f64, delay: f64) -> Sample {
+    Sample {
+        offset: NtpDuration::from_seconds(offset),
+        delay: NtpDuration::from_seconds(delay),
+        dispersion: NtpDuration::from_seconds(1e-6),
+        at: Duration::from_secs_f64(at),
+    }
+}
+
+fn filter(samples: impl IntoIterator<Item = (f64, f64, f64)>) -> ClockFilter {
+    let mut filter = ClockFilter::default();
+    for (at, offset, delay) in samples {
+        filter.add(sample(at, offset, delay));
+    }
+    filter
+}
+
+fn estimate(filter: &ClockFilter) -> Estimate {
+    filter.estimate(&View::default()).unwrap()
+}
+
+#[test]
+fn one_sample_is_known_by_its_delay_and_fades_by_the_unknown_frequency() {
+    let estimate = estimate(&filter([(100.0, 0.5, 0.020)]));
+    assert_eq!(
+        (estimate.offset, estimate.delay),
+        (sample(0.0, 0.5, 0.020).offset, sample(0.0, 0.5, 0.020).delay)
+    );
+    assert!(estimate.error_at(Duration::from_secs(100)) < 1e-9 && estimate.frequency.abs() < 1e-9);
+    let later = estimate.error_at(Duration::from_secs(110));
+    assert!((later - 30.0 * UNKNOWN_FREQUENCY).abs() < 1e-5, "{later}");
+}
+
+#[test]
+fn a_line_without_noise_is_found() {
+    let line = filter((0_u32..20).map(|step| {
+        let at = f64::from(step) * 16.0;
+        (at, 0.1 + 200e-6 * at, 0.010)
+    }));
+    let estimate = estimate(&line);
+    assert!((estimate.frequency - 200e-6).abs() < 1e-7, "{estimate:?}");
+    let later = estimate.offset_at(Duration::from_secs(400)).to_seconds();
+    assert!((later - 0.18).abs() < 1e-5, "{later}");
+}
+
+#[test]
+fn long_delays_count_little() {
+    // Every second sample waited 30 ms in one direction: 15 ms of offset that is not there.
+    let estimate = estimate(&filter((0_u32..20).map(|step| {
+        let queue = f64::from(step % 2) * 0.030;
+        (f64::from(step) * 16.0, queue / 2.0, 0.010 + queue)
+    })));
+    assert!(estimate.offset.abs().to_seconds() < 0.004, "{estimate:?}");
+}
+
+#[test]
+fn one_contradiction_waits_and_a_second_one_is_a_step() {
+    let mut filter = filter((0_u32..10).map(|step| (f64::from(step) * 16.0, 0.0, 0.001)));
+    assert!(!filter.add(sample(160.0, 5.0, 0.001)));
+    assert_eq!(estimate(&filter).offset, NtpDuration::ZERO);
+    assert!(!filter.add(sample(176.0, 0.0, 0.001)));
+    assert_eq!(filter.len(), 11);
+    assert!(!filter.add(sample(192.0, 1.0, 0.001)));
+    assert!(filter.add(sample(208.0, 1.0, 0.001)));
+    assert!((estimate(&filter).offset.to_seconds() - 1.0).abs() < 1e-4);
+    assert_eq!(filter.len(), 2);
+}
+
+#[test]
+fn a_bend_lets_the_old_samples_go() {
+    let bend = filter((0_u32..60).map(|step| {
+        let at = f64::from(step) * 16.0;
+        (at, if at > 480.0 { (at - 480.0) * 20e-6 } else { 0.0 }, 0.001)
+    }));
+    let estimate = estimate(&bend);
+    assert!(estimate.samples < 40, "{estimate:?}");
+    assert!((estimate.frequency - 20e-6).abs() < 3e-6, "{estimate:?}");
+}
+
+#[test]
+fn the_past_in_another_light() {
+    let filter = filter([(10.0, 0.0, 0.001), (20.0, 0.0, 0.001)]);
+    let since = View {
+        since: Duration::from_secs(15),
+        ..View::default()
+    };
+    assert_eq!(filter.estimate(&since).unwrap().samples, 1);
+    assert_eq!(
+        filter.estimate(&View {
+            since: Duration::from_secs(21),
+            ..View::default()
+        }),
+        None
+    );
+    let leap = View {
+        leap: Some((Duration::from_secs(25), -NtpDuration::SECOND)),
+        ..View::default()
+    };
+    assert_eq!(filter.estimate(&leap).unwrap().offset, -NtpDuration::SECOND);
+    // Once, whether the filter knows of it or not.
+    let mut revised = filter.clone();
+    (0..2).for_each(|_| revised.revise(&leap));
+    assert_eq!(revised.estimate(&leap), filter.estimate(&leap));
+}
+
+#[test]
+fn a_jump_between_the_hosts_clocks_widens_what_was_before_it() {
+    let steady = (0_u32..30).map(|step| (f64::from(step) * 16.0, 0.0, 0.000_060));
+    let mut filter = filter(steady);
+    let jump = View {
+        jump: Some((Duration::from_secs(470), NtpDuration::from_seconds(0.000_300))),
+        ..View::default()
+    };
+    let error = |filter: &ClockFilter| {
+        let estimate = filter.estimate(&jump).unwrap();
+        estimate.delay.half().to_seconds() + estimate.error_at(Duration::from_secs(480))
+    };
+    assert!(error(&filter) > 0.000_300);
+    filter.revise(&jump);
+    assert!(error(&filter) > 0.000_300);
+    // It was our counter that jumped: all the same the older ones go on to tell the frequency.
+    assert!(!filter.add(sample(480.0, 0.000_290, 0.000_060)));
+    let estimate = filter.estimate(&jump).unwrap();
+    assert!(estimate.samples >= 8, "{estimate:?}");
+    let off = (estimate.offset.to_seconds() - 0.000_290).abs();
+    assert!(off < error(&filter), "{off}: {estimate:?}");
+    assert!(estimate.frequency.abs() < 2e-6, "{estimate:?}");
+    assert!(error(&filter) < 0.000_100, "{estimate:?}");
+}
+
+proptest! {
+    #[test]
+    fn the_truth_is_inside(
+        frequency in -300e-6..300e-6_f64,
+        queues in prop::collection::vec((0.0..0.010_f64, 0.0..0.010_f64), 1..80),
+        interval in 2.0..128.0_f64,
+    ) {
+        // A symmetric path of 10 ms, and queues in both directions.
+        let mut filter = ClockFilter::default();
+        for (step, (out, back)) in queues.iter().enumerate() {
+            let at = f64::from(u32::try_from(step).unwrap()) * interval;
+            filter.add(sample(at, frequency * at + (out - back) / 2.0, 0.010 + out + back));
+            let estimate = estimate(&filter);
+            let later = at + interval;
+            let error = estimate.offset_at(Duration::from_secs_f64(later)).to_seconds() - frequency * later;
+            let later = Duration::from_secs_f64(later);
+            let bound = estimate.delay.half().to_seconds() + estimate.error_at(later);
+            prop_assert!(error.abs() <= bound, "{error} > {bound} after {step}: {estimate:?}");
+        }
+    }
+}
