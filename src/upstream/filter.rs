@@ -535,7 +535,8 @@ pub fn wanders(age: f64) -> f64 {
 
 /// How far an oscillator strays in `age` seconds because its frequency wanders (integral of a random walk).
 fn wander(age: f64) -> f64 {
-    WANDER * age.max(0.0).powf(1.5) / 3.0_f64.sqrt()
+    let age = age.max(0.0);
+    WANDER * age * (age / 3.0).sqrt()
 }
 
 /// By how much a frequency of this deviation may be wrong, when `pace` was assumed of it.

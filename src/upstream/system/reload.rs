@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use super::{ClockPolicy, Gathering, State, System};
+use crate::reference::heritage::UNWATCHED;
 use crate::reference::{Moment, Reference};
 use crate::upstream::Role;
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::wire::Leap;
-
-/// A restart takes less than a second.
-const UNWATCHED: Duration = Duration::from_secs(5);
 
 impl System {
     /// From now on does as `policy` says, with upstreams in these `roles`; `kept` says for each of them which one it was

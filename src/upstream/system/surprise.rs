@@ -11,9 +11,6 @@ use crate::wire::{NtpDuration, ReferenceId};
 const WAKES_APART: Duration = Duration::from_secs(64);
 /// A change between the host's clocks that only a step or a sleep can make.
 const JUMP: Duration = Duration::from_millis(10);
-/// The time since boot is slewed as the time of day is: against the raw counter it moves by no more than this part of the
-/// time that passes (the kernel allows a tenth).
-const FASTEST_SLEW: u32 = 10;
 /// A change of pace between them, as parts of the time that passes, beyond which a jump of that size is possible. A
 /// daemon that slews makes no larger ones for long.
 const PACE_CHANGE: f64 = 50e-6;
@@ -74,11 +71,6 @@ impl System {
         if slept > JUMP {
             self.slept(now);
             return Some(Surprise::Slept(slept));
-        }
-        let most = JUMP + passed / FASTEST_SLEW;
-        if apart.abs() > most.as_secs_f64() {
-            self.slept(now);
-            return Some(Surprise::Slept(Duration::from_secs_f64(apart.abs())));
         }
         let jumped = self.jumped(now, passed, apart, before.pace);
         if stepped > JUMP {
