@@ -21,13 +21,19 @@ def percentile(values, share):
 class Seen:
     """What one server served: the answers of one run, or of all."""
 
-    def __init__(self, first=(), answers=(), lost=0):
+    def __init__(self, first=(), answers=(), lost=0, least=()):
         self.first = list(first)  # seconds to the first usable answer
         self.answers = list(answers)  # (seconds since the start, error, bound)
         self.lost = lost  # unusable or no answer, after the first usable one
+        self.least = list(least)  # (seconds since the start, bound / what a majority allows)
 
     def __add__(self, other):
-        return Seen(self.first + other.first, self.answers + other.answers, self.lost + other.lost)
+        return Seen(
+            self.first + other.first,
+            self.answers + other.answers,
+            self.lost + other.lost,
+            self.least + other.least,
+        )
 
     def numbers(self, warm_up):
         errors = [abs(error) * 1e6 for after, error, _ in self.answers if after >= warm_up]
@@ -39,12 +45,57 @@ class Seen:
             "error max, us": max(errors),
             "error max from the first answer, us": max(abs(error) * 1e6 for _, error, _ in self.answers),
             "interval median, +- us": statistics.median(bound for _, bound in steady) * 1e6,
+            "interval / what a majority allows": statistics.median(
+                ratio for after, ratio in self.least if after >= warm_up
+            ),
             "coverage, %": 100 * sum(abs(error) <= bound for _, error, bound in self.answers) / len(self.answers),
             "seconds without an answer": self.lost,
         }
 
 
+class Claims:
+    """What the exchanges of one client allow: one that took `out` and `back` seconds measures a time that is ahead by
+    half of their difference, and may be wrong by half of their sum. So seen from the truth it allows all from -`back` to
+    +`out`, if nothing drifts and all is precise.
+    """
+
+    def __init__(self, directory, client):
+        with open(directory / "exchanges.csv", encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["client"] == client]
+        self.coming = sorted(
+            (int(line["unix_ns"]), line["upstream"], float(line["out"]), float(line["back"])) for line in lines
+        )
+        self.best = {}  # by upstream: the exchange that took the shortest time
+
+    def majority(self, now):
+        """From where to where a majority of the upstreams allows the truth at `now`: by the quickest exchange with each
+        until then. None before any.
+        """
+        while self.coming and self.coming[0][0] <= now:
+            _, upstream, out, back = self.coming.pop(0)
+            if upstream not in self.best or out + back < sum(self.best[upstream]):
+                self.best[upstream] = (out, back)
+        if not self.best:
+            return None
+        least = len(self.best) // 2 + 1
+        edges = sorted((at, step) for out, back in self.best.values() for at, step in ((-back, -1), (out, 1)))
+        depth, inside = 0, []
+        for at, step in edges:
+            depth -= min(step, 0)
+            if depth >= least:
+                inside.append(at)
+            depth -= max(step, 0)
+        return (inside[0], inside[-1]) if inside else None
+
+
+def least_bound(error, interval):
+    """The bound that covers the interval from a served time that is wrong by `error`."""
+    return max(interval[1] - error, error - interval[0])
+
+
 def read(directory):
+    clients = json.loads((directory / "plan.json").read_text())["clients"]
+    claims = {server: Claims(directory, clients[server]) for server in SERVERS}
     started = int((directory / "started").read_text())
     seen = {server: Seen() for server in SERVERS}
     with open(directory / "probe.csv", encoding="utf-8", newline="") as file:
@@ -56,7 +107,11 @@ def read(directory):
             after = (int(line["unix_ns"]) - started) / 1e9
             if not one.first:
                 one.first.append(after)
-            one.answers.append((after, float(line["error"]), float(line["bound"])))
+            error, bound = float(line["error"]), float(line["bound"])
+            one.answers.append((after, error, bound))
+            interval = claims[line["server"]].majority(int(line["unix_ns"]))
+            if interval:
+                one.least.append((after, bound / least_bound(error, interval)))
     return seen
 
 

@@ -1,11 +1,7 @@
 //! Searches on for what the tests' adversary did not find in its minute:
 //! `cargo run --release --example adversary -- --minutes 15 --seed 1 --threads 2`.
 //!
-//! `--strategies N` ends after as many (of all threads), whatever the time: so a run can be repeated to the bit.
-//! `--without WORD` (again and again) leaves out all strategies with that word in their text: `--without copies=` looks
-//! for what can be done without copying; `--with WORD` tries only those that have it. `--closely N` makes the first N
-//! violations of each promise (and thread) small; of the rest, one in a hundred. `--replay FILE` plays one strategy.
-//! The exit status is 1 after a violation.
+//! `--help` tells the rest. The exit status is 1 after a violation.
 
 #![allow(
     clippy::unwrap_used,
@@ -42,33 +38,55 @@ use adversary::search::Found;
 use adversary::shrink::{self, shrunk};
 use adversary::strategy::Strategy;
 use adversary::world::{DEFINITIONS, Goal, breaks_with, judge, tell};
+use clap::{ArgGroup, Parser};
 
+/// Searches for strategies of upstreams by which a promise is broken, in virtual time.
+#[derive(Parser)]
+#[command(group = ArgGroup::new("until").required(true).multiple(true).args(["minutes", "strategies", "replay"]))]
 struct Arguments {
-    minutes: f64,
-    strategies: u64,
+    /// How long to search.
+    #[arg(long, value_name = "N")]
+    minutes: Option<f64>,
+    /// How many strategies to try in all threads together: so a run can be repeated to the bit.
+    #[arg(long, value_name = "N")]
+    strategies: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    threads: u64,
+    /// One for each processor if it is not given.
+    #[arg(long, value_name = "N")]
+    threads: Option<u64>,
+    /// Tries only strategies with this word in their text (may be repeated).
+    #[arg(long, value_name = "WORD")]
     with: Vec<String>,
+    /// Leaves out strategies with this word in their text (may be repeated): `copies=`, say.
+    #[arg(long, value_name = "WORD")]
     without: Vec<String>,
-    replay: Option<String>,
+    /// Makes the first N violations of each promise and thread small, and of the rest one in a hundred.
+    #[arg(long, value_name = "N")]
     closely: Option<u64>,
+    /// Plays the one strategy of this file.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<String>,
 }
 
 fn main() -> ExitCode {
-    let arguments = arguments();
+    let arguments = Arguments::parse();
     if let Some(file) = &arguments.replay {
         return replay(&std::fs::read_to_string(file).unwrap());
     }
     println!("{DEFINITIONS}\n");
     let began = Instant::now();
-    let until = began + Duration::from_secs_f64(arguments.minutes * 60.0);
+    let until = began + Duration::from_secs_f64(arguments.minutes.unwrap_or(1e6) * 60.0);
+    let processors = || thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let threads = arguments.threads.unwrap_or_else(processors).max(1);
+    let most = arguments.strategies.map_or(u64::MAX, |all| all.div_ceil(threads));
     let (sender, news) = mpsc::channel();
-    let climbers: Vec<_> = (0..arguments.threads)
+    let climbers: Vec<_> = (0..threads)
         .map(|thread| {
             let seed = arguments.seed * 1000 + thread;
             let mut search = Search::new(seed, arguments.with.clone(), arguments.without.clone());
             search.closely = arguments.closely.unwrap_or(search.closely);
-            let (most, sender) = (arguments.strategies / arguments.threads, sender.clone());
+            let sender = sender.clone();
             thread::spawn(move || climb(search, until, most, &sender))
         })
         .collect();
@@ -146,38 +164,4 @@ fn replay(text: &str) -> ExitCode {
         }
     }
     ExitCode::from(u8::from(is_broken))
-}
-
-fn arguments() -> Arguments {
-    let mut given = Arguments {
-        minutes: f64::INFINITY,
-        strategies: u64::MAX,
-        seed: 1,
-        threads: thread::available_parallelism().map_or(1, |count| count.get() as u64),
-        with: Vec::new(),
-        without: Vec::new(),
-        replay: None,
-        closely: None,
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let value = words.next().unwrap_or_else(|| panic!("{word} what?"));
-        match word.as_str() {
-            "--minutes" => given.minutes = value.parse().unwrap(),
-            "--strategies" => given.strategies = value.parse().unwrap(),
-            "--seed" => given.seed = value.parse().unwrap(),
-            "--threads" => given.threads = value.parse().unwrap(),
-            "--with" => given.with.push(value),
-            "--without" => given.without.push(value),
-            "--closely" => given.closely = Some(value.parse().unwrap()),
-            "--replay" => given.replay = Some(value),
-            _ => panic!("{word}: not known"),
-        }
-    }
-    assert!(
-        given.minutes.is_finite() || given.strategies < u64::MAX || given.replay.is_some(),
-        "--minutes N or --strategies N"
-    );
-    given.minutes = given.minutes.min(1e6);
-    given
 }
