@@ -16,13 +16,15 @@ mod common;
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ntpfront::wire::{Leap, ReferenceId};
 
 use common::client::{self, v4, v6};
-use common::daemon::{Daemon, Reload};
+use common::daemon::{Daemon, PROGRAM, Reload};
 use common::load::{self, Load, Report};
 use common::scripted::{Ask, Reply, Scripted, good, honest};
 use common::{SOON, wait_until};
@@ -277,5 +279,26 @@ fn the_load_sees_what_is_wrong() {
             "{nobody:?}"
         );
         assert!(nobody.sent > 0 && nobody.targets[0].max_gap_ms > 100.0);
+    });
+}
+
+/// A short run of what `tests/soak/run` does for half an hour.
+#[test]
+fn a_time_of_trouble_loses_nothing_and_leaves_nothing_behind() {
+    alone(|| {
+        let [ntpfront, load] = [Path::new(PROGRAM), load::program()];
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/soak/run"))
+            .args(["--minutes", "0.6", "--rate", "5000", "--ntpfront"])
+            .arg(ntpfront)
+            .arg("--load")
+            .arg(load)
+            .output()
+            .expect("tests/soak/run starts");
+        println!("{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     });
 }
