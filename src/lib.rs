@@ -72,6 +72,8 @@
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
 //! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
 //!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process.
+//! * A listener whose address is not there keeps nobody else from serving, unless it is required: it is opened when the
+//!   kernel says that the address came.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
 //!   run, old ones are steered away from first, and answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.

@@ -62,12 +62,15 @@ struct Wire {
 }
 
 impl FastPath {
-    /// Loads and attaches the program, if the configuration wants it; nothing is answered before the first publication.
-    /// Needs the rights of the start.
+    /// Loads and attaches the program, if the configuration wants it, for those listeners that are open; nothing is answered
+    /// before the first publication. Needs the rights of the start.
     ///
     /// # Errors
     /// A mode that was asked for by name can't be had.
-    pub(super) fn open(config: &Config) -> Result<Option<Self>, StartError> {
+    pub(super) fn open(
+        config: &Config,
+        is_open: impl Fn(&SocketAddr) -> bool,
+    ) -> Result<Option<Self>, StartError> {
         let wanted = &config.fast_path;
         if wanted.interfaces.is_empty() {
             return Ok(None);
@@ -107,7 +110,9 @@ impl FastPath {
             clocks: Default::default(),
             raw_faster: None,
         };
-        fast.obey(&config.policies);
+        let mut policies = config.policies.clone();
+        policies.retain(|address, _| is_open(address));
+        fast.obey(&policies);
         let fault = fast
             .wires
             .iter()

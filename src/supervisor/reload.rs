@@ -84,7 +84,7 @@ impl Supervisor {
         self.belief.reconfigure(&self.running.config, self.leaps.read());
         self.listeners.commit(prepared, changes, &self.manager).await;
         if let Some(fast) = &mut self.fast {
-            fast.obey(&self.running.config.policies);
+            fast.obey(&self.listeners.policies_served());
         }
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
