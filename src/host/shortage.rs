@@ -25,7 +25,7 @@ impl Shortage {
                 "out of memory (ENOMEM, ENOBUFS): raise MemoryMax= or LimitAS=, or lower limit.clients, census.clients or the number of workers"
             }
             Self::Threads => {
-                "too many threads (EAGAIN): raise TasksMax= or LimitNPROC=, or use fewer workers"
+                "too many threads, or no room for one more (EAGAIN): raise TasksMax=, LimitNPROC= or LimitAS=, or use fewer workers"
             }
         }
     }

@@ -293,9 +293,10 @@ impl fmt::Display for BindError {
             cause,
             fault,
         } = self;
-        let remedy = match fault {
-            BindFault::Short(shortage) => limits::told(*shortage),
-            fault => fault.remedy(*address),
+        let remedy = if let BindFault::Short(shortage) = fault {
+            limits::told(*shortage)
+        } else {
+            fault.remedy(*address)
         };
         write!(f, "cannot listen on {address}: {cause}: {remedy}")
     }

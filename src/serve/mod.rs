@@ -14,6 +14,7 @@ mod departure;
 mod gate;
 mod hash;
 pub mod limit;
+pub mod memory;
 mod orders;
 pub mod policy;
 pub mod random;

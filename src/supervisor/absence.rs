@@ -26,11 +26,13 @@ pub(super) enum Outcome {
 /// What becomes of a listener that can't be opened for this reason: one that is `required`, or that nobody asked for
 /// (`is_default`).
 pub(super) const fn outcome(fault: BindFault, required: bool, is_default: bool) -> Outcome {
-    match fault {
-        BindFault::NoFamily if is_default => Outcome::LeaveOut,
-        _ if fault.is_absence() && !required => Outcome::Wait,
+    if is_default && matches!(fault, BindFault::NoFamily) {
+        Outcome::LeaveOut
+    } else if fault.is_absence() && !required {
+        Outcome::Wait
+    } else {
         // A port that is taken or forbidden needs somebody to do something, and who starts us shall hear of it.
-        _ => Outcome::Refuse,
+        Outcome::Refuse
     }
 }
 

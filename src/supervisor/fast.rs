@@ -21,7 +21,7 @@ use crate::fast::{
 use crate::host::addresses::{self, Interface};
 use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
-use crate::host::{clock, entropy, sys};
+use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastSight, InterfaceSight};
 use crate::reference::{ClockModel, Moment, Reference};
 use crate::serve::Counts;
@@ -302,11 +302,10 @@ impl Wire {
                 self.link = Some((link, attached));
                 self.fault = None;
             }
-            Err(error) => self.say(&format!(
-                "cannot attach ({}): {error}: {}",
-                mode.name(),
-                remedy(&error)
-            )),
+            Err(error) => {
+                let why = limits::shortage(&error).unwrap_or_else(|| format!("{error}: {}", remedy(&error)));
+                self.say(&format!("cannot attach ({}): {why}", mode.name()));
+            }
         }
     }
 
@@ -341,7 +340,7 @@ const SIZES: Sizes = Sizes {
 };
 
 /// How many clients are to be remembered; room for a few in any case, as a reload may turn limits on.
-fn clients(policies: &BTreeMap<SocketAddr, Arc<Policy>>) -> u32 {
+pub(super) fn clients(policies: &BTreeMap<SocketAddr, Arc<Policy>>) -> u32 {
     let limits = policies.values().map(|policy| &policy.limit);
     let wanted = limits
         .filter(|limit| limit.mode != Obeyed::Off)

@@ -2,6 +2,7 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod absence;
+pub mod allowed;
 mod belief;
 mod clients;
 mod control;
@@ -10,6 +11,7 @@ mod http;
 mod leaps;
 mod listeners;
 mod lock;
+pub mod needs;
 mod pollers;
 mod reading;
 mod reload;
@@ -45,6 +47,7 @@ use fast::FastPath;
 use http::Onlooker;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
+use needs::Limits;
 use reading::{Read, Reading};
 pub use start::StartError;
 use start::{Opened, open};
@@ -69,6 +72,8 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
         env!("CARGO_PKG_VERSION"),
         loaded.origin()
     );
+    let limits = allowed::limits();
+    allowed::expect(&loaded, &limits);
     let serve = || {
         let opened = open(loader, loaded)?;
         // A thread for the log, as little trusted as the others.
@@ -77,7 +82,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
             .enable_all()
             .build()
             .map_err(StartError::system("start the runtime of the pollers"))?;
-        runtime.block_on(serve(opened, log))
+        runtime.block_on(serve(opened, log, limits))
     };
     let outcome = serve().inspect_err(|error| error!("{error}"));
     // What kept us from the start is still to be written.
@@ -86,7 +91,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     outcome
 }
 
-async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
+async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), StartError> {
     let signals = forward(opened.signals).map_err(StartError::thread("start a thread for signals"))?;
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
@@ -111,6 +116,7 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
     let (done, readings) = mpsc::channel(1);
     let mut supervisor = Supervisor {
         running: opened.loaded,
+        limits,
         reading: Reading::new(opened.loader, done),
         log,
         belief,
@@ -149,6 +155,8 @@ struct Heard {
 /// All that runs.
 struct Supervisor {
     running: Loaded,
+    /// What the system allows us.
+    limits: Limits,
     reading: Reading,
     log: log::Switch,
     belief: Belief,

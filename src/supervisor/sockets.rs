@@ -11,6 +11,7 @@ use nix::unistd::Uid;
 use tracing::{info, warn};
 
 use crate::host::bind_fault::BindFault;
+use crate::host::limits;
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
 
@@ -53,7 +54,11 @@ impl Given {
                     .entry(address)
                     .or_default()
                     .push((stored_number(&name), socket)),
-                Err(error) => warn!(name, %error, "a socket of the service manager can't be used"),
+                Err(error) => warn!(
+                    name,
+                    error = limits::explain(&error),
+                    "a socket of the service manager can't be used"
+                ),
             }
         }
         // What comes from a unit keeps its order, before what was stored.
@@ -148,7 +153,10 @@ impl Sockets {
                     );
                 }
             }
-            Err(error) => warn!(listener = %address, %error, "the receive buffers can't be set"),
+            Err(error) => {
+                let error = limits::explain(&error);
+                warn!(listener = %address, error, "the receive buffers can't be set");
+            }
         }
     }
 

@@ -68,6 +68,10 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Privilege(PrivilegeError::Lookup(name, error)) => {
+                let why = limits::explain(error);
+                write!(f, "cannot look up the user {name:?}: {why}")
+            }
             Self::Privilege(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "cannot {what}: {}", limits::explain(error)),
             Self::Thread(what, error) => write!(f, "cannot {what}: {}", limits::explain_thread(error)),

@@ -268,9 +268,10 @@ impl Poller {
     fn tell_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
-            let reason = match fault {
-                Fault::Short(shortage) => limits::told(shortage),
-                fault => fault.text().to_owned(),
+            let reason = if let Fault::Short(shortage) = fault {
+                limits::told(shortage)
+            } else {
+                fault.text().to_owned()
             };
             warn!(%upstream, reason, "upstream {upstream} can't be asked: {reason}");
         }
