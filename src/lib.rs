@@ -12,8 +12,8 @@
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, the kernel's news of the network (`changes`), files kept in reach (`anchor`), privileges, `sandbox` |
-//! | [`supervisor`] | owns every handle: the order of the start, the loop, the end |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`), privileges, `sandbox` |
+//! | [`supervisor`] | owns every handle: the order of the start, the loop, the end; what it `needs` and whom it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
@@ -72,6 +72,8 @@
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
 //! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
 //!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process.
+//! * A listener whose address is not there keeps nobody else from serving, unless it is required: it is opened when the
+//!   kernel says that the address came.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
 //!   run, old ones are steered away from first, and answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.

@@ -14,9 +14,10 @@ use ntpfront::cli::{self, About, Ask, Command, Flags, Import, Query};
 use ntpfront::config::commands::Answer;
 use ntpfront::config::file::Loader;
 use ntpfront::config::{Fault, Loaded, address, commands, file, import};
-use ntpfront::host::{control, xdp_needs};
+use ntpfront::host::{control, limits, xdp_needs};
 use ntpfront::observe::pool::{Check, SAMPLES};
-use ntpfront::supervisor;
+use ntpfront::supervisor::needs::Needs;
+use ntpfront::supervisor::{self, allowed};
 use ntpfront::upstream::query::{query, samples};
 use ntpfront::upstream::{Role, Upstream};
 
@@ -77,6 +78,8 @@ fn check(loaded: &Result<Loaded, Vec<Fault>>) -> Answer {
             commands::check_empty(&mut answer, path);
         }
         commands::check_fast_path(&mut answer, wanted, impossible.as_deref(), &absent);
+        let needs = Needs::of(&loaded.config, loaded.lists);
+        commands::check_limits(&mut answer, &needs.shortfalls(&allowed::limits()));
     }
     answer
 }
@@ -213,8 +216,10 @@ fn redrawn(text: &str) -> String {
 }
 
 fn ask_running(socket: &Path, request: &str) -> Result<Answer, String> {
-    let said = control::ask(socket, request)
-        .map_err(|error| format!("{}: {error}: is it running, and may we ask it?", socket.display()))?;
+    let said = control::ask(socket, request).map_err(|error| match limits::shortage(&error) {
+        Some(shortage) => format!("{}: {shortage}", socket.display()),
+        None => format!("{}: {error}: is it running, and may we ask it?", socket.display()),
+    })?;
     serde_json::from_str(&said)
         .map_err(|error| format!("{}: no answer that makes sense: {error}", socket.display()))
 }
@@ -243,7 +248,10 @@ fn ask(asked: &Query) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(io::stderr(), &format!("ntpfront query: cannot start: {error}\n"));
+            say(
+                io::stderr(),
+                &format!("ntpfront query: cannot start: {}\n", limits::explain(&error)),
+            );
             return STATUS_FAILURE.into();
         }
     };

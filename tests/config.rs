@@ -312,6 +312,7 @@ fn the_annotated_example_says_the_defaults() {
         [
             "workers",
             "steering",
+            "required",
             "batch",
             "max-wait",
             "receive-buffer",
@@ -435,6 +436,7 @@ gigabytes-per-month = 0.0  # default
 address = "0.0.0.0:123"  # /etc/n.toml:15:11
 workers = 4  # flag -4
 steering = "source"  # default
+required = false  # default
 batch = 32  # default
 max-wait = 1.0  # default
 receive-buffer = 1048576  # default
@@ -447,6 +449,7 @@ max-stratum = 15  # default
 address = "[::]:123"  # /etc/n.toml:17:11
 workers = 1  # default
 steering = "source"  # default
+required = false  # default
 batch = 32  # default
 max-wait = 1.0  # default
 receive-buffer = 1048576  # default

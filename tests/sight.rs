@@ -12,12 +12,16 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use common::client::{ask, request, v4};
 use common::daemon::{self, Daemon, Reload};
@@ -320,4 +324,69 @@ fn top_goes_on_until_nobody_reads() {
     drop(lines);
     let status = wait_until("top ends", SOON, || top.try_wait().unwrap());
     assert!(status.success(), "{status}");
+}
+
+/// Each decision is published, and what is published is left to the next process: in a file here, so that all can be counted.
+#[test]
+fn who_only_looks_costs_no_decision() {
+    const WINDOW: Duration = Duration::from_secs(4);
+    let directory = TempDir::new();
+    let left = directory.file("reference", "");
+    std::fs::set_permissions(&left, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let script = format!(
+        "exec 3<>'{}'; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=reference; exec \"$@\"",
+        left.display()
+    );
+    let (server, path) = (v4(free_port()), directory.path().display());
+    let text = format!(
+        "upstream = []\n[local]\nenabled = true\nwait = 0\n[control]\nsocket = \"{path}/control\"\n\
+         [metrics]\nlisten = \"unix:{path}/metrics\"\n[[listener]]\naddress = \"{server}\"\n"
+    );
+    let _daemon = Daemon::configured_by(&["sh", "-c", &script, "sh"], &text).answering(server);
+    let exchange = |socket: &str, request: &str| {
+        let mut stream = UnixStream::connect(directory.path().join(socket)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        if socket == "control" {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let decisions = |look: &dyn Fn(usize)| {
+        let (start, mut seen) = (Instant::now(), HashSet::new());
+        for time in 0.. {
+            if start.elapsed() > WINDOW {
+                break;
+            }
+            look(time);
+            // Empty while it is written.
+            seen.extend(std::fs::read(&left).ok().filter(|bytes| !bytes.is_empty()));
+        }
+        seen.len()
+    };
+    let at_most = usize::try_from(WINDOW.as_secs()).unwrap() + 2;
+    let idle = decisions(&|_| std::thread::sleep(Duration::from_millis(1)));
+    // One a second there is: else nothing would be counted here.
+    assert!((at_most - 3..=at_most).contains(&idle), "{idle}");
+    let verbs = [
+        "status",
+        "status json",
+        "upstreams json",
+        "health",
+        "clients json",
+        "nonsense",
+    ];
+    let asked = decisions(&|time| {
+        let answer = exchange("control", verbs[time % verbs.len()]);
+        assert!(answer.contains("\"status\":"), "{answer}");
+    });
+    let scraped = decisions(&|_| {
+        let page = exchange("metrics", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(page.contains("ntpfront_stratum"), "{page}");
+    });
+    assert!(
+        asked <= at_most && scraped <= at_most,
+        "{idle} idle, {asked} asked, {scraped} scraped"
+    );
 }

@@ -41,6 +41,13 @@ pub fn check_empty(answer: &mut Answer, path: &Path) {
         &format!("{path}: there is nothing in it: all is as without a file, and everybody is answered\n");
 }
 
+/// What `ntpfront check` says beside where limits of this host are too low for the file, a line each.
+pub fn check_limits(answer: &mut Answer, shortfalls: &[String]) {
+    shortfalls
+        .iter()
+        .for_each(|shortfall| answer.err += &format!("{shortfall}\n"));
+}
+
 /// What `ntpfront check` says beside that of the fast path, if one is wanted: why this host can't have one (`impossible`), or
 /// which interfaces are not there now. It is a fault where a start would fail.
 pub fn check_fast_path(answer: &mut Answer, wanted: &FastPath, impossible: Option<&str>, absent: &[&str]) {

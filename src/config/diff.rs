@@ -207,7 +207,12 @@ impl fmt::Display for Change {
                 write!(f, "listener {address}: workers {from} -> {to}")?;
                 let steered = (old.steering != new.steering).then_some(", steered in another way");
                 let tuned = (old.tuning != new.tuning).then_some(", tuned in another way");
-                [steered, tuned]
+                let required = match (old.required, new.required) {
+                    (false, true) => Some(", required from now on"),
+                    (true, false) => Some(", not required any more"),
+                    (false, false) | (true, true) => None,
+                };
+                [steered, tuned, required]
                     .into_iter()
                     .flatten()
                     .try_for_each(|words| f.write_str(words))
@@ -246,6 +251,7 @@ mod tests {
                 address: address.parse().unwrap(),
                 workers,
                 steering,
+                required: workers > 3,
                 tuning: Tuning {
                     batch: workers,
                     ..Tuning::default()
@@ -408,7 +414,7 @@ mod tests {
                        [[upstream]]\naddress = \"a\"\n[[upstream]]\naddress = \"b\"";
         let wanted = "[process]\nchroot = \"/\"\n[log]\nlevel = \"debug\"\n[clock]\nleap-seconds = \"\"\nmin-sources = 2\n\
                       [[listener]]\naddress = \"127.0.0.2:1\"\nworkers = 2\n\
-                      [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\npin = true\nlimit.mode = \"on\"\n\
+                      [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\nrequired = true\npin = true\nlimit.mode = \"on\"\n\
                       access.deny = [\"192.0.2.0/24\"]\n[budget]\nmegabits-per-second = 5\n\
                       [[upstream]]\naddress = \"c\"\n[[upstream]]\naddress = \"B.\"\nprefer = true";
         let expected = "\
@@ -423,7 +429,7 @@ upstream B.:123: other settings, its samples stay
 budget: other ceilings
 listener 127.0.0.1:1: other policy: access on (2 boundaries), limit on, budget on
 listener 127.0.0.2:1: added, workers 2
-listener 127.0.0.1:1: workers 1 -> 4, steered in another way, tuned in another way
+listener 127.0.0.1:1: workers 1 -> 4, steered in another way, tuned in another way, required from now on
 listener [::1]:1: removed
 ";
         assert_eq!(told(running, wanted), expected);

@@ -15,6 +15,7 @@ use super::fault::{Fault, Place};
 use super::{Loaded, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::anchor::{Anchor, ReadError};
+use crate::host::limits;
 
 /// A configuration that is longer is a mistake: a log, an image, a device.
 const LONGEST: u64 = 1024 * 1024;
@@ -95,7 +96,10 @@ impl Loader {
     /// The lines of a file that the configuration names, of which so many bytes more are `left`. The way to it may be kept, for
     /// when the root directory has changed.
     fn list(&self, path: &Path, keep: Keep, left: &Cell<u64>) -> Result<Box<dyn BufRead>, String> {
-        let way_to = || self.way_to(path).map_err(|error| format!("cannot open: {error}"));
+        let way_to = || {
+            self.way_to(path)
+                .map_err(|error| format!("cannot open: {}", limits::explain(&error)))
+        };
         let mut lists = self.lists.borrow_mut();
         let once;
         let way: &Anchor = match lists.entry(path.to_owned()) {
@@ -120,6 +124,16 @@ impl Loader {
             Some(way) => way.another(&path).or_else(|_| Anchor::open(&path)),
             None => Anchor::open(&path),
         }
+    }
+
+    /// Is there any of these files that can't be opened for lack of a right to it?
+    pub fn is_denied(&self) -> bool {
+        let lists = self.lists.borrow();
+        let mut ways = self.way.iter().chain(lists.values());
+        ways.any(|way| {
+            let opened = way.file(LONGEST_LIST);
+            matches!(opened, Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::PermissionDenied)
+        })
     }
 
     /// The paths of the file and of those that it names, for a sandbox that shall leave them within reach.

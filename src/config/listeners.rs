@@ -227,11 +227,13 @@ fn listener(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<Listener
     );
     let workers = judge.whole("workers", said.workers.as_ref(), 1..=1024, 1_u16);
     let steering = judge.word("steering", said.steering.as_ref(), &STEERINGS, "source");
+    let required = judge.truth("required", said.required.as_ref(), false);
     let tuning = tuning(judge, said);
     Some(Listener {
         address: address?,
         workers: workers?,
         steering: steering?,
+        required: required?,
         tuning: tuning?,
     })
 }

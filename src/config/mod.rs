@@ -21,7 +21,8 @@ mod source;
 mod upstreams;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::BufRead;
 use std::net::SocketAddr;
@@ -204,6 +205,8 @@ pub struct Loaded {
     pub default_control: bool,
     /// The file that was read, if there was one.
     pub path: Option<PathBuf>,
+    /// How many files with lists it names.
+    pub lists: usize,
 }
 
 impl Loaded {
@@ -242,7 +245,16 @@ pub fn load_with(flags: &Flags, text: Option<(&Path, &str)>, lists: Lists<'_>) -
         None => Section::default(),
     };
     raw.said.fill(flags);
-    validate::validate(&raw, source.as_ref(), lists)
+    let named = RefCell::new(BTreeSet::new());
+    let counted = |path: &Path| {
+        named.borrow_mut().insert(path.to_owned());
+        lists(path)
+    };
+    let loaded = validate::validate(&raw, source.as_ref(), &counted)?;
+    Ok(Loaded {
+        lists: named.into_inner().len(),
+        ..loaded
+    })
 }
 
 fn read(path: &Path, text: &str) -> Result<Section<Raw>, Vec<Fault>> {

@@ -104,6 +104,7 @@ pub(super) struct Listener {
     pub(super) address: Option<Said>,
     pub(super) workers: Option<Said>,
     pub(super) steering: Option<Said>,
+    pub(super) required: Option<Said>,
     pub(super) batch: Option<Said>,
     pub(super) max_wait: Option<Said>,
     pub(super) receive_buffer: Option<Said>,

@@ -95,6 +95,7 @@ pub(super) fn validate(
                 default_listeners,
                 default_control: raw.said.control.said.socket.is_none(),
                 path,
+                lists: 0,
             })
         }
         Some(_) | None => Err(faults),

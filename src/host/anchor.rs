@@ -20,6 +20,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 
+use super::limits;
+
 /// A way to one file.
 #[derive(Debug)]
 pub struct Anchor {
@@ -47,10 +49,10 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open(cause) => write!(f, "cannot open: {cause}"),
-            Self::Look(cause) => write!(f, "cannot look at it: {cause}"),
+            Self::Open(cause) => write!(f, "cannot open: {}", limits::explain(cause)),
+            Self::Look(cause) => write!(f, "cannot look at it: {}", limits::explain(cause)),
             Self::Kind(kind) => write!(f, "is {kind}, not a regular file"),
-            Self::Read(cause) => write!(f, "cannot read: {cause}"),
+            Self::Read(cause) => write!(f, "cannot read: {}", limits::explain(cause)),
             Self::TooLong(limit) => write!(f, "is larger than {limit} bytes"),
         }
     }

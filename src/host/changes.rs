@@ -11,12 +11,10 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Links, addresses and routes of both families (linux/rtnetlink.h).
-const GROUPS: i32 = libc::RTMGRP_LINK
-    | libc::RTMGRP_IPV4_IFADDR
-    | libc::RTMGRP_IPV4_ROUTE
-    | libc::RTMGRP_IPV6_IFADDR
-    | libc::RTMGRP_IPV6_ROUTE;
+/// Links and addresses of both families (linux/rtnetlink.h).
+const ADDRESSES: i32 = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+/// And routes.
+const ROUTES: i32 = ADDRESSES | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE;
 
 /// News that nobody reads take no more memory than this, however many there are: on a router thousands a second.
 const QUEUE: usize = 16 * 1024;
@@ -29,11 +27,23 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Begins to listen.
+    /// Begins to listen, for links, addresses and routes.
     ///
     /// # Errors
     /// No such socket allowed, out of descriptors, or no runtime of tokio around.
     pub fn watch() -> io::Result<Self> {
+        Self::of(ROUTES)
+    }
+
+    /// The same for links and addresses alone, which change more rarely than routes do on a router.
+    ///
+    /// # Errors
+    /// As [`Changes::watch`].
+    pub fn watch_addresses() -> io::Result<Self> {
+        Self::of(ADDRESSES)
+    }
+
+    fn of(groups: i32) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(
             AddressFamily::Netlink,
@@ -42,7 +52,7 @@ impl Changes {
             SockProtocol::NetlinkRoute,
         )?;
         let _smaller_is_better = setsockopt(&socket, sockopt::RcvBuf, &QUEUE);
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS.cast_unsigned()))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups.cast_unsigned()))?;
         let socket = UdpSocket::from_std(socket.into())?;
         Ok(Self { socket })
     }

@@ -2,14 +2,17 @@
 
 pub mod addresses;
 pub mod anchor;
+pub mod bind_fault;
 pub mod changes;
 pub mod clock;
 pub mod control;
 pub mod cpus;
 pub mod entropy;
+pub mod limits;
 pub mod names;
 pub mod privileges;
 pub mod sandbox;
+pub mod shortage;
 pub mod steering;
 pub mod sys;
 pub mod systemd;

@@ -13,8 +13,9 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Uid, fchown};
 
+use super::bind_fault::BindFault;
 use super::clock::UnixTime;
-use super::sys;
+use super::{addresses, limits, sys};
 
 /// Room for replies that wait, in bytes: those to addresses of our own network that are not there stay for three seconds, until
 /// the kernel has given up to look for them. It is enough for 3500 of them a second. What nobody fills costs nothing.
@@ -29,7 +30,7 @@ const SEND_BUFFER: usize = 4 << 20;
 /// [`BindError`], as for [`bind_members`].
 pub fn check_free(address: SocketAddr) -> Result<(), BindError> {
     let alone = unbound(address).and_then(|socket| Ok(bind(socket.as_raw_fd(), &storage(address))?));
-    alone.map_err(|cause| BindError { address, cause })
+    alone.map_err(|cause| BindError::new(address, cause))
 }
 
 /// Opens `count` sockets on the same `address`, each stamping arrivals: new members of the group of those that are bound
@@ -45,7 +46,7 @@ pub fn bind_members(
     let members = (0..count).map(|_| bind_member(address, owner));
     members
         .collect::<io::Result<_>>()
-        .map_err(|cause| BindError { address, cause })
+        .map_err(|cause| BindError::new(address, cause))
 }
 
 fn bind_member(address: SocketAddr, owner: Option<Uid>) -> io::Result<UdpSocket> {
@@ -224,51 +225,80 @@ pub fn receive_stamped(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usi
     Ok((message.bytes, arrived_at))
 }
 
+/// Is there an address to listen on? (That its port is taken is not seen here.)
+///
+/// # Errors
+/// [`BindError`]: it is not there, or out of descriptors.
+pub fn check_address(address: SocketAddr) -> Result<(), BindError> {
+    let mut any_port = address;
+    any_port.set_port(0);
+    let bound = unbound(address).and_then(|socket| Ok(bind(socket.as_raw_fd(), &storage(any_port))?));
+    bound.map_err(|cause| BindError::new(address, cause))
+}
+
 /// Why a listener can't be opened.
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
     cause: io::Error,
+    fault: BindFault,
 }
 
 impl BindError {
-    /// Does this host lack the whole address family?
-    pub fn is_family_missing(&self) -> bool {
-        self.cause.raw_os_error() == Some(libc::EAFNOSUPPORT)
-    }
-
-    fn remedy(&self) -> String {
-        let (ip, port) = (self.address.ip(), self.address.port());
-        match self.cause.raw_os_error().unwrap_or(0) {
-            libc::EADDRINUSE => format!(
-                "another program has this port (`ss -ulpn 'sport = :{port}'` names it): stop it, or configure another address or port"
-            ),
-            libc::EADDRNOTAVAIL => format!(
-                "no interface of this host has the address {ip} (`ip address` lists them): add it first, or configure another"
-            ),
-            libc::EACCES | libc::EPERM => format!(
-                "no right to port {port}: start as root with --user, give the service CAP_NET_BIND_SERVICE, or use a port from 1024 on"
-            ),
-            libc::EAFNOSUPPORT => {
-                "this host has no such address family: where IPv6 is off, say `-6 0`".to_owned()
-            }
-            libc::EMFILE | libc::ENFILE => {
-                "out of file descriptors: raise LimitNOFILE= or use fewer workers".to_owned()
-            }
-            _ => "the kernel refused it".to_owned(),
+    fn new(address: SocketAddr, cause: io::Error) -> Self {
+        let fault = match cause.raw_os_error().unwrap_or(0) {
+            libc::EADDRNOTAVAIL if has_address(address) => BindFault::Tentative,
+            libc::EADDRNOTAVAIL => BindFault::NoAddress,
+            libc::ENODEV => BindFault::NoInterface,
+            libc::EAFNOSUPPORT => BindFault::NoFamily,
+            libc::EADDRINUSE => BindFault::Taken,
+            libc::EACCES | libc::EPERM => BindFault::Forbidden,
+            other => limits::shortage_of(other).map_or(BindFault::Refused, BindFault::Short),
+        };
+        Self {
+            address,
+            cause,
+            fault,
         }
     }
+
+    /// What is behind it.
+    pub fn fault(&self) -> BindFault {
+        self.fault
+    }
+
+    /// Does this host lack the whole address family?
+    pub fn is_family_missing(&self) -> bool {
+        self.fault == BindFault::NoFamily
+    }
+}
+
+/// Does an interface have the address (the one that it names, if it does)? It may not be fit to be used.
+fn has_address(address: SocketAddr) -> bool {
+    let scope = match address {
+        SocketAddr::V6(v6) => v6.scope_id(),
+        SocketAddr::V4(_) => 0,
+    };
+    let interfaces = addresses::interfaces().unwrap_or_default();
+    interfaces
+        .iter()
+        .filter(|one| scope == 0 || one.index == scope)
+        .any(|one| one.addresses.contains(&address.ip()))
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot listen on {}: {}: {}",
-            self.address,
-            self.cause,
-            self.remedy()
-        )
+        let Self {
+            address,
+            cause,
+            fault,
+        } = self;
+        let remedy = if let BindFault::Short(shortage) = fault {
+            limits::told(*shortage)
+        } else {
+            fault.remedy(*address)
+        };
+        write!(f, "cannot listen on {address}: {cause}: {remedy}")
     }
 }
 

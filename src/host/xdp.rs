@@ -11,6 +11,7 @@ use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
+use super::limits;
 use super::sys::bpf::{Shared, attach_xdp};
 
 pub use super::xdp_mode::Sizes;
@@ -54,7 +55,7 @@ impl std::error::Error for LoadError {}
 
 impl From<io::Error> for LoadError {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+        Self::Failed(limits::explain(&error))
     }
 }
 
@@ -77,6 +78,9 @@ const OLD: &str = "it takes Linux 6.1 or newer, on a 64-bit machine with BPF's J
 impl LoadError {
     /// The kernel's own reason is at the end of the chain; what the verifier says is long, so only its last words count.
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        if let Some(shortage) = limits::shortage(error) {
+            return Self::Failed(shortage);
+        }
         let chain = std::iter::successors(Some(error), |error| error.source());
         let kernel = chain.filter_map(|error| error.downcast_ref::<io::Error>()).last();
         let remedy = match kernel.map(io::Error::kind) {

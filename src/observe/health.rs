@@ -7,18 +7,19 @@ use super::snapshot::Snapshot;
 /// The answer, and why. As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Are clients told a time, and one that is good enough?
+    /// Are clients told a time, one that is good enough, at all listeners that are required?
     pub healthy: bool,
     /// In one line, without its end.
     pub reason: String,
 }
 
 impl Health {
-    /// Judges what clients are told now; `max_distance` is how wrong that may be, in seconds, where somebody cares.
+    /// Judges what clients are told now; `max_distance` is how wrong that may be, in seconds, where somebody cares. A listener
+    /// whose address is not there is named, and no trouble unless it is required: the address may come only to who is healthy.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
         let told = &snapshot.told;
         let state = told.state.name();
-        let (healthy, reason) = match (told.usable, told.reference.root_distance) {
+        let (healthy, mut reason) = match (told.usable, told.reference.root_distance) {
             (true, Some(distance)) => {
                 let within = max_distance.is_none_or(|limit| distance <= limit);
                 let limit = max_distance.filter(|_| !within);
@@ -29,7 +30,15 @@ impl Health {
             }
             _ => (false, format!("{state}: clients are told no time")),
         };
-        Self { healthy, reason }
+        let absent = || snapshot.listeners.iter().filter(|one| !one.serving);
+        for one in absent() {
+            let required = if one.required { ", which is required" } else { "" };
+            reason += &format!("; not served: {}{required}", one.address);
+        }
+        Self {
+            healthy: healthy && !absent().any(|one| one.required),
+            reason,
+        }
     }
 
     /// One line for people, its end included.
@@ -46,8 +55,26 @@ mod tests {
     use crate::upstream::system::State;
 
     #[test]
+    fn a_listener_without_its_address_is_named_and_counts_if_it_is_required() {
+        let mut snapshot = example();
+        let good = "synchronized, stratum 3, wrong by 0.000750 s at most";
+        assert_eq!(
+            Health::of(&snapshot, None).line(),
+            format!("healthy: {good}; not served: 192.0.2.7:123\n")
+        );
+        snapshot.listeners[2].required = true;
+        assert_eq!(
+            Health::of(&snapshot, None).line(),
+            format!("not healthy: {good}; not served: 192.0.2.7:123, which is required\n")
+        );
+        snapshot.listeners[2].serving = true;
+        assert_eq!(Health::of(&snapshot, None).line(), format!("healthy: {good}\n"));
+    }
+
+    #[test]
     fn who_has_a_good_time_is_healthy() {
         let mut snapshot = example();
+        snapshot.listeners.truncate(2);
         let health = Health::of(&snapshot, Some(0.001));
         assert_eq!(
             health.line(),

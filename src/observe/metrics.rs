@@ -145,6 +145,12 @@ impl Page<'_> {
     fn listeners(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
         let workers = |one: &ListenerSight| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
         self.gauges("workers", "Workers of a listener", listeners.iter().map(workers))?;
+        let serving = |one: &ListenerSight| (place(one), u64::from(one.serving));
+        self.gauges(
+            "listener_serving",
+            "Is anybody answered at a listener: 0 while its address is not there",
+            listeners.iter().map(serving),
+        )?;
         let by_worker = listeners.iter().flat_map(|one| {
             let received = |(number, worker): (usize, &super::snapshot::WorkerSight)| {
                 let worker_label = ("worker", number.to_string());
@@ -417,6 +423,8 @@ mod tests {
             "ntpfront_packets_total{listener=\"0.0.0.0:123\",family=\"ipv4\",verdict=\"refused-too-short\"} 1",
             "ntpfront_packets_by_version_total{listener=\"0.0.0.0:123\",family=\"ipv4\",version=\"4\"} 1",
             "ntpfront_worker_packets_total{listener=\"0.0.0.0:123\",family=\"ipv4\",worker=\"1\"} 1",
+            "ntpfront_listener_serving{listener=\"0.0.0.0:123\",family=\"ipv4\"} 1",
+            "ntpfront_listener_serving{listener=\"192.0.2.7:123\",family=\"ipv4\"} 0",
             "ntpfront_queue_drops_total{listener=\"0.0.0.0:123\",family=\"ipv4\"} 7",
             "ntpfront_response_time_seconds_count{listener=\"0.0.0.0:123\",family=\"ipv4\"} 1",
             "ntpfront_state{state=\"synchronized\"} 1",

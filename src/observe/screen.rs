@@ -222,6 +222,14 @@ fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerSight]) -> fmt::Result 
                 ""
             )?;
         }
+        if let Some(fault) = listener.fault {
+            let what = if listener.serving {
+                "workers are missing"
+            } else {
+                "not served"
+            };
+            below(f, width, &format!("{what}: {fault}"))?;
+        }
     }
     Ok(())
 }
@@ -258,14 +266,18 @@ fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamSight]) -> fmt::Result 
         if let Some(reason) = one.reason {
             writeln!(f, "{:<width$} last answer refused: {reason}", "")?;
         }
-        let fault = one.fault.map(|fault| format!("not asked: {fault}"));
-        for part in wrapped(&fault.unwrap_or_default(), WIDTH - width - 1) {
-            if !part.is_empty() {
-                writeln!(f, "{:<width$} {part}", "")?;
-            }
+        if let Some(fault) = one.fault {
+            below(f, width, &format!("not asked: {fault}"))?;
         }
     }
     Ok(())
+}
+
+/// More about what has a name in a column of this width, below it.
+fn below(f: &mut Formatter<'_>, width: usize, text: &str) -> fmt::Result {
+    wrapped(text, WIDTH - width - 1)
+        .iter()
+        .try_for_each(|part| writeln!(f, "{:<width$} {part}", ""))
 }
 
 /// A name in its column. A longer one has a line of its own.
@@ -421,6 +433,9 @@ LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
                                #1       234             1             0
 [2001:db8:1234:5678:9abc:def0:1234:5678]:123
                                 1         0             0             0        0
+192.0.2.7:123                   0         0             0             0        0
+                           not served: no interface of this host has the address
+                           (EADDRNOTAVAIL)
 
 UPSTREAM               STANDING    REACH ST    OFFSET    DELAY   JITTER  POLL
 time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64

@@ -144,6 +144,12 @@ pub struct ListenerSight {
     pub address: SocketAddr,
     /// `ipv4` or `ipv6`.
     pub family: &'static str,
+    /// Is anybody answered there? Not while its address is not there.
+    pub serving: bool,
+    /// Is the server fit to be asked only with it?
+    pub required: bool,
+    /// Why it is not served, or not by all of its workers, in words; `null` if it is.
+    pub fault: Option<&'static str>,
     /// What all its workers did, those who have ended included.
     #[serde(flatten)]
     pub traffic: Traffic,
@@ -330,6 +336,9 @@ pub(super) fn example() -> Snapshot {
         ListenerSight {
             address,
             family: ListenerSight::family(&address),
+            serving: true,
+            required: false,
+            fault: None,
             traffic,
             workers,
         }
@@ -354,6 +363,11 @@ pub(super) fn example() -> Snapshot {
                 Traffic::default(),
                 vec![WorkerSight::default()],
             ),
+            ListenerSight {
+                serving: false,
+                fault: Some("no interface of this host has the address (EADDRNOTAVAIL)"),
+                ..listener("192.0.2.7:123", Traffic::default(), Vec::new())
+            },
         ],
         fast_path: Some(FastSight {
             interfaces: vec![

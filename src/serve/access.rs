@@ -141,6 +141,11 @@ impl Access {
         (self.list.ipv6.first, &self.list.ipv6.starts)
     }
 
+    /// Is it the very list of `other`, in the same memory?
+    pub fn shares_list(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.list, &other.list)
+    }
+
     /// How much memory the list takes, in bytes.
     pub fn memory(&self) -> usize {
         size_of_val(self.list.ipv4.starts.as_slice()) + size_of_val(self.list.ipv6.starts.as_slice())

@@ -80,7 +80,7 @@ pub(super) fn gate(policy: &Arc<Policy>, allowance: &Arc<Allowance>, secret: [u6
 }
 
 /// How many clients to remember.
-fn size(policy: &Policy) -> u32 {
+pub(super) fn size(policy: &Policy) -> u32 {
     if policy.remembers() {
         policy.limit.clients
     } else {

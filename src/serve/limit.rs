@@ -164,6 +164,12 @@ pub struct Asked<'a> {
     pub allowance: &'a Allowance,
 }
 
+/// How much memory so many clients take, in bytes.
+pub(super) fn memory(clients: u32) -> u64 {
+    let places = clients.div_ceil(u32::try_from(WAYS).unwrap_or(1));
+    u64::from(places).saturating_mul(u64::try_from(size_of::<Place>()).unwrap_or(u64::MAX))
+}
+
 impl Clients {
     /// Room for `clients`, rounded up to whole places; none for 0. `secret` is random.
     pub fn new(clients: u32, secret: [u64; 2]) -> Self {

@@ -14,6 +14,7 @@ mod departure;
 mod gate;
 mod hash;
 pub mod limit;
+pub mod memory;
 mod orders;
 pub mod policy;
 pub mod random;
@@ -37,6 +38,8 @@ pub struct Listener {
     pub workers: u16,
     /// How the kernel spreads the packets over the workers.
     pub steering: Steering,
+    /// Is there no start, no reload and no health without it? Otherwise an address that is not there is waited for.
+    pub required: bool,
     /// How the workers and their sockets go about it.
     pub tuning: Tuning,
 }

@@ -21,11 +21,13 @@ use tracing::{info, warn};
 use super::start::StartError;
 use crate::config::Loaded;
 use crate::config::commands::Answer;
+use crate::host::{clock, limits};
+use crate::observe::gate::Gate;
 
 /// A configuration, and a line before it.
 const LONGEST: u64 = 1024 * 1024 + 4096;
 /// How many may ask at the same time; more wait.
-const CLIENTS: usize = 8;
+pub(super) const CLIENTS: usize = 8;
 /// A client that takes longer to ask, or to take the answer, has lost its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// An answer that takes longer will not come: a file with millions of prefixes is checked in some seconds.
@@ -62,7 +64,8 @@ impl Control {
                 path: path.clone(),
             })),
             Err(error) if loaded.default_control => {
-                info!(path = %path.display(), %error, "no control socket: `--against-running` can't ask this server");
+                let error = limits::explain(&error);
+                info!(path = %path.display(), error, "no control socket: `--against-running` can't ask this server");
                 Ok(None)
             }
             Err(error) => Err(StartError::System(what(), error)),
@@ -74,10 +77,12 @@ impl Control {
         let listener = match UnixListener::from_std(self.listener) {
             Ok(listener) => listener,
             Err(error) => {
-                return warn!(path = %self.path.display(), %error, "the control socket can't be used");
+                let error = limits::explain(&error);
+                return warn!(path = %self.path.display(), error, "the control socket can't be used");
             }
         };
         let places = Arc::new(Semaphore::new(CLIENTS));
+        let mut refused = Gate::default();
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
@@ -91,8 +96,14 @@ impl Control {
                         drop(place);
                     });
                 }
-                // Out of descriptors: it will pass.
-                Err(_) => sleep(PATIENCE).await,
+                // Out of descriptors or memory: it will pass.
+                Err(error) => {
+                    if refused.pass(clock::raw()) {
+                        let error = limits::explain(&error);
+                        warn!(error, "who asks through the control socket has to wait: {error}");
+                    }
+                    sleep(PATIENCE).await;
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::fast::{
 use crate::host::addresses::{self, Interface};
 use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
-use crate::host::{clock, entropy, sys};
+use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastSight, InterfaceSight};
 use crate::reference::{ClockModel, Moment, Reference};
 use crate::serve::Counts;
@@ -62,12 +62,15 @@ struct Wire {
 }
 
 impl FastPath {
-    /// Loads and attaches the program, if the configuration wants it; nothing is answered before the first publication.
-    /// Needs the rights of the start.
+    /// Loads and attaches the program, if the configuration wants it, for those listeners that are open; nothing is answered
+    /// before the first publication. Needs the rights of the start.
     ///
     /// # Errors
     /// A mode that was asked for by name can't be had.
-    pub(super) fn open(config: &Config) -> Result<Option<Self>, StartError> {
+    pub(super) fn open(
+        config: &Config,
+        is_open: impl Fn(&SocketAddr) -> bool,
+    ) -> Result<Option<Self>, StartError> {
         let wanted = &config.fast_path;
         if wanted.interfaces.is_empty() {
             return Ok(None);
@@ -107,7 +110,9 @@ impl FastPath {
             clocks: Default::default(),
             raw_faster: None,
         };
-        fast.obey(&config.policies);
+        let mut policies = config.policies.clone();
+        policies.retain(|address, _| is_open(address));
+        fast.obey(&policies);
         let fault = fast
             .wires
             .iter()
@@ -297,11 +302,10 @@ impl Wire {
                 self.link = Some((link, attached));
                 self.fault = None;
             }
-            Err(error) => self.say(&format!(
-                "cannot attach ({}): {error}: {}",
-                mode.name(),
-                remedy(&error)
-            )),
+            Err(error) => {
+                let why = limits::shortage(&error).unwrap_or_else(|| format!("{error}: {}", remedy(&error)));
+                self.say(&format!("cannot attach ({}): {why}", mode.name()));
+            }
         }
     }
 
@@ -336,7 +340,7 @@ const SIZES: Sizes = Sizes {
 };
 
 /// How many clients are to be remembered; room for a few in any case, as a reload may turn limits on.
-fn clients(policies: &BTreeMap<SocketAddr, Arc<Policy>>) -> u32 {
+pub(super) fn clients(policies: &BTreeMap<SocketAddr, Arc<Policy>>) -> u32 {
     let limits = policies.values().map(|policy| &policy.limit);
     let wanted = limits
         .filter(|limit| limit.mode != Obeyed::Off)

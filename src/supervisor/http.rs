@@ -26,20 +26,21 @@ use nix::unistd::Uid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::control;
 use crate::config::Metrics;
-use crate::host::clock;
+use crate::host::{clock, limits};
+use crate::observe::gate::Gate;
 use crate::observe::health::Health;
 use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
 
 /// How many are listened to at once: so many that one of them has some tenths of a second even if a thousand others come a
 /// second, each from an address of its own.
-const READERS: usize = 256;
+pub(super) const READERS: usize = 256;
 /// How many of one address.
 const OF_ONE: usize = 64;
 /// How many wait to be listened to.
@@ -83,7 +84,8 @@ impl Http {
         match &opened {
             Ok(_) => info!(%place, "metrics are read at {place}"),
             Err(error) => {
-                error!(%place, %error, "metrics can't be read: cannot open {place} (metrics.listen)")
+                let error = limits::explain(error);
+                error!(%place, error, "metrics can't be read: cannot open {place} (metrics.listen): {error}");
             }
         }
         Some(Self {
@@ -116,7 +118,8 @@ impl Http {
             }
         };
         if let Err(error) = welcome(door, &sights).await {
-            error!(place = %self.place, %error, "metrics can't be read any more");
+            let error = limits::explain(&error);
+            error!(place = %self.place, error, "metrics can't be read any more");
         }
     }
 }
@@ -161,7 +164,11 @@ async fn welcome(door: Door, sights: &Arc<Sights>) -> io::Result<()> {
 
 /// Those who are listened to, the longest first, each with its address where it has one.
 #[derive(Default)]
-struct Readers(VecDeque<(Option<IpAddr>, AbortHandle)>);
+struct Readers {
+    all: VecDeque<(Option<IpAddr>, AbortHandle)>,
+    /// Connections that could not be taken are told.
+    refused: Gate,
+}
 
 impl Readers {
     async fn admit<S>(&mut self, accepted: io::Result<(S, Option<IpAddr>)>, sights: &Arc<Sights>)
@@ -173,14 +180,24 @@ impl Readers {
             // The client went away.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
             // Out of descriptors or memory: it will pass.
-            Err(_) => return sleep(Duration::from_millis(100)).await,
+            Err(error) => {
+                if self.refused.pass(clock::raw()) {
+                    let error = limits::explain(&error);
+                    warn!(error, "who reads the metrics has to wait: {error}");
+                }
+                return sleep(Duration::from_millis(100)).await;
+            }
         };
-        self.0.retain(|(_, reader)| !reader.is_finished());
-        let addresses = self.0.iter().map(|(address, _)| *address);
-        let dispensable = dispensable(addresses, &address).and_then(|at| self.0.remove(at));
-        dispensable.iter().for_each(|(_, reader)| reader.abort());
+        self.all.retain(|(_, reader)| !reader.is_finished());
+        let addresses = self.all.iter().map(|(address, _)| *address);
+        let dispensable = dispensable(addresses, &address).and_then(|at| self.all.remove(at));
+        if let Some((_, reader)) = dispensable {
+            reader.abort();
+            // Its descriptor is closed when the runtime comes to it: that must not wait for a hundred others.
+            yield_now().await;
+        }
         let conversation = converse(stream, Arc::clone(sights));
-        self.0
+        self.all
             .push_back((address, tokio::spawn(conversation).abort_handle()));
     }
 }

@@ -6,6 +6,7 @@
 //! what they have.
 
 mod group;
+mod presence;
 mod traffic;
 
 use std::io;
@@ -15,12 +16,16 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::absence::{Outcome, outcome};
 use super::shedding::Shedding;
 use super::sockets::{Given, Sockets, overlap};
 use crate::config::{Change, Config, Loaded};
-use crate::host::privileges;
+use crate::host::bind_fault::BindFault;
+use crate::host::shortage::Shortage;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
+use crate::host::{clock, limits, privileges};
+use crate::observe::gate::Told;
 use crate::observe::journal;
 use crate::reference::Reader;
 use crate::serve::budget::Sent;
@@ -29,6 +34,7 @@ use crate::serve::policy::{Policy, Remark};
 use crate::serve::{Counts, Listener};
 
 use group::{Group, Served, cannot_steer, end, turn_away};
+pub(super) use presence::{Lookout, tell_absent};
 use traffic::Drops;
 pub(super) use traffic::Pace;
 
@@ -48,9 +54,12 @@ pub(super) struct Listeners {
 }
 
 /// What a change of the listeners needs, ready but not in use yet.
+#[derive(Default)]
 pub(super) struct Prepared {
     groups: Vec<Group>,
     growth: Vec<Growth>,
+    /// Those whose address is not there, and what was said to it.
+    absent: Vec<(SocketAddr, PrepareError)>,
 }
 
 /// More members and workers for a group.
@@ -73,11 +82,23 @@ impl std::fmt::Display for PrepareError {
         match self {
             Self::Bind(error) => error.fmt(f),
             Self::System(address, error) => {
-                write!(
-                    f,
-                    "cannot start the workers of {address}: {error} (are there too many threads?)"
-                )
+                let why = limits::explain_thread(error);
+                write!(f, "cannot start the workers of {address}: {why}")
             }
+        }
+    }
+}
+
+impl PrepareError {
+    /// What is behind it.
+    fn fault(&self) -> BindFault {
+        match self {
+            Self::Bind(error) => error.fault(),
+            Self::System(_, error) => match error.raw_os_error() {
+                Some(libc::EAGAIN) => BindFault::Short(Shortage::Threads),
+                Some(number) => limits::shortage_of(number).map_or(BindFault::Refused, BindFault::Short),
+                None => BindFault::Refused,
+            },
         }
     }
 }
@@ -102,8 +123,9 @@ impl Listeners {
         for sockets in opened {
             // Each listener of a configuration has one.
             if let Some(policy) = config.policies.get(&sockets.listener.address) {
+                let told = Told::new(sockets.fault);
                 let group = listeners.group(sockets, policy)?;
-                listeners.groups.push(group);
+                listeners.groups.push(Group { told, ..group });
             }
         }
         Ok(listeners)
@@ -184,19 +206,32 @@ impl Listeners {
     }
 
     /// Does all of `changes` that can fail; nothing that is served is touched. What was prepared before a failure is
-    /// taken back. Listeners that nobody asked for (`wanted` knows them) and whose address family is missing are left out.
+    /// taken back. Listeners that nobody asked for (`wanted` knows them) and whose address family is missing are left out, and
+    /// those whose address is not there are waited for, if any other is served.
     pub(super) fn prepare(&mut self, changes: &[Change], wanted: &Loaded) -> Result<Prepared, PrepareError> {
-        let mut prepared = Prepared {
-            groups: Vec::new(),
-            growth: Vec::new(),
-        };
+        let mut prepared = Prepared::default();
         for change in changes {
             if let Err(error) = self.prepare_one(change, &mut prepared, wanted) {
                 self.take_back(prepared);
                 return Err(error);
             }
         }
+        if !prepared.absent.is_empty() && !self.is_anything_left(&prepared, wanted) {
+            let (_, error) = prepared.absent.remove(0);
+            self.take_back(prepared);
+            return Err(error);
+        }
         Ok(prepared)
+    }
+
+    /// Will any listener be open once this is committed?
+    fn is_anything_left(&self, prepared: &Prepared, wanted: &Loaded) -> bool {
+        let is_wanted = |group: &&Group| {
+            let mut listeners = wanted.config.listeners.iter();
+            listeners.any(|listener| listener.address == group.address())
+        };
+        let kept = self.groups.iter().filter(is_wanted);
+        kept.chain(&prepared.groups).any(Group::is_open) || !prepared.growth.is_empty()
     }
 
     fn prepare_one(
@@ -206,12 +241,7 @@ impl Listeners {
         wanted: &Loaded,
     ) -> Result<(), PrepareError> {
         match change {
-            Change::OpenListener(new, policy) => match self.open(*new, policy) {
-                Err(PrepareError::Bind(error)) if error.is_family_missing() && wanted.is_default(new) => {
-                    Ok(())
-                }
-                opened => opened.map(|group| prepared.groups.push(group)),
-            },
+            Change::OpenListener(new, policy) => self.open(*new, policy, prepared, wanted),
             Change::ChangeListener([_, new]) => self.grow(*new, prepared, wanted),
             Change::CloseListener(_)
             | Change::Restart(_)
@@ -226,16 +256,51 @@ impl Listeners {
         }
     }
 
-    /// A new group beside the others.
-    fn open(&mut self, listener: Listener, policy: &Arc<Policy>) -> Result<Group, PrepareError> {
-        let address = listener.address;
-        // Where we have the port already, this could not tell us from somebody else.
-        if !self.groups.iter().any(|group| overlap(group.address(), address)) {
-            privileges::with_low_ports(|| udp::check_free(address)).map_err(PrepareError::Bind)?;
+    /// A new group beside the others; without sockets if they are to be waited for.
+    fn open(
+        &mut self,
+        listener: Listener,
+        policy: &Arc<Policy>,
+        prepared: &mut Prepared,
+        wanted: &Loaded,
+    ) -> Result<(), PrepareError> {
+        let opened = self.check_free(listener.address, prepared).and_then(|()| {
+            privileges::with_low_ports(|| Sockets::open(listener, &mut Given::default(), None))
+        });
+        let sockets = match opened {
+            Ok(sockets) => sockets,
+            Err(error) => match outcome(error.fault(), listener.required, wanted.is_default(&listener)) {
+                Outcome::Refuse => return Err(PrepareError::Bind(error)),
+                Outcome::LeaveOut => return Ok(()),
+                Outcome::Wait => {
+                    let absent = Sockets::absent(listener, error.fault());
+                    prepared
+                        .absent
+                        .push((listener.address, PrepareError::Bind(error)));
+                    absent
+                }
+            },
+        };
+        prepared.groups.push(self.group(sockets, policy)?);
+        Ok(())
+    }
+
+    /// Fails if somebody else has the port. Where we have it already, this could not tell us from somebody else.
+    fn check_free(&self, address: SocketAddr, prepared: &Prepared) -> Result<(), BindError> {
+        let open = self
+            .groups
+            .iter()
+            .chain(&prepared.groups)
+            .filter(|group| group.is_open());
+        let grown = prepared.growth.iter().map(|growth| growth.address);
+        if open
+            .map(Group::address)
+            .chain(grown)
+            .any(|ours| overlap(ours, address))
+        {
+            return Ok(());
         }
-        let sockets = privileges::with_low_ports(|| Sockets::open(listener, &mut Given::default(), None))
-            .map_err(PrepareError::Bind)?;
-        self.group(sockets, policy)
+        privileges::with_low_ports(|| udp::check_free(address))
     }
 
     fn group(&mut self, sockets: Sockets, policy: &Arc<Policy>) -> Result<Group, PrepareError> {
@@ -246,9 +311,13 @@ impl Listeners {
             workers: Vec::new(),
             ended: Counts::default(),
             drops: Drops::default(),
+            told: Told::new(None),
         };
         self.named += 1;
-        let all = usize::from(group.sockets.listener.workers).max(group.sockets.members.len());
+        let all = match group.sockets.members.len() {
+            0 => 0,
+            members => usize::from(group.sockets.listener.workers).max(members),
+        };
         group.workers = group.served(0..all, &[], &self.reader, self.census, &self.shedding)?;
         group.tune_workers();
         group
@@ -257,23 +326,43 @@ impl Listeners {
         Ok(group)
     }
 
-    /// More members for a group that shall have more workers. They get no packet before `commit`.
+    /// More members for a group that shall have more workers. They get no packet before `commit`. Where its address is not
+    /// there now, they are waited for.
     fn grow(
         &mut self,
         wanted: Listener,
         prepared: &mut Prepared,
         loaded: &Loaded,
     ) -> Result<(), PrepareError> {
-        let Some(group) = self.groups.iter().find(|group| group.address() == wanted.address) else {
+        if self.of_mut(wanted.address).is_none() {
             // Its address family was missing so far.
             let policy = loaded.config.policies.get(&wanted.address);
-            return policy.map_or(Ok(()), |policy| {
-                self.open(wanted, policy).map(|group| prepared.groups.push(group))
-            });
+            return policy.map_or(Ok(()), |policy| self.open(wanted, policy, prepared, loaded));
+        }
+        let Err(error) = self.grow_group(wanted, prepared) else {
+            return Ok(());
+        };
+        match outcome(error.fault(), wanted.required, loaded.is_default(&wanted)) {
+            Outcome::Refuse | Outcome::LeaveOut => Err(error),
+            Outcome::Wait => {
+                prepared.absent.push((wanted.address, error));
+                Ok(())
+            }
+        }
+    }
+
+    /// The same for a group that is there; also its first members, if it has none.
+    fn grow_group(&self, wanted: Listener, prepared: &mut Prepared) -> Result<(), PrepareError> {
+        let Some(group) = self.groups.iter().find(|group| group.address() == wanted.address) else {
+            return Ok(());
         };
         let have = group.workers.len();
         if usize::from(wanted.workers) <= have {
             return Ok(());
+        }
+        if !group.is_open() {
+            self.check_free(wanted.address, prepared)
+                .map_err(PrepareError::Bind)?;
         }
         let failed = |error| PrepareError::System(wanted.address, error);
         // Without a program the kernel would choose the new ones at once.
@@ -323,12 +412,24 @@ impl Listeners {
                 group.sockets.members.extend(growth.members);
                 group.workers.extend(growth.workers);
                 group.store(manager, stored);
+                group.found(clock::raw());
+                if stored == 0 {
+                    journal::tell_listening(&group.sockets.listener);
+                }
             }
         }
         for group in prepared.groups {
-            journal::tell_listening(&group.sockets.listener);
+            if group.is_open() {
+                journal::tell_listening(&group.sockets.listener);
+            }
             group.store(manager, 0);
             self.groups.push(group);
+        }
+        for (address, error) in prepared.absent {
+            let group = self.of_mut(address);
+            group
+                .into_iter()
+                .for_each(|group| group.miss(&error, clock::raw()));
         }
         for change in changes {
             match change {

@@ -8,6 +8,7 @@ use super::sockets::Sockets;
 use crate::config::Process;
 use crate::config::file::Loader;
 use crate::host::anchor::Anchor;
+use crate::host::limits;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, LowPorts};
 use crate::host::sandbox::{self, Reach, seccomp};
@@ -70,28 +71,41 @@ fn put_out_of_reach(reach: &Reach) {
     match sandbox::limit_to(reach) {
         Ok(None) => info!("Landlock keeps all files but a few out of reach (process.landlock)"),
         Ok(Some(lacks)) => info!("{lacks} (process.landlock)"),
-        Err(error) => {
-            warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false is rid of this line)");
-        }
+        Err(error) => match limits::shortage(&error) {
+            Some(shortage) => warn!("Landlock can't be put on, so files stay within reach: {shortage}"),
+            None => {
+                warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false is rid of this line)");
+            }
+        },
     }
 }
 
 fn limit_calls(attaches: bool) {
     match seccomp::limit_process(attaches) {
         Ok(()) => info!("seccomp leaves only the system calls that are needed (process.seccomp)"),
-        Err(error) => {
-            warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false is rid of this line)");
-        }
+        Err(error) => match limits::shortage(&error) {
+            Some(shortage) => warn!("seccomp can't be put on, so all system calls are left: {shortage}"),
+            None => {
+                warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false is rid of this line)");
+            }
+        },
     }
 }
 
 /// What can't be read now can't be read by a reload either: the time to say so is before it is needed.
 pub(super) fn look_again(loader: &mut Loader) {
-    for fault in loader.load().err().unwrap_or_default() {
-        warn!(
-            path = %fault.place,
-            error = fault.found,
-            "a reload will fail, as this user can't read the configuration: `chgrp` it to the user's group, and `chmod 640` (its directory: 750)"
-        );
+    let faults = loader.load().err().unwrap_or_default();
+    let is_denied = !faults.is_empty() && loader.is_denied();
+    for fault in faults {
+        let (path, error) = (&fault.place, &fault.found);
+        if is_denied {
+            warn!(
+                %path,
+                error,
+                "a reload will fail, as this user can't read the configuration: `chgrp` it to the user's group, and `chmod 640` (its directory: 750)"
+            );
+        } else {
+            warn!(%path, error, "a reload will fail: {error}");
+        }
     }
 }

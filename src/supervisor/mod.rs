@@ -1,6 +1,8 @@
 //! Impure. The supervisor: owns every handle, starts and ends everything, and takes the system process from
 //! one report to the next. It is the only room that knows all others.
 
+mod absence;
+pub mod allowed;
 mod belief;
 mod clients;
 mod control;
@@ -9,6 +11,7 @@ mod http;
 mod leaps;
 mod listeners;
 mod lock;
+pub mod needs;
 mod pollers;
 mod reading;
 mod reload;
@@ -43,7 +46,8 @@ use control::Request;
 use fast::FastPath;
 use http::Onlooker;
 use leaps::LeapList;
-use listeners::Listeners;
+use listeners::{Listeners, Lookout};
+use needs::Limits;
 use reading::{Read, Reading};
 pub use start::StartError;
 use start::{Opened, open};
@@ -68,15 +72,17 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
         env!("CARGO_PKG_VERSION"),
         loaded.origin()
     );
+    let limits = allowed::limits();
+    allowed::expect(&loaded, &limits);
     let serve = || {
         let opened = open(loader, loaded)?;
         // A thread for the log, as little trusted as the others.
-        write_log(&mut writer).map_err(StartError::system("start a thread for the log"))?;
+        write_log(&mut writer).map_err(StartError::thread("start a thread for the log"))?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::system("start the runtime of the pollers"))?;
-        runtime.block_on(serve(opened, log))
+        runtime.block_on(serve(opened, log, limits))
     };
     let outcome = serve().inspect_err(|error| error!("{error}"));
     // What kept us from the start is still to be written.
@@ -85,8 +91,8 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     outcome
 }
 
-async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
-    let signals = forward(opened.signals).map_err(StartError::system("start a thread for signals"))?;
+async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), StartError> {
+    let signals = forward(opened.signals).map_err(StartError::thread("start a thread for signals"))?;
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
     let belief = Belief::new(
@@ -110,6 +116,7 @@ async fn serve(opened: Opened, log: log::Switch) -> Result<(), StartError> {
     let (done, readings) = mpsc::channel(1);
     let mut supervisor = Supervisor {
         running: opened.loaded,
+        limits,
         reading: Reading::new(opened.loader, done),
         log,
         belief,
@@ -148,6 +155,8 @@ struct Heard {
 /// All that runs.
 struct Supervisor {
     running: Loaded,
+    /// What the system allows us.
+    limits: Limits,
     reading: Reading,
     log: log::Switch,
     belief: Belief,
@@ -188,9 +197,13 @@ impl Supervisor {
     async fn watch(&mut self, mut heard: Heard) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
         let mut refresh = interval(fast::REFRESH);
+        let mut lookout = Lookout::new();
+        // What came before there were news of it, and what is gone since the process before us opened it.
+        self.look_again().await;
         loop {
             let is_refreshed = self.fast.as_ref().is_some_and(FastPath::needs_refresh);
             let until_reload = self.reading.until_reload();
+            let can_be_absent = self.listeners.can_be_absent();
             // What is not followed by a decision ends with `continue`: whoever only looks must not cost one.
             tokio::select! {
                 Some(report) = heard.reports.recv() => self.belief.learn(report),
@@ -224,6 +237,11 @@ impl Supervisor {
                     self.begin_reload();
                     continue;
                 }
+                () = lookout.due(), if can_be_absent => {
+                    self.look_again().await;
+                    lookout.looked();
+                    continue;
+                }
                 _ = refresh.tick(), if is_refreshed => {
                     self.fast.iter_mut().for_each(FastPath::refresh);
                     continue;
@@ -248,6 +266,15 @@ impl Supervisor {
         self.belief.journal.tell_pool(&self.belief.told(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
             self.tell_status(now);
+        }
+    }
+
+    /// Opens listeners whose address has come.
+    async fn look_again(&mut self) {
+        if self.listeners.look_again(&self.manager).await
+            && let Some(fast) = &mut self.fast
+        {
+            fast.obey(&self.listeners.policies_served());
         }
     }
 
@@ -292,8 +319,12 @@ impl Supervisor {
             .fault
             .as_ref()
             .map(|reason| format!("; last reload refused: {reason}"));
+        let absent = match self.listeners.absent() {
+            0 => String::new(),
+            absent => format!("; {absent} listeners not served"),
+        };
         let said = format!(
-            "{}; {workers} workers, {rate:.0} requests/s{}",
+            "{}; {workers} workers, {rate:.0} requests/s{absent}{}",
             self.belief.status(),
             refused.unwrap_or_default()
         );

@@ -3,17 +3,22 @@
 
 use tracing::{error, info, warn};
 
-use super::Supervisor;
 use super::listeners::Prepared;
+use super::needs::Needs;
 use super::reading::Read;
+use super::{Supervisor, allowed};
 use crate::config::{Change, Fault, Loaded, commands, diff};
+use crate::host::limits;
 
 impl Supervisor {
     /// Begins to read the configuration again.
     pub(super) fn begin_reload(&mut self) {
         self.manager.tell_reloading();
         if let Err(error) = self.reading.begin_reload() {
-            self.end_reload(Some(format!("cannot start a thread to read it: {error}")));
+            self.end_reload(Some(format!(
+                "cannot start a thread to read it: {}",
+                limits::explain_thread(&error)
+            )));
         }
     }
 
@@ -27,7 +32,11 @@ impl Supervisor {
             }
             Read::Reload(Err(faults)) => self.end_reload(Some(refuse(&faults))),
             Read::Check(request, loaded) => {
-                let answer = commands::compare(&self.running.config, &loaded);
+                let mut answer = commands::compare(&self.running.config, &loaded);
+                if let Ok(loaded) = &loaded {
+                    let needs = Needs::of(&loaded.config, loaded.lists);
+                    commands::check_limits(&mut answer, &needs.shortfalls(&self.limits));
+                }
                 // Who does not wait for the answer doesn't need it.
                 let _told = request.answer.send(answer);
             }
@@ -84,10 +93,12 @@ impl Supervisor {
         self.belief.reconfigure(&self.running.config, self.leaps.read());
         self.listeners.commit(prepared, changes, &self.manager).await;
         if let Some(fast) = &mut self.fast {
-            fast.obey(&self.running.config.policies);
+            fast.obey(&self.listeners.policies_served());
         }
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
+        self.running.lists = wanted.lists;
+        allowed::expect(&self.running, &self.limits);
         let (changes, configuration) = (changes.len(), self.running.origin());
         info!(
             changes,

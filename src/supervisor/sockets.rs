@@ -10,6 +10,8 @@ use std::sync::Arc;
 use nix::unistd::Uid;
 use tracing::{info, warn};
 
+use crate::host::bind_fault::BindFault;
+use crate::host::limits;
 use crate::host::udp::{self, BindError};
 use crate::serve::Listener;
 
@@ -23,6 +25,8 @@ pub(super) struct Sockets {
     pub(super) members: Vec<Arc<UdpSocket>>,
     /// A socket unit bound them: only it can add some or take some away.
     pub(super) of_unit: bool,
+    /// Why there are none, or why nobody is served there.
+    pub(super) fault: Option<BindFault>,
 }
 
 /// The name of a listener's socket in the descriptor store.
@@ -50,7 +54,11 @@ impl Given {
                     .entry(address)
                     .or_default()
                     .push((stored_number(&name), socket)),
-                Err(error) => warn!(name, %error, "a socket of the service manager can't be used"),
+                Err(error) => warn!(
+                    name,
+                    error = limits::explain(&error),
+                    "a socket of the service manager can't be used"
+                ),
             }
         }
         // What comes from a unit keeps its order, before what was stored.
@@ -74,6 +82,7 @@ impl Given {
             listener,
             members,
             of_unit,
+            fault: None,
         })
     }
 
@@ -84,12 +93,21 @@ impl Given {
 }
 
 impl Sockets {
-    /// Those that were given for `listener`, and as many more as its workers need. `owner` as in [`udp::bind_members`].
-    pub(super) fn open(listener: Listener, given: &mut Given, owner: Option<Uid>) -> Result<Self, BindError> {
-        let mut sockets = given.take(listener).unwrap_or(Self {
+    /// None, for this reason.
+    pub(super) const fn absent(listener: Listener, fault: BindFault) -> Self {
+        Self {
             listener,
             members: Vec::new(),
             of_unit: false,
+            fault: Some(fault),
+        }
+    }
+
+    /// Those that were given for `listener`, and as many more as its workers need. `owner` as in [`udp::bind_members`].
+    pub(super) fn open(listener: Listener, given: &mut Given, owner: Option<Uid>) -> Result<Self, BindError> {
+        let mut sockets = given.take(listener).unwrap_or(Self {
+            fault: None,
+            ..Self::absent(listener, BindFault::NoAddress)
         });
         // Whoever made it may have given it more.
         sockets.tune(&sockets.members, |now, wanted| now < wanted);
@@ -135,7 +153,10 @@ impl Sockets {
                     );
                 }
             }
-            Err(error) => warn!(listener = %address, %error, "the receive buffers can't be set"),
+            Err(error) => {
+                let error = limits::explain(&error);
+                warn!(listener = %address, error, "the receive buffers can't be set");
+            }
         }
     }
 
@@ -198,6 +219,7 @@ mod tests {
             address,
             workers: 3,
             steering: Steering::Source,
+            required: false,
             tuning: Tuning::default(),
         };
         let sockets = Sockets::open(listener, &mut given, None).unwrap();

@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Uid;
 use signal_hook::iterator::Signals;
 use tracing::warn;
 
+use super::absence::{Outcome, outcome};
 use super::control::Control;
 use super::fast::FastPath;
 use super::http::Http;
 use super::leaps::LeapList;
-use super::listeners::PrepareError;
+use super::listeners::{PrepareError, tell_absent};
 use super::lock;
 use super::sockets::{Given, Sockets};
 use super::testament::{self, Testament};
@@ -20,9 +23,9 @@ use crate::config::Loaded;
 use crate::config::file::Loader;
 use crate::host::names::Names;
 use crate::host::privileges::{Identity, PrivilegeError};
-use crate::host::sys;
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
+use crate::host::{limits, sys};
 use crate::observe::journal;
 use crate::serve::{INTERRUPT, Listener};
 
@@ -53,6 +56,8 @@ pub enum StartError {
     Privilege(PrivilegeError),
     /// The kernel refuses something that every start needs.
     System(String, io::Error),
+    /// It refuses a thread.
+    Thread(String, io::Error),
     /// The fast path can't be had in the mode that was asked for.
     FastPath(String),
     /// The built-in listeners are all of a family that this host doesn't have.
@@ -63,8 +68,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Privilege(PrivilegeError::Lookup(name, error)) => {
+                let why = limits::explain(error);
+                write!(f, "cannot look up the user {name:?}: {why}")
+            }
             Self::Privilege(error) => error.fmt(f),
-            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::System(what, error) => write!(f, "cannot {what}: {}", limits::explain(error)),
+            Self::Thread(what, error) => write!(f, "cannot {what}: {}", limits::explain_thread(error)),
             Self::FastPath(why) => write!(
                 f,
                 "fast path: {why} (fast-path.mode = \"auto\" serves without it)"
@@ -84,6 +94,11 @@ impl StartError {
     pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::System(what.into(), error)
     }
+
+    /// The same where it is a thread.
+    pub(super) fn thread(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Thread(what.into(), error)
+    }
 }
 
 impl From<BindError> for StartError {
@@ -102,7 +117,9 @@ impl From<PrepareError> for StartError {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Bind(error) => Self::Bind(error),
-            PrepareError::System(address, error) => Self::System(format!("serve on {address}"), error),
+            PrepareError::System(address, error) => {
+                Self::Thread(format!("start the workers of {address}"), error)
+            }
         }
     }
 }
@@ -132,7 +149,11 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
-    let fast = FastPath::open(&loaded.config)?;
+    let is_open = |address: &SocketAddr| {
+        let mut open = sockets.iter().filter(|sockets| !sockets.members.is_empty());
+        open.any(|sockets| sockets.listener.address == *address)
+    };
+    let fast = FastPath::open(&loaded.config, is_open)?;
     let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
     let http = Http::open(&loaded.config.metrics, identity.as_ref().map(Identity::uid));
     let names = Names::from_system();
@@ -157,38 +178,76 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     })
 }
 
+/// The sockets of each listener; none for those whose address is not there, if that is no reason not to start.
 fn open_listeners(
     loaded: &Loaded,
-    mut given: Given,
+    given: Given,
     identity: Option<&Identity>,
 ) -> Result<Vec<Sockets>, StartError> {
-    let mut wanted = Vec::new();
+    let listeners = &loaded.config.listeners;
     // All are tried before the first is opened: our own sockets would be in the way of each other.
-    for listener in &loaded.config.listeners {
-        match try_address(listener, &given) {
-            Ok(()) => wanted.push(*listener),
-            Err(error) if error.is_family_missing() && loaded.is_default(listener) => {
-                warn!(listener = %listener.address, "this host has no such address family: not served (say `-6 0` to be rid of this line)");
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if wanted.is_empty() {
-        return Err(StartError::NothingToServe);
-    }
+    let tried: Vec<_> = listeners.iter().map(|one| try_address(one, &given)).collect();
     let owner = identity
         .filter(|identity| identity.is_another())
         .map(Identity::uid);
-    let open = |listener: Listener| {
-        let sockets = Sockets::open(listener, &mut given, owner)?;
-        journal::tell_listening(&listener);
-        Ok(sockets)
+    let mut opening = Opening {
+        loaded,
+        given,
+        owner,
+        absent: None,
     };
-    let opened = wanted.into_iter().map(open).collect::<Result<_, BindError>>()?;
-    for address in given.left() {
+    let mut opened = Vec::new();
+    for (listener, tried) in listeners.iter().zip(tried) {
+        opened.extend(opening.open(listener, tried)?);
+    }
+    if opened.iter().all(|sockets| sockets.members.is_empty()) {
+        return Err(opening
+            .absent
+            .map_or(StartError::NothingToServe, StartError::Bind));
+    }
+    for address in opening.given.left() {
         warn!(%address, "a socket of the service manager belongs to no listener: closed (configure a listener of this address)");
     }
     Ok(opened)
+}
+
+/// What opening the listeners needs, and the first error that was no reason to end it.
+struct Opening<'a> {
+    loaded: &'a Loaded,
+    given: Given,
+    owner: Option<Uid>,
+    absent: Option<BindError>,
+}
+
+impl Opening<'_> {
+    /// The sockets of `listener`, as far as that was `tried` with success; `None` if it is left out.
+    fn open(
+        &mut self,
+        listener: &Listener,
+        tried: Result<(), BindError>,
+    ) -> Result<Option<Sockets>, BindError> {
+        let opened = tried.and_then(|()| Sockets::open(*listener, &mut self.given, self.owner));
+        let error = match opened {
+            Ok(sockets) => {
+                journal::tell_listening(listener);
+                return Ok(Some(sockets));
+            }
+            Err(error) => error,
+        };
+        match outcome(error.fault(), listener.required, self.loaded.is_default(listener)) {
+            Outcome::Refuse => Err(error),
+            Outcome::LeaveOut => {
+                warn!(listener = %listener.address, "this host has no such address family: not served (say `-6 0` to be rid of this line)");
+                Ok(None)
+            }
+            Outcome::Wait => {
+                tell_absent(listener.address, &error);
+                let absent = Sockets::absent(*listener, error.fault());
+                self.absent.get_or_insert(error);
+                Ok(Some(absent))
+            }
+        }
+    }
 }
 
 fn try_address(listener: &Listener, given: &Given) -> Result<(), BindError> {

@@ -10,8 +10,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 use tracing::warn;
 
-use crate::host::clock;
 use crate::host::systemd::ServiceManager;
+use crate::host::{clock, limits};
 use crate::reference::{Moment, Reference, heritage};
 
 /// Its name in the descriptor store.
@@ -107,7 +107,10 @@ fn new(manager: &ServiceManager) -> Option<File> {
             Some(memory)
         }
         Err(error) => {
-            warn!(%error, "no memory for the next process: a restart will be a gap in the time");
+            warn!(
+                error = limits::explain(&error),
+                "no memory for the next process: a restart will be a gap in the time"
+            );
             None
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::host::shortage::Shortage;
+
 /// Why there is nobody to ask. Its text is for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -22,12 +24,8 @@ pub enum Fault {
     NobodyListens,
     /// EACCES, EPERM.
     Forbidden,
-    /// EMFILE.
-    ProcessFiles,
-    /// ENFILE.
-    SystemFiles,
-    /// ENOMEM, ENOBUFS.
-    Memory,
+    /// EMFILE, ENFILE, ENOMEM, ENOBUFS.
+    Short(Shortage),
     /// Anything else that the kernel said.
     Refused,
     /// The name has no address, or nobody tells it.
@@ -69,9 +67,7 @@ impl Fault {
             Self::NoInterface => "the interface to it is not there (ENODEV)",
             Self::NobodyListens => "nobody listens there (ECONNREFUSED)",
             Self::Forbidden => "forbidden, by a firewall or a filter of this host (EACCES, EPERM)",
-            Self::ProcessFiles => "too many open files (EMFILE): raise LimitNOFILE=",
-            Self::SystemFiles => "too many open files on this host (ENFILE): raise the sysctl fs.file-max",
-            Self::Memory => "out of memory for the network (ENOBUFS, ENOMEM)",
+            Self::Short(shortage) => shortage.text(),
             Self::Refused => "the kernel refused to ask it",
             Self::Unresolved => "its name can't be resolved",
             Self::Loopback => {

@@ -21,7 +21,7 @@ use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample
 use crate::host::changes::Changes;
 use crate::host::clock::{self, UnixTime};
 use crate::host::names::Names;
-use crate::host::{addresses, entropy, udp};
+use crate::host::{addresses, entropy, limits, udp};
 use crate::observe::gate::Told;
 use crate::reference::Timescale;
 use crate::wire::{Header, NtpTimestamp};
@@ -267,8 +267,13 @@ impl Poller {
     /// Why there is nobody to ask, and when there is somebody again, once a minute and reason.
     fn tell_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
-        if let (Some(_), Some(reason)) = (self.fault.change(fault, now), fault) {
-            warn!(%upstream, %reason, "upstream {upstream} can't be asked: {reason}");
+        if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
+            let reason = if let Fault::Short(shortage) = fault {
+                limits::told(shortage)
+            } else {
+                fault.text().to_owned()
+            };
+            warn!(%upstream, reason, "upstream {upstream} can't be asked: {reason}");
         }
     }
 }
@@ -303,21 +308,7 @@ impl fmt::Display for NoAnswer {
 
 /// The kernel's word for it, wherever in an error of a library it is.
 fn fault_of(error: &io::Error) -> Option<Fault> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let number = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error);
-        if let Some(number) = number {
-            return Some(of_number(number));
-        }
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
+    limits::errno(error).map(of_number)
 }
 
 fn of_number(number: i32) -> Fault {
@@ -330,10 +321,7 @@ fn of_number(number: i32) -> Fault {
         libc::ENODEV | libc::ENXIO => Fault::NoInterface,
         libc::ECONNREFUSED => Fault::NobodyListens,
         libc::EACCES | libc::EPERM => Fault::Forbidden,
-        libc::EMFILE => Fault::ProcessFiles,
-        libc::ENFILE => Fault::SystemFiles,
-        libc::ENOMEM | libc::ENOBUFS => Fault::Memory,
-        _ => Fault::Refused,
+        other => limits::shortage_of(other).map_or(Fault::Refused, Fault::Short),
     }
 }
 

@@ -117,6 +117,13 @@ impl Asking {
     }
 }
 
+/// How much memory a worker's census of so many clients takes, in bytes, with the history that others read.
+pub(super) fn memory(clients: u32) -> u64 {
+    let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let parts = (PARTS + 2).saturating_mul(bytes(size_of::<Part>()));
+    parts + bytes(size_of::<Distinct>()) + Recent::memory(clients)
+}
+
 impl Census {
     /// Nobody has asked yet.
     pub fn new(method: Method, now: Duration) -> Self {

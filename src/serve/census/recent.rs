@@ -33,9 +33,18 @@ impl Recent {
     /// The most clients that there can be room for.
     pub(super) const MOST: u32 = 1 << 20;
 
+    fn room(clients: u32) -> u32 {
+        clients.clamp(8, Self::MOST).next_power_of_two()
+    }
+
+    /// How many bytes [`Recent::new`] takes.
+    pub(super) fn memory(clients: u32) -> u64 {
+        8 * u64::from(Self::room(clients))
+    }
+
     /// Room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
     pub(super) fn new(clients: u32) -> Self {
-        let clients = clients.clamp(8, Self::MOST).next_power_of_two();
+        let clients = Self::room(clients);
         let lines = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
         Self {
             lines: vec![Line::default(); lines],

@@ -12,10 +12,12 @@ use tracing::warn;
 
 use super::traffic::{Drops, Pace};
 use super::{PrepareError, Shedding};
+use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
 use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
+use crate::observe::gate::Told;
 use crate::reference::Reader;
 use crate::serve::census::Method;
 use crate::serve::policy::Policy;
@@ -34,6 +36,8 @@ pub(super) struct Group {
     /// What those did who have ended.
     pub(super) ended: Counts,
     pub(super) drops: Drops,
+    /// What the log knows of why nobody is served there.
+    pub(super) told: Told<Option<BindFault>>,
 }
 
 /// A worker, and what was last seen of it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Group, Listeners, Served};
+use crate::host::bind_fault::BindFault;
 use crate::host::sys;
 use crate::observe::snapshot::{ListenerSight, Traffic, WorkerSight};
 use crate::serve::Counts;
@@ -117,6 +118,9 @@ impl Group {
         ListenerSight {
             address,
             family: ListenerSight::family(&address),
+            serving: self.is_serving(),
+            required: self.sockets.listener.required,
+            fault: self.sockets.fault.map(BindFault::text),
             traffic: Traffic {
                 per_second: self.per_second(),
                 queue_dropped: self.drops.total,

@@ -1,0 +1,76 @@
+//! Pure. What this process or this host has run out of: in words that name the limit, and what to do.
+
+use std::fmt::Write as _;
+
+/// What there is not enough of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// EMFILE: this process has too many open files.
+    ProcessFiles,
+    /// ENFILE: this host has.
+    SystemFiles,
+    /// ENOMEM, ENOBUFS.
+    Memory,
+    /// EAGAIN, when a thread shall be started.
+    Threads,
+}
+
+impl Shortage {
+    /// What is missing, with the kernel's own word for it, and the remedy.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::ProcessFiles => "too many open files (EMFILE): raise LimitNOFILE=",
+            Self::SystemFiles => "too many open files on this host (ENFILE): raise the sysctl fs.file-max",
+            Self::Memory => {
+                "out of memory (ENOMEM, ENOBUFS): raise MemoryMax= or LimitAS=, or lower limit.clients, census.clients or the number of workers"
+            }
+            Self::Threads => {
+                "too many threads, or no room for one more (EAGAIN): raise TasksMax=, LimitNPROC= or LimitAS=, or use fewer workers"
+            }
+        }
+    }
+
+    /// The same with the numbers: how many files may be open, and how many are needed, where that is known (not 0).
+    pub fn told(self, limit: u64, needed: u64) -> String {
+        let mut text = self.text().to_owned();
+        if self == Self::ProcessFiles {
+            // Nothing can go wrong with writing to a text.
+            let _written = write!(text, " (the limit is {limit}");
+            if needed > 0 {
+                let _written = write!(text, ", up to {needed} are needed");
+            }
+            text.push(')');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_and_the_remedy_are_named() {
+        for (shortage, needed, words) in [
+            (
+                Shortage::ProcessFiles,
+                1040,
+                "too many open files (EMFILE): raise LimitNOFILE= (the limit is 1024, up to 1040 are needed)",
+            ),
+            (
+                Shortage::ProcessFiles,
+                0,
+                "too many open files (EMFILE): raise LimitNOFILE= (the limit is 1024)",
+            ),
+            (
+                Shortage::SystemFiles,
+                1040,
+                "too many open files on this host (ENFILE): raise the sysctl fs.file-max",
+            ),
+        ] {
+            assert_eq!(shortage.told(1024, needed), words);
+        }
+        assert!(Shortage::Memory.told(1, 1).contains("MemoryMax="));
+        assert!(Shortage::Threads.told(1, 1).contains("TasksMax="));
+    }
+}

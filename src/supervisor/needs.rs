@@ -1,0 +1,283 @@
+//! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
+
+use crate::config::Config;
+use crate::serve::access::Access;
+use crate::serve::memory::of_worker;
+use crate::upstream::Host;
+
+use super::{control, http};
+
+/// Descriptors of every server: standard streams, log, signals, runtime, service manager, the kernel's news, the ways to the
+/// files of the configuration, of names and of leap seconds, and what is open for a moment (*measured*: 20 and those).
+const FIXED_FILES: u64 = 32;
+/// Of an upstream: its question, and the kernel's news while it can't be asked.
+const FILES_AN_UPSTREAM: u64 = 2;
+/// Of one that has a name, while that is resolved: two questions to two name servers, and one more over TCP.
+const FILES_A_NAME: u64 = 5;
+/// Of a list: the way to it, and the file while it is read.
+const FILES_A_LIST: u64 = 3;
+/// Of the fast path, beside one for each interface: its program and what it shares with us.
+const FAST_FILES: u64 = 16;
+
+/// What every server takes, in bytes: its pages of the program that are in use, and the supervisor's own (*measured*: 2 MB and
+/// 6 MB).
+const FIXED_MEMORY: u64 = 8 << 20;
+/// A connection over HTTP.
+const MEMORY_A_READER: u64 = 32 << 10;
+/// What the kernel's fast path takes for a client.
+const FAST_MEMORY: u64 = 32;
+/// While a list is read again there are three of it: the old one, what is gathered, and what is made of that.
+const LISTS_IN_RELOAD: u64 = 2;
+/// Addresses without memory behind them: the program with its libraries, …
+const PROGRAM: u64 = 64 << 20;
+/// … a thread's stack, …
+const STACK: u64 = 2 << 20;
+/// … and what glibc sets aside for its allocations, for so many threads a CPU.
+const ARENA: u64 = 64 << 20;
+const ARENAS_A_CPU: u64 = 8;
+/// Threads beside the workers: supervisor, log, signals, and the one that reads a configuration.
+const OTHER_THREADS: u64 = 4;
+
+/// What a configuration needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Descriptors, at most.
+    pub files: u64,
+    /// Bytes of memory of the process, all tables full.
+    pub memory: u64,
+    /// More of it while lists are read again.
+    pub in_reload: u64,
+    /// Bytes that the kernel may take for us: queues of packets at most, and the fast path's clients.
+    pub kernel: u64,
+    /// Threads, at most.
+    pub threads: u64,
+}
+
+/// What the system allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Descriptors.
+    pub files: u64,
+    /// Bytes of memory, and who says so, if anybody does.
+    pub memory: Option<(u64, String)>,
+    /// Bytes of addresses, if there is a limit.
+    pub addresses: Option<u64>,
+    /// CPUs.
+    pub cpus: u64,
+}
+
+impl Needs {
+    /// What `config` needs, which names so many `lists`.
+    pub fn of(config: &Config, lists: usize) -> Self {
+        let workers: u64 = config.listeners.iter().map(|one| u64::from(one.workers)).sum();
+        let lists_memory = lists_memory(config);
+        Self {
+            files: files(config, lists, workers),
+            memory: memory(config, lists_memory),
+            in_reload: lists_memory.saturating_mul(LISTS_IN_RELOAD),
+            kernel: kernel(config),
+            threads: workers + OTHER_THREADS,
+        }
+    }
+
+    /// What `limits` are too low for, a line each, with the numbers and the remedy.
+    pub fn shortfalls(&self, limits: &Limits) -> Vec<String> {
+        let (files, allowed) = (self.files, limits.files);
+        let files = (files > allowed).then(|| {
+            format!(
+                "too few open files are allowed: {allowed}, and up to {files} are needed: raise LimitNOFILE=, or use fewer workers"
+            )
+        });
+        let all = self.memory + self.in_reload + self.kernel;
+        let memory = limits.memory.as_ref().filter(|(most, _)| all > *most);
+        let memory = memory.map(|(most, whose)| {
+            format!(
+                "the limit of memory is low: {} ({whose}), and up to {} are needed (tables {}, a reload of lists {}, the kernel's queues {}): raise MemoryMax=, or lower limit.clients, census.clients, receive-buffer or the number of workers",
+                mebibytes(*most),
+                mebibytes(all),
+                mebibytes(self.memory),
+                mebibytes(self.in_reload),
+                mebibytes(self.kernel)
+            )
+        });
+        let wanted = self.addresses(limits.cpus);
+        let addresses = limits.addresses.filter(|most| wanted > *most);
+        let addresses = addresses.map(|most| {
+            format!(
+                "too few addresses are allowed: {}, and up to {} are needed: raise LimitAS=, or lower limit.clients, census.clients or the number of workers",
+                mebibytes(most),
+                mebibytes(wanted)
+            )
+        });
+        files.into_iter().chain(memory).chain(addresses).collect()
+    }
+
+    /// Bytes of addresses (`RLIMIT_AS`), on a host with so many CPUs.
+    pub fn addresses(&self, cpus: u64) -> u64 {
+        // One more while one is set aside.
+        let arenas = self.threads.min(ARENAS_A_CPU * cpus) + 1;
+        PROGRAM + self.threads * STACK + arenas * ARENA + self.memory + self.in_reload
+    }
+}
+
+fn files(config: &Config, lists: usize, workers: u64) -> u64 {
+    // One more to look whether an address is there.
+    let listeners = workers + 1;
+    let upstreams = config.upstreams.iter().map(|one| match one.host {
+        Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
+        Host::Address(_) | Host::LinkLocal(..) => FILES_AN_UPSTREAM,
+    });
+    let control = config.control.socket.as_ref().map_or(0, |_| 1 + control::CLIENTS);
+    let http = match config.metrics {
+        crate::config::Metrics::Nowhere => 0,
+        // The one that comes, before the one who makes room is gone.
+        crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::READERS,
+    };
+    let fast = match count(config.fast_path.interfaces.len()) {
+        0 => 0,
+        interfaces => FAST_FILES + interfaces,
+    };
+    let lists = count(lists) * FILES_A_LIST;
+    FIXED_FILES + listeners + upstreams.sum::<u64>() + count(control + http) + lists + fast
+}
+
+fn memory(config: &Config, lists: u64) -> u64 {
+    let census = config.census.enabled.then_some(config.census.clients);
+    let workers = config.listeners.iter().filter_map(|one| {
+        let policy = config.policies.get(&one.address)?;
+        Some(u64::from(one.workers).saturating_mul(of_worker(policy, census)))
+    });
+    let http = match config.metrics {
+        crate::config::Metrics::Nowhere => 0,
+        crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => {
+            count(http::READERS) * MEMORY_A_READER
+        }
+    };
+    FIXED_MEMORY + workers.sum::<u64>() + http + lists
+}
+
+/// What all lists take, each once however many listeners share it.
+fn lists_memory(config: &Config) -> u64 {
+    let mut seen: Vec<&Access> = Vec::new();
+    for policy in config.policies.values() {
+        if !seen.iter().any(|one| one.shares_list(&policy.access)) {
+            seen.push(&policy.access);
+        }
+    }
+    seen.iter().map(|access| count(access.memory())).sum()
+}
+
+fn kernel(config: &Config) -> u64 {
+    let queues = config.listeners.iter().map(|one| {
+        // The kernel doubles what it is told, for its own needs.
+        u64::from(one.workers) * 2 * u64::from(one.tuning.receive_buffer)
+    });
+    let fast = match config.fast_path.interfaces.len() {
+        0 => 0,
+        _ => u64::from(super::fast::clients(&config.policies)) * FAST_MEMORY,
+    };
+    queues.sum::<u64>() + fast
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Flags;
+    use std::path::Path;
+
+    fn needs(text: &str) -> Needs {
+        let loaded = crate::config::load(&Flags::default(), Some((Path::new("f"), text))).unwrap();
+        Needs::of(&loaded.config, loaded.lists)
+    }
+
+    const FEW: &str = "control.socket = \"\"\nupstream = []\nlocal.enabled = true\ncensus.enabled = false\n";
+
+    #[test]
+    fn each_part_needs_its_own() {
+        let base = needs(&format!("{FEW}[[listener]]\naddress = \"127.0.0.1:1\"\n"));
+        assert_eq!((base.files, base.threads), (FIXED_FILES + 2, OTHER_THREADS + 1));
+        for (text, files, memory, kernel) in [
+            (
+                "[[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 5\n",
+                4,
+                4 * 655_360,
+                8 << 20,
+            ),
+            (
+                "[[listener]]\naddress = \"127.0.0.1:1\"\nreceive-buffer = 65536\n",
+                0,
+                0,
+                -(2 << 20) + (2 << 16),
+            ),
+            (
+                "[limit]\nmode = \"on\"\nclients = 1048576\n[[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 2\n",
+                1,
+                655_360 + (64 << 20),
+                2 << 20,
+            ),
+            (
+                "[metrics]\nlisten = \"127.0.0.1:9\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n",
+                258,
+                8 << 20,
+                0,
+            ),
+        ] {
+            let more = needs(&format!("{FEW}{text}"));
+            let by = |now: u64, then: u64| i64::try_from(now).unwrap() - i64::try_from(then).unwrap();
+            assert_eq!(by(more.files, base.files), files, "{text}");
+            assert_eq!(by(more.memory, base.memory), memory, "{text}");
+            assert_eq!(by(more.kernel, base.kernel), kernel, "{text}");
+        }
+        let asks = "control.socket = \"/x\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[upstream]]\naddress = \"192.0.2.1\"\n\
+                    [[upstream]]\naddress = \"time.example\"\n";
+        assert_eq!(needs(asks).files - base.files, 9 + 2 + 7);
+    }
+
+    #[test]
+    fn a_limit_that_is_too_low_is_told_with_its_numbers() {
+        let needs = Needs {
+            files: 1040,
+            memory: 10 << 20,
+            in_reload: 0,
+            kernel: 6 << 20,
+            threads: 8,
+        };
+        let enough = Limits {
+            files: 1040,
+            memory: Some((16 << 20, "memory.max".to_owned())),
+            addresses: Some(needs.addresses(1)),
+            cpus: 1,
+        };
+        assert_eq!(needs.shortfalls(&enough), [""; 0]);
+        assert_eq!(
+            needs.shortfalls(&Limits {
+                files: 1040,
+                ..Limits::default()
+            }),
+            [""; 0]
+        );
+        let low = Limits {
+            files: 1024,
+            memory: Some(((16 << 20) - 1, "/sys/fs/cgroup/a/memory.max".to_owned())),
+            addresses: Some(needs.addresses(1) - 1),
+            cpus: 1,
+        };
+        let told = needs.shortfalls(&low);
+        for (line, words) in told.iter().zip([
+            "too few open files are allowed: 1024, and up to 1040 are needed: raise LimitNOFILE=",
+            "the limit of memory is low: 16 MiB (/sys/fs/cgroup/a/memory.max), and up to 16 MiB are needed (tables 10 MiB, a reload of lists 0 MiB, the kernel's queues 6 MiB)",
+            "too few addresses are allowed: 666 MiB, and up to 666 MiB are needed: raise LimitAS=",
+        ]) {
+            assert!(line.starts_with(words), "{line}");
+        }
+        assert_eq!(told.len(), 3);
+    }
+}
