@@ -5,6 +5,8 @@
 //! and neither can be taken off again. A kernel that lacks one is no reason not to serve: the log says what it lacks.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod arguments;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod calls;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub mod seccomp;
@@ -25,6 +27,15 @@ use super::anchor;
 
 /// More links in a row than the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
+
+/// The system calls that only some processes need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A BPF program that is loaded already may be attached to an interface again.
+    pub attaches: bool,
+    /// The log goes to journald, message by message.
+    pub journal: bool,
+}
 
 /// What stays within reach. The directories are opened when they are named, before the root directory changes.
 #[derive(Debug, Default)]

@@ -10,7 +10,8 @@ use crate::config::file::Loader;
 use crate::host::anchor::Anchor;
 use crate::host::names::Names;
 use crate::host::privileges::{self, Identity, LowPorts};
-use crate::host::sandbox::{self, Reach, seccomp};
+use crate::host::sandbox::{self, Needs, Reach, seccomp};
+use crate::observe::log;
 
 /// Where name servers answer over TCP (RFC 1035 §4.2).
 const NAME_SERVER_PORT: u16 = 53;
@@ -32,7 +33,10 @@ pub(super) fn lock_up(
         put_out_of_reach(reach);
     }
     if process.seccomp {
-        limit_calls(attaches);
+        limit_calls(Needs {
+            attaches,
+            journal: log::goes_to_journal(process.chroot.is_none()),
+        });
     }
     Ok(())
 }
@@ -76,8 +80,8 @@ fn put_out_of_reach(reach: &Reach) {
     }
 }
 
-fn limit_calls(attaches: bool) {
-    match seccomp::limit_process(attaches) {
+fn limit_calls(needs: Needs) {
+    match seccomp::limit_process(needs) {
         Ok(()) => info!("seccomp leaves only the system calls that are needed (process.seccomp)"),
         Err(error) => {
             warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false is rid of this line)");

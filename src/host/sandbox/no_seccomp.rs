@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Needs;
+
 /// There are no filters.
 #[derive(Debug)]
 pub struct FilterError;
@@ -18,7 +20,7 @@ impl std::error::Error for FilterError {}
 ///
 /// # Errors
 /// Always.
-pub fn limit_process(_: bool) -> Result<(), FilterError> {
+pub fn limit_process(_: Needs) -> Result<(), FilterError> {
     Err(FilterError)
 }
 
