@@ -14,6 +14,7 @@ pub mod steering;
 pub mod sys;
 pub mod systemd;
 pub mod udp;
+pub mod unix_socket;
 #[cfg(all(feature = "fast-path", target_endian = "little"))]
 pub mod xdp;
 #[cfg(not(all(feature = "fast-path", target_endian = "little")))]

@@ -133,8 +133,9 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
     let fast = FastPath::open(&loaded.config)?;
-    let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
-    let http = Http::open(&loaded.config.metrics, identity.as_ref().map(Identity::uid));
+    let owner = identity.as_ref().map(Identity::uid_and_gid);
+    let control = Control::open(&loaded, owner)?;
+    let http = Http::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
     let mut reach = lock::reach(&loader, &names, &leaps);
