@@ -8,6 +8,7 @@ pub mod control;
 pub mod cpus;
 pub mod entropy;
 pub mod names;
+pub mod opener;
 pub mod privileges;
 pub mod sandbox;
 pub mod steering;

@@ -13,7 +13,7 @@ use super::fast::FastPath;
 use super::http::Http;
 use super::leaps::LeapList;
 use super::listeners::PrepareError;
-use super::lock;
+use super::lock::{self, Kept};
 use super::sockets::{Given, Sockets};
 use super::testament::{self, Testament};
 use crate::config::Loaded;
@@ -138,9 +138,14 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
     let http = Http::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
-    let mut reach = lock::reach(&loader, &names, &leaps);
-    reach.tcp_listen.extend(http.as_ref().and_then(Http::port));
-    lock::lock_up(process, identity.as_ref(), &sockets, &reach, fast.is_some())?;
+    let kept = Kept::new(
+        &loader,
+        &names,
+        &leaps,
+        http.as_ref().and_then(Http::port),
+        fast.is_some(),
+    );
+    lock::lock_up(process, identity.as_ref(), &sockets, &kept)?;
     lock::look_again(&mut loader);
     Ok(Opened {
         loaded,

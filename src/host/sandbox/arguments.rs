@@ -114,7 +114,7 @@ pub(super) fn of_process(needs: Needs, pid: c_int) -> Vec<Judged> {
     if needs.attaches {
         judged.push(one_of(libc::SYS_bpf, 0, &[BPF_LINK_CREATE]));
     }
-    judged.extend(memory());
+    judged.extend(of_memory());
     judged
 }
 
@@ -128,7 +128,7 @@ pub(super) fn of_workers(pid: c_int) -> Vec<Judged> {
         one_of(libc::SYS_writev, 0, &[libc::STDERR_FILENO]),
         one_of(libc::SYS_tgkill, 0, &[pid]),
     ];
-    judged.extend(memory());
+    judged.extend(of_memory());
     judged
 }
 
@@ -164,7 +164,7 @@ fn sockets(needs: Needs) -> Judged {
 }
 
 /// Memory, but none with code in it that was not there at the start.
-fn memory() -> [Judged; 2] {
+pub(super) fn of_memory() -> [Judged; 2] {
     [libc::SYS_mmap, libc::SYS_mprotect].map(|call| Judged {
         call,
         any_of: vec![vec![masked(2, libc::PROT_EXEC, 0)]],

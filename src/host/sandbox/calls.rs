@@ -224,3 +224,22 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_time,
 ];
+
+/// What the process needs that opens files for the other: to be asked, to open, to hand over, and to end.
+pub(super) const OF_OPENER: &[c_long] = &[
+    libc::SYS_recvmsg,
+    libc::SYS_openat2,
+    libc::SYS_openat,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    // What the standard library asks before it closes a descriptor, where it is built to look for mistakes.
+    libc::SYS_fcntl,
+    libc::SYS_restart_syscall,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_exit_group,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+];

@@ -31,3 +31,11 @@ pub fn limit_process(_: Needs) -> Result<(), FilterError> {
 pub fn limit_worker() -> Result<(), FilterError> {
     Ok(())
 }
+
+/// Puts nothing on.
+///
+/// # Errors
+/// Never: what this is for has hardly more to it than that.
+pub fn limit_opener() -> Result<(), FilterError> {
+    Ok(())
+}

@@ -79,6 +79,23 @@ pub fn limit_worker() -> Result<(), FilterError> {
     }
 }
 
+/// Puts the filters of the process that opens files on this one.
+///
+/// # Errors
+/// As [`limit_process`].
+pub fn limit_opener() -> Result<(), FilterError> {
+    let needs = Needs::default();
+    // The last one forbids to put on more.
+    for filter in [of_deadly(needs)?, of_future()?, of_opener()?] {
+        apply_filter(&filter)?;
+    }
+    Ok(())
+}
+
+fn of_opener() -> Result<BpfProgram, FilterError> {
+    only(calls::OF_OPENER, &arguments::of_memory())
+}
+
 fn of_deadly(needs: Needs) -> Result<BpfProgram, FilterError> {
     let mut rules = always(calls::DEADLY);
     if let Some((call, open)) = arguments::of_deadly(needs) {
