@@ -394,6 +394,31 @@ fn the_process_that_opens_files_has_less_than_the_other() {
     }
 }
 
+/// A copy of large lists would stay in memory when the lists are read again.
+#[test]
+fn the_process_that_opens_files_keeps_no_lists() {
+    if !root() {
+        return;
+    }
+    let directory = TempDir::new();
+    let prefixes: String = (0..300_000_u32)
+        .map(|number| format!("{}/32\n", std::net::Ipv4Addr::from(0x0a00_0000 + 2 * number)))
+        .collect();
+    directory.file("denied", &prefixes);
+    let file = directory.file("ntpfront.toml", "[access]\ndeny-files = [\"denied\"]\n");
+    let mut command = Command::new(PROGRAM);
+    command.arg("-c").arg(file);
+    started("lists", command, v4(free_port()), |daemon, threads| {
+        let kilobytes = |said: &str| -> u32 { said.trim_end_matches(" kB").parse().unwrap() };
+        let opener = fields(&fs::read_to_string(format!("/proc/{}/status", openers(daemon)[0])).unwrap());
+        let (ours, its) = (
+            kilobytes(&threads.first["RssAnon"]),
+            kilobytes(&opener["RssAnon"]),
+        );
+        assert!(ours > 4 * its && its < 4096, "{ours} kB, {its} kB");
+    });
+}
+
 /// Who runs as root and has its configuration in a directory with others' files: a reload finds what was put in its place.
 #[test]
 fn files_beside_others_are_read_again_when_they_are_replaced() {

@@ -43,12 +43,13 @@ struct Opener {
     turn: u32,
 }
 
-/// Starts it, for `paths`, with the rights of `user` if it is to become one. Must run while the process has one thread, with the
+/// Starts it, for `paths`, with the rights of `user` if it is to become one. `forget` gives up what takes much memory, in the copy
+/// alone: what it keeps, the system has twice once this process replaces it. Must run while the process has one thread, with the
 /// rights and the root directory of the start.
 ///
 /// # Errors
 /// There can be no other process.
-pub fn start(paths: &[PathBuf], user: Option<&Identity>) -> io::Result<()> {
+pub fn start(paths: &[PathBuf], user: Option<&Identity>, forget: impl FnOnce()) -> io::Result<()> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -58,7 +59,10 @@ pub fn start(paths: &[PathBuf], user: Option<&Identity>) -> io::Result<()> {
     setsockopt(&ours, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE_S))?;
     // A signal to end or to reload is not for the copy; ours must not come meanwhile.
     let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
-    let started = sys::start_copy(|| serve(&theirs, paths, user));
+    let started = sys::start_copy(|| {
+        forget();
+        serve(&theirs, paths, user);
+    });
     before.thread_set_mask()?;
     started?;
     drop(theirs);

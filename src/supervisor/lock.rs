@@ -53,7 +53,7 @@ impl Kept {
 }
 
 /// Drops the privileges, puts the sandboxes on, and says what a reload will not be able to do. Must run while the
-/// process has one thread.
+/// process has one thread. `forget` is for [`opener::start`].
 ///
 /// # Errors
 /// A privilege that can't be given up: the process must not go on then. A sandbox that the kernel lacks is none.
@@ -62,8 +62,9 @@ pub(super) fn lock_up(
     identity: Option<&Identity>,
     sockets: &[Sockets],
     kept: &Kept,
+    forget: impl FnOnce(),
 ) -> Result<(), StartError> {
-    let reach = process.landlock.then(|| reach(kept, identity));
+    let reach = process.landlock.then(|| reach(kept, identity, forget));
     give_up_privileges(process, identity, sockets)?;
     if let Some(reach) = reach {
         put_out_of_reach(&reach);
@@ -79,9 +80,9 @@ pub(super) fn lock_up(
 }
 
 /// The files, and the only TCP that we speak: long answers of name servers, and metrics.
-fn reach(kept: &Kept, identity: Option<&Identity>) -> Reach {
+fn reach(kept: &Kept, identity: Option<&Identity>, forget: impl FnOnce()) -> Reach {
     let mut reach = Reach::default();
-    match opener::start(&kept.files, identity) {
+    match opener::start(&kept.files, identity, forget) {
         Ok(()) => kept.files.iter().for_each(|path| reach.read(path)),
         Err(error) => {
             warn!(%error, "no process that opens files that are replaced: their directories stay within reach (process.landlock)");

@@ -121,7 +121,7 @@ fn handle_signals() -> io::Result<Signals> {
 
 /// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
 /// are changed for the whole process.
-pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
+pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
     let signals = handle_signals().map_err(StartError::system("handle signals"))?;
     let manager = ServiceManager::connect()
@@ -145,7 +145,9 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
         http.as_ref().and_then(Http::port),
         fast.is_some(),
     );
-    lock::lock_up(process, identity.as_ref(), &sockets, &kept)?;
+    lock::lock_up(process, identity.as_ref(), &sockets, &kept, || {
+        loaded.config.policies.clear();
+    })?;
     lock::look_again(&mut loader);
     Ok(Opened {
         loaded,

@@ -117,12 +117,13 @@ fn the_process_can_do_what_it_needs_and_not_more() {
 /// What the kernel does to a call with these arguments: it runs the filters as it does (seccomp(2), classic BPF), and takes
 /// the hardest answer.
 fn answer(filters: &[BpfProgram], call: libc::c_long, arguments: [u64; 6]) -> Answer {
-    let data = [u64::from(call as u32) | u64::from(ARCHITECTURE) << 32, 0];
-    let words: Vec<u32> = data
-        .into_iter()
-        .chain(arguments)
-        .flat_map(|double| [double as u32, (double >> 32) as u32])
-        .collect();
+    // struct seccomp_data: the call, the architecture, the address of the instruction, the arguments.
+    let call = u32::try_from(call).unwrap();
+    let mut words = vec![call, ARCHITECTURE, 0, 0];
+    for argument in arguments {
+        let [low, high] = [argument & u64::from(u32::MAX), argument >> 32];
+        words.extend([low, high].map(|half| u32::try_from(half).unwrap()));
+    }
     let returned = filters.iter().map(|filter| match run(filter, &words) {
         0x8000_0000 => Answer::Kills,
         0x7fff_0000 => Answer::Open,
@@ -210,18 +211,16 @@ fn so_many_calls_are_open() {
 const X86_64: [usize; 3] = [98, 100, 39];
 const AARCH64: [usize; 3] = [90, 92, 37];
 
-#[test]
-fn arguments_decide() {
-    const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    const MPTCP: c_int = 262;
-    let pid = own_number();
-    let process = of_all_threads(Needs::default());
-    let rich = of_all_threads(ALL);
-    let worker = of_a_worker(ALL);
-    let inet = [libc::AF_INET, libc::AF_INET6];
-    let mut open = Vec::new();
-    let mut refused = Vec::new();
-    for family in inet {
+/// Calls with their first arguments: those that are open to every process, and those that are to none.
+type Uses = Vec<(libc::c_long, [c_int; 3])>;
+
+const INET: [c_int; 2] = [libc::AF_INET, libc::AF_INET6];
+const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+const MPTCP: c_int = 262;
+
+fn internet_sockets() -> (Uses, Uses) {
+    let (mut open, mut refused) = (Vec::new(), Vec::new());
+    for family in INET {
         for flags in [0, FLAGS, libc::SOCK_CLOEXEC] {
             open.push((libc::SYS_socket, [family, libc::SOCK_DGRAM | flags, 0]));
             open.push((
@@ -254,10 +253,14 @@ fn arguments_decide() {
             }
         }
     }
-    open.push((
-        libc::SYS_socket,
-        [libc::AF_NETLINK, libc::SOCK_RAW | FLAGS, libc::NETLINK_ROUTE],
-    ));
+    (open, refused)
+}
+
+fn other_sockets() -> (Uses, Uses) {
+    let mut refused = Vec::new();
+    let route = [libc::AF_NETLINK, libc::SOCK_RAW | FLAGS, libc::NETLINK_ROUTE];
+    let open = vec![(libc::SYS_socket, route)];
+
     for protocol in 1..32 {
         refused.push((libc::SYS_socket, [libc::AF_NETLINK, libc::SOCK_RAW, protocol]));
     }
@@ -265,21 +268,21 @@ fn arguments_decide() {
         libc::SYS_socket,
         [libc::AF_NETLINK, libc::SOCK_DGRAM, libc::NETLINK_ROUTE],
     ));
-    for family in (0..46).filter(|family| !inet.contains(family)) {
+    for family in (0..46).filter(|family| !INET.contains(family)) {
         refused.push((libc::SYS_socket, [family, libc::SOCK_STREAM, 0]));
         refused.push((libc::SYS_socket, [family, libc::SOCK_DGRAM, 0]));
     }
+    (open, refused)
+}
+
+fn other_uses(pid: c_int) -> (Uses, Uses) {
+    let (mut open, mut refused) = (Vec::new(), Vec::new());
     let thread = libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND;
     open.push((libc::SYS_clone, [thread, 0, 0]));
     refused.push((libc::SYS_clone, [libc::SIGCHLD, 0, 0]));
     refused.push((libc::SYS_clone, [thread | libc::CLONE_NEWUSER, 0, 0]));
     open.push((libc::SYS_ioctl, [7, 0x5421, 0]));
-    for request in [
-        libc::TIOCSTI as c_int,
-        libc::TCGETS as c_int,
-        libc::SIOCSIFFLAGS as c_int,
-        0,
-    ] {
+    for request in [0x5412, 0x5401, 0x8914, 0] {
         refused.push((libc::SYS_ioctl, [7, request, 0]));
     }
     open.push((libc::SYS_prctl, [libc::PR_SET_NAME, 0, 0]));
@@ -320,8 +323,19 @@ fn arguments_decide() {
     ] {
         refused.push((call, [0; 3]));
     }
+    (open, refused)
+}
+
+#[test]
+fn arguments_decide() {
+    let process = of_all_threads(Needs::default());
+    let rich = of_all_threads(ALL);
+    let worker = of_a_worker(ALL);
+    let tables = [internet_sockets(), other_sockets(), other_uses(own_number())];
+    let (open, refused): (Vec<_>, Vec<_>) = tables.into_iter().unzip();
+    let (open, refused) = (open.concat(), refused.concat());
     let full = |arguments: [c_int; 3]| {
-        let [a, b, c] = arguments.map(|argument| u64::from(argument as u32));
+        let [a, b, c] = arguments.map(|argument| u64::from(argument.cast_unsigned()));
         // The kernel doesn't look at the upper half of an int, and neither may we.
         [a | 0xdead << 32, b, c, 0, 0, 0]
     };
