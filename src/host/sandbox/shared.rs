@@ -3,10 +3,13 @@
 use std::path::{Component, Path};
 
 /// Below these each directory is a place of its own for many, as `/usr/share` and `/home/NAME` are.
-const HALLS: &[&str] = &["usr", "usr/local", "var", "home", "run/user", "nix", "gnu", "opt"];
+const HALLS: &[&str] = &["usr", "usr/local", "var", "home", "run/user", "opt"];
+
+/// Whatever is called so is for many, wherever it is: `/usr/local/etc`, `/gnu/store`.
+const COMMON: &[&str] = &["etc", "store"];
 
 /// May `directory`, an absolute path without links, have files of others in it, that are nobody's business? All that stand at the
-/// top of the tree or in the halls of its standard (hier(7)), and whatever is called `etc`, are so; what somebody made below them
+/// top of the tree or in the halls of its standard (hier(7)), and those of a common name, are so; what somebody made below them
 /// for one purpose, as `/etc/ntpfront` and `/usr/share/zoneinfo`, is not.
 pub(super) fn is_shared(directory: &Path) -> bool {
     let mut parts = directory.components().filter(|part| *part != Component::RootDir);
@@ -19,7 +22,7 @@ pub(super) fn is_shared(directory: &Path) -> bool {
         let above = above.and_then(|above| above.strip_prefix("/").ok());
         above.is_some_and(|above| HALLS.iter().any(|hall| above == Path::new(hall)))
     };
-    is_top || last.as_os_str() == "etc" || in_hall()
+    is_top || COMMON.iter().any(|name| last.as_os_str() == *name) || in_hall()
 }
 
 #[cfg(test)]
@@ -43,7 +46,7 @@ mod tests {
             "/home/ann",
             "/run/user/7",
             "/opt/local/etc",
-            "/nix/store",
+            "/gnu/store",
             "/opt/tools",
         ] {
             assert!(is_shared(Path::new(shared)), "{shared}");
