@@ -12,7 +12,7 @@
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`), privileges, `sandbox` |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end; what it `needs` and whom it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
@@ -68,7 +68,8 @@
 //!   otherwise: `[census] enabled = false` keeps none.
 //! * Whom to answer is asked only about requests that could be answered: junk takes nobody's tokens.
 //! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
-//!   and hardly a system call but to receive and to send. Files but a few are out of reach.
+//!   and hardly a system call but to receive and to send. Files but a few are out of reach; what replaces one of those among
+//!   files of others a second process opens (`host::opener`).
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
 //! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
 //!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process.

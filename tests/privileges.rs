@@ -342,6 +342,118 @@ fn always_without_the_right_is_a_warning() {
     });
 }
 
+/// The processes that open files for it.
+fn openers(daemon: &Daemon) -> Vec<u32> {
+    let ours = daemon.pid().to_string();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let status = fields(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
+        let is_opener = status["PPid"] == ours && status["Name"] == "ntpfront-files";
+        is_opener.then_some(pid)
+    });
+    processes.collect()
+}
+
+/// It has no right, no socket but one, and no signal but the last changes what it does; it ends with the other.
+#[test]
+fn the_process_that_opens_files_has_less_than_the_other() {
+    if !root() {
+        return;
+    }
+    for user in [None, Some("nobody")] {
+        let mut command = Command::new(PROGRAM);
+        command.args(user.map(|user| format!("-u{user}")));
+        let mut opener = 0;
+        started("opener", command, v4(free_port()), |daemon, threads| {
+            let found = openers(daemon);
+            assert_eq!(found.len(), 1);
+            opener = found[0];
+            let status = || fields(&fs::read_to_string(format!("/proc/{opener}/status")).unwrap());
+            for set in ["CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd"] {
+                assert_eq!(status()[set], NONE, "{set}");
+            }
+            assert_eq!(status()["Uid"], threads.all("Uid"));
+            assert_eq!(status()["Groups"], threads.all("Groups"));
+            assert_eq!((&*status()["NoNewPrivs"], &*status()["Seccomp"]), ("1", "2"));
+            assert_eq!(status()["Threads"], "1");
+            let links = fs::read_dir(format!("/proc/{opener}/fd")).unwrap();
+            let links = links.map(|link| fs::read_link(link.unwrap().path()).unwrap());
+            let (sockets, others): (Vec<_>, Vec<_>) = links.partition(|link| !link.starts_with("/"));
+            assert_eq!(sockets.len(), 1, "{sockets:?} {others:?}");
+            for signal in ["HUP", "TERM", "INT", "USR1", "USR2"] {
+                let sent = Command::new("kill")
+                    .args(["-s", signal, &opener.to_string()])
+                    .status();
+                assert!(sent.unwrap().success());
+            }
+            assert_eq!(status()["Name"], "ntpfront-files");
+        });
+        wait_until("it has ended, too", SOON, || {
+            (!std::path::Path::new(&format!("/proc/{opener}")).exists()).then_some(())
+        });
+    }
+}
+
+/// A copy of large lists would stay in memory when the lists are read again.
+#[test]
+fn the_process_that_opens_files_keeps_no_lists() {
+    if !root() {
+        return;
+    }
+    let directory = TempDir::new();
+    let prefixes: String = (0..300_000_u32)
+        .map(|number| format!("{}/32\n", std::net::Ipv4Addr::from(0x0a00_0000 + 2 * number)))
+        .collect();
+    directory.file("denied", &prefixes);
+    let file = directory.file("ntpfront.toml", "[access]\ndeny-files = [\"denied\"]\n");
+    let mut command = Command::new(PROGRAM);
+    command.arg("-c").arg(file);
+    started("lists", command, v4(free_port()), |daemon, threads| {
+        let kilobytes = |said: &str| -> u32 { said.trim_end_matches(" kB").parse().unwrap() };
+        let opener = fields(&fs::read_to_string(format!("/proc/{}/status", openers(daemon)[0])).unwrap());
+        let (ours, its) = (
+            kilobytes(&threads.first["RssAnon"]),
+            kilobytes(&opener["RssAnon"]),
+        );
+        assert!(ours > 4 * its && its < 4096, "{ours} kB, {its} kB");
+    });
+}
+
+/// Who runs as root and has its configuration in a directory with others' files: a reload finds what was put in its place.
+#[test]
+fn files_beside_others_are_read_again_when_they_are_replaced() {
+    if !root() {
+        return;
+    }
+    let etc = TempDir::new();
+    fs::set_permissions(etc.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(etc.path().join("etc")).unwrap();
+    for process in ["", "[process]\nuser = \"nobody\"\n"] {
+        let port = free_port();
+        let text = |denied: &str| {
+            format!(
+                "upstream = []\n{process}[local]\nenabled = true\nwait = 0\n[access]\ndeny-files = [\"{denied}\"]\n[[listener]]\naddress = \"127.0.0.1:{port}\"\n"
+            )
+        };
+        let file = etc.file("etc/ntpfront.toml", &text("denied"));
+        etc.file("etc/denied", "192.0.2.0/24\n");
+        let mut command = Command::new(PROGRAM);
+        command.arg("-c").arg(&file);
+        let daemon = Daemon::spawn(command).answering(v4(port));
+        // A new file in its place, as an editor does it, and with it a list that denies us.
+        let list = etc.file("etc/new", "127.0.0.1\n");
+        fs::rename(list, etc.path().join("etc/denied")).unwrap();
+        fs::rename(etc.file("etc/new", &(text("denied") + "workers = 2\n")), &file).unwrap();
+        assert_eq!(daemon.hang_up(), Reload::Done, "{}", daemon.log());
+        assert!(daemon.log().contains("other policy"), "{}", daemon.log());
+        // What nobody had named is none of its business.
+        etc.file("etc/other", "192.0.2.0/24\n");
+        fs::rename(etc.file("etc/new", &text("other")), &file).unwrap();
+        assert_eq!(daemon.hang_up(), Reload::Refused, "{}", daemon.log());
+        assert!(daemon.log().contains("Permission denied"), "{}", daemon.log());
+    }
+}
+
 #[test]
 fn each_lock_has_a_key() {
     for (landlock, seccomp) in [(true, true), (false, true), (true, false)] {
@@ -353,10 +465,9 @@ fn each_lock_has_a_key() {
             let log = daemon.log();
             assert_eq!(log.contains("(process.landlock)"), landlock, "{log}");
             assert_eq!(log.contains("(process.seccomp)"), seccomp, "{log}");
-            assert!(
-                !log.contains("WARN ntpfront") && !log.contains("refuses"),
-                "{log}"
-            );
+            assert!(!log.contains("refuses"), "{log}");
+            assert!(log.contains("root was kept"), "{log}");
+            assert_eq!(openers(daemon).len(), usize::from(landlock));
             if seccomp {
                 threads.have_filters(3, 4);
             } else {

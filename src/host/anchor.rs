@@ -20,7 +20,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::libc;
 use nix::sys::stat::Mode;
 
-use super::limits;
+use super::{limits, opener};
 
 /// A way to one file.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Anchor {
     /// # Errors
     /// [`ReadError`].
     pub fn file(&self, limit: u64) -> Result<(File, u64), ReadError> {
-        let file = File::from(self.reopen().map_err(|errno| ReadError::Open(errno.into()))?);
+        let file = File::from(self.reopen_anyhow().map_err(ReadError::Open)?);
         let metadata = file.metadata().map_err(ReadError::Look)?;
         if !metadata.is_file() {
             return Err(ReadError::Kind(kind(&metadata)));
@@ -132,7 +132,19 @@ impl Anchor {
         }
     }
 
-    fn reopen(&self) -> nix::Result<OwnedFd> {
+    /// What is out of our reach the other process may open for us, if it is a file that has been put there since.
+    fn reopen_anyhow(&self) -> io::Result<OwnedFd> {
+        match self.reopen() {
+            Err(Errno::EACCES) => opener::open(&self.path).unwrap_or(Err(Errno::EACCES.into())),
+            found => Ok(found?),
+        }
+    }
+
+    /// The file that is there now, open for reading; it never waits for it.
+    ///
+    /// # Errors
+    /// What `open(2)` gives.
+    pub(super) fn reopen(&self) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let as_before = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let whole_way = openat2(&self.root, &self.path, as_before);
@@ -160,7 +172,7 @@ fn split(path: &Path) -> (&Path, &OsStr) {
 ///
 /// # Errors
 /// It is no directory, not there, out of reach, or we are out of file descriptors.
-pub fn handle(directory: &Path) -> nix::Result<OwnedFd> {
+pub(super) fn handle(directory: &Path) -> nix::Result<OwnedFd> {
     open(
         directory,
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 
@@ -44,7 +45,14 @@ impl Thread {
             }
             None => ours,
         };
-        Ok(sched_setaffinity(self.0, &chosen)?)
+        sched_setaffinity(self.0, &chosen).map_err(|errno| {
+            let error = io::Error::from(errno);
+            if errno != Errno::EPERM {
+                return error;
+            }
+            let said = format!("{error} (systemd: the drop-in 30-pin.conf)");
+            io::Error::new(error.kind(), said)
+        })
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cpus;
 pub mod entropy;
 pub mod limits;
 pub mod names;
+pub mod opener;
 pub mod privileges;
 pub mod sandbox;
 pub mod shortage;
@@ -17,6 +18,7 @@ pub mod steering;
 pub mod sys;
 pub mod systemd;
 pub mod udp;
+pub mod unix_socket;
 #[cfg(all(feature = "fast-path", target_endian = "little"))]
 pub mod xdp;
 #[cfg(not(all(feature = "fast-path", target_endian = "little")))]

@@ -124,6 +124,11 @@ impl Identity {
         self.uid
     }
 
+    /// The number of its group, too.
+    pub fn uid_and_gid(&self) -> (Uid, Gid) {
+        (self.uid, self.gid)
+    }
+
     /// Looks up `user`: a name, or a number.
     ///
     /// # Errors

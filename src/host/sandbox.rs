@@ -1,9 +1,11 @@
-//! Impure. What the process can't do any more, whoever takes it over: Landlock leaves a few directories within reach
+//! Impure. What the process can't do any more, whoever takes it over: Landlock leaves a few files within reach
 //! (this file), [`seccomp`] a few system calls.
 //!
 //! Both are put on after the privileges are dropped and before the first thread starts, so that all threads have them,
 //! and neither can be taken off again. A kernel that lacks one is no reason not to serve: the log says what it lacks.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod arguments;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod calls;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -11,6 +13,7 @@ pub mod seccomp;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[path = "sandbox/no_seccomp.rs"]
 pub mod seccomp;
+mod shared;
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -20,16 +23,28 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, Scope,
 };
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use super::anchor;
 
 /// More links in a row than the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
-/// What stays within reach. The directories are opened when they are named, before the root directory changes.
+/// The system calls that only some processes need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A BPF program that is loaded already may be attached to an interface again.
+    pub attaches: bool,
+    /// The log goes to journald, message by message.
+    pub journal: bool,
+}
+
+/// What stays within reach. It is opened when it is named, before the root directory changes.
 #[derive(Debug, Default)]
 pub struct Reach {
     directories: Vec<OwnedFd>,
+    files: Vec<OwnedFd>,
     /// TCP ports that may be listened on.
     pub tcp_listen: Vec<u16>,
     /// TCP ports of other hosts that may be connected to.
@@ -37,9 +52,23 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Leaves the file at `path` readable, also when another is put in its place: the directory it stands in, and that of
-    /// each link on the way to what it is now. Directories that are not there now are left out.
+    /// Leaves the file at `path` readable: the one that is there now, and, in a directory that has nothing to do with others, also
+    /// one that is put in its place, and its neighbours. (What else is put in its place [`super::opener`] opens.) The same
+    /// goes for the directory of each link on the way to what it is now.
     pub fn read(&mut self, path: &Path) {
+        for directory in directories(path) {
+            let real = directory.canonicalize().unwrap_or_default();
+            if !shared::is_shared(&real) {
+                self.directories.extend(anchor::handle(&real));
+            }
+        }
+        self.files
+            .extend(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()));
+    }
+
+    /// Leaves all files beside the one at `path` readable, too, and those beside each link on the way. Directories that are not
+    /// there now are left out.
+    pub fn read_beside(&mut self, path: &Path) {
         for directory in directories(path) {
             self.directories.extend(anchor::handle(&directory));
         }
@@ -68,10 +97,8 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// When the kernel can do it and refuses.
 pub fn limit_to(reach: &Reach) -> Result<Option<String>, RulesetError> {
-    let readable = AccessFs::ReadFile | AccessFs::ReadDir;
-    let directories = reach.directories.iter();
-    let directories =
-        directories.map(|directory| Ok::<_, RulesetError>(PathBeneath::new(directory, readable)));
+    let places = reach.directories.iter().chain(&reach.files);
+    let places = places.map(|place| Ok::<_, RulesetError>(PathBeneath::new(place, AccessFs::ReadFile)));
     let ports = |ports: &[u16], access: BitFlags<AccessNet>| {
         let rules = ports
             .iter()
@@ -83,7 +110,7 @@ pub fn limit_to(reach: &Reach) -> Result<Option<String>, RulesetError> {
         .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
-        .add_rules(directories)?
+        .add_rules(places)?
         .add_rules(ports(&reach.tcp_listen, AccessNet::BindTcp.into()))?
         .add_rules(ports(&reach.tcp_connect, AccessNet::ConnectTcp.into()))?
         .restrict_self()?;
@@ -181,8 +208,11 @@ mod tests {
         let [open, closed] = [0, 1].map(|index: usize| listeners[index].local_addr().unwrap());
         let strangers = SocketAddr::from_abstract_name(format!("ntpfront-{}", std::process::id())).unwrap();
         let _stranger = UnixDatagram::bind_addr(&strangers).unwrap();
+        let neighbour = top.join("in/neighbour");
+        fs::write(&neighbour, "in").unwrap();
         let mut reach = Reach::default();
         reach.read(&inside);
+        reach.read("/etc/passwd".as_ref());
         reach.tcp_connect.push(open.port());
         let anchors = [&inside, &outside].map(|path| Anchor::open(path).unwrap());
         let job = move || {
@@ -194,13 +224,17 @@ mod tests {
             let denied =
                 |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
             assert_eq!(anchors[0].read(10).unwrap(), b"in");
-            fs::read_dir(inside.parent().unwrap()).unwrap();
+            denied(fs::read_dir(inside.parent().unwrap()).map(|_| ()).unwrap_err());
+            assert_eq!(fs::read(&neighbour).unwrap(), b"in");
             match anchors[1].read(10) {
                 Err(ReadError::Open(error)) => denied(error),
                 other => panic!("{other:?}"),
             }
             denied(fs::write(&inside, "changed").unwrap_err());
-            denied(fs::read("/etc/hostname").unwrap_err());
+            fs::read("/etc/passwd").unwrap();
+            for other in ["/etc/shadow", "/etc/hostname", "/etc/group"] {
+                denied(fs::read(other).unwrap_err());
+            }
             denied(TcpListener::bind("127.0.0.1:0").unwrap_err());
             denied(TcpStream::connect(closed).unwrap_err());
             TcpStream::connect(open).unwrap();

@@ -15,6 +15,7 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{ForkResult, fork};
 
 pub use datagrams::{Batch, Datagram, REPLY_LEN, Sent};
 
@@ -185,14 +186,52 @@ pub fn give_back_memory() {
     }
 }
 
-/// Takes possession of the descriptors that the service manager gave us under these numbers (`sd_listen_fds(3)`).
+/// Takes possession of the descriptors that the service manager gave us under these numbers (`sd_listen_fds(3)`), or that came with
+/// a message.
 pub fn inherited(numbers: impl IntoIterator<Item = RawFd>) -> Vec<OwnedFd> {
     let own = |number| {
-        // SAFETY: by the protocol they are open since before the program began, ours and nobody else's; the one caller
-        // asks once, at the start, and has seen that each is open.
+        // SAFETY: they are open, ours and nobody else's: those of the manager by the protocol, since before the program began
+        // (the caller asks once, and has seen that each is open); those of a message since the kernel made them for us.
         unsafe { OwnedFd::from_raw_fd(number) }
     };
     numbers.into_iter().map(own).collect()
+}
+
+/// Starts a copy of this process that does `job` and ends; nobody waits for it. Must run while the process has one thread: the
+/// copy would have no other, and locks that the others hold would stay locked.
+///
+/// # Errors
+/// What `fork(2)` gives.
+pub fn start_copy(job: impl FnOnce()) -> io::Result<()> {
+    // SAFETY: there is one thread, by the contract above, so the copy may do whatever this process may.
+    match unsafe { fork() }? {
+        ForkResult::Parent { .. } => Ok(()),
+        ForkResult::Child => {
+            job();
+            // SAFETY: it doesn't return. What runs at the end of the process is for the one that we are a copy of.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+/// Closes all descriptors of this process but `kept`, whoever has them: whoever uses one of those gets an error or a file that was
+/// opened since. So this is for a copy of a process that uses none of what it got.
+///
+/// # Errors
+/// A kernel before 5.9, or a filter that forbids it.
+pub fn close_all_but(kept: RawFd) -> io::Result<()> {
+    let kept = kept.cast_unsigned();
+    let close = |first: u32, last: u32| {
+        // SAFETY: the call has no pointers. By the contract above nobody counts on what it closes.
+        match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    if let Some(last) = kept.checked_sub(1) {
+        close(0, last)?;
+    }
+    close(kept.saturating_add(1), u32::MAX)
 }
 
 fn length_of<T>() -> libc::socklen_t {

@@ -69,8 +69,8 @@ static RUNNING: OnceLock<Arc<Shared>> = OnceLock::new();
 /// a changed root it is not there. Then the text goes to standard error, which systemd hands to journald too.
 pub fn start(level: LogLevel, keeps_root: bool) -> (Switch, Writer) {
     let (ours, switch) = reload::Layer::new(ours(level));
-    let stderr_is_journal = stderr_is_journal();
-    let (relay, writer, shared) = queue::queue(move || outlet(stderr_is_journal, keeps_root));
+    let outlet = outlet(keeps_root);
+    let (relay, writer, shared) = queue::queue(outlet);
     // An error can only mean that a log is running already.
     let _started = tracing_subscriber::registry()
         .with(relay.with_filter(ours))
@@ -110,11 +110,21 @@ fn tell_panic(info: &PanicHookInfo<'_>) {
     finish();
 }
 
-/// Where the lines are written. To look for journald waits for it, so this is for the thread that writes.
-fn outlet(stderr_is_journal: bool, keeps_root: bool) -> Outlet {
-    let journald = (stderr_is_journal && keeps_root)
-        .then(tracing_journald::layer)
-        .and_then(Result::ok);
+/// Is each line sent to journald by itself? Then a socket is needed for it after the start.
+pub fn goes_to_journal(keeps_root: bool) -> bool {
+    keeps_root && stderr_is_journal()
+}
+
+/// What makes the place where the lines are written. To look for journald waits for it, so that is for the thread that writes.
+/// What standard error is, is asked before: later a filter may forbid it.
+fn outlet(keeps_root: bool) -> impl FnOnce() -> Outlet + Send + 'static {
+    let (to_journal, stderr_is_journal) = (goes_to_journal(keeps_root), stderr_is_journal());
+    let is_terminal = io::stderr().is_terminal();
+    move || make_outlet(to_journal, stderr_is_journal, is_terminal)
+}
+
+fn make_outlet(to_journal: bool, stderr_is_journal: bool, is_terminal: bool) -> Outlet {
+    let journald = to_journal.then(tracing_journald::layer).and_then(Result::ok);
     if let Some(layer) = journald {
         let layer = layer
             .with_field_prefix(None)
@@ -125,7 +135,7 @@ fn outlet(stderr_is_journal: bool, keeps_root: bool) -> Outlet {
     let layer = to_text::layer()
         .with_timer(WhenSaid)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(is_terminal);
     if stderr_is_journal {
         let layer = layer.event_format(WithPriority(Format::default().without_time()));
         Box::new(tracing_subscriber::registry().with(layer))

@@ -192,7 +192,7 @@ impl Journey {
     fn run(mut self) {
         let mut batch = Batch::new(Tuning::LARGEST_BATCH.into());
         if let Err(error) = self.orders.begin() {
-            tracing::warn!(%error, "a worker can't keep to a CPU of its own");
+            tracing::warn!(%error, "a worker can't keep to a CPU of its own: {error}");
         }
         lock_up();
         while !self.orders.is_to_stop() {

@@ -3,15 +3,13 @@
 //! One request a connection: its first line is the verb and its argument, the rest (until the client has no more to say)
 //! belongs to it. The answer is one [`Answer`] as JSON.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener as Listener, UnixStream as Client};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener as Listener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::{Uid, chown};
+use nix::unistd::{Gid, Uid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -21,7 +19,7 @@ use tracing::{info, warn};
 use super::start::StartError;
 use crate::config::Loaded;
 use crate::config::commands::Answer;
-use crate::host::{clock, limits};
+use crate::host::{clock, limits, unix_socket};
 use crate::observe::gate::Gate;
 
 /// A configuration, and a line before it.
@@ -51,14 +49,14 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Opens the socket that is configured and gives it to `owner`. Where nobody asked for it and there is no such
+    /// Opens the socket that is configured and gives it to `owner` and his group. Where nobody asked for it and there is no such
     /// directory, there is none.
-    pub(super) fn open(loaded: &Loaded, owner: Option<Uid>) -> Result<Option<Self>, StartError> {
+    pub(super) fn open(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<Self>, StartError> {
         let Some(path) = &loaded.config.control.socket else {
             return Ok(None);
         };
         let what = || format!("open the control socket {} (control.socket)", path.display());
-        match bind(path, owner) {
+        match unix_socket::open(path, owner) {
             Ok(listener) => Ok(Some(Self {
                 listener,
                 path: path.clone(),
@@ -107,19 +105,6 @@ impl Control {
             }
         }
     }
-}
-
-/// A UNIX socket of `owner` and his group at `path`.
-pub(super) fn bind(path: &Path, owner: Option<Uid>) -> io::Result<Listener> {
-    // What a server that died left behind is in the way; one that lives answers.
-    if Client::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-        fs::remove_file(path)?;
-    }
-    let listener = Listener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    chown(path, owner, None)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 async fn converse(client: UnixStream, requests: mpsc::Sender<Request>) -> io::Result<()> {

@@ -22,7 +22,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{Backlog, listen};
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -30,9 +30,8 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::control;
 use crate::config::Metrics;
-use crate::host::{clock, limits};
+use crate::host::{clock, limits, unix_socket};
 use crate::observe::gate::Gate;
 use crate::observe::health::Health;
 use crate::observe::metrics;
@@ -75,11 +74,11 @@ enum Door {
 impl Http {
     /// Opens what is configured, if anything is, and gives a file to `owner`. A failure is told, and no more: to
     /// be seen matters less than to serve.
-    pub(super) fn open(place: &Metrics, owner: Option<Uid>) -> Option<Self> {
+    pub(super) fn open(place: &Metrics, owner: Option<(Uid, Gid)>) -> Option<Self> {
         let opened = match place {
             Metrics::Nowhere => return None,
             Metrics::Tcp(_) => open(place),
-            Metrics::Unix(path) => control::bind(path, owner).map(Door::Unix),
+            Metrics::Unix(path) => unix_socket::open(path, owner).map(Door::Unix),
         };
         match &opened {
             Ok(_) => info!(%place, "metrics are read at {place}"),

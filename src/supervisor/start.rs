@@ -16,7 +16,7 @@ use super::fast::FastPath;
 use super::http::Http;
 use super::leaps::LeapList;
 use super::listeners::{PrepareError, tell_absent};
-use super::lock;
+use super::lock::{self, Kept};
 use super::sockets::{Given, Sockets};
 use super::testament::{self, Testament};
 use crate::config::Loaded;
@@ -138,7 +138,7 @@ fn handle_signals() -> io::Result<Signals> {
 
 /// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
 /// are changed for the whole process.
-pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartError> {
+pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
     let signals = handle_signals().map_err(StartError::system("handle signals"))?;
     let manager = ServiceManager::connect()
@@ -154,13 +154,21 @@ pub(super) fn open(mut loader: Loader, loaded: Loaded) -> Result<Opened, StartEr
         open.any(|sockets| sockets.listener.address == *address)
     };
     let fast = FastPath::open(&loaded.config, is_open)?;
-    let control = Control::open(&loaded, identity.as_ref().map(Identity::uid))?;
-    let http = Http::open(&loaded.config.metrics, identity.as_ref().map(Identity::uid));
+    let owner = identity.as_ref().map(Identity::uid_and_gid);
+    let control = Control::open(&loaded, owner)?;
+    let http = Http::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
-    let mut reach = lock::reach(&loader, &names, &leaps);
-    reach.tcp_listen.extend(http.as_ref().and_then(Http::port));
-    lock::lock_up(process, identity.as_ref(), &sockets, &reach, fast.is_some())?;
+    let kept = Kept::new(
+        &loader,
+        &names,
+        &leaps,
+        http.as_ref().and_then(Http::port),
+        fast.is_some(),
+    );
+    lock::lock_up(process, identity.as_ref(), &sockets, &kept, || {
+        loaded.config.policies.clear();
+    })?;
     lock::look_again(&mut loader);
     Ok(Opened {
         loaded,

@@ -2,32 +2,13 @@
 //! alone, which are the C library's.)
 //!
 //! Only x86-64 has the old calls besides the new ones; its musl still makes them. A call whose arguments decide is not
-//! here but in [`super::seccomp`]: `socket`, `clone`, `ioctl` of workers, `mmap` and `mprotect`.
+//! here but in [`super::arguments`].
 
 use libc::c_long;
 
 /// The newest call that was known when these lists were made (`file_setattr`, Linux 6.17; numbers from 424 on are the
 /// same on all architectures).
 pub(super) const NEWEST: c_long = 469;
-
-/// Families of sockets: of the internet, of this host (journal, service manager), and the kernel's (interfaces).
-pub(super) const FAMILIES: [libc::c_int; 4] =
-    [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK];
-
-/// To make a socket non-blocking, by `ioctl` (its number; the C libraries disagree about its type).
-pub(super) const FIONBIO: libc::c_int = 0x5421;
-
-/// To attach a BPF program that is there already (linux/bpf.h).
-pub(super) const BPF_LINK_CREATE: libc::c_int = 28;
-
-/// Threads are made by `clone`, namespaces are not.
-pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
 
 /// Nobody makes these by accident.
 pub(super) const DEADLY: &[c_long] = &[
@@ -104,32 +85,18 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_close_range,
-    libc::SYS_dup,
-    libc::SYS_dup3,
-    libc::SYS_fcntl,
-    libc::SYS_ioctl,
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_fstat,
     libc::SYS_statx,
     libc::SYS_newfstatat,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_getdents64,
     libc::SYS_readlinkat,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getcwd,
-    libc::SYS_unlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_umask,
     libc::SYS_ftruncate,
-    libc::SYS_memfd_create,
     libc::SYS_membarrier,
-    libc::SYS_pipe2,
     // Sockets.
-    libc::SYS_socketpair,
     libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_accept,
@@ -152,12 +119,7 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
     libc::SYS_eventfd2,
-    libc::SYS_signalfd4,
-    libc::SYS_timerfd_create,
-    libc::SYS_timerfd_settime,
-    libc::SYS_timerfd_gettime,
     libc::SYS_ppoll,
-    libc::SYS_pselect6,
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
     libc::SYS_restart_syscall,
@@ -170,42 +132,30 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_futex,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
-    libc::SYS_set_tid_address,
     libc::SYS_sched_yield,
     libc::SYS_getcpu,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_setaffinity,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    libc::SYS_tgkill,
     libc::SYS_tkill,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigpending,
     libc::SYS_rt_sigtimedwait,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
-    libc::SYS_prctl,
     // Less and less.
     libc::SYS_capget,
     libc::SYS_capset,
-    libc::SYS_seccomp,
-    libc::SYS_landlock_create_ruleset,
-    libc::SYS_landlock_add_rule,
-    libc::SYS_landlock_restrict_self,
     // To know who and when we are.
     libc::SYS_getpid,
-    libc::SYS_getppid,
     libc::SYS_gettid,
     libc::SYS_getuid,
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
-    libc::SYS_getgroups,
     libc::SYS_uname,
     libc::SYS_sysinfo,
-    libc::SYS_prlimit64,
-    libc::SYS_getrusage,
     libc::SYS_getrandom,
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
@@ -223,29 +173,11 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_readlink,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_getdents,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_unlink,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chmod,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_dup2,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_pipe,
-    #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_select,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_epoll_create,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_arch_prctl,
-    #[cfg(target_arch = "x86_64")]
     libc::SYS_time,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_getrlimit,
 ];
 
 /// What a worker needs: its socket, the time, and to end, well or badly.
@@ -253,15 +185,9 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     // The packet path.
     libc::SYS_recvmmsg,
     libc::SYS_sendmmsg,
-    // The same one by one, and what else there is to know of a socket; nothing that makes, binds or connects one.
+    // The same one by one; nothing that makes, binds, connects or sets up a socket.
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
-    libc::SYS_recvfrom,
-    libc::SYS_sendto,
-    libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
-    libc::SYS_getsockname,
-    libc::SYS_fcntl,
     libc::SYS_ppoll,
     // The time, where the kernel gives it by a call only, and the pause after a failure.
     libc::SYS_clock_gettime,
@@ -282,15 +208,12 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_mremap,
     libc::SYS_madvise,
     libc::SYS_getrandom,
-    // The end: the log and a panic's message, the socket, the stacks, the thread, or the whole process.
-    libc::SYS_write,
-    libc::SYS_writev,
+    // The end: the socket, the stacks, the thread, or the whole process. (A panic's message is in `arguments`.)
     libc::SYS_close,
     libc::SYS_sigaltstack,
     libc::SYS_rt_sigaction,
     libc::SYS_getpid,
     libc::SYS_gettid,
-    libc::SYS_tgkill,
     libc::SYS_tkill,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -300,4 +223,23 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_poll,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_time,
+];
+
+/// What the process needs that opens files for the other: to be asked, to open, to hand over, and to end.
+pub(super) const OF_OPENER: &[c_long] = &[
+    libc::SYS_recvmsg,
+    libc::SYS_openat2,
+    libc::SYS_openat,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    // What the standard library asks before it closes a descriptor, where it is built to look for mistakes.
+    libc::SYS_fcntl,
+    libc::SYS_restart_syscall,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_exit_group,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
 ];

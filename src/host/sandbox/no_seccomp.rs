@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Needs;
+
 /// There are no filters.
 #[derive(Debug)]
 pub struct FilterError;
@@ -18,7 +20,7 @@ impl std::error::Error for FilterError {}
 ///
 /// # Errors
 /// Always.
-pub fn limit_process(_: bool) -> Result<(), FilterError> {
+pub fn limit_process(_: Needs) -> Result<(), FilterError> {
     Err(FilterError)
 }
 
@@ -27,5 +29,13 @@ pub fn limit_process(_: bool) -> Result<(), FilterError> {
 /// # Errors
 /// Never: the process has no filter either.
 pub fn limit_worker() -> Result<(), FilterError> {
+    Ok(())
+}
+
+/// Puts nothing on.
+///
+/// # Errors
+/// Never: what this is for has hardly more to it than that.
+pub fn limit_opener() -> Result<(), FilterError> {
     Ok(())
 }

@@ -15,12 +15,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
+use nix::unistd::getpid;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter,
 };
 
-use super::calls;
+use super::arguments::{self, Judged, Test};
+use super::{Needs, calls};
 
 /// Workers start at any time, and each puts its own filter on: that of the process, once this has one.
 static OF_WORKERS: OnceLock<BpfProgram> = OnceLock::new();
@@ -50,16 +52,13 @@ impl From<BackendError> for FilterError {
 }
 
 /// Puts the process's filters on the calling thread and those that it will start, and makes that of the workers ready.
-/// `attaches`: a BPF program that is loaded already may be attached to an interface again. All else of BPF is deadly.
+/// All of them are for this process, not for a child of it.
 ///
 /// # Errors
 /// This kernel has no filters, or the architecture is not known; what could be put on stays on.
-pub fn limit_process(attaches: bool) -> Result<(), FilterError> {
+pub fn limit_process(needs: Needs) -> Result<(), FilterError> {
     // All are made before the first is put on.
-    let filters = match attaches {
-        true => [of_deadly_but_attach()?, of_process_and_attach()?, of_future()?],
-        false => [of_deadly()?, of_process()?, of_future()?],
-    };
+    let filters = [of_deadly(needs)?, of_process(needs)?, of_future()?];
     let of_workers = of_workers()?;
     for filter in filters {
         apply_filter(&filter)?;
@@ -80,49 +79,51 @@ pub fn limit_worker() -> Result<(), FilterError> {
     }
 }
 
-fn of_deadly() -> Result<BpfProgram, FilterError> {
-    compile(
-        always(calls::DEADLY),
-        SeccompAction::Allow,
-        SeccompAction::KillProcess,
-    )
+/// Puts the filters of the process that opens files on this one.
+///
+/// # Errors
+/// As [`limit_process`].
+pub fn limit_opener() -> Result<(), FilterError> {
+    let needs = Needs::default();
+    // The last one forbids to put on more.
+    for filter in [of_deadly(needs)?, of_future()?, of_opener()?] {
+        apply_filter(&filter)?;
+    }
+    Ok(())
 }
 
-fn of_deadly_but_attach() -> Result<BpfProgram, FilterError> {
+fn of_opener() -> Result<BpfProgram, FilterError> {
+    only(calls::OF_OPENER, &arguments::of_memory())
+}
+
+fn of_deadly(needs: Needs) -> Result<BpfProgram, FilterError> {
     let mut rules = always(calls::DEADLY);
-    let others = any_of([is(0, SeccompCmpOp::Ne, calls::BPF_LINK_CREATE)])?;
-    rules.insert(libc::SYS_bpf, others);
+    if let Some((call, open)) = arguments::of_deadly(needs) {
+        let other = condition(&open, SeccompCmpOp::Ne)?;
+        rules.insert(call, vec![SeccompRule::new(vec![other])?]);
+    }
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
-fn of_process() -> Result<BpfProgram, FilterError> {
-    compile(process_rules()?, PERMISSION_DENIED, SeccompAction::Allow)
-}
-
-fn of_process_and_attach() -> Result<BpfProgram, FilterError> {
-    let mut rules = process_rules()?;
-    let attach = any_of([is(0, SeccompCmpOp::Eq, calls::BPF_LINK_CREATE)])?;
-    rules.insert(libc::SYS_bpf, attach);
-    compile(rules, PERMISSION_DENIED, SeccompAction::Allow)
-}
-
-fn process_rules() -> Result<Rules, FilterError> {
-    let mut rules = always(calls::OF_PROCESS);
-    let families = calls::FAMILIES.map(|family| is(0, SeccompCmpOp::Eq, family));
-    rules.insert(libc::SYS_socket, any_of(families)?);
-    rules.insert(libc::SYS_clone, any_of([lacks(0, calls::NAMESPACES)])?);
-    rules.extend(memory()?);
-    Ok(rules)
+fn of_process(needs: Needs) -> Result<BpfProgram, FilterError> {
+    only(calls::OF_PROCESS, &arguments::of_process(needs, own_number()))
 }
 
 fn of_workers() -> Result<BpfProgram, FilterError> {
-    let mut rules = always(calls::OF_WORKERS);
-    rules.insert(
-        libc::SYS_ioctl,
-        any_of([is(1, SeccompCmpOp::Eq, calls::FIONBIO)])?,
-    );
-    rules.extend(memory()?);
+    only(calls::OF_WORKERS, &arguments::of_workers(own_number()))
+}
+
+/// These calls, and those with these arguments; no other.
+fn only(always_open: &[libc::c_long], judged: &[Judged]) -> Result<BpfProgram, FilterError> {
+    let mut rules = always(always_open);
+    for judged in judged {
+        rules.insert(judged.call, alternatives(judged)?);
+    }
     compile(rules, PERMISSION_DENIED, SeccompAction::Allow)
+}
+
+fn own_number() -> libc::c_int {
+    getpid().as_raw()
 }
 
 fn of_future() -> Result<BpfProgram, FilterError> {
@@ -141,31 +142,23 @@ fn always(calls: &[libc::c_long]) -> Rules {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-/// Memory, but none with code in it that was not there at the start.
-fn memory() -> Result<Rules, BackendError> {
-    let data_only = || any_of([lacks(2, libc::PROT_EXEC)]);
-    Ok(Rules::from([
-        (libc::SYS_mmap, data_only()?),
-        (libc::SYS_mprotect, data_only()?),
-    ]))
+/// None of them means: whatever the arguments are.
+fn alternatives(judged: &Judged) -> Result<Vec<SeccompRule>, BackendError> {
+    let tests = judged.any_of.iter().filter(|tests| !tests.is_empty());
+    let rule = |tests: &Vec<Test>| {
+        let conditions = tests.iter().map(|test| condition(test, SeccompCmpOp::Eq));
+        SeccompRule::new(conditions.collect::<Result<_, _>>()?)
+    };
+    tests.map(rule).collect()
 }
 
-/// The argument at `index` (counted from 0), of which the kernel looks at 32 bits, compared with `value`.
-fn is(index: u8, how: SeccompCmpOp, value: libc::c_int) -> Result<SeccompRule, BackendError> {
-    let value = u64::from(value.cast_unsigned());
-    let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, how, value)?;
-    SeccompRule::new(vec![condition])
-}
-
-/// The argument at `index` has none of `bits`.
-fn lacks(index: u8, bits: libc::c_int) -> Result<SeccompRule, BackendError> {
-    is(index, SeccompCmpOp::MaskedEq(u64::from(bits.cast_unsigned())), 0)
-}
-
-fn any_of(
-    rules: impl IntoIterator<Item = Result<SeccompRule, BackendError>>,
-) -> Result<Vec<SeccompRule>, BackendError> {
-    rules.into_iter().collect()
+/// `how` counts where all bits are looked at.
+fn condition(test: &Test, how: SeccompCmpOp) -> Result<SeccompCondition, BackendError> {
+    let how = match test.mask {
+        u32::MAX => how,
+        some => SeccompCmpOp::MaskedEq(some.into()),
+    };
+    SeccompCondition::new(test.index, SeccompCmpArgLen::Dword, how, test.value.into())
 }
 
 fn compile(rules: Rules, others: SeccompAction, these: SeccompAction) -> Result<BpfProgram, FilterError> {
@@ -175,127 +168,4 @@ fn compile(rules: Rules, others: SeccompAction, these: SeccompAction) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::sys::{Batch, REPLY_LEN};
-    use std::fs::File;
-    use std::io;
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
-    use std::thread;
-    use std::time::Duration;
-
-    use nix::sys::signal::Signal;
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    use nix::unistd::execv;
-
-    #[track_caller]
-    fn denied<T>(result: io::Result<T>) {
-        assert_eq!(
-            result.err().and_then(|error| error.raw_os_error()),
-            Some(libc::EPERM)
-        );
-    }
-
-    /// Filters belong to a thread, so that they can be tried here.
-    fn in_a_thread_with(
-        filters: &'static [fn() -> Result<BpfProgram, FilterError>],
-        job: impl FnOnce() + Send + 'static,
-    ) {
-        let thread = thread::spawn(move || {
-            filters
-                .iter()
-                .for_each(|filter| apply_filter(&filter().unwrap()).unwrap());
-            job();
-        });
-        thread.join().unwrap();
-    }
-
-    #[test]
-    fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        client.send_to(&[1; 48], server.local_addr().unwrap()).unwrap();
-        in_a_thread_with(&[of_deadly, of_process, of_future, of_workers], move || {
-            let mut batch = Batch::new(4);
-            assert_eq!(batch.receive(server.as_fd(), 4).unwrap(), 1);
-            *batch.datagram(0).unwrap().reply = [2; REPLY_LEN];
-            batch.reply(0);
-            assert_eq!(batch.send(server.as_fd()).sent, 1);
-            thread::sleep(Duration::from_millis(1));
-            server.set_nonblocking(true).unwrap();
-            // Large enough to be mapped, and given back.
-            drop(vec![1_u8; 1 << 24]);
-            denied(File::open("/etc/hosts"));
-            denied(UdpSocket::bind("127.0.0.1:0"));
-            denied(
-                server
-                    .try_clone()
-                    .and_then(|socket| socket.connect("127.0.0.1:1")),
-            );
-            // musl tells of no other reason why there is no thread.
-            let no_thread = if cfg!(target_env = "musl") {
-                libc::EAGAIN
-            } else {
-                libc::EPERM
-            };
-            let error = thread::Builder::new().spawn(|| ()).unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(no_thread));
-            assert!(std::panic::catch_unwind(|| panic!("a worker can still say why")).is_err());
-        });
-        assert_eq!(client.recv(&mut [0; 100]).unwrap(), REPLY_LEN);
-    }
-
-    #[test]
-    fn the_process_can_do_what_it_needs_and_not_more() {
-        in_a_thread_with(&[of_deadly, of_process, of_future], || {
-            File::open("/etc/hosts").unwrap();
-            UdpSocket::bind("127.0.0.1:0").unwrap();
-            thread::spawn(|| ()).join().unwrap();
-            denied(std::fs::create_dir("/tmp/ntpfront-must-not-be"));
-            denied(std::os::unix::fs::symlink("/a", "/tmp/ntpfront-must-not-be"));
-            let packet = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None);
-            denied(packet.map_err(io::Error::from));
-        });
-    }
-
-    /// Plays the child of itself, as the whole process is killed.
-    #[test]
-    fn to_execute_a_program_is_deadly() {
-        const CHILD: &str = "NTPFRONT_DEADLY";
-        if std::env::var_os(CHILD).is_some() {
-            limit_process(false).unwrap();
-            println!("limited");
-            let error = execv(c"/bin/true", &[c"/bin/true"]).unwrap_err();
-            panic!("it lives on: {error}");
-        }
-        let name = thread::current().name().unwrap().to_owned();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&child.stdout);
-        assert!(said.contains("limited"), "{said}");
-        assert_eq!(child.status.signal(), Some(Signal::SIGSYS as i32), "{child:?}");
-    }
-
-    #[test]
-    fn no_call_is_deadly_and_needed() {
-        for call in calls::OF_PROCESS.iter().chain(calls::OF_WORKERS) {
-            assert!(!calls::DEADLY.contains(call), "{call}");
-            assert!(*call <= calls::NEWEST, "{call}");
-        }
-        // A worker's filter stands behind that of the process.
-        let process = calls::OF_PROCESS;
-        let useless: Vec<_> = calls::OF_WORKERS
-            .iter()
-            .filter(|call| !process.contains(call))
-            .collect();
-        assert!(useless.is_empty(), "{useless:?}");
-    }
-}
+mod tests;

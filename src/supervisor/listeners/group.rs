@@ -100,7 +100,7 @@ impl Group {
         let tuning = &self.sockets.listener.tuning;
         for (number, served) in self.workers.iter().enumerate() {
             if let Err(error) = served.worker.tune(tuning, tuning.pin.then_some(number)) {
-                warn!(listener = %self.address(), worker = number, %error, "a worker can't be kept to a CPU");
+                warn!(listener = %self.address(), worker = number, %error, "a worker can't be kept to a CPU: {error}");
             }
         }
     }

@@ -1,0 +1,172 @@
+//! Impure. The system calls whose arguments decide: what is asked of them, as tables. (Impure for the numbers alone, which are
+//! the C library's and Linux'.)
+//!
+//! A filter sees the arguments as numbers, not what a pointer points to. So `openat2`, `clone3` and the like can't be judged
+//! here; the second is refused, for the first there is Landlock.
+
+use libc::{c_int, c_long};
+
+use super::Needs;
+
+/// To attach a BPF program that is there already (linux/bpf.h).
+const BPF_LINK_CREATE: c_int = 28;
+/// To make a socket non-blocking, by `ioctl` (its number; the C libraries disagree about its type).
+const FIONBIO: c_int = 0x5421;
+/// To put a filter on (linux/seccomp.h; the C libraries disagree about its type).
+const SECCOMP_SET_MODE_FILTER: c_int = 1;
+
+/// What may be set of a socket's type beside the type.
+const TYPE_FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+/// Threads are made by `clone`; processes and namespaces are not.
+const NAMESPACES: c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Something that is asked of one argument, of which the kernel looks at 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Test {
+    /// Which argument, counted from 0.
+    pub(super) index: u8,
+    /// The bits that are looked at.
+    pub(super) mask: u32,
+    /// What they must be.
+    pub(super) value: u32,
+}
+
+/// A call that is open if all tests of one of the alternatives hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// Its number.
+    pub(super) call: c_long,
+    /// Each a list of tests.
+    pub(super) any_of: Vec<Vec<Test>>,
+}
+
+const fn is(index: u8, value: c_int) -> Test {
+    masked(index, -1, value)
+}
+
+const fn masked(index: u8, mask: c_int, value: c_int) -> Test {
+    Test {
+        index,
+        mask: mask.cast_unsigned(),
+        value: value.cast_unsigned(),
+    }
+}
+
+/// The argument at `index` is one of `values`.
+fn one_of(call: c_long, index: u8, values: &[c_int]) -> Judged {
+    Judged {
+        call,
+        any_of: values.iter().map(|value| vec![is(index, *value)]).collect(),
+    }
+}
+
+/// What the process needs, whose number is `pid`, beside [`super::calls::OF_PROCESS`].
+pub(super) fn of_process(needs: Needs, pid: c_int) -> Vec<Judged> {
+    let mut judged = vec![
+        sockets(needs),
+        Judged {
+            call: libc::SYS_clone,
+            any_of: vec![vec![masked(
+                0,
+                libc::CLONE_THREAD | NAMESPACES,
+                libc::CLONE_THREAD,
+            )]],
+        },
+        one_of(libc::SYS_ioctl, 1, &[FIONBIO]),
+        // To close when a program is executed, to block or not, a copy, and for journald a seal.
+        one_of(
+            libc::SYS_fcntl,
+            1,
+            &[
+                libc::F_GETFD,
+                libc::F_SETFD,
+                libc::F_GETFL,
+                libc::F_SETFL,
+                libc::F_DUPFD_CLOEXEC,
+                libc::F_ADD_SEALS,
+            ],
+        ),
+        // A thread's name, and what comes before a filter.
+        one_of(
+            libc::SYS_prctl,
+            0,
+            &[libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS],
+        ),
+        // Workers put a filter on.
+        one_of(libc::SYS_seccomp, 0, &[SECCOMP_SET_MODE_FILTER]),
+        // Its own threads and limits, nobody else's.
+        one_of(libc::SYS_tgkill, 0, &[pid]),
+        one_of(libc::SYS_prlimit64, 0, &[0, pid]),
+    ];
+    if needs.journal {
+        // What is too long for a message is handed over in a piece of memory.
+        judged.push(Judged {
+            call: libc::SYS_memfd_create,
+            any_of: vec![Vec::new()],
+        });
+    }
+    if needs.attaches {
+        judged.push(one_of(libc::SYS_bpf, 0, &[BPF_LINK_CREATE]));
+    }
+    judged.extend(of_memory());
+    judged
+}
+
+/// What a worker needs of the process whose number is `pid`, beside [`super::calls::OF_WORKERS`].
+pub(super) fn of_workers(pid: c_int) -> Vec<Judged> {
+    let mut judged = vec![
+        // What the standard library asks before it closes a descriptor, where it is built to look for mistakes.
+        one_of(libc::SYS_fcntl, 1, &[libc::F_GETFD]),
+        // A panic's message before there is a log, to standard error.
+        one_of(libc::SYS_write, 0, &[libc::STDERR_FILENO]),
+        one_of(libc::SYS_writev, 0, &[libc::STDERR_FILENO]),
+        one_of(libc::SYS_tgkill, 0, &[pid]),
+    ];
+    judged.extend(of_memory());
+    judged
+}
+
+/// Of the calls that kill, the use that is open: [`of_process`] has it, too.
+pub(super) fn of_deadly(needs: Needs) -> Option<(c_long, Test)> {
+    needs.attaches.then(|| (libc::SYS_bpf, is(0, BPF_LINK_CREATE)))
+}
+
+/// UDP and TCP, by protocol: Landlock's rules for TCP know nothing of MPTCP. The kernel's news of interfaces and addresses,
+/// which the C library asks for, too. And the way to journald.
+fn sockets(needs: Needs) -> Judged {
+    let mut any_of = Vec::new();
+    let mut may = |family, kind, protocol| {
+        any_of.push(vec![is(0, family), masked(1, !TYPE_FLAGS, kind), is(2, protocol)]);
+    };
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        // 0 is the usual one: the two that are named beside it.
+        for protocol in [0, libc::IPPROTO_UDP] {
+            may(family, libc::SOCK_DGRAM, protocol);
+        }
+        for protocol in [0, libc::IPPROTO_TCP] {
+            may(family, libc::SOCK_STREAM, protocol);
+        }
+    }
+    may(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE);
+    if needs.journal {
+        may(libc::AF_UNIX, libc::SOCK_DGRAM, 0);
+    }
+    Judged {
+        call: libc::SYS_socket,
+        any_of,
+    }
+}
+
+/// Memory, but none with code in it that was not there at the start.
+pub(super) fn of_memory() -> [Judged; 2] {
+    [libc::SYS_mmap, libc::SYS_mprotect].map(|call| Judged {
+        call,
+        any_of: vec![vec![masked(2, libc::PROT_EXEC, 0)]],
+    })
+}

@@ -1,0 +1,152 @@
+//! Impure. UNIX sockets with a name: whose they are, and who may connect, without a moment in which it is somebody else.
+//!
+//! Root that is to become a user opens them while it is still root. In a directory that others can change, whatever root does
+//! to a path may hit another file than it meant, as a link may have been put there meanwhile. So [`owner`] decides with whose
+//! rights a socket is made there; its mode comes from the umask, and nothing is changed afterwards that somebody could swap.
+
+mod owner;
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf, absolute};
+
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
+
+use owner::{Maker, SET_GROUP, Step, maker};
+
+/// More links than the kernel follows (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+
+/// All but reading and writing by user and group.
+const HIDDEN: Mode = Mode::from_bits_truncate(0o117);
+
+/// Opens a socket at `path` that `owner` and his group (ourselves, if nobody) may connect to, and nobody else. What a server that
+/// died left there is replaced; one that lives is in the way. Must run while the process has one thread.
+///
+/// In a directory whose files inherit its group (set-group-ID) the group is that one.
+///
+/// # Errors
+/// The directory is not there, or closed to whoever has to make the socket; or somebody listens there.
+pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<UnixListener> {
+    let path = absolute(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let (directory, way) = walk(parent)?;
+    let path = directory.join(name);
+    let maker = maker(geteuid().as_raw(), owner.map(|(uid, _)| uid.as_raw()), &way);
+    let _mode = Umask::set(HIDDEN);
+    let listener = match (maker, owner) {
+        (Maker::Owner, Some((uid, gid))) => as_user(uid, gid, || bind(&path)).map_err(|error| {
+            // Root could do it, and is not asked to: the reason must be said.
+            let kind = error.kind();
+            let why = format!(
+                "{error} (as user {uid}, since others than root can change {})",
+                directory.display()
+            );
+            io::Error::new(kind, why)
+        })?,
+        (_, _) => bind(&path)?,
+    };
+    if let (Maker::RootForOwner, Some((uid, gid))) = (maker, owner) {
+        let inherited = way.last().is_some_and(|own| own.mode & SET_GROUP != 0);
+        let group = (!inherited).then_some(gid.as_raw());
+        // Only root can change what is at this path.
+        lchown(&path, Some(uid.as_raw()), group)?;
+    }
+    Ok(listener)
+}
+
+/// The directory that an absolute path leads to, without a link, and all that decides where it leads: each directory that is passed,
+/// itself the last, and each link.
+fn walk(path: &Path) -> io::Result<(PathBuf, Vec<Step>)> {
+    let mut here = PathBuf::from("/");
+    let mut steps = vec![seen(&fs::metadata(&here)?)];
+    let mut links = 0;
+    let mut ahead: Vec<PathBuf> = path
+        .components()
+        .rev()
+        .map(|part| part.as_os_str().into())
+        .collect();
+    while let Some(part) = ahead.pop() {
+        // As the kernel does it: "/" leads to the top, ".." up, "." nowhere.
+        let next = match part.to_str() {
+            Some(".") => continue,
+            Some("..") => here.parent().unwrap_or(&here).to_owned(),
+            _ => here.join(&part),
+        };
+        let found = fs::symlink_metadata(&next)?;
+        steps.push(seen(&found));
+        if found.is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            }
+            let target = fs::read_link(&next)?;
+            ahead.extend(target.components().rev().map(|part| part.as_os_str().into()));
+        } else {
+            here = next;
+        }
+    }
+    Ok((here, steps))
+}
+
+fn seen(found: &Metadata) -> Step {
+    Step {
+        user: found.uid(),
+        group: found.gid(),
+        // Everybody may do everything with a link but change it.
+        mode: if found.is_symlink() { 0o755 } else { found.mode() },
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let is_dead =
+        || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_socket && is_dead() {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Does `job` with the rights of another user to files, and none of root's (`setfsuid(2)`: with the user they go, too).
+fn as_user<T>(user: Uid, group: Gid, job: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let (our_user, our_group) = (setfsuid(user), setfsgid(group));
+    // These calls tell nothing but who it was before; nobody has the highest number.
+    let nobody = (Uid::from_raw(u32::MAX), Gid::from_raw(u32::MAX));
+    let became = (setfsuid(nobody.0), setfsgid(nobody.1)) == (user, group);
+    let done = if became {
+        job()
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    };
+    let (_user, _group) = (setfsuid(our_user), setfsgid(our_group));
+    if (setfsuid(nobody.0), setfsgid(nobody.1)) != (our_user, our_group) {
+        return Err(io::Error::other("we can't be ourselves any more"));
+    }
+    done
+}
+
+/// What new files get no right to, until this is dropped.
+struct Umask(Mode);
+
+impl Umask {
+    fn set(mask: Mode) -> Self {
+        Self(umask(mask))
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        umask(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

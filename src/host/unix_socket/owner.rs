@@ -1,0 +1,104 @@
+//! Pure. With whose rights a socket is made in a directory.
+
+/// Who made the directory's files inherit its group (set-group-ID).
+pub(super) const SET_GROUP: u32 = 0o2000;
+/// Only who has a file may rename or remove it (the sticky bit of `/tmp`).
+const STICKY: u32 = 0o1000;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+const ROOT: u32 = 0;
+
+/// What is known of a directory or a link on the way to the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) user: u32,
+    pub(super) group: u32,
+    pub(super) mode: u32,
+}
+
+/// Who makes the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Maker {
+    /// We, for ourselves.
+    Ourselves,
+    /// Root, and gives it away: nobody else can change anything on the way there.
+    RootForOwner,
+    /// Who shall have it, with no more rights than that.
+    Owner,
+}
+
+/// Who makes it, when we are `user` and `owner` shall have it. `way`: all that is passed on the way
+/// there, from the root directory to the one that the socket is in.
+pub(super) fn maker(user: u32, owner: Option<u32>, way: &[Step]) -> Maker {
+    let Some(_another) = owner.filter(|owner| *owner != user && user == ROOT) else {
+        return Maker::Ourselves;
+    };
+    // In a sticky directory nobody else can put another directory in the place of root's; a file that is not there yet anybody can.
+    let above = |step: &Step| is_roots(*step) || (step.user == ROOT && step.mode & STICKY != 0);
+    if way.iter().all(above) && way.last().copied().is_some_and(is_roots) {
+        Maker::RootForOwner
+    } else {
+        Maker::Owner
+    }
+}
+
+/// Nobody but root can change what is in it.
+fn is_roots(step: Step) -> bool {
+    step.user == ROOT
+        && step.mode & OTHERS_WRITE == 0
+        && (step.mode & GROUP_WRITES == 0 || step.group == ROOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn directory(user: u32, group: u32, mode: u32) -> Step {
+        Step { user, group, mode }
+    }
+
+    #[test]
+    fn root_lends_its_hand_only_where_nobody_else_has_one() {
+        let plain = directory(0, 0, 0o755);
+        let tmp = directory(0, 0, 0o1777);
+        let theirs = directory(7, 7, 0o755);
+        for (case, way, expected) in [
+            ("/run/x", vec![plain, plain], Maker::RootForOwner),
+            ("closed", vec![directory(0, 0, 0o700), plain], Maker::RootForOwner),
+            (
+                "root's group",
+                vec![directory(0, 0, 0o775), plain],
+                Maker::RootForOwner,
+            ),
+            (
+                "set-group-ID",
+                vec![directory(0, 9, 0o2755), plain],
+                Maker::RootForOwner,
+            ),
+            (
+                "root's own below /tmp",
+                vec![plain, tmp, plain],
+                Maker::RootForOwner,
+            ),
+            ("/tmp itself", vec![tmp, plain], Maker::Owner),
+            ("another group", vec![directory(0, 9, 0o775), plain], Maker::Owner),
+            ("everybody", vec![directory(0, 0, 0o777), plain], Maker::Owner),
+            ("a user's", vec![theirs, plain], Maker::Owner),
+            ("root's below a user's", vec![plain, theirs, plain], Maker::Owner),
+            (
+                "below everybody's",
+                vec![plain, directory(0, 0, 0o777), plain],
+                Maker::Owner,
+            ),
+            ("a user's link", vec![plain, tmp, theirs], Maker::Owner),
+        ] {
+            let way: Vec<_> = way.into_iter().rev().collect();
+            assert_eq!(maker(0, Some(7), &way), expected, "{case}");
+            assert_eq!(maker(0, None, &way), Maker::Ourselves, "{case}");
+            assert_eq!(maker(0, Some(0), &way), Maker::Ourselves, "{case}");
+            assert_eq!(maker(7, Some(7), &way), Maker::Ourselves, "{case}");
+            // Who can't become another has nothing to lend.
+            assert_eq!(maker(8, Some(7), &way), Maker::Ourselves, "{case}");
+        }
+    }
+}
