@@ -71,7 +71,10 @@
 //!   and hardly a system call but to receive and to send. Files but a few are out of reach.
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
 //! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
-//!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process.
+//!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process. It can't see a slew of the
+//!   host's clocks, so its announced error grows by an eighth of the passing time, until it is told the time again (5 ms).
+//! * A host's clock that is slewed moves away from what was checked: what it moved against the raw counter since is announced.
+//! * Nobody is answered whose address can't be a host's.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
 //!   run, old ones are steered away from first, and answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.

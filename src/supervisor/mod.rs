@@ -27,7 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 
 use crate::config::file::Loader;
@@ -188,6 +188,8 @@ impl Supervisor {
     async fn watch(&mut self, mut heard: Heard) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
         let mut refresh = interval(fast::REFRESH);
+        // What was missed is told once.
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_refreshed = self.fast.as_ref().is_some_and(FastPath::needs_refresh);
             let until_reload = self.reading.until_reload();
