@@ -5,7 +5,7 @@
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`cli`] | the flags and subcommands, as words |
-//! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd and ntpd (`import`) |
+//! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread; `orders`, `appetite`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
