@@ -322,18 +322,7 @@ fn access(draft: &mut Draft, table: &Table<'_, '_>) -> String {
             "so nobody is answered there, unless you say in access who is",
         );
     }
-    let told = [&allow, &deny].map(|list| list.as_ref().map(|list| list.is_told));
-    let is_told = match told {
-        [Some(one), Some(other)] if one != other => {
-            table.leave_key(
-                draft,
-                "denylist",
-                "both lists must do the same with whom they deny: nobody is told",
-            );
-            false
-        }
-        [one, other] => one.or(other).unwrap_or(false),
-    };
+    let is_told = is_told(draft, table, [&allow, &deny]);
     let denied = deny.map(|list| list.nets).unwrap_or_default();
     let is_open = allow.is_none();
     let mut allowed = allow.map(|list| list.nets).unwrap_or_default();
@@ -355,6 +344,19 @@ fn access(draft: &mut Draft, table: &Table<'_, '_>) -> String {
         ""
     };
     format!("{default}{lists}{kiss}")
+}
+
+/// Are those who are denied told so? Both lists have to do the same here.
+fn is_told(draft: &mut Draft, table: &Table<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
+    let told = lists.map(|list| list.as_ref().map(|list| list.is_told));
+    match told {
+        [Some(one), Some(other)] if one != other => {
+            let why = "both lists must do the same with whom they deny: nobody is told";
+            table.leave_key(draft, "denylist", why);
+            false
+        }
+        [one, other] => one.or(other).unwrap_or(false),
+    }
 }
 
 fn list(key: &str, nets: &[IpNet]) -> String {
