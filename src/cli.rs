@@ -128,7 +128,7 @@ pub struct Import {
     /// Whose words they are [default: whichever has more of the words]
     #[arg(long, value_name = "DAEMON", value_enum)]
     pub from: Option<Dialect>,
-    /// Files to read, one after the other, as if they were one: chrony.conf or ntp.conf first, then those it includes
+    /// Files to read, one after the other, as if they were one: chrony.conf or ntp.conf first, then those it includes; or ntp.toml
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 }
@@ -140,6 +140,8 @@ pub enum Dialect {
     Chrony,
     /// ntpd's, be it of ntpsec or of the NTP Project
     Ntp,
+    /// ntpd-rs's (ntp.toml)
+    NtpdRs,
 }
 
 /// How the running server is asked.
@@ -184,7 +186,7 @@ enum Sub {
     Config(Flags),
     /// Ask one server once, and say what it answered and whether it is usable
     Query(Query),
-    /// Print a configuration made of a chrony.conf or an ntp.conf, and tell each line that can't be carried
+    /// Print a configuration made of a chrony.conf, ntp.conf or ntp.toml, and tell each line that can't be carried
     ///
     /// The configuration on standard output always passes `ntpfront check`. Each line that it doesn't carry, or only in part, is on
     /// standard error, with the reason. Files that a file includes are not followed: name them after it.

@@ -5,7 +5,7 @@
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`cli`] | the flags and subcommands, as words |
-//! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd and ntpd (`import`) |
+//! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
 //! | [`serve`] | a client's packet: `worker` (thread; `orders`, `appetite`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
@@ -72,7 +72,10 @@
 //!   files of others a second process opens (`host::opener`).
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
 //! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
-//!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process.
+//!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process. It can't see a slew of the
+//!   host's clocks, so its announced error grows by an eighth of the passing time, until it is told the time again (5 ms).
+//! * A host's clock that is slewed moves away from what was checked: what it moved against the raw counter since is announced.
+//! * Nobody is answered whose address can't be a host's.
 //! * A listener whose address is not there keeps nobody else from serving, unless it is required: it is opened when the
 //!   kernel says that the address came.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they

@@ -66,6 +66,23 @@ fn what_debian_ships() {
             ],
             &["driftfile", "maxclock", "minclock", "kod"],
         ),
+        (
+            "ntp.toml",
+            "1 upstream",
+            &[
+                "address = \"ntpd-rs.pool.ntp.org\"",
+                "address = \"127.0.0.1:123\"",
+                "level = \"info\"",
+            ],
+            &[
+                "of a pool one server",
+                "observation-path",
+                "only this host",
+                "single-step-panic-threshold",
+                "startup-step-panic-threshold",
+                "3 sources that must agree",
+            ],
+        ),
     ] {
         let Some(file) = peer("debian-files", name) else {
             return;
@@ -79,6 +96,31 @@ fn what_debian_ships() {
         for word in left {
             assert!(outcome.stderr.contains(word), "{word}: {}", outcome.said());
         }
+        all_is_carried_or_told(&std::fs::read_to_string(&file).unwrap(), &outcome);
+    }
+}
+
+/// Each line of the file that says something is told, or the origin of something in the result, or (below) known to be carried.
+fn all_is_carried_or_told(text: &str, outcome: &Outcome) {
+    let carried = [
+        "leapsectz",
+        "restrict",
+        "tos",
+        "leapfile",
+        "log-level",
+        "mode",
+        "address",
+        "count",
+        "[",
+    ];
+    for line in text.lines().map(str::trim) {
+        let says_nothing = line.is_empty() || line.starts_with(['#', '!', ';', '%']);
+        let is_carried = carried.iter().any(|word| line.starts_with(word));
+        assert!(
+            says_nothing || is_carried || outcome.said().contains(line.split(['=', ' ']).next().unwrap()),
+            "{line}: {}",
+            outcome.said()
+        );
     }
 }
 

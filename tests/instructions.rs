@@ -138,6 +138,7 @@ fn bytes_to_bytes_once(
     table.foresee(&policy.limit, asked.source);
     let request = Request {
         payload,
+        source: asked.source,
         source_port: 40_000,
         unicast: true,
         received_at: black_box(NtpTimestamp::from_bits(5)),

@@ -5,8 +5,10 @@
 //! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no line goes
 //! over the end of a UTC day.
 //!
-//! The raw counter, which the tracked clock is made from, no program can read, and the monotonic clock may be slewed at
-//! any time: such a line is good for much less, and its answers announce what a slew could do meanwhile.
+//! The raw counter, which nobody slews, no program can read. So nobody knows here whether the host's clocks are being slewed,
+//! as adjtimex(2) lets anybody do at any time, by up to a tenth: the tracked clock, which is made from the raw counter, is off
+//! then by what they moved, and the host's clock itself moves away from the truth. Therefore the announced error grows by an
+//! eighth of the time since the line began, and lines are told anew every few milliseconds: what was slewed until then is known.
 
 use std::time::Duration;
 
@@ -43,19 +45,18 @@ pub struct Line {
     pub time: NtpTimestamp,
     /// How fast the served time runs in terms of the monotonic clock: 1 is as fast.
     pub rate: f64,
-    /// What the answers say: as of the end, so that no bound is too small.
+    /// What the answers say, as of the start: the root dispersion grows from there.
     pub variables: SystemVariables,
 }
 
-/// The host's clock is published once a second, and this long it holds: then the sockets answer.
-const LONGEST: Duration = Duration::from_millis(2500);
-/// The same for the tracked clock, which is published ten times a second.
-const LONGEST_TRACKED: Duration = Duration::from_millis(350);
+/// So long a line holds if nobody tells a newer one: then the sockets answer.
+const LONGEST: Duration = Duration::from_millis(350);
 /// How wrong the pair of readings may be that a line starts from.
 const READING_ERROR: NtpDuration = NtpDuration::from_units(4295);
-/// By how much somebody may begin to slew the monotonic clock at any time (`adjtimex(2)`), in millionths.
-const SLEW_PPM: u32 = 500;
-/// Where it is slewed by more already, as after a large correction, nobody knows what comes next.
+/// By how much of the passing time the announced root dispersion grows. The clocks may be slewed by a tenth (a tick of 9 or 11 ms
+/// in the place of 10), by 500 millionths more (the frequency), and they were measured to a thousandth ([`FASTEST`]).
+const GROWTH: f64 = 0.125;
+/// Where the monotonic clock is slewed by more already, as after a large correction, nobody knows what comes next.
 const FASTEST: f64 = 1e-3;
 /// A leap second is at the end of a UTC day. The kernel makes it up to a tick late, and daemons later still.
 const DAY: i64 = 86_400;
@@ -65,19 +66,19 @@ const FIRST_SECONDS: i64 = 2;
 /// What is served from now on; `None` if only the sockets shall answer.
 pub fn line(reference: &Reference, now: &Kernel) -> Option<Line> {
     let is_told = |variables: SystemVariables| (variables.stratum != 0).then_some(variables);
-    is_told(reference.at(now.moment)).filter(|_| reference.answers)?;
-    let (longest, raw_faster) = match reference.clock {
-        ClockModel::Host => (LONGEST, 0.0),
-        ClockModel::Tracked { .. } => (LONGEST_TRACKED, now.raw_faster?),
+    let variables = is_told(reference.at(now.moment)).filter(|_| reference.answers)?;
+    let raw_faster = match reference.clock {
+        ClockModel::Host => 0.0,
+        ClockModel::Tracked { .. } => now.raw_faster?,
     };
     let rest = reference.not_after.saturating_sub(now.moment.raw);
-    let length = longest.min(rest).min(rest_of_day(reference, now)?);
+    let length = LONGEST.min(rest).min(rest_of_day(reference, now)?);
     if length.is_zero() || raw_faster.abs() > FASTEST {
         return None;
     }
     let end = later(now.moment, length, raw_faster);
-    let variables = is_told(reference.at(end))?;
-    let dispersion = reference.root_dispersion_at(end.raw) + unsure(&reference.clock, length);
+    is_told(reference.at(end))?;
+    let dispersion = reference.dispersion_at(now.moment) + READING_ERROR;
     let time = reference.clock.served(now.moment);
     Some(Line {
         start: now.monotonic,
@@ -90,14 +91,6 @@ pub fn line(reference: &Reference, now: &Kernel) -> Option<Line> {
             ..variables
         },
     })
-}
-
-/// Beside the host's clock this is not the sockets' error: what a line does not know.
-fn unsure(clock: &ClockModel, length: Duration) -> NtpDuration {
-    match clock {
-        ClockModel::Host => READING_ERROR,
-        ClockModel::Tracked { .. } => READING_ERROR + crate::reference::length(length).drift(SLEW_PPM),
-    }
 }
 
 /// Until the last second of the UTC day; `None` around its end.
@@ -133,6 +126,13 @@ pub fn raw_faster(earlier: (Duration, Duration), later: (Duration, Duration)) ->
 
 /// So many units of 2^-32 s times 2^29 has a nanosecond.
 const UNITS: f64 = 4.294_967_296 * 536_870_912.0;
+/// So many units of 2^-16 s times 2^40 the announced error grows in a nanosecond, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is near 2^23"
+)]
+const GROWTH_UNITS: u64 = (65_536e-9 * GROWTH * 1_099_511_627_776.0) as u64 + 1;
 
 impl Line {
     /// Its words, as publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
@@ -156,9 +156,17 @@ impl Line {
             first,
             second,
             self.variables.reference_timestamp.to_bits(),
+            GROWTH_UNITS,
         ];
         words.iter_mut().zip(said).for_each(|(word, said)| *word = said);
         words
+    }
+
+    /// What the program announces so long after the start, by the monotonic clock: as the program calculates it.
+    pub fn root_dispersion_after(&self, elapsed: Duration) -> NtpShort {
+        let grown = (nanos(elapsed).saturating_mul(GROWTH_UNITS) >> 40) + 1;
+        let grown = u32::try_from(grown).unwrap_or(u32::MAX);
+        NtpShort::from_bits(self.variables.root_dispersion.to_bits().saturating_add(grown))
     }
 
     /// The parts of a reply's header that are the same for all, as bytes in words.
@@ -190,6 +198,9 @@ pub fn silence(number: u64, copy: u32) -> [u64; SLOT] {
 pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod slew;
 
 #[cfg(test)]
 mod tests {
@@ -257,8 +268,8 @@ mod tests {
             (7, line.variables.reference_timestamp.to_bits())
         );
         let rate = line.words(7, 1, 5)[5];
-        let units = (2_500_000_000 * rate) >> 29;
-        assert!(units.abs_diff(5 << 31) <= 1, "2.5 s: {units}");
+        let units = (250_000_000 * rate) >> 29;
+        assert!(units.abs_diff(1 << 30) <= 1, "a quarter of a second: {units}");
     }
 
     #[test]
@@ -266,16 +277,11 @@ mod tests {
         let mut now = kernel(NOON);
         now.raw_faster = Some(-20e-6);
         let told = line(&reference(&now, tracked(&now, 50e-6)), &now).unwrap();
-        assert_eq!(told.length, LONGEST_TRACKED);
+        assert_eq!(told.length, LONGEST);
         assert!(
             (told.rate - (1.0 - 20e-6) * (1.0 + 50e-6)).abs() < 1e-9,
             "{told:?}"
         );
-        let [sockets, ours] = [ClockModel::Host, tracked(&now, 0.0)].map(|clock| {
-            let line = line(&reference(&now, clock), &now).unwrap();
-            line.variables.root_dispersion.to_duration().to_seconds()
-        });
-        assert!((ours - sockets - 500e-6 * 0.35).abs() < 5e-5, "{ours} {sockets}");
         now.raw_faster = None;
         assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
         now.raw_faster = Some(2e-3);

@@ -1,7 +1,7 @@
 //! Pure. Who is answered, as the program asks it: addresses, interfaces, policies.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::doors::{Doors, is_reachable};
@@ -82,9 +82,19 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// The rules for these listeners (each by its number), on a host with these addresses (sorted) and interfaces. `secret` is random;
-/// `places` is how many there are for clients.
-pub fn rules(seats: &[Seat], own: &[Own], devices: &[Device], secret: [u64; 2], places: u32) -> Rules {
+/// What the host is that the rules are for.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// Its addresses, sorted.
+    pub own: &'a [Own],
+    /// The broadcast addresses of its networks: nobody has one for a source.
+    pub broadcasts: &'a [Ipv4Addr],
+    /// The interfaces that the program is attached to.
+    pub devices: &'a [Device],
+}
+
+/// The rules for these listeners (each by its number) on a host. `secret` is random; `places` is how many there are for clients.
+pub fn rules(seats: &[Seat], site: Site<'_>, secret: [u64; 2], places: u32) -> Rules {
     let mut rules = Rules {
         words: Vec::with_capacity(COPY),
         turns4: Vec::new(),
@@ -92,14 +102,14 @@ pub fn rules(seats: &[Seat], own: &[Own], devices: &[Device], secret: [u64; 2], 
         left_out: Vec::new(),
         answering: vec![None; seats.len()],
     };
-    let doors = rules.doors(seats, own);
+    let doors = rules.doors(seats, site);
     rules.words.extend_from_slice(doors.words());
     for number in 0..LISTENERS {
         let policy = rules.answering.get(number).cloned().flatten();
         let words = policy.map(|policy| rules.policy(&policy, number, seats));
         rules.words.extend(words.unwrap_or([0; POLICY]));
     }
-    rules.words.extend(device_words(devices));
+    rules.words.extend(device_words(site.devices));
     rules.words.extend(secret);
     rules.words.push(places.into());
     rules.words.resize(COPY, 0);
@@ -117,9 +127,15 @@ impl Rules {
         bits.flatten().fold(0, |all, bit| all | bit)
     }
 
-    /// Exact addresses first: there they win over the wildcard, as sockets do.
-    fn doors(&mut self, seats: &[Seat], own: &[Own]) -> Doors {
+    /// Exact addresses first: there they win over the wildcard, as sockets do. In front of all of them the broadcast addresses,
+    /// with port 0 and nobody behind: who asks from there is turned away.
+    fn doors(&mut self, seats: &[Seat], site: Site<'_>) -> Doors {
         let mut doors = Doors::new();
+        let barred = site
+            .broadcasts
+            .iter()
+            .map(|address| SocketAddr::from((*address, 0)));
+        let all_barred = barred.fold(true, |all, address| all & doors.open(address, false, LISTENERS));
         let seats = seats.iter().enumerate();
         let (wild, exact): (Vec<_>, Vec<_>) = seats.partition(|(_, seat)| seat.address.ip().is_unspecified());
         for (number, seat) in exact.into_iter().chain(wild) {
@@ -129,7 +145,11 @@ impl Rules {
             let ip = seat.address.ip();
             let is_asked =
                 |own: &&Own| (ip.is_unspecified() && own.ip.is_ipv4() == ip.is_ipv4()) || own.ip == ip;
-            let reachable = own.iter().filter(is_asked).filter(|own| is_reachable(own.ip));
+            let reachable = site
+                .own
+                .iter()
+                .filter(is_asked)
+                .filter(|own| is_reachable(own.ip));
             let opened = reachable
                 .map(|own| doors.open(SocketAddr::new(own.ip, seat.address.port()), own.tagged, number));
             // All of them: where a listener is left out, none behind it may answer in its place.
@@ -137,7 +157,7 @@ impl Rules {
             let fault = match number {
                 LISTENERS.. => Some(LeftOut::Listeners),
                 _ if policy.budget != Mode::Off => Some(LeftOut::Budget),
-                _ if !all_opened => Some(LeftOut::Addresses),
+                _ if !(all_opened && all_barred) => Some(LeftOut::Addresses),
                 _ => None,
             };
             match fault {

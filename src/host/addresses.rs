@@ -1,11 +1,11 @@
 //! Impure. The interfaces of this host and their addresses.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
-use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::{SockaddrIn, SockaddrStorage};
 
 /// All addresses that the interfaces have now.
 ///
@@ -29,6 +29,8 @@ pub struct Interface {
     pub is_loopback: bool,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// The broadcast addresses of its IPv4 networks (RFC 919): those that are said, and the last of each network.
+    pub broadcasts: Vec<Ipv4Addr>,
 }
 
 /// All interfaces that there are now.
@@ -39,7 +41,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut addresses = Vec::new();
     for one in getifaddrs()? {
-        addresses.extend(address(&one).map(|ip| (one.interface_name.clone(), ip)));
+        addresses.extend(address(&one).map(|ip| (one.interface_name.clone(), ip, broadcasts(&one))));
         let link = one
             .address
             .as_ref()
@@ -51,13 +53,17 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             is_loopback: one.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             name: one.interface_name,
             addresses: Vec::new(),
+            broadcasts: Vec::new(),
         }));
     }
-    for (name, ip) in addresses {
+    for (name, ip, broadcasts) in addresses {
         // An IPv4 address may have a label in the place of the name: "eth0:1".
         let name = name.split(':').next().unwrap_or_default();
         let of_name = interfaces.iter_mut().find(|one| one.name == name);
-        of_name.into_iter().for_each(|one| one.addresses.push(ip));
+        if let Some(one) = of_name {
+            one.addresses.push(ip);
+            one.broadcasts.extend(broadcasts.into_iter().flatten());
+        }
     }
     Ok(interfaces)
 }
@@ -78,10 +84,27 @@ pub fn scope(interface: &str) -> io::Result<u32> {
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
 }
 
-fn address(interface: &nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
+fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
     let storage = interface.address?;
     let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
     v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}
+
+/// The broadcast address that is said, and the last address of the network. A network of one or two has none (RFC 3021).
+fn broadcasts(interface: &InterfaceAddress) -> [Option<Ipv4Addr>; 2] {
+    let v4 = |storage: Option<SockaddrStorage>| storage?.as_sockaddr_in().map(SockaddrIn::ip);
+    let said = interface
+        .flags
+        .contains(InterfaceFlags::IFF_BROADCAST)
+        .then(|| v4(interface.broadcast));
+    let last = v4(interface.address)
+        .zip(v4(interface.netmask))
+        .and_then(|(address, mask)| {
+            let hosts = !mask.to_bits();
+            (hosts > 1).then(|| Ipv4Addr::from_bits(address.to_bits() | hosts))
+        });
+    let is_of_a_network = |address: &Ipv4Addr| !address.is_broadcast() && !address.is_unspecified();
+    [said.flatten(), last].map(|address| address.filter(is_of_a_network))
 }
 
 #[cfg(test)]

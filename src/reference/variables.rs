@@ -76,6 +76,24 @@ impl Reference {
         self.root_dispersion + NtpDuration::from_seconds(age * self.growth)
     }
 
+    /// The same, with what only the host's clocks tell: a served clock that somebody slews moves away from what was checked, by
+    /// as much as it moves against the raw counter.
+    pub fn dispersion_at(&self, now: Moment) -> NtpDuration {
+        self.root_dispersion_at(now.raw) + self.wandered(now)
+    }
+
+    /// By how much the host's clock moved against the raw counter since this was published, if that is more than the dispersion
+    /// grew, which is for a clock that runs as the counter, or as it should.
+    fn wandered(&self, now: Moment) -> NtpDuration {
+        if self.clock != ClockModel::Host || !self.is_usable() {
+            return NtpDuration::ZERO;
+        }
+        let passed = since(self.published.raw, now.raw);
+        let apart = (now.realtime - self.published.realtime - passed).abs();
+        let usual = NtpDuration::from_seconds(passed.to_seconds().abs() * self.growth);
+        if apart > usual { apart } else { NtpDuration::ZERO }
+    }
+
     /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
     /// (RFC 5905 §11.2, root synchronization distance).
     pub fn root_distance_at(&self, now: Duration) -> NtpDuration {
@@ -119,7 +137,7 @@ impl Reference {
             stratum: self.stratum,
             precision: self.precision,
             root_delay: NtpShort::from_duration(self.root_delay),
-            root_dispersion: NtpShort::from_duration(self.root_dispersion_at(now.raw)),
+            root_dispersion: NtpShort::from_duration(self.dispersion_at(now)),
             reference_id: self.reference_id,
             reference_timestamp: self.reference_time,
         }

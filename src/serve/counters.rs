@@ -313,7 +313,7 @@ mod tests {
         }
         counters.count_unsent(3, 2);
         let counts = counters.snapshot();
-        assert_eq!((counts.received(), counts.answered()), (171, 3));
+        assert_eq!((counts.received(), counts.answered()), (190, 3));
         assert_eq!(counts.of(Verdict::RefusedPrivate), 13);
         assert!(
             counts
@@ -322,8 +322,8 @@ mod tests {
         );
         assert_eq!((counts.send_failed, counts.send_buffer_full), (3, 2));
         assert_eq!((counts.plus(counts).unsent(), counts.receive_failed), (10, 0));
-        assert_eq!(counts.plus(counts).received(), 342);
-        assert_eq!(counts.refused(), 168);
+        assert_eq!(counts.plus(counts).received(), 380);
+        assert_eq!(counts.refused(), 187);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Pure. One request in, one verdict out: the serving rules (design §5), each a small function.
 
+use std::net::IpAddr;
+
 use super::policy::Ruling;
 use crate::reference::SystemVariables;
 use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT, NtpTimestamp};
@@ -9,6 +11,8 @@ use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT, NtpTimestamp};
 pub struct Request<'a> {
     /// All that was received of the UDP payload.
     pub payload: &'a [u8],
+    /// Who sent it, or in whose name.
+    pub source: IpAddr,
     /// UDP source port of the sender.
     pub source_port: u16,
     /// Was it sent to an address of this host alone (not to a broadcast or multicast group)?
@@ -58,11 +62,13 @@ pub enum Verdict {
     RefusedBudget,
     /// A request like any other that waited too long in the queue: its client has given it up.
     RefusedLate,
+    /// From an address that is no host's own: broadcast, multicast, reserved. An answer would reach many, or ourselves.
+    RefusedSource,
 }
 
 impl Verdict {
     /// All of them, each at the place of its [`Verdict::index`].
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AnsweredClient,
         Self::AnsweredSymmetric,
         Self::AnsweredVersion1,
@@ -82,6 +88,7 @@ impl Verdict {
         Self::RefusedRate,
         Self::RefusedBudget,
         Self::RefusedLate,
+        Self::RefusedSource,
     ];
 
     /// Its place among the counters.
@@ -121,6 +128,7 @@ impl Verdict {
             Self::RefusedRate => "refused-rate",
             Self::RefusedBudget => "refused-budget",
             Self::RefusedLate => "refused-late",
+            Self::RefusedSource => "refused-source-address",
         }
     }
 }
@@ -170,11 +178,26 @@ fn parse(request: &Request<'_>) -> Result<Header, Verdict> {
     if !request.unicast {
         return Err(Verdict::RefusedNotUnicast);
     }
+    if !can_be_a_host(request.source) {
+        return Err(Verdict::RefusedSource);
+    }
     let header = Header::parse(request.payload).map_err(|_| Verdict::RefusedTooShort)?;
     if !header.version.is_known() {
         return Err(Verdict::RefusedVersion);
     }
     Ok(header)
+}
+
+/// Can one host have this address? None has one of 0.0.0.0/8, 224.0.0.0/4 or 240.0.0.0/4 (RFC 6890), `::`, or of ff00::/8.
+/// (Those of the loopback interface come from this host alone: from elsewhere the kernel takes none.)
+fn can_be_a_host(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [top, ..] = v4.octets();
+            (1..224).contains(&top)
+        }
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+    }
 }
 
 /// In which mode to answer, by the dispatch table of RFC 5905 §9.2 for one that has no association with the
@@ -242,6 +265,7 @@ mod tests {
         reference_id: ReferenceId::from_bytes([192, 0, 2, 9]),
         reference_timestamp: NtpTimestamp::from_bits(9),
     };
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
     const T2: NtpTimestamp = NtpTimestamp::from_bits(1000);
     const T3: NtpTimestamp = NtpTimestamp::from_bits(2000);
 
@@ -249,6 +273,7 @@ mod tests {
         let mut reply = [0xAA; HEADER_LEN];
         let request = Request {
             payload,
+            source: CLIENT,
             source_port,
             unicast: true,
             received_at: T2,
@@ -261,6 +286,47 @@ mod tests {
         let mut bytes = [0x55; HEADER_LEN];
         bytes[0] = 3 << 6 | version << 3 | mode;
         bytes
+    }
+
+    #[test]
+    fn who_can_be_no_host_is_not_answered() {
+        for (source, is_host) in [
+            ("192.0.2.7", true),
+            ("1.0.0.0", true),
+            ("127.0.0.1", true),
+            ("223.255.255.255", true),
+            ("0.0.0.0", false),
+            ("0.255.255.255", false),
+            ("224.0.0.1", false),
+            ("239.255.255.255", false),
+            ("240.0.0.1", false),
+            ("255.255.255.255", false),
+            ("2001:db8::7", true),
+            ("fe80::1", true),
+            ("::1", true),
+            ("::ffff:192.0.2.7", true),
+            ("::", false),
+            ("ff02::1", false),
+            ("ff0e::101", false),
+            ("::ffff:255.255.255.255", false),
+            ("::ffff:0.0.0.0", false),
+        ] {
+            let mut reply = [0; HEADER_LEN];
+            let request = Request {
+                payload: &packet(4, 3),
+                source: source.parse().unwrap(),
+                source_port: 9,
+                unicast: true,
+                received_at: T2,
+            };
+            let verdict = respond(&request, T3, || Ruling::Answer, &VARIABLES, &mut reply);
+            let expected = if is_host {
+                Verdict::AnsweredClient
+            } else {
+                Verdict::RefusedSource
+            };
+            assert_eq!(verdict, expected, "{source}");
+        }
     }
 
     /// The whole table of versions and modes, by hand.
@@ -328,6 +394,7 @@ mod tests {
         assert_eq!(ask(&packet(4, 3)[..47], 1).0, Verdict::RefusedTooShort);
         let group = Request {
             payload: &packet(4, 3),
+            source: CLIENT,
             source_port: 1,
             unicast: false,
             received_at: T2,
@@ -347,6 +414,7 @@ mod tests {
         let mut reply = [0; HEADER_LEN];
         let request = Request {
             payload: &packet(4, 3),
+            source: CLIENT,
             source_port: 1,
             unicast: true,
             received_at: T2,
@@ -361,6 +429,7 @@ mod tests {
         payload[2] = 3;
         let request = Request {
             payload: &payload,
+            source: CLIENT,
             source_port: 1,
             unicast: true,
             received_at: T2,
@@ -395,6 +464,7 @@ mod tests {
     fn nobody_rules_about_what_is_no_good_request() {
         let request = Request {
             payload: &packet(4, 4),
+            source: CLIENT,
             source_port: 1,
             unicast: true,
             received_at: T2,
@@ -409,6 +479,7 @@ mod tests {
         let mut reply = [0; HEADER_LEN];
         let request = Request {
             payload: &packet(4, 3),
+            source: CLIENT,
             source_port: 1,
             unicast: true,
             received_at: T3,
@@ -432,7 +503,7 @@ mod tests {
             let transmit_at = received + NtpDuration::from_units(passed);
             let reference_timestamp = if is_known { checked.said() } else { NtpTimestamp::ZERO };
             let variables = SystemVariables { reference_timestamp, ..VARIABLES };
-            let request = Request { payload: &packet(4, 3), source_port: 1, unicast: true, received_at: received };
+            let request = Request { payload: &packet(4, 3), source: CLIENT, source_port: 1, unicast: true, received_at: received };
             let mut reply = [0; HEADER_LEN];
             respond(&request, transmit_at, || Ruling::Answer, &variables, &mut reply);
             let reply = Header::parse(&reply).unwrap();
@@ -459,6 +530,7 @@ mod tests {
         #[test]
         fn any_bytes_are_judged_and_only_whole_requests_answered(
             payload in prop::collection::vec(any::<u8>(), 0..600),
+            source: IpAddr,
             source_port: u16,
             unicast: bool,
             t2: u64,
@@ -466,10 +538,11 @@ mod tests {
         ) {
             let mut reply = [0; HEADER_LEN];
             let received_at = NtpTimestamp::from_bits(t2);
-            let request = Request { payload: &payload, source_port, unicast, received_at };
+            let request = Request { payload: &payload, source, source_port, unicast, received_at };
             let verdict = respond(&request, NtpTimestamp::from_bits(t3), || Ruling::Answer, &VARIABLES, &mut reply);
             if verdict.is_answered() {
                 prop_assert!(payload.len() >= reply.len() && unicast && source_port != 0);
+                prop_assert!(can_be_a_host(source));
                 prop_assert_eq!(&reply[24..32], &payload[40..48]);
                 let reply = Header::parse(&reply).unwrap();
                 prop_assert!(!reply.receive_timestamp.is_after(reply.transmit_timestamp));

@@ -309,6 +309,7 @@ impl Journey {
         }
         let request = Request {
             payload: datagram.payload,
+            source: datagram.source,
             source_port: datagram.source_port,
             unicast: datagram.unicast,
             received_at: stamp.unwrap_or(scene.served),

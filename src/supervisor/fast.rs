@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::StartError;
 use super::listeners::Pace;
 use crate::config::Config;
 use crate::fast::{
-    CELLS, CLIENTS_A_PLACE, Device, Kernel, LISTENERS, Own, RULES, Rules, STATE, Seat, TURNS4, TURNS6,
+    CELLS, CLIENTS_A_PLACE, Device, Kernel, LISTENERS, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6,
     counted, lay_down, line, publish, raw_faster, rules, silence,
 };
 use crate::host::addresses::{self, Interface};
@@ -23,12 +23,19 @@ use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastSight, InterfaceSight};
-use crate::reference::{ClockModel, Moment, Reference};
+use crate::reference::{Moment, Reference};
 use crate::serve::Counts;
 use crate::serve::policy::{Mode as Obeyed, Policy};
 
-/// How often the tracked clock is told anew: see `fast::line`.
-pub(super) const REFRESH: Duration = Duration::from_millis(100);
+/// How often the time is told anew: the shorter, the less the announced error grows meanwhile (`fast::line`).
+pub(super) const REFRESH: Duration = Duration::from_millis(5);
+/// Over so long at least it is measured how the raw counter runs.
+const PACE: Duration = Duration::from_millis(50);
+const NOWHERE: Site<'_> = Site {
+    own: &[],
+    broadcasts: &[],
+    devices: &[],
+};
 /// Clients that the program remembers at most, in 32 bytes each.
 const MOST_CLIENTS: u32 = 4_194_304;
 
@@ -103,7 +110,7 @@ impl FastPath {
             wires: wanted.interfaces.iter().map(wire).collect(),
             seats: Vec::new(),
             paces: Vec::new(),
-            rules: rules(&[], &[], &[], secret, places),
+            rules: rules(&[], NOWHERE, secret, places),
             copy: 0,
             number: 0,
             reference: None,
@@ -157,7 +164,18 @@ impl FastPath {
         }
         let devices: Vec<Device> = self.wires.iter().filter_map(|wire| wire.device).collect();
         let own = self.own(&interfaces);
-        let rules = rules(&self.seats, &own, &devices, self.secret, self.places);
+        let mut broadcasts: Vec<Ipv4Addr> = interfaces
+            .iter()
+            .flat_map(|one| one.broadcasts.iter().copied())
+            .collect();
+        broadcasts.sort_unstable();
+        broadcasts.dedup();
+        let site = Site {
+            own: &own,
+            broadcasts: &broadcasts,
+            devices: &devices,
+        };
+        let rules = rules(&self.seats, site, self.secret, self.places);
         if rules != self.rules {
             self.change(rules);
         }
@@ -204,10 +222,10 @@ impl FastPath {
         self.refresh();
     }
 
-    /// Is the clock that is served one that has to be told again and again?
+    /// Is there a time, which has to be told again and again?
     pub(super) fn needs_refresh(&self) -> bool {
-        let tracked = |reference: &Reference| matches!(reference.clock, ClockModel::Tracked { .. });
-        self.reference.as_ref().is_some_and(tracked)
+        let is_told = |reference: &Reference| reference.is_usable() && reference.answers;
+        self.reference.as_ref().is_some_and(is_told)
     }
 
     /// Tells the time anew.
@@ -227,7 +245,7 @@ impl FastPath {
         let reading = together.reading;
         let clocks = (reading.raw, together.monotonic);
         let age = clocks.1.saturating_sub(self.clocks.1);
-        if age >= REFRESH / 2 {
+        if age >= PACE {
             self.raw_faster = raw_faster(self.clocks, clocks);
             self.clocks = clocks;
         }

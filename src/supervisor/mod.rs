@@ -30,7 +30,7 @@ use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 
 use crate::config::file::Loader;
@@ -197,6 +197,8 @@ impl Supervisor {
     async fn watch(&mut self, mut heard: Heard) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
         let mut refresh = interval(fast::REFRESH);
+        // What was missed is told once.
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
         // What came before there were news of it, and what is gone since the process before us opened it.
         self.look_again().await;

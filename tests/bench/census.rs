@@ -105,6 +105,7 @@ fn measure(clients: u32, family: fn(u32) -> IpAddr, mut desk: Option<&mut Desk>)
         let mut reply = [0; HEADER_LEN];
         let request = Request {
             payload: black_box(&payload),
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
             source_port: 40_000,
             unicast: true,
             received_at: NtpTimestamp::from_bits(5),

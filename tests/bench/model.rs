@@ -110,6 +110,7 @@ fn one(payload: &[u8], received_at: NtpTimestamp, transmit_at: NtpTimestamp, var
     let mut reply = [0; HEADER_LEN];
     let request = Request {
         payload: black_box(payload),
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
         source_port: 40_000,
         unicast: true,
         received_at,

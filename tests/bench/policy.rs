@@ -110,6 +110,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
         };
         let request = Request {
             payload: black_box(&payload),
+            source: asked.source,
             source_port: 40_000,
             unicast: true,
             received_at: NtpTimestamp::from_bits(1),

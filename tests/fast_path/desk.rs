@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ntpfront::fast::{
-    CELLS, Device, Kernel, LISTENERS, Line, Own, RULES, Rules, STATE, Seat, TURNS4, TURNS6, counted,
+    CELLS, Device, Kernel, LISTENERS, Line, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6, counted,
     lay_down, line, publish, rules, silence,
 };
 use ntpfront::host::clock;
@@ -13,13 +13,15 @@ use ntpfront::host::xdp::{Program, Sizes};
 use ntpfront::reference::{ClockModel, Moment, Reference, SystemVariables};
 use ntpfront::serve::Counts;
 use ntpfront::serve::policy::Policy;
-use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use ntpfront::wire::{Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
 
 use crate::frames::OURS;
 
 pub(crate) const MINE4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// An address of another interface, as of a VLAN.
 pub(crate) const TAGGED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// Of its network, and of another one of this host.
+pub(crate) const BROADCASTS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 255), Ipv4Addr::new(203, 0, 113, 127)];
 pub(crate) const MINE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
 pub(crate) const SIZES: Sizes = Sizes {
@@ -78,7 +80,12 @@ impl Desk {
             address: OURS,
         };
         let places = policy.limit.clients / 4;
-        let rules = rules(&seats, &own, &[device], [3, 4], places);
+        let site = Site {
+            own: &own,
+            broadcasts: &BROADCASTS,
+            devices: &[device],
+        };
+        let rules = rules(&seats, site, [3, 4], places);
         let program = Program::load(SIZES, places).unwrap();
         lay_down([program.rules(), program.turns4(), program.turns6()], 1, &rules);
         let now = kernel();
@@ -118,10 +125,23 @@ impl Desk {
         publish(self.program.state(), &silence(self.number, 1));
     }
 
-    /// What is announced.
-    pub(crate) fn variables(&self) -> SystemVariables {
-        self.line
-            .map_or_else(|| self.reference.at(kernel().moment), |line| line.variables)
+    /// What is announced, with the root dispersion that a reply `said`, which has to be one of this line's until now.
+    pub(crate) fn variables_in(&self, said: &Header) -> SystemVariables {
+        let Some(line) = self.line.filter(|_| said.stratum != 0) else {
+            return self.reference.at(kernel().moment);
+        };
+        let age = kernel().monotonic.saturating_sub(line.start);
+        let possible = [Duration::ZERO, age].map(|age| line.root_dispersion_after(age).to_bits());
+        let [least, most] = possible;
+        let root_dispersion = said.root_dispersion;
+        assert!(
+            (least..=most).contains(&root_dispersion.to_bits()),
+            "{root_dispersion:?} {possible:?}"
+        );
+        SystemVariables {
+            root_dispersion,
+            ..line.variables
+        }
     }
 
     pub(crate) fn served_now(&self) -> NtpTimestamp {
@@ -130,7 +150,10 @@ impl Desk {
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
         // While others keep this machine busy, a line may end, and two readings of clocks be far apart.
-        if self.line.is_some_and(|line| line.length > Duration::from_secs(1)) {
+        if self
+            .line
+            .is_some_and(|line| line.length > Duration::from_millis(200))
+        {
             self.refresh();
         }
         // Where this thread is kept from running just between two readings of the clocks, the program passes.
@@ -157,7 +180,7 @@ impl Desk {
             return;
         };
         let age = kernel().monotonic.saturating_sub(line.start);
-        if age > Duration::from_millis(500)
+        if age > Duration::from_millis(50)
             && line.tai_ahead.abs_diff(kernel().tai_ahead) < Duration::from_micros(5)
         {
             self.publish();

@@ -17,6 +17,7 @@ mod common;
 mod desk;
 mod frames;
 mod network;
+mod sources;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use common::root;
-use desk::{Action, Desk, MINE4, MINE6, TAGGED, policy};
+use desk::{Action, BROADCASTS, Desk, MINE4, MINE6, TAGGED, policy};
 use frames::{OURS, THEIRS, Way, sum, take};
 use ntpfront::serve::access::{Access, OnDeny};
 use ntpfront::serve::limit::{Asked, Bucket, Clients};
@@ -60,6 +61,7 @@ fn expected(desk: &Desk, way: Way, payload: &[u8], said: &Header, ruling: Ruling
     let mut reply = [0; HEADER_LEN];
     let request = Request {
         payload,
+        source: way.source,
         source_port: way.source_port,
         unicast: true,
         received_at: said.receive_timestamp,
@@ -68,7 +70,7 @@ fn expected(desk: &Desk, way: Way, payload: &[u8], said: &Header, ruling: Ruling
         &request,
         said.transmit_timestamp,
         || ruling,
-        &desk.variables(),
+        &desk.variables_in(said),
         &mut reply,
     );
     (verdict, way.back().frame(THEIRS, OURS, &reply))
@@ -81,7 +83,10 @@ fn same_as_sockets(desk: &mut Desk, way: Way, payload: &[u8], ruling: Ruling) ->
     let before = desk.served_now();
     let (action, out) = desk.ask(&frame);
     let after = desk.served_now();
-    let said = Header::parse(&out[out.len() - HEADER_LEN..]).unwrap();
+    let mut said = Header::parse(&out[out.len() - HEADER_LEN..]).unwrap();
+    if action != Action::Send {
+        said.stratum = 0; // These are the client's words.
+    }
     let (verdict, reply) = expected(desk, way, payload, &said, ruling);
     let wanted = if verdict.has_reply() {
         Action::Send
@@ -315,6 +320,95 @@ fn only_what_was_sent_to_us_is_answered() {
     );
 }
 
+/// A reply to a group would be heard by many. (What no network has for a host, passes: the sockets refuse it, if the kernel lets
+/// it come so far.)
+#[test]
+fn who_is_no_host_is_not_answered() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    let good = way("198.51.100.7", 9, &[]);
+    let refused = |desk: &Desk| desk.counted().of(Verdict::RefusedSource);
+    for (tags, from) in [
+        (&[][..], [0xff; 6]),
+        (&[], [1, 0, 0x5e, 0, 1, 1]),
+        (&[7], [0x33, 0x33, 0, 0, 0, 1]),
+        (&[], [THEIRS[0] | 1, 0, 0, 0, 0, 2]),
+    ] {
+        for source in ["198.51.100.7", "2001:db8:1::7"] {
+            let before = refused(&desk);
+            let frame = way(source, 9, tags).frame(OURS, from, &payload(4, 3));
+            assert_eq!(desk.ask(&frame), (Action::Drop, frame), "{from:?} {source}");
+            assert_eq!(refused(&desk), before + 1, "{from:?} {source}");
+        }
+    }
+    for broadcast in BROADCASTS {
+        for tags in [&[][..], &[7]] {
+            let before = refused(&desk);
+            let frame = way(&broadcast.to_string(), 9, tags).frame(OURS, THEIRS, &payload(4, 3));
+            assert_eq!(desk.ask(&frame), (Action::Drop, frame), "{broadcast}");
+            assert_eq!(refused(&desk), before + 1, "{broadcast}");
+        }
+        // Nobody listens there, even on the port that marks them.
+        let asked = Way {
+            asked: broadcast.into(),
+            port: 0,
+            ..good
+        };
+        let frame = asked.frame(OURS, THEIRS, &payload(4, 3));
+        assert_eq!(desk.ask(&frame), (Action::Pass, frame));
+    }
+    let counted = desk.counted();
+    assert_eq!((counted.answered(), counted.received()), (0, refused(&desk)));
+    for source in [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "224.0.1.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "ff02::1",
+        "ff0e::101",
+        "::ffff:192.0.2.7",
+    ] {
+        let frame = way(source, 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+        assert_eq!(desk.ask(&frame), (Action::Pass, frame), "{source}");
+    }
+    assert_eq!(desk.counted(), counted);
+    // Their neighbours are hosts.
+    for source in ["192.0.2.254", "203.0.113.126", "192.0.3.255"] {
+        same_as_sockets(&mut desk, way(source, 9, &[]), &payload(4, 3), Ruling::Answer);
+    }
+}
+
+/// The announced error is that of the line at its start, and grows.
+#[test]
+fn the_error_grows_with_the_line() {
+    if !root() {
+        return;
+    }
+    let mut desk = Desk::new(&policy());
+    let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+    desk.publish_with(|line| line.length = Duration::from_millis(199));
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        let (action, out) = desk.ask(&frame);
+        if action == Action::Send {
+            let header = Header::parse(&out[out.len() - HEADER_LEN..]).unwrap();
+            desk.variables_in(&header);
+            said.push(header.root_dispersion.to_duration().to_seconds());
+        }
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    // An eighth of 40 ms, at least; on a machine that is busy the line may have ended meanwhile.
+    assert!(said.windows(2).all(|pair| pair[1] - pair[0] > 0.0049), "{said:?}");
+    assert!(!said.is_empty());
+}
+
 /// A denied client and an allowed one on each side of each boundary, and the program's search finds the same.
 #[test]
 fn access_lists_say_the_same() {
@@ -545,6 +639,14 @@ fn is_sound(desk: &mut Desk, frame: &[u8]) {
         assert_eq!(out, frame, "left as it was");
         return;
     }
+    if action == Action::Drop {
+        assert_eq!(
+            (frame[6] & 1, &out[..]),
+            (1, frame),
+            "only what comes from a group"
+        );
+        return;
+    }
     assert_eq!(action, Action::Send);
     let request = take(frame).expect("a socket would have got it");
     assert_eq!((request.to, request.port), (OURS, 123));
@@ -560,6 +662,7 @@ fn is_sound(desk: &mut Desk, frame: &[u8]) {
     let mut wanted = [0; HEADER_LEN];
     let request = Request {
         payload: request.payload,
+        source: request.source,
         source_port: request.source_port,
         unicast: true,
         received_at: said.receive_timestamp,
@@ -568,7 +671,7 @@ fn is_sound(desk: &mut Desk, frame: &[u8]) {
         &request,
         said.transmit_timestamp,
         || Ruling::Answer,
-        &desk.variables(),
+        &desk.variables_in(&said),
         &mut wanted,
     );
     assert!(verdict.is_answered(), "{verdict:?}");

@@ -26,14 +26,27 @@ const SERVER6: &str = "[2001:db8::1]:123";
 const LOCAL: &str = "upstream = []\n[local]\nenabled = true\nwait = 0\n";
 
 /// A daemon and its neighbor, who sends whole checksums, as a network card would.
-struct Pair {
+pub(crate) struct Pair {
     daemon: Daemon,
-    neighbor: Neighbor,
+    pub(crate) neighbor: Neighbor,
     directory: TempDir,
 }
 
 impl Pair {
-    fn start(mode: &str, more: &str) -> Self {
+    /// Without a program.
+    pub(crate) fn of_sockets() -> Self {
+        let directory = TempDir::new();
+        let neighbor = plug_in();
+        let text = text(&directory, "auto", "").replace("interfaces = [\"near\"]", "");
+        let daemon = Daemon::configured(&text).answering(([127, 0, 0, 1], 123).into());
+        Self {
+            daemon,
+            neighbor,
+            directory,
+        }
+    }
+
+    pub(crate) fn start(mode: &str, more: &str) -> Self {
         let directory = TempDir::new();
         let neighbor = plug_in();
         let text = text(&directory, mode, more);
@@ -52,6 +65,16 @@ impl Pair {
         serde_json::from_str(&outcome.stdout).unwrap()
     }
 
+    /// How many requests had this verdict.
+    pub(crate) fn verdict(&self, name: &str) -> u64 {
+        self.status()["requests"]["verdicts"][name].as_u64().unwrap_or(0)
+    }
+
+    /// How many replies the kernel didn't send.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.status()["requests"]["send_failed"].as_u64().unwrap()
+    }
+
     /// How many requests the program answered, and how many packets came to the sockets.
     fn counts(&self) -> (u64, u64) {
         let status = self.status();
@@ -68,7 +91,7 @@ impl Pair {
     }
 
     /// Waits until the program answers: it does so once the clock was looked at twice.
-    fn becomes_fast(&self) {
+    pub(crate) fn becomes_fast(&self) {
         wait_until("an answer of the fast path", SOON, || {
             let (before, _) = self.counts();
             self.ask(SERVER4)?;
@@ -105,7 +128,7 @@ fn no_offload(device: &str) {
     assert_eq!(outcome.status, Some(0), "{}", outcome.said());
 }
 
-fn has_ethtool() -> bool {
+pub(crate) fn has_ethtool() -> bool {
     root() && peer("ethtool", "ethtool").is_some()
 }
 

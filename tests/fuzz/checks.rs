@@ -27,6 +27,7 @@ fn came_to_a_listener(bytes: &[u8], source_port: u16, unicast: bool) {
     let received_at = NtpTimestamp::from_bits(0xFFFF_FFFF_0000_0000);
     let request = Request {
         payload: bytes,
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
         source_port,
         unicast,
         received_at,

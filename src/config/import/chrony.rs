@@ -370,6 +370,7 @@ fn noclientlog(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
 
 /// What only all lines together tell: where to listen, and whether this is a chronyd that stands beside ntpfront already.
 pub(super) fn finish(draft: &mut Draft) {
+    draft.default_min_sources = "one source is enough for chronyd (minsources 1)";
     let port = draft.port.unwrap_or(NTP_PORT);
     if port == BESIDE.1 {
         return beside(draft);

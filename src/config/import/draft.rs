@@ -17,15 +17,22 @@ pub(super) const BESIDE: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::LOCALHOST), 11123
 /// Our default of `local.distance`, which has to be within `clock.max-distance`.
 const LOCAL_DISTANCE: f64 = 0.5;
 
+/// Of so many upstreams two must agree, if nothing is said.
+const FROM_HERE_TWO: u8 = 3;
+
 /// What was carried so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     /// What could not be, a line each.
     pub(super) remarks: Vec<String>,
+    /// What is to be said in front of all, as comments.
+    pub(super) preface: &'static str,
     pub(super) upstreams: Vec<Upstream>,
     /// Was anybody to be asked, carried or not?
     pub(super) has_sources: bool,
     pub(super) min_sources: Option<u8>,
+    /// How many sources must agree where the file doesn't say it, in the daemon's words.
+    pub(super) default_min_sources: &'static str,
     pub(super) max_distance: Option<f64>,
     pub(super) max_jitter: Option<f64>,
     pub(super) leap_seconds: Option<String>,
@@ -39,12 +46,25 @@ pub(super) struct Draft {
     is_closed: bool,
     /// None stands for our default ones.
     pub(super) listeners: Vec<SocketAddr>,
+    /// What holds for one of them alone, as TOML.
+    pub(super) listener_keys: BTreeMap<SocketAddr, String>,
+    /// Of the log.
+    pub(super) log_level: Option<&'static str>,
+    /// Where Prometheus reads.
+    pub(super) metrics: Option<SocketAddr>,
     /// By `port`, in chrony's words.
     pub(super) port: Option<u16>,
     /// By `bindaddress` there, or as what ntpd listens on alone.
     pub(super) bound: Vec<IpAddr>,
-    /// Nothing but those, in ntpd's words.
+    /// Nothing but those (and this host's own), in ntpd's words.
     pub(super) is_bound: bool,
+    /// A line says that all are listened on.
+    pub(super) is_unbound: bool,
+    pub(super) ignores_ipv4: bool,
+    pub(super) ignores_ipv6: bool,
+    /// What ntpd says of the host's own clock in lines of their own: its stratum, and how long to wait, in seconds.
+    pub(super) fudged: Option<u8>,
+    pub(super) orphan_wait: Option<u32>,
     /// It was to be listened somewhere that can't be said here.
     pub(super) is_bound_elsewhere: bool,
     /// The seconds between two requests on average that ntpd wants, where it limits anybody.
@@ -185,8 +205,11 @@ impl Draft {
     pub(super) fn written(&mut self) -> String {
         self.part_with_ourselves();
         let [clock, local] = [self.clock(), self.local()];
-        let mut text = self.sources();
+        let mut text = self.preface.to_owned() + &self.sources();
+        let metrics = self.metrics.map(|address| quoted(&address.to_string()));
         for (head, keys) in [
+            ("log", line("level", self.log_level.map(quoted))),
+            ("metrics", line("listen", metrics)),
             ("clock", clock),
             ("local", local),
             ("census", line_if(self.census_off, "enabled", "false")),
@@ -198,8 +221,9 @@ impl Draft {
             }
         }
         for address in &self.listeners {
+            let keys = self.listener_keys.get(address).map_or("", String::as_str);
             let address = quoted(&address.to_string());
-            let _infallible = write!(text, "\n[[listener]]\naddress = {address}\n");
+            let _infallible = write!(text, "\n[[listener]]\naddress = {address}\n{keys}");
         }
         self.upstreams
             .iter()
@@ -220,17 +244,30 @@ impl Draft {
     }
 
     fn clock(&mut self) -> String {
-        // Where none is named, there is one by default.
-        let count = self.upstreams.len().max(1);
+        // Where none is named, there is one by default; who is only watched doesn't count.
+        let named = self
+            .upstreams
+            .iter()
+            .filter(|one| !one.roles.contains("noselect"))
+            .count();
+        let count = u8::try_from(named.max(1)).unwrap_or(u8::MAX);
         let wanted = self.min_sources.take();
-        let fits = wanted.filter(|wanted| usize::from(*wanted) <= count);
-        if let (Some(wanted), None) = (wanted, fits) {
+        let fits = wanted.map(|wanted| wanted.min(count));
+        if let Some(wanted) = wanted.filter(|wanted| *wanted > count) {
             self.remarks.push(format!(
-                "{wanted} sources that must agree are more than are named here: clock.min-sources stays 1"
+                "{wanted} sources that must agree are more than are named here: clock.min-sources is {count}"
             ));
         }
+        let stricter = match (wanted, self.default_min_sources) {
+            (None, default) if count >= FROM_HERE_TWO && !default.is_empty() => format!(
+                "# Stricter than there: {default}. Here, of three or more, two must\n\
+                 # agree, so that no single one can lead us astray. As it was there, it is:\n#min-sources = 1\n"
+            ),
+            _ => String::new(),
+        };
         let path = self.leap_seconds.as_deref().map(quoted);
-        line("min-sources", fits)
+        stricter
+            + &line("min-sources", fits)
             + &line("max-distance", self.max_distance.map(float))
             + &line("max-jitter", self.max_jitter.map(float))
             + &line("leap-seconds", path)

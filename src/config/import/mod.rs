@@ -1,11 +1,13 @@
-//! Pure. From a chrony.conf or an ntp.conf to a configuration of ours, and what of it can't be carried.
+//! Pure. From a chrony.conf, an ntp.conf or an ntp.toml to a configuration of ours, and what of it can't be carried.
 //!
-//! `chrony` and `ntp` know the words of each, `server` the lines that both have, and fill a `draft`, which becomes TOML.
+//! `chrony` and `ntp` know the words of each, `server` the lines that both have, `ntpd_rs` the tables of ntpd-rs. All fill a
+//! `draft`, which becomes TOML.
 //! A line is carried as it is meant, or it is said why it isn't: nothing is guessed, and nothing dropped in silence.
 
 mod chrony;
 mod draft;
 mod ntp;
+mod ntpd_rs;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -14,15 +16,6 @@ use super::commands::{Answer, STATUS_FAULT};
 use super::fault::{Place, excerpt};
 use crate::cli::Dialect;
 use draft::Draft;
-
-/// What begins a table of ntpd-rs's file.
-const NTPD_RS: [&str; 5] = [
-    "[[source]]",
-    "[[server]]",
-    "[source-defaults]",
-    "[synchronization]",
-    "[observability]",
-];
 
 /// Exit status where something could not be carried.
 const STATUS_LEFT: u8 = 1;
@@ -77,11 +70,11 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
         err: format!("{absent}ntpfront import: {why}: nothing is written\n"),
         status: STATUS_FAULT,
     };
-    if files.iter().flat_map(|(_, text)| text.lines()).any(is_ntpd_rs) {
-        return refused("this is a file of ntpd-rs: the README has a table of its keys and ours");
-    }
     if lines_of(Dialect::Chrony, &files).next().is_none() {
         return refused("no file says anything");
+    }
+    if let Some(why) = mistaken(dialect, &files) {
+        return refused(&why);
     }
     match dialect.or_else(|| guess(&files)) {
         Some(dialect) => {
@@ -96,14 +89,42 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
     }
 }
 
+/// What begins a table of ours that nobody else has.
+const OURS: [&str; 2] = ["[[upstream]]", "[[listener]]"];
+
+/// Why these are not what they are said to be, or not of one daemon.
+fn mistaken(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Option<String> {
+    let says = |text: &str, is_such: fn(&str) -> bool| text.lines().any(is_such);
+    let name = |(path, _): &(PathBuf, String)| Place::Whole(path.clone());
+    let ours = files
+        .iter()
+        .find(|(_, text)| says(text, |line| OURS.contains(&line.trim())));
+    if let Some(file) = ours {
+        return Some(format!("{} is a configuration of ntpfront's own", name(file)));
+    }
+    let (theirs, others): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(|(_, text)| !text.trim().is_empty())
+        .partition(|(_, text)| says(text, ntpd_rs::begins_table));
+    match (dialect, theirs.first(), others.first()) {
+        (Some(Dialect::Chrony | Dialect::Ntp), Some(file), _) => {
+            Some(format!("{} is a file of ntpd-rs: leave out --from", name(file)))
+        }
+        (None, Some(file), Some(other)) => Some(format!(
+            "{} is a file of ntpd-rs, and {} is none: import them one by one",
+            name(file),
+            name(other)
+        )),
+        (Some(Dialect::NtpdRs), None, Some(file)) => {
+            Some(format!("{} has no table that ntpd-rs knows", name(file)))
+        }
+        (_, _, _) => None,
+    }
+}
+
 /// Is it one of the shell's, which matched nothing?
 fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
-}
-
-/// Does a table of ntpd-rs begin here?
-fn is_ntpd_rs(line: &str) -> bool {
-    NTPD_RS.iter().any(|table| line.trim_start().starts_with(table))
 }
 
 fn made(
@@ -114,7 +135,7 @@ fn made(
 ) -> Answer {
     let mut draft = match dialect {
         Dialect::Chrony => Draft::denying(),
-        Dialect::Ntp => Draft::allowing(),
+        Dialect::Ntp | Dialect::NtpdRs => Draft::allowing(),
     };
     let mut carried = 0;
     for line in lines_of(dialect, files) {
@@ -123,6 +144,15 @@ fn made(
     match dialect {
         Dialect::Chrony => chrony::finish(&mut draft),
         Dialect::Ntp => ntp::finish(&mut draft),
+        Dialect::NtpdRs => {
+            for (path, text) in files {
+                match ntpd_rs::carry(&mut draft, path, text) {
+                    Ok(is_carried) => carried += u32::from(is_carried),
+                    Err(why) => return refused(&why),
+                }
+            }
+            ntpd_rs::finish(&mut draft);
+        }
     }
     let body = draft.written();
     let names: Vec<String> = files
@@ -155,9 +185,29 @@ fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) -> bool {
         Some((_, Meaning::Carried(carry))) => carry(draft, line),
         Some((_, Meaning::Given)) => Ok(()),
         Some((_, Meaning::Left(why))) => Err((*why).to_owned()),
-        None => Err("no such directive is known here".to_owned()),
+        None => Err(not_known(dialect, line)),
     };
     outcome.inspect_err(|why| draft.leave(line, why)).is_ok()
+}
+
+/// A word that isn't one of this daemon's may be one of the other's: then the guess was wrong, or the file is.
+fn not_known(dialect: Dialect, line: &Line<'_>) -> String {
+    let others = [
+        (Dialect::Chrony, "chronyd's (--from chrony)"),
+        (Dialect::Ntp, "ntpd's (--from ntp)"),
+    ];
+    let mut others = others
+        .into_iter()
+        .filter(|(other, _)| *other != dialect && knows(*other, line));
+    match others.next() {
+        Some((_, whose)) => format!("no such directive is known here: it is one of {whose}"),
+        None => "no such directive is known here".to_owned(),
+    }
+}
+
+fn knows(dialect: Dialect, line: &Line<'_>) -> bool {
+    let mut names = keywords(dialect).iter().flat_map(|(names, _)| names.iter());
+    names.any(|name| *name == line.keyword)
 }
 
 fn lines_of(dialect: Dialect, files: &[(PathBuf, String)]) -> impl Iterator<Item = Line<'_>> {
@@ -170,17 +220,24 @@ fn keywords(dialect: Dialect) -> &'static Keywords {
     match dialect {
         Dialect::Chrony => chrony::KEYWORDS,
         Dialect::Ntp => ntp::KEYWORDS,
+        // Its files are no lines of words.
+        Dialect::NtpdRs => &[],
     }
 }
 
-/// Whose words are there more of? Some are known to both.
+/// Whose tables they are; or of whose words there are more: some are known to both.
 fn guess(files: &[(PathBuf, String)]) -> Option<Dialect> {
+    if files
+        .iter()
+        .flat_map(|(_, text)| text.lines())
+        .any(ntpd_rs::begins_table)
+    {
+        return Some(Dialect::NtpdRs);
+    }
     let count = |dialect| {
-        let known = |line: &Line<'_>| {
-            let mut names = keywords(dialect).iter().flat_map(|(names, _)| names.iter());
-            names.any(|name| *name == line.keyword)
-        };
-        lines_of(dialect, files).filter(known).count()
+        lines_of(dialect, files)
+            .filter(|line| knows(dialect, line))
+            .count()
     };
     let (chrony, ntp) = (count(Dialect::Chrony), count(Dialect::Ntp));
     match chrony.cmp(&ntp) {
@@ -197,6 +254,7 @@ fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<I
             Dialect::Chrony if text.trim_start().starts_with(['#', '%', '!', ';']) => "",
             Dialect::Chrony => text,
             Dialect::Ntp => text.split('#').next().unwrap_or_default(),
+            Dialect::NtpdRs => "",
         };
         let mut words = said.split_whitespace();
         Some(Line {

@@ -1,6 +1,6 @@
 //! Pure. The words of ntp.conf, by the manuals of ntpsec 1.2 and ntp 4.2.8.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -13,6 +13,7 @@ use crate::config::fault::excerpt;
 use crate::wire::NTP_PORT;
 
 const CLOCK: &str = "ntpfront never touches the host's clock: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
+const NO_CLOCKS: &str = "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const PROOF: &str =
     "ntpfront has no NTS and no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const FILES: &str =
@@ -33,12 +34,7 @@ pub(super) const KEYWORDS: &Keywords = &[
         &["driftfile", "tinker", "calldelay", "leapsmearinterval"],
         Left(CLOCK),
     ),
-    (
-        &["refclock"],
-        Left(
-            "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"",
-        ),
-    ),
+    (&["refclock"], Carried(refclock)),
     (
         &[
             "keys",
@@ -90,10 +86,7 @@ pub(super) const KEYWORDS: &Keywords = &[
         ],
         Left(MODES),
     ),
-    (
-        &["limit"],
-        Left("say it by limit.interval (seconds between two answers) and limit.burst"),
-    ),
+    (&["limit"], Carried(rate)),
     (&["enable", "disable", "reset"], Left("nothing here is like it")),
     (&["unrestrict"], Carried(unrestrict)),
     (&["unpeer", "unconfig"], Left(TAKES_BACK)),
@@ -131,6 +124,9 @@ const CHOICES: [(&str, Choice); 25] = [
 const LOCAL_DRIVER: &str = "127.127.1.";
 /// The stratum of that driver, unless `fudge` says otherwise. ntpd is its client, so it announces one more.
 const LOCAL_STRATUM: u8 = 5;
+/// So many seconds after its start, or after the last server is lost, ntpd takes that driver at the earliest, if no line says
+/// otherwise (`tos orphanwait`; measured: 322 s). One that is preferred it takes at once.
+const ORPHAN_WAIT: u32 = 300;
 
 /// `server [-4|-6] HOST …`; an address of 127.127 is a driver.
 fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
@@ -144,16 +140,48 @@ fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     }
     match line.words.first() {
         Some(host) if host.starts_with(LOCAL_DRIVER) => {
-            let stratum = LOCAL_STRATUM + 1;
-            draft.local.get_or_insert(Local { stratum, wait: None });
+            let is_preferred = line.words.iter().any(|word| word.eq_ignore_ascii_case("prefer"));
+            local_clock(draft, is_preferred);
             Ok(())
         }
         Some(host) if host.starts_with("127.127.") => {
             draft.has_sources = true;
-            Err("ntpfront reads no clocks but the host's: leave that to a daemon beside it".to_owned())
+            Err(NO_CLOCKS.to_owned())
         }
         Some(_) | None => server::carry(draft, &line, &CHOICES),
     }
+}
+
+fn local_clock(draft: &mut Draft, is_preferred: bool) {
+    draft.local = Some(Local {
+        stratum: LOCAL_STRATUM + 1,
+        wait: is_preferred.then_some(0),
+    });
+}
+
+/// ntpsec's `refclock local [unit 0] [stratum 5] [prefer]`; others are left.
+fn refclock(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let mut words = line.words.iter();
+    if !words
+        .next()
+        .is_some_and(|driver| driver.eq_ignore_ascii_case("local"))
+    {
+        return Err(NO_CLOCKS.to_owned());
+    }
+    let mut is_preferred = false;
+    while let Some(word) = words.next() {
+        match word.to_ascii_lowercase().as_str() {
+            "prefer" => is_preferred = true,
+            "stratum" => draft.fudged = Some(number(words.next().copied().unwrap_or_default(), 0, 14)?),
+            "unit" | "minpoll" | "maxpoll" => {
+                words.next();
+            }
+            "iburst" => {}
+            _ => draft.leave(line, &format!("{}: {ONLY_LOCAL}", excerpt(word))),
+        }
+    }
+    local_clock(draft, is_preferred);
+    Ok(())
 }
 
 /// `fudge 127.127.1.0 stratum 10`: of drivers only that of the host's clock is carried.
@@ -168,8 +196,7 @@ fn fudge(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
         match pair {
             [option, stratum] if option.eq_ignore_ascii_case("stratum") => {
                 // 15 would be announced as 16, which is no time.
-                let stratum = number(stratum, 0, 14_u8)? + 1;
-                draft.local = Some(Local { stratum, wait: None });
+                draft.fudged = Some(number(stratum, 0, 14)?);
             }
             [option, ..] => draft.leave(line, &format!("{}: {ONLY_LOCAL}", excerpt(option))),
             [] => {}
@@ -188,7 +215,7 @@ fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
         // Whoever it is about would be answered without it, and unlimited; where it only lets in, less is let in.
         Err(why) => {
             if flags.iter().any(|flag| is_limited(flag)) {
-                draft.limit = Some(LIMIT);
+                draft.limit.get_or_insert(LIMIT);
             }
             let is_denied = flags.iter().any(|flag| denies(flag));
             return Err(if is_denied { draft.close(&why) } else { why });
@@ -207,12 +234,16 @@ fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What `limited` means unless `discard` says otherwise.
+/// What `limited` means unless `discard` or `limit` says otherwise: that of the NTP Project's ntpd, which is the stricter one.
+/// (Nothing leaks there, and here as little as can be said.)
 const LIMIT: Limit = Limit {
     interval: 8.0,
-    burst: None,
-    leak: None,
+    burst: Some(8),
+    leak: Some(0.01),
 };
+/// What ntpsec's ntpd does where no line says so; that of the NTP Project doesn't.
+const BY_DEFAULT: &str = "# If it is ntpsec's file: it answers a client 20 times at once and then once a second, whatever is said. As there:\n\
+                          #[limit]\n#mode = \"on\"\n#interval = 1.0\n#burst = 20\n#leak = 0.01\n";
 
 fn is_limited(flag: &str) -> bool {
     flag.eq_ignore_ascii_case("limited")
@@ -223,7 +254,7 @@ fn limited(draft: &mut Draft, line: &Line<'_>, nets: &[IpNet], limited: bool) {
     let is_default = nets.iter().any(|net| net.prefix_len() == 0);
     let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
     if limited {
-        draft.limit = Some(LIMIT);
+        draft.limit.get_or_insert(LIMIT);
     }
     match (limited, is_default) {
         (true, false) => draft.leave(
@@ -338,6 +369,31 @@ fn discard(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// ntpsec's `limit [average 1] [burst 20] [kod 0.5]`: answers a second, and at once; it holds without a flag of `restrict`, too.
+fn rate(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+    let mut limit = Limit {
+        interval: 1.0,
+        burst: Some(20),
+        ..LIMIT
+    };
+    for pair in line.words.chunks(2) {
+        match pair {
+            [option, value] if option.eq_ignore_ascii_case("average") => {
+                limit.interval = 1.0 / number(value, 1.0 / 64.0, 10_000.0)?;
+                draft.average = Some(limit.interval);
+            }
+            [option, value] if option.eq_ignore_ascii_case("burst") => {
+                // Of fewer than 8 there can't be a bucket here.
+                limit.burst = Some(number(value, 8, u8::MAX)?);
+            }
+            [option, ..] => draft.leave(line, &format!("{}: nothing here is like it", excerpt(option))),
+            [] => {}
+        }
+    }
+    draft.limit = Some(limit);
+    Ok(())
+}
+
 /// `tos [minsane 1] [maxdist 1.5] …`
 fn tos(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     for pair in line.words.chunks(2) {
@@ -347,6 +403,9 @@ fn tos(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
             }
             [option, value] if option.eq_ignore_ascii_case("maxdist") => {
                 draft.max_distance = Some(number(value, 0.0001, 16.0)?);
+            }
+            [option, value] if option.eq_ignore_ascii_case("orphanwait") => {
+                draft.orphan_wait = Some(number(value, 0, 86_400)?);
             }
             [option, ..] => draft.leave(line, &format!("{}: nothing here is like it", excerpt(option))),
             [] => {}
@@ -365,20 +424,24 @@ fn leapfile(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `interface listen ADDRESS`: then nothing else is listened on here. What is ignored and can't be said makes that narrower,
-/// never wider.
+/// `interface listen ADDRESS`: the last line that is about an address decides. As soon as there is one, ntpd listens on no other
+/// address, but on those of the loopback interface. What can't be said makes that narrower, never wider.
 fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     let lowercase: Vec<String> = line.words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lowercase.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["listen", "all"] => Ok(()),
-        ["ignore" | "drop", "all"] => {
-            draft.is_bound = true;
+        [how @ ("listen" | "ignore" | "drop"), "all"] => {
+            draft.is_bound = *how != "listen";
+            draft.is_unbound = !draft.is_bound;
+            draft.bound.clear();
             Ok(())
         }
+        // Where all are listened on, this is one of them.
+        ["listen", _] | ["ignore" | "drop", "wildcard"] if draft.is_unbound => Ok(()),
         ["listen", text] => {
             draft.is_bound = true;
-            let address = address(text).ok_or("only an address can be carried")?;
+            let address = address(text).filter(|address| !address.is_unspecified());
+            let address = address.ok_or("only an address of this host can be carried")?;
             listener(&SocketAddr::from((address, NTP_PORT)).to_string())
                 .map_err(|refusal| refusal.hint.unwrap_or(refusal.expected))?;
             if !draft.bound.contains(&address) {
@@ -386,37 +449,76 @@ fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
             }
             Ok(())
         }
-        // Its socket for all addresses, which answers nobody.
-        ["ignore" | "drop", "wildcard"] => Ok(()),
-        _ => {
+        // That is its socket for all addresses, which answers nobody.
+        ["ignore" | "drop", "wildcard"] => {
             draft.is_bound = true;
+            Ok(())
+        }
+        ["ignore" | "drop", text] if address(text).is_some() && !draft.is_unbound => {
+            let ignored = address(text);
+            draft.is_bound = true;
+            draft.bound.retain(|bound| Some(*bound) != ignored);
+            Ok(())
+        }
+        // It may be about one that is named above. (A family that is ignored is so on the loopback interface, too.)
+        other => {
+            match other {
+                ["ignore" | "drop", "ipv4"] => draft.ignores_ipv4 = true,
+                ["ignore" | "drop", "ipv6"] => draft.ignores_ipv6 = true,
+                _ => {}
+            }
+            (draft.is_bound, draft.is_unbound) = (true, false);
+            draft.bound.clear();
             Err("name a [[listener]] for each address that is to answer".to_owned())
         }
     }
 }
 
-/// What only all lines together tell: where to listen, and whether anybody is limited.
+/// What only all lines together tell: where to listen, the local clock, and whether anybody is limited.
 pub(super) fn finish(draft: &mut Draft) {
-    // An address beside the wildcard of its family would be no second listener to ntpd.
-    let wild = |address: &IpAddr| {
-        [Ipv4Addr::UNSPECIFIED.into(), IpAddr::from(Ipv6Addr::UNSPECIFIED)].contains(address)
-    };
-    match (draft.is_bound, draft.bound.iter().any(wild)) {
-        (true, false) if draft.bound.is_empty() => {
-            let why = "interface: no address is named that is to answer: only this host is answered, unless you name a [[listener]]";
+    draft.default_min_sources = "one source is enough for ntpd (tos minsane 1)";
+    bind(draft);
+    let fudged = draft.fudged.map(|stratum| stratum + 1);
+    match &mut draft.local {
+        Some(local) => {
+            local.stratum = fudged.unwrap_or(local.stratum);
+            local.wait.get_or_insert(draft.orphan_wait.unwrap_or(ORPHAN_WAIT));
+        }
+        None if fudged.is_some() => {
+            let why = "fudge: no line asks that clock (server 127.127.1.0), so ntpd doesn't either";
             draft.remarks.push(why.to_owned());
-            draft.listen_here(NTP_PORT);
         }
-        (true, false) => {
-            let bound = draft.bound.iter();
-            draft.listeners = bound
-                .map(|address| SocketAddr::from((*address, NTP_PORT)))
-                .collect();
-        }
-        (_, _) => {}
+        None => {}
+    }
+    if draft.limit.is_none() {
+        draft.preface = BY_DEFAULT;
     }
     if let Some(limit) = &mut draft.limit {
         limit.interval = draft.average.unwrap_or(limit.interval);
         draft.remarks.append(&mut draft.unlimited);
     }
+}
+
+/// Where it is listened: on what is named, and on the loopback interface, which no such line keeps ntpd from.
+fn bind(draft: &mut Draft) {
+    if !draft.is_bound {
+        return;
+    }
+    draft.listen_here(NTP_PORT);
+    // Of both families one has to stay: without a listener there would be our default ones.
+    let (ignores_ipv4, ignores_ipv6) = (draft.ignores_ipv4, draft.ignores_ipv6 && !draft.ignores_ipv4);
+    draft.listeners.retain(|here| {
+        !(if here.is_ipv4() {
+            ignores_ipv4
+        } else {
+            ignores_ipv6
+        })
+    });
+    if draft.bound.is_empty() {
+        let why = "interface: no address is named that is to answer: only this host is answered, unless you name a [[listener]]";
+        return draft.remarks.push(why.to_owned());
+    }
+    let named = draft.bound.iter().filter(|address| !address.is_loopback());
+    let named = named.map(|address| SocketAddr::from((*address, NTP_PORT)));
+    draft.listeners.extend(named);
 }

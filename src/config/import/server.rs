@@ -10,9 +10,10 @@ use crate::config::fault::excerpt;
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
 
-const AUTHENTICATED: &str = "ntpfront can't authenticate servers (NTS, keys), so it doesn't ask this one: let chronyd or ntpd ask it, \
+pub(super) const AUTHENTICATED: &str = "ntpfront can't authenticate servers (NTS, keys), so it doesn't ask this one: let chronyd or ntpd ask it, \
      beside ntpfront on port 11123, and name that as an upstream";
-const POOL: &str = "of a pool one server is asked at a time: name several, or servers of your choice";
+pub(super) const POOL: &str =
+    "of a pool one server is asked at a time: name several, or servers of your choice";
 const PEER: &str = "it is asked as a server is: the symmetric mode isn't spoken here";
 const LONGEST_POLL: i8 = 17;
 

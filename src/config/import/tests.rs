@@ -2,6 +2,9 @@
 
 use proptest::prelude::*;
 
+mod agreement;
+mod listens;
+mod ntpd_rs;
 mod stricter;
 
 use super::*;
@@ -249,7 +252,7 @@ fn all_else_of_chrony() {
             "upstream = [] [local] enabled = true stratum = 3 wait = 300",
             "orphan",
         ),
-        ("minsources 3", "", "3 sources"),
+        ("minsources 3", "[clock] min-sources = 1", "3 sources"),
         ("leapseclist a", "", "absolute"),
         ("maxdistance 17", "", "no number"),
     ] {
@@ -286,34 +289,34 @@ fn ntpd() {
         ),
         (
             "restrict default limited\nrestrict 127.0.0.1",
-            "[limit] mode = \"on\" interval = 8.0",
+            "[limit] mode = \"on\" interval = 8.0 burst = 8 leak = 0.01",
         ),
         (
             "discard average 1\nrestrict default limited",
-            "[limit] mode = \"on\" interval = 2.0",
+            "[limit] mode = \"on\" interval = 2.0 burst = 8 leak = 0.01",
         ),
         ("discard average 1", ""),
         (
+            "limit average 4 burst 30\nrestrict default limited",
+            "[limit] mode = \"on\" interval = 0.25 burst = 30 leak = 0.01",
+        ),
+        (
             "server 127.127.1.0\nfudge 127.127.1.0 stratum 12",
-            "upstream = [] [local] enabled = true stratum = 13",
+            "upstream = [] [local] enabled = true stratum = 13 wait = 300",
         ),
         (
-            "server 127.127.1.0",
-            "upstream = [] [local] enabled = true stratum = 6",
+            "server 127.127.1.0 prefer",
+            "upstream = [] [local] enabled = true stratum = 6 wait = 0",
         ),
         (
-            "interface ignore wildcard\ninterface listen 192.0.2.10\ninterface listen 2001:db8::1",
-            "[[listener]] address = \"192.0.2.10:123\" [[listener]] address = \"[2001:db8::1]:123\"",
+            "tos orphanwait 20\nrefclock local unit 0 stratum 9",
+            "upstream = [] [local] enabled = true stratum = 10 wait = 20",
         ),
         (
             "tos minsane 1 maxdist 0.5",
             "[clock] min-sources = 1 max-distance = 0.5",
         ),
         ("leapfile /a/b ignorehash", "[clock] leap-seconds = \"/a/b\""),
-        (
-            "interface ignore all\ninterface listen 192.0.2.1",
-            "[[listener]] address = \"192.0.2.1:123\"",
-        ),
     ] {
         whole(&ntp(lines), expected);
     }
@@ -327,12 +330,12 @@ fn ntpd() {
         ("server a.example key 3", "", "can't authenticate"),
         (
             "restrict default kod limited",
-            "[limit] mode = \"on\" interval = 8.0",
+            "[limit] mode = \"on\" interval = 8.0 burst = 8 leak = 0.01",
             "kod",
         ),
         (
             "restrict default limited\nrestrict 192.0.2.0/24",
-            "[limit] mode = \"on\" interval = 8.0",
+            "[limit] mode = \"on\" interval = 8.0 burst = 8 leak = 0.01",
             "limited, too",
         ),
         (
@@ -341,18 +344,12 @@ fn ntpd() {
             "notrust",
         ),
         ("restrict source nomodify", "", "upstreams need no rule"),
-        ("interface listen eth0", ONLY_THIS_HOST, "only an address"),
-        ("interface ignore eth0", ONLY_THIS_HOST, "name a [[listener]]"),
-        (
-            "interface ignore all",
-            ONLY_THIS_HOST,
-            "only this host is answered",
-        ),
         (
             "server 127.127.1.0\nfudge 127.127.1.0 time1 0.1 stratum 9 refid LCL",
-            "upstream = [] [local] enabled = true stratum = 10",
+            "upstream = [] [local] enabled = true stratum = 10 wait = 300",
             "refid: only the stratum",
         ),
+        ("fudge 127.127.1.0 stratum 3", "", "no line asks that clock"),
         ("fudge 127.127.1.0 stratum 15", "", "no number from 0 to 14"),
         ("tinker panic 0", "", "never touches"),
         ("driftfile /a", "", "never touches"),
@@ -386,11 +383,7 @@ fn an_empty_result_is_not_written() {
         ),
         (
             &[("a", Some("[[source]]\nmode = \"server\""))],
-            "a file of ntpd-rs",
-        ),
-        (
-            &[("a", Some("# x\n[observability]\nlog-level = \"info\""))],
-            "a file of ntpd-rs",
+            "nothing of it is for ntpfront",
         ),
     ] {
         let answer = given(files);

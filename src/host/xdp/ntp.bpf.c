@@ -28,19 +28,27 @@ inlined int is_for_us(const struct rules *rules, const struct ethhdr *ethernet, 
 	return 0;
 }
 
-// The number of the listener that was asked and 1, or 0.
-inlined __u64 listener_of(const struct rules *rules, const struct request *request)
+// The number of the listener at this address and port and 1, or 0.
+inlined __u64 listener_at(const struct rules *rules, __u64 high, __u64 low, __u64 port, int tagged)
 {
-	__u64 port = request->udp->dest;
-	__u64 at = ((request->high ^ (request->low + port)) * 0x9e3779b97f4a7c15ULL) >> 54;
+	__u64 at = ((high ^ (low + port)) * 0x9e3779b97f4a7c15ULL) >> 54;
 	for (int i = 0; i < PROBES; i++) {
 		const struct door *door = &rules->doors[(at + i) & (DOORS - 1)];
 		if (door->listener == 0)
 			return 0;
-		if (door->low == request->low && door->high == request->high && door->port == port)
-			return door->tagged && !request->tagged ? 0 : door->listener;
+		if (door->low == low && door->high == high && door->port == port)
+			return door->tagged && !tagged ? 0 : door->listener;
 	}
 	return 0;
+}
+
+// Does it come from one host, by its hardware address and its IP address? A reply to a group would be heard by many. (What no
+// network has for a host, is_plain has left to the sockets.)
+inlined int is_from_a_host(const struct rules *rules, const struct request *request)
+{
+	if (request->ethernet->h_source[0] & 1)
+		return 0;
+	return !listener_at(rules, request->source_high, request->source_low, 0, 1);
 }
 
 // The version's and mode's verdict, or -1. `respond::answer_mode` has the reasons.
@@ -79,12 +87,24 @@ inlined void kiss(struct ntp *reply, const struct slot *slot, int verdict, __s8 
 		reply->poll = poll;
 }
 
-inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __u64 received)
+// The error grows: nobody knows here by how much the clocks are slewed since the line began.
+inlined __be32 root_dispersion(const struct slot *slot, __u64 elapsed)
+{
+	__u32 first;
+	__builtin_memcpy(&first, slot->second, 4);
+	first = bpf_ntohl(first);
+	__u64 sum = first + (elapsed * slot->growth >> 40) + 1;
+	return bpf_htonl(sum > 0xffffffff ? 0xffffffff : sum);
+}
+
+inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __u64 received, __u64 elapsed)
 {
 	__s8 poll = reply->poll;
 	__u64 reference = slot->reference_time;
+	__be32 dispersion = root_dispersion(slot, elapsed);
 	__builtin_memcpy(&reply->first, slot->first, 8);
 	__builtin_memcpy(reply->root_dispersion, slot->second, 8);
+	__builtin_memcpy(reply->root_dispersion, &dispersion, 4);
 	reply->first |= version;
 	reply->poll = poll;
 	// It must not seem to come from the future. (Zero is unknown.)
@@ -153,7 +173,7 @@ int ntp(struct xdp_md *context)
 	if (leaving < arrived)
 		leaving = arrived;
 	const struct rules *rules = &both->copies[slot.copy & 1];
-	__u64 listener = listener_of(rules, &request) - 1;
+	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, request.tagged) - 1;
 	if (listener >= LISTENERS || !(slot.answering >> listener & 1))
 		return XDP_PASS;
 	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
@@ -161,7 +181,10 @@ int ntp(struct xdp_md *context)
 	// From here on it is ours: nothing is taken from a client for a request that passes.
 	const struct policy *policy = &rules->policies[listener];
 	struct ruling ruling = { .verdict = answered };
-	rule(&ruling, policy, &request, slot.copy, listener, arrived);
+	if (is_from_a_host(rules, &request))
+		rule(&ruling, policy, &request, slot.copy, listener, arrived);
+	else
+		ruling.verdict = REFUSED_SOURCE;
 	struct ntp *reply = request.ntp;
 	__u8 kind = reply->first & 0x3f;
 	__u64 received = served(&slot, arrived), transmit = served(&slot, leaving);
@@ -172,7 +195,7 @@ int ntp(struct xdp_md *context)
 	if (ruling.verdict > ANSWERED_VERSION_1)
 		kiss(reply, &slot, ruling.verdict, policy->kiss_poll, version);
 	else
-		answer(reply, &slot, version, received);
+		answer(reply, &slot, version, received, leaving - slot.start);
 	reply->origin = reply->transmit;
 	reply->receive = bpf_cpu_to_be64(received);
 	reply->transmit = bpf_cpu_to_be64(transmit);

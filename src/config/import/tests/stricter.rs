@@ -110,7 +110,7 @@ fn a_limit_that_is_not_the_same_is_a_limit() {
     ] {
         in_part(
             &ntp(&format!("restrict default nomodify\n{lines}")),
-            &format!("{all}{interval}"),
+            &format!("{all}{interval} burst = 8 leak = 0.01"),
             why,
         );
     }

@@ -1,0 +1,532 @@
+//! Pure. The keys of ntpd-rs's ntp.toml, by its manual (1.0 to 1.9).
+//!
+//! Another grammar than that of the other two: it is TOML, and keys that ntpd-rs doesn't know are errors there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Line;
+use super::draft::{Draft, Upstream};
+use super::server::{AUTHENTICATED, POOL};
+use crate::config::address::{Refusal, host_and_port, listener};
+use crate::config::effective::quoted;
+use crate::config::fault::excerpt;
+use crate::wire::NTP_PORT;
+
+/// What begins a table of its file.
+const TABLES: [&str; 8] = [
+    "[[source]]",
+    "[[server]]",
+    "[[nts-ke-server]]",
+    "[source-defaults]",
+    "[synchronization]",
+    "[synchronization.algorithm]",
+    "[observability]",
+    "[keyset]",
+];
+const CLOCK: &str =
+    "ntpfront never touches the host's clock: leave that to ntpd-rs, beside ntpfront on another port";
+const READS_NO_CLOCK: &str =
+    "ntpfront reads no clocks but the host's: leave that to ntpd-rs, beside ntpfront on another port";
+const OWN: &str = "a matter of ntpd-rs's own files and log";
+const CTL: &str = "for ntp-ctl; ntpfront is asked through control.socket, by whoever may write to it";
+const NO_SERVER: &str =
+    "without a [[server]] ntpd-rs answers nobody: only this host is answered, unless you name a [[listener]]";
+const VERSIONS: &str = "# Other than there, requests of versions 1 and 2 are answered, too.\n";
+const NO_NTS: &str = "ntpfront has no NTS: leave that to ntpd-rs, beside ntpfront on another port";
+const NOTHING_LIKE_IT: &str = "nothing here is like it";
+const NOT_KNOWN: &str = "no such key is known here";
+/// What ntpd-rs's intervals are where nothing is said, as powers of 2 in seconds.
+const POLLS: [i8; 2] = [4, 10];
+const LONGEST_POLL: i8 = 17;
+/// How many sources must agree there where nothing is said.
+const AGREEING: u8 = 3;
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Does a table of its file begin with this line?
+pub(super) fn begins_table(line: &str) -> bool {
+    let line = line.split('#').next().unwrap_or_default();
+    let bare: String = line.chars().filter(|char| !char.is_whitespace()).collect();
+    TABLES.contains(&bare.as_str())
+}
+
+/// A file, so that remarks can name the line of what they are about.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl<'a> File<'a> {
+    /// The line in which the byte number `at` is.
+    fn line(self, at: usize) -> Line<'a> {
+        let before = self.text.get(..at).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = self.text.get(start..).and_then(|rest| rest.lines().next());
+        Line {
+            path: self.path,
+            number: before.matches('\n').count() + 1,
+            text: line.unwrap_or_default().trim(),
+            keyword: String::new(),
+            words: Vec::new(),
+        }
+    }
+}
+
+/// A table of the file, where it stands, and its keys in the order in which they stand.
+struct Table<'a, 'd> {
+    file: File<'a>,
+    at: usize,
+    keys: Vec<(&'d str, &'d Spanned<DeValue<'a>>, usize)>,
+}
+
+impl<'a, 'd> Table<'a, 'd> {
+    fn new(file: File<'a>, at: usize, table: &'d DeTable<'a>) -> Self {
+        let keys = table
+            .iter()
+            .map(|(key, value)| (key.get_ref().as_ref(), value, key.span().start));
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_by_key(|(_, _, at)| *at);
+        Self { file, at, keys }
+    }
+
+    fn of(file: File<'a>, value: &'d Spanned<DeValue<'a>>) -> Option<Self> {
+        let table = value.get_ref().as_table()?;
+        Some(Self::new(file, value.span().start, table))
+    }
+
+    fn get(&self, wanted: &str) -> Option<&'d DeValue<'a>> {
+        let found = self.keys.iter().find(|(key, ..)| *key == wanted);
+        found.map(|(_, value, _)| value.get_ref())
+    }
+
+    fn text(&self, key: &str) -> Option<&'d str> {
+        self.get(key)?.as_str()
+    }
+
+    /// Tells that all of it is left.
+    fn leave(&self, draft: &mut Draft, why: &str) {
+        draft.leave(&self.file.line(self.at), why);
+    }
+
+    /// Tells that a key, if it is there, is left.
+    fn leave_key(&self, draft: &mut Draft, wanted: &str, why: &str) {
+        if let Some((_, _, at)) = self.keys.iter().find(|(key, ..)| *key == wanted) {
+            draft.leave(&self.file.line(*at), why);
+        }
+    }
+
+    /// Tells of each key that isn't one of `known`, and why those of `left` are not carried.
+    fn leave_others(&self, draft: &mut Draft, known: &[&str], left: &[(&str, &str)]) {
+        for (key, _, at) in &self.keys {
+            let why = left.iter().find(|(name, _)| name == key).map(|(_, why)| *why);
+            if !known.contains(key) {
+                draft.leave(&self.file.line(*at), why.unwrap_or(NOT_KNOWN));
+            }
+        }
+    }
+}
+
+/// Carries one file. Is anything of it carried?
+///
+/// # Errors
+/// Why it is no TOML.
+pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, String> {
+    let file = File { path, text };
+    let document = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        format!("{}: no TOML: {}", file.line(at).shown(), excerpt(error.message()))
+    })?;
+    let document = Table::new(file, 0, document.get_ref());
+    let mut polls = POLLS.map(Some);
+    if let Some(DeValue::Table(defaults)) = document.get("source-defaults") {
+        polls = intervals(draft, &Table::new(file, 0, defaults), polls);
+    }
+    let mut carried = false;
+    for (name, value, at) in &document.keys {
+        carried |= match *name {
+            "source" => {
+                each(file, value).fold(false, |carried, table| source(draft, &table, polls) | carried)
+            }
+            "server" => each(file, value).fold(false, |carried, table| server(draft, &table) | carried),
+            "synchronization" => Table::of(file, value).is_some_and(|table| synchronization(draft, &table)),
+            "observability" => Table::of(file, value).is_some_and(|table| observability(draft, &table)),
+            "source-defaults" => true,
+            "keyset" | "nts-ke-server" => {
+                draft.leave(&file.line(*at), NO_NTS);
+                false
+            }
+            _ => {
+                draft.leave(&file.line(*at), NOT_KNOWN);
+                false
+            }
+        };
+    }
+    Ok(carried)
+}
+
+/// The tables of an array of tables.
+fn each<'a, 'd>(file: File<'a>, value: &'d Spanned<DeValue<'a>>) -> impl Iterator<Item = Table<'a, 'd>> {
+    let tables = value
+        .get_ref()
+        .as_array()
+        .into_iter()
+        .flat_map(|array| array.iter());
+    tables.filter_map(move |table| Table::of(file, table))
+}
+
+/// `poll-interval-limits = { min = 4, max = 10 }`; what is not said there stays as it is.
+fn intervals(draft: &mut Draft, table: &Table<'_, '_>, before: [Option<i8>; 2]) -> [Option<i8>; 2] {
+    let why = "ntpfront begins with the shortest interval";
+    table.leave_key(draft, "initial-poll-interval", why);
+    let Some(DeValue::Table(limits)) = table.get("poll-interval-limits") else {
+        return before;
+    };
+    let limits = Table::new(table.file, table.at, limits);
+    let [min, max] = before;
+    let polls = [("min", min), ("max", max)].map(|(key, before)| match limits.get(key) {
+        Some(value) => whole(value).and_then(|poll| i8::try_from(poll).ok()),
+        None => before,
+    });
+    match polls {
+        [Some(min), Some(max)] if (1..=max).contains(&min) && max <= LONGEST_POLL => polls,
+        _ => {
+            let why = format!("1 to {LONGEST_POLL} in this order, or our defaults");
+            table.leave_key(draft, "poll-interval-limits", &why);
+            [None, None]
+        }
+    }
+}
+
+/// Is the source asked?
+fn source(draft: &mut Draft, table: &Table<'_, '_>, polls: [Option<i8>; 2]) -> bool {
+    draft.has_sources = true;
+    let refused = match table.text("mode") {
+        Some("server" | "pool") => None,
+        Some("nts" | "nts-pool") => Some(AUTHENTICATED),
+        Some("sock" | "pps") => Some(READS_NO_CLOCK),
+        _ => Some("no such mode is known here"),
+    };
+    if let Some(why) = refused {
+        table.leave(draft, why);
+        return false;
+    }
+    let asked = table.text("address").ok_or("whom to ask is missing".to_owned());
+    let asked = asked.and_then(|text| {
+        let refused = |refusal: Refusal| format!("\"{}\" is not {}", excerpt(text), refusal.expected);
+        host_and_port(text).map_err(refused)
+    });
+    let [minpoll, maxpoll] = intervals(draft, table, polls);
+    let taken = asked.and_then(|(host, port)| {
+        let origin = table.file.line(table.at).shown();
+        let origin = format!("{origin} {}", excerpt(table.text("address").unwrap_or_default()));
+        draft.ask(Upstream {
+            host,
+            port,
+            iburst: false,
+            minpoll,
+            maxpoll,
+            roles: Default::default(),
+            origin,
+        })
+    });
+    if let Err(why) = taken {
+        table.leave(draft, &why);
+        return false;
+    }
+    if table.text("mode") == Some("pool") {
+        table.leave(draft, POOL);
+    }
+    let known = [
+        "mode",
+        "address",
+        "count",
+        "poll-interval-limits",
+        "initial-poll-interval",
+    ];
+    let version = match table.get("ntp-version").map(|value| whole(value) == Some(4)) {
+        Some(true) => &["ntp-version"][..],
+        _ => &[],
+    };
+    let left = [
+        ("ignore", NOTHING_LIKE_IT),
+        ("ntp-version", "version 4 is spoken here"),
+    ];
+    table.leave_others(draft, &[&known[..], version].concat(), &left);
+    true
+}
+
+/// Is a listener made of it?
+fn server(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
+    let at = table
+        .text("listen")
+        .ok_or("where to listen is missing".to_owned());
+    let at = at.and_then(|text| {
+        listener(text).map_err(|refusal| format!("\"{}\" is not {}", excerpt(text), refusal.expected))
+    });
+    let at = match at {
+        Ok(at) => at,
+        Err(why) => {
+            table.leave(draft, &why);
+            return false;
+        }
+    };
+    let keys = access(draft, table) + &limit(draft, table);
+    let known = [
+        "listen",
+        "allowlist",
+        "denylist",
+        "require-nts",
+        "rate-limiting-cutoff-ms",
+        "rate-limiting-cache-size",
+    ];
+    let versions = "requests of versions 1 to 4 are answered";
+    table.leave_others(draft, &known, &[("accept-ntp-versions", versions)]);
+    if !draft.listeners.contains(&at) {
+        draft.listeners.push(at);
+        draft.listener_keys.insert(at, keys);
+    }
+    true
+}
+
+/// An address is answered that the allowlist has, if there is one, and the denylist hasn't.
+fn access(draft: &mut Draft, table: &Table<'_, '_>) -> String {
+    let nts = match table.get("require-nts") {
+        None | Some(DeValue::Boolean(false)) => None,
+        Some(value) => Some(value.as_str() == Some("deny")),
+    };
+    if let Some(is_told) = nts {
+        table.leave_key(
+            draft,
+            "require-nts",
+            "there is no NTS here: so nobody is answered",
+        );
+        let kiss = if is_told {
+            "access.on-deny = \"kiss\"\n"
+        } else {
+            ""
+        };
+        return format!("access.default = \"deny\"\n{kiss}");
+    }
+    let [allow, deny] = ["allowlist", "denylist"].map(|key| filter(draft, table, key));
+    // Whoever is meant by a prefix that can't be read is denied, with everybody.
+    let is_closed = deny.as_ref().is_some_and(|list| list.is_spoilt);
+    if is_closed {
+        table.leave_key(
+            draft,
+            "denylist",
+            "so nobody is answered there, unless you say in access who is",
+        );
+    }
+    let is_told = is_told(draft, table, [&allow, &deny]);
+    let denied = deny.map(|list| list.nets).unwrap_or_default();
+    let is_open = allow.is_none();
+    let mut allowed = allow.map(|list| list.nets).unwrap_or_default();
+    // Here the longest prefix decides, there the denylist.
+    allowed.retain(|net| !denied.iter().any(|deny| deny.contains(net)));
+    let has_lists = !is_open || is_closed || !denied.is_empty();
+    let default = if is_open && !is_closed {
+        ""
+    } else {
+        "access.default = \"deny\"\n"
+    };
+    let lists = match is_closed {
+        true => String::new(),
+        false => list("access.allow", &allowed) + &list("access.deny", &denied),
+    };
+    let kiss = if has_lists && is_told {
+        "access.on-deny = \"kiss\"\n"
+    } else {
+        ""
+    };
+    format!("{default}{lists}{kiss}")
+}
+
+/// Are those who are denied told so? Both lists have to do the same here.
+fn is_told(draft: &mut Draft, table: &Table<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
+    let told = lists.map(|list| list.as_ref().map(|list| list.is_told));
+    match told {
+        [Some(one), Some(other)] if one != other => {
+            let why = "both lists must do the same with whom they deny: nobody is told";
+            table.leave_key(draft, "denylist", why);
+            false
+        }
+        [one, other] => one.or(other).unwrap_or(false),
+    }
+}
+
+fn list(key: &str, nets: &[IpNet]) -> String {
+    let nets: Vec<String> = nets.iter().map(|net| quoted(&net.to_string())).collect();
+    match nets.is_empty() {
+        true => String::new(),
+        false => format!("{key} = [{}]\n", nets.join(", ")),
+    }
+}
+
+/// Bits beyond its length don't matter there; what is IPv4 in IPv6's words is IPv4.
+fn prefix(text: &str) -> Option<IpNet> {
+    let net: IpNet = text
+        .parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(IpAddr::into))?;
+    let mapped = match net {
+        IpNet::V6(net) => net.addr().to_ipv4_mapped().zip(net.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((address, bits)) => IpNet::new(address.into(), bits).ok().map(|net| net.trunc()),
+        None => Some(net.trunc()),
+    }
+}
+
+/// `{ filter = ["10.0.0.0/8"], action = "deny" }`
+struct Filter {
+    nets: Vec<IpNet>,
+    /// Are those that it denies told so?
+    is_told: bool,
+    /// Something in it is no prefix.
+    is_spoilt: bool,
+}
+
+fn filter(draft: &mut Draft, table: &Table<'_, '_>, key: &str) -> Option<Filter> {
+    let list = Table::new(table.file, table.at, table.get(key)?.as_table()?);
+    let said = list.get("filter").and_then(DeValue::as_array);
+    let mut filter = Filter {
+        nets: Vec::new(),
+        is_told: list.text("action") == Some("deny"),
+        is_spoilt: said.is_none(),
+    };
+    for item in said.into_iter().flat_map(|items| items.iter()) {
+        let text = item.get_ref().as_str().unwrap_or_default();
+        match prefix(text) {
+            Some(net) => filter.nets.push(net),
+            None => {
+                filter.is_spoilt = true;
+                draft.leave(
+                    &table.file.line(item.span().start),
+                    &format!("\"{}\" is no prefix", excerpt(text)),
+                );
+            }
+        }
+    }
+    filter.nets.sort_unstable();
+    filter.nets.dedup();
+    Some(filter)
+}
+
+/// Who asks again too soon is told so there, each time.
+fn limit(draft: &mut Draft, table: &Table<'_, '_>) -> String {
+    let number = |key| table.get(key).and_then(whole).unwrap_or(0);
+    let (cutoff, size) = (
+        number("rate-limiting-cutoff-ms"),
+        number("rate-limiting-cache-size"),
+    );
+    if cutoff <= 0 || size <= 0 {
+        return String::new();
+    }
+    let seconds = f64::from(u32::try_from(cutoff).unwrap_or(u32::MAX)) / 1000.0;
+    let nearest = seconds.clamp(0.0001, 64.0);
+    let cut = if nearest < seconds {
+        "64 s at most, and "
+    } else {
+        ""
+    };
+    let why = format!(
+        "it is {cut}the mean here, not the shortest: after a silence 8 are answered at once, and beyond that one in a hundred"
+    );
+    table.leave_key(draft, "rate-limiting-cutoff-ms", &why);
+    let clients = (size > 65_536).then(|| size.min(16_777_216));
+    let clients = clients.map_or_else(String::new, |size| format!("limit.clients = {size}\n"));
+    format!(
+        "limit.mode = \"on\"\nlimit.interval = {nearest:?}\nlimit.burst = 8\nlimit.leak = 0.01\nlimit.kiss = 1.0\n{clients}"
+    )
+}
+
+fn synchronization(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
+    let mut known = Vec::new();
+    if let Some(value) = table.get("minimum-agreeing-sources") {
+        let count = whole(value).and_then(|count| u8::try_from(count.clamp(1, 255)).ok());
+        draft.min_sources = count;
+        known.push("minimum-agreeing-sources");
+    }
+    // 16, the default, is no time.
+    if let Some(stratum @ 1..=15) = table.get("local-stratum").and_then(whole) {
+        let why = format!(
+            "before it has a time ntpd-rs announces this, and \"unsynchronized\" with it: here only that is announced. To have clients \
+             believe the clock of this host then, say [local] enabled = true, stratum = {stratum}"
+        );
+        table.leave_key(draft, "local-stratum", &why);
+    }
+    known.push("local-stratum");
+    let left = [
+        ("single-step-panic-threshold", CLOCK),
+        ("startup-step-panic-threshold", CLOCK),
+        ("accumulated-step-panic-threshold", CLOCK),
+        ("warn-on-jump", CLOCK),
+        ("reference-id", "who follows nobody has no time to announce here"),
+        ("algorithm", "ntpfront weighs its upstreams by rules of its own"),
+    ];
+    table.leave_others(draft, &known, &left);
+    draft.min_sources.is_some()
+}
+
+fn observability(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
+    let level = table.text("log-level").filter(|level| LEVELS.contains(level));
+    draft.log_level = level.and_then(|said| LEVELS.into_iter().find(|level| *level == said));
+    // It is for a process of its own there.
+    let metrics = table
+        .text("metrics-exporter-listen")
+        .map(str::parse::<SocketAddr>);
+    draft.metrics = metrics.and_then(Result::ok);
+    let known = [
+        level.map(|_| "log-level"),
+        draft.metrics.map(|_| "metrics-exporter-listen"),
+    ];
+    let known: Vec<&str> = known.into_iter().flatten().collect();
+    let left = [
+        ("observation-path", CTL),
+        ("observation-permissions", CTL),
+        ("log-path", OWN),
+        ("log-path-metrics-exporter", OWN),
+        ("ansi-colors", OWN),
+        ("log-level", "no such level is known here"),
+        ("metrics-exporter-listen", "no address with a port"),
+    ];
+    table.leave_others(draft, &known, &left);
+    !known.is_empty()
+}
+
+/// What only the whole file tells: where nobody is served, and that what listens on `[::]` has IPv4 there, too.
+pub(super) fn finish(draft: &mut Draft) {
+    if draft.listeners.is_empty() {
+        draft.remarks.push(NO_SERVER.to_owned());
+        draft.listen_here(NTP_PORT);
+    }
+    let wild: Vec<SocketAddr> = draft
+        .listeners
+        .iter()
+        .copied()
+        .filter(|at| at.is_ipv6() && at.ip().is_unspecified())
+        .collect();
+    for at in wild {
+        let both = SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port()));
+        if !draft.listeners.contains(&both) {
+            draft.listeners.push(both);
+            let keys = draft.listener_keys.get(&at).cloned();
+            draft.listener_keys.insert(both, keys.unwrap_or_default());
+        }
+    }
+    if draft.has_sources {
+        draft.min_sources.get_or_insert(AGREEING);
+    }
+    draft.preface = VERSIONS;
+}
+
+fn whole(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
