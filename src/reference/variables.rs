@@ -1,4 +1,4 @@
-//! Pure. The system variables as they are served (RFC 5905 §11, table 20), and how they age.
+//! Pure. The system variables as they are served (RFC 5905 §11.1, figure 23), and how they age.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ impl Reference {
     }
 
     /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
-    /// (RFC 5905 §11.2, root synchronization distance).
+    /// (RFC 5905 §11.2.3, root synchronization distance).
     pub fn root_distance_at(&self, now: Duration) -> NtpDuration {
         self.root_delay.half() + self.root_dispersion_at(now)
     }

@@ -194,7 +194,7 @@ fn answer_mode(header: &Header, source_port: u16) -> Result<(Mode, Verdict), Ver
     }
 }
 
-/// The answer's fields (RFC 5905 §9.2, fast transmit; figure 31, FXMIT): origin is the client's transmit timestamp bit for bit,
+/// The answer's fields (RFC 5905 §9.2, FXMIT; §14, figure 31): origin is the client's transmit timestamp bit for bit,
 /// version and poll are the client's.
 fn answer(
     request: &Header,

@@ -14,10 +14,10 @@ use super::{Host, Upstream};
 use crate::reference::Timescale;
 use crate::wire::{Header, ReferenceId};
 
-/// Questions in a row when starting; the RFC's eight (§7.2, BCOUNT) gain nothing that four do not. After them the
+/// Questions in a row when starting; the RFC's eight (§13.1, BCOUNT) gain nothing that four do not. After them the
 /// intervals double until they are as long as the poll interval.
 const BURST: u32 = 4;
-/// Between two questions of a burst to another host: 2 s (RFC 5905 §7.2, BTIME).
+/// Between two questions of a burst to another host: 2 s (RFC 5905 §13.2).
 const BURST_LOG2: i8 = 1;
 /// The same to a daemon on this host.
 const LOCAL_BURST_LOG2: i8 = 0;
@@ -456,7 +456,7 @@ impl Association {
     }
 
     /// The poll interval grows while the samples fit one line, and shrinks when old ones had to go (RFC 5905
-    /// §13.1 in spirit: longer intervals for a quiet clock).
+    /// §11.3 in spirit: longer intervals for a quiet clock).
     fn adapt(&mut self, sample: Sample) {
         let before = self.peer.filter.len();
         let stepped = self.peer.filter.add(sample);

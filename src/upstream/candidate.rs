@@ -111,7 +111,7 @@ pub struct Candidate {
     pub estimate: Estimate,
     /// Offset of its clock from the local timescale now.
     pub offset: NtpDuration,
-    /// How wrong its time may be now in all (RFC 5905 §11.2, root synchronization distance).
+    /// How wrong its time may be now in all (RFC 5905 §11.2.1, root synchronization distance).
     pub distance: NtpDuration,
     /// All offsets that it says are possible now. While its last answer contradicts those before, it says both.
     pub claim: Interval,

@@ -34,7 +34,7 @@ const ONE_SIDED: f64 = 0.29;
 const LEAST_MISFIT: f64 = 0.25;
 /// Fewer samples don't show it.
 const MISFIT_FROM: usize = 9;
-/// No clock is further off in frequency (RFC 5905 §7.2, MAXFREQ).
+/// No clock is further off in frequency (RFC 5905 A.1.1, MAXFREQ).
 const WORST_FREQUENCY: f64 = 500e-6;
 /// So many standard deviations are said to be possible.
 const SURELY: f64 = 3.0;

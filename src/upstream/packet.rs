@@ -149,7 +149,7 @@ pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precisio
     }
 }
 
-/// May an authentic answer become a part of what we believe (RFC 5905 §8 and §11.2, packet and sanity tests)?
+/// May an authentic answer become a part of what we believe (RFC 5905 §9.2, figure 22)?
 ///
 /// `own` are the reference IDs that name ourselves, `limit` is the largest root distance believed.
 ///
@@ -172,7 +172,7 @@ pub fn usable(
     Ok(())
 }
 
-/// Kisses and other ways to say "I have no time" (RFC 5905 §7.4, §11.2.1).
+/// Kisses and other ways to say "I have no time" (RFC 5905 §7.4, §9.2).
 fn synchronized(header: &Header) -> Result<(), Reject> {
     if header.stratum == 0 {
         return Err(match header.reference_id.to_kiss_code() {
@@ -211,7 +211,7 @@ fn turnaround(header: &Header) -> NtpDuration {
     (header.transmit_timestamp - header.receive_timestamp).max(NtpDuration::ZERO)
 }
 
-/// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2, root distance).
+/// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2.1, root distance).
 pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDuration {
     (header.root_delay.to_duration() + sample.delay).half()
         + header.root_dispersion.to_duration()

@@ -187,7 +187,7 @@ pub struct Survivor {
     pub survived: bool,
 }
 
-/// So many survivors are kept at least (RFC 5905 §7.2, NMIN).
+/// So many survivors are kept at least (RFC 5905 §11.1, NMIN).
 const SURVIVORS_MIN: usize = 3;
 /// Who survived the last time has to be so many times further from the others than who did not, or standings would flip
 /// for nothing.

@@ -110,7 +110,7 @@ impl System {
     }
 
     /// The system peer: a preferred one, else the one we have as long as it answers and no rival is better clearly and
-    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.3).
+    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.2).
     fn choose(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
         let rank = |one: &&Candidate| {
             (
