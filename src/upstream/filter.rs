@@ -20,6 +20,7 @@ use crate::reference::since;
 use crate::wire::NtpDuration;
 
 /// Samples kept: chrony's number, and enough for hours.
+//= RFC 5905 §10 register
 const KEPT: usize = 64;
 /// Fewer can't show a run.
 const RUNS_FROM: usize = 8;
@@ -111,6 +112,7 @@ pub struct Estimate {
 
 impl ClockFilter {
     /// Adds the newest sample. Did it end those before, as the clock was stepped or runs at another pace?
+    //= RFC 5905 §11.3 states
     pub fn add(&mut self, sample: Sample) -> bool {
         if let Some(estimate) = fit(self.samples.iter().copied(), self.pace())
             && contradicts(&estimate, &sample)
@@ -319,6 +321,8 @@ impl Estimate {
     ///
     /// Two bounds hold: what the statistics say, once there are enough samples for any; and that no sample is wrong
     /// by more than half of its delay, and what it has strayed by the unknown frequency since.
+    //= RFC 5905 §10 dispersion
+    //= RFC 5905 §10 dummy
     pub fn error_at(&self, now: Duration) -> f64 {
         let limit = self
             .limits
@@ -347,6 +351,7 @@ impl Estimate {
 ///
 /// Frequency is held near zero by what is assumed of an oscillator, so that one sample is enough for an estimate
 /// and two that are close together make no wild one: it is within `pace` (one sigma).
+//= RFC 5905 §10 shortest-delay
 fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
@@ -380,6 +385,7 @@ fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estim
         pace,
         covariance: -scale * sums.age / determinant,
         delay,
+        //= RFC 5905 §10 jitter
         jitter: (misfit / sums.weight).sqrt(),
         limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, (frequency_sd, pace), &newest)),
         dispersion: newest.dispersion,
