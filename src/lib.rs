@@ -85,17 +85,50 @@
 //!
 //! # Where this departs from the RFC, and why
 //!
-//! * The clock filter is a weighted line through up to 64 samples (`upstream::filter`), since the frequency is wanted too.
-//! * The intersection is only where the *most* claims overlap (`upstream::select`). Where two places are equally deep, those of
-//!   both are truechimers, and the announced error covers both.
-//! * The announced root distance is not the system peer's: it covers the hull of what a majority of all claims contains, falsetickers
-//!   counted. The RFC's own takes the word of one upstream for its error, and the nearest is chosen for that word.
-//! * The combined offset is kept within what a majority finds plausible (an eighth of each distance): a near liar moves it no further.
-//! * A claimed turnaround shortens a measured delay by 200 us at most (`upstream::packet`).
+//! `tests/rfc/5905.toml` lists what RFC 5905 asks for, statement by statement: by which tests it is proved, or why it is
+//! done otherwise, or not at all; so do its neighbors for 7822 and 9769. Lines like `//= RFC 5905 §8 bogus` say in the source where a
+//! statement is implemented, or departed from. In short:
+//!
+//! **A word of an upstream is believed as far as a minority of liars can be borne.**
+//!
+//! * A claimed turnaround shortens a measured delay by 200 us at most (`upstream::packet`). Nothing of a packet is kept
+//!   that is not the answer to our question.
+//! * The intersection is only where the *most* claims overlap (`upstream::select`), midpoints do not matter, and a server has one
+//!   vote, however many of its addresses are configured. Where two places are equally deep, those of both are truechimers, and
+//!   the announced error covers both.
+//! * Of three upstreams and more two have to agree, and who answers first is not believed for that.
 //! * Upstreams that answer no more keep their votes for 4 hours, with claims that grow (`upstream::candidate`).
-//! * After a burst the intervals widen step by step, as a frequency is known only as well as samples are far apart.
-//! * There is no PLL or FLL: the tracked clock is a number, and steering it is arithmetic (`upstream::discipline`).
-//! * A local reference is a fallback of every clock (`[local]`), not a third clock source.
+//! * The announced root distance is not the system peer's: it covers the hull of what a majority of all claims contains, falsetickers
+//!   counted, and grows with the rates that a majority allows, not with 15 ppm. The RFC's own takes the word of one upstream
+//!   for its error, and the nearest is chosen for that word.
+//! * The combined offset weighs by 1/distance², and is kept within what a majority finds plausible (an eighth of each
+//!   distance): a near liar moves it no further.
+//! * A leap second is one of the list or of a majority, never of the system peer alone.
+//! * After DENY or RSTR an address is left alone for hours, but not for good. Any other answer of stratum 0 ends the belief in
+//!   what was said before.
+//!
+//! **The frequency is wanted too, and the clock is a number.**
+//!
+//! * The clock filter is a weighted line through up to 64 samples (`upstream::filter`); jitter, dispersion and distance
+//!   are what it leaves open.
+//! * There is no PLL or FLL, and there are no states: the tracked clock is arithmetic (`upstream::discipline`), slewed over 4 s or
+//!   stepped at once. No offset ends the process, and no step voids samples: nothing of the host's is set.
+//! * The reference time is when the served clock was last corrected, as §7.3 has it, not the system peer's (figure 25).
+//! * The daemon that keeps the clock which we serve is mirrored: its stratum and all its words are passed on.
+//!
+//! **Others are spared.**
+//!
+//! * A burst has 4 questions, not 8, and is sent at the start and when a server is back. After it the intervals widen step by
+//!   step, as a frequency is known only as well as samples are far apart; then they follow how long samples fit the line.
+//!   They are spread by an eighth. A silent server is asked half as often after 4 questions, not 24.
+//! * A question says nothing but a random number, and comes from a new port (RFC 9109). The poll field of an answer is not
+//!   heeded, since it is an echo.
+//! * A system peer stays until another one is better clearly and for long, and who survived needs more to be an outlier.
+//! * A symmetric peer gets an answer, and no association.
+//!
+//! Not of the RFC: a local reference is a fallback of every clock (`[local]`), not a third clock source.
+//!
+//! Some departures nobody decided: the list says `not intended` there.
 //!
 //! # Words
 //!

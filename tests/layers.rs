@@ -1,5 +1,6 @@
 //! Proves that the walls between the rooms of `src/` stand (design §3): who may use whom, which files are pure,
 //! and where `unsafe` may be. It reads the source, and proves on bad samples that it would see them.
+//! `rfc` reads it, too, for what the RFCs ask for.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +11,9 @@
     clippy::disallowed_methods,
     reason = "a test may fail, speak and look at the clock"
 )]
+
+#[path = "rfc/mod.rs"]
+mod rfc;
 
 use std::path::{Path, PathBuf};
 

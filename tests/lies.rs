@@ -135,6 +135,10 @@ fn for_each_lie(scenario: impl Fn(&str, Lie) + Sync) {
     });
 }
 
+//= RFC 5905 §7.4 timestamps
+//= RFC 5905 §8 bogus
+//= RFC 5905 §8 duplicate
+//= RFC 5905 §9.2 checks
 #[test]
 fn no_lie_ever_becomes_our_state() {
     for_each_lie(|name, lie| {
@@ -191,6 +195,7 @@ fn after_deny_nobody_asks_again() {
     }
 }
 
+//= RFC 5905 §7.4 rate
 #[test]
 fn after_rate_it_asks_less_often() {
     asks_less_often_after_rate(6);
@@ -222,6 +227,7 @@ fn asks_less_often_after_rate(maxpoll: u8) {
     );
 }
 
+//= RFC 5905 §8 bogus
 #[test]
 fn a_forged_kiss_is_no_order() {
     // Somebody who did not see the question says DENY: origin and port are wrong.

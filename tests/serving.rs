@@ -104,6 +104,7 @@ fn every_way_of_steering_answers() {
 }
 
 /// A request that waited longer than `max-wait` is counted and not answered; one that waited less says when it came.
+//= RFC 5905 §7.3 timestamping
 #[test]
 fn what_waited_too_long_is_not_answered() {
     let server = v4(free_port());
@@ -209,6 +210,8 @@ fn tuning_changes_while_it_serves() {
     }
 }
 
+//= RFC 5905 §9.2 discard
+//= RFC 5905 §9.2 format
 #[test]
 fn what_is_no_request_is_never_answered() {
     let port = free_port();
@@ -234,6 +237,7 @@ fn what_is_no_request_is_never_answered() {
     }
 }
 
+//= RFC 7822 §7.5 unknown
 #[test]
 fn whatever_follows_the_header_the_reply_has_48_bytes() {
     let server = v4(free_port());
@@ -251,6 +255,7 @@ fn whatever_follows_the_header_the_reply_has_48_bytes() {
     }
 }
 
+//= RFC 5905 §8 copy
 #[test]
 fn the_reply_field_by_field() {
     let server = v4(free_port());
@@ -549,6 +554,7 @@ fn send_from_port_0(server: SocketAddr, payload: &[u8]) {
     .unwrap();
 }
 
+//= RFC 5905 §9.2 fxmit-unicast
 #[test]
 fn broadcast_and_multicast_are_not_answered() {
     if !common::root() {

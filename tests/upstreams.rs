@@ -64,6 +64,7 @@ fn a_silent_upstream_that_begins_to_speak() {
     front.becomes_synchronized();
 }
 
+//= RFC 5905 §7.2 version
 #[test]
 fn what_is_asked_tells_nothing_and_comes_from_a_new_port_each_time() {
     let (asked, asks) = channel();
@@ -312,6 +313,7 @@ fn a_server_on_the_link_is_asked_by_the_name_of_its_interface_or_its_number() {
     });
 }
 
+//= RFC 5905 §7.3 loop
 #[test]
 fn a_server_that_follows_us_is_not_followed() {
     if !common::root() {

@@ -161,6 +161,7 @@ fn upstreams(line: &str, text: &str) -> String {
     }
 }
 
+//= RFC 5905 §7.2 port
 #[test]
 fn upstreams_come_from_flags_or_the_file_or_by_default() {
     let text =
@@ -200,6 +201,8 @@ fn upstreams_come_from_flags_or_the_file_or_by_default() {
     }
 }
 
+//= RFC 5905 §7.2 maxpoll
+//= RFC 5905 §7.3 poll-defaults
 #[test]
 fn a_poll_interval_alone_moves_the_default_of_the_other() {
     for (said, expected) in [

@@ -12,8 +12,10 @@ use crate::upstream::{Host, Role, Upstream};
 const DEFAULT: &str = "127.0.0.1:11123";
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
+//= RFC 5905 §7.3 poll-defaults
 const REMOTE_POLLS: (i8, i8) = (6, 10);
 const LOOPBACK_POLLS: (i8, i8) = (2, 4);
+//= RFC 5905 §7.2 maxpoll
 const LONGEST_POLL: i8 = 17;
 
 /// How many there are, with or without faults; `None` if what stands there can't be counted.
@@ -155,6 +157,7 @@ fn polls(judge: &mut Judge<'_>, said: &raw::Upstream, host: Option<&Host>) -> Op
     let is_loopback = host.is_some_and(Host::is_loopback);
     let (min, max) = if is_loopback { LOOPBACK_POLLS } else { REMOTE_POLLS };
     // Of an address with a fault we can't know, and then this is no second fault.
+    //= RFC 5905 §7.2 minpoll
     let shortest = if is_loopback || host.is_none() { 0 } else { 1 };
     let range = shortest..=LONGEST_POLL;
     let peek = |said: &Option<Said>| {

@@ -335,12 +335,14 @@ fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<(ClockPolicy, Option<PathBu
     let said = &raw.clock.said;
     let source = judge.word("source", said.source.as_ref(), &SOURCES, "auto");
     // From three on one liar among them can be found out: so two have to agree.
+    //= RFC 5905 §11.1 cmin
     let agreeing = if upstreams::count(raw).is_some_and(|count| count > 2) {
         2_u8
     } else {
         1_u8
     };
     let min_sources = judge.whole("min-sources", said.min_sources.as_ref(), 1..=255, agreeing);
+    //= RFC 5905 §7.2 maxdist
     let max_distance = judge.seconds("max-distance", said.max_distance.as_ref(), 0.0001..=16.0, 1.0);
     let max_jitter = judge.seconds("max-jitter", said.max_jitter.as_ref(), 0.0001..=16.0, 1.0);
     let on_dispute = judge.word(

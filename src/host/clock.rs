@@ -190,6 +190,7 @@ fn nanos(time: Duration) -> i128 {
 
 /// Precision of the host's clock, log2 seconds: the shortest time between two readings, which is the larger of
 /// its resolution and the cost of reading it (RFC 5905 §7.3).
+//= RFC 5905 §11.1 precision
 pub fn precision() -> i8 {
     let mut shortest = Duration::from_millis(10);
     let mut last = raw();
@@ -214,6 +215,7 @@ fn log2_at_least(step: Duration) -> i8 {
 mod tests {
     use super::*;
 
+    //= RFC 5905 §11.1 precision
     #[test]
     fn precision_is_rounded_up() {
         for (nanos, power) in [(1, -29), (30, -24), (60, -23), (953, -20), (10_000_000, -6)] {

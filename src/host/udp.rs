@@ -184,6 +184,7 @@ fn storage(address: SocketAddr) -> SockaddrStorage {
 ///
 /// # Errors
 /// What the kernel says: no route, no such family, out of descriptors.
+//= RFC 5905 §9.1 source-port
 pub fn ask(peer: SocketAddr) -> io::Result<UdpSocket> {
     let any = match peer {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),

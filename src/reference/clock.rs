@@ -115,6 +115,7 @@ impl ClockModel {
     ///
     /// A stamp that is in the future, or older than a second, tells that the host's clock was stepped since:
     /// then there is only `now`, and `None`.
+    //= RFC 5905 §7.3 timestamping
     pub fn served_at_stamp(&self, stamp: NtpTimestamp, now: Moment) -> Option<NtpTimestamp> {
         let age = now.realtime - stamp;
         (NtpDuration::ZERO..=NtpDuration::SECOND)

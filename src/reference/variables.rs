@@ -1,4 +1,4 @@
-//! Pure. The system variables as they are served (RFC 5905 §11, table 20), and how they age.
+//! Pure. The system variables as they are served (RFC 5905 §11.1, figure 23), and how they age.
 
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub struct Reference {
 impl Reference {
     /// No usable time, for the reason that `reference_id` names; it never expires. Replies still carry the times
     /// of `clock`.
+    //= RFC 5905 §7.3 stratum-zero
+    //= RFC 5905 §11.1 init
     pub fn unsynchronized(
         reference_id: ReferenceId,
         precision: i8,
@@ -95,7 +97,8 @@ impl Reference {
     }
 
     /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
-    /// (RFC 5905 §11.2, root synchronization distance).
+    /// (RFC 5905 §11.2.3, root synchronization distance).
+    //= RFC 5905 §11.2.3 root-distance
     pub fn root_distance_at(&self, now: Duration) -> NtpDuration {
         self.root_delay.half() + self.root_dispersion_at(now)
     }
@@ -125,6 +128,7 @@ impl Reference {
 
     /// What a reply says at `now`. Past `not_after`, or when the served clock is not the one any more that was
     /// checked, that is "unsynchronized", whoever forgot to say so.
+    //= RFC 5905 §14 dispersion
     pub fn at(&self, now: Moment) -> SystemVariables {
         if now.raw > self.not_after {
             return self.lost(ReferenceId::LOST, now);
@@ -186,6 +190,7 @@ impl SystemVariables {
 /// So long a published time lives without being published again.
 const LIVENESS: Duration = Duration::from_secs(10);
 /// Without a time anything may be wrong by this much (RFC 5905 §7.2, MAXDISP).
+//= RFC 5905 §7.2 maxdisp
 const UNKNOWN_DISPERSION: NtpDuration = NtpDuration::from_units(16 << 32);
 
 #[cfg(test)]
@@ -220,6 +225,8 @@ mod tests {
         }
     }
 
+    //= RFC 5905 §7.2 tolerance
+    //= RFC 5905 §14 dispersion
     #[test]
     fn dispersion_grows_by_15_ppm_and_is_rounded_up() {
         let at = |seconds| {
@@ -234,6 +241,7 @@ mod tests {
         assert_eq!(before_the_epoch.root_dispersion.to_bits(), 66);
     }
 
+    //= RFC 5905 §7.2 maxdisp
     #[test]
     fn past_not_after_nothing_is_announced() {
         let last = START + Duration::from_secs(100);
@@ -245,6 +253,7 @@ mod tests {
             (ReferenceId::LOST, NtpTimestamp::ZERO)
         );
         assert_eq!(late.precision, -23);
+        assert_eq!(late.root_dispersion.to_bits(), 16 << 16);
     }
 
     #[test]
@@ -282,6 +291,7 @@ mod tests {
         assert_eq!(tracked.at(now).reference_id, ReferenceId::STEP);
     }
 
+    //= RFC 5905 §11.2.3 root-distance
     #[test]
     fn expiry_is_when_the_distance_passes_the_limit() {
         let limit = NtpDuration::from_seconds(0.0115); // 0.5 ms above 0.01 + 0.001 + nothing grown

@@ -119,6 +119,7 @@ impl Access {
     }
 
     /// Is `source` allowed, whatever the mode?
+    //= RFC 5905 §9.2 access
     pub fn allows(&self, source: IpAddr) -> bool {
         match source {
             IpAddr::V4(v4) => self.list.ipv4.allows(v4.to_bits()),
@@ -306,6 +307,7 @@ mod tests {
         [parse(allow, true), parse(deny, false)].concat()
     }
 
+    //= RFC 5905 §9.2 access
     #[test]
     fn the_longest_prefix_decides() {
         let access = access(

@@ -160,6 +160,7 @@ pub fn respond(
             *reply = answer(variables).to_bytes();
             verdict
         }
+        //= RFC 5905 §7.4 sent
         Ruling::Kiss { verdict, code, poll } => {
             let kiss = answer(&variables.unusable(code));
             let poll = header.poll.max(poll);
@@ -171,6 +172,8 @@ pub fn respond(
 }
 
 /// What can be said before the mode matters.
+//= RFC 5905 §9.2 format
+//= RFC 5905 §9.2 fxmit-unicast
 fn parse(request: &Request<'_>) -> Result<Header, Verdict> {
     if request.source_port == 0 {
         return Err(Verdict::RefusedPortZero);
@@ -202,6 +205,9 @@ fn can_be_a_host(address: IpAddr) -> bool {
 
 /// In which mode to answer, by the dispatch table of RFC 5905 §9.2 for one that has no association with the
 /// sender; RFC 1059 (version 1) had no mode field, there mode 0 from any port but 123 is a client.
+//= RFC 5905 §7.3 mode-zero
+//= RFC 5905 §9.2 discard
+//= RFC 5905 §9.2 newps
 fn answer_mode(header: &Header, source_port: u16) -> Result<(Mode, Verdict), Verdict> {
     match header.mode {
         Mode::Client => Ok((Mode::Server, Verdict::AnsweredClient)),
@@ -217,8 +223,12 @@ fn answer_mode(header: &Header, source_port: u16) -> Result<(Mode, Verdict), Ver
     }
 }
 
-/// The answer's fields (RFC 5905 §9.2, fast transmit; figure 31, FXMIT): origin is the client's transmit timestamp bit for bit,
+/// The answer's fields (RFC 5905 §9.2, FXMIT; §14, figure 31): origin is the client's transmit timestamp bit for bit,
 /// version and poll are the client's.
+//= RFC 5905 §8 copy
+//= RFC 5905 §9.2 fxmit
+//= RFC 5905 §14 reply
+//= RFC 9769 §2 basic
 fn answer(
     request: &Header,
     mode: Mode,
@@ -344,6 +354,10 @@ mod tests {
         }
     }
 
+    //= RFC 5905 §9.2 discard
+    //= RFC 5905 §9.2 format
+    //= RFC 5905 §9.2 fxmit
+    //= RFC 5905 §14 reply
     #[test]
     fn every_version_and_mode() {
         for version in 0..8 {
@@ -367,6 +381,10 @@ mod tests {
         }
     }
 
+    //= RFC 5905 §8 copy
+    //= RFC 5905 §9.2 fxmit
+    //= RFC 5905 §14 reply
+    //= RFC 9769 §2 basic
     #[test]
     fn the_answer_field_by_field() {
         let mut request = packet(4, 3);
@@ -388,6 +406,7 @@ mod tests {
         assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T2, T3));
     }
 
+    //= RFC 5905 §9.2 fxmit-unicast
     #[test]
     fn never_before_the_mode_matters() {
         assert_eq!(ask(&packet(4, 3), 0).0, Verdict::RefusedPortZero);
@@ -423,6 +442,7 @@ mod tests {
         assert_eq!(Header::parse(&reply).unwrap().reference_timestamp, T2);
     }
 
+    //= RFC 5905 §7.4 sent
     #[test]
     fn a_ruling_is_obeyed() {
         let mut payload = packet(4, 3);

@@ -141,6 +141,7 @@ impl Addresses {
 
     /// `address` said DENY or RSTR at `now`: it is left alone for an hour, and each time in a row for twice as long, up to
     /// a day. The others are tried.
+    //= RFC 5905 §7.4 deny
     pub fn denied(&mut self, address: SocketAddr, now: Duration) {
         let before = self.denials.iter().position(|one| one.address == address.ip());
         let times = before.map_or(0, |place| self.denials.remove(place).times);

@@ -14,18 +14,22 @@ use super::{Host, Upstream};
 use crate::reference::Timescale;
 use crate::wire::{Header, ReferenceId};
 
-/// Questions in a row when starting; the RFC's eight (§7.2, BCOUNT) gain nothing that four do not. After them the
+/// Questions in a row when starting; the RFC's eight (§13.1, BCOUNT) gain nothing that four do not. After them the
 /// intervals double until they are as long as the poll interval.
+//= RFC 5905 §13.1 burst-count
 const BURST: u32 = 4;
-/// Between two questions of a burst to another host: 2 s (RFC 5905 §7.2, BTIME).
+/// Between two questions of a burst to another host: 2 s (RFC 5905 §13.2).
+//= RFC 5905 §13.2 burst-interval
 const BURST_LOG2: i8 = 1;
 /// The same to a daemon on this host.
 const LOCAL_BURST_LOG2: i8 = 0;
 /// RFC 5905 §7.2, MAXPOLL: 36 hours. As far as RATE kisses can take us, whatever is configured.
+//= RFC 5905 §7.2 maxpoll
 const SLOWEST: i8 = 17;
 /// After as many questions without an answer, ask half as often.
 const PATIENCE: u32 = 4;
 /// After as many samples that fit, ask half as often.
+//= RFC 5905 §11.3 time-constant
 const STEADY: u32 = 16;
 
 /// While there is no way to an upstream, it is looked for again after 1 s, 2 s, 4 s and each 8 s: nothing leaves this host.
@@ -98,6 +102,7 @@ pub struct Peer {
     pub on_this_host: bool,
     /// One bit for each of the last eight questions, the newest lowest: was there a good answer
     /// (RFC 5905 §9.2, reach)?
+    //= RFC 5905 §9.2 reach
     pub reach: u8,
     /// The last good answer; none after the upstream said that it has no time.
     pub answer: Option<Header>,
@@ -310,6 +315,7 @@ impl Association {
     }
 
     /// The round is over, at `now` by the raw counter.
+    //= RFC 5905 §13 always
     pub fn end(&mut self, now: Duration) {
         let round = std::mem::take(&mut self.round);
         self.barred = self.addresses.barred(now);
@@ -346,6 +352,7 @@ impl Association {
     }
 
     /// A question was sent: once a round, however many addresses had their turn.
+    //= RFC 5905 §13.2 reach-in-burst
     fn asked(&mut self) {
         if self.round.heard {
             return;
@@ -356,6 +363,8 @@ impl Association {
         self.unanswered();
     }
 
+    //= RFC 5905 §9.2 reach
+    //= RFC 5905 §13.2 backoff
     fn unanswered(&mut self) {
         self.peer.reach <<= 1;
         self.unanswered = self.unanswered.saturating_add(1);
@@ -421,6 +430,7 @@ impl Association {
             (_, Some(address)) => self.addresses.answered(address),
             (_, None) => {}
         }
+        //= RFC 5905 §7.4 timestamps
         usable.inspect_err(|&reject| self.refuse(reject))?;
         self.accept(header, sample);
         Ok(sample)
@@ -436,6 +446,8 @@ impl Association {
     }
 
     /// A good answer came.
+    //= RFC 5905 §13.2 iburst
+    //= RFC 5905 §13.2 peer-poll
     fn accept(&mut self, header: Header, sample: Sample) {
         let is_back = self.peer.reach == 0 && self.unanswered > PATIENCE;
         if self.orders.upstream.iburst && (is_back || self.relearn) {
@@ -456,7 +468,7 @@ impl Association {
     }
 
     /// The poll interval grows while the samples fit one line, and shrinks when old ones had to go (RFC 5905
-    /// §13.1 in spirit: longer intervals for a quiet clock).
+    /// §11.3 in spirit: longer intervals for a quiet clock).
     fn adapt(&mut self, sample: Sample) {
         let before = self.peer.filter.len();
         let stepped = self.peer.filter.add(sample);
@@ -483,6 +495,7 @@ impl Association {
         }
         self.peer.refused = Some(reject);
         match reject {
+            //= RFC 5905 §7.4 rate
             Reject::KissRate => {
                 self.burst_left = 0;
                 self.poll = (self.poll + 1).min(SLOWEST);
@@ -492,6 +505,8 @@ impl Association {
                 self.peer.stopped = true;
                 self.peer.answer = None;
             }
+            //= RFC 5905 §7.4 other
+            //= RFC 5905 §7.4 unknown-x
             Reject::Unsynchronized | Reject::Loop | Reject::Distance => self.peer.answer = None,
             Reject::TooShort
             | Reject::WrongMode
@@ -521,6 +536,7 @@ impl Association {
     }
 
     /// How long to wait before the next round. `random` spreads the questions of many servers: up to an eighth more.
+    //= RFC 5905 §13.2 next
     pub fn pause(&self, random: u64) -> Duration {
         let interval = self.barred.unwrap_or_else(|| seconds(self.interval()));
         let spread = u32::try_from(random % 1024).unwrap_or(0);

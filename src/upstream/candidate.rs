@@ -16,6 +16,7 @@ pub(super) const MAX_CLOCK_ERROR: f64 = 1e-6;
 const MUCH_BETTER: i64 = 8;
 /// For so long after its last sample an upstream that answers no more still has its vote, with a claim that grows. Then those
 /// who go on answering are all there are.
+//= RFC 5905 §10 no-timeout
 const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
 /// So many questions in a row without an answer make an upstream a stale one: others are fresher.
 const STALE_AFTER: u32 = 2;
@@ -111,7 +112,7 @@ pub struct Candidate {
     pub estimate: Estimate,
     /// Offset of its clock from the local timescale now.
     pub offset: NtpDuration,
-    /// How wrong its time may be now in all (RFC 5905 §11.2, root synchronization distance).
+    /// How wrong its time may be now in all (RFC 5905 §11.2.1, root synchronization distance).
     pub distance: NtpDuration,
     /// All offsets that it says are possible now. While its last answer contradicts those before, it says both.
     pub claim: Interval,
@@ -142,6 +143,7 @@ impl Candidate {
     ///
     /// # Errors
     /// Its standing.
+    //= RFC 5905 §11.2.1 unusable
     pub fn of(
         index: usize,
         peer: &Peer,
@@ -165,6 +167,7 @@ impl Candidate {
         let offset = estimate.offset_at(now);
         let root_distance = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
         let distance = root_distance + estimate.delay.half() + measured(&estimate, now);
+        //= RFC 5905 §11.2.1 interval
         let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate, now));
         if let Some(doubt) = peer.filter.doubt(view) {
             claim = claim.hull(&Interval::around(
@@ -245,6 +248,7 @@ fn rate(estimate: &Estimate, now: Duration) -> Interval {
 }
 
 /// What measuring adds to the error at `now`: precisions, statistics, and clocks that stray.
+//= RFC 5905 §9.2 dispersion-growth
 fn measured(estimate: &Estimate, now: Duration) -> NtpDuration {
     let age = length(now.saturating_sub(estimate.at)).to_seconds();
     let error = estimate.error_at(now) + MAX_CLOCK_ERROR * age;

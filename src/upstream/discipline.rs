@@ -6,15 +6,19 @@ use std::time::Duration;
 use crate::reference::{ClockModel, Moment};
 use crate::wire::{NtpDuration, NtpTimestamp};
 
-/// The served time is never slewed faster: 500 ppm, what clients expect of a clock (RFC 5905 §7.2, as MAXFREQ).
+/// The served time is never slewed faster: 500 ppm, what clients expect of a clock (RFC 5905 A.1.1, as MAXFREQ).
 const SLEW_MAX: f64 = 500e-6;
 /// A correction is spread over this many seconds, if that is not too fast.
 const SLEW_TIME: f64 = 4.0;
-/// What is further off is stepped, once (RFC 5905 §7.2, STEPT: 128 ms).
+/// What is further off is stepped, once (RFC 5905 A.1.1, STEPT: 128 ms; §11.3 says 125 ms).
+//= RFC 5905 §11.3 stepout
 const STEP: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 128);
 
 /// The clock that serves `believed` at `now`, coming from the clock `before`, if that was announced. `frequency` is by
 /// how much true time runs faster than the raw counter.
+//= RFC 5905 §11.2.3 step
+//= RFC 5905 §11.3 loop-filter
+//= RFC 5905 §12 adjust
 pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, frequency: f64) -> ClockModel {
     let served = before.map_or(believed, |before| before.served(now));
     let correction = believed - served;

@@ -20,6 +20,7 @@ use crate::reference::since;
 use crate::wire::NtpDuration;
 
 /// Samples kept: chrony's number, and enough for hours.
+//= RFC 5905 §10 register
 const KEPT: usize = 64;
 /// Fewer can't show a run.
 const RUNS_FROM: usize = 8;
@@ -36,7 +37,7 @@ const LEAST_MISFIT: f64 = 0.25;
 const REFITS: u32 = 4;
 /// Fewer samples don't show it.
 const MISFIT_FROM: usize = 9;
-/// No clock is further off in frequency (RFC 5905 §7.2, MAXFREQ).
+/// No clock is further off in frequency (RFC 5905 A.1.1, MAXFREQ).
 const WORST_FREQUENCY: f64 = 500e-6;
 /// So many standard deviations are said to be possible.
 const SURELY: f64 = 3.0;
@@ -113,6 +114,7 @@ pub struct Estimate {
 
 impl ClockFilter {
     /// Adds the newest sample. Did it end those before, as the clock was stepped or runs at another pace?
+    //= RFC 5905 §11.3 states
     pub fn add(&mut self, sample: Sample) -> bool {
         if let Some(estimate) = fit(self.samples.iter().copied(), self.pace())
             && contradicts(&estimate, &sample)
@@ -321,6 +323,8 @@ impl Estimate {
     ///
     /// Two bounds hold: what the statistics say, once there are enough samples for any; and that no sample is wrong
     /// by more than half of its delay, and what it has strayed by the unknown frequency since.
+    //= RFC 5905 §10 dispersion
+    //= RFC 5905 §10 dummy
     pub fn error_at(&self, now: Duration) -> f64 {
         let limit = self
             .limits
@@ -349,6 +353,7 @@ impl Estimate {
 ///
 /// Frequency is held near zero by what is assumed of an oscillator, so that one sample is enough for an estimate
 /// and two that are close together make no wild one: it is within `pace` (one sigma).
+//= RFC 5905 §10 shortest-delay
 fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
@@ -388,6 +393,7 @@ fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estim
         pace,
         covariance,
         delay,
+        //= RFC 5905 §10 jitter
         jitter: (misfit / sums.weight).sqrt(),
         limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, (frequency_sd, pace), &newest)),
         dispersion: newest.dispersion,

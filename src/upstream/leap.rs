@@ -68,6 +68,8 @@ impl LeapTable {
 
 /// What to warn of at `now`: what a current list says; without one, what the `majority` of those who are believed
 /// says, and that only on the last day of a month (RFC 5905 §7.3: "in the last minute of the current month").
+//= RFC 5905 §7.3 leap
+//= RFC 5905 §11.2.3 leap
 pub fn warning(now: NtpTimestamp, majority: Leap, table: Option<&LeapTable>) -> Leap {
     let unix = now.to_unix_near(PIVOT);
     match table.filter(|table| table.is_current(now)) {
@@ -127,6 +129,7 @@ mod tests {
         NtpTimestamp::from_unix(unix, 500_000_000)
     }
 
+    //= RFC 5905 §7.3 leap
     #[test]
     fn the_list_rules_while_it_is_current() {
         let table = LeapTable::parse(LIST).unwrap();
@@ -146,6 +149,7 @@ mod tests {
         assert!(table.is_current(at(expiry - 1)) && !table.is_current(at(expiry)));
     }
 
+    //= RFC 5905 §7.3 leap
     #[test]
     fn without_one_the_majority_is_heard_on_the_last_day_of_a_month() {
         let table = LeapTable::parse("#@ 3692217600\n3644697600 36\n").unwrap();

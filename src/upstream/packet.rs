@@ -119,6 +119,9 @@ impl Reject {
 ///
 /// # Errors
 /// The first [`Reject`] of the packet's form or origin.
+//= RFC 5905 §8 bogus
+//= RFC 5905 §8 state-of-bogus
+//= RFC 5905 §9.2 discard
 pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
     let header = Header::parse(packet).map_err(|_| Reject::TooShort)?;
     if header.mode != Mode::Server {
@@ -136,6 +139,10 @@ pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
 /// The sample of an authentic answer: the arithmetic of RFC 5905 §8, judged by nobody.
 ///
 /// `scale` is the local timescale, `precision` that of the host's clock, log2 seconds.
+//= RFC 5905 §8 clamp
+//= RFC 5905 §8 delay
+//= RFC 5905 §8 offset
+//= RFC 5905 §9.2 dispersion
 pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precision: i8) -> Sample {
     let out = header.receive_timestamp - scale.at(exchange.sent);
     let back = header.transmit_timestamp - scale.at(exchange.arrived);
@@ -149,12 +156,13 @@ pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precisio
     }
 }
 
-/// May an authentic answer become a part of what we believe (RFC 5905 §8 and §11.2, packet and sanity tests)?
+/// May an authentic answer become a part of what we believe (RFC 5905 §9.2, figure 22)?
 ///
 /// `own` are the reference IDs that name ourselves, `limit` is the largest root distance believed.
 ///
 /// # Errors
 /// The first [`Reject`] of its content.
+//= RFC 5905 §9.2 checks
 pub fn usable(
     header: &Header,
     sample: &Sample,
@@ -163,16 +171,20 @@ pub fn usable(
 ) -> Result<(), Reject> {
     synchronized(header)?;
     times(header)?;
+    //= RFC 5905 §7.3 loop
     if header.stratum > 1 && own.contains(&header.reference_id) {
         return Err(Reject::Loop);
     }
+    //= RFC 5905 §7.2 maxdist
     if root_distance(header, sample, sample.at) > limit {
         return Err(Reject::Distance);
     }
     Ok(())
 }
 
-/// Kisses and other ways to say "I have no time" (RFC 5905 §7.4, §11.2.1).
+/// Kisses and other ways to say "I have no time" (RFC 5905 §7.4, §9.2).
+//= RFC 5905 §7.3 stratum-zero
+//= RFC 5905 §7.4 inspect
 fn synchronized(header: &Header) -> Result<(), Reject> {
     if header.stratum == 0 {
         return Err(match header.reference_id.to_kiss_code() {
@@ -181,6 +193,7 @@ fn synchronized(header: &Header) -> Result<(), Reject> {
             KissCode::Other(_) => Reject::Unsynchronized,
         });
     }
+    //= RFC 5905 §7.2 maxstrat
     if header.leap == Leap::Unsynchronized || header.stratum >= MAX_STRATUM {
         return Err(Reject::Unsynchronized);
     }
@@ -211,7 +224,8 @@ fn turnaround(header: &Header) -> NtpDuration {
     (header.transmit_timestamp - header.receive_timestamp).max(NtpDuration::ZERO)
 }
 
-/// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2, root distance).
+/// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2.1, root distance).
+//= RFC 5905 §10 lambda
 pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDuration {
     (header.root_delay.to_duration() + sample.delay).half()
         + header.root_dispersion.to_duration()
@@ -290,6 +304,10 @@ mod tests {
         (left.to_seconds() - seconds).abs() < 1e-8
     }
 
+    //= RFC 5905 §7.2 tolerance
+    //= RFC 5905 §8 offset
+    //= RFC 5905 §9.2 dispersion
+    //= RFC 5905 §10 lambda
     #[test]
     fn the_arithmetic_of_the_four_times() {
         let sample = measure(&answer(), &exchange(), &scale(), -23);
@@ -302,6 +320,7 @@ mod tests {
         assert!((distance.to_seconds() - (0.019_9 + 0.005 + precisions + 15e-6 * 100.01)).abs() < 4e-5);
     }
 
+    //= RFC 5905 §8 clamp
     #[test]
     fn delay_is_never_less_than_our_precision() {
         let hasty = Exchange {
@@ -314,6 +333,15 @@ mod tests {
         );
     }
 
+    //= RFC 5905 §7.2 maxdist
+    //= RFC 5905 §7.2 maxstrat
+    //= RFC 5905 §7.3 loop
+    //= RFC 5905 §7.3 stratum-zero
+    //= RFC 5905 §7.4 inspect
+    //= RFC 5905 §7.4 timestamps
+    //= RFC 5905 §8 bogus
+    //= RFC 5905 §9.2 checks
+    //= RFC 5905 §9.2 discard
     #[test]
     fn each_reason_to_reject() {
         type Change = fn(&mut Header);

@@ -329,6 +329,7 @@ fn of_number(number: i32) -> Fault {
 ///
 /// # Errors
 /// No answer in time, only strangers, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
+//= RFC 5905 §8 duplicate
 pub async fn question(
     address: SocketAddr,
     within: Duration,
@@ -375,6 +376,7 @@ async fn answer(
 }
 
 /// The raw counter at the moment of the kernel's stamp: the task may have been woken much later.
+//= RFC 5905 §7.3 timestamping
 fn arrival(stamp: Option<UnixTime>) -> Duration {
     let now = clock::now();
     let age = stamp

@@ -21,6 +21,7 @@ pub struct Interval {
 
 impl Interval {
     /// All offsets that are no further than `distance` (not negative) from `offset`.
+    //= RFC 5905 §11.2.1 interval
     pub fn around(offset: NtpDuration, distance: NtpDuration) -> Self {
         Self {
             low: offset - distance,
@@ -54,6 +55,7 @@ impl Interval {
 }
 
 /// How many of `votes` are a majority: with fewer liars than that, the truth is among what so many contain.
+//= RFC 5905 §11.2.1 majority
 pub const fn majority(votes: usize) -> usize {
     votes / 2 + 1
 }
@@ -69,6 +71,7 @@ impl Agreement {
     /// The places that lie within the most of the claims, if that is a majority.
     ///
     /// Where there are several, nobody can tell which of them is right, and the [`majority_hull`] covers all.
+    //= RFC 5905 §11.2.1 intersection
     pub fn of(claims: &[Interval]) -> Option<Self> {
         let regions = regions(claims);
         let depth = regions.iter().map(|region| region.0).max()?;
@@ -79,6 +82,7 @@ impl Agreement {
     }
 
     /// Is the upstream of this claim a truechimer, does it contain one of the places?
+    //= RFC 5905 §11.2.1 midpoints
     pub fn includes(&self, claim: &Interval) -> bool {
         self.places.iter().any(|place| claim.contains(place))
     }
@@ -187,16 +191,20 @@ pub struct Survivor {
     pub survived: bool,
 }
 
-/// So many survivors are kept at least (RFC 5905 §7.2, NMIN).
+/// So many survivors are kept at least (RFC 5905 §11.1, NMIN).
+//= RFC 5905 §11.2.2 nmin
 const SURVIVORS_MIN: usize = 3;
 /// Who survived the last time has to be so many times further from the others than who did not, or standings would flip
 /// for nothing.
+//= RFC 5905 §11.2.2 selection-jitter
 const SURVIVES_LONGER: f64 = 2.0;
 /// A path's asymmetry is usually below this part of the distance: what differs by less is no outlier.
+//= RFC 5905 §11.2.2 psi-min
 const USUAL_ASYMMETRY: f64 = 1.0 / 8.0;
 
 /// The cluster algorithm (RFC 5905 §11.2.2): of those who agree, leaves out one by one who is further from the
 /// others than any is from itself. For each: does it survive?
+//= RFC 5905 §11.2.2 nmin
 pub fn cluster(truechimers: &[Survivor]) -> Vec<bool> {
     let mut survives = vec![true; truechimers.len()];
     loop {
@@ -250,6 +258,7 @@ fn order(all: &[Survivor], one: usize, other: usize) -> Ordering {
 ///
 /// Who claims a small distance has nearly all the weight, so the mean is kept within what a majority of the upstreams
 /// find `plausible`, in seconds from the same point.
+//= RFC 5905 §11.2.3 combine
 pub fn combine(survivors: &[Survivor], plausible: Option<(f64, f64)>) -> Option<f64> {
     let weight = |one: &Survivor| one.distance.max(1e-9).powi(-2) / count(one.shared_by.max(1));
     let weights: f64 = survivors.iter().map(weight).sum();

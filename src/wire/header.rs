@@ -98,6 +98,7 @@ impl Version {
     /// RFC 1059.
     pub const OLDEST: Self = Self(1);
     /// RFC 5905.
+    //= RFC 5905 §7.2 version
     pub const NEWEST: Self = Self(4);
 
     /// The number: 0 to 7.
@@ -149,6 +150,7 @@ pub struct TooShort;
 impl Header {
     /// A client's request of version 4 that tells nothing about the client (RFC 9109 spirit: the transmit
     /// timestamp is `nonce`, a random number that only the true server can echo).
+    //= RFC 5905 §13.2 request
     pub const fn request(nonce: NtpTimestamp) -> Self {
         Self {
             leap: Leap::NoWarning,
@@ -171,6 +173,9 @@ impl Header {
     ///
     /// # Errors
     /// [`TooShort`] if there are fewer. Every other content is a header.
+    //= RFC 5905 §7.3 header
+    //= RFC 5905 §9.2 extension-syntax
+    //= RFC 7822 §7.5 unknown
     pub fn parse(packet: &[u8]) -> Result<Self, TooShort> {
         let bytes: &[u8; HEADER_LEN] = packet.first_chunk().ok_or(TooShort)?;
         let [first, stratum, poll, precision, ..] = *bytes;
@@ -192,6 +197,7 @@ impl Header {
     }
 
     /// The header as it goes over the wire.
+    //= RFC 5905 §7.3 header
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         let first = self.leap.to_bits() << 6 | self.version.number() << 3 | self.mode.to_bits();
@@ -249,6 +255,7 @@ mod tests {
         0xEA, 0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0xEB, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47,
     ];
 
+    //= RFC 5905 §7.3 header
     #[test]
     fn every_field_is_where_the_figure_has_it() {
         let header = Header::parse(&BYTES).unwrap();
@@ -273,6 +280,7 @@ mod tests {
         assert_eq!(header.to_bytes(), BYTES);
     }
 
+    //= RFC 5905 §7.3 header
     #[test]
     fn each_byte_matters_and_every_value_of_it_survives() {
         for at in 0..HEADER_LEN {
@@ -290,6 +298,7 @@ mod tests {
         }
     }
 
+    //= RFC 5905 §9.2 format
     #[test]
     fn shorter_than_a_header_is_refused() {
         for length in 0..HEADER_LEN {

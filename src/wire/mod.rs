@@ -14,10 +14,13 @@ pub use short::NtpShort;
 pub use timestamp::{NtpDuration, NtpTimestamp};
 
 /// The port of NTP (RFC 5905 §7.2).
+//= RFC 5905 §7.2 port
 pub const NTP_PORT: u16 = 123;
 
 /// Frequency tolerance of a clock that nobody has measured: 15 ppm (RFC 5905 §7.2, PHI).
+//= RFC 5905 §7.2 tolerance
 pub const PHI_PPM: u32 = 15;
 
 /// Stratum of a clock that is not synchronized (RFC 5905 §7.3, MAXSTRAT).
+//= RFC 5905 §7.2 maxstrat
 pub const MAX_STRATUM: u8 = 16;

@@ -13,6 +13,7 @@ impl ReferenceId {
     /// Not yet synchronized for the first time (RFC 5905 §7.4).
     pub const INIT: Self = Self(*b"INIT");
     /// There was a synchronized time, and it is lost (no code of the RFC says it: four letters of our own).
+    //= RFC 5905 §7.4 unregistered
     pub const LOST: Self = Self(*b"LOST");
     /// Upstreams are there, and no majority of them agrees (four letters of our own).
     pub const DISPUTED: Self = Self(*b"DISP");
@@ -41,6 +42,7 @@ impl ReferenceId {
 
     /// What a server that follows `address` announces: the IPv4 address itself, or the first four bytes
     /// of the MD5 of the IPv6 address (RFC 5905 §7.3).
+    //= RFC 5905 §7.3 reference-id
     pub fn from_address(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(v4.octets()),
@@ -53,6 +55,7 @@ impl ReferenceId {
     }
 
     /// Reads the four bytes as the kiss code of a stratum 0 answer (RFC 5905 §7.4).
+    //= RFC 5905 §7.4 codes
     pub const fn to_kiss_code(self) -> KissCode {
         match &self.0 {
             b"DENY" => KissCode::Deny,
@@ -102,6 +105,7 @@ pub enum KissCode {
 mod tests {
     use super::*;
 
+    //= RFC 5905 §7.3 reference-id
     #[test]
     fn address_of_both_families() {
         let id = |text: &str| ReferenceId::from_address(text.parse().unwrap()).to_bytes();
@@ -124,6 +128,7 @@ mod tests {
         }
     }
 
+    //= RFC 5905 §7.4 codes
     #[test]
     fn kiss_codes() {
         for (text, code) in [

@@ -4,6 +4,7 @@ use super::NtpDuration;
 
 /// An unsigned length of time in units of 2^-16 s (15 µs), up to 18 hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+//= RFC 5905 §6 short
 pub struct NtpShort(u32);
 
 impl NtpShort {
@@ -38,6 +39,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    //= RFC 5905 §6 short
     #[test]
     fn rounds_up_and_saturates() {
         for (units, bits) in [
@@ -58,6 +60,7 @@ mod tests {
     }
 
     proptest! {
+        //= RFC 5905 §6 short
         #[test]
         fn every_value_survives(bits: u32) {
             let short = NtpShort::from_bits(bits);

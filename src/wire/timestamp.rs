@@ -35,6 +35,8 @@ impl NtpTimestamp {
         clippy::cast_sign_loss,
         reason = "the era is dropped on purpose: seconds wrap modulo 2^32"
     )]
+    //= RFC 5905 §6 epoch
+    //= RFC 5905 §6 random-bits
     pub fn from_unix(seconds: i64, nanos: u32) -> Self {
         let seconds = (seconds.wrapping_add(UNIX_EPOCH_IN_NTP) as u64) << 32;
         let nanos = u64::from(nanos).min(NANOS_PER_SECOND - 1);
@@ -46,6 +48,7 @@ impl NtpTimestamp {
         clippy::cast_possible_wrap,
         reason = "two's complement gives the signed distance from the pivot"
     )]
+    //= RFC 5905 §6 era
     pub fn to_unix_near(self, pivot: i64) -> i64 {
         let at_pivot = Self::from_unix(pivot, 0);
         let distance = (self.0 >> 32).wrapping_sub(at_pivot.0 >> 32) as u32 as i32;
@@ -59,6 +62,7 @@ impl NtpTimestamp {
 
     /// This instant as it can be said on the wire: zero means "unknown" there, so the next one stands for it (233 ps later).
     #[must_use]
+    //= RFC 5905 §6 zero
     pub const fn said(self) -> Self {
         if self.is_zero() { Self(1) } else { self }
     }
@@ -87,6 +91,7 @@ impl Sub for NtpTimestamp {
         clippy::cast_possible_wrap,
         reason = "two's complement gives the signed distance over an era's end"
     )]
+    //= RFC 5905 §6 subtraction
     fn sub(self, earlier: Self) -> NtpDuration {
         NtpDuration(self.0.wrapping_sub(earlier.0) as i64)
     }
@@ -154,6 +159,7 @@ impl NtpDuration {
     /// 2 to the power of `exponent` seconds: how precision and poll are said (RFC 5905 §7.3).
     ///
     /// Below -32 it is the smallest unit, above 30 the longest duration.
+    //= RFC 5905 §6 exponents
     pub fn from_log2(exponent: i8) -> Self {
         match exponent {
             ..=-32 => Self(1),
@@ -219,6 +225,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    //= RFC 5905 §6 epoch
     #[test]
     fn known_points_in_time() {
         // RFC 5905 §6, figure 4: Unix epoch, first day of UTC, last second of era 0, first of era 1.
@@ -238,6 +245,7 @@ mod tests {
         assert!(NtpTimestamp::from_unix(5, u32::MAX) - NtpTimestamp::from_unix(6, 0) < NtpDuration::ZERO);
     }
 
+    //= RFC 5905 §6 era
     #[test]
     fn the_era_is_the_one_near_the_pivot() {
         for (unix, pivot) in [
@@ -251,6 +259,7 @@ mod tests {
         }
     }
 
+    //= RFC 5905 §6 subtraction
     #[test]
     fn a_difference_crosses_the_end_of_the_era() {
         let before = NtpTimestamp::from_unix(2_085_978_495, 750_000_000);
@@ -262,6 +271,7 @@ mod tests {
         assert_eq!(after - (after - before), before);
     }
 
+    //= RFC 5905 §6 zero
     #[test]
     fn zero_is_unknown_and_no_instant() {
         let end = NtpTimestamp::from_unix(2_085_978_496, 0);
@@ -273,6 +283,7 @@ mod tests {
         assert_eq!((after.at_most(before), before.at_most(after)), (before, before));
     }
 
+    //= RFC 5905 §6 exponents
     #[test]
     fn powers_of_two() {
         for (exponent, seconds) in [(0, 1.0), (-1, 0.5), (10, 1024.0), (-20, 1.0 / 1_048_576.0)] {
@@ -298,6 +309,7 @@ mod tests {
     }
 
     proptest! {
+        //= RFC 5905 §6 subtraction
         #[test]
         fn add_and_subtract_are_inverse(point: u64, by: i64) {
             let point = NtpTimestamp::from_bits(point);

@@ -127,6 +127,7 @@ fn pause(association: &Association) -> u64 {
     association.pause(0).as_secs()
 }
 
+//= RFC 5905 §13.2 burst-interval
 #[test]
 fn a_burst_then_the_poll_interval() {
     for (iburst, on_this_host, expected) in [
@@ -143,6 +144,7 @@ fn a_burst_then_the_poll_interval() {
     }
 }
 
+//= RFC 5905 §13 always
 #[test]
 fn silence_is_asked_less_and_less_until_it_ends() {
     let mut association = association(true, false);
@@ -198,6 +200,7 @@ fn a_new_configuration_keeps_what_is_known() {
     assert_eq!(pause(&association), 128);
 }
 
+//= RFC 5905 §7.4 rate
 #[test]
 fn an_order_to_ask_less_holds_whatever_is_configured_or_happens() {
     let mut association = association(true, false);
@@ -412,6 +415,7 @@ fn new_samples_are_asked_for_at_once_when_they_are_needed() {
     }
 }
 
+//= RFC 5905 §9.2 reach
 #[test]
 fn reach_has_a_bit_for_each_of_eight_questions() {
     let mut association = association(false, false);
@@ -425,6 +429,8 @@ fn reach_has_a_bit_for_each_of_eight_questions() {
     assert!(association.peer().known(&View::default()).is_none());
 }
 
+//= RFC 5905 §7.2 maxpoll
+//= RFC 5905 §7.4 rate
 #[test]
 fn rate_slows_down_for_good() {
     let mut association = association(true, false);

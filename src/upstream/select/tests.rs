@@ -22,6 +22,8 @@ fn judged(claims: &[Interval]) -> Option<Vec<bool>> {
     Some(claims.iter().map(|claim| agreement.includes(claim)).collect())
 }
 
+//= RFC 5905 §11.2.1 interval
+//= RFC 5905 §11.2.1 majority
 #[test]
 fn who_agrees_with_whom() {
     type Case<'a> = (&'a [(f64, f64)], Option<Vec<bool>>);
@@ -100,6 +102,7 @@ fn survivor(offset: f64, jitter: f64, distance: f64) -> Survivor {
     }
 }
 
+//= RFC 5905 §11.2.2 nmin
 #[test]
 fn outliers_are_left_out_until_three_are_left() {
     let close = |offset| survivor(offset, 0.001, 0.001);
@@ -174,6 +177,7 @@ fn a_minority_lies(claims: Vec<Interval>, lies: &[Interval]) -> Vec<Interval> {
 }
 
 proptest! {
+    //= RFC 5905 §11.2.1 majority
     #[test]
     fn the_believed_are_a_majority(claims in claims()) {
         if let Some(judged) = judged(&claims) {
@@ -237,6 +241,7 @@ proptest! {
         prop_assert!(mean.abs() <= farthest.fold(0.0, f64::max) + 1e-9);
     }
 
+    //= RFC 5905 §11.2.1 majority
     #[test]
     fn honest_ones_that_are_a_majority_win(honest in prop::collection::vec((-100_i32..100, 100_i32..300), 1..8), lies in prop::collection::vec((500_i32..5000, 0_i32..50), 0..8)) {
         // Honest claims contain the true offset 0, and those lies are too far to meet any of them.

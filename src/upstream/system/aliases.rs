@@ -39,6 +39,7 @@ impl Setting {
 
 /// The last settings that each upstream told, in the order of the configuration, and who are one server.
 #[derive(Clone, Debug, Default)]
+//= RFC 5905 §11.2.1 associations
 pub(super) struct Aliases {
     told: Vec<Told>,
     /// Pairs of upstreams that are one server, the lower place first. Who is one with two others, these are one, too.

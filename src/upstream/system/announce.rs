@@ -11,10 +11,12 @@ use crate::upstream::select::{Survivor, combine};
 use crate::wire::{Leap, NtpDuration, ReferenceId};
 
 /// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
+//= RFC 5905 §12 growth
 const PHI: f64 = 15e-6;
 
 impl System {
     /// The host's clock, announced as its keeper does.
+    //= RFC 5905 §11.2.3 mirrored
     pub(super) fn mirror(&self, now: Moment, owner: &Candidate, leap: Leap) -> Reference {
         let announced = self.announce(now, owner, leap);
         let set = owner.header.reference_timestamp;
@@ -88,8 +90,11 @@ impl System {
             now,
             Reference {
                 leap,
+                //= RFC 5905 §11.2.3 stratum
                 stratum: peer.header.stratum.saturating_add(1),
+                //= RFC 5905 §11.2.3 reference-id
                 reference_id: ReferenceId::from_address(peer.address.ip()),
+                //= RFC 5905 §11.2.3 root-delay
                 root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
                 root_dispersion: NtpDuration::ZERO,
                 growth,
@@ -106,6 +111,8 @@ impl System {
 
     /// With the root distance that covers every instant which a majority of the upstreams allows, and no more. What the
     /// system peer says of its own error is only one of the claims: it may be a liar that seems to be near.
+    //= RFC 5905 §11.2.3 mindisp
+    //= RFC 5905 §11.2.3 root-dispersion
     pub(super) fn bounded(&self, now: Moment, announced: Reference) -> Reference {
         let error = self.truth.map_or(NtpDuration::ZERO, |truth| {
             truth.error_of(&announced.clock, &self.scale, now)

@@ -89,6 +89,9 @@ impl System {
 
     /// The reference time is that of the newest sample that corrects the time, whoever gave it. It stands still until
     /// the next one.
+    //= RFC 5905 §7.3 reference-timestamp
+    //= RFC 5905 §11.2.3 later
+    //= RFC 5905 §11.2.3 reference-time
     fn notice_update(&mut self, survivors: &[Candidate]) {
         let update = |one: &Candidate| {
             (
@@ -110,7 +113,8 @@ impl System {
     }
 
     /// The system peer: a preferred one, else the one we have as long as it answers and no rival is better clearly and
-    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.3).
+    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.2).
+    //= RFC 5905 §11.2.2 rank
     fn choose(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
         let rank = |one: &&Candidate| {
             (

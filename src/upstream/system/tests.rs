@@ -109,6 +109,8 @@ fn close(duration: NtpDuration, seconds: f64) -> bool {
     (duration.to_seconds() - seconds).abs() < 3e-5
 }
 
+//= RFC 5905 §7.3 stratum-zero
+//= RFC 5905 §11.1 init
 #[test]
 fn before_the_first_answer_there_is_no_time() {
     let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
@@ -122,6 +124,9 @@ fn before_the_first_answer_there_is_no_time() {
     );
 }
 
+//= RFC 5905 §11.2.3 reference-id
+//= RFC 5905 §11.2.3 root-delay
+//= RFC 5905 §11.2.3 stratum
 #[test]
 fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
     let decision = decide(&mut system(POLICY), 100, &[upstream(1, -0.020)]);
@@ -139,6 +144,8 @@ fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
     assert_eq!(reference.clock.served(at(100)), at(100).realtime);
 }
 
+//= RFC 5905 §11.2.3 reference-id
+//= RFC 5905 §11.2.3 stratum
 #[test]
 fn a_tracked_clock_is_corrected() {
     let policy = ClockPolicy {
@@ -193,6 +200,7 @@ fn auto_means_system_where_an_upstream_is_here() {
     );
 }
 
+//= RFC 5905 §7.3 reference-timestamp
 #[test]
 fn a_daemon_that_keeps_this_clock_is_mirrored() {
     let decision = decide(&mut system(POLICY), 100, &[daemon(0.000_5)]);
@@ -224,6 +232,7 @@ fn a_daemon_that_keeps_another_clock_is_a_witness() {
     assert!(decision.reference.root_dispersion > NtpDuration::from_seconds(0.008));
 }
 
+//= RFC 5905 §11.2 no-majority
 #[test]
 fn enough_must_agree() {
     let mut system = system(ClockPolicy {
@@ -375,6 +384,26 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     );
 }
 
+//= RFC 5905 §7.3 reference-timestamp
+//= RFC 5905 §11.2.3 later
+#[test]
+fn the_reference_time_stands_still_until_a_newer_sample_comes() {
+    let mut system = system(POLICY);
+    let said = |decision: Decision| decision.reference.reference_time - at(100).realtime;
+    let mut peer = upstream(1, -0.020);
+    assert!(close(said(decide(&mut system, 100, &[peer.clone()])), -0.020));
+    assert!(close(said(decide(&mut system, 150, &[peer.clone()])), -0.020));
+    // One that comes late, and was taken before.
+    assert!(close(
+        said(decide(&mut system, 151, &[seen(1, -0.020, 99)])),
+        -0.020
+    ));
+    hear(&mut peer, -0.020, 160);
+    assert!(close(said(decide(&mut system, 161, &[peer])), 59.980));
+}
+
+//= RFC 5905 §7.2 maxstrat
+//= RFC 5905 §11.2.3 stratum
 #[test]
 fn stratum_15_can_not_be_followed_but_mirrored() {
     let fifteen = |peer| changed(peer, |header| header.stratum = 15);

@@ -138,6 +138,7 @@ impl System {
             .collect();
         let unknown = if trusted { 0 } else { self.unknown(now.raw, peers) };
         let claims: Vec<Interval> = voters.iter().map(|vote| vote.claim).collect();
+        //= RFC 5905 §11.2 no-majority
         let Some((agreement, truth)) =
             Agreement::of(&claims).zip(Truth::of(now.raw, &claims, &rates(&voters), unknown))
         else {
@@ -240,6 +241,7 @@ impl System {
 
     /// Does the majority contradict the clock of the host, which is served: the daemon that keeps it, or the clock itself by
     /// more than may be announced?
+    //= RFC 5905 §11.2.3 panic
     fn contradicted_clock(
         &self,
         now: Moment,
@@ -325,6 +327,7 @@ fn further_addresses(vote: &Vote) -> impl Iterator<Item = usize> + '_ {
 }
 
 /// What a majority of all says of the next leap second, whether they agree on the time or not.
+//= RFC 5905 §11.2.3 leap
 fn majority_leap(voters: &[&Vote]) -> Leap {
     let says = |leap| {
         let all_say = |vote: &&&Vote| vote.members.iter().all(|one| one.header.leap == leap);

@@ -2,6 +2,7 @@
 
 use super::*;
 
+//= RFC 5905 §11.2 no-majority
 #[test]
 fn those_who_disagree_are_neither_blended_nor_chosen() {
     let mut system = system(POLICY);
