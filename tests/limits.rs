@@ -282,7 +282,8 @@ fn threads_that_nobody_can_have_are_called_by_their_name() {
             "prlimit",
             "--nproc=8:8",
         ])
-        .args([daemon::PROGRAM, "-c"])
+        .arg(daemon::program())
+        .arg("-c")
         .arg(&file));
     assert_eq!(outcome.status, Some(1), "{}", outcome.said());
     let why = "cannot start the workers of 127.0.0.1";

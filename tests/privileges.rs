@@ -20,7 +20,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use common::client::{self, v4};
-use common::daemon::{Daemon, PROGRAM, Reload};
+use common::daemon::{Daemon, PROGRAM, Reload, program};
 use common::network::{free_port, in_own_network, ip};
 use common::scripted::{Scripted, good};
 use common::{SOON, TempDir, root, wait_until};
@@ -133,7 +133,7 @@ fn as_nobody(words: &[&str]) -> Command {
     command
         .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
         .args(words)
-        .arg(PROGRAM);
+        .arg(program());
     command
 }
 

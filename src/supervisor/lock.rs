@@ -86,7 +86,10 @@ fn reach(kept: &Kept, identity: Option<&Identity>, forget: impl FnOnce()) -> Rea
     match opener::start(&kept.files, identity, forget) {
         Ok(()) => kept.files.iter().for_each(|path| reach.read(path)),
         Err(error) => {
-            warn!(%error, "no process that opens files that are replaced: their directories stay within reach (process.landlock)");
+            let why = limits::explain(&error);
+            warn!(
+                "no process that opens files that are replaced: their directories stay within reach (process.landlock): {why}"
+            );
             kept.files.iter().for_each(|path| reach.read_beside(path));
         }
     }

@@ -17,7 +17,7 @@ const MUCH_BETTER: i64 = 8;
 /// For so long after its last sample an upstream that answers no more still has its vote, with a claim that grows. Then those
 /// who go on answering are all there are.
 //= RFC 5905 §10 no-timeout
-const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
+pub(super) const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
 /// So many questions in a row without an answer make an upstream a stale one: others are fresher.
 const STALE_AFTER: u32 = 2;
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -22,9 +24,24 @@ const RELOADED: &str = "reloaded";
 /// or nothing has changed.
 const REFUSED: &str = "configuration refused";
 
+/// The program where everybody may run it, as some tests do as another user: where it was built, or a copy if that is in a
+/// closed directory, as root's home is. `tests/run` removes the copies.
+pub(crate) fn program() -> &'static Path {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let is_open = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o001 != 0;
+        if Path::new(PROGRAM).ancestors().all(is_open) {
+            return PROGRAM.into();
+        }
+        let copy = std::env::temp_dir().join(format!("ntpfront-test-program-{}", std::process::id()));
+        std::fs::copy(PROGRAM, &copy).unwrap();
+        copy
+    })
+}
+
 /// The program, to be run without anything that this machine's service manager may have put in the environment.
 pub(crate) fn command() -> Command {
-    clean(Command::new(PROGRAM))
+    clean(Command::new(program()))
 }
 
 fn clean(mut command: Command) -> Command {
@@ -59,7 +76,8 @@ impl Daemon {
         let mut command = clean(Command::new(wrapper[0]));
         command
             .args(&wrapper[1..])
-            .args([PROGRAM, "--config"])
+            .arg(program())
+            .arg("--config")
             .arg(directory.file(CONFIGURATION, text));
         Self::spawn_in(command, directory)
     }

@@ -6,7 +6,7 @@ use super::truth::Truth;
 use super::{Shortage, Source, State, System};
 use crate::reference::Moment;
 use crate::upstream::association::Peer;
-use crate::upstream::candidate::{Candidate, Limits, Standing};
+use crate::upstream::candidate::{Candidate, Limits, SILENT_CLAIMS_COUNT, Standing};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::{Leap, NtpDuration};
 
@@ -213,17 +213,22 @@ impl System {
         (0..peers.len()).filter(|&index| !self.is_watched(index)).count()
     }
 
-    /// How many of them have not had the time to answer since we started, or the host slept.
+    /// How many of them have a claim that nobody knows: they have not had the time to answer since we started or the host slept;
+    /// or they used to answer and have not since the host slept, which voids what they said. Their votes last as long as those of
+    /// the silent.
     fn unknown(&self, now: Duration, peers: &[Peer]) -> usize {
-        let waits = |(index, peer): &(usize, &Peer)| {
-            let asked = peer.address.is_some() && !self.gathering.known;
-            !self.is_watched(*index) && !asked && peer.known(&self.view).is_none()
-        };
-        if now.saturating_sub(self.gathering.since) < self.first_chance() {
-            peers.iter().enumerate().filter(waits).count()
-        } else {
-            0
-        }
+        let waited = now.saturating_sub(self.gathering.since);
+        let waits =
+            |peer: &Peer| waited < self.first_chance() && (self.gathering.known || peer.address.is_none());
+        let owes =
+            |peer: &Peer| waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some();
+        let voters = peers
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !self.is_watched(*index));
+        voters
+            .filter(|(_, peer)| peer.known(&self.view).is_none() && (waits(peer) || owes(peer)))
+            .count()
     }
 
     /// How long to wait for a first answer. Those who were asked before are asked again at once, but if that was just done.

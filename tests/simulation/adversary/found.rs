@@ -254,4 +254,18 @@ pub(super) const FOUND: &[(&str, &str)] = &[
         liar drift-ppm=1400 skew=0.3 copies=each
         order 0 1 2 3 4",
     ),
+    (
+        "after a sleep, and then silence: those that answered at once are no majority of all that used to",
+        "seed 109712
+        world minpoll=4 longer=1 silent=0.832953939139843
+        honest
+        honest loss=0.06
+        honest
+        honest
+        liar drift-ppm=4000
+        liar drift-ppm=90 rtt=0.0005
+        liar drift-ppm=90 rtt=0.0005 jitter=0.0002
+        event at=0.8207787761464715 what=sleep by=0.008
+        order 0 1 2 3 4 5 6",
+    ),
 ];
