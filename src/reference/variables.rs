@@ -84,8 +84,8 @@ impl Reference {
         self.root_dispersion_at(now.raw) + self.wandered(now)
     }
 
-    /// By how much the host's clock moved against the raw counter since this was published, if that is more than the dispersion
-    /// grew, which is for a clock that runs as the counter, or as it should.
+    /// By how much more the host's clock moved against the raw counter since this was published than the dispersion grew, which is
+    /// for a clock that runs as the counter, or as it should. On a busy host this is also how far readings of both are apart.
     fn wandered(&self, now: Moment) -> NtpDuration {
         if self.clock != ClockModel::Host || !self.is_usable() {
             return NtpDuration::ZERO;
@@ -93,7 +93,7 @@ impl Reference {
         let passed = since(self.published.raw, now.raw);
         let apart = (now.realtime - self.published.realtime - passed).abs();
         let usual = NtpDuration::from_seconds(passed.to_seconds().abs() * self.growth);
-        if apart > usual { apart } else { NtpDuration::ZERO }
+        (apart - usual).max(NtpDuration::ZERO)
     }
 
     /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
