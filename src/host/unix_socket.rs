@@ -1,7 +1,7 @@
 //! Impure. UNIX sockets with a name: whose they are, and who may connect, without a moment in which it is somebody else.
 //!
 //! Root that is to become a user opens them while it is still root. In a directory that others can change, whatever root does
-//! to a path may hit another file than it meant, as a link may have been put there meanwhile. So [`owner`] decides with whose
+//! to a path may hit another file than it meant, as a link may have been put there meanwhile. So `owner` decides with whose
 //! rights a socket is made there; its mode comes from the umask, and nothing is changed afterwards that somebody could swap.
 
 mod owner;
