@@ -1,0 +1,278 @@
+//! Pure. The weighted least-squares line through the samples of one upstream, and how sure it is.
+
+use std::time::Duration;
+
+use super::{Estimate, count, seconds, strayed, wander};
+use crate::upstream::packet::Sample;
+use crate::wire::NtpDuration;
+
+/// By how much of its time in queues a sample is wrong: between -1/2 and 1/2, depending on which way they are on.
+/// Before anything is known, any of it is as likely (one sigma).
+const ONE_SIDED: f64 = 0.29;
+/// Samples are usually less wrong than assumed: by no more than this (variances).
+const LEAST_MISFIT: f64 = 0.25;
+/// So many times the weights are corrected by what the fit shows.
+const REFITS: u32 = 4;
+/// Fewer samples don't show it.
+const MISFIT_FROM: usize = 9;
+
+/// The least-squares line through `samples`, oldest first.
+///
+/// Frequency is held near zero by what is assumed of an oscillator, so that one sample is enough for an estimate
+/// and two that are close together make no wild one: it is within `pace` (one sigma).
+//= RFC 5905 §10 shortest-delay
+pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estimate> {
+    let newest = samples.clone().last()?;
+    let delay = samples.clone().map(|sample| sample.delay).min()?;
+    let mut base = usual_error(samples.clone(), delay, &newest);
+    let mut fitted = Fitted::of(points(samples.clone(), &newest, delay, base), pace);
+    // Where queues explain too little of what is seen, all samples are less sure by so much, and count more alike.
+    for _ in 0..REFITS {
+        if fitted.excess() <= 1.0 {
+            break;
+        }
+        base *= fitted.excess().sqrt();
+        fitted = Fitted::of(points(samples.clone(), &newest, delay, base), pace);
+    }
+    let number = fitted.points.len();
+    let scale = if number > 2 {
+        let least = if number < MISFIT_FROM { 1.0 } else { LEAST_MISFIT };
+        fitted.excess().max(least) * few(fitted.freedom()).powi(2)
+    } else {
+        1.0
+    };
+    let [offset_sd, frequency_sd] =
+        [fitted.offset_variance(), fitted.slope_variance()].map(|one| (scale * one).sqrt());
+    let covariance = scale * fitted.covariance();
+    let Fitted {
+        points,
+        sums,
+        line,
+        misfit,
+        ..
+    } = fitted;
+    Some(Estimate {
+        at: newest.at,
+        offset: newest.offset + NtpDuration::from_seconds(line.offset),
+        offset_sd,
+        frequency: line.slope,
+        frequency_sd,
+        pace,
+        covariance,
+        delay,
+        //= RFC 5905 §10 jitter
+        jitter: (misfit / sums.weight).sqrt(),
+        limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, (frequency_sd, pace), &newest)),
+        dispersion: newest.dispersion,
+        samples: number,
+    })
+}
+
+/// One sample as the fit sees it, all in seconds.
+struct Point {
+    /// When it was taken.
+    taken: Duration,
+    /// Its place in time from the newest one: not positive.
+    age: f64,
+    /// Its offset from that of the newest one.
+    offset: f64,
+    /// What it took longer than the quickest one.
+    queues: f64,
+    /// One over the variance of its error.
+    weight: f64,
+}
+
+/// The samples, where the quickest are wrong by `base` seconds (one sigma).
+fn points(
+    samples: impl Iterator<Item = Sample>,
+    newest: &Sample,
+    delay: NtpDuration,
+    base: f64,
+) -> Vec<Point> {
+    let point = |sample: Sample| {
+        let age = seconds(newest.at, sample.at);
+        let queues = (sample.delay - delay).to_seconds();
+        Point {
+            taken: sample.at,
+            age,
+            offset: (sample.offset - newest.offset).to_seconds(),
+            queues,
+            weight: 1.0 / ((base + queues / 2.0).powi(2) + wander(-age).powi(2)),
+        }
+    };
+    samples.map(point).collect()
+}
+
+/// The line through some points, and how far they are from it.
+struct Fitted {
+    points: Vec<Point>,
+    sums: Sums,
+    line: Line,
+    /// The weighted sum of squares of what is left.
+    misfit: f64,
+    /// The line through the queues, and one over the variance of what they count: how that makes the line unsure.
+    queues: Line,
+    square: f64,
+}
+
+impl Fitted {
+    fn of(points: Vec<Point>, pace: f64) -> Self {
+        let sums = Sums::of(&points, pace);
+        let (offsets, queues) = (
+            sums.line(&points, |point| point.offset),
+            sums.line(&points, |point| point.queues),
+        );
+        let (one_sided, square) = one_sided(&points, &offsets, &queues);
+        let line = offsets.less(one_sided, &queues);
+        let left = |point: &Point| point.offset - one_sided * point.queues - line.at(point.age);
+        let misfit = points
+            .iter()
+            .map(|point| point.weight * left(point).powi(2))
+            .sum();
+        Self {
+            points,
+            sums,
+            line,
+            misfit,
+            queues,
+            square,
+        }
+    }
+
+    /// What the points leave free: a line takes two, and the queues' part another one if the points tell it rather than what
+    /// is assumed of it.
+    fn freedom(&self) -> usize {
+        let told = self.square > 2.0 * ONE_SIDED.powi(-2);
+        self.points.len().saturating_sub(2 + usize::from(told)).max(1)
+    }
+
+    /// The variances of the line's value and of its slope, and their covariance, if the points are as sure as assumed.
+    fn offset_variance(&self) -> f64 {
+        self.sums.square / self.sums.determinant() + self.queues.offset.powi(2) / self.square
+    }
+
+    fn slope_variance(&self) -> f64 {
+        self.sums.weight / self.sums.determinant() + self.queues.slope.powi(2) / self.square
+    }
+
+    fn covariance(&self) -> f64 {
+        self.queues.offset * self.queues.slope / self.square - self.sums.age / self.sums.determinant()
+    }
+
+    /// How many times larger the variance of the points is than it was assumed.
+    fn excess(&self) -> f64 {
+        self.misfit / count(0..self.freedom())
+    }
+}
+
+/// By how much of their time in queues the samples are wrong, so that the rest of them fits best: the regression of
+/// what is left of the offsets on what is left of the queues.
+///
+/// Beside it, one over its variance.
+fn one_sided(points: &[Point], offsets: &Line, queues: &Line) -> (f64, f64) {
+    let (mut product, mut square) = (0.0, ONE_SIDED.powi(-2));
+    for point in points {
+        product += point.weight * point.queues * (point.offset - offsets.at(point.age));
+        square += point.weight * point.queues * (point.queues - queues.at(point.age));
+    }
+    ((product / square).clamp(-0.5, 0.5), square)
+}
+
+/// How far the true offset may be above (`sign` 1) or below (-1) the line, as the sample says that limits it most.
+fn limit(
+    sign: f64,
+    points: &[Point],
+    line: &Line,
+    frequency: (f64, f64),
+    newest: &Sample,
+) -> (Duration, f64) {
+    let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.queues / 2.0;
+    points
+        .iter()
+        .map(|point| (says(point) + strayed(frequency, -point.age), point))
+        .min_by(|one, other| one.0.total_cmp(&other.0))
+        .map_or((newest.at, 0.0), |(_, point)| (point.taken, says(point)))
+}
+
+/// A line over the ages of points.
+struct Line {
+    /// Its value at age zero.
+    offset: f64,
+    slope: f64,
+}
+
+impl Line {
+    fn at(&self, age: f64) -> f64 {
+        self.offset + self.slope * age
+    }
+
+    /// This line without `times` the other.
+    fn less(&self, times: f64, other: &Self) -> Self {
+        Self {
+            offset: self.offset - times * other.offset,
+            slope: self.slope - times * other.slope,
+        }
+    }
+}
+
+/// Weighted sums of a line's normal equations: the part that is the same whatever is fitted.
+struct Sums {
+    weight: f64,
+    age: f64,
+    square: f64,
+}
+
+impl Sums {
+    fn of(points: &[Point], pace: f64) -> Self {
+        let nothing = Self {
+            weight: 0.0,
+            age: 0.0,
+            square: pace.powi(-2),
+        };
+        points.iter().fold(nothing, |sums, point| Self {
+            weight: sums.weight + point.weight,
+            age: sums.age + point.weight * point.age,
+            square: sums.square + point.weight * point.age * point.age,
+        })
+    }
+
+    fn determinant(&self) -> f64 {
+        self.weight * self.square - self.age * self.age
+    }
+
+    /// The line that fits `value` best.
+    fn line(&self, points: &[Point], value: impl Fn(&Point) -> f64) -> Line {
+        let sum: f64 = points.iter().map(|point| point.weight * value(point)).sum();
+        let product: f64 = points
+            .iter()
+            .map(|point| point.weight * point.age * value(point))
+            .sum();
+        let determinant = self.determinant();
+        Line {
+            offset: (self.square * sum - self.age * product) / determinant,
+            slope: (self.weight * product - self.age * sum) / determinant,
+        }
+    }
+}
+
+/// What a sample of the shortest delay is wrong by, usually: half of what queues add to the middle one, but no less than the
+/// clocks' precision, and what is assumed before there are many samples.
+fn usual_error(samples: impl Iterator<Item = Sample> + Clone, shortest: NtpDuration, newest: &Sample) -> f64 {
+    let assumed = shortest.to_seconds() / (4.0 * count(samples.clone()).powi(2));
+    let mut queues: Vec<NtpDuration> = samples.map(|sample| (sample.delay - shortest).half()).collect();
+    queues.sort_unstable();
+    let middle = queues
+        .get(queues.len() / 2)
+        .map_or(0.0, |middle| middle.half().to_seconds());
+    middle.max(newest.dispersion.to_seconds()).max(assumed)
+}
+
+/// By how much a deviation must be widened that has so few degrees of freedom, to mean what three of many mean: the
+/// quantiles of Student's t for 99.73 % over three.
+fn few(freedom: usize) -> f64 {
+    const QUANTILES: [f64; 9] = [78.0, 6.4, 3.1, 2.2, 1.85, 1.65, 1.53, 1.43, 1.37];
+    QUANTILES
+        .get(freedom - 1)
+        .copied()
+        .unwrap_or_else(|| 1.0 + 3.0 / count(0..freedom))
+}
