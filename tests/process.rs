@@ -288,6 +288,27 @@ fn hup_and_usr1_do_not_end_it() {
     assert_eq!(daemon.end_with(Signal::SIGTERM).0.code(), Some(0));
 }
 
+/// A signal goes to any thread that does not block it, and only one can tell of it: what a worker may call is not enough.
+#[test]
+fn no_thread_but_one_takes_signals() {
+    let address = v4(free_port());
+    let mut daemon = Daemon::start(&["-6", "0", "-4", "3", "-a", &address.to_string()]).answering(address);
+    let heard = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+    let heard = heard.iter().fold(0, |all, signal| all | 1 << (*signal as u32 - 1));
+    let mut takers = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
+        let of_task = |name: &str| std::fs::read_to_string(task.as_ref().unwrap().path().join(name)).unwrap();
+        let status = of_task("status");
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        if blocked & heard != heard {
+            takers.push((of_task("comm").trim().to_owned(), blocked & heard));
+        }
+    }
+    assert_eq!(takers, [("signals".to_owned(), 0)]);
+    assert_eq!(daemon.end_with(Signal::SIGTERM).0.code(), Some(0));
+}
+
 #[test]
 fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     let root = nix::unistd::geteuid().is_root();

@@ -50,7 +50,7 @@ use listeners::{Listeners, Lookout};
 use needs::Limits;
 use reading::{Read, Reading};
 pub use start::StartError;
-use start::{Opened, open};
+use start::{Opened, open, unblock_signals};
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);
@@ -373,7 +373,7 @@ fn write_log(writer: &mut Option<log::Writer>) -> io::Result<()> {
 fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     let (sender, receiver) = mpsc::channel(16);
     let deliver = move || {
-        if privileges::drop_all_of_thread().is_err() {
+        if privileges::drop_all_of_thread().is_err() || unblock_signals().is_err() {
             return;
         }
         for signal in signals.forever() {

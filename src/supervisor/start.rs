@@ -127,13 +127,21 @@ impl From<PrepareError> for StartError {
 /// Those that end it, have it reload or speak.
 const HEARD: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
 
-/// Those, and the one that wakes workers.
+/// Handles those, and the one that wakes workers. Every thread inherits that those are blocked: the kernel keeps them until
+/// the one thread takes them that [`unblock_signals`]. It could give them to any other that doesn't block them, and what a
+/// worker may call is not enough to tell of them.
 fn handle_signals() -> io::Result<Signals> {
+    SigSet::from_iter(HEARD).thread_block()?;
     let signals = Signals::new(HEARD.map(|signal| signal as i32))?;
     sys::interrupt_by(INTERRUPT)?;
-    // Whoever started us may have blocked them, and our threads would inherit that.
-    SigSet::from_iter(HEARD.into_iter().chain([INTERRUPT])).thread_unblock()?;
+    // Whoever started us may have blocked it.
+    SigSet::from_iter([INTERRUPT]).thread_unblock()?;
     Ok(signals)
+}
+
+/// From here on the calling thread is the one that takes the signals.
+pub(super) fn unblock_signals() -> io::Result<()> {
+    Ok(SigSet::from_iter(HEARD).thread_unblock()?)
 }
 
 /// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
