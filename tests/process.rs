@@ -294,12 +294,17 @@ fn no_thread_but_one_takes_signals() {
     let address = v4(free_port());
     let mut daemon = Daemon::start(&["-6", "0", "-4", "3", "-a", &address.to_string()]).answering(address);
     let heard = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
-    let heard = heard.iter().fold(0, |all, signal| all | 1 << (*signal as u32 - 1));
+    let heard = heard
+        .iter()
+        .fold(0, |all, signal| all | 1 << (*signal as u32 - 1));
     let mut takers = Vec::new();
     for task in std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
         let of_task = |name: &str| std::fs::read_to_string(task.as_ref().unwrap().path().join(name)).unwrap();
         let status = of_task("status");
-        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:"))
+            .unwrap();
         let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
         if blocked & heard != heard {
             takers.push((of_task("comm").trim().to_owned(), blocked & heard));
