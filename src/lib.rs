@@ -6,8 +6,9 @@
 //! | --- | --- |
 //! | [`cli`] | the flags and subcommands, as words |
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
-//! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
-//! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
+//! | [`time`] | the ground: timestamp, duration and short format of NTP, what the host's clocks read, the timescale of samples (pure) |
+//! | [`wire`] | NTP on the wire: header, reference ID (pure) |
+//! | [`mod@clock`] | what is announced: the `model` of the served clock, the system `variables`, how they age, how they reach the workers (`publish`) and the next process (`handover`) |
 //! | [`serve`] | a client's packet: `worker` (thread; `orders`, `appetite`) → `respond` (t3 by `departure`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure, but for `desk`) |
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
@@ -17,7 +18,7 @@
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
-//! Who may use whom is held by `tests/layers.rs`: `wire` uses nothing of ours, `host` neither; `serve` and
+//! Who may use whom is held by `tests/layers.rs`: `time` uses nothing of ours, `wire` and `host` only `time`; `serve` and
 //! `upstream` never each other; only `supervisor` knows everybody.
 //!
 //! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `control` or `http`; workers
@@ -140,12 +141,13 @@
 //! NTS, interleaved mode, leap smear.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod fast;
 pub mod host;
 pub mod observe;
-pub mod reference;
 pub mod serve;
 pub mod supervisor;
+pub mod time;
 pub mod upstream;
 pub mod wire;

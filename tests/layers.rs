@@ -19,28 +19,24 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 10] = [
-    ("wire", &[]),
-    ("host", &[]),
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("time", &[]),
     ("cli", &[]),
-    ("reference", &["wire"]),
-    ("serve", &["wire", "reference", "host", "observe"]),
-    ("upstream", &["wire", "reference", "host", "observe"]),
-    ("fast", &["wire", "reference", "serve"]),
-    ("observe", &["wire", "reference", "serve", "upstream"]),
-    ("config", &["cli", "wire", "host", "serve", "upstream", "observe"]),
+    ("wire", &["time"]),
+    ("host", &["time"]),
+    ("clock", &["time", "wire"]),
+    ("serve", &["time", "wire", "clock", "host", "observe"]),
+    ("upstream", &["time", "wire", "clock", "host", "observe"]),
+    ("fast", &["time", "wire", "clock", "serve"]),
+    ("observe", &["time", "wire", "clock", "serve", "upstream"]),
+    (
+        "config",
+        &["cli", "time", "wire", "host", "serve", "upstream", "observe"],
+    ),
     (
         "supervisor",
         &[
-            "wire",
-            "host",
-            "cli",
-            "reference",
-            "serve",
-            "fast",
-            "upstream",
-            "observe",
-            "config",
+            "time", "wire", "host", "cli", "clock", "serve", "fast", "upstream", "observe", "config",
         ],
     ),
 ];
@@ -260,8 +256,8 @@ fn it_sees_what_is_wrong() {
     for (path, text, expected) in [
         (
             "wire/a.rs",
-            "//! Pure.\nuse crate::reference::Reference;",
-            "wire may not use reference",
+            "//! Pure.\nuse crate::clock::Reference;",
+            "wire may not use clock",
         ),
         (
             "serve/a.rs",

@@ -12,11 +12,11 @@ use super::gate::{Gate, Told};
 use super::pool::Twin;
 use super::snapshot;
 use crate::serve::{Counts, Listener};
+use crate::time::NtpDuration;
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
 use crate::upstream::filter::View;
 use crate::upstream::system::{Decision, Source, State};
-use crate::wire::NtpDuration;
 
 /// What the log knows so far.
 #[derive(Debug)]

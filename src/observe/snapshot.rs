@@ -10,15 +10,15 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::pool::Twin;
-use crate::reference::{Moment, since};
 use crate::serve::Counts;
+use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::candidate::Standing;
 use crate::upstream::fault::Fault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
 use crate::upstream::system::{Decision, Source, State};
-use crate::wire::{Header, NtpDuration};
+use crate::wire::Header;
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -218,7 +218,7 @@ pub struct Measured {
 
 impl Told {
     /// What is told at `now` after this decision.
-    pub fn of(decision: &Decision, now: Moment) -> Self {
+    pub fn of(decision: &Decision, now: ClockReadings) -> Self {
         let reference = &decision.reference;
         let usable = reference.is_usable() && reference.answers && now.raw <= reference.not_after;
         let seconds = |duration: NtpDuration| usable.then(|| duration.to_seconds());
@@ -238,7 +238,7 @@ impl Told {
                 root_distance: seconds(reference.root_distance_at(now.raw)),
                 age: seconds(reference.clock.served(now) - reference.reference_time)
                     .filter(|_| !reference.reference_time.is_zero()),
-                good_for: seconds(since(now.raw, reference.not_after)).filter(|_| !is_endless),
+                good_for: seconds(NtpDuration::between(now.raw, reference.not_after)).filter(|_| !is_endless),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! Pure. How many packets a worker asks for: on a quiet server they come alone, and then a call for one costs less.
 
-use crate::wire::NtpTimestamp;
+use crate::time::NtpTimestamp;
 
 /// So many packets in a row that came alone are a custom.
 const CUSTOM: u32 = 4;

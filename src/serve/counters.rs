@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Verdict;
 use super::residence::{self, Residence};
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// Versions and modes, three bits each: how many there can be of either.
 const EIGHT: usize = 8;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// A part of what is new counts: one of so many.
 const MEMORY: f64 = 8.0;

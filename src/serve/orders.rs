@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::Tuning;
 use crate::host::cpus::Thread;
-use crate::reference::length;
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// For one worker.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Orders {
     }
 
     pub(super) fn max_wait(&self) -> NtpDuration {
-        length(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
+        NtpDuration::from_std(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
     }
 }
 

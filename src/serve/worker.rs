@@ -19,14 +19,14 @@ use super::gate::{Doorman, Gate, gate};
 use super::orders::Orders;
 use super::policy::{Policy, Ruling};
 use super::{Counters, Counts, Request, Tuning, Verdict, respond};
-use crate::host::clock::{self, UnixTime};
+use crate::clock::{ClockModel, Reader, SystemVariables};
+use crate::host::clock;
 use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
 use crate::observe::log;
-use crate::reference::{ClockModel, Moment, Reader, SystemVariables, since};
-use crate::wire::{NtpDuration, NtpTimestamp};
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
 /// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
 /// would wait, and the stamps are predicted.
@@ -178,7 +178,7 @@ struct Journey {
 /// What is the same for all packets of a batch.
 struct Scene {
     /// When the batch was there.
-    now: Moment,
+    now: ClockReadings,
     /// The served time then.
     served: NtpTimestamp,
     clock: ClockModel,
@@ -249,7 +249,7 @@ impl Journey {
     }
 
     fn scene(&mut self) -> Scene {
-        let now = moment();
+        let now = clock::now();
         let reference = self.reference.latest();
         Scene {
             now,
@@ -264,14 +264,14 @@ impl Journey {
     fn answer_one_by_one(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
         let mut until_sent = NtpDuration::ZERO;
         for index in 0..received {
-            until_sent = since(scene.now.raw, clock::raw());
+            until_sent = NtpDuration::between(scene.now.raw, clock::raw());
             if self.judge(scene, batch, index, until_sent) {
                 self.send(batch);
             }
         }
         let first = batch.datagram(0).and_then(|datagram| datagram.arrived_at);
         let busy_until = scene.now.realtime + until_sent;
-        self.appetite.learn(received, first.map(ntp), busy_until);
+        self.appetite.learn(received, first, busy_until);
     }
 
     fn answer_together(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
@@ -279,7 +279,7 @@ impl Journey {
         for first in (0..received).step_by(SENT_TOGETHER) {
             let few = first..received.min(first + SENT_TOGETHER);
             let (judging, mut replies) = (few.len(), 0);
-            let waited = since(scene.now.raw, begun);
+            let waited = NtpDuration::between(scene.now.raw, begun);
             for index in few {
                 let until_sent = waited + self.departure.after(judging, replies);
                 replies += usize::from(self.judge(scene, batch, index, until_sent));
@@ -301,7 +301,7 @@ impl Journey {
             return false;
         };
         let now = scene.now;
-        let arrived_at = datagram.arrived_at.map(ntp);
+        let arrived_at = datagram.arrived_at;
         let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > scene.max_wait);
         let stamp = arrived_at.and_then(|stamp| scene.clock.served_at_stamp(stamp, now));
         if stamp.is_none() {
@@ -355,18 +355,4 @@ fn is_only_quiet(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
-}
-
-fn moment() -> Moment {
-    let reading = clock::now();
-    Moment::from_unix(
-        reading.realtime.seconds,
-        reading.realtime.nanos,
-        reading.raw,
-        reading.boot,
-    )
-}
-
-fn ntp(time: UnixTime) -> NtpTimestamp {
-    NtpTimestamp::from_unix(time.seconds, time.nanos)
 }

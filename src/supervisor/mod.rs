@@ -7,6 +7,7 @@ mod belief;
 mod clients;
 mod control;
 mod fast;
+mod handover;
 mod http;
 mod leaps;
 mod listeners;
@@ -19,7 +20,6 @@ mod shedding;
 mod sight;
 mod sockets;
 mod start;
-mod testament;
 
 use std::io;
 use std::thread;
@@ -100,7 +100,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
         leaps.read(),
         opened.names,
         sender,
-        opened.testament,
+        opened.handover,
     );
     let census = clients::method(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;

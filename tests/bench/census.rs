@@ -12,11 +12,12 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ntpfront::reference::SystemVariables;
+use ntpfront::clock::SystemVariables;
 use ntpfront::serve::census::{Desk, Method, Shared, Tally};
 use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpShort, NtpTimestamp};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 const BATCH: usize = 32;
 const PACKETS: u32 = 1_000_000;

@@ -89,12 +89,14 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{ClockModel, Moment};
-    use crate::wire::{NtpTimestamp, ReferenceId};
+    use crate::clock::ClockModel;
+    use crate::time::ClockReadings;
+    use crate::time::NtpTimestamp;
+    use crate::wire::ReferenceId;
     use std::time::Duration;
 
     fn numbered(number: u32) -> Reference {
-        let published = Moment {
+        let published = ClockReadings {
             realtime: NtpTimestamp::ZERO,
             raw: Duration::ZERO,
             boot: Duration::ZERO,
