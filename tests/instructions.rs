@@ -136,7 +136,7 @@ fn bytes_to_bytes_once(
     random: &mut Random,
     payload: &[u8],
 ) -> (Verdict, [u8; HEADER_LEN]) {
-    table.foresee(&policy.limit, asked.source);
+    table.prefetch(&policy.limit, asked.source);
     let request = Request {
         payload,
         source: asked.source,

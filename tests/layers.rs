@@ -19,13 +19,17 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
+    ("published", &[]),
     ("time", &[]),
     ("cli", &[]),
     ("wire", &["time"]),
     ("host", &["time"]),
-    ("clock", &["time", "wire"]),
-    ("serve", &["time", "wire", "clock", "host", "observe"]),
+    ("clock", &["published", "time", "wire"]),
+    (
+        "serve",
+        &["published", "time", "wire", "clock", "host", "observe"],
+    ),
     ("upstream", &["time", "wire", "clock", "host", "observe"]),
     ("fast", &["time", "wire", "clock", "serve"]),
     ("observe", &["time", "wire", "clock", "serve", "upstream"]),
@@ -42,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.
-const IMPURE: [&str; 20] = [
+const IMPURE: [&str; 23] = [
     "UdpSocket",
     "TcpStream",
     "TcpListener",
@@ -63,6 +67,9 @@ const IMPURE: [&str; 20] = [
     "libc",
     "getrandom",
     "crate::host::clock",
+    "Mutex",
+    "RwLock",
+    "std::sync::atomic",
 ];
 
 /// The only place with `unsafe`: this file, and what is in its folder.

@@ -1,4 +1,4 @@
-//! Pure. What a worker did, counted in cells that only it writes and anybody may read.
+//! Impure. What a worker did, counted in cells that only it writes and anybody may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

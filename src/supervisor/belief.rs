@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::handover::{self, Handover};
 use super::pollers::Pollers;
 
-use crate::clock::{ClockModel, Publisher, Reader, Reference, cell};
+use crate::clock::{ClockModel, Publisher, Reader, Reference, published};
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
@@ -56,7 +56,7 @@ impl Belief {
             }
         }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
-        let (publisher, reader) = cell(first);
+        let (publisher, reader) = published(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
         pollers.reconfigure(config, View::default(), 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();

@@ -10,7 +10,7 @@ use crate::config::Census;
 use crate::config::commands::Answer;
 use crate::host::{clock, entropy};
 use crate::observe::clients;
-use crate::serve::census::{Method, Shared, Tally};
+use crate::serve::census::{CensusReader, Method, Tally};
 
 /// How the workers of this process count, if they do.
 pub(super) fn method(census: Census) -> io::Result<Option<Method>> {
@@ -23,7 +23,7 @@ pub(super) fn method(census: Census) -> io::Result<Option<Method>> {
 }
 
 /// Tells what the workers of these censuses counted. Each takes about a millisecond: what else is due goes on in between.
-pub(super) async fn answer(censuses: Vec<Shared>, request: Request) {
+pub(super) async fn answer(censuses: Vec<CensusReader>, request: Request) {
     let mut tally = Tally::new(clock::raw());
     for census in &censuses {
         census.read(|history| tally.add(history));

@@ -29,7 +29,7 @@ use crate::host::{clock, limits, privileges};
 use crate::observe::gate::Told;
 use crate::observe::journal;
 use crate::serve::budget::Sent;
-use crate::serve::census::{Method, Shared};
+use crate::serve::census::{CensusReader, Method};
 use crate::serve::policy::{Policy, Remark};
 use crate::serve::{Counts, Listener};
 
@@ -145,7 +145,7 @@ impl Listeners {
     }
 
     /// What each worker counted of who asked: none where nobody counts.
-    pub(super) fn censuses(&self) -> Vec<Shared> {
+    pub(super) fn censuses(&self) -> Vec<CensusReader> {
         let workers = self.groups.iter().flat_map(|group| &group.workers);
         workers
             .filter_map(|served| served.worker.census().cloned())

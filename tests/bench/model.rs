@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ntpfront::clock::{ClockModel, Reader, Reference, SystemVariables, cell};
+use ntpfront::clock::{ClockModel, Reader, Reference, SystemVariables, published};
 use ntpfront::host::clock;
 use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
@@ -37,8 +37,8 @@ fn main() {
         slew_for: Duration::from_secs(4),
     };
     let constant = reference(host, start).at(start);
-    let mut host = cell(reference(host, start)).1;
-    let mut tracked = cell(reference(tracked, start)).1;
+    let mut host = published(reference(host, start)).1;
+    let mut tracked = published(reference(tracked, start)).1;
     let mut figures = [Vec::new(), Vec::new(), Vec::new()];
     let mut readings = Vec::new();
     // In turn, so that whatever else the machine does meets all of them.
