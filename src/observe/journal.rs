@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::gate::{Gate, Told};
 use super::pool::Twin;
 use super::snapshot;
-use crate::serve::{Counts, Listener};
+use crate::server::{Counts, Listener};
 use crate::time::NtpDuration;
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;

@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 
 use super::pool::Twin;
 use super::snapshot::{FastSight, ListenerSight, Measured, Snapshot, UpstreamSight};
-use crate::serve::policy::Remark;
-use crate::serve::{Counts, Verdict};
+use crate::server::policy::Remark;
+use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
 use crate::upstream::packet::Reject;
 use crate::upstream::system::{Source, State};

@@ -6,7 +6,7 @@ use super::pool::Twin;
 use super::snapshot::{
     FastSight, InterfaceSight, ListenerSight, Measured, Snapshot, Told, Traffic, UpstreamSight,
 };
-use crate::serve::Verdict;
+use crate::server::Verdict;
 use crate::upstream::packet::Reject;
 
 /// The widest line.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::pool::Twin;
-use crate::serve::Counts;
+use crate::server::Counts;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::candidate::Standing;
@@ -315,7 +315,7 @@ fn by_reason<S: Serializer>(rejected: &[u64; Reject::ALL.len()], serializer: S) 
 /// A snapshot for tests: one of each.
 #[cfg(test)]
 pub(super) fn example() -> Snapshot {
-    use crate::serve::{Counters, Verdict};
+    use crate::server::{Counters, Verdict};
 
     let counters = Counters::default();
     counters.count(&[4 << 3 | 3; 48], Verdict::AnsweredClient);

@@ -6,11 +6,11 @@ use tokio::task::yield_now;
 
 use super::control::Request;
 use super::sight::{JSON, told};
+use crate::census::{CensusReader, Method, Tally};
 use crate::config::Census;
 use crate::config::commands::Answer;
 use crate::host::{clock, entropy};
 use crate::observe::clients;
-use crate::serve::census::{CensusReader, Method, Tally};
 
 /// How the workers of this process count, if they do.
 pub(super) fn method(census: Census) -> io::Result<Option<Method>> {

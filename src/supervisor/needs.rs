@@ -1,8 +1,8 @@
 //! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
 
 use crate::config::Config;
-use crate::serve::access::Access;
-use crate::serve::memory::of_worker;
+use crate::server::policy::access::Access;
+use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
 
 use super::{control, http};
