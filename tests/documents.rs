@@ -19,6 +19,8 @@ mod examples;
 mod library;
 #[path = "documents/links.rs"]
 mod links;
+#[path = "documents/prose.rs"]
+mod prose;
 #[path = "documents/reference.rs"]
 mod reference;
 
