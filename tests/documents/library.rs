@@ -84,7 +84,7 @@ impl Document {
         // A table has a head, and a line below it.
         let rows = section.filter(|line| line.starts_with('|')).map(cells);
         let rows: Vec<Vec<String>> = rows.collect();
-        let heads = rows.iter().skip(1).map(is_rule).chain([false]);
+        let heads = rows.iter().skip(1).map(|row| is_rule(row)).chain([false]);
         let kept = rows
             .iter()
             .zip(heads)
@@ -93,7 +93,7 @@ impl Document {
     }
 }
 
-fn is_rule(row: &Vec<String>) -> bool {
+fn is_rule(row: &[String]) -> bool {
     row.iter().all(|cell| cell == "---")
 }
 

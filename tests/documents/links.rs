@@ -1,5 +1,7 @@
 //! What the documents point to is there: files, headings, and programs of tests by their names.
 
+use std::path::Path;
+
 use super::Documents;
 use super::library::{Document, code, document, documents};
 use super::shipped;
@@ -164,4 +166,59 @@ fn what_is_not_there_is_seen() {
                 .to_owned(),
     };
     assert_eq!(dangling(&good), Vec::<String>::new());
+}
+
+/// The words of log lines that a list of remedies quotes, as far as they are the program's own: a line that is worded anew is
+/// looked for in vain.
+fn quoted(document: &Document) -> Vec<String> {
+    /// Of the system, or of a line's fields.
+    const OF_OTHERS: [&str; 7] = [
+        "Address already in use",
+        "Cannot assign requested address",
+        "No such device",
+        "nf_conntrack",
+        "type=1326",
+        "status=31/SYS",
+        "=",
+    ];
+    let mut rows = document
+        .rows("# Troubleshooting")
+        .into_iter()
+        .flatten()
+        .step_by(2);
+    let mut words = Vec::new();
+    for cell in rows.by_ref() {
+        let spans: Vec<&str> = code(&cell);
+        let parts = spans.into_iter().flat_map(|span| span.split('…')).map(str::trim);
+        let own = parts.filter(|part| part.len() > 7 && !OF_OTHERS.iter().any(|other| part.contains(other)));
+        words.extend(own.map(str::to_owned));
+    }
+    words
+}
+
+/// All of the source, with the texts that are broken over lines put together.
+fn source() -> String {
+    fn gather(directory: &Path, all: &mut String) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                gather(&path, all);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                *all += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let mut all = String::new();
+    gather(&shipped("src"), &mut all);
+    let parts = all.split("\\\n");
+    parts.map(str::trim_start).collect()
+}
+
+#[test]
+fn the_program_says_what_the_list_of_remedies_quotes() {
+    let words = quoted(&document("packaging/doc/troubleshooting.md"));
+    assert!(words.len() > 15, "{words:?}");
+    let source = source();
+    let unknown: Vec<&String> = words.iter().filter(|words| !source.contains(*words)).collect();
+    assert!(unknown.is_empty(), "nothing in src says {unknown:#?}");
 }
