@@ -81,19 +81,19 @@ pub struct Flags {
     #[arg(help = "Serve on this IPv6 address; repeatable [default: [::]:123]")]
     #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv6_address: Vec<String>,
-    /// Ask this server for the time, an address or a name; repeatable [default: 127.0.0.1:11123]
+    /// Poll this upstream server, an address or a name; repeatable [default: 127.0.0.1:11123]
     #[arg(short = 's', long, value_name = "ADDR[:PORT]", help_heading = "Serving", value_hint = ValueHint::Hostname)]
     pub upstream: Vec<String>,
-    /// Become this user once the sockets are open [default: stay who we are]
+    /// Become this user once the sockets are open [default: keep the current user]
     #[arg(short, long, value_name = "USER", help_heading = "Process", value_hint = ValueHint::Username)]
     pub user: Option<String>,
-    /// Make this directory the root once the sockets are open [default: stay where we are]
+    /// Make this directory the root directory once the sockets are open [default: no chroot]
     #[arg(short = 'r', long, value_name = "DIR", help_heading = "Process", value_hint = ValueHint::DirPath)]
     pub chroot: Option<String>,
-    /// Log debugging messages too: the same as log.level = "debug"
+    /// Also log debugging messages: the same as log.level = "debug"
     #[arg(short, long, help_heading = "Process")]
     pub debug: bool,
-    /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml when it exists]
+    /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", help_heading = "Process", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 }
@@ -103,7 +103,7 @@ pub struct Flags {
 struct Check {
     #[command(flatten)]
     flags: Flags,
-    /// Also ask the running server what a reload would change, and what only a restart would
+    /// Also ask the running server what a reload would change, and what needs a restart
     #[arg(long)]
     against_running: bool,
 }
@@ -111,10 +111,10 @@ struct Check {
 /// What `query` is asked.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// The server to ask, an address or a name; the port is 123 unless said
+    /// The server to poll, an address or a name; the default port is 123
     #[arg(value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname)]
     pub server: String,
-    /// Ask three times and say what the NTP Pool's monitor would think of it (exit status 0: it would be handed out)
+    /// Poll three times and show how the NTP Pool's monitor would score the server (exit status 0: it would be listed)
     #[arg(long)]
     pub pool: bool,
     /// Print the answer as one JSON object
@@ -125,10 +125,10 @@ pub struct Query {
 /// What `import` is given.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Import {
-    /// Whose words they are [default: whichever has more of the words]
+    /// Format of the files [default: detect automatically]
     #[arg(long, value_name = "DAEMON", value_enum)]
     pub from: Option<Dialect>,
-    /// Files to read, one after the other, as if they were one: chrony.conf or ntp.conf first, then those it includes; or ntp.toml
+    /// Files to read in this order, as one file: chrony.conf or ntp.conf first, then those that it includes; or ntp.toml
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 }
@@ -136,11 +136,11 @@ pub struct Import {
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
-    /// chronyd's
+    /// chrony.conf of chronyd
     Chrony,
-    /// ntpd's, be it of ntpsec or of the NTP Project
+    /// ntp.conf of ntpd (NTPsec or NTP Project)
     Ntp,
-    /// ntpd-rs's (ntp.toml)
+    /// ntp.toml of ntpd-rs
     NtpdRs,
 }
 
@@ -150,10 +150,10 @@ struct Running {
     /// The control socket of the running server [default: control.socket of the configuration]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     socket: Option<PathBuf>,
-    /// Read this configuration file to find the socket [default: /etc/ntpfront/ntpfront.toml when it exists]
+    /// Configuration file that names the socket [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
-    /// Print JSON of a stable shape
+    /// Print one JSON object, whose names are stable
     #[arg(long)]
     json: bool,
 }
@@ -161,7 +161,7 @@ struct Running {
 /// What `health` takes.
 #[derive(Args, Clone, Debug, PartialEq)]
 struct Fitness {
-    /// Not healthy either when the time may be wrong by more than this
+    /// Not healthy if the maximum error of the time is over this limit
     #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
     max_distance: Option<f64>,
     #[command(flatten)]
@@ -180,67 +180,67 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Sub {
-    /// Check the configuration file and flags, and print all faults
+    /// Check the configuration file and flags, and print all errors
     Check(Check),
     /// Print the effective configuration, with the origin of each value
     Config(Flags),
-    /// Ask one server once, and say what it answered and whether it is usable
+    /// Poll one server once, and show its answer and whether it is usable
     Query(Query),
-    /// Print a configuration made of a chrony.conf, ntp.conf or ntp.toml, and tell each line that can't be carried
+    /// Convert a chrony.conf, ntp.conf or ntp.toml, and list each line that cannot be converted
     ///
-    /// The configuration on standard output always passes `ntpfront check`. Each line that it doesn't carry, or only in part, is on
-    /// standard error, with the reason. Files that a file includes are not followed: name them after it.
+    /// The result on standard output always passes `ntpfront check`. Lines that are not converted, or only in part, are on standard
+    /// error, with the reason. Included files are not followed: name them after the file that includes them.
     Import(Import),
-    /// Show the running server on one screen: its time, its clients' requests, its upstreams
+    /// Show the running server on one screen: time, requests, upstreams
     Status(Running),
-    /// Show all that the running server knows of each upstream
+    /// Show all details of each upstream
     Upstreams(Running),
-    /// Show the status again every second, until Ctrl-C
+    /// Show the status, refreshed every second, until Ctrl-C
     Top(Running),
-    /// Show who asked the running server in the last hour: how many, who most, how often each
+    /// Show the clients of the last hour: how many, the busiest, how often they ask
     Clients(Running),
-    /// Tell whether the running server is fit to be asked: exit status 0 yes, 1 no, 2 it does not answer
+    /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
 }
 
 const MORE_HELP: &str = "\
-Without a subcommand ntpfront serves time until it is told to stop. A setting of the
-configuration file that has a flag is overridden by it: -a replaces the file's IPv4
-listeners, -b its IPv6 listeners, -s its upstreams; -4 and -6 set the workers of all.
+Without a subcommand ntpfront serves time until it is stopped. Flags take precedence over
+the configuration file: -a replaces the file's IPv4 listeners, -b its IPv6 listeners, -s its
+upstreams; -4 and -6 set the workers of all listeners.
 
 Examples:
-  ntpfront                                  serve as the configuration file says
+  ntpfront                                  serve with the configuration file
   ntpfront -4 4 -6 2 -s 127.0.0.1:11123 -u ntpfront -r /var/empty
                                             no file needed: 4 IPv4 and 2 IPv6 workers
   ntpfront -6 0 -a 192.0.2.1:123 -s time.example -s '[2001:db8::1]:123'
                                             one IPv4 address, two upstreams, no IPv6
-  ntpfront check -c new.toml                print all faults of a file
+  ntpfront check -c new.toml                print all errors of a file
   ntpfront check --against-running          what would `systemctl reload ntpfront` change?
   ntpfront config -4 8                      what would be in effect, and why
-  ntpfront query 127.0.0.1:123 --json       ask a server
-  ntpfront query --pool ntp.example         what would the NTP Pool's monitor think of it?
-  ntpfront import /etc/chrony/chrony.conf   what would that be here?
+  ntpfront query 127.0.0.1:123 --json       poll a server
+  ntpfront query --pool ntp.example         how would the NTP Pool's monitor score it?
+  ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
-  ntpfront clients                          who asks us, and who asks too often?
-  ntpfront health --max-distance 0.01       for scripts: may clients be sent to it?
+  ntpfront clients                          which clients ask, and which ask too often?
+  ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
 
 Exit status:
-  0  fine: ended by a signal, no fault found, the server that was asked is usable
-  1  failure while running: a port in use, no right to bind, the server asked is not usable
-  2  fault on the command line or in the configuration
-  3  no fault, but some of it needs a restart (check --against-running)
-  import: 0 all was carried over, 1 not all, 2 nothing is written: no file could be read, or nothing of it is for us
-  health: 0 clients are told a time (and a good one), 1 they are not, 2 nobody answers
+  0  success: ended by a signal, no error found, the polled server is usable
+  1  failure while running: a port in use, no permission to bind, the polled server is not usable
+  2  error on the command line or in the configuration
+  3  no error, but some changes need a restart (check --against-running)
+  import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
+  health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer
 
 Signals:
-  TERM, INT  stop: answer what has arrived, then end with status 0
-  HUP        reload: read the configuration again and change what is new, without losing a
-             request; with a fault in it nothing changes, and the log says why. Flags go on
-             to win over the file
-  USR1       log the state, every upstream and what each worker counted
+  TERM, INT  stop: answer the requests that have arrived, then end with status 0
+  HUP        reload: read the configuration again and apply what changed, without losing a
+             request. If it has an error, nothing changes, and the log gives the reason. Flags
+             still take precedence over the file
+  USR1       log the state, every upstream, and the counters of each worker
 
 Files:
-  /etc/ntpfront/ntpfront.toml  the configuration, read when it exists; -c names another";
+  /etc/ntpfront/ntpfront.toml  the configuration, read if it exists; -c names another file";
 
 /// Reads the arguments, the program's own name first.
 ///

@@ -1,5 +1,6 @@
 //! Proves the manual pages and completions: that nothing is missing in them, that they can be read, and that the shells
-//! take them; and what else is for reading: advice for the kernel, the README's links and examples.
+//! take them; and what else is for reading: advice for the kernel, README and the documents of `packaging/doc` with their
+//! examples, links, references and words.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,14 @@
 mod common;
 #[path = "documents/examples.rs"]
 mod examples;
+#[path = "documents/library.rs"]
+mod library;
+#[path = "documents/links.rs"]
+mod links;
+#[path = "documents/prose.rs"]
+mod prose;
+#[path = "documents/reference.rs"]
+mod reference;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -311,31 +320,6 @@ fn the_kernel_has_the_settings_of_the_advice() {
         assert!(path.exists(), "{key}");
         assert!(value.parse::<u32>().is_ok(), "{value}");
     }
-}
-
-#[test]
-fn every_link_of_the_readme_leads_somewhere() {
-    let text = std::fs::read_to_string(shipped("README.md")).unwrap();
-    let titles = text.lines().filter_map(|line| line.strip_prefix("## "));
-    let anchors: BTreeSet<String> = titles.map(anchor).collect();
-    let mut count = 0;
-    for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
-        let link = rest.split(')').next().unwrap();
-        match link.strip_prefix('#') {
-            Some(name) => assert!(anchors.contains(name), "#{name} in {anchors:?}"),
-            None => assert!(shipped(link).exists(), "{link}"),
-        }
-        count += 1;
-    }
-    assert!(count > 20, "only {count} links");
-}
-
-/// What a title is called in a link, where the text is shown.
-fn anchor(title: &str) -> String {
-    let kept = title
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-'));
-    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 fn shipped(path: &str) -> PathBuf {

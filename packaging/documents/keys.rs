@@ -55,7 +55,7 @@ fn tables(blocks: &[Block<'_>]) -> Result<String, String> {
             None => page.push_str(&explained(&block.comment)),
             Some((head, settings)) if head.starts_with('[') && seen.contains(head) => {
                 let lines: Vec<&str> = std::iter::once(head).chain(settings).copied().collect();
-                page.push_str(".PP\nBy default there is this one, too:\n");
+                page.push_str(".PP\nThere is a second one by default:\n");
                 page.push_str(&verbatim(&lines));
             }
             Some((head, [])) if head.starts_with('[') => {

@@ -1,4 +1,5 @@
-//! Impure. Writes the manual pages and shell completions: `cargo run --release --example documents -- DIR`.
+//! Impure. Writes the manual pages, the shell completions and, in `DIR/doc`, the documents as a package installs them:
+//! `cargo run --release --example documents -- DIR`.
 //!
 //! Flags, subcommands and their words come from the definitions of `--help`, the keys from `config/ntpfront.toml`:
 //! nothing is told here a second time. What only a manual page tells stands in `packaging/man`.
@@ -6,6 +7,7 @@
 mod completions;
 mod keys;
 mod manual;
+mod reading;
 mod roff;
 
 use std::error::Error;
@@ -36,7 +38,27 @@ fn main() -> Result<(), Box<dyn Error>> {
             include_str!("../../config/ntpfront.toml"),
         )?,
     )?;
-    completions(&directory)
+    completions(&directory)?;
+    documents(&directory.join("doc"))
+}
+
+/// README and all of `packaging/doc`.
+fn documents(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir_all(directory)?;
+    let mut paths = vec!["README.md".to_owned()];
+    for entry in fs::read_dir(root.join("packaging/doc"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".md") {
+            paths.push(format!("packaging/doc/{name}"));
+        }
+    }
+    for path in paths {
+        let text = fs::read_to_string(root.join(&path))?;
+        let name = Path::new(&path).file_name().ok_or("no name")?;
+        write(&directory.join(name), &reading::installed(&path, &text)?)?;
+    }
+    Ok(())
 }
 
 /// One file for each shell, with the name that it looks for.

@@ -92,7 +92,7 @@ fn commands(definition: &Command) -> String {
         let more = more.strip_prefix(&about).unwrap_or_default();
         page.push_str(&filled(&format!("{} {more}", sentence(&about))));
         if takes_flags(definition, command) {
-            page.push_str("The flags above may stand here, too.\n");
+            page.push_str("It also takes the flags above.\n");
         }
         page.extend(own(definition, command).map(told));
     }

@@ -58,24 +58,24 @@ struct Page<'a>(DescriptorEncoder<'a>);
 impl Page<'_> {
     fn process(&mut self, snapshot: &Snapshot) -> fmt::Result {
         let version = vec![("version", snapshot.version.to_owned())];
-        self.gauges("build_info", "The program that runs", [(version, 1_u64)])?;
+        self.gauges("build_info", "Version of the running program", [(version, 1_u64)])?;
         self.gauge("uptime_seconds", "Time since the server started", snapshot.uptime)?;
         let reloads = &snapshot.reloads;
         let results = [("done", reloads.done), ("refused", reloads.refused)];
         self.counters(
             "reloads_total",
-            "How often the configuration was read again, by what came of it",
+            "Configuration reloads, by result",
             results.map(|(result, count)| (vec![("result", result.to_owned())], count)),
         )?;
         let was_refused = u64::from(reloads.fault.is_some());
         self.gauge(
             "last_reload_refused",
-            "Was the last reload refused, so that the configuration before it goes on",
+            "1 if the last reload was refused and the previous configuration is still in effect",
             was_refused,
         )?;
         self.counters(
             "log_lines_dropped_total",
-            "Lines of the log that were dropped, since nobody read them",
+            "Log lines dropped because the log was not read fast enough",
             [(Vec::new(), snapshot.log_lines_dropped)],
         )
     }
@@ -90,7 +90,7 @@ impl Page<'_> {
         };
         self.gauges(
             "state",
-            "Where the served time stands: 1 for the state that it is in",
+            "State of the served time: 1 for the current state",
             State::ALL.map(state),
         )?;
         let source = |source: Source| {
@@ -101,30 +101,30 @@ impl Page<'_> {
         };
         self.gauges(
             "clock_source",
-            "Which clock is served: 1 for the one that is",
+            "Clock that is served: 1 for the current one",
             [Source::System, Source::Tracked].map(source),
         )?;
-        self.gauge("usable", "Are clients told a time", u64::from(told.usable))?;
+        self.gauge("usable", "1 if clients get a time", u64::from(told.usable))?;
         self.gauge(
             "stratum",
-            "Announced stratum, 0 without a time",
+            "Announced stratum; 0 without a time",
             u64::from(reference.stratum),
         )?;
-        let leap = "Announced leap indicator: 0 nothing, 1 insert, 2 delete a second, 3 no time";
+        let leap = "Announced leap indicator: 0 none, 1 insert a second, 2 delete a second, 3 no time";
         self.gauge("leap", leap, u64::from(reference.leap))?;
         let id = vec![("reference_id", reference.reference_id.clone())];
-        self.gauges("reference_info", "Whom the served time follows", [(id, 1_u64)])?;
+        self.gauges("reference_info", "Announced reference ID", [(id, 1_u64)])?;
         self.gauge("root_delay_seconds", "Announced root delay", reference.root_delay)?;
-        let dispersion = "Announced root dispersion as of now";
+        let dispersion = "Announced root dispersion, as of now";
         self.gauge("root_dispersion_seconds", dispersion, reference.root_dispersion)?;
         self.option(
             "root_distance_seconds",
-            "How wrong the served time may be; missing without a time",
+            "Maximum error of the served time; absent without a time",
             reference.root_distance,
         )?;
         self.option(
             "reference_age_seconds",
-            "Time since the served time was last checked or corrected; missing without a time",
+            "Time since the served time was last checked or corrected; absent without a time",
             reference.age,
         )
     }
@@ -132,23 +132,27 @@ impl Page<'_> {
     fn pool(&mut self, twin: Twin) -> fmt::Result {
         self.gauge(
             "pool_step",
-            "What a check of the NTP Pool's monitor would add to our score, were our time wrong by all of its error bound",
+            "Step of a check by the NTP Pool's monitor if the time were wrong by the whole error bound",
             twin.step,
         )?;
         self.gauge(
             "pool_score",
-            "Where that would take our score; over 10 the pool hands a server out",
+            "Score in the NTP Pool that such checks lead to; servers over 10 are listed",
             twin.score,
         )
     }
 
     fn listeners(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
         let workers = |one: &ListenerSight| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
-        self.gauges("workers", "Workers of a listener", listeners.iter().map(workers))?;
+        self.gauges(
+            "workers",
+            "Number of workers of the listener",
+            listeners.iter().map(workers),
+        )?;
         let serving = |one: &ListenerSight| (place(one), u64::from(one.serving));
         self.gauges(
             "listener_serving",
-            "Is anybody answered at a listener: 0 while its address is not there",
+            "1 if the listener answers requests; 0 while its address does not exist",
             listeners.iter().map(serving),
         )?;
         let by_worker = listeners.iter().flat_map(|one| {
@@ -163,13 +167,13 @@ impl Page<'_> {
         });
         self.counters(
             "worker_packets_total",
-            "Packets that a worker received since it was started",
+            "Packets received by the worker since it started",
             by_worker,
         )?;
         let counts = |of: fn(&ListenerSight) -> u64| listeners.iter().map(move |one| (place(one), of(one)));
         self.counters(
             "queue_drops_total",
-            "Packets that the kernel dropped before a worker saw them, as the queue was full",
+            "Packets dropped by the kernel because the queue of a worker was full",
             counts(|one| one.traffic.queue_dropped),
         )?;
         self.counters(
@@ -179,17 +183,17 @@ impl Page<'_> {
         )?;
         self.counters(
             "send_buffer_full_total",
-            "Replies that found no room in the send buffer, as others wait for addresses that are not there",
+            "Replies dropped because the send buffer was full of replies to absent addresses",
             counts(|one| one.traffic.counts.send_buffer_full),
         )?;
         self.counters(
             "receive_failures_total",
-            "Failures of the kernel to hand over packets",
+            "Errors when receiving packets",
             counts(|one| one.traffic.counts.receive_failed),
         )?;
         self.counters(
             "unusable_stamps_total",
-            "Packets whose kernel receive time was missing or not within the last second",
+            "Packets whose kernel receive timestamp was missing, or not within the last second",
             counts(|one| one.traffic.counts.stamp_unusable),
         )
     }
@@ -199,27 +203,27 @@ impl Page<'_> {
             |counts: &Counts| Verdict::ALL.map(|verdict| (verdict.name().to_owned(), counts.of(verdict)));
         self.counters(
             "packets_total",
-            "Packets received, by what was done with them and why",
+            "Packets received, by verdict",
             labeled(listeners, "verdict", verdicts),
         )?;
         let remarks =
             |counts: &Counts| Remark::ALL.map(|remark| (remark.name().to_owned(), counts.remarked(remark)));
         self.counters(
             "remarks_total",
-            "Answered requests that limits let pass, or that a rule on trial would have refused",
+            "Answered requests that were over a limit, or that a rule in dry-run mode would have refused",
             labeled(listeners, "remark", remarks),
         )?;
         self.counters(
             "packets_by_version_total",
-            "Packets received, by the protocol version that they say",
+            "Packets received, by protocol version",
             labeled(listeners, "version", |counts| numbered(counts.versions())),
         )?;
         self.counters(
             "packets_by_mode_total",
-            "Packets received, by the mode that they say",
+            "Packets received, by mode",
             labeled(listeners, "mode", |counts| numbered(counts.modes())),
         )?;
-        let help = "Time that answered requests were in the server, from receive to transmit timestamp";
+        let help = "Time from the receive to the transmit timestamp of answered requests";
         let mut family =
             self.0
                 .encode_descriptor("response_time_seconds", help, None, MetricType::Histogram)?;
@@ -243,12 +247,12 @@ impl Page<'_> {
         });
         self.gauges(
             "fast_path_info",
-            "Where the kernel's fast path is attached, and how",
+            "Interfaces of the fast path, and how it is attached",
             interfaces,
         )?;
         self.counters(
             "fast_path_answers_total",
-            "Requests answered by the kernel's fast path, which are in packets_total, too",
+            "Requests answered by the fast path; packets_total includes them",
             [(Vec::new(), fast.answered)],
         )
     }
@@ -263,26 +267,34 @@ impl Page<'_> {
             "How far the upstream is ahead of the served time",
             |one| one.offset,
         )?;
-        measured("upstream_delay_seconds", "Shortest round trip", |one| one.delay)?;
-        measured("upstream_jitter_seconds", "Deviation of its samples", |one| {
-            one.jitter
-        })?;
+        measured(
+            "upstream_delay_seconds",
+            "Shortest round trip to the upstream",
+            |one| one.delay,
+        )?;
+        measured(
+            "upstream_jitter_seconds",
+            "Deviation of the samples of the upstream",
+            |one| one.jitter,
+        )?;
         measured(
             "upstream_root_distance_seconds",
-            "How wrong it says that its time may be",
+            "Maximum error that the upstream announces",
             |one| one.root_distance,
         )?;
         measured(
             "upstream_sample_age_seconds",
-            "Time since its newest sample",
+            "Time since the newest sample",
             |one| one.age,
         )?;
-        measured("upstream_stratum", "Its stratum", |one| f64::from(one.stratum))?;
+        measured("upstream_stratum", "Stratum of the upstream", |one| {
+            f64::from(one.stratum)
+        })?;
         let samples = |one: &UpstreamSight| one.measured.as_ref().map_or(0, |measured| measured.samples);
         let samples = upstreams
             .iter()
             .map(|one| (called(one), u64::try_from(samples(one)).unwrap_or(0)));
-        self.gauges("upstream_samples", "Samples in use", samples)
+        self.gauges("upstream_samples", "Number of samples in use", samples)
     }
 
     fn asking(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
@@ -294,34 +306,30 @@ impl Page<'_> {
         });
         self.gauges(
             "upstream_standing",
-            "What the upstream is worth: 1 for its standing",
+            "Standing of the upstream: 1 for the current one",
             standings,
         )?;
         let good = upstreams
             .iter()
             .map(|one| (called(one), u64::from(one.standing.is_good())));
-        self.gauges("upstream_used", "Is its time a part of the served time", good)?;
+        self.gauges(
+            "upstream_used",
+            "1 if the time of the upstream is part of the served time",
+            good,
+        )?;
         let reach = upstreams
             .iter()
             .map(|one| (called(one), u64::from(one.reach.count_ones())));
-        self.gauges(
-            "upstream_reach",
-            "Good answers to the last eight questions",
-            reach,
-        )?;
+        self.gauges("upstream_reach", "Good answers to the last eight polls", reach)?;
         let polls = upstreams.iter().filter_map(|one| Some((called(one), one.poll?)));
-        self.gauges(
-            "upstream_poll_seconds",
-            "Time from one question to the next",
-            polls,
-        )?;
+        self.gauges("upstream_poll_seconds", "Interval between polls", polls)?;
         let accepted = upstreams.iter().map(|one| (called(one), one.accepted));
         self.counters("upstream_answers_total", "Good answers", accepted)?;
         let rejected = upstreams.iter().flat_map(|one| {
             let counted = Reject::ALL.into_iter().zip(one.rejected);
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))
         });
-        self.counters("upstream_rejected_total", "Refused answers, by reason", rejected)
+        self.counters("upstream_rejected_total", "Rejected answers, by reason", rejected)
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {

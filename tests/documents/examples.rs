@@ -1,10 +1,11 @@
-//! Each fenced example of the README, each of the manual pages, and each sample in `config/` is tried: a configuration by
+//! Each fenced example of the documents, each of the manual pages, and each sample in `config/` is tried: a configuration by
 //! the program that reads it, a command by the shell and by the definition of our own command line.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::common::{TempDir, daemon, peer, run, with};
+use super::library::documents;
 use super::{Documents, PAGES, load, script, shipped};
 
 /// Something that a reader may copy.
@@ -244,11 +245,12 @@ fn all_good(examples: &[Example]) {
 }
 
 #[test]
-fn every_example_of_the_readme_is_taken() {
-    let examples = fenced(
-        "README.md",
-        &std::fs::read_to_string(shipped("README.md")).unwrap(),
-    );
+fn every_example_of_the_documents_is_taken() {
+    let documents = documents();
+    let examples = documents
+        .iter()
+        .map(|document| fenced(&document.path, &document.text));
+    let examples: Vec<Example> = examples.flatten().collect();
     all_good(&examples);
     for (language, _, _) in RULES {
         let count = examples
@@ -316,7 +318,7 @@ fn bad_examples_are_refused() {
         ("toml", "[clock]\nmin-source = 2\n", "min-source"),
         ("toml", "[clock\n", "clock"),
         ("chrony", "port 11123\nbindadress 127.0.0.1\n", "line 2"),
-        // A word of BIRD's own as a name: so it stood in the README once.
+        // A word of BIRD's own as a name: so it stood in a document once.
         (
             "bird",
             "protocol bgp router {\n    local as 64500;\n    neighbor 192.0.2.254 as 64501;\n    ipv4;\n}\n",

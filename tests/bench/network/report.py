@@ -9,7 +9,8 @@ import needs
 import servers
 
 POLICIES = ("all off", "census", "access", "limit", "all on", "all on, tracked")
-BEGIN, END = "<!-- tests/bench/network/run --readme: begin -->", "<!-- tests/bench/network/run --readme: end -->"
+DOCUMENT = "packaging/doc/benchmark.md"
+BEGIN, END = "<!-- tests/bench/network/run --document: begin -->", "<!-- tests/bench/network/run --document: end -->"
 # Ratios are against it, in a mode where it can be, or in the one that is measured in the same turns.
 PEER = "chronyd"
 PEER_MODE = {"two-by-cpu": "two"}
@@ -63,9 +64,9 @@ def microseconds(name, part):
 
 # Mode, family, words, what is told, digits, and whether less is better.
 ROWS = (
-    ("cost", "IPv4", "CPU a response, bursts of 32, IPv4, ns", cpu, 0, True),
-    ("cost", "IPv6", "CPU a response, bursts of 32, IPv6, ns", cpu, 0, True),
-    ("single", "IPv4", "CPU a response, one request at a time, ns", cpu, 0, True),
+    ("cost", "IPv4", "CPU time per response, bursts of 32, IPv4, ns", cpu, 0, True),
+    ("cost", "IPv6", "CPU time per response, bursts of 32, IPv6, ns", cpu, 0, True),
+    ("single", "IPv4", "CPU time per response, one request at a time, ns", cpu, 0, True),
     ("two", "IPv4", "two workers on two CPUs, 1000 responses/s", thousands, 0, False),
     ("two-by-cpu", "IPv4", "… steered by CPU, pinned", thousands, 0, False),
     ("latency", "IPv4", "at {rate}/s: offset error p50, µs", microseconds("offset", "p50"), 1, True),
@@ -130,7 +131,7 @@ def policies(records):
     values = {name: by_turn(records, "policies", "IPv4", name, cpu) for name in POLICIES}
     if not any(values.values()):
         return []
-    lines = ["| policies of ntpfront | CPU a response, ns | dearer |", "| --- | --- | --- |"]
+    lines = ["| policies of ntpfront | CPU time per response, ns | more |", "| --- | --- | --- |"]
     for name, those in values.items():
         dearer = 100 * (ratio(those, values["all off"]) - 1)
         lines.append(f"| {name} | {cell(those, 0, {}, True)} | {dearer:+.1f} % |")
@@ -180,11 +181,11 @@ def most_turns(records):
     return max(turns.values(), key=len, default=set())
 
 
-def write_readme(text):
-    path = needs.ROOT / "README.md"
-    readme = path.read_text(encoding="utf-8")
-    before, begin, rest = readme.partition(BEGIN)
+def write_document(text):
+    path = needs.ROOT / DOCUMENT
+    document = path.read_text(encoding="utf-8")
+    before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        sys.exit(f"run: README.md has not both of {BEGIN} and {END}")
+        sys.exit(f"run: {DOCUMENT} has not both of {BEGIN} and {END}")
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

@@ -183,7 +183,7 @@ fn open(filters: &[BpfProgram], judged: &[Judged]) -> Vec<libc::c_long> {
     (0..=calls::NEWEST).filter(is_open).collect()
 }
 
-/// The numbers that README tells. One more is not to come unnoticed.
+/// The numbers that packaging/doc/privileges.md tells. One more is not to come unnoticed.
 #[test]
 fn so_many_calls_are_open() {
     let pid = own_number();
@@ -200,12 +200,12 @@ fn so_many_calls_are_open() {
         AARCH64
     };
     assert_eq!(found, expected);
-    let readme = include_str!("../../../../README.md");
+    let document = include_str!("../../../../packaging/doc/privileges.md");
     let said = format!(
         "{} system calls for the process, {} for a worker",
         X86_64[0], X86_64[2]
     );
-    assert!(readme.contains(&said), "README.md does not say: {said}");
+    assert!(document.contains(&said), "privileges.md does not say: {said}");
 }
 
 const X86_64: [usize; 3] = [98, 100, 39];
