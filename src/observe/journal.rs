@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::gate::{Gate, Told};
 use super::pool::Twin;
 use super::snapshot;
+use super::throttle::{LogThrottle, ThrottledChange};
 use crate::serve::{Counts, Listener};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
@@ -21,14 +21,14 @@ use crate::wire::NtpDuration;
 /// What the log knows so far.
 #[derive(Debug)]
 pub struct Journal {
-    state: Told<State>,
-    source: Told<Option<Source>>,
-    upstreams: Vec<(String, Told<Standing>)>,
+    state: ThrottledChange<State>,
+    source: ThrottledChange<Option<Source>>,
+    upstreams: Vec<(String, ThrottledChange<Standing>)>,
     failures: Counts,
-    send_failures: Gate,
-    full_buffers: Gate,
-    receive_failures: Gate,
-    at_risk: Told<bool>,
+    send_failures: LogThrottle,
+    full_buffers: LogThrottle,
+    receive_failures: LogThrottle,
+    at_risk: ThrottledChange<bool>,
 }
 
 impl Journal {
@@ -36,17 +36,17 @@ impl Journal {
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let upstreams = names
             .into_iter()
-            .map(|name| (name, Told::new(Standing::Unknown)))
+            .map(|name| (name, ThrottledChange::new(Standing::Unknown)))
             .collect();
         Self {
-            state: Told::new(State::Init),
-            source: Told::new(None),
+            state: ThrottledChange::new(State::Init),
+            source: ThrottledChange::new(None),
             upstreams,
             failures: Counts::default(),
-            send_failures: Gate::default(),
-            full_buffers: Gate::default(),
-            receive_failures: Gate::default(),
-            at_risk: Told::new(false),
+            send_failures: LogThrottle::default(),
+            full_buffers: LogThrottle::default(),
+            receive_failures: LogThrottle::default(),
+            at_risk: ThrottledChange::new(false),
         }
     }
 
@@ -55,7 +55,7 @@ impl Journal {
         let before = std::mem::take(&mut self.upstreams);
         let told = |old: Option<usize>| {
             let known = old.and_then(|old| before.get(old));
-            known.map_or(Told::new(Standing::Unknown), |(_, told)| told.clone())
+            known.map_or(ThrottledChange::new(Standing::Unknown), |(_, told)| told.clone())
         };
         self.upstreams = names.into_iter().zip(kept.iter().copied().map(told)).collect();
     }

@@ -2,7 +2,6 @@
 //! `health`; what the NTP `pool` would think; and the census (`clients`).
 
 pub mod clients;
-pub mod gate;
 pub mod health;
 pub mod journal;
 pub mod log;
@@ -10,6 +9,7 @@ pub mod metrics;
 pub mod pool;
 pub mod screen;
 pub mod snapshot;
+pub mod throttle;
 
 /// The least important message that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

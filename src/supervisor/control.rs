@@ -20,7 +20,7 @@ use super::start::StartError;
 use crate::config::Loaded;
 use crate::config::commands::Answer;
 use crate::host::{clock, limits, unix_socket};
-use crate::observe::gate::Gate;
+use crate::observe::throttle::LogThrottle;
 
 /// A configuration, and a line before it.
 const LONGEST: u64 = 1024 * 1024 + 4096;
@@ -80,7 +80,7 @@ impl Control {
             }
         };
         let places = Arc::new(Semaphore::new(CLIENTS));
-        let mut refused = Gate::default();
+        let mut refused = LogThrottle::default();
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;

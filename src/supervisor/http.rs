@@ -32,10 +32,10 @@ use tracing::{error, info, warn};
 
 use crate::config::Metrics;
 use crate::host::{clock, limits, unix_socket};
-use crate::observe::gate::Gate;
 use crate::observe::health::Health;
 use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
+use crate::observe::throttle::LogThrottle;
 
 /// How many are listened to at once: so many that one of them has some tenths of a second even if a thousand others come a
 /// second, each from an address of its own.
@@ -166,7 +166,7 @@ async fn welcome(door: Door, sights: &Arc<Sights>) -> io::Result<()> {
 struct Readers {
     all: VecDeque<(Option<IpAddr>, AbortHandle)>,
     /// Connections that could not be taken are told.
-    refused: Gate,
+    refused: LogThrottle,
 }
 
 impl Readers {

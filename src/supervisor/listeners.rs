@@ -25,8 +25,8 @@ use crate::host::shortage::Shortage;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::host::{clock, limits, privileges};
-use crate::observe::gate::Told;
 use crate::observe::journal;
+use crate::observe::throttle::ThrottledChange;
 use crate::reference::Reader;
 use crate::serve::budget::Sent;
 use crate::serve::census::{Method, Shared};
@@ -123,7 +123,7 @@ impl Listeners {
         for sockets in opened {
             // Each listener of a configuration has one.
             if let Some(policy) = config.policies.get(&sockets.listener.address) {
-                let told = Told::new(sockets.fault);
+                let told = ThrottledChange::new(sockets.fault);
                 let group = listeners.group(sockets, policy)?;
                 listeners.groups.push(Group { told, ..group });
             }
@@ -311,7 +311,7 @@ impl Listeners {
             workers: Vec::new(),
             ended: Counts::default(),
             drops: Drops::default(),
-            told: Told::new(None),
+            told: ThrottledChange::new(None),
         };
         self.named += 1;
         let all = match group.sockets.members.len() {
