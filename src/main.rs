@@ -15,7 +15,7 @@ use ntpfront::config::commands::Answer;
 use ntpfront::config::file::Loader;
 use ntpfront::config::{Fault, Loaded, address, commands, file, import};
 use ntpfront::host::{control, limits, xdp_needs};
-use ntpfront::observe::pool::{Check, SAMPLES};
+use ntpfront::observe::pool::{PoolCheck, SAMPLES};
 use ntpfront::supervisor::needs::Needs;
 use ntpfront::supervisor::{self, allowed};
 use ntpfront::upstream::query::{query, samples};
@@ -256,7 +256,7 @@ fn ask(asked: &Query) -> ExitCode {
         }
     };
     if asked.pool {
-        let check = Check::of(runtime.block_on(samples(&server, SAMPLES)));
+        let check = PoolCheck::of(runtime.block_on(samples(&server, SAMPLES)));
         found(asked, &check, check.handed_out)
     } else {
         let findings = runtime.block_on(query(&server));

@@ -17,14 +17,14 @@ impl Health {
     /// Judges what clients are told now; `max_distance` is how wrong that may be, in seconds, where somebody cares. A listener
     /// whose address is not there is named, and no trouble unless it is required: the address may come only to who is healthy.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
-        let told = &snapshot.told;
-        let state = told.state.name();
-        let (healthy, mut reason) = match (told.usable, told.reference.root_distance) {
+        let clock = &snapshot.clock_status;
+        let state = clock.state.name();
+        let (healthy, mut reason) = match (clock.usable, clock.reference.root_distance) {
             (true, Some(distance)) => {
                 let within = max_distance.is_none_or(|limit| distance <= limit);
                 let limit = max_distance.filter(|_| !within);
                 let over = limit.map_or_else(String::new, |limit| format!(", over the limit of {limit} s"));
-                let stratum = told.reference.stratum;
+                let stratum = clock.reference.stratum;
                 let reason = format!("{state}, stratum {stratum}, wrong by {distance:.6} s at most{over}");
                 (within, reason)
             }
@@ -85,11 +85,11 @@ mod tests {
             health.line(),
             "not healthy: synchronized, stratum 3, wrong by 0.000750 s at most, over the limit of 0.0005 s\n"
         );
-        snapshot.told.state = State::Holdover;
+        snapshot.clock_status.state = State::Holdover;
         assert!(Health::of(&snapshot, None).healthy);
-        snapshot.told.state = State::Disputed;
-        snapshot.told.usable = false;
-        snapshot.told.reference.root_distance = None;
+        snapshot.clock_status.state = State::Disputed;
+        snapshot.clock_status.usable = false;
+        snapshot.clock_status.reference.root_distance = None;
         assert_eq!(
             Health::of(&snapshot, None).line(),
             "not healthy: disputed: clients are told no time\n"

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::pool::Twin;
-use super::snapshot;
+use super::clock_status::ClockStatus;
+use super::pool::PoolScore;
 use super::throttle::{LogThrottle, ThrottledChange};
 use crate::serve::{Counts, Listener};
 use crate::upstream::association::Peer;
@@ -93,10 +93,10 @@ impl Journal {
     }
 
     /// Tells when the NTP Pool would come to drop us for the time that we announce, and when not any more.
-    pub fn tell_pool(&mut self, told: &snapshot::Told, now: Duration) {
-        let twin = Twin::of(told);
-        if let Some(was) = self.at_risk.change(twin.is_at_risk(told), now) {
-            pool(twin, told, was);
+    pub fn tell_pool(&mut self, clock: &ClockStatus, now: Duration) {
+        let score = PoolScore::of(clock);
+        if let Some(was) = self.at_risk.change(score.is_at_risk(clock), now) {
+            pool(score, clock, was);
         }
     }
 
@@ -279,8 +279,8 @@ fn state(decision: &Decision, was: Option<State>, now: Duration) {
 }
 
 /// One line for what the NTP Pool would come to think of us; `was` the risk of being dropped there before?
-fn pool(twin: Twin, told: &snapshot::Told, was: bool) {
-    let (stratum, score) = (told.reference.stratum, format!("{:.1}", twin.score));
+fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
+    let (stratum, score) = (clock.reference.stratum, format!("{:.1}", score.score));
     let verdict = if was {
         "would keep us"
     } else {
@@ -290,7 +290,7 @@ fn pool(twin: Twin, told: &snapshot::Told, was: bool) {
         was,
         pool_score = score,
         stratum,
-        root_distance = told
+        root_distance = clock
             .reference
             .root_distance
             .map(|distance| format!("{distance:.9}")),

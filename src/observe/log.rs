@@ -28,7 +28,7 @@ use tracing_subscriber::{Layer, Registry, fmt as to_text, reload};
 use super::LogLevel;
 use line::WhenSaid;
 pub use queue::Writer;
-use queue::{Outlet, Shared};
+use queue::{Outlet, QueueState};
 
 /// How long the end of the process waits for who reads the log.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ fn ours(level: LogLevel) -> Targets {
 }
 
 /// The log that runs.
-static RUNNING: OnceLock<Arc<Shared>> = OnceLock::new();
+static RUNNING: OnceLock<Arc<QueueState>> = OnceLock::new();
 
 /// Starts the log for the whole process; a second call changes nothing. What is said is kept until the [`Writer`] runs, in
 /// a thread of its own.

@@ -12,8 +12,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::pool::Twin;
-use super::snapshot::{FastSight, ListenerSight, Measured, Snapshot, UpstreamSight};
+use super::pool::PoolScore;
+use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
+use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::serve::policy::Remark;
 use crate::serve::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
@@ -29,7 +30,7 @@ type Labels = Vec<(&'static str, String)>;
 /// The whole page.
 pub fn page(snapshot: Arc<Snapshot>) -> String {
     let mut registry = Registry::with_prefix("ntpfront");
-    registry.register_collector(Box::new(Metrics(snapshot)));
+    registry.register_collector(Box::new(SnapshotCollector(snapshot)));
     let mut page = String::new();
     // Nothing can go wrong with writing to a text.
     let _written = encode_registry(&mut page, &registry);
@@ -37,9 +38,9 @@ pub fn page(snapshot: Arc<Snapshot>) -> String {
 }
 
 #[derive(Debug)]
-struct Metrics(Arc<Snapshot>);
+struct SnapshotCollector(Arc<Snapshot>);
 
-impl Collector for Metrics {
+impl Collector for SnapshotCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         page.process(&self.0)?;
@@ -81,11 +82,12 @@ impl Page<'_> {
     }
 
     fn reference(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let (told, reference) = (&snapshot.told, &snapshot.told.reference);
+        let clock = &snapshot.clock_status;
+        let reference = &clock.reference;
         let state = |state: State| {
             (
                 vec![("state", state.name().to_owned())],
-                u64::from(state == told.state),
+                u64::from(state == clock.state),
             )
         };
         self.gauges(
@@ -96,7 +98,7 @@ impl Page<'_> {
         let source = |source: Source| {
             (
                 vec![("source", source.name().to_owned())],
-                u64::from(source == told.clock),
+                u64::from(source == clock.clock),
             )
         };
         self.gauges(
@@ -104,7 +106,7 @@ impl Page<'_> {
             "Which clock is served: 1 for the one that is",
             [Source::System, Source::Tracked].map(source),
         )?;
-        self.gauge("usable", "Are clients told a time", u64::from(told.usable))?;
+        self.gauge("usable", "Are clients told a time", u64::from(clock.usable))?;
         self.gauge(
             "stratum",
             "Announced stratum, 0 without a time",
@@ -129,30 +131,30 @@ impl Page<'_> {
         )
     }
 
-    fn pool(&mut self, twin: Twin) -> fmt::Result {
+    fn pool(&mut self, score: PoolScore) -> fmt::Result {
         self.gauge(
             "pool_step",
             "What a check of the NTP Pool's monitor would add to our score, were our time wrong by all of its error bound",
-            twin.step,
+            score.step,
         )?;
         self.gauge(
             "pool_score",
             "Where that would take our score; over 10 the pool hands a server out",
-            twin.score,
+            score.score,
         )
     }
 
-    fn listeners(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
-        let workers = |one: &ListenerSight| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
+    fn listeners(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
+        let workers = |one: &ListenerStatus| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
         self.gauges("workers", "Workers of a listener", listeners.iter().map(workers))?;
-        let serving = |one: &ListenerSight| (place(one), u64::from(one.serving));
+        let serving = |one: &ListenerStatus| (place(one), u64::from(one.serving));
         self.gauges(
             "listener_serving",
             "Is anybody answered at a listener: 0 while its address is not there",
             listeners.iter().map(serving),
         )?;
         let by_worker = listeners.iter().flat_map(|one| {
-            let received = |(number, worker): (usize, &super::snapshot::WorkerSight)| {
+            let received = |(number, worker): (usize, &WorkerStatus)| {
                 let worker_label = ("worker", number.to_string());
                 (
                     place(one).into_iter().chain([worker_label]).collect(),
@@ -166,7 +168,7 @@ impl Page<'_> {
             "Packets that a worker received since it was started",
             by_worker,
         )?;
-        let counts = |of: fn(&ListenerSight) -> u64| listeners.iter().map(move |one| (place(one), of(one)));
+        let counts = |of: fn(&ListenerStatus) -> u64| listeners.iter().map(move |one| (place(one), of(one)));
         self.counters(
             "queue_drops_total",
             "Packets that the kernel dropped before a worker saw them, as the queue was full",
@@ -194,7 +196,7 @@ impl Page<'_> {
         )
     }
 
-    fn traffic(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
+    fn traffic(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
         let verdicts =
             |counts: &Counts| Verdict::ALL.map(|verdict| (verdict.name().to_owned(), counts.of(verdict)));
         self.counters(
@@ -233,7 +235,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn fast_path(&mut self, fast: Option<&FastSight>) -> fmt::Result {
+    fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
         let Some(fast) = fast else {
             return Ok(());
         };
@@ -253,9 +255,9 @@ impl Page<'_> {
         )
     }
 
-    fn upstreams(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
-        let mut measured = |name, help, of: fn(&Measured) -> f64| {
-            let value = |one: &UpstreamSight| Some((called(one), of(one.measured.as_ref()?)));
+    fn upstreams(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
+        let mut measured = |name, help, of: fn(&UpstreamMeasurement) -> f64| {
+            let value = |one: &UpstreamStatus| Some((called(one), of(one.measured.as_ref()?)));
             self.gauges(name, help, upstreams.iter().filter_map(value))
         };
         measured(
@@ -278,14 +280,14 @@ impl Page<'_> {
             |one| one.age,
         )?;
         measured("upstream_stratum", "Its stratum", |one| f64::from(one.stratum))?;
-        let samples = |one: &UpstreamSight| one.measured.as_ref().map_or(0, |measured| measured.samples);
+        let samples = |one: &UpstreamStatus| one.measured.as_ref().map_or(0, |measured| measured.samples);
         let samples = upstreams
             .iter()
             .map(|one| (called(one), u64::try_from(samples(one)).unwrap_or(0)));
         self.gauges("upstream_samples", "Samples in use", samples)
     }
 
-    fn asking(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
+    fn asking(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
         let standings = upstreams.iter().flat_map(|one| {
             Standing::ALL.map(|standing| {
                 let label = ("standing", standing.name().to_owned());
@@ -378,14 +380,14 @@ fn write(family: &mut MetricEncoder<'_>, labels: &Labels, value: &impl EncodeGau
     family.encode_family(labels)?.encode_gauge(value)
 }
 
-fn place(one: &ListenerSight) -> Labels {
+fn place(one: &ListenerStatus) -> Labels {
     vec![
         ("listener", one.address.to_string()),
         ("family", one.family.to_owned()),
     ]
 }
 
-fn called(one: &UpstreamSight) -> Labels {
+fn called(one: &UpstreamStatus) -> Labels {
     vec![("upstream", one.name.clone())]
 }
 
@@ -396,7 +398,7 @@ fn with(mut labels: Labels, more: (&'static str, String)) -> Labels {
 
 /// The counts of all listeners by one more label.
 fn labeled<I: IntoIterator<Item = (String, u64)>>(
-    listeners: &[ListenerSight],
+    listeners: &[ListenerStatus],
     name: &'static str,
     counts: impl Fn(&Counts) -> I,
 ) -> impl Iterator<Item = (Labels, u64)> {
@@ -446,7 +448,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let mut snapshot = example();
-        snapshot.told.reference.root_distance = None;
+        snapshot.clock_status.reference.root_distance = None;
         snapshot.upstreams.clear();
         let page = page(Arc::new(snapshot));
         assert!(!page.contains("root_distance_seconds"), "{page}");

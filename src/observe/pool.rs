@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::snapshot::Told;
+use super::clock_status::ClockStatus;
 use crate::upstream::findings::{Answer, Findings};
 use crate::upstream::system::State;
 
@@ -22,7 +22,7 @@ const HANDED_OUT_OVER: f64 = 10.0;
 
 /// What a check saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Seen {
+pub enum PoolObservation {
     /// A time that is so many seconds off, and its stratum.
     Time(f64, u8),
     /// Nobody answered.
@@ -39,23 +39,23 @@ pub enum Seen {
 
 /// What a check does to the score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Step {
+pub struct ScoreStep {
     /// Added to what stays of the score before: at most 1.
     pub step: f64,
     /// The score is at most this afterwards, if there is such a limit.
     pub cap: Option<f64>,
 }
 
-impl Step {
+impl ScoreStep {
     /// The table.
-    pub fn of(seen: Seen) -> Self {
+    pub fn of(seen: PoolObservation) -> Self {
         let (step, cap) = match seen {
-            Seen::Nothing => (-5.0, None),
-            Seen::KissRate => (-3.5, None),
-            Seen::KissDeny => (-10.0, Some(-50.0)),
-            Seen::NoStratum => (-2.0, Some(5.0)),
-            Seen::NoTime => (-4.0, None),
-            Seen::Time(offset, stratum) => of_time(offset.abs(), stratum),
+            PoolObservation::Nothing => (-5.0, None),
+            PoolObservation::KissRate => (-3.5, None),
+            PoolObservation::KissDeny => (-10.0, Some(-50.0)),
+            PoolObservation::NoStratum => (-2.0, Some(5.0)),
+            PoolObservation::NoTime => (-4.0, None),
+            PoolObservation::Time(offset, stratum) => of_time(offset.abs(), stratum),
         };
         Self { step, cap }
     }
@@ -96,7 +96,7 @@ fn of_time(offset: f64, stratum: u8) -> (f64, Option<f64>) {
     }
 }
 
-impl Seen {
+impl PoolObservation {
     /// One sample.
     fn in_answer(answer: &Answer) -> Self {
         match (answer.stratum, answer.reference_id.as_str()) {
@@ -119,16 +119,16 @@ impl Seen {
     }
 
     /// What a check of ourselves would see at worst: the whole error bound as an offset, as nobody knows his own.
-    fn at_worst(told: &Told) -> Self {
-        match told.reference.root_distance {
-            _ if !told.answers => Self::Nothing,
-            Some(distance) if told.usable => Self::Time(distance, told.reference.stratum),
+    fn at_worst(clock: &ClockStatus) -> Self {
+        match clock.reference.root_distance {
+            _ if !clock.answers => Self::Nothing,
+            Some(distance) if clock.usable => Self::Time(distance, clock.reference.stratum),
             Some(_) | None => Self::NoTime,
         }
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for PoolObservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(offset, stratum) => write!(f, "offset {offset:+.6} s, stratum {stratum}"),
@@ -143,7 +143,7 @@ impl fmt::Display for Seen {
 
 /// What the pool's monitor would think of ourselves at worst: as if our time were wrong by all of its error bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Twin {
+pub struct PoolScore {
     /// What each check does to the score: at most 1.
     pub step: f64,
     /// Where the score ends up: at most 20.
@@ -152,10 +152,10 @@ pub struct Twin {
     pub handed_out: bool,
 }
 
-impl Twin {
+impl PoolScore {
     /// By what clients are told now.
-    pub fn of(told: &Told) -> Self {
-        let step = Step::of(Seen::at_worst(told));
+    pub fn of(clock: &ClockStatus) -> Self {
+        let step = ScoreStep::of(PoolObservation::at_worst(clock));
         Self {
             step: step.step,
             score: step.lasting(),
@@ -165,19 +165,19 @@ impl Twin {
 
     /// Is there a time that the pool might drop us for, so that a warning is due? (That there is no time is said anyway,
     /// and nobody puts a local reference into the pool.)
-    pub fn is_at_risk(self, told: &Told) -> bool {
-        told.usable && told.state != State::Local && !self.handed_out
+    pub fn is_at_risk(self, clock: &ClockStatus) -> bool {
+        clock.usable && clock.state != State::Local && !self.handed_out
     }
 }
 
 /// What one check of a server came to: the answer of `ntpfront query --pool`. As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
+pub struct PoolCheck {
     /// What counted, in words.
     pub seen: String,
     /// What it does to the score.
     #[serde(flatten)]
-    pub step: Step,
+    pub step: ScoreStep,
     /// Where the score ends up if all checks are like this one.
     pub score: f64,
     /// Is that enough to be handed out?
@@ -186,11 +186,11 @@ pub struct Check {
     pub samples: Vec<Findings>,
 }
 
-impl Check {
+impl PoolCheck {
     /// By the samples that were taken.
     pub fn of(samples: Vec<Findings>) -> Self {
-        let seen = Seen::in_samples(&samples);
-        let step = Step::of(seen);
+        let seen = PoolObservation::in_samples(&samples);
+        let step = ScoreStep::of(seen);
         Self {
             seen: seen.to_string(),
             step,
@@ -201,7 +201,7 @@ impl Check {
     }
 }
 
-impl fmt::Display for Check {
+impl fmt::Display for PoolCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (sample, number) in self.samples.iter().zip(1..) {
             let name = format!("sample {number}");
@@ -217,7 +217,7 @@ impl fmt::Display for Check {
                 (None, reason) => writeln!(f, "{name:<17}{}", reason.as_deref().unwrap_or("no answer"))?,
             }
         }
-        let Step { step, cap } = self.step;
+        let ScoreStep { step, cap } = self.step;
         let cap = cap.map_or_else(String::new, |cap| format!(", and {cap} at most"));
         writeln!(f, "a check          {step:+.3}{cap}, for {}", self.seen)?;
         let verdict = match (self.handed_out, self.step.checks_until_dropped()) {
@@ -233,27 +233,27 @@ impl fmt::Display for Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::example;
+    use super::super::clock_status::example;
     use super::*;
 
     #[test]
     fn the_table() {
         for (seen, step, lasting, checks) in [
-            (Seen::Time(-0.025, 2), 1.0, 20.0, None),
-            (Seen::Time(0.05, 2), 0.833_65, 16.673, None),
-            (Seen::Time(0.0999, 2), 0.500_966_7, 10.019, None),
-            (Seen::Time(0.11, 2), 0.477_12, 9.5424, Some(62)),
-            (Seen::Time(0.5, 2), -0.423, -8.46, Some(9)),
-            (Seen::Time(-0.8, 2), -2.0, -40.0, Some(4)),
-            (Seen::Time(4.0, 2), -4.0, -80.0, Some(1)),
-            (Seen::Time(0.0, 8), -4.0, -80.0, Some(3)),
-            (Seen::NoTime, -4.0, -80.0, Some(3)),
-            (Seen::Nothing, -5.0, -100.0, Some(2)),
-            (Seen::KissRate, -3.5, -70.0, Some(3)),
-            (Seen::KissDeny, -10.0, -200.0, Some(1)),
-            (Seen::NoStratum, -2.0, -40.0, Some(1)),
+            (PoolObservation::Time(-0.025, 2), 1.0, 20.0, None),
+            (PoolObservation::Time(0.05, 2), 0.833_65, 16.673, None),
+            (PoolObservation::Time(0.0999, 2), 0.500_966_7, 10.019, None),
+            (PoolObservation::Time(0.11, 2), 0.477_12, 9.5424, Some(62)),
+            (PoolObservation::Time(0.5, 2), -0.423, -8.46, Some(9)),
+            (PoolObservation::Time(-0.8, 2), -2.0, -40.0, Some(4)),
+            (PoolObservation::Time(4.0, 2), -4.0, -80.0, Some(1)),
+            (PoolObservation::Time(0.0, 8), -4.0, -80.0, Some(3)),
+            (PoolObservation::NoTime, -4.0, -80.0, Some(3)),
+            (PoolObservation::Nothing, -5.0, -100.0, Some(2)),
+            (PoolObservation::KissRate, -3.5, -70.0, Some(3)),
+            (PoolObservation::KissDeny, -10.0, -200.0, Some(1)),
+            (PoolObservation::NoStratum, -2.0, -40.0, Some(1)),
         ] {
-            let found = Step::of(seen);
+            let found = ScoreStep::of(seen);
             assert!((found.step - step).abs() < 1e-9, "{seen:?}: {found:?}");
             assert!(
                 (found.lasting() - lasting).abs() < 1e-3,
@@ -267,23 +267,23 @@ mod tests {
 
     #[test]
     fn the_score_comes_to_where_it_lasts() {
-        let step = Step::of(Seen::Time(0.05, 2));
+        let step = ScoreStep::of(PoolObservation::Time(0.05, 2));
         let score = (0..500).fold(0.0, |score, _| step.after(score));
         assert!((score - step.lasting()).abs() < 1e-6);
     }
 
     #[test]
     fn we_think_the_worst_of_ourselves() {
-        let mut told = example().told;
-        assert_eq!(Twin::of(&told).score.round(), 20.0);
-        told.reference.root_distance = Some(0.2);
-        assert!(Twin::of(&told).is_at_risk(&told));
-        told.state = State::Local;
-        assert!(!Twin::of(&told).is_at_risk(&told));
-        (told.usable, told.reference.root_distance) = (false, None);
-        assert_eq!(Twin::of(&told).step, -4.0);
-        told.answers = false;
-        assert_eq!(Twin::of(&told).step, -5.0);
+        let mut clock = example();
+        assert_eq!(PoolScore::of(&clock).score.round(), 20.0);
+        clock.reference.root_distance = Some(0.2);
+        assert!(PoolScore::of(&clock).is_at_risk(&clock));
+        clock.state = State::Local;
+        assert!(!PoolScore::of(&clock).is_at_risk(&clock));
+        (clock.usable, clock.reference.root_distance) = (false, None);
+        assert_eq!(PoolScore::of(&clock).step, -4.0);
+        clock.answers = false;
+        assert_eq!(PoolScore::of(&clock).step, -5.0);
     }
 
     fn sample(offset: f64, delay: f64, stratum: u8, leap: u8, reference_id: &str) -> Findings {
@@ -310,17 +310,26 @@ mod tests {
         let slow = || sample(0.4, 0.5, 2, 0, "C0000201");
         let silence = || Findings::of_silence("a", None, "no answer".to_owned());
         for (samples, expected) in [
-            (vec![slow(), good(), silence()], Seen::Time(0.01, 2)),
-            (vec![silence(), silence(), silence()], Seen::Nothing),
-            (vec![good(), sample(0.0, 0.1, 0, 0, "RATE")], Seen::KissRate),
-            (vec![good(), sample(0.0, 0.1, 0, 3, "RSTR")], Seen::KissDeny),
-            (vec![good(), sample(0.0, 0.1, 0, 3, "INIT")], Seen::NoTime),
-            (vec![sample(0.0, 0.1, 0, 0, "GOES")], Seen::NoStratum),
-            (vec![sample(0.0, 0.1, 16, 0, "GOES")], Seen::NoTime),
+            (vec![slow(), good(), silence()], PoolObservation::Time(0.01, 2)),
+            (vec![silence(), silence(), silence()], PoolObservation::Nothing),
+            (
+                vec![good(), sample(0.0, 0.1, 0, 0, "RATE")],
+                PoolObservation::KissRate,
+            ),
+            (
+                vec![good(), sample(0.0, 0.1, 0, 3, "RSTR")],
+                PoolObservation::KissDeny,
+            ),
+            (
+                vec![good(), sample(0.0, 0.1, 0, 3, "INIT")],
+                PoolObservation::NoTime,
+            ),
+            (vec![sample(0.0, 0.1, 0, 0, "GOES")], PoolObservation::NoStratum),
+            (vec![sample(0.0, 0.1, 16, 0, "GOES")], PoolObservation::NoTime),
         ] {
-            assert_eq!(Seen::in_samples(&samples), expected);
+            assert_eq!(PoolObservation::in_samples(&samples), expected);
         }
-        let text = Check::of(vec![slow(), silence()]).to_string();
+        let text = PoolCheck::of(vec![slow(), silence()]).to_string();
         assert!(
             text.contains("not handed out (10 or less): from 20 that takes 11 checks"),
             "{text}"

@@ -9,8 +9,9 @@ use super::testament::{self, Testament};
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
+use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
-use crate::observe::snapshot::{Told, UpstreamSight};
+use crate::observe::upstream_status::UpstreamStatus;
 use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::filter::View;
@@ -150,12 +151,12 @@ impl Belief {
     }
 
     /// What clients are told now.
-    pub(super) fn told(&self) -> Told {
-        Told::of(&self.decided, moment())
+    pub(super) fn clock_status(&self) -> ClockStatus {
+        ClockStatus::of(&self.decided, moment())
     }
 
     /// What is known of each upstream, called by these `names`.
-    pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamSight> {
+    pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamStatus> {
         let now = moment();
         let clock = &self.decided.reference.clock;
         let served = clock.served(now) - self.system.scale().at(now.raw);
@@ -163,7 +164,7 @@ impl Belief {
         let sights = names.into_iter().zip(known);
         sights
             .map(|(name, ((peer, asking), standing))| {
-                UpstreamSight::of(name, peer, asking, *standing, now.raw, served)
+                UpstreamStatus::of(name, peer, asking, *standing, now.raw, served)
             })
             .collect()
     }

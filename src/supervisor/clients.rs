@@ -9,7 +9,7 @@ use super::sight::{JSON, told};
 use crate::config::Census;
 use crate::config::commands::Answer;
 use crate::host::{clock, entropy};
-use crate::observe::clients;
+use crate::observe::clients_text;
 use crate::serve::census::{Method, Shared, Tally};
 
 /// How the workers of this process count, if they do.
@@ -33,7 +33,7 @@ pub(super) async fn answer(censuses: Vec<Shared>, request: Request) {
         Answer::failed("the census is off (census.enabled)")
     } else {
         let report = tally.report();
-        told(request.argument == JSON, &report, || clients::text(&report))
+        told(request.argument == JSON, &report, || clients_text::text(&report))
     };
     // Who does not wait for the answer doesn't need it.
     let _told = request.answer.send(answer);

@@ -22,7 +22,7 @@ use crate::host::addresses::{self, Interface};
 use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
-use crate::observe::snapshot::{FastSight, InterfaceSight};
+use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
 use crate::reference::{Moment, Reference};
 use crate::serve::Counts;
 use crate::serve::policy::{Mode as Obeyed, Policy};
@@ -273,8 +273,8 @@ impl FastPath {
     }
 
     /// As `status` shows it.
-    pub(super) fn sight(&self) -> FastSight {
-        let sight = |wire: &Wire| InterfaceSight {
+    pub(super) fn status(&self) -> FastPathStatus {
+        let status = |wire: &Wire| InterfaceStatus {
             name: wire.name.clone(),
             mode: wire.link.as_ref().map(|(_, attached)| attached.name()),
         };
@@ -282,8 +282,8 @@ impl FastPath {
             .done()
             .map(|(_, counts, _)| counts)
             .fold(Counts::default(), Counts::plus);
-        FastSight {
-            interfaces: self.wires.iter().map(sight).collect(),
+        FastPathStatus {
+            interfaces: self.wires.iter().map(status).collect(),
             answered: counts.answered(),
         }
     }

@@ -265,7 +265,7 @@ impl Supervisor {
         }
         let now = clock::raw();
         self.belief.journal.tell_failures(&self.listeners.total(), now);
-        self.belief.journal.tell_pool(&self.belief.told(), now);
+        self.belief.journal.tell_pool(&self.belief.clock_status(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
             self.tell_status(now);
         }

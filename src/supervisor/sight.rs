@@ -11,9 +11,9 @@ use crate::config::commands::{self, Answer};
 use crate::host::clock;
 use crate::observe::health::Health;
 use crate::observe::log;
-use crate::observe::pool::Twin;
-use crate::observe::screen::{Status, Upstreams};
-use crate::observe::snapshot::{ListenerSight, Snapshot, Traffic};
+use crate::observe::pool::PoolScore;
+use crate::observe::snapshot::{ListenerStatus, Snapshot, Traffic};
+use crate::observe::status_text::{StatusText, UpstreamsText};
 
 /// The word of a request that wants JSON.
 pub(super) const JSON: &str = "json";
@@ -22,17 +22,17 @@ impl Supervisor {
     /// Everything as it is now.
     pub(super) fn snapshot(&self) -> Snapshot {
         let upstreams = &self.running.config.upstreams;
-        let told = self.belief.told();
+        let clock_status = self.belief.clock_status();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
-            pool: Twin::of(&told),
-            told,
+            pool: PoolScore::of(&clock_status),
+            clock_status,
             requests: self.traffic(),
             reloads: self.reloads.clone(),
             log_lines_dropped: log::dropped(),
-            listeners: self.listener_sights(),
-            fast_path: self.fast.as_ref().map(FastPath::sight),
+            listeners: self.listener_statuses(),
+            fast_path: self.fast.as_ref().map(FastPath::status),
             upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
         }
     }
@@ -46,13 +46,13 @@ impl Supervisor {
     }
 
     /// Each listener with its workers, and what the fast path did for it.
-    fn listener_sights(&self) -> Vec<ListenerSight> {
-        let mut sights = self.listeners.sights();
+    fn listener_statuses(&self) -> Vec<ListenerStatus> {
+        let mut statuses = self.listeners.statuses();
         for (address, counts, per_second) in self.fast.iter().flat_map(FastPath::done) {
-            let served = sights.iter_mut().filter(|sight| sight.address == address);
-            served.for_each(|sight| sight.traffic = sight.traffic.plus(counts, per_second));
+            let served = statuses.iter_mut().filter(|one| one.address == address);
+            served.for_each(|one| one.traffic = one.traffic.plus(counts, per_second));
         }
-        sights
+        statuses
     }
 
     /// Shows everything to who asks over HTTP.
@@ -80,11 +80,11 @@ impl Supervisor {
             }
             "status" => {
                 let snapshot = self.snapshot();
-                told(json, &snapshot, || Status(&snapshot).to_string())
+                told(json, &snapshot, || StatusText(&snapshot).to_string())
             }
             "upstreams" => {
                 let snapshot = self.snapshot();
-                told(json, &snapshot.upstreams, || Upstreams(&snapshot).to_string())
+                told(json, &snapshot.upstreams, || UpstreamsText(&snapshot).to_string())
             }
             "health" => {
                 let health = Health::of(&self.snapshot(), max_distance(&request.argument));

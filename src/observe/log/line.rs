@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// One line, with the fields that have a value.
-pub(super) struct Line {
+pub(super) struct LogLine {
     metadata: &'static Metadata<'static>,
     values: Vec<(Field, Box<dyn Value + Send>)>,
     /// As text, in UTC.
@@ -28,7 +28,7 @@ pub(super) struct Line {
     pub(super) dropped_before: u64,
 }
 
-impl Line {
+impl LogLine {
     /// What `event` says, now.
     pub(super) fn of(event: &Event<'_>) -> Self {
         let mut line = Self {
@@ -68,7 +68,7 @@ impl Line {
 }
 
 /// Numbers and texts stay what they are; all else is a text from here on.
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.keep(field, value);
     }

@@ -15,7 +15,7 @@ use tracing::{Event, Subscriber, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::line::Line;
+use super::line::LogLine;
 
 /// Lines that wait at most: about two megabytes.
 const ROOM: usize = 4096;
@@ -31,7 +31,7 @@ thread_local! {
 }
 
 #[derive(Default)]
-struct Counts {
+struct LineCounts {
     /// Lines that are not written yet.
     waiting: AtomicUsize,
     /// Dropped lines that the log doesn't tell of yet.
@@ -42,12 +42,12 @@ struct Counts {
 
 /// What the speaking threads and the writing one share.
 #[derive(Default)]
-pub(super) struct Shared {
-    counts: Counts,
+pub(super) struct QueueState {
+    counts: LineCounts,
     outlet: OnceLock<Outlet>,
 }
 
-impl Shared {
+impl QueueState {
     /// How many lines were dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.counts.dropped.load(Ordering::Relaxed)
@@ -74,21 +74,21 @@ impl Shared {
 
 /// The end where lines are said.
 pub(super) struct Relay {
-    lines: SyncSender<Line>,
-    shared: Arc<Shared>,
+    lines: SyncSender<LogLine>,
+    shared: Arc<QueueState>,
 }
 
 /// The end where they are written.
 pub struct Writer {
-    lines: Receiver<Line>,
-    shared: Arc<Shared>,
+    lines: Receiver<LogLine>,
+    shared: Arc<QueueState>,
     open: Box<dyn FnOnce() -> Outlet + Send>,
 }
 
 /// Both ends; `open` makes the outlet, in the thread that will write.
-pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, Writer, Arc<Shared>) {
+pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, Writer, Arc<QueueState>) {
     let (sender, lines) = sync_channel(ROOM);
-    let shared = Arc::<Shared>::default();
+    let shared = Arc::<QueueState>::default();
     let relay = Relay {
         lines: sender,
         shared: Arc::clone(&shared),
@@ -102,7 +102,7 @@ pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, W
 }
 
 impl Relay {
-    fn say(&self, mut line: Line) {
+    fn say(&self, mut line: LogLine) {
         let counts = &self.shared.counts;
         line.dropped_before = counts.untold.swap(0, Ordering::Relaxed);
         let dropped_before = line.dropped_before;
@@ -119,7 +119,7 @@ impl<S: Subscriber> Layer<S> for Relay {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         match self.shared.outlet.get().filter(|_| WRITES.get()) {
             Some(outlet) => outlet.event(event),
-            None => self.say(Line::of(event)),
+            None => self.say(LogLine::of(event)),
         }
     }
 }
