@@ -13,6 +13,7 @@
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
+//! | [`control`] | how the running server is asked about itself: over `http` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end; what it `needs` and whom it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
@@ -20,7 +21,7 @@
 //! Who may use whom is held by `tests/layers.rs`: `wire` uses nothing of ours, `host` neither; `serve` and
 //! `upstream` never each other; only `supervisor` knows everybody.
 //!
-//! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `control` or `http`; workers
+//! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `supervisor::control` or [`control::http`]; workers
 //! only count, in cells of their own that anybody may read.
 //!
 //! # Three journeys
@@ -141,6 +142,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod fast;
 pub mod host;
 pub mod observe;

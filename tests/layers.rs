@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("host", &[]),
     ("cli", &[]),
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("fast", &["wire", "reference", "serve"]),
     ("observe", &["wire", "reference", "serve", "upstream"]),
     ("config", &["cli", "wire", "host", "serve", "upstream", "observe"]),
+    ("control", &["host", "observe", "config"]),
     (
         "supervisor",
         &[
@@ -41,6 +42,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "upstream",
             "observe",
             "config",
+            "control",
         ],
     ),
 ];

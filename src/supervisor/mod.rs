@@ -7,7 +7,6 @@ mod belief;
 mod clients;
 mod control;
 mod fast;
-mod http;
 mod leaps;
 mod listeners;
 mod lock;
@@ -35,6 +34,7 @@ use tracing::{error, info};
 
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
+use crate::control::http::Scrape;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::observe::snapshot::Reloads;
@@ -44,7 +44,6 @@ use crate::upstream::poller::Report;
 use belief::Belief;
 use control::Request;
 use fast::FastPath;
-use http::Onlooker;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::Limits;
@@ -109,7 +108,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
     }
-    let (sender, onlookers) = mpsc::channel(1);
+    let (sender, scrapes) = mpsc::channel(1);
     if let Some(http) = opened.http {
         tokio::spawn(http.serve(sender));
     }
@@ -135,7 +134,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
         reports,
         signals,
         requests,
-        onlookers,
+        scrapes,
         readings,
     };
     supervisor.watch(heard).await;
@@ -148,7 +147,7 @@ struct Heard {
     reports: mpsc::Receiver<Report>,
     signals: mpsc::Receiver<i32>,
     requests: mpsc::Receiver<Request>,
-    onlookers: mpsc::Receiver<Onlooker>,
+    scrapes: mpsc::Receiver<Scrape>,
     readings: mpsc::Receiver<Read>,
 }
 
@@ -213,8 +212,8 @@ impl Supervisor {
                     self.answer(request);
                     continue;
                 }
-                Some(onlooker) = heard.onlookers.recv() => {
-                    self.show(onlooker);
+                Some(scrape) = heard.scrapes.recv() => {
+                    self.show(scrape);
                     continue;
                 }
                 Some(read) = heard.readings.recv() => {

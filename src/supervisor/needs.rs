@@ -1,11 +1,12 @@
 //! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
 
 use crate::config::Config;
+use crate::control::http;
 use crate::serve::access::Access;
 use crate::serve::memory::of_worker;
 use crate::upstream::Host;
 
-use super::{control, http};
+use super::control;
 
 /// Descriptors of every server: standard streams, log, signals, runtime, service manager, the kernel's news, the ways to the
 /// files of the configuration, of names and of leap seconds, and what is open for a moment (*measured*: 20 and those).
@@ -131,7 +132,7 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         // The one that comes, before the one who makes room is gone.
-        crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::READERS,
+        crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::CONNECTIONS,
     };
     let fast = match count(config.fast_path.interfaces.len()) {
         0 => 0,
@@ -150,7 +151,7 @@ fn memory(config: &Config, lists: u64) -> u64 {
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => {
-            count(http::READERS) * MEMORY_A_READER
+            count(http::CONNECTIONS) * MEMORY_A_READER
         }
     };
     FIXED_MEMORY + workers.sum::<u64>() + http + lists

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::control::Request;
 use super::fast::FastPath;
-use super::http::Onlooker;
 use super::{Supervisor, clients};
 use crate::config::commands::{self, Answer};
+use crate::control::http::Scrape;
 use crate::host::clock;
 use crate::observe::health::Health;
 use crate::observe::log;
@@ -55,10 +55,10 @@ impl Supervisor {
         statuses
     }
 
-    /// Shows everything to who asks over HTTP.
-    pub(super) fn show(&self, onlooker: Onlooker) {
-        // Who does not wait for it doesn't need it.
-        let _shown = onlooker.send(self.snapshot());
+    /// Shows everything over HTTP.
+    pub(super) fn show(&self, scrape: Scrape) {
+        // A client that went away needs it no more.
+        let _shown = scrape.send(self.snapshot());
     }
 
     /// Answers what came through the control socket.

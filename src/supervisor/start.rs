@@ -13,7 +13,6 @@ use tracing::warn;
 use super::absence::{Outcome, outcome};
 use super::control::Control;
 use super::fast::FastPath;
-use super::http::Http;
 use super::leaps::LeapList;
 use super::listeners::{PrepareError, tell_absent};
 use super::lock::{self, Kept};
@@ -21,6 +20,7 @@ use super::sockets::{Given, Sockets};
 use super::testament::{self, Testament};
 use crate::config::Loaded;
 use crate::config::file::Loader;
+use crate::control::http::HttpServer;
 use crate::host::names::Names;
 use crate::host::privileges::{Identity, PrivilegeError};
 use crate::host::systemd::{self, ServiceManager};
@@ -40,7 +40,7 @@ pub(super) struct Opened {
     /// What the last process left for us, and we leave for the next one.
     pub(super) testament: Testament,
     pub(super) control: Option<Control>,
-    pub(super) http: Option<Http>,
+    pub(super) http: Option<HttpServer>,
     pub(super) manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
     pub(super) watchdog: Option<Duration>,
@@ -164,14 +164,14 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let fast = FastPath::open(&loaded.config, is_open)?;
     let owner = identity.as_ref().map(Identity::uid_and_gid);
     let control = Control::open(&loaded, owner)?;
-    let http = Http::open(&loaded.config.metrics, owner);
+    let http = HttpServer::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
     let kept = Kept::new(
         &loader,
         &names,
         &leaps,
-        http.as_ref().and_then(Http::port),
+        http.as_ref().and_then(HttpServer::port),
         fast.is_some(),
     );
     lock::lock_up(process, identity.as_ref(), &sockets, &kept, || {
