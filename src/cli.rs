@@ -32,36 +32,32 @@ pub enum Command {
     Config,
     /// Ask one server once.
     Query(Query),
-    /// Ask the running server about itself.
-    Ask(Ask),
     /// Make a configuration of another server's.
     Import(Import),
+    /// Show the running server on one screen.
+    Status(RunningServer),
+    /// Show all that the running server knows of each upstream.
+    Upstreams(RunningServer),
+    /// Show the status again and again.
+    Top(RunningServer),
+    /// Show the clients of the running server.
+    Clients(RunningServer),
+    /// Tell whether the running server is fit to be asked for the time.
+    Health {
+        /// The server.
+        server: RunningServer,
+        /// Largest root distance that is fit, in seconds, if there is a limit.
+        max_distance: Option<f64>,
+    },
 }
 
-/// What the running server is asked about itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
-    /// What is wanted.
-    pub about: About,
+/// The running server, and how it is asked about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningServer {
     /// The control socket; `None` is that of the configuration.
     pub socket: Option<PathBuf>,
-    /// Is the answer for a program?
+    /// Whether the answer is for a program.
     pub json: bool,
-}
-
-/// What there is to know of the running server.
-#[derive(Clone, Debug, PartialEq)]
-pub enum About {
-    /// One screen of everything.
-    Status,
-    /// All about each upstream.
-    Upstreams,
-    /// The screen of everything again and again.
-    Top,
-    /// Who asks it, and how often.
-    Clients,
-    /// Is it fit to be asked? With the largest root distance that is, in seconds, if there is a limit.
-    Health(Option<f64>),
 }
 
 /// The flags that go with serving. Their values are judged by `config`, all at once and together with the file.
@@ -144,9 +140,9 @@ pub enum Dialect {
     NtpdRs,
 }
 
-/// How the running server is asked.
+/// What all subcommands take that ask the running server.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-struct Running {
+struct RunningArguments {
     /// The control socket of the running server [default: control.socket of the configuration]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     socket: Option<PathBuf>,
@@ -165,7 +161,7 @@ struct Fitness {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
     max_distance: Option<f64>,
     #[command(flatten)]
-    running: Running,
+    running: RunningArguments,
 }
 
 /// An NTP server for busy hosts: many workers, several upstreams that must agree, no replies lost.
@@ -192,13 +188,13 @@ enum Sub {
     /// standard error, with the reason. Files that a file includes are not followed: name them after it.
     Import(Import),
     /// Show the running server on one screen: its time, its clients' requests, its upstreams
-    Status(Running),
+    Status(RunningArguments),
     /// Show all that the running server knows of each upstream
-    Upstreams(Running),
+    Upstreams(RunningArguments),
     /// Show the status again every second, until Ctrl-C
-    Top(Running),
+    Top(RunningArguments),
     /// Show who asked the running server in the last hour: how many, who most, how often each
-    Clients(Running),
+    Clients(RunningArguments),
     /// Tell whether the running server is fit to be asked: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
 }
@@ -271,14 +267,14 @@ where
             ));
         }
         Some(Sub::Import(import)) => (Command::Import(import), flags),
-        Some(Sub::Status(running)) => running.ask(About::Status, flags),
-        Some(Sub::Upstreams(running)) => running.ask(About::Upstreams, flags),
-        Some(Sub::Top(running)) => running.ask(About::Top, flags),
-        Some(Sub::Clients(running)) => running.ask(About::Clients, flags),
+        Some(Sub::Status(running)) => running.command(flags, Command::Status),
+        Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
+        Some(Sub::Top(running)) => running.command(flags, Command::Top),
+        Some(Sub::Clients(running)) => running.command(flags, Command::Clients),
         Some(Sub::Health(Fitness {
             max_distance,
             running,
-        })) => running.ask(About::Health(max_distance), flags),
+        })) => running.command(flags, |server| Command::Health { server, max_distance }),
     };
     Ok(Invocation { command, flags })
 }
@@ -299,19 +295,18 @@ fn seconds(text: &str) -> Result<f64, String> {
     sound.ok_or_else(|| "not a number of seconds, such as 0.01".to_owned())
 }
 
-impl Running {
-    /// Flags before the subcommand count as far as they lead to the socket.
-    fn ask(self, about: About, flags: Flags) -> (Command, Flags) {
+impl RunningArguments {
+    /// The command, and the flags. Those before the subcommand count as far as they lead to the socket.
+    fn command(self, flags: Flags, command: impl FnOnce(RunningServer) -> Command) -> (Command, Flags) {
         let later = Flags {
             config: self.config,
             ..Flags::default()
         };
-        let ask = Ask {
-            about,
+        let server = RunningServer {
             socket: self.socket,
             json: self.json,
         };
-        (Command::Ask(ask), flags.and(later))
+        (command(server), flags.and(later))
     }
 }
 
@@ -425,12 +420,14 @@ mod tests {
     #[test]
     fn the_running_server_is_asked_about_itself() {
         let asked = asked("ntpfront -c a health --max-distance 0.5 --socket /s --json -c b");
-        let expected = Ask {
-            about: About::Health(Some(0.5)),
-            socket: Some("/s".into()),
-            json: true,
+        let expected = Command::Health {
+            server: RunningServer {
+                socket: Some("/s".into()),
+                json: true,
+            },
+            max_distance: Some(0.5),
         };
-        assert_eq!(asked.command, Command::Ask(expected));
+        assert_eq!(asked.command, expected);
         assert_eq!(asked.flags.config, Some("b".into()));
         for limit in ["-1", "x", "inf", ""] {
             let line = ["ntpfront", "health", "--max-distance", limit];

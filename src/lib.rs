@@ -1,10 +1,11 @@
 //! ntpfront: an NTP server that fronts several upstream servers, on every core, without touching the host's clock.
 //!
-//! This page is the map. The binary (`main.rs`) only hands arguments to these rooms:
+//! This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
 //!
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`cli`] | the flags and subcommands, as words |
+//! | [`commands`] | the subcommands, one a file: what each asks for, prints and ends with |
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
 //! | [`wire`] | NTP on the wire: header, timestamps, short format, reference ID |
 //! | [`mod@reference`] | what we announce: which clock is served, the system variables, how they age and reach the workers |
@@ -13,16 +14,16 @@
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
-//! | [`control`] | how the running server is asked about itself: over `http` |
+//! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
 //! | [`supervisor`] | owns every handle: the order of the start, the loop, the end; what it `needs` and whom it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
 //! Who may use whom is held by `tests/layers.rs`: `wire` uses nothing of ours, `host` neither; `serve` and
-//! `upstream` never each other; only `supervisor` knows everybody.
+//! `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
 //!
-//! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `supervisor::control` or [`control::http`]; workers
-//! only count, in cells of their own that anybody may read.
+//! What is to be seen comes from the supervisor, as a snapshot (`supervisor::inspect`), through [`control::server`] or
+//! [`control::http`]; workers only count, in cells of their own.
 //!
 //! # Three journeys
 //!
@@ -141,6 +142,7 @@
 //! NTS, interleaved mode, leap smear.
 
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod fast;

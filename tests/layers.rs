@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("host", &[]),
     ("cli", &[]),
@@ -43,6 +43,18 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "observe",
             "config",
             "control",
+        ],
+    ),
+    (
+        "commands",
+        &[
+            "cli",
+            "host",
+            "upstream",
+            "observe",
+            "config",
+            "control",
+            "supervisor",
         ],
     ),
 ];

@@ -4,9 +4,9 @@
 mod absence;
 pub mod allowed;
 mod belief;
-mod clients;
-mod control;
+mod census;
 mod fast;
+mod inspect;
 mod leaps;
 mod listeners;
 mod lock;
@@ -15,7 +15,6 @@ mod pollers;
 mod reading;
 mod reload;
 mod shedding;
-mod sight;
 mod sockets;
 mod start;
 mod testament;
@@ -35,6 +34,8 @@ use tracing::{error, info};
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
 use crate::control::http::Scrape;
+use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest};
+use crate::control::server::PendingRequest;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::observe::snapshot::Reloads;
@@ -42,12 +43,12 @@ use crate::observe::{journal, log};
 use crate::upstream::poller::Report;
 
 use belief::Belief;
-use control::Request;
 use fast::FastPath;
+use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::Limits;
-use reading::{Read, Reading};
+use reading::{PendingCheck, Read, Reading};
 pub use start::StartError;
 use start::{Opened, open, unblock_signals};
 
@@ -101,7 +102,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
         sender,
         opened.testament,
     );
-    let census = clients::method(opened.loaded.config.census)
+    let census = census::method(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
     let listeners = Listeners::start(opened.sockets, &belief.reader, census, &opened.loaded.config)?;
     let (sender, requests) = mpsc::channel(1);
@@ -146,7 +147,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
 struct Heard {
     reports: mpsc::Receiver<Report>,
     signals: mpsc::Receiver<i32>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<PendingRequest>,
     scrapes: mpsc::Receiver<Scrape>,
     readings: mpsc::Receiver<Read>,
 }
@@ -213,7 +214,8 @@ impl Supervisor {
                     continue;
                 }
                 Some(scrape) = heard.scrapes.recv() => {
-                    self.show(scrape);
+                    // A client that went away needs it no more.
+                    let _sent = scrape.send(self.inspect().snapshot());
                     continue;
                 }
                 Some(read) = heard.readings.recv() => {
@@ -313,7 +315,7 @@ impl Supervisor {
 
     /// One line for `systemctl status`.
     fn tell_status(&mut self, now: Duration) {
-        let rate = self.traffic().per_second;
+        let rate = self.inspect().traffic().per_second;
         let workers = self.listeners.count();
         let refused = self
             .reloads
@@ -333,6 +335,41 @@ impl Supervisor {
             self.manager.tell(&[NotifyState::Status(&said)]);
         }
         self.status = Status { said, at: now };
+    }
+
+    fn inspect(&self) -> Inspection<'_> {
+        Inspection {
+            running: &self.running,
+            belief: &self.belief,
+            listeners: &self.listeners,
+            fast: self.fast.as_ref(),
+            reloads: &self.reloads,
+            started: self.started,
+        }
+    }
+
+    /// Answers what came through the control socket, now or later.
+    fn answer(&mut self, pending: PendingRequest) {
+        let (request, reply) = pending.into_parts();
+        let answer = match request {
+            ControlRequest::Status { format } => self.inspect().status(format),
+            ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
+            ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
+            ControlRequest::Clients { format } => {
+                let censuses = self.listeners.censuses();
+                // It takes a while with many workers.
+                tokio::spawn(async move { reply.send(census::clients(censuses, format).await) });
+                return;
+            }
+            ControlRequest::Check { path, text } => {
+                if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
+                    let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
+                    check.reply.send(failure);
+                }
+                return;
+            }
+        };
+        reply.send(answer);
     }
 
     /// The state of everything, as one block in the log.

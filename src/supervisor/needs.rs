@@ -1,12 +1,10 @@
 //! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
 
 use crate::config::Config;
-use crate::control::http;
+use crate::control::{http, server};
 use crate::serve::access::Access;
 use crate::serve::memory::of_worker;
 use crate::upstream::Host;
-
-use super::control;
 
 /// Descriptors of every server: standard streams, log, signals, runtime, service manager, the kernel's news, the ways to the
 /// files of the configuration, of names and of leap seconds, and what is open for a moment (*measured*: 20 and those).
@@ -128,7 +126,7 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
         Host::Address(_) | Host::LinkLocal(..) => FILES_AN_UPSTREAM,
     });
-    let control = config.control.socket.as_ref().map_or(0, |_| 1 + control::CLIENTS);
+    let control = config.control.socket.as_ref().map_or(0, |_| 1 + server::CLIENTS);
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         // The one that comes, before the one who makes room is gone.

@@ -7,7 +7,9 @@ use super::listeners::Prepared;
 use super::needs::Needs;
 use super::reading::Read;
 use super::{Supervisor, allowed};
-use crate::config::{Change, Fault, Loaded, commands, diff};
+use crate::config::check::CheckReport;
+use crate::config::{Change, Fault, Loaded, diff};
+use crate::control::protocol::ControlAnswer;
 use crate::host::limits;
 
 impl Supervisor {
@@ -31,14 +33,13 @@ impl Supervisor {
                 self.end_reload(fault);
             }
             Read::Reload(Err(faults)) => self.end_reload(Some(refuse(&faults))),
-            Read::Check(request, loaded) => {
-                let mut answer = commands::compare(&self.running.config, &loaded);
+            Read::Check(reply, loaded) => {
+                let mut report = CheckReport::against(&self.running.config, &loaded);
                 if let Ok(loaded) = &loaded {
                     let needs = Needs::of(&loaded.config, loaded.lists);
-                    commands::check_limits(&mut answer, &needs.shortfalls(&self.limits));
+                    report.note_limits(&needs.shortfalls(&self.limits));
                 }
-                // Who does not wait for the answer doesn't need it.
-                let _told = request.answer.send(answer);
+                reply.send(ControlAnswer::Check(report));
             }
         }
         self.reading.begin_check();

@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 use signal_hook::iterator::Signals;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::absence::{Outcome, outcome};
-use super::control::Control;
 use super::fast::FastPath;
 use super::leaps::LeapList;
 use super::listeners::{PrepareError, tell_absent};
@@ -21,6 +20,7 @@ use super::testament::{self, Testament};
 use crate::config::Loaded;
 use crate::config::file::Loader;
 use crate::control::http::HttpServer;
+use crate::control::server::ControlSocket;
 use crate::host::names::Names;
 use crate::host::privileges::{Identity, PrivilegeError};
 use crate::host::systemd::{self, ServiceManager};
@@ -39,7 +39,7 @@ pub(super) struct Opened {
     pub(super) leaps: LeapList,
     /// What the last process left for us, and we leave for the next one.
     pub(super) testament: Testament,
-    pub(super) control: Option<Control>,
+    pub(super) control: Option<ControlSocket>,
     pub(super) http: Option<HttpServer>,
     pub(super) manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
@@ -163,7 +163,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     };
     let fast = FastPath::open(&loaded.config, is_open)?;
     let owner = identity.as_ref().map(Identity::uid_and_gid);
-    let control = Control::open(&loaded, owner)?;
+    let control = open_control(&loaded, owner)?;
     let http = HttpServer::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
@@ -192,6 +192,25 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         watchdog: systemd::watchdog(),
         signals,
     })
+}
+
+/// The control socket, given to `owner`; none where none is wanted, or where the default one has no directory to be in.
+fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<ControlSocket>, StartError> {
+    let Some(path) = &loaded.config.control.socket else {
+        return Ok(None);
+    };
+    match ControlSocket::open(path, owner) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if loaded.default_control => {
+            let error = limits::explain(&error);
+            info!(path = %path.display(), error, "no control socket: `--against-running` can't ask this server");
+            Ok(None)
+        }
+        Err(error) => {
+            let what = format!("open the control socket {} (control.socket)", path.display());
+            Err(StartError::System(what, error))
+        }
+    }
 }
 
 /// The sockets of each listener; none for those whose address is not there, if that is no reason not to start.
