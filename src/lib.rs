@@ -15,7 +15,7 @@
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
 //! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
-//! | [`supervisor`] | owns every handle: the order of the start, the loop, the end; what it `needs` and whom it waits for (`absence`) is pure |
+//! | [`supervisor`] | owns every handle: the order of the start (`start`, `confine`), the loop, the end; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.

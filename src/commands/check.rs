@@ -11,8 +11,8 @@ use crate::config::{Loaded, file, listing};
 use crate::control::client::ask;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::host::xdp_needs;
-use crate::supervisor::allowed;
 use crate::supervisor::needs::Needs;
+use crate::supervisor::system_limits;
 
 /// Checks the file, and what it wants of this host.
 pub(super) fn run(flags: &Flags) -> ExitCode {
@@ -34,7 +34,7 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
     let (impossible, absent) = (xdp_needs::impossible(), xdp_needs::absent(&wanted.interfaces));
     report.note_fast_path(wanted, impossible.as_deref(), &absent);
     let needs = Needs::of(&loaded.config, loaded.lists);
-    report.note_limits(&needs.shortfalls(&allowed::limits()));
+    report.note_limits(&needs.shortfalls(&system_limits::raised()));
 }
 
 /// Asks the running server what a reload would make of the file.

@@ -166,7 +166,7 @@ impl Listeners {
                 sent.on_trial += counts.remarked(Remark::WouldShed);
             }
         }
-        self.shedding.look(sent);
+        self.shedding.update(sent);
     }
 
     /// One line a worker into the log.
@@ -436,7 +436,7 @@ impl Listeners {
                 Change::ChangeListener([_, new]) => self.change(*new, manager).await,
                 Change::CloseListener(gone) => self.close(*gone, manager).await,
                 Change::Policy(address, policy) => self.obey(*address, policy),
-                Change::Budget(budget) => self.shedding.change(*budget),
+                Change::Budget(budget) => self.shedding.set_budget(*budget),
                 Change::OpenListener(..)
                 | Change::Restart(_)
                 | Change::LogLevel(_)

@@ -2,14 +2,13 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod absence;
-pub mod allowed;
 mod belief;
 mod census;
+mod confine;
 mod fast;
 mod inspect;
 mod leaps;
 mod listeners;
-mod lock;
 pub mod needs;
 mod pollers;
 mod reading;
@@ -17,6 +16,7 @@ mod reload;
 mod shedding;
 mod sockets;
 mod start;
+pub mod system_limits;
 mod testament;
 
 use std::io;
@@ -47,7 +47,7 @@ use fast::FastPath;
 use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
-use needs::Limits;
+use needs::SystemLimits;
 use reading::{PendingCheck, Read, Reading};
 pub use start::StartError;
 use start::{Opened, open, unblock_signals};
@@ -72,8 +72,8 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
         env!("CARGO_PKG_VERSION"),
         loaded.origin()
     );
-    let limits = allowed::limits();
-    allowed::expect(&loaded, &limits);
+    let limits = system_limits::raised();
+    system_limits::warn_if_low(&loaded, &limits);
     let serve = || {
         let opened = open(loader, loaded)?;
         // A thread for the log, as little trusted as the others.
@@ -91,7 +91,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     outcome
 }
 
-async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), StartError> {
+async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result<(), StartError> {
     let signals = forward(opened.signals).map_err(StartError::thread("start a thread for signals"))?;
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
@@ -156,7 +156,7 @@ struct Heard {
 struct Supervisor {
     running: Loaded,
     /// What the system allows us.
-    limits: Limits,
+    limits: SystemLimits,
     reading: Reading,
     log: log::Switch,
     belief: Belief,

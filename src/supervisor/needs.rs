@@ -54,7 +54,7 @@ pub struct Needs {
 
 /// What the system allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct SystemLimits {
     /// Descriptors.
     pub files: u64,
     /// Bytes of memory, and who says so, if anybody does.
@@ -80,7 +80,7 @@ impl Needs {
     }
 
     /// What `limits` are too low for, a line each, with the numbers and the remedy.
-    pub fn shortfalls(&self, limits: &Limits) -> Vec<String> {
+    pub fn shortfalls(&self, limits: &SystemLimits) -> Vec<String> {
         let (files, allowed) = (self.files, limits.files);
         let files = (files > allowed).then(|| {
             format!(
@@ -249,7 +249,7 @@ mod tests {
             kernel: 6 << 20,
             threads: 8,
         };
-        let enough = Limits {
+        let enough = SystemLimits {
             files: 1040,
             memory: Some((16 << 20, "memory.max".to_owned())),
             addresses: Some(needs.addresses(1)),
@@ -257,13 +257,13 @@ mod tests {
         };
         assert_eq!(needs.shortfalls(&enough), [""; 0]);
         assert_eq!(
-            needs.shortfalls(&Limits {
+            needs.shortfalls(&SystemLimits {
                 files: 1040,
-                ..Limits::default()
+                ..SystemLimits::default()
             }),
             [""; 0]
         );
-        let low = Limits {
+        let low = SystemLimits {
             files: 1024,
             memory: Some(((16 << 20) - 1, "/sys/fs/cgroup/a/memory.max".to_owned())),
             addresses: Some(needs.addresses(1) - 1),

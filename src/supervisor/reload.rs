@@ -6,7 +6,7 @@ use tracing::{error, info, warn};
 use super::listeners::Prepared;
 use super::needs::Needs;
 use super::reading::Read;
-use super::{Supervisor, allowed};
+use super::{Supervisor, system_limits};
 use crate::config::check::CheckReport;
 use crate::config::{Change, Fault, Loaded, diff};
 use crate::control::protocol::ControlAnswer;
@@ -99,7 +99,7 @@ impl Supervisor {
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
         self.running.lists = wanted.lists;
-        allowed::expect(&self.running, &self.limits);
+        system_limits::warn_if_low(&self.running, &self.limits);
         let (changes, configuration) = (changes.len(), self.running.origin());
         info!(
             changes,

@@ -11,10 +11,10 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use super::absence::{Outcome, outcome};
+use super::confine::{self, StillNeeded};
 use super::fast::FastPath;
 use super::leaps::LeapList;
 use super::listeners::{PrepareError, tell_absent};
-use super::lock::{self, Kept};
 use super::sockets::{Given, Sockets};
 use super::testament::{self, Testament};
 use crate::config::Loaded;
@@ -167,17 +167,17 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let http = HttpServer::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
-    let kept = Kept::new(
+    let still_needed = StillNeeded::new(
         &loader,
         &names,
         &leaps,
         http.as_ref().and_then(HttpServer::port),
         fast.is_some(),
     );
-    lock::lock_up(process, identity.as_ref(), &sockets, &kept, || {
+    confine::drop_and_sandbox(process, identity.as_ref(), &sockets, &still_needed, || {
         loaded.config.policies.clear();
     })?;
-    lock::look_again(&mut loader);
+    confine::warn_if_unreadable(&mut loader);
     Ok(Opened {
         loaded,
         loader,
@@ -272,7 +272,7 @@ impl Opening<'_> {
         match outcome(error.fault(), listener.required, self.loaded.is_default(listener)) {
             Outcome::Refuse => Err(error),
             Outcome::LeaveOut => {
-                warn!(listener = %listener.address, "this host has no such address family: not served (say `-6 0` to be rid of this line)");
+                warn!(listener = %listener.address, "this host has no such address family: not served (`-6 0` turns this warning off)");
                 Ok(None)
             }
             Outcome::Wait => {
