@@ -1,4 +1,4 @@
-//! Pure. The command line: which words there are. What they mean together with a file, `config` decides.
+//! Pure. The command line: its flags and subcommands. `config` decides what they mean together with a file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 /// The configuration file that is read when no other is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/ntpfront/ntpfront.toml";
 
-/// What was asked of the program.
+/// The command line of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
-    /// What to do.
+    /// The command.
     pub command: Command,
     /// The flags, from before and after the subcommand.
     pub flags: Flags,
 }
 
-/// What to do.
+/// A command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Serve time: what happens without a subcommand.
@@ -32,7 +32,7 @@ pub enum Command {
     Config,
     /// Ask one server once.
     Query(Query),
-    /// Make a configuration of another server's.
+    /// Convert the configuration of another server.
     Import(Import),
     /// Show the running server on one screen.
     Status(RunningServer),
@@ -60,7 +60,9 @@ pub struct RunningServer {
     pub json: bool,
 }
 
-/// The flags that go with serving. Their values are judged by `config`, all at once and together with the file.
+/// The flags that go with serving.
+///
+/// Their values are checked by `config`, all at once and together with the file.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// Workers of every IPv4 listener, 0 to 1024; 0 serves no IPv4 [default: 1]
@@ -94,7 +96,7 @@ pub struct Flags {
     pub config: Option<PathBuf>,
 }
 
-/// What `check` takes.
+/// The arguments of `check`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct Check {
     #[command(flatten)]
@@ -104,7 +106,7 @@ struct Check {
     against_running: bool,
 }
 
-/// What `query` is asked.
+/// The arguments of `query`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The server to ask, an address or a name; the port is 123 unless said
@@ -118,7 +120,7 @@ pub struct Query {
     pub json: bool,
 }
 
-/// What `import` is given.
+/// The arguments of `import`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Whose words they are [default: whichever has more of the words]
@@ -129,7 +131,7 @@ pub struct Import {
     pub files: Vec<PathBuf>,
 }
 
-/// Whose configuration it is.
+/// The daemon that a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
     /// chronyd's
@@ -140,7 +142,7 @@ pub enum Dialect {
     NtpdRs,
 }
 
-/// What all subcommands take that ask the running server.
+/// The arguments of all subcommands that ask the running server.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct RunningArguments {
     /// The control socket of the running server [default: control.socket of the configuration]
@@ -154,7 +156,7 @@ struct RunningArguments {
     json: bool,
 }
 
-/// What `health` takes.
+/// The arguments of `health`.
 #[derive(Args, Clone, Debug, PartialEq)]
 struct Fitness {
     /// Not healthy either when the time may be wrong by more than this
@@ -241,7 +243,7 @@ Files:
 /// Reads the arguments, the program's own name first.
 ///
 /// # Errors
-/// What clap has to say, including help and version: print it and use its exit status.
+/// All that clap has to say, including help and version: print it and use its exit status.
 pub fn read<I, T>(arguments: I) -> Result<Invocation, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -279,7 +281,7 @@ where
     Ok(Invocation { command, flags })
 }
 
-/// The definition, for whoever writes a manual page or shell completions of it.
+/// The definition, for manual pages and shell completions.
 pub fn definition() -> clap::Command {
     Arguments::command()
 }
@@ -288,7 +290,7 @@ fn flags_mean_nothing(why: &str) -> clap::Error {
     definition().error(ErrorKind::ArgumentConflict, why)
 }
 
-/// Seconds, not negative.
+/// A number of seconds, not negative.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: Option<f64> = text.parse().ok();
     let sound = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);

@@ -1,21 +1,26 @@
-//! Pure. Is the server fit to be asked? One answer for load balancers, route announcers and probes.
+//! Pure. The fitness of the server to be asked for the time: one answer for load balancers, route announcers and probes.
 
 use serde::Serialize;
 
 use super::snapshot::Snapshot;
 
-/// The answer, and why. As JSON its names are stable.
+/// The fitness of the server, and the reason.
+///
+/// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Are clients told a time, one that is good enough, at all listeners that are required?
+    /// Whether clients are told a time, one that is good enough, at all listeners that are required.
     pub healthy: bool,
-    /// In one line, without its end.
+    /// The reason in one line, without its end.
     pub reason: String,
 }
 
 impl Health {
-    /// Judges what clients are told now; `max_distance` is how wrong that may be, in seconds, where somebody cares. A listener
-    /// whose address is not there is named, and no trouble unless it is required: the address may come only to who is healthy.
+    /// The fitness by what clients are told now; `max_distance` is the largest root distance that is fit, in seconds, if there is a
+    /// limit.
+    ///
+    /// A listener whose address is not there is named, and counts only if it is required: some addresses come only to a healthy
+    /// host.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
         let clock = &snapshot.clock_status;
         let state = clock.state.name();
@@ -41,7 +46,7 @@ impl Health {
         }
     }
 
-    /// One line for people, its end included.
+    /// The fitness in one line for people, its end included.
     pub fn line(&self) -> String {
         let word = if self.healthy { "healthy" } else { "not healthy" };
         format!("{word}: {}\n", self.reason)
@@ -72,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_good_time_is_healthy() {
+    fn a_good_time_is_healthy() {
         let mut snapshot = example();
         snapshot.listeners.truncate(2);
         let health = Health::of(&snapshot, Some(0.001));

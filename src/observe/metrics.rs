@@ -21,7 +21,7 @@ use crate::upstream::candidate::Standing;
 use crate::upstream::packet::Reject;
 use crate::upstream::system::{Source, State};
 
-/// What the page is, for HTTP.
+/// The content type of the page, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The labels of one value.
@@ -37,6 +37,7 @@ pub fn page(snapshot: Arc<Snapshot>) -> String {
     page
 }
 
+/// All metrics of a snapshot, for the library.
 #[derive(Debug)]
 struct SnapshotCollector(Arc<Snapshot>);
 
@@ -330,7 +331,7 @@ impl Page<'_> {
         self.gauges(name, help, [(Labels::new(), value)])
     }
 
-    /// Nothing at all where nothing is known.
+    /// A gauge that is left out where its value is not known.
     fn option(&mut self, name: &str, help: &str, value: Option<f64>) -> fmt::Result {
         self.gauges(name, help, value.map(|value| (Labels::new(), value)))
     }
@@ -344,7 +345,7 @@ impl Page<'_> {
         self.values(name, help, MetricType::Gauge, values)
     }
 
-    /// `name` is the full one, with `_total`.
+    /// Counters; `name` is the full one, with `_total`.
     fn counters(
         &mut self,
         name: &str,
@@ -455,7 +456,7 @@ mod tests {
         assert!(!page.contains("upstream_"), "{page}");
     }
 
-    /// A name can be anything that the configuration takes; labels must stay what they are.
+    /// Names can be anything that the configuration takes; labels must stay what they are.
     #[test]
     fn labels_are_escaped() {
         let mut snapshot = example();

@@ -29,7 +29,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The word for it in the configuration.
+    /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Error => "error",

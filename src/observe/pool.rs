@@ -1,4 +1,4 @@
-//! Pure. What the NTP Pool's monitor would think of a server: its table, in this one place.
+//! Pure. The score that the NTP Pool's monitor would give to a server: its table, in this one place.
 //!
 //! Source: the monitor's public code (github.com/ntppool/monitor, `scorer/statusscore` and `client/monitor`) and the pool's
 //! (github.com/abh/ntppool, where the score is made of the steps). The pool may change its rules at any time.
@@ -11,43 +11,43 @@ use super::clock_status::ClockStatus;
 use crate::upstream::findings::{Answer, Findings};
 use crate::upstream::system::State;
 
-/// How many samples a check takes, of which the one with the shortest round trip counts.
+/// Samples of a check; the one with the shortest round trip counts.
 pub const SAMPLES: usize = 3;
-/// Of the score before a check so much stays, and its step is added.
+/// The part of a score that stays at a check; the step of the check is added to it.
 const KEEPS: f64 = 0.95;
-/// So the score comes to 20 times the step, 1 / (1 - 0.95), if that is always the same; and 1 is the best step.
+/// The best score: 1 / (1 - 0.95) times the step, if that is always the same, and 1 is the best step.
 const BEST: f64 = 20.0;
-/// A server is handed out while its score is over this.
+/// The score over which a server is handed out.
 const HANDED_OUT_OVER: f64 = 10.0;
 
-/// What a check saw.
+/// The observation of a check.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PoolObservation {
-    /// A time that is so many seconds off, and its stratum.
+    /// A time: its offset in seconds, and its stratum.
     Time(f64, u8),
-    /// Nobody answered.
+    /// No answer.
     Nothing,
-    /// A kiss: we ask too often.
+    /// A kiss to a client that asks too often.
     KissRate,
-    /// A kiss: we shall not ask.
+    /// A kiss to a client that is not to ask.
     KissDeny,
-    /// Stratum 0, and no word why.
+    /// Stratum 0 without a reason.
     NoStratum,
     /// An honest "not synchronized" (leap indicator 3), a stratum over 10, or anything else that is no time.
     NoTime,
 }
 
-/// What a check does to the score.
+/// The change of the score by a check.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ScoreStep {
     /// Added to what stays of the score before: at most 1.
     pub step: f64,
-    /// The score is at most this afterwards, if there is such a limit.
+    /// The highest score afterwards, if there is such a limit.
     pub cap: Option<f64>,
 }
 
 impl ScoreStep {
-    /// The table.
+    /// The monitor's table.
     pub fn of(seen: PoolObservation) -> Self {
         let (step, cap) = match seen {
             PoolObservation::Nothing => (-5.0, None),
@@ -70,12 +70,12 @@ impl ScoreStep {
         (self.step * BEST).min(self.cap.unwrap_or(BEST))
     }
 
-    /// Is a server handed out if all checks have this outcome?
+    /// Whether a server is handed out if all checks have this outcome.
     pub fn is_handed_out(self) -> bool {
         self.lasting() > HANDED_OUT_OVER
     }
 
-    /// How many checks of this outcome in a row it takes until a server of the best score is not handed out any more.
+    /// Checks of this outcome in a row until a server of the best score is not handed out any more.
     pub fn checks_until_dropped(self) -> Option<usize> {
         let scores = std::iter::successors(Some(BEST), |score| Some(self.after(*score)));
         let mut scores = scores.enumerate().take(1000);
@@ -97,7 +97,7 @@ fn of_time(offset: f64, stratum: u8) -> (f64, Option<f64>) {
 }
 
 impl PoolObservation {
-    /// One sample.
+    /// The observation of one sample.
     fn in_answer(answer: &Answer) -> Self {
         match (answer.stratum, answer.reference_id.as_str()) {
             (0, "RATE") => Self::KissRate,
@@ -108,7 +108,7 @@ impl PoolObservation {
         }
     }
 
-    /// What the monitor makes of all samples of a check: one without a time ends it, else the shortest round trip counts.
+    /// The observation of a check: a sample without a time ends it, else the one with the shortest round trip counts.
     fn in_samples(samples: &[Findings]) -> Self {
         let answers = || samples.iter().filter_map(|sample| sample.answer.as_ref());
         let bad = answers()
@@ -118,7 +118,7 @@ impl PoolObservation {
         bad.or_else(|| best.map(Self::in_answer)).unwrap_or(Self::Nothing)
     }
 
-    /// What a check of ourselves would see at worst: the whole error bound as an offset, as nobody knows his own.
+    /// The worst observation of this server: the whole error bound as an offset, as its own is not known.
     fn at_worst(clock: &ClockStatus) -> Self {
         match clock.reference.root_distance {
             _ if !clock.answers => Self::Nothing,
@@ -141,19 +141,19 @@ impl fmt::Display for PoolObservation {
     }
 }
 
-/// What the pool's monitor would think of ourselves at worst: as if our time were wrong by all of its error bound.
+/// The score of this server at worst: as if its time were wrong by all of its error bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PoolScore {
-    /// What each check does to the score: at most 1.
+    /// Step of each check: at most 1.
     pub step: f64,
-    /// Where the score ends up: at most 20.
+    /// Score in the end: at most 20.
     pub score: f64,
-    /// Is that enough to be handed out?
+    /// Whether that is enough to be handed out.
     pub handed_out: bool,
 }
 
 impl PoolScore {
-    /// By what clients are told now.
+    /// The score by what clients are told now.
     pub fn of(clock: &ClockStatus) -> Self {
         let step = ScoreStep::of(PoolObservation::at_worst(clock));
         Self {
@@ -163,31 +163,34 @@ impl PoolScore {
         }
     }
 
-    /// Is there a time that the pool might drop us for, so that a warning is due? (That there is no time is said anyway,
-    /// and nobody puts a local reference into the pool.)
+    /// Whether the pool might drop this server for its time, so that a warning is due.
+    ///
+    /// That there is no time is logged anyway, and a local reference does not belong into the pool.
     pub fn is_at_risk(self, clock: &ClockStatus) -> bool {
         clock.usable && clock.state != State::Local && !self.handed_out
     }
 }
 
-/// What one check of a server came to: the answer of `ntpfront query --pool`. As JSON its names are stable.
+/// One check of a server: the answer of `ntpfront query --pool`.
+///
+/// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PoolCheck {
-    /// What counted, in words.
+    /// The observation that counted, in words.
     pub seen: String,
-    /// What it does to the score.
+    /// Its step.
     #[serde(flatten)]
     pub step: ScoreStep,
-    /// Where the score ends up if all checks are like this one.
+    /// Score in the end, if all checks are like this one.
     pub score: f64,
-    /// Is that enough to be handed out?
+    /// Whether that is enough to be handed out.
     pub handed_out: bool,
-    /// What was seen, one after the other.
+    /// The samples, the oldest first.
     pub samples: Vec<Findings>,
 }
 
 impl PoolCheck {
-    /// By the samples that were taken.
+    /// The check that took these samples.
     pub fn of(samples: Vec<Findings>) -> Self {
         let seen = PoolObservation::in_samples(&samples);
         let step = ScoreStep::of(seen);
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn we_think_the_worst_of_ourselves() {
+    fn the_own_score_is_that_of_the_worst_case() {
         let mut clock = example();
         assert_eq!(PoolScore::of(&clock).score.round(), 20.0);
         clock.reference.root_distance = Some(0.2);

@@ -9,16 +9,16 @@ use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::serve::Verdict;
 use crate::upstream::packet::Reject;
 
-/// The widest line.
+/// Width of the widest line.
 const WIDTH: usize = 80;
-/// The column of names in the table of upstreams, and of listeners.
+/// Widths of the column of names in the tables of upstreams and of listeners.
 const NAMES: [usize; 2] = [22, 26];
 
-/// One screen of everything.
+/// The snapshot on one screen.
 #[derive(Debug)]
 pub struct StatusText<'a>(pub &'a Snapshot);
 
-/// All about each upstream.
+/// All that the snapshot has of each upstream.
 #[derive(Debug)]
 pub struct UpstreamsText<'a>(pub &'a Snapshot);
 
@@ -172,7 +172,7 @@ fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
     }
 }
 
-/// A name and what belongs to it, which goes on below where it is too long.
+/// Writes a name and what belongs to it, which goes on below where it is too long.
 fn line(f: &mut Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     let mut name = name;
     for part in wrapped(text, WIDTH - 13) {
@@ -279,14 +279,14 @@ fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamStatus]) -> fmt::Result
     Ok(())
 }
 
-/// More about what has a name in a column of this width, below it.
+/// Writes more about what has a name in a column of this width, below it.
 fn below(f: &mut Formatter<'_>, width: usize, text: &str) -> fmt::Result {
     wrapped(text, WIDTH - width - 1)
         .iter()
         .try_for_each(|part| writeln!(f, "{:<width$} {part}", ""))
 }
 
-/// A name in its column. A longer one has a line of its own.
+/// Writes a name in its column; a longer one has a line of its own.
 fn name(f: &mut Formatter<'_>, name: &str, width: usize) -> fmt::Result {
     if name.chars().count() <= width {
         return write!(f, "{name:<width$}");

@@ -1,4 +1,4 @@
-//! Impure. Between who says a line and the thread that writes it: whoever speaks never waits for who reads.
+//! Impure. The queue between the threads that log a line and the one that writes it: the former never wait for the reader.
 //!
 //! The queue has a fixed size. A line that finds no room is dropped and counted, and the number stands in the log where
 //! the lines are missing. Nothing is written before [`Writer::run`]: the thread must be started when the rights
@@ -19,17 +19,18 @@ use super::line::LogLine;
 
 /// Lines that wait at most: about two megabytes.
 const ROOM: usize = 4096;
-/// How often is looked whether all is written.
+/// Time between two looks whether all is written.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Where lines are written, made by the thread that writes.
+/// The outlet of the lines, opened by the thread that writes.
 pub(super) type Outlet = Box<dyn Subscriber + Send + Sync>;
 
 thread_local! {
-    /// Is this the thread that writes? It must not wait for itself.
+    /// Whether this is the thread that writes: it must not wait for itself.
     static WRITES: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Numbers of lines.
 #[derive(Default)]
 struct LineCounts {
     /// Lines that are not written yet.
@@ -40,7 +41,7 @@ struct LineCounts {
     dropped: AtomicU64,
 }
 
-/// What the speaking threads and the writing one share.
+/// The state that the logging threads and the writing one share.
 #[derive(Default)]
 pub(super) struct QueueState {
     counts: LineCounts,
@@ -48,17 +49,17 @@ pub(super) struct QueueState {
 }
 
 impl QueueState {
-    /// How many lines were dropped so far.
+    /// Lines that were dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
-    /// Is there a thread that writes?
+    /// Whether there is a thread that writes.
     pub(super) fn is_written(&self) -> bool {
         self.outlet.get().is_some()
     }
 
-    /// Waits until all lines are written, or for `patience`. Are they?
+    /// Waits until all lines are written, or for `patience`. Returns whether they are.
     pub(super) fn wait(&self, patience: Duration) -> bool {
         let mut waited = Duration::ZERO;
         while self.counts.waiting.load(Ordering::Acquire) != 0 {
@@ -72,20 +73,20 @@ impl QueueState {
     }
 }
 
-/// The end where lines are said.
+/// The end of the queue that takes lines.
 pub(super) struct Relay {
     lines: SyncSender<LogLine>,
     shared: Arc<QueueState>,
 }
 
-/// The end where they are written.
+/// The end of the queue that writes them.
 pub struct Writer {
     lines: Receiver<LogLine>,
     shared: Arc<QueueState>,
     open: Box<dyn FnOnce() -> Outlet + Send>,
 }
 
-/// Both ends; `open` makes the outlet, in the thread that will write.
+/// Both ends of a queue; `open` makes the outlet, in the thread that will write.
 pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, Writer, Arc<QueueState>) {
     let (sender, lines) = sync_channel(ROOM);
     let shared = Arc::<QueueState>::default();
@@ -142,7 +143,7 @@ impl Writer {
     }
 }
 
-/// Says, in the thread that writes, how many lines are missing here.
+/// Logs, in the thread that writes, how many lines are missing here.
 fn tell(dropped: u64) {
     if dropped > 0 {
         warn!(
