@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use tracing::{info, warn};
 
-use super::StartError;
 use super::leaps::LeapList;
 use super::sockets::Sockets;
+use super::start_error::StartError;
 use crate::config::Process;
 use crate::config::file::Loader;
 use crate::host::anchor::Anchor;

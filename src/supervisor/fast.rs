@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::StartError;
 use super::listeners::Pace;
+use super::start_error::StartError;
 use crate::config::Config;
 use crate::fast::{
     CELLS, CLIENTS_A_PLACE, Device, Kernel, LISTENERS, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6,

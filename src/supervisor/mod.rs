@@ -16,6 +16,7 @@ mod reload;
 mod shedding;
 mod sockets;
 mod start;
+mod start_error;
 pub mod system_limits;
 mod testament;
 
@@ -49,8 +50,8 @@ use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
 use reading::{PendingCheck, Read, Reading};
-pub use start::StartError;
 use start::{Opened, open, unblock_signals};
+pub use start_error::StartError;
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);

@@ -1,6 +1,5 @@
 //! Impure. The start, in the only order that works: what needs rights first, then giving them up.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,15 +13,16 @@ use super::absence::{Outcome, outcome};
 use super::confine::{self, StillNeeded};
 use super::fast::FastPath;
 use super::leaps::LeapList;
-use super::listeners::{PrepareError, tell_absent};
+use super::listeners::tell_absent;
 use super::sockets::{Given, Sockets};
+use super::start_error::StartError;
 use super::testament::{self, Testament};
 use crate::config::Loaded;
 use crate::config::file::Loader;
 use crate::control::http::HttpServer;
 use crate::control::server::ControlSocket;
 use crate::host::names::Names;
-use crate::host::privileges::{Identity, PrivilegeError};
+use crate::host::privileges::Identity;
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
 use crate::host::{limits, sys};
@@ -45,83 +45,6 @@ pub(super) struct Opened {
     /// How often the service manager wants to hear that we live.
     pub(super) watchdog: Option<Duration>,
     pub(super) signals: Signals,
-}
-
-/// Why the server can't start: each names its remedy.
-#[derive(Debug)]
-pub enum StartError {
-    /// A listener can't be opened.
-    Bind(BindError),
-    /// A privilege can't be given up.
-    Privilege(PrivilegeError),
-    /// The kernel refuses something that every start needs.
-    System(String, io::Error),
-    /// It refuses a thread.
-    Thread(String, io::Error),
-    /// The fast path can't be had in the mode that was asked for.
-    FastPath(String),
-    /// The built-in listeners are all of a family that this host doesn't have.
-    NothingToServe,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::Privilege(PrivilegeError::Lookup(name, error)) => {
-                let why = limits::explain(error);
-                write!(f, "cannot look up the user {name:?}: {why}")
-            }
-            Self::Privilege(error) => error.fmt(f),
-            Self::System(what, error) => write!(f, "cannot {what}: {}", limits::explain(error)),
-            Self::Thread(what, error) => write!(f, "cannot {what}: {}", limits::explain_thread(error)),
-            Self::FastPath(why) => write!(
-                f,
-                "fast path: {why} (fast-path.mode = \"auto\" serves without it)"
-            ),
-            Self::NothingToServe => write!(
-                f,
-                "this host has no address family to listen on: configure a listener"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    /// For `map_err`: the kernel refused this.
-    pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::System(what.into(), error)
-    }
-
-    /// The same where it is a thread.
-    pub(super) fn thread(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Thread(what.into(), error)
-    }
-}
-
-impl From<BindError> for StartError {
-    fn from(error: BindError) -> Self {
-        Self::Bind(error)
-    }
-}
-
-impl From<PrivilegeError> for StartError {
-    fn from(error: PrivilegeError) -> Self {
-        Self::Privilege(error)
-    }
-}
-
-impl From<PrepareError> for StartError {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::Bind(error) => Self::Bind(error),
-            PrepareError::System(address, error) => {
-                Self::Thread(format!("start the workers of {address}"), error)
-            }
-        }
-    }
 }
 
 /// Those that end it, have it reload or speak.
