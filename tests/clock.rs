@@ -21,7 +21,8 @@ use std::time::Duration;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use ntpfront::wire::{Leap, NtpDuration, NtpShort};
+use ntpfront::time::{NtpDuration, NtpShort};
+use ntpfront::wire::Leap;
 
 use common::client::{self, Seen, letters};
 use common::daemon::{Daemon, command};

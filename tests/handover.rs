@@ -19,9 +19,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use ntpfront::clock::{ClockModel, Reference, handover};
 use ntpfront::host::clock;
-use ntpfront::reference::{ClockModel, Moment, Reference, heritage, length};
-use ntpfront::wire::{Leap, NtpDuration, ReferenceId};
+use ntpfront::time::{ClockReadings, NtpDuration};
+use ntpfront::wire::{Leap, ReferenceId};
 
 use common::client::{self, v4};
 use common::daemon::Daemon;
@@ -31,9 +32,8 @@ use common::{TempDir, root};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn moment() -> Moment {
-    let now = clock::now();
-    Moment::from_unix(now.realtime.seconds, now.realtime.nanos, now.raw, now.boot)
+fn moment() -> ClockReadings {
+    clock::now()
 }
 
 /// A clock of the predecessor's, an hour ahead of the host's.
@@ -50,7 +50,7 @@ fn left() -> Reference {
         precision: -24,
         clock: ClockModel::Tracked {
             epoch: now.raw,
-            time: now.realtime + length(HOUR),
+            time: now.realtime + NtpDuration::from_std(HOUR),
             rate: 30e-6,
             slew: 0.0,
             slew_for: Duration::ZERO,
@@ -89,7 +89,7 @@ fn boot() -> Option<String> {
 
 #[test]
 fn a_good_time_goes_on_at_once() {
-    let (reply, log) = handed(&heritage::leave(&left(), boot().as_deref()), |_| ());
+    let (reply, log) = handed(&handover::write(&left(), boot().as_deref()), |_| ());
     assert_eq!((reply.leap, reply.stratum), (Leap::NoWarning, 4), "{log}");
     assert!((client::ahead(&reply) - 3600.0).abs() < 0.1, "{log}");
     assert!(log.contains("goes on where the last process left it"), "{log}");
@@ -114,7 +114,7 @@ fn a_bad_one_is_refused_and_the_reason_told() {
     let spoiled = |spoil: fn(&mut Reference)| {
         let mut bad = left();
         spoil(&mut bad);
-        heritage::leave(&bad, boot.as_deref())
+        handover::write(&bad, boot.as_deref())
     };
     is_refused(&spoiled(|bad| bad.stratum = 1), |_| (), "its stratum");
     is_refused(&spoiled(|bad| bad.growth = f64::NAN), |_| (), "its growth");
@@ -132,7 +132,7 @@ fn a_bad_one_is_refused_and_the_reason_told() {
         "the configuration allows no such time",
     );
     is_refused(
-        &heritage::leave(&left(), Some("other")),
+        &handover::write(&left(), Some("other")),
         |_| (),
         "it is of another boot",
     );
@@ -141,7 +141,7 @@ fn a_bad_one_is_refused_and_the_reason_told() {
 
 #[test]
 fn one_that_others_could_write_is_refused() {
-    let bytes = heritage::leave(&left(), boot().as_deref());
+    let bytes = handover::write(&left(), boot().as_deref());
     let open = |file: &Path| fs::set_permissions(file, fs::Permissions::from_mode(0o620)).unwrap();
     is_refused(&bytes, open, "other users can write it");
     if root() {

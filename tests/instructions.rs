@@ -25,13 +25,14 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ntpfront::cli::Flags;
+use ntpfront::clock::SystemVariables;
 use ntpfront::config;
-use ntpfront::reference::SystemVariables;
 use ntpfront::serve::limit::{Asked, Clients};
 use ntpfront::serve::policy::Policy;
 use ntpfront::serve::random::Random;
 use ntpfront::serve::{Allowance, Request, Verdict, respond};
-use ntpfront::wire::{HEADER_LEN, Leap, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpShort, NtpTimestamp};
+use ntpfront::wire::{HEADER_LEN, Leap, ReferenceId};
 
 use common::client::{self, receive, request, socket, v4};
 use common::daemon::Daemon;
@@ -135,7 +136,7 @@ fn bytes_to_bytes_once(
     random: &mut Random,
     payload: &[u8],
 ) -> (Verdict, [u8; HEADER_LEN]) {
-    table.foresee(&policy.limit, asked.source);
+    table.prefetch(&policy.limit, asked.source);
     let request = Request {
         payload,
         source: asked.source,

@@ -15,7 +15,8 @@ mod common;
 
 use std::time::Duration;
 
-use ntpfront::wire::{Leap, Mode, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpDuration, NtpShort, NtpTimestamp};
+use ntpfront::wire::{Leap, Mode, ReferenceId};
 
 use common::client::{ahead as reply_ahead, distance};
 use common::front::Front;

@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 
 use ntpfront::host::clock;
 use ntpfront::host::names::Names;
-use ntpfront::reference::{Moment, Timescale};
+use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
 use ntpfront::upstream::association::Orders;
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::poller::{Poller, Report};
 use ntpfront::upstream::system::{ClockPolicy, OnDispute, Source};
 use ntpfront::upstream::{Host, Role, Upstream};
-use ntpfront::wire::NtpDuration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -71,7 +70,7 @@ impl Running {
             reloads: 0,
             wakes: 0,
         });
-        let scale = Timescale::new(Moment {
+        let scale = Timescale::new(ClockReadings {
             realtime: now(),
             raw: clock::raw(),
             boot: Duration::ZERO,

@@ -17,7 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use ntpfront::wire::{HEADER_LEN, Leap, Mode, NtpTimestamp};
+use ntpfront::time::NtpTimestamp;
+use ntpfront::wire::{HEADER_LEN, Leap, Mode};
 
 use common::client::{self, ask, exchange, is_ignored, request, socket, v4, v6};
 use common::daemon::{Counters, Daemon, Reload};

@@ -31,7 +31,8 @@ use common::{Outcome, SOON, TempDir, run, wait_until};
 use ntpfront::control::protocol::{
     ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_request,
 };
-use ntpfront::wire::{Leap, NtpDuration};
+use ntpfront::time::NtpDuration;
+use ntpfront::wire::Leap;
 use serde_json::Value;
 
 /// Whoever follows a server that may be wrong by 0.2 s is told what the pool makes of that.
@@ -39,7 +40,7 @@ use serde_json::Value;
 fn the_pool_is_thought_of_before_it_drops_us() {
     let upstream = Scripted::start(|ask| {
         let mut reply = good(ask);
-        reply.root_dispersion = ntpfront::wire::NtpShort::from_bits(65_536 / 5);
+        reply.root_dispersion = ntpfront::time::NtpShort::from_bits(65_536 / 5);
         vec![reply.into()]
     });
     let seen = Seen::of(&[upstream.address()]);

@@ -182,7 +182,7 @@ fn query_what_is_not_usable() {
     queried(without_time.address(), 1);
     let forger = Scripted::start(|ask| {
         let mut reply = good(ask);
-        reply.origin_timestamp = ntpfront::wire::NtpTimestamp::ZERO;
+        reply.origin_timestamp = ntpfront::time::NtpTimestamp::ZERO;
         vec![reply.into()]
     });
     let outcome = ntpfront(&["query", &forger.address().to_string()]);

@@ -20,7 +20,8 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpShort, ReferenceId};
+use ntpfront::time::{NtpDuration, NtpShort};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 use common::client::{ahead as reply_ahead, distance, letters, seconds, v4};
 use common::daemon::Daemon;

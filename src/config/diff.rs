@@ -236,9 +236,9 @@ mod tests {
     use crate::host::privileges::LowPorts;
     use crate::host::xdp_mode::Mode;
     use crate::serve::{Steering, Tuning};
+    use crate::time::NtpDuration;
     use crate::upstream::Host;
     use crate::upstream::system::LocalReference;
-    use crate::wire::NtpDuration;
 
     fn listener() -> impl Strategy<Value = Listener> {
         let steering = prop_oneof![

@@ -18,7 +18,7 @@ use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
 
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 const LEVELS: [(&str, LogLevel); 5] = [
     (LogLevel::Error.name(), LogLevel::Error),

@@ -1,4 +1,4 @@
-//! Pure. How words get into the memory that the program reads, and out of that in which it counts, while it runs.
+//! Impure. How words get into the memory that the program reads, and out of that in which it counts, while it runs.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 

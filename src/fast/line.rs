@@ -13,24 +13,8 @@
 use std::time::Duration;
 
 use super::layout::{SLOT, halves};
-use crate::reference::{ClockModel, Moment, Reference, SystemVariables, length, since};
-use crate::wire::{NtpDuration, NtpShort, NtpTimestamp};
-
-/// All clocks of the host at one moment, with those that a BPF program can read.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Kernel {
-    /// Those that are served.
-    pub moment: Moment,
-    /// Seconds since 1970 by the host's time of day.
-    pub unix: i64,
-    /// `CLOCK_MONOTONIC`.
-    pub monotonic: Duration,
-    /// How far `CLOCK_TAI` is ahead of that.
-    pub tai_ahead: Duration,
-    /// How much faster the raw counter runs than the monotonic clock, as a fraction of one; `None` while that is not
-    /// known.
-    pub raw_faster: Option<f64>,
-}
+use crate::clock::{ClockModel, Reference, SystemVariables};
+use crate::time::{AlignedReadings, ClockReadings, NtpDuration, NtpShort, NtpTimestamp};
 
 /// What is served for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +23,7 @@ pub struct Line {
     pub start: Duration,
     /// How long it holds from then on.
     pub length: Duration,
-    /// As in [`Kernel`].
+    /// As in [`AlignedReadings`].
     pub tai_ahead: Duration,
     /// What is served at the start.
     pub time: NtpTimestamp,
@@ -64,22 +48,22 @@ const LAST_SECOND: i64 = DAY - 1;
 const FIRST_SECONDS: i64 = 2;
 
 /// What is served from now on; `None` if only the sockets shall answer.
-pub fn line(reference: &Reference, now: &Kernel) -> Option<Line> {
+pub fn line(reference: &Reference, now: &AlignedReadings) -> Option<Line> {
     let is_told = |variables: SystemVariables| (variables.stratum != 0).then_some(variables);
-    let variables = is_told(reference.at(now.moment)).filter(|_| reference.answers)?;
+    let variables = is_told(reference.at(now.clocks)).filter(|_| reference.answers)?;
     let raw_faster = match reference.clock {
         ClockModel::Host => 0.0,
         ClockModel::Tracked { .. } => now.raw_faster?,
     };
-    let rest = reference.not_after.saturating_sub(now.moment.raw);
+    let rest = reference.not_after.saturating_sub(now.clocks.raw);
     let length = LONGEST.min(rest).min(rest_of_day(reference, now)?);
     if length.is_zero() || raw_faster.abs() > FASTEST {
         return None;
     }
-    let end = later(now.moment, length, raw_faster);
+    let end = later(now.clocks, length, raw_faster);
     is_told(reference.at(end))?;
-    let dispersion = reference.dispersion_at(now.moment) + READING_ERROR;
-    let time = reference.clock.served(now.moment);
+    let dispersion = reference.dispersion_at(now.clocks) + READING_ERROR;
+    let time = reference.clock.served(now.clocks);
     Some(Line {
         start: now.monotonic,
         length,
@@ -94,20 +78,20 @@ pub fn line(reference: &Reference, now: &Kernel) -> Option<Line> {
 }
 
 /// Until the last second of the UTC day; `None` around its end.
-fn rest_of_day(reference: &Reference, now: &Kernel) -> Option<Duration> {
+fn rest_of_day(reference: &Reference, now: &AlignedReadings) -> Option<Duration> {
     let rest = |time: NtpTimestamp| {
         let second = time.to_unix_near(now.unix).rem_euclid(DAY);
         let rest = u64::try_from(LAST_SECOND - second - 1).ok()?;
         (second >= FIRST_SECONDS).then_some(Duration::from_secs(rest))
     };
     // Both by the time that is served and by the host's: either may be the one that leaps.
-    Some(rest(reference.clock.served(now.moment))?.min(rest(now.moment.realtime)?))
+    Some(rest(reference.clock.served(now.clocks))?.min(rest(now.clocks.realtime)?))
 }
 
 /// The clocks after so much time of the monotonic clock.
-fn later(now: Moment, by: Duration, raw_faster: f64) -> Moment {
-    Moment {
-        realtime: now.realtime + length(by),
+fn later(now: ClockReadings, by: Duration, raw_faster: f64) -> ClockReadings {
+    ClockReadings {
+        realtime: now.realtime + NtpDuration::from_std(by),
         raw: now.raw + by.mul_f64(1.0 + raw_faster),
         boot: now.boot + by,
     }
@@ -118,7 +102,7 @@ fn later(now: Moment, by: Duration, raw_faster: f64) -> Moment {
 pub fn raw_faster(earlier: (Duration, Duration), later: (Duration, Duration)) -> Option<f64> {
     let monotonic = later.1.saturating_sub(earlier.1);
     let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(1));
-    let ahead = since(earlier.0, later.0) - since(earlier.1, later.1);
+    let ahead = NtpDuration::between(earlier.0, later.0) - NtpDuration::between(earlier.1, later.1);
     (shortest..=longest)
         .contains(&monotonic)
         .then(|| ahead.to_seconds() / monotonic.as_secs_f64())
@@ -210,10 +194,10 @@ mod tests {
 
     const NOON: i64 = 1_800_014_400;
 
-    fn kernel(unix: i64) -> Kernel {
+    fn kernel(unix: i64) -> AlignedReadings {
         let raw = Duration::from_secs(1000);
-        Kernel {
-            moment: Moment {
+        AlignedReadings {
+            clocks: ClockReadings {
                 realtime: NtpTimestamp::from_unix(unix, 0),
                 raw,
                 boot: raw,
@@ -225,7 +209,7 @@ mod tests {
         }
     }
 
-    fn reference(now: &Kernel, clock: ClockModel) -> Reference {
+    fn reference(now: &AlignedReadings, clock: ClockModel) -> Reference {
         Reference {
             leap: Leap::NoWarning,
             stratum: 3,
@@ -233,20 +217,20 @@ mod tests {
             root_delay: NtpDuration::ZERO,
             root_dispersion: NtpDuration::from_seconds(0.001),
             growth: 15e-6,
-            reference_time: now.moment.realtime,
+            reference_time: now.clocks.realtime,
             precision: -23,
             clock,
-            published: now.moment,
+            published: now.clocks,
             answers: true,
-            epoch: now.moment.raw,
-            not_after: now.moment.raw + Duration::from_secs(10),
+            epoch: now.clocks.raw,
+            not_after: now.clocks.raw + Duration::from_secs(10),
         }
     }
 
-    fn tracked(now: &Kernel, rate: f64) -> ClockModel {
+    fn tracked(now: &AlignedReadings, rate: f64) -> ClockModel {
         ClockModel::Tracked {
-            epoch: now.moment.raw,
-            time: now.moment.realtime,
+            epoch: now.clocks.raw,
+            time: now.clocks.realtime,
             rate,
             slew: 0.0,
             slew_for: Duration::ZERO,
@@ -259,7 +243,7 @@ mod tests {
         let line = line(&reference(&now, ClockModel::Host), &now).unwrap();
         assert_eq!(
             (line.start, line.length, line.time),
-            (now.monotonic, LONGEST, now.moment.realtime)
+            (now.monotonic, LONGEST, now.clocks.realtime)
         );
         assert!((line.rate - 1.0).abs() < 1e-9);
         let [number, .., reference_time, _, _, _, _, _, _] = line.words(7, 1, 5);
@@ -292,7 +276,7 @@ mod tests {
     fn no_line_is_longer_than_what_it_tells_is_true() {
         let now = kernel(NOON);
         let good = reference(&now, ClockModel::Host);
-        let end = now.moment.raw + Duration::from_millis(7);
+        let end = now.clocks.raw + Duration::from_millis(7);
         let short = line(
             &Reference {
                 not_after: end,
@@ -304,19 +288,19 @@ mod tests {
         assert_eq!(short.length, Duration::from_millis(7));
         for reference in [
             Reference {
-                not_after: now.moment.raw,
+                not_after: now.clocks.raw,
                 ..good
             },
             Reference {
                 answers: false,
                 ..good
             },
-            Reference::unsynchronized(ReferenceId::LOST, -23, ClockModel::Host, now.moment),
+            Reference::unsynchronized(ReferenceId::LOST, -23, ClockModel::Host, now.clocks),
         ] {
             assert_eq!(line(&reference, &now), None, "{reference:?}");
         }
         let mut stepped = now;
-        stepped.moment.realtime = stepped.moment.realtime + NtpDuration::SECOND;
+        stepped.clocks.realtime = stepped.clocks.realtime + NtpDuration::SECOND;
         assert_eq!(line(&good, &stepped), None);
     }
 

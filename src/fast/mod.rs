@@ -10,5 +10,5 @@ mod rules;
 
 pub use board::{counted, lay_down, publish};
 pub use layout::{CELLS, CLIENTS_A_PLACE, LISTENERS, RULES, SLOT, STATE, TURNS4, TURNS6};
-pub use line::{Kernel, Line, line, raw_faster, silence};
+pub use line::{Line, line, raw_faster, silence};
 pub use rules::{Device, LeftOut, Own, Rules, Seat, Site, rules};

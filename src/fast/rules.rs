@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::doors::{Doors, is_reachable};
 use super::layout::{COPY, DEVICE, DEVICES, LISTENERS, MOST_TURNS4, MOST_TURNS6, POLICY, halves};
 use super::line::nanos;
-use crate::reference::SystemVariables;
+use crate::clock::SystemVariables;
 use crate::serve::access::OnDeny;
 use crate::serve::limit::Bucket;
 use crate::serve::policy::{Mode, Policy};

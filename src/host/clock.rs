@@ -11,44 +11,7 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-/// A point of the host's `CLOCK_REALTIME`: seconds since 1970 and nanoseconds of that second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnixTime {
-    /// Whole seconds since 1970-01-01 00:00 UTC.
-    pub seconds: i64,
-    /// 0 to 999,999,999.
-    pub nanos: u32,
-}
-
-impl From<TimeSpec> for UnixTime {
-    fn from(time: TimeSpec) -> Self {
-        Self {
-            seconds: time.tv_sec(),
-            nanos: u32::try_from(time.tv_nsec()).unwrap_or(0),
-        }
-    }
-}
-
-impl UnixTime {
-    /// How much later `self` is than `earlier`, or `None` if it is earlier.
-    pub fn since(self, earlier: Self) -> Option<Duration> {
-        let nanos = (i128::from(self.seconds) - i128::from(earlier.seconds)) * 1_000_000_000
-            + i128::from(self.nanos)
-            - i128::from(earlier.nanos);
-        u64::try_from(nanos).ok().map(Duration::from_nanos)
-    }
-}
-
-/// All clocks, read one right after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// The host's time of day, which somebody may slew or step.
-    pub realtime: UnixTime,
-    /// `CLOCK_MONOTONIC_RAW`: the host's oscillator, which nobody touches. It stands still while the host sleeps.
-    pub raw: Duration,
-    /// `CLOCK_BOOTTIME`: it goes on while the host sleeps.
-    pub boot: Duration,
-}
+use crate::time::{AlignedReadings, ClockReadings, NtpTimestamp};
 
 /// Readings that are further apart are not one reading: the thread was not running between them.
 const TOGETHER: Duration = Duration::from_micros(100);
@@ -56,7 +19,7 @@ const TOGETHER: Duration = Duration::from_micros(100);
 const TRIES: u32 = 4;
 
 /// What time it is, by all clocks.
-pub fn now() -> Reading {
+pub fn now() -> ClockReadings {
     let mut reading = read_all();
     for _ in 0..TRIES {
         if raw().saturating_sub(reading.raw) <= TOGETHER {
@@ -67,8 +30,8 @@ pub fn now() -> Reading {
     reading
 }
 
-fn read_all() -> Reading {
-    Reading {
+fn read_all() -> ClockReadings {
+    ClockReadings {
         raw: raw(),
         realtime: realtime(),
         boot: read(ClockId::CLOCK_BOOTTIME),
@@ -76,9 +39,13 @@ fn read_all() -> Reading {
 }
 
 /// What time of day the host has.
-pub fn realtime() -> UnixTime {
-    // All these clocks exist on every Linux; the call fails only for an unknown one.
-    clock_gettime(ClockId::CLOCK_REALTIME).map_or(UnixTime::default(), UnixTime::from)
+pub fn realtime() -> NtpTimestamp {
+    timestamp(read_raw(ClockId::CLOCK_REALTIME))
+}
+
+/// A time of day as the kernel says it.
+pub(super) fn timestamp(time: TimeSpec) -> NtpTimestamp {
+    NtpTimestamp::from_unix(time.tv_sec(), u32::try_from(time.tv_nsec()).unwrap_or(0))
 }
 
 /// What the host's oscillator has counted.
@@ -87,7 +54,12 @@ pub fn raw() -> Duration {
 }
 
 fn read(clock: ClockId) -> Duration {
-    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+    Duration::from(read_raw(clock))
+}
+
+fn read_raw(clock: ClockId) -> TimeSpec {
+    // All these clocks exist on every Linux; the call fails only for an unknown one.
+    clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
 }
 
 /// The identity of this boot of the host, if it tells (systemd's `ProcSubset=pid` hides it).
@@ -96,22 +68,24 @@ pub fn boot() -> Option<String> {
     Some(said.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// What only a step of the host's clock, or a sleep of the host, can change. `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and
+/// The gaps between the host's clocks: only a step of its time of day, or a sleep of the host, changes them.
+///
+/// `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and
 /// `CLOCK_MONOTONIC` run at the same pace, however they are slewed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Jumps {
+pub struct ClockGaps {
     /// How far the time of day is ahead of the time since boot: a step changes it.
     pub realtime: Duration,
     /// How far the time since boot is ahead of the time awake: a sleep changes it.
     pub asleep: Duration,
 }
 
-/// How the clocks stand to each other now.
-pub fn jumps() -> Jumps {
-    let realtime = || since_1970(realtime());
+/// The gaps now.
+pub fn gaps() -> ClockGaps {
+    let realtime = || read(ClockId::CLOCK_REALTIME);
     let boottime = || read(ClockId::CLOCK_BOOTTIME);
     let awake = || read(ClockId::CLOCK_MONOTONIC);
-    Jumps {
+    ClockGaps {
         realtime: length(ahead(realtime, boottime)),
         asleep: length(ahead(boottime, awake)),
     }
@@ -135,21 +109,11 @@ fn length(nanos: i128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
-/// All clocks at one moment, with those that a BPF program can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Together {
-    /// Those that are served.
-    pub reading: Reading,
-    /// `CLOCK_MONOTONIC`, which stands still while the host sleeps, and is slewed as the time of day is.
-    pub monotonic: Duration,
-    /// How far `CLOCK_TAI` is ahead of that: only a step of the time of day (but no leap second), a sleep, or another
-    /// offset of TAI changes it.
-    pub tai_ahead: Duration,
-}
-
-/// Each to about 30 ns, if nobody keeps this thread from running; `None` if the time of day is just being stepped.
-pub fn together() -> Option<Together> {
-    let realtime = || since_1970(realtime());
+/// All clocks at one moment; `None` if the time of day is just being stepped.
+///
+/// They are as exact as said while this thread is not kept from running.
+pub fn aligned() -> Option<AlignedReadings> {
+    let realtime = || read(ClockId::CLOCK_REALTIME);
     let ahead_of_monotonic = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_MONOTONIC));
     let before = ahead_of_monotonic(&realtime);
     let raw = ahead_of_monotonic(&raw);
@@ -162,27 +126,19 @@ pub fn together() -> Option<Together> {
         Some(Duration::from_nanos(nanos))
     };
     let time = at(ahead)?;
-    let reading = Reading {
-        realtime: UnixTime {
-            seconds: i64::try_from(time.as_secs()).ok()?,
-            nanos: time.subsec_nanos(),
-        },
-        raw: at(raw)?,
-        boot: at(boot)?,
-    };
-    ((ahead - before).unsigned_abs() < SAME.as_nanos()).then_some(Together {
-        reading,
+    let unix = i64::try_from(time.as_secs()).ok()?;
+    let clocks = ClockReadings::from_unix(unix, time.subsec_nanos(), at(raw)?, at(boot)?);
+    ((ahead - before).unsigned_abs() < SAME.as_nanos()).then_some(AlignedReadings {
+        clocks,
+        unix,
         monotonic,
         tai_ahead: Duration::from_nanos(u64::try_from(tai).ok()?),
+        raw_faster: None,
     })
 }
 
 /// Two measurements of the same distance differ by less.
 const SAME: Duration = Duration::from_micros(2);
-
-fn since_1970(time: UnixTime) -> Duration {
-    time.since(UnixTime::default()).unwrap_or(Duration::ZERO)
-}
 
 fn nanos(time: Duration) -> i128 {
     i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
@@ -226,19 +182,10 @@ mod tests {
 
     #[test]
     fn without_a_step_or_a_sleep_nothing_jumps() {
-        let before = jumps();
+        let before = gaps();
         std::thread::sleep(Duration::from_millis(20));
-        let after = jumps();
+        let after = gaps();
         assert!(after.realtime.abs_diff(before.realtime) < Duration::from_millis(5));
         assert!(after.asleep.abs_diff(before.asleep) < Duration::from_millis(5));
-    }
-
-    #[test]
-    fn time_since() {
-        let at = |seconds, nanos| UnixTime { seconds, nanos };
-        assert_eq!(at(2, 1).since(at(1, 999_999_999)), Some(Duration::from_nanos(2)));
-        assert_eq!(at(1, 0).since(at(1, 0)), Some(Duration::ZERO));
-        assert_eq!(at(1, 0).since(at(1, 1)), None);
-        assert_eq!(at(i64::MAX, 0).since(at(i64::MIN, 0)), None);
     }
 }

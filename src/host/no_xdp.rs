@@ -1,4 +1,4 @@
-//! Pure. In the place of `xdp` where a build has no fast path: nothing of it can be had.
+//! Impure. In the place of `xdp` where a build has no fast path: nothing of it can be had.
 
 use std::fmt;
 use std::io;

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::reference::{Moment, since};
+use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::system::{Decision, Source, State};
-use crate::wire::NtpDuration;
 
 /// The time that clients are told, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,7 +51,7 @@ pub struct ReferenceStatus {
 
 impl ClockStatus {
     /// The status at `now`, after this decision.
-    pub fn of(decision: &Decision, now: Moment) -> Self {
+    pub fn of(decision: &Decision, now: ClockReadings) -> Self {
         let reference = &decision.reference;
         let usable = reference.is_usable() && reference.answers && now.raw <= reference.not_after;
         let seconds = |duration: NtpDuration| usable.then(|| duration.to_seconds());
@@ -72,7 +71,7 @@ impl ClockStatus {
                 root_distance: seconds(reference.root_distance_at(now.raw)),
                 age: seconds(reference.clock.served(now) - reference.reference_time)
                     .filter(|_| !reference.reference_time.is_zero()),
-                good_for: seconds(since(now.raw, reference.not_after)).filter(|_| !is_endless),
+                good_for: seconds(NtpDuration::between(now.raw, reference.not_after)).filter(|_| !is_endless),
             },
         }
     }

@@ -12,11 +12,11 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::throttle::{LogThrottle, ThrottledChange};
 use crate::serve::{Counts, Listener};
+use crate::time::NtpDuration;
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
 use crate::upstream::filter::View;
 use crate::upstream::system::{Decision, Source, State};
-use crate::wire::NtpDuration;
 
 /// All that was logged so far.
 #[derive(Debug)]

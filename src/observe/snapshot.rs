@@ -133,7 +133,7 @@ pub struct WorkerStatus {
 pub(crate) fn example() -> Snapshot {
     use super::{clock_status, upstream_status};
     use crate::serve::{Counters, Verdict};
-    use crate::wire::NtpDuration;
+    use crate::time::NtpDuration;
 
     let counters = Counters::default();
     counters.count(&[4 << 3 | 3; 48], Verdict::AnsweredClient);

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::time::NtpDuration;
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::candidate::Standing;
 use crate::upstream::fault::Fault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
-use crate::wire::{Header, NtpDuration};
+use crate::wire::Header;
 
 /// One upstream.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,4 +1,4 @@
-//! Pure. What the budget leaves, as all workers see it: numbers that the supervisor sets once a second, and two buckets of
+//! Impure. What the budget leaves, as all workers see it: numbers that the supervisor sets once a second, and two buckets of
 //! tokens that the workers share. Only those of whom nobody knows yet how often they will ask need a token: so a flood that has
 //! just begun is held at once, and who asks in moderation touches nothing here but one number.
 

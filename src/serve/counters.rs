@@ -1,4 +1,4 @@
-//! Pure. What a worker did, counted in cells that only it writes and anybody may read.
+//! Impure. What a worker did, counted in cells that only it writes and anybody may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Verdict;
 use super::residence::{self, Residence};
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// Versions and modes, three bits each: how many there can be of either.
 const EIGHT: usize = 8;

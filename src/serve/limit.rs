@@ -239,7 +239,7 @@ impl Clients {
     }
 
     /// Looks where `source` will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
-    pub fn foresee(&self, limit: &Limit, source: IpAddr) {
+    pub fn prefetch(&self, limit: &Limit, source: IpAddr) {
         let hash = hash(&self.narrow, &limit.client, source);
         if let Some(Place([first, ..])) = self.places.get(self.place_of(hash)) {
             black_box(first.hash);

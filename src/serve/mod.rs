@@ -6,21 +6,21 @@ use std::time::Duration;
 
 pub mod access;
 pub mod allowance;
-mod appetite;
+mod batch_sizer;
 pub mod budget;
 pub mod census;
 mod counters;
-mod departure;
-mod gate;
 mod hash;
 pub mod limit;
 pub mod memory;
-mod orders;
 pub mod policy;
+mod policy_exchange;
 pub mod random;
 mod residence;
 mod respond;
+mod transmit_predictor;
 mod worker;
+mod worker_settings;
 
 pub use crate::host::steering::Steering;
 pub use allowance::Allowance;

@@ -6,7 +6,7 @@ use super::Verdict;
 use super::access::{Access, OnDeny};
 use super::limit::{Asked, Clients, Limit, Limited};
 use super::random::Random;
-use crate::reference::SystemVariables;
+use crate::clock::SystemVariables;
 use crate::wire::ReferenceId;
 
 /// Whether a rule is obeyed.

@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::counters::add_all;
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// How many buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
 pub(super) const BUCKETS: usize = 22;

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::policy::Ruling;
-use crate::reference::SystemVariables;
-use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT, NtpTimestamp};
+use crate::clock::SystemVariables;
+use crate::time::NtpTimestamp;
+use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT};
 
 /// A packet as it came to a listener.
 #[derive(Clone, Copy, Debug)]
@@ -263,7 +264,8 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Leap, NtpDuration, NtpShort, ReferenceId};
+    use crate::time::{NtpDuration, NtpShort};
+    use crate::wire::{Leap, ReferenceId};
     use proptest::prelude::*;
 
     const VARIABLES: SystemVariables = SystemVariables {

@@ -12,21 +12,21 @@ use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
 use super::allowance::Allowance;
-use super::appetite::Appetite;
-use super::census::{Desk, Method, Shared};
-use super::departure::Departure;
-use super::gate::{Doorman, Gate, gate};
-use super::orders::Orders;
+use super::batch_sizer::BatchSizer;
+use super::census::{CensusPublisher, CensusReader, Method};
 use super::policy::{Policy, Ruling};
+use super::policy_exchange::{PolicyReader, PolicyWriter, exchange};
+use super::transmit_predictor::TransmitPredictor;
+use super::worker_settings::WorkerSettings;
 use super::{Counters, Counts, Request, Tuning, Verdict, respond};
-use crate::host::clock::{self, UnixTime};
+use crate::clock::{ClockModel, Reader, SystemVariables};
+use crate::host::clock;
 use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
 use crate::observe::log;
-use crate::reference::{ClockModel, Moment, Reader, SystemVariables, since};
-use crate::wire::{NtpDuration, NtpTimestamp};
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
 /// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
 /// would wait, and the stamps are predicted.
@@ -49,9 +49,9 @@ pub const INTERRUPT: Signal = Signal::SIGUSR2;
 #[derive(Debug)]
 pub struct Worker {
     counters: Arc<Counters>,
-    doorman: Doorman,
-    orders: Arc<Orders>,
-    census: Option<Shared>,
+    policy_writer: PolicyWriter,
+    settings: Arc<WorkerSettings>,
+    census: Option<CensusReader>,
     /// `None` once it was waited for.
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -71,26 +71,28 @@ impl Worker {
         census: Option<Method>,
     ) -> io::Result<Self> {
         let secret = [entropy::random()?, entropy::random()?, entropy::random()?];
-        let (doorman, gate) = gate(policy, allowance, secret);
+        let (policy_writer, policy_reader) = exchange(policy, allowance, secret);
         let counters = Arc::new(Counters::default());
-        let orders = Arc::new(Orders::default());
-        let desk = census.map(|method| Desk::new(method, clock::raw()));
-        let census = desk.as_ref().map(Desk::shared);
-        let journey = Journey {
+        let settings = Arc::new(WorkerSettings::default());
+        let publisher = census.map(|method| CensusPublisher::new(method, clock::raw()));
+        let census = publisher.as_ref().map(CensusPublisher::reader);
+        let worker_loop = WorkerLoop {
             socket,
             reference,
-            desk,
-            gate,
+            census: publisher,
+            policy: policy_reader,
             counters: Arc::clone(&counters),
-            appetite: Appetite::default(),
-            departure: Departure::default(),
-            orders: Arc::clone(&orders),
+            batch_sizer: BatchSizer::default(),
+            transmit_predictor: TransmitPredictor::default(),
+            settings: Arc::clone(&settings),
         };
-        let thread = thread::Builder::new().name(name).spawn(move || journey.run())?;
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || worker_loop.run())?;
         Ok(Self {
             counters,
-            doorman,
-            orders,
+            policy_writer,
+            settings,
             census,
             thread: Some(thread),
         })
@@ -98,7 +100,7 @@ impl Worker {
 
     /// From its next batch on it obeys `policy`.
     pub fn obey(&mut self, policy: &Arc<Policy>) {
-        self.doorman.obey(policy);
+        self.policy_writer.set(policy);
     }
 
     /// From its next batch on it goes about its work like that, and keeps to CPU number `cpu` of those that the process may
@@ -107,7 +109,7 @@ impl Worker {
     /// # Errors
     /// What the kernel has against the CPU; all else is done then.
     pub fn tune(&self, tuning: &Tuning, cpu: Option<usize>) -> io::Result<()> {
-        self.orders.tune(tuning, cpu)
+        self.settings.tune(tuning, cpu)
     }
 
     /// What it has done so far.
@@ -116,21 +118,21 @@ impl Worker {
     }
 
     /// Who asked it, if it counts that.
-    pub fn census(&self) -> Option<&Shared> {
+    pub fn census(&self) -> Option<&CensusReader> {
         self.census.as_ref()
     }
 
     /// It shall answer what is queued, and end. One who is just about to wait for a packet doesn't notice, so say it again
     /// until it has ended.
     pub fn retire(&self) {
-        self.orders.stop();
+        self.settings.stop();
         self.nudge();
     }
 
     /// It shall make a round of its loop, even without a packet. (Without that it would wait for the next one for ever. One
     /// who is just about to wait doesn't notice.)
     pub fn nudge(&self) {
-        self.doorman.tidy();
+        self.policy_writer.free_leftovers();
         // Where the signal can't be sent the worker has ended. (The C libraries disagree about the type of a thread's
         // name: musl's is a pointer.)
         let _sent = self
@@ -164,21 +166,21 @@ impl Drop for Worker {
     }
 }
 
-struct Journey {
+struct WorkerLoop {
     socket: Arc<UdpSocket>,
     reference: Reader,
-    desk: Option<Desk>,
-    gate: Gate,
+    census: Option<CensusPublisher>,
+    policy: PolicyReader,
     counters: Arc<Counters>,
-    appetite: Appetite,
-    departure: Departure,
-    orders: Arc<Orders>,
+    batch_sizer: BatchSizer,
+    transmit_predictor: TransmitPredictor,
+    settings: Arc<WorkerSettings>,
 }
 
 /// What is the same for all packets of a batch.
-struct Scene {
+struct BatchContext {
     /// When the batch was there.
-    now: Moment,
+    now: ClockReadings,
     /// The served time then.
     served: NtpTimestamp,
     clock: ClockModel,
@@ -188,16 +190,16 @@ struct Scene {
     max_wait: NtpDuration,
 }
 
-impl Journey {
+impl WorkerLoop {
     fn run(mut self) {
         let mut batch = Batch::new(Tuning::LARGEST_BATCH.into());
-        if let Err(error) = self.orders.begin() {
+        if let Err(error) = self.settings.begin() {
             tracing::warn!(%error, "a worker can't keep to a CPU of its own: {error}");
         }
         lock_up();
-        while !self.orders.is_to_stop() {
+        while !self.settings.is_to_stop() {
             self.counters.count_round();
-            let wanted = self.appetite.wanted(self.orders.batch());
+            let wanted = self.batch_sizer.next(self.settings.batch());
             match batch.receive(self.socket.as_fd(), wanted) {
                 Ok(received) => self.answer(&mut batch, received),
                 Err(error) => self.rest(&error),
@@ -208,9 +210,9 @@ impl Journey {
 
     /// A round without a packet.
     fn rest(&mut self, error: &io::Error) {
-        self.gate.look();
-        if let Some(desk) = &mut self.desk {
-            desk.tell(clock::raw());
+        self.policy.latest();
+        if let Some(publisher) = &mut self.census {
+            publisher.publish_if_due(clock::raw());
         }
         if !is_only_quiet(error) {
             self.counters.count_receive_failed();
@@ -234,76 +236,82 @@ impl Journey {
 
     /// One batch: from the network, through `respond`, to the network.
     fn answer(&mut self, batch: &mut Batch, received: usize) {
-        let scene = self.scene();
-        self.gate.foresee(batch.sources());
+        let context = self.context();
+        self.policy.prefetch(batch.sources());
         if received <= ONE_BY_ONE {
-            self.answer_one_by_one(&scene, batch, received);
+            self.answer_one_by_one(&context, batch, received);
         } else {
-            self.answer_together(&scene, batch, received);
+            self.answer_together(&context, batch, received);
         }
         // Nobody waits for this one.
-        if let Some(desk) = &mut self.desk {
-            desk.note(batch.sources(), scene.now.raw);
-            desk.tell(scene.now.raw);
+        if let Some(publisher) = &mut self.census {
+            publisher.note(batch.sources(), context.now.raw);
+            publisher.publish_if_due(context.now.raw);
         }
     }
 
-    fn scene(&mut self) -> Scene {
-        let now = moment();
+    fn context(&mut self) -> BatchContext {
+        let now = clock::now();
         let reference = self.reference.latest();
-        Scene {
+        BatchContext {
             now,
             served: reference.clock.served(now),
             clock: reference.clock,
-            variables: self.gate.look().announced(reference.at(now)),
+            variables: self.policy.latest().announced(reference.at(now)),
             is_silent: !reference.answers,
-            max_wait: self.orders.max_wait(),
+            max_wait: self.settings.max_wait(),
         }
     }
 
-    fn answer_one_by_one(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
+    fn answer_one_by_one(&mut self, context: &BatchContext, batch: &mut Batch, received: usize) {
         let mut until_sent = NtpDuration::ZERO;
         for index in 0..received {
-            until_sent = since(scene.now.raw, clock::raw());
-            if self.judge(scene, batch, index, until_sent) {
+            until_sent = NtpDuration::between(context.now.raw, clock::raw());
+            if self.judge(context, batch, index, until_sent) {
                 self.send(batch);
             }
         }
         let first = batch.datagram(0).and_then(|datagram| datagram.arrived_at);
-        let busy_until = scene.now.realtime + until_sent;
-        self.appetite.learn(received, first.map(ntp), busy_until);
+        let busy_until = context.now.realtime + until_sent;
+        self.batch_sizer.learn(received, first, busy_until);
     }
 
-    fn answer_together(&mut self, scene: &Scene, batch: &mut Batch, received: usize) {
+    fn answer_together(&mut self, context: &BatchContext, batch: &mut Batch, received: usize) {
         let mut begun = clock::raw();
         for first in (0..received).step_by(SENT_TOGETHER) {
             let few = first..received.min(first + SENT_TOGETHER);
             let (judging, mut replies) = (few.len(), 0);
-            let waited = since(scene.now.raw, begun);
+            let waited = NtpDuration::between(context.now.raw, begun);
             for index in few {
-                let until_sent = waited + self.departure.after(judging, replies);
-                replies += usize::from(self.judge(scene, batch, index, until_sent));
+                let until_sent = waited + self.transmit_predictor.after(judging, replies);
+                replies += usize::from(self.judge(context, batch, index, until_sent));
             }
             let judged = clock::raw();
             self.send(batch);
             let sent = clock::raw();
             let took = |from: Duration, to: Duration| to.saturating_sub(from);
-            self.departure
+            self.transmit_predictor
                 .learn(judging, took(begun, judged), replies, took(judged, sent));
             begun = sent;
         }
-        self.appetite.learn(received, None, scene.now.realtime);
+        self.batch_sizer.learn(received, None, context.now.realtime);
     }
 
     /// One packet, whose reply would leave so long after the batch was there. Is there a reply?
-    fn judge(&mut self, scene: &Scene, batch: &mut Batch, index: usize, until_sent: NtpDuration) -> bool {
+    fn judge(
+        &mut self,
+        context: &BatchContext,
+        batch: &mut Batch,
+        index: usize,
+        until_sent: NtpDuration,
+    ) -> bool {
         let Some(datagram) = batch.datagram(index) else {
             return false;
         };
-        let now = scene.now;
-        let arrived_at = datagram.arrived_at.map(ntp);
-        let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > scene.max_wait);
-        let stamp = arrived_at.and_then(|stamp| scene.clock.served_at_stamp(stamp, now));
+        let now = context.now;
+        let arrived_at = datagram.arrived_at;
+        let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > context.max_wait);
+        let stamp = arrived_at.and_then(|stamp| context.clock.served_at_stamp(stamp, now));
         if stamp.is_none() {
             self.counters.count_stamp_unusable();
         }
@@ -312,16 +320,16 @@ impl Journey {
             source: datagram.source,
             source_port: datagram.source_port,
             unicast: datagram.unicast,
-            received_at: stamp.unwrap_or(scene.served),
+            received_at: stamp.unwrap_or(context.served),
         };
-        let (gate, counters) = (&mut self.gate, &self.counters);
+        let (policy_reader, counters) = (&mut self.policy, &self.counters);
         let rule = || match () {
-            () if scene.is_silent => Ruling::Refuse(Verdict::RefusedDisputed),
+            () if context.is_silent => Ruling::Refuse(Verdict::RefusedDisputed),
             () if is_late => Ruling::Refuse(Verdict::RefusedLate),
-            () => gate.rule(datagram.source, now.raw, |remark| counters.remark(remark)),
+            () => policy_reader.rule(datagram.source, now.raw, |remark| counters.remark(remark)),
         };
-        let transmit_at = scene.served + until_sent;
-        let verdict = respond(&request, transmit_at, rule, &scene.variables, datagram.reply);
+        let transmit_at = context.served + until_sent;
+        let verdict = respond(&request, transmit_at, rule, &context.variables, datagram.reply);
         counters.count(request.payload, verdict);
         if verdict.is_answered() {
             counters.count_residence(transmit_at - request.received_at);
@@ -355,18 +363,4 @@ fn is_only_quiet(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
-}
-
-fn moment() -> Moment {
-    let reading = clock::now();
-    Moment::from_unix(
-        reading.realtime.seconds,
-        reading.realtime.nanos,
-        reading.raw,
-        reading.boot,
-    )
-}
-
-fn ntp(time: UnixTime) -> NtpTimestamp {
-    NtpTimestamp::from_unix(time.seconds, time.nanos)
 }

@@ -3,16 +3,16 @@
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::handover::{self, Handover};
 use super::pollers::Pollers;
-use super::testament::{self, Testament};
 
+use crate::clock::{ClockModel, Publisher, Reader, Reference, published};
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
 use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
 use crate::observe::upstream_status::UpstreamStatus;
-use crate::reference::{ClockModel, Moment, Publisher, Reader, Reference, cell};
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
@@ -32,7 +32,7 @@ pub(super) struct Belief {
     pub(super) reader: Reader,
     pub(super) journal: Journal,
     decided: Decision,
-    testament: Testament,
+    handover: Handover,
 }
 
 impl Belief {
@@ -43,21 +43,21 @@ impl Belief {
         leaps: Option<LeapTable>,
         names: Names,
         reports: mpsc::Sender<Report>,
-        testament: Testament,
+        handover: Handover,
     ) -> Self {
         let precision = clock::precision();
-        let started = moment();
+        let started = clock::now();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
         let mut system = System::new(config.clock, roles, leaps, precision, started);
-        if let Some(left) = testament.read(started) {
-            if system.inherit(left, started) {
+        if let Some(left) = handover.read(started) {
+            if system.resume(left, started) {
                 info!("the clock goes on where the last process left it");
             } else {
-                testament::refuse(&"the configuration allows no such time (clock.max-distance, [local])");
+                handover::refuse(&"the configuration allows no such time (clock.max-distance, [local])");
             }
         }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
-        let (publisher, reader) = cell(first);
+        let (publisher, reader) = published(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
         pollers.reconfigure(config, View::default(), 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
@@ -68,7 +68,7 @@ impl Belief {
             peers,
             pollers,
             publisher,
-            testament,
+            handover,
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
         };
@@ -90,7 +90,8 @@ impl Belief {
         let asking = |kept: &Option<usize>| kept.and_then(|old| self.askings.get(old).copied());
         self.askings = kept.iter().map(asking).map(Option::unwrap_or_default).collect();
         let roles = upstreams.iter().map(|upstream| upstream.role).collect();
-        self.system.reconfigure(moment().raw, config.clock, roles, &kept);
+        self.system
+            .reconfigure(clock::now().raw, config.clock, roles, &kept);
         self.system.set_leaps(leaps);
         self.journal
             .reconfigure(upstreams.iter().map(ToString::to_string), &kept);
@@ -108,10 +109,10 @@ impl Belief {
     /// Decides anew and publishes. Is there news for the service manager?
     pub(super) fn decide(&mut self) -> bool {
         self.notice_jumps();
-        let now = moment();
+        let now = clock::now();
         let decision = self.system.decide(now, &self.peers, kernel_view());
         self.publisher.publish(decision.reference.alive_at(now));
-        self.testament.write(&Reference {
+        self.handover.write(&Reference {
             published: now,
             ..decision.reference
         });
@@ -152,12 +153,12 @@ impl Belief {
 
     /// What clients are told now.
     pub(super) fn clock_status(&self) -> ClockStatus {
-        ClockStatus::of(&self.decided, moment())
+        ClockStatus::of(&self.decided, clock::now())
     }
 
     /// What is known of each upstream, called by these `names`.
     pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamStatus> {
-        let now = moment();
+        let now = clock::now();
         let clock = &self.decided.reference.clock;
         let served = clock.served(now) - self.system.scale().at(now.raw);
         let known = self.peers.iter().zip(&self.askings).zip(&self.decided.standings);
@@ -180,8 +181,8 @@ impl Belief {
     }
 
     fn notice_jumps(&mut self) {
-        let jumps = clock::jumps();
-        match self.system.notice(moment(), jumps.realtime, jumps.asleep) {
+        let jumps = clock::gaps();
+        match self.system.notice(clock::now(), jumps.realtime, jumps.asleep) {
             Some(Surprise::Slept(time)) => {
                 warn!(
                     seconds = time.as_secs_f64(),
@@ -214,15 +215,4 @@ fn kernel_view() -> Option<KernelView> {
         leap,
         in_leap_second: clock.in_leap_second,
     })
-}
-
-/// Both clocks now.
-fn moment() -> Moment {
-    let reading = clock::now();
-    Moment::from_unix(
-        reading.realtime.seconds,
-        reading.realtime.nanos,
-        reading.raw,
-        reading.boot,
-    )
 }

@@ -9,7 +9,7 @@ use crate::config::Census;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::host::{clock, entropy};
 use crate::observe::clients_text;
-use crate::serve::census::{Method, Shared, Tally};
+use crate::serve::census::{CensusReader, Method, Tally};
 
 /// How the workers of this process count, if they do.
 pub(super) fn method(census: Census) -> io::Result<Option<Method>> {
@@ -23,7 +23,7 @@ pub(super) fn method(census: Census) -> io::Result<Option<Method>> {
 
 /// The answer to `clients`, of what the workers of these censuses counted. Each takes about a millisecond: what else is due goes
 /// on in between.
-pub(super) async fn clients(censuses: Vec<Shared>, format: Format) -> ControlAnswer {
+pub(super) async fn clients(censuses: Vec<CensusReader>, format: Format) -> ControlAnswer {
     let mut tally = Tally::new(clock::raw());
     for census in &censuses {
         census.read(|history| tally.add(history));

@@ -13,19 +13,20 @@ use tracing::{info, warn};
 
 use super::listeners::Pace;
 use super::start_error::StartError;
+use crate::clock::Reference;
 use crate::config::Config;
 use crate::fast::{
-    CELLS, CLIENTS_A_PLACE, Device, Kernel, LISTENERS, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6,
-    counted, lay_down, line, publish, raw_faster, rules, silence,
+    CELLS, CLIENTS_A_PLACE, Device, LISTENERS, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6, counted,
+    lay_down, line, publish, raw_faster, rules, silence,
 };
 use crate::host::addresses::{self, Interface};
 use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
-use crate::reference::{Moment, Reference};
 use crate::serve::Counts;
 use crate::serve::policy::{Mode as Obeyed, Policy};
+use crate::time::AlignedReadings;
 
 /// How often the time is told anew: the shorter, the less the announced error grows meanwhile (`fast::line`).
 pub(super) const REFRESH: Duration = Duration::from_millis(5);
@@ -230,7 +231,7 @@ impl FastPath {
 
     /// Tells the time anew.
     pub(super) fn refresh(&mut self) {
-        let told = self.reference.zip(self.kernel());
+        let told = self.reference.zip(self.readings());
         let line = told.and_then(|(reference, now)| line(&reference, &now));
         self.number += 1;
         let words = match line {
@@ -240,26 +241,17 @@ impl FastPath {
         publish(self.program.state(), &words);
     }
 
-    fn kernel(&mut self) -> Option<Kernel> {
-        let together = clock::together()?;
-        let reading = together.reading;
-        let clocks = (reading.raw, together.monotonic);
+    fn readings(&mut self) -> Option<AlignedReadings> {
+        let now = clock::aligned()?;
+        let clocks = (now.clocks.raw, now.monotonic);
         let age = clocks.1.saturating_sub(self.clocks.1);
         if age >= PACE {
             self.raw_faster = raw_faster(self.clocks, clocks);
             self.clocks = clocks;
         }
-        Some(Kernel {
-            moment: Moment::from_unix(
-                reading.realtime.seconds,
-                reading.realtime.nanos,
-                reading.raw,
-                reading.boot,
-            ),
-            unix: reading.realtime.seconds,
-            monotonic: together.monotonic,
-            tai_ahead: together.tai_ahead,
+        Some(AlignedReadings {
             raw_faster: self.raw_faster,
+            ..now
         })
     }
 

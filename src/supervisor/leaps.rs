@@ -10,7 +10,6 @@ use tracing::warn;
 use crate::host::anchor::{Anchor, ReadError};
 use crate::host::clock;
 use crate::upstream::leap::LeapTable;
-use crate::wire::NtpTimestamp;
 
 /// The list has 6 kB.
 const LONGEST: u64 = 1024 * 1024;
@@ -79,7 +78,7 @@ fn table(way: &Anchor) -> Result<Option<LeapTable>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let table = LeapTable::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| error.to_string())?;
-    if table.is_current(NtpTimestamp::from_unix(clock::realtime().seconds, 0)) {
+    if table.is_current(clock::realtime()) {
         Ok(Some(table))
     } else {
         Err("it has expired: update tzdata".to_owned())

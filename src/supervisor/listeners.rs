@@ -19,6 +19,7 @@ use tracing::warn;
 use super::absence::{Outcome, outcome};
 use super::shedding::Shedding;
 use super::sockets::{Given, Sockets, overlap};
+use crate::clock::Reader;
 use crate::config::{Change, Config, Loaded};
 use crate::host::bind_fault::BindFault;
 use crate::host::shortage::Shortage;
@@ -27,9 +28,8 @@ use crate::host::udp::{self, BindError};
 use crate::host::{clock, limits, privileges};
 use crate::observe::journal;
 use crate::observe::throttle::ThrottledChange;
-use crate::reference::Reader;
 use crate::serve::budget::Sent;
-use crate::serve::census::{Method, Shared};
+use crate::serve::census::{CensusReader, Method};
 use crate::serve::policy::{Policy, Remark};
 use crate::serve::{Counts, Listener};
 
@@ -145,7 +145,7 @@ impl Listeners {
     }
 
     /// What each worker counted of who asked: none where nobody counts.
-    pub(super) fn censuses(&self) -> Vec<Shared> {
+    pub(super) fn censuses(&self) -> Vec<CensusReader> {
         let workers = self.groups.iter().flat_map(|group| &group.workers);
         workers
             .filter_map(|served| served.worker.census().cloned())

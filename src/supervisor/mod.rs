@@ -6,6 +6,7 @@ mod belief;
 mod census;
 mod confine;
 mod fast;
+mod handover;
 mod inspect;
 mod leaps;
 mod listeners;
@@ -18,7 +19,6 @@ mod sockets;
 mod start;
 mod start_error;
 pub mod system_limits;
-mod testament;
 
 use std::io;
 use std::thread;
@@ -101,7 +101,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         leaps.read(),
         opened.names,
         sender,
-        opened.testament,
+        opened.handover,
     );
     let census = census::method(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;

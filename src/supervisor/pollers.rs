@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::host::names::Names;
-use crate::reference::Timescale;
+use crate::time::Timescale;
 use crate::upstream::Upstream;
 use crate::upstream::association::Orders;
 use crate::upstream::filter::View;

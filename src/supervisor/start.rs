@@ -12,11 +12,11 @@ use tracing::{info, warn};
 use super::absence::{Outcome, outcome};
 use super::confine::{self, StillNeeded};
 use super::fast::FastPath;
+use super::handover::{self, Handover};
 use super::leaps::LeapList;
 use super::listeners::tell_absent;
 use super::sockets::{Given, Sockets};
 use super::start_error::StartError;
-use super::testament::{self, Testament};
 use crate::config::Loaded;
 use crate::config::file::Loader;
 use crate::control::http::HttpServer;
@@ -38,7 +38,7 @@ pub(super) struct Opened {
     pub(super) names: Names,
     pub(super) leaps: LeapList,
     /// What the last process left for us, and we leave for the next one.
-    pub(super) testament: Testament,
+    pub(super) handover: Handover,
     pub(super) control: Option<ControlSocket>,
     pub(super) http: Option<HttpServer>,
     pub(super) manager: ServiceManager,
@@ -75,8 +75,8 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let manager = ServiceManager::connect()
         .map_err(StartError::system("reach the service manager at $NOTIFY_SOCKET"))?;
     let given = systemd::given().map_err(StartError::system("take the sockets of the service manager"))?;
-    let (left, given) = given.into_iter().partition(|(name, _)| name == testament::NAME);
-    let testament = Testament::open(left, &manager);
+    let (left, given) = given.into_iter().partition(|(name, _)| name == handover::NAME);
+    let handover = Handover::open(left, &manager);
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
     let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
@@ -108,7 +108,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         fast,
         names,
         leaps,
-        testament,
+        handover,
         control,
         http,
         manager,

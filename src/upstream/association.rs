@@ -11,7 +11,7 @@ use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{self, Exchange, Reject, Sample};
 use super::system::ClockPolicy;
 use super::{Host, Upstream};
-use crate::reference::Timescale;
+use crate::time::Timescale;
 use crate::wire::{Header, ReferenceId};
 
 /// Questions in a row when starting; the RFC's eight (§13.1, BCOUNT) gain nothing that four do not. After them the

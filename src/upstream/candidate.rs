@@ -7,8 +7,8 @@ use super::Role;
 use super::association::Peer;
 use super::filter::{Estimate, View};
 use super::select::{Interval, Survivor, plausible};
-use crate::reference::length;
-use crate::wire::{Header, NtpDuration};
+use crate::time::NtpDuration;
+use crate::wire::Header;
 
 /// Beside what is known of the frequencies, any clock may stray by this (as chrony's maxclockerror).
 pub(super) const MAX_CLOCK_ERROR: f64 = 1e-6;
@@ -250,7 +250,7 @@ fn rate(estimate: &Estimate, now: Duration) -> Interval {
 /// What measuring adds to the error at `now`: precisions, statistics, and clocks that stray.
 //= RFC 5905 §9.2 dispersion-growth
 fn measured(estimate: &Estimate, now: Duration) -> NtpDuration {
-    let age = length(now.saturating_sub(estimate.at)).to_seconds();
+    let age = NtpDuration::from_std(now.saturating_sub(estimate.at)).to_seconds();
     let error = estimate.error_at(now) + MAX_CLOCK_ERROR * age;
     estimate.dispersion + NtpDuration::from_seconds(error)
 }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::reference::{ClockModel, Moment};
-use crate::wire::{NtpDuration, NtpTimestamp};
+use crate::clock::ClockModel;
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
 /// The served time is never slewed faster: 500 ppm, what clients expect of a clock (RFC 5905 A.1.1, as MAXFREQ).
 const SLEW_MAX: f64 = 500e-6;
@@ -19,7 +19,12 @@ const STEP: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 128);
 //= RFC 5905 §11.2.3 step
 //= RFC 5905 §11.3 loop-filter
 //= RFC 5905 §12 adjust
-pub fn steer(before: Option<&ClockModel>, now: Moment, believed: NtpTimestamp, frequency: f64) -> ClockModel {
+pub fn steer(
+    before: Option<&ClockModel>,
+    now: ClockReadings,
+    believed: NtpTimestamp,
+    frequency: f64,
+) -> ClockModel {
     let served = before.map_or(believed, |before| before.served(now));
     let correction = believed - served;
     if correction.abs() > STEP {
@@ -49,8 +54,8 @@ fn clock(epoch: Duration, time: NtpTimestamp, rate: f64, slew: f64, seconds: f64
 mod tests {
     use super::*;
 
-    fn moment(raw: f64) -> Moment {
-        Moment {
+    fn moment(raw: f64) -> ClockReadings {
+        ClockReadings {
             realtime: NtpTimestamp::ZERO,
             raw: Duration::from_secs_f64(raw),
             boot: Duration::from_secs_f64(raw),

@@ -19,8 +19,7 @@ use std::time::Duration;
 
 use self::fit::fit;
 use super::packet::Sample;
-use crate::reference::since;
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// Samples kept: chrony's number, and enough for hours.
 //= RFC 5905 §10 register
@@ -379,7 +378,7 @@ fn agree(one: &Sample, other: &Sample) -> bool {
 }
 
 fn seconds(from: Duration, to: Duration) -> f64 {
-    since(from, to).to_seconds()
+    NtpDuration::between(from, to).to_seconds()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::packet::{Exchange, Reject, measure, root_distance, usable};
-use crate::reference::Timescale;
-use crate::wire::{Header, NtpDuration};
+use crate::time::{NtpDuration, Timescale};
+use crate::wire::Header;
 
 /// The answer of `ntpfront query`. As JSON its names and units are stable: times in seconds, `leap` 0 to 3 as on
 /// the wire.
@@ -143,8 +143,8 @@ impl fmt::Display for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Moment;
-    use crate::wire::{Leap, NtpTimestamp};
+    use crate::time::{ClockReadings, NtpTimestamp};
+    use crate::wire::Leap;
     use std::time::Duration;
 
     fn found(change: impl FnOnce(&mut Header)) -> Findings {
@@ -154,7 +154,7 @@ mod tests {
             sent: Duration::ZERO,
             arrived: Duration::from_millis(500),
         };
-        let scale = Timescale::new(Moment {
+        let scale = Timescale::new(ClockReadings {
             realtime: at(0.0),
             raw: Duration::ZERO,
             boot: Duration::ZERO,

@@ -1,6 +1,7 @@
 //! Pure. Leap seconds: when to warn of one, and when it happens.
 
-use crate::wire::{Leap, NtpDuration, NtpTimestamp};
+use crate::time::{NtpDuration, NtpTimestamp};
+use crate::wire::Leap;
 
 const DAY: i64 = 86_400;
 /// Timestamps are taken for the one of their eras that is near 2026: right from 1958 to 2094.

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::reference::{Timescale, length, since};
-use crate::wire::{
-    Header, KissCode, Leap, MAX_STRATUM, Mode, NtpDuration, NtpTimestamp, PHI_PPM, ReferenceId,
-};
+use crate::time::{NtpDuration, NtpTimestamp, Timescale};
+use crate::wire::{Header, KissCode, Leap, MAX_STRATUM, Mode, PHI_PPM, ReferenceId};
 
 /// An answer that takes longer measures nothing (ntpd and chrony wait as long).
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -146,7 +144,7 @@ pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
 pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precision: i8) -> Sample {
     let out = header.receive_timestamp - scale.at(exchange.sent);
     let back = header.transmit_timestamp - scale.at(exchange.arrived);
-    let elapsed = since(exchange.sent, exchange.arrived);
+    let elapsed = NtpDuration::between(exchange.sent, exchange.arrived);
     let own_precision = NtpDuration::from_log2(precision);
     Sample {
         offset: out.half() + back.half(),
@@ -235,15 +233,14 @@ pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDura
 impl Sample {
     /// The dispersion grown by our own drift since the sample was taken.
     pub fn dispersion_at(&self, now: Duration) -> NtpDuration {
-        self.dispersion + length(now.saturating_sub(self.at)).drift(PHI_PPM)
+        self.dispersion + NtpDuration::from_std(now.saturating_sub(self.at)).drift(PHI_PPM)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::Moment;
-    use crate::wire::NtpShort;
+    use crate::time::{ClockReadings, NtpShort};
     use proptest::prelude::*;
 
     const NONCE: NtpTimestamp = NtpTimestamp::from_bits(0x1234_5678_9ABC_DEF0);
@@ -254,7 +251,7 @@ mod tests {
     }
 
     fn scale() -> Timescale {
-        Timescale::new(Moment {
+        Timescale::new(ClockReadings {
             realtime: at(0.0),
             raw: Duration::from_secs(50),
             boot: Duration::from_secs(50),
@@ -444,7 +441,7 @@ mod tests {
         fn the_end_of_an_era_is_an_instant_like_others(start in -496.0..704.0_f64, path in 0.0..0.5_f64, held in 0.0..0.01_f64, ahead in -300.0..300.0_f64, set in prop_oneof![Just(None), (0.0..1000.0_f64).prop_map(Some)]) {
             let instant = |seconds: f64| NtpTimestamp::ZERO + NtpDuration::from_seconds(start + seconds);
             let raw = |seconds: f64| Duration::from_secs_f64(5000.0 + seconds);
-            let scale = Timescale::new(Moment { realtime: instant(0.0), raw: raw(0.0), boot: raw(0.0) });
+            let scale = Timescale::new(ClockReadings { realtime: instant(0.0), raw: raw(0.0), boot: raw(0.0) });
             let header = Header {
                 reference_timestamp: set.map_or(NtpTimestamp::ZERO, |ago| instant(ahead - ago).said()),
                 receive_timestamp: instant(ahead + path).said(),
@@ -471,7 +468,7 @@ mod tests {
                 packet[24..32].copy_from_slice(&NONCE.to_bits().to_be_bytes());
             }
             let raw = Duration::from_secs(times[3] >> 32);
-            let start = Moment { realtime: NtpTimestamp::from_bits(times[2]), raw, boot: raw };
+            let start = ClockReadings { realtime: NtpTimestamp::from_bits(times[2]), raw, boot: raw };
             if let Ok(header) = authentic(&packet, NONCE) {
                 let sample = measure(&header, &exchange(), &Timescale::new(start), -20);
                 prop_assert!(sample.delay > NtpDuration::ZERO && sample.dispersion > NtpDuration::ZERO);

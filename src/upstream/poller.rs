@@ -19,12 +19,12 @@ use super::association::{Asking, Association, Orders, Peer};
 use super::fault::Fault;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample};
 use crate::host::changes::Changes;
-use crate::host::clock::{self, UnixTime};
+use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, limits, udp};
 use crate::observe::throttle::ThrottledChange;
-use crate::reference::Timescale;
-use crate::wire::{Header, NtpTimestamp};
+use crate::time::{NtpTimestamp, Timescale};
+use crate::wire::Header;
 
 /// News of the kernel come in groups (link, address, route): so long after the first one all are looked at together, …
 const SETTLED: Duration = Duration::from_millis(100);
@@ -339,7 +339,7 @@ pub async fn question(
     let nonce = NtpTimestamp::from_bits(entropy::random().map_err(unsent)?);
     let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
     let request = Header::request(nonce).to_bytes();
-    let asleep = clock::jumps().asleep;
+    let asleep = clock::gaps().asleep;
     let sent = clock::raw();
     socket.send(&request).await.map_err(unsent)?;
     let answer = answer(&socket, nonce, asleep, stranger);
@@ -364,7 +364,7 @@ async fn answer(
             .map_err(|error| NoAnswer::Fault(error, true))?;
         let arrived = arrival(stamp);
         match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
-            Ok(_) if clock::jumps().asleep.abs_diff(asleep) > NAP => {
+            Ok(_) if clock::gaps().asleep.abs_diff(asleep) > NAP => {
                 return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }
             Ok(header) => return Ok((header, arrived)),
@@ -377,10 +377,10 @@ async fn answer(
 
 /// The raw counter at the moment of the kernel's stamp: the task may have been woken much later.
 //= RFC 5905 §7.3 timestamping
-fn arrival(stamp: Option<UnixTime>) -> Duration {
+fn arrival(stamp: Option<NtpTimestamp>) -> Duration {
     let now = clock::now();
     let age = stamp
-        .and_then(|stamp| now.realtime.since(stamp))
+        .and_then(|stamp| (now.realtime - stamp).to_std())
         .filter(|&age| age <= ANSWER_WITHIN);
     now.raw.saturating_sub(age.unwrap_or(Duration::ZERO))
 }

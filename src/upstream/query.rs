@@ -13,7 +13,7 @@ use super::poller::question;
 use super::{Host, Upstream};
 use crate::host::names::Names;
 use crate::host::{addresses, clock};
-use crate::reference::{Moment, Timescale};
+use crate::time::Timescale;
 
 /// From one sample to the next.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
@@ -31,7 +31,6 @@ pub async fn query(server: &Upstream) -> Findings {
         match question(address, ANSWER_WITHIN, |_| strangers += 1).await {
             Ok((header, exchange)) => {
                 let now = clock::now();
-                let now = Moment::from_unix(now.realtime.seconds, now.realtime.nanos, now.raw, now.boot);
                 let scale = Timescale::new(now);
                 return Findings::of_answer(&name, address, &header, &exchange, &scale, clock::precision());
             }

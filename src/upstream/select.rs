@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// A correctness interval: all offsets that one upstream says are possible (RFC 5905 §11.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,8 +27,9 @@ use super::association::Peer;
 use super::candidate::Standing;
 use super::filter::{LeapShift, View};
 use super::leap::LeapTable;
-use crate::reference::{ClockModel, Moment, Reference, Timescale};
-use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use crate::clock::{ClockModel, Reference};
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, Timescale};
+use crate::wire::{Leap, ReferenceId};
 
 use aliases::Aliases;
 use crossing::LeapWatch;
@@ -140,7 +141,7 @@ impl System {
         roles: Vec<Role>,
         leaps: Option<LeapTable>,
         precision: i8,
-        started: Moment,
+        started: ClockReadings,
     ) -> Self {
         let reference = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         Self {
@@ -185,7 +186,7 @@ impl System {
     }
 
     /// Decides anew, from what `peers` are at `now`, and what the kernel says of the host's clock if it may be asked.
-    pub fn decide(&mut self, now: Moment, peers: &[Peer], kernel: Option<KernelView>) -> Decision {
+    pub fn decide(&mut self, now: ClockReadings, peers: &[Peer], kernel: Option<KernelView>) -> Decision {
         self.leap(now.raw);
         self.heard = peers.iter().map(|peer| peer.accepted).sum();
         self.aliases.hear(peers);
@@ -222,7 +223,7 @@ impl System {
     /// What the decision is, `before` it another clock was announced.
     fn decided(
         &self,
-        now: Moment,
+        now: ClockReadings,
         source: Source,
         standings: Vec<Standing>,
         before: Option<ClockModel>,

@@ -1,6 +1,7 @@
 //! Pure. The 48 bytes that every NTP packet starts with (RFC 5905 §7.3, figure 8).
 
-use super::{NtpShort, NtpTimestamp, ReferenceId};
+use super::ReferenceId;
+use crate::time::{NtpShort, NtpTimestamp};
 
 /// Length of the header in bytes; extension fields and a MAC may follow it.
 pub const HEADER_LEN: usize = 48;

@@ -1,17 +1,12 @@
 //! Pure. NTP on the wire (RFC 5905 §6, §7.3): bytes to typed fields and back, nothing decided.
 //!
-//! Only `std` (and MD5 for the reference ID of an IPv6 address). Times are exact integers here; a float
-//! appears only where a human or a statistic asks for seconds.
+//! Only `std` (and MD5 for the reference ID of an IPv6 address).
 
 mod header;
 mod refid;
-mod short;
-mod timestamp;
 
 pub use header::{HEADER_LEN, Header, Leap, Mode, TooShort, Version};
 pub use refid::{KissCode, ReferenceId};
-pub use short::NtpShort;
-pub use timestamp::{NtpDuration, NtpTimestamp};
 
 /// The port of NTP (RFC 5905 §7.2).
 //= RFC 5905 §7.2 port

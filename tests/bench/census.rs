@@ -12,11 +12,12 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ntpfront::reference::SystemVariables;
-use ntpfront::serve::census::{Desk, Method, Shared, Tally};
+use ntpfront::clock::SystemVariables;
+use ntpfront::serve::census::{CensusPublisher, CensusReader, Method, Tally};
 use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpShort, NtpTimestamp};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 const BATCH: usize = 32;
 const PACKETS: u32 = 1_000_000;
@@ -49,16 +50,16 @@ fn main() {
 }
 
 fn compare(name: &str, clients: u32, family: fn(u32) -> IpAddr) {
-    let mut desk = desk();
+    let mut publisher = publisher();
     // Everybody once, so that no memory is new and the census knows how many there are.
     for number in 0..clients {
-        desk.note([family(number)].into_iter(), SECOND);
+        publisher.note([family(number)].into_iter(), SECOND);
     }
-    desk.tell(SECOND * 2);
+    publisher.publish_if_due(SECOND * 2);
     let (mut off, mut on) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         off.push(measure(clients, family, None));
-        on.push(measure(clients, family, Some(&mut desk)));
+        on.push(measure(clients, family, Some(&mut publisher)));
     }
     let (off, on) = (least(off), least(on));
     println!("{name:<14} {off:7.1}  {on:7.1}  {:7.1}", on - off);
@@ -66,12 +67,12 @@ fn compare(name: &str, clients: u32, family: fn(u32) -> IpAddr) {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn desk() -> Desk {
+fn publisher() -> CensusPublisher {
     let method = Method {
         seed: 0x0123_4567_89AB_CDEF,
         clients: TABLE,
     };
-    Desk::new(method, SECOND)
+    CensusPublisher::new(method, SECOND)
 }
 
 fn ipv4(number: u32) -> IpAddr {
@@ -84,7 +85,7 @@ fn ipv6(number: u32) -> IpAddr {
 
 /// Nanoseconds a packet, each from one of the clients by lot, 100,000 of them a second of the census's time, in batches as
 /// the worker takes them.
-fn measure(clients: u32, family: fn(u32) -> IpAddr, mut desk: Option<&mut Desk>) -> f64 {
+fn measure(clients: u32, family: fn(u32) -> IpAddr, mut publisher: Option<&mut CensusPublisher>) -> f64 {
     let payload = Header::request(NtpTimestamp::from_bits(1)).to_bytes();
     let mut lot = 1_u64;
     let start = Instant::now();
@@ -93,9 +94,9 @@ fn measure(clients: u32, family: fn(u32) -> IpAddr, mut desk: Option<&mut Desk>)
     for _ in 0..PACKETS {
         if sources.len() == BATCH {
             now = black_box(now + Duration::from_micros(10 * BATCH as u64));
-            if let Some(desk) = &mut desk {
-                desk.note(sources.iter().copied(), now);
-                desk.tell(now);
+            if let Some(publisher) = &mut publisher {
+                publisher.note(sources.iter().copied(), now);
+                publisher.publish_if_due(now);
             }
             sources.clear();
         }
@@ -124,18 +125,18 @@ fn measure(clients: u32, family: fn(u32) -> IpAddr, mut desk: Option<&mut Desk>)
 
 /// Laying it down, and putting 1 to 64 workers together for whoever asks.
 fn tell() {
-    let mut desk = desk();
-    let shared = desk.shared();
+    let mut publisher = publisher();
+    let reader = publisher.reader();
     let mut now = SECOND;
     let mut told = Vec::new();
     for part in 0..13 {
         for number in 0..20_000 {
-            desk.note([ipv4(part * 7 + number)].into_iter(), now);
+            publisher.note([ipv4(part * 7 + number)].into_iter(), now);
         }
         for _ in 0..300 {
             now += SECOND;
             let start = Instant::now();
-            desk.tell(now);
+            publisher.publish_if_due(now);
             told.push(start.elapsed().as_nanos() as f64);
         }
     }
@@ -144,15 +145,15 @@ fn tell() {
         [told.len() / 2, told.len() - 13].map(|place| told.get(place).map_or(0.0, |nanos| nanos / 1000.0));
     println!("laying down, once a second: {usual:.1} µs; once in 5 minutes {seldom:.1} µs");
     for workers in [1, 8, 64] {
-        let (took, report) = together(&shared, workers, now);
+        let (took, report) = together(&reader, workers, now);
         println!("{workers:2} workers put together: {took:.1} ms, {report} requests");
     }
 }
 
-fn together(shared: &Shared, workers: usize, now: Duration) -> (f64, u64) {
+fn together(reader: &CensusReader, workers: usize, now: Duration) -> (f64, u64) {
     let start = Instant::now();
     let mut tally = Tally::new(now);
-    (0..workers).for_each(|_| shared.read(|history| tally.add(history)));
+    (0..workers).for_each(|_| reader.read(|history| tally.add(history)));
     let report = tally.report();
     (start.elapsed().as_secs_f64() * 1000.0, report.requests)
 }

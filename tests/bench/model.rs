@@ -11,18 +11,19 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use ntpfront::clock::{ClockModel, Reader, Reference, SystemVariables, published};
 use ntpfront::host::clock;
-use ntpfront::reference::{ClockModel, Moment, Reader, Reference, SystemVariables, cell};
 use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use ntpfront::time::{ClockReadings, NtpDuration, NtpTimestamp};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 const BATCH: u32 = 32;
 const BATCHES: u32 = 20_000;
 const ROUNDS: usize = 15;
 
 fn main() {
-    let start = Moment {
+    let start = ClockReadings {
         realtime: NtpTimestamp::from_unix(1_700_000_000, 0),
         raw: Duration::from_secs(1000),
         boot: Duration::from_secs(1000),
@@ -36,8 +37,8 @@ fn main() {
         slew_for: Duration::from_secs(4),
     };
     let constant = reference(host, start).at(start);
-    let mut host = cell(reference(host, start)).1;
-    let mut tracked = cell(reference(tracked, start)).1;
+    let mut host = published(reference(host, start)).1;
+    let mut tracked = published(reference(tracked, start)).1;
     let mut figures = [Vec::new(), Vec::new(), Vec::new()];
     let mut readings = Vec::new();
     // In turn, so that whatever else the machine does meets all of them.
@@ -65,7 +66,7 @@ fn main() {
     println!("reading clocks   {:6.1} ns a batch", median(readings));
 }
 
-fn reference(clock: ClockModel, published: Moment) -> Reference {
+fn reference(clock: ClockModel, published: ClockReadings) -> Reference {
     Reference {
         leap: Leap::NoWarning,
         stratum: 2,
@@ -83,14 +84,14 @@ fn reference(clock: ClockModel, published: Moment) -> Reference {
     }
 }
 
-fn with_constant(variables: &SystemVariables, now: Moment, payload: &[u8]) {
+fn with_constant(variables: &SystemVariables, now: ClockReadings, payload: &[u8]) {
     for _ in 0..BATCH {
         one(payload, now.realtime, now.realtime, variables);
     }
 }
 
 /// As the worker does it: the reference once a batch, the stamp of each packet through the model.
-fn with_model(reader: &mut Reader, now: Moment, payload: &[u8]) {
+fn with_model(reader: &mut Reader, now: ClockReadings, payload: &[u8]) {
     let reference = reader.latest();
     let variables = reference.at(now);
     let transmit_at = reference.clock.served(now);

@@ -15,14 +15,15 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ntpfront::cli::Flags;
+use ntpfront::clock::SystemVariables;
 use ntpfront::config;
-use ntpfront::reference::SystemVariables;
 use ntpfront::serve::access::{Access, OnDeny, Rule};
 use ntpfront::serve::limit::{Asked, Clients};
 use ntpfront::serve::policy::{Mode, Policy, Ruling};
 use ntpfront::serve::random::Random;
 use ntpfront::serve::{Allowance, Request, respond};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpShort, NtpTimestamp};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 const PACKETS: u32 = 2_000_000;
 const MILLION: u32 = 1_000_000;

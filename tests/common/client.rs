@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ntpfront::wire::{HEADER_LEN, Header, NtpTimestamp};
+use ntpfront::time::NtpTimestamp;
+use ntpfront::wire::{HEADER_LEN, Header};
 
 use super::{now, wait_until};
 
@@ -155,7 +156,7 @@ pub(crate) fn v6(port: u16) -> SocketAddr {
 }
 
 /// Seconds of a short format field.
-pub(crate) fn seconds(short: ntpfront::wire::NtpShort) -> f64 {
+pub(crate) fn seconds(short: ntpfront::time::NtpShort) -> f64 {
     short.to_duration().to_seconds()
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ntpfront::wire::{Header, Leap, Mode, NtpDuration, NtpShort, ReferenceId};
+use ntpfront::time::{NtpDuration, NtpShort};
+use ntpfront::wire::{Header, Leap, Mode, ReferenceId};
 
 use super::client::socket;
 use super::now;

@@ -4,16 +4,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ntpfront::clock::{ClockModel, Reference, SystemVariables};
 use ntpfront::fast::{
-    CELLS, Device, Kernel, LISTENERS, Line, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6, counted,
-    lay_down, line, publish, rules, silence,
+    CELLS, Device, LISTENERS, Line, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6, counted, lay_down,
+    line, publish, rules, silence,
 };
 use ntpfront::host::clock;
 use ntpfront::host::xdp::{Program, Sizes};
-use ntpfront::reference::{ClockModel, Moment, Reference, SystemVariables};
 use ntpfront::serve::Counts;
 use ntpfront::serve::policy::Policy;
-use ntpfront::wire::{Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use ntpfront::time::{AlignedReadings, ClockReadings, NtpDuration, NtpTimestamp};
+use ntpfront::wire::{Header, Leap, ReferenceId};
 
 use crate::frames::OURS;
 
@@ -88,13 +89,13 @@ impl Desk {
         let rules = rules(&seats, site, [3, 4], places);
         let program = Program::load(SIZES, places).unwrap();
         lay_down([program.rules(), program.turns4(), program.turns6()], 1, &rules);
-        let now = kernel();
+        let now = readings();
         let mut desk = Self {
             program,
             rules,
             number: 0,
             line: None,
-            reference: reference(now.moment),
+            reference: reference(now.clocks),
         };
         desk.publish();
         desk
@@ -106,8 +107,8 @@ impl Desk {
     }
 
     pub(crate) fn publish_with(&mut self, change: impl Fn(&mut Line)) {
-        let now = kernel();
-        self.reference.published = now.moment;
+        let now = readings();
+        self.reference.published = now.clocks;
         self.line = line(&self.reference, &now);
         self.number += 1;
         let words = match &mut self.line {
@@ -128,9 +129,9 @@ impl Desk {
     /// What is announced, with the root dispersion that a reply `said`, which has to be one of this line's until now.
     pub(crate) fn variables_in(&self, said: &Header) -> SystemVariables {
         let Some(line) = self.line.filter(|_| said.stratum != 0) else {
-            return self.reference.at(kernel().moment);
+            return self.reference.at(readings().clocks);
         };
-        let age = kernel().monotonic.saturating_sub(line.start);
+        let age = readings().monotonic.saturating_sub(line.start);
         let possible = [Duration::ZERO, age].map(|age| line.root_dispersion_after(age).to_bits());
         let [least, most] = possible;
         let root_dispersion = said.root_dispersion;
@@ -145,7 +146,7 @@ impl Desk {
     }
 
     pub(crate) fn served_now(&self) -> NtpTimestamp {
-        self.reference.clock.served(kernel().moment)
+        self.reference.clock.served(readings().clocks)
     }
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
@@ -179,9 +180,9 @@ impl Desk {
         let Some(line) = &self.line else {
             return;
         };
-        let age = kernel().monotonic.saturating_sub(line.start);
+        let age = readings().monotonic.saturating_sub(line.start);
         if age > Duration::from_millis(50)
-            && line.tai_ahead.abs_diff(kernel().tai_ahead) < Duration::from_micros(5)
+            && line.tai_ahead.abs_diff(readings().tai_ahead) < Duration::from_micros(5)
         {
             self.publish();
         }
@@ -194,24 +195,15 @@ impl Desk {
     }
 }
 
-fn kernel() -> Kernel {
-    let together = std::iter::repeat_with(clock::together).flatten().next().unwrap();
-    let reading = together.reading;
-    Kernel {
-        moment: Moment::from_unix(
-            reading.realtime.seconds,
-            reading.realtime.nanos,
-            reading.raw,
-            reading.boot,
-        ),
-        unix: reading.realtime.seconds,
-        monotonic: together.monotonic,
-        tai_ahead: together.tai_ahead,
+fn readings() -> AlignedReadings {
+    let now = std::iter::repeat_with(clock::aligned).flatten().next().unwrap();
+    AlignedReadings {
         raw_faster: Some(0.0),
+        ..now
     }
 }
 
-fn reference(now: Moment) -> Reference {
+fn reference(now: ClockReadings) -> Reference {
     Reference {
         leap: Leap::NoWarning,
         stratum: 3,

@@ -33,7 +33,8 @@ use ntpfront::serve::limit::{Asked, Bucket, Clients};
 use ntpfront::serve::policy::{Announced, Mode, Remark, Ruling};
 use ntpfront::serve::random::{Random, Share};
 use ntpfront::serve::{Allowance, Request, Verdict, respond};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpDuration, NtpTimestamp};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 fn way(source: &str, source_port: u16, tags: &'static [u16]) -> Way {
     let source: IpAddr = source.parse().unwrap();

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use ntpfront::cli::Flags;
+use ntpfront::clock::SystemVariables;
 use ntpfront::config;
-use ntpfront::reference::{Moment, SystemVariables, Timescale};
 use ntpfront::serve::policy::Ruling;
 use ntpfront::serve::{Request, respond};
+use ntpfront::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp, Timescale};
 use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 /// `bytes` came to a listener, and as an answer to a question of ours.
 pub(crate) fn packet(bytes: &[u8]) {
@@ -73,7 +74,7 @@ fn came_as_an_answer(bytes: &[u8]) {
         return;
     };
     for sent_at in [header.receive_timestamp, NtpTimestamp::ZERO] {
-        let asked = Moment {
+        let asked = ClockReadings {
             realtime: sent_at,
             raw: Duration::from_secs(1000),
             boot: Duration::from_secs(1000),

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use ntpfront::reference::Moment;
+use ntpfront::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use ntpfront::upstream::system::KernelView;
-use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp};
+use ntpfront::wire::Leap;
 
 use super::random::Random;
 
@@ -92,8 +92,8 @@ impl Host {
         Duration::from_secs_f64(self.raw)
     }
 
-    pub(crate) fn moment(&self) -> Moment {
-        Moment {
+    pub(crate) fn moment(&self) -> ClockReadings {
+        ClockReadings {
             realtime: self.utc() + NtpDuration::from_seconds(self.error),
             raw: self.raw(),
             boot: Duration::from_secs_f64((self.now + self.boot_ahead).max(0.0)),

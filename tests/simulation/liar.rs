@@ -1,7 +1,8 @@
 //! An upstream that lies by a plan. It knows everything: when a question left, how long each way takes, and what the
 //! others say of themselves.
 
-use ntpfront::wire::{Header, Leap, Mode, NtpDuration, NtpTimestamp};
+use ntpfront::time::{NtpDuration, NtpTimestamp};
+use ntpfront::wire::{Header, Leap, Mode};
 
 use super::host::Host;
 use super::random::Random;

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ntpfront::reference::{ClockModel, Reference};
+use ntpfront::clock::{ClockModel, Reference};
+use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::upstream::association::{Association, Orders, Peer};
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::filter::View;
@@ -16,7 +17,6 @@ use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
-use ntpfront::wire::{NtpDuration, NtpTimestamp};
 
 use super::host::{Host, Truth};
 use super::random::Random;

@@ -1,8 +1,9 @@
 //! What a worker would have served, sample by sample: the invariants, and the numbers that scenarios bound.
 
-use ntpfront::reference::{Reference, SystemVariables, heritage};
+use ntpfront::clock::{Reference, SystemVariables, handover};
+use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::upstream::system::State;
-use ntpfront::wire::{Leap, NtpDuration, NtpTimestamp};
+use ntpfront::wire::Leap;
 
 use super::host::Host;
 use super::watch::{Seen, Watch};
@@ -141,7 +142,7 @@ impl Record {
             published: host.moment(),
             ..*announced
         };
-        let taken = heritage::take(&heritage::leave(&left, None), host.moment(), None);
+        let taken = handover::read(&handover::write(&left, None), host.moment(), None);
         if taken != Ok(left.is_usable().then_some(left)) {
             self.fault(
                 host.now(),

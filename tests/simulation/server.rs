@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use ntpfront::wire::{Header, Leap, Mode, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
+use ntpfront::time::{NtpDuration, NtpShort, NtpTimestamp};
+use ntpfront::wire::{Header, Leap, Mode, ReferenceId};
 
 use super::host::Host;
 use super::liar::Liar;

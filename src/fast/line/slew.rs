@@ -13,12 +13,12 @@ const RATES: [f64; 8] = [
 
 /// The host's clocks `seconds` of the raw counter (which is true here) after it was published, where from `begun` on all others are
 /// slewed by `rate`.
-fn clocks(seconds: f64, begun: f64, rate: f64) -> Kernel {
+fn clocks(seconds: f64, begun: f64, rate: f64) -> AlignedReadings {
     let slewed = seconds + (seconds - begun).max(0.0) * rate;
     let boot = Duration::from_secs(1000) + Duration::from_secs_f64(slewed);
     let raw = Duration::from_secs(5000) + Duration::from_secs_f64(seconds);
-    Kernel {
-        moment: Moment {
+    AlignedReadings {
+        clocks: ClockReadings {
             realtime: NtpTimestamp::from_unix(NOON, 0) + NtpDuration::from_seconds(slewed),
             raw,
             boot,
@@ -32,7 +32,7 @@ fn clocks(seconds: f64, begun: f64, rate: f64) -> Kernel {
 
 /// Published at 0 without any error at all, so that only the slew makes one.
 fn reference(clock: ClockModel) -> Reference {
-    let now = clocks(0.0, 0.0, 0.0).moment;
+    let now = clocks(0.0, 0.0, 0.0).clocks;
     Reference {
         leap: Leap::NoWarning,
         stratum: 1,
@@ -51,7 +51,7 @@ fn reference(clock: ClockModel) -> Reference {
 }
 
 fn tracked() -> ClockModel {
-    let now = clocks(0.0, 0.0, 0.0).moment;
+    let now = clocks(0.0, 0.0, 0.0).clocks;
     ClockModel::Tracked {
         epoch: now.raw,
         time: now.realtime,
@@ -132,7 +132,7 @@ proptest! {
     ) {
         holds(ClockModel::Host, told, told + asked, begun, rate)?;
         // At the sockets, too.
-        let now = clocks(told + asked, begun, rate).moment;
+        let now = clocks(told + asked, begun, rate).clocks;
         let announced = reference(ClockModel::Host).at(now);
         let error = (now.realtime - truth(told + asked)).abs();
         let room = announced.root_dispersion.to_duration();

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::length_of;
-use crate::host::clock::UnixTime;
+use crate::time::NtpTimestamp;
 
 /// Longest payload that is kept; what is longer is cut (only the header of a request is looked at).
 const PAYLOAD_MAX: usize = 1024;
@@ -63,7 +63,7 @@ pub struct Datagram<'a> {
     /// From which UDP port.
     pub source_port: u16,
     /// When the kernel got it; `None` if the socket doesn't stamp.
-    pub arrived_at: Option<UnixTime>,
+    pub arrived_at: Option<NtpTimestamp>,
     /// Was it sent to one host, as far as the socket tells (sockets with packet info do)?
     pub unicast: bool,
     /// Room for the reply, which has anything in it.
@@ -321,7 +321,7 @@ impl Asked {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct ControlInfo {
-    arrived_at: Option<UnixTime>,
+    arrived_at: Option<NtpTimestamp>,
     asked: Option<Asked>,
 }
 
@@ -411,9 +411,8 @@ impl Slot {
             let kind = unsafe { ((*message).cmsg_level, (*message).cmsg_type) };
             match kind {
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                    info.arrived_at = read_data::<libc::timespec>(message).map(|time| UnixTime {
-                        seconds: time.tv_sec,
-                        nanos: u32::try_from(time.tv_nsec).unwrap_or(0),
+                    info.arrived_at = read_data::<libc::timespec>(message).map(|time| {
+                        NtpTimestamp::from_unix(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
                     });
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {

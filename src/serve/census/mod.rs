@@ -3,11 +3,11 @@
 //! Every packet that a worker takes counts, answered or not: who floods us with what we refuse is seen, too. The last hour
 //! is kept in parts of 5 minutes, so what is told covers the last 60 to 65 minutes. A worker counts in a part of its own;
 //! once a second it lays a copy of it into its [`History`], from where [`Report`] puts those of all workers together.
-//! Time and the hash's seed are arguments; only `desk` has a lock.
+//! Time and the hash's seed are arguments; only `publish` knows of other threads.
 
-mod desk;
 mod distinct;
 mod places;
+mod publish;
 mod recent;
 mod report;
 mod talkers;
@@ -15,7 +15,7 @@ mod talkers;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use desk::{Desk, Shared};
+pub use publish::{CensusPublisher, CensusReader};
 pub use report::{Class, Ranking, Report, Talker, Tally};
 
 use distinct::Distinct;
@@ -143,7 +143,7 @@ impl Census {
             let mut count = 0;
             for (asking, source) in all.iter_mut().zip(&mut sources) {
                 *asking = Asking::new(source, &self.hasher);
-                self.recent.foresee(asking.hash);
+                self.recent.prefetch(asking.hash);
                 count += 1;
             }
             for asking in all.iter().take(count) {

@@ -66,7 +66,7 @@ impl Recent {
     }
 
     /// Looks where this hash will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
-    pub(super) fn foresee(&self, hash: u64) {
+    pub(super) fn prefetch(&self, hash: u64) {
         if let Some(line) = self.lines.get(self.line_of(hash)) {
             black_box(line.tags[0]);
         }

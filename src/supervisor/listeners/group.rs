@@ -12,13 +12,13 @@ use tracing::warn;
 
 use super::traffic::{Drops, Pace};
 use super::{PrepareError, Shedding};
+use crate::clock::Reader;
 use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
 use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
 use crate::observe::throttle::ThrottledChange;
-use crate::reference::Reader;
 use crate::serve::census::Method;
 use crate::serve::policy::Policy;
 use crate::serve::{Counts, Worker};

@@ -1,9 +1,9 @@
 //! Pure. One upstream question by question.
 
 use super::*;
+use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
 use crate::upstream::system::{OnDispute, Source};
-use crate::wire::{NtpDuration, NtpTimestamp};
 
 const POLICY: ClockPolicy = ClockPolicy {
     source: Source::Tracked,
@@ -58,7 +58,7 @@ fn denied(association: &mut Association, from: SocketAddr, now: u64) {
         sent: at(now),
         arrived: at(now),
     };
-    let moment = crate::reference::Moment {
+    let moment = crate::time::ClockReadings {
         realtime: NtpTimestamp::ZERO,
         raw: at(now),
         boot: at(now),

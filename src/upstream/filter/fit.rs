@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Estimate, count, seconds, strayed, wander};
+use crate::time::NtpDuration;
 use crate::upstream::packet::Sample;
-use crate::wire::NtpDuration;
 
 /// By how much of its time in queues a sample is wrong: between -1/2 and 1/2, depending on which way they are on.
 /// Before anything is known, any of it is as likely (one sigma).

@@ -12,8 +12,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Peer;
+use crate::time::NtpTimestamp;
 use crate::upstream::candidate::Candidate;
-use crate::wire::{NtpTimestamp, ReferenceId};
+use crate::wire::ReferenceId;
 
 /// So many of an upstream's last answers are remembered.
 const REMEMBERED: usize = 8;
@@ -177,11 +178,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::time::{NtpDuration, NtpShort};
     use crate::upstream::Role;
     use crate::upstream::candidate::Limits;
     use crate::upstream::filter::View;
     use crate::upstream::packet::Sample;
-    use crate::wire::{Header, NtpDuration, NtpShort};
+    use crate::wire::Header;
 
     /// An upstream that answered with these reference timestamps, a second apart.
     fn peer(host: u8, offset: f64, said: &[u64]) -> Vec<Peer> {

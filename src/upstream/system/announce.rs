@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::verdict::Majority;
 use super::{LocalReference, State, System};
-use crate::reference::{ClockModel, Moment, Reference};
+use crate::clock::{ClockModel, Reference};
+use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::Candidate;
 use crate::upstream::discipline::steer;
 use crate::upstream::select::{Survivor, combine};
-use crate::wire::{Leap, NtpDuration, ReferenceId};
+use crate::wire::{Leap, ReferenceId};
 
 /// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
 //= RFC 5905 §12 growth
@@ -17,7 +18,7 @@ const PHI: f64 = 15e-6;
 impl System {
     /// The host's clock, announced as its keeper does.
     //= RFC 5905 §11.2.3 mirrored
-    pub(super) fn mirror(&self, now: Moment, owner: &Candidate, leap: Leap) -> Reference {
+    pub(super) fn mirror(&self, now: ClockReadings, owner: &Candidate, leap: Leap) -> Reference {
         let announced = self.announce(now, owner, leap);
         let set = owner.header.reference_timestamp;
         self.bounded(
@@ -38,14 +39,14 @@ impl System {
 
     /// The host's clock, announced by us as a client of `peer` (RFC 5905 §11.2.3, and the system variables of
     /// §11). Its measured offset is an error of the clock that we serve.
-    pub(super) fn announce(&self, now: Moment, peer: &Candidate, leap: Leap) -> Reference {
+    pub(super) fn announce(&self, now: ClockReadings, peer: &Candidate, leap: Leap) -> Reference {
         // Who keeps it may stop at any time: then it runs as the oscillator does.
         let growth = self.truth.map_or(PHI, |truth| truth.growth(0.0).max(PHI));
         self.client_of(peer, leap, now, ClockModel::Host, growth)
     }
 
     /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
-    pub(super) fn track(&self, now: Moment, chosen: &Candidate, majority: &Majority) -> Reference {
+    pub(super) fn track(&self, now: ClockReadings, chosen: &Candidate, majority: &Majority) -> Reference {
         let zero = chosen.offset;
         let known = self.truth.unwrap_or(majority.truth);
         // It is our oscillator that drifts, so all see the same frequency, and know it better together.
@@ -81,7 +82,7 @@ impl System {
         &self,
         peer: &Candidate,
         leap: Leap,
-        now: Moment,
+        now: ClockReadings,
         clock: ClockModel,
         growth: f64,
     ) -> Reference {
@@ -113,7 +114,7 @@ impl System {
     /// system peer says of its own error is only one of the claims: it may be a liar that seems to be near.
     //= RFC 5905 §11.2.3 mindisp
     //= RFC 5905 §11.2.3 root-dispersion
-    pub(super) fn bounded(&self, now: Moment, announced: Reference) -> Reference {
+    pub(super) fn bounded(&self, now: ClockReadings, announced: Reference) -> Reference {
         let error = self.truth.map_or(NtpDuration::ZERO, |truth| {
             truth.error_of(&announced.clock, &self.scale, now)
         });
@@ -127,7 +128,7 @@ impl System {
         }
     }
 
-    pub(super) fn local(&self, now: Moment, local: LocalReference) -> Reference {
+    pub(super) fn local(&self, now: ClockReadings, local: LocalReference) -> Reference {
         Reference {
             leap: Leap::NoWarning,
             stratum: local.stratum,

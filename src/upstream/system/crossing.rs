@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{KernelView, Shortage, State, System};
-use crate::reference::{ClockModel, Moment, Reference};
+use crate::clock::{ClockModel, Reference};
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Candidate;
 use crate::upstream::leap;
 use crate::upstream::select::majority;
-use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use crate::wire::{Leap, ReferenceId};
 
 /// No two leap seconds are nearer to each other; what warns of one so soon after another has not noticed it yet.
 const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
@@ -33,7 +34,7 @@ impl System {
     /// Is a leap second in the last hour not settled yet? It is when a majority of the upstreams, asked after it, says the same
     /// as we do. Until then it is in question if the list and the upstreams disagreed about it, or as soon as one upstream
     /// contradicts.
-    fn is_leap_in_question(&mut self, now: Moment, peers: &[Peer], candidates: &[Candidate]) -> bool {
+    fn is_leap_in_question(&mut self, now: ClockReadings, peers: &[Peer], candidates: &[Candidate]) -> bool {
         let Some(watch) = self.leap_watch.filter(|watch| now.raw >= watch.at) else {
             return false;
         };
@@ -61,7 +62,12 @@ impl System {
     }
 
     /// While a leap second is in question there is no time.
-    pub(super) fn doubt_leap(&mut self, now: Moment, peers: &[Peer], candidates: &[Candidate]) -> bool {
+    pub(super) fn doubt_leap(
+        &mut self,
+        now: ClockReadings,
+        peers: &[Peer],
+        candidates: &[Candidate],
+    ) -> bool {
         let doubts = self.is_leap_in_question(now, peers, candidates);
         if doubts {
             self.shortage = Some(Shortage::LeapSecond);
@@ -73,7 +79,7 @@ impl System {
     }
 
     /// Remembers the next leap second that the list or the upstreams warn of.
-    fn watch_leap(&mut self, now: Moment, served: NtpTimestamp, said: Leap) {
+    fn watch_leap(&mut self, now: ClockReadings, served: NtpTimestamp, said: Leap) {
         if self.leap_watch.is_some_and(|watch| now.raw >= watch.at) {
             return;
         }
@@ -110,7 +116,7 @@ impl System {
 
     /// What is announced until the leap second that it warns of, and not past it: who does not know that it has
     /// happened must not serve.
-    pub(super) fn until_leap(&mut self, now: Moment, announced: Reference) -> Reference {
+    pub(super) fn until_leap(&mut self, now: ClockReadings, announced: Reference) -> Reference {
         let served = announced.clock.served(now);
         let leapt = self
             .view
@@ -135,7 +141,7 @@ impl System {
 
     /// The host's clock is the kernel's: its leap second counts, whoever else knows of it, and while it says the
     /// same second twice it is no time to be served.
-    pub(super) fn heed(&mut self, kernel: KernelView, now: Moment) {
+    pub(super) fn heed(&mut self, kernel: KernelView, now: ClockReadings) {
         if kernel.in_leap_second && self.reference.is_usable() {
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         } else if matches!(self.state, State::Synchronized | State::Holdover)

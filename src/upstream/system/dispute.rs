@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::verdict::Majority;
 use super::{OnDispute, Source, State, System};
-use crate::reference::{ClockModel, Moment};
+use crate::clock::ClockModel;
+use crate::time::ClockReadings;
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::{Candidate, Standing};
 use crate::wire::ReferenceId;
@@ -19,7 +20,7 @@ impl System {
     /// only when it lasts; until then the last time goes on.
     pub(super) fn contradicted(
         &mut self,
-        now: Moment,
+        now: ClockReadings,
         candidates: &[Candidate],
         peers: &[Peer],
         majority: Option<&Majority>,

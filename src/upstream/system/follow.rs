@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::verdict::{Majority, set};
 use super::{Shortage, Source, State, System};
-use crate::reference::{Moment, Reference};
+use crate::clock::Reference;
+use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::{Candidate, Standing};
-use crate::wire::{MAX_STRATUM, NtpDuration};
+use crate::wire::MAX_STRATUM;
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
 const OWNED_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
@@ -18,7 +19,7 @@ impl System {
     /// Announces the time by those who agree.
     pub(super) fn follow(
         &mut self,
-        now: Moment,
+        now: ClockReadings,
         source: Source,
         majority: &Majority,
         standings: &mut [Standing],
@@ -107,7 +108,7 @@ impl System {
     }
 
     /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
-    pub(super) fn keeps_the_clock(&self, one: &Candidate, now: Moment) -> bool {
+    pub(super) fn keeps_the_clock(&self, one: &Candidate, now: ClockReadings) -> bool {
         let off = (one.offset - self.scale.host_offset(now)).abs();
         one.on_this_host && one.estimate.at >= self.stepped_at && off <= OWNED_WITHIN.max(one.estimate.delay)
     }

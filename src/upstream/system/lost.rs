@@ -1,13 +1,14 @@
 //! Pure. When nobody is believed: the last time goes on for as long as its error is small, then there is none.
 
 use super::{State, System};
-use crate::reference::{ClockModel, Moment, Reference};
+use crate::clock::{ClockModel, Reference};
+use crate::time::ClockReadings;
 use crate::upstream::select::Interval;
 use crate::wire::ReferenceId;
 
 impl System {
     /// Nobody usable, and nobody who contradicts: the last time is good for as long as its error is small.
-    pub(super) fn go_on_without(&mut self, now: Moment, alone: bool) {
+    pub(super) fn go_on_without(&mut self, now: ClockReadings, alone: bool) {
         self.system_peer = None;
         let known = matches!(self.state, State::Synchronized | State::Holdover);
         if known
@@ -36,7 +37,7 @@ impl System {
     /// The last time as it may be announced at `now`: with an error that covers where the truth can be since, as the
     /// host's clock may be slewed, and a majority may say that it was wrong. `None` if that is over the limit, but for a
     /// majority that only knows less, while our own clock goes on (somebody may move the host's meanwhile).
-    fn still_true(&self, now: Moment) -> Option<Reference> {
+    fn still_true(&self, now: ClockReadings) -> Option<Reference> {
         let last = self.reference;
         let Some(truth) = self.truth else {
             return Some(last);
@@ -57,7 +58,7 @@ impl System {
         (ours && announced.overlaps(&truth.at(now.raw).offsets())).then_some(last)
     }
 
-    pub(super) fn lose(&mut self, state: State, why: ReferenceId, now: Moment) {
+    pub(super) fn lose(&mut self, state: State, why: ReferenceId, now: ClockReadings) {
         self.state = state;
         self.system_peer = None;
         self.reference = Reference::unsynchronized(why, self.precision, self.reference.clock, now);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// Which clock to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{ClockPolicy, Gathering, State, System};
-use crate::reference::heritage::UNWATCHED;
-use crate::reference::{Moment, Reference};
+use crate::clock::Reference;
+use crate::clock::handover::UNWATCHED;
+use crate::time::ClockReadings;
 use crate::upstream::Role;
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
@@ -62,7 +63,7 @@ impl System {
 
     /// Goes on at `now` with what a predecessor announced, at the start: as in holdover, and nobody is believed for answering
     /// first. Is it still true? It is not if nobody watched the host's clocks for 5 s, or if they jumped meanwhile.
-    pub fn inherit(&mut self, left: Reference, now: Moment) -> bool {
+    pub fn resume(&mut self, left: Reference, now: ClockReadings) -> bool {
         let unwatched = now.raw.checked_sub(left.published.raw);
         let is_local = left.not_after == Duration::MAX;
         let good = unwatched.is_some_and(|unwatched| unwatched <= UNWATCHED)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// What is missing for the time to be synchronized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

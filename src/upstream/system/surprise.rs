@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Gathering, State, System};
-use crate::reference::{ClockModel, Moment, since};
-use crate::wire::{NtpDuration, ReferenceId};
+use crate::clock::ClockModel;
+use crate::time::{ClockReadings, NtpDuration};
+use crate::wire::ReferenceId;
 
 /// Who steps the host's clock all the time does not make us ask all the time. The samples that a wake asked for go on
 /// coming for about as long.
@@ -54,7 +55,7 @@ struct Pace {
 impl System {
     /// Looks after the host's clocks, before each decision: `realtime` is how far the time of day is ahead of the time
     /// since boot, `asleep` how much of that the host slept. Returns what must have happened since the last look.
-    pub fn notice(&mut self, now: Moment, realtime: Duration, asleep: Duration) -> Option<Surprise> {
+    pub fn notice(&mut self, now: ClockReadings, realtime: Duration, asleep: Duration) -> Option<Surprise> {
         let before = self.clocks;
         self.clocks = Some(Clocks {
             realtime,
@@ -67,7 +68,8 @@ impl System {
         let stepped = realtime.abs_diff(before.realtime);
         let slept = asleep.abs_diff(before.asleep);
         let passed = now.raw.saturating_sub(before.raw);
-        let apart = (since(before.boot, now.boot) - since(before.raw, now.raw)).to_seconds();
+        let apart = (NtpDuration::between(before.boot, now.boot) - NtpDuration::between(before.raw, now.raw))
+            .to_seconds();
         if slept > JUMP {
             self.slept(now);
             return Some(Surprise::Slept(slept));
@@ -83,7 +85,7 @@ impl System {
     /// Did the raw counter and the time since boot move against each other as they did before, by `apart` seconds in
     /// the time that `passed`? If not, nobody knows which of them was right. A pace that stays is a new one from its second
     /// look on.
-    fn jumped(&mut self, now: Moment, passed: Duration, apart: f64, pace: Pace) -> Option<Surprise> {
+    fn jumped(&mut self, now: ClockReadings, passed: Duration, apart: f64, pace: Pace) -> Option<Surprise> {
         let passed = passed.as_secs_f64();
         let unknown = if pace.steady.is_none() {
             UNKNOWN_PACE * passed
@@ -131,7 +133,7 @@ impl System {
     }
 
     /// The host's clock was stepped before `now`: it is not the one that was checked. A tracked clock does not care.
-    pub(super) fn clock_stepped(&mut self, now: Moment) {
+    pub(super) fn clock_stepped(&mut self, now: ClockReadings) {
         self.stepped_at = now.raw;
         if self.reference.clock == ClockModel::Host && self.state != State::Init {
             self.wake(now.raw);
@@ -140,7 +142,7 @@ impl System {
     }
 
     /// The host slept before `now`: the raw counter stood still, and nothing that was measured holds.
-    pub(super) fn slept(&mut self, now: Moment) {
+    pub(super) fn slept(&mut self, now: ClockReadings) {
         self.void_samples(now);
         self.truth = None;
         self.stepped_at = now.raw;
@@ -151,7 +153,7 @@ impl System {
     }
 
     /// No sample from before `now` counts any more: all upstreams are strangers again.
-    fn void_samples(&mut self, now: Moment) {
+    fn void_samples(&mut self, now: ClockReadings) {
         self.view.since = now.raw;
         self.strangers = true;
         self.gathering = Gathering {

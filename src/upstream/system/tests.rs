@@ -6,9 +6,9 @@ mod lost;
 mod reload;
 
 use super::*;
-use crate::reference::length;
+use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
 use crate::upstream::packet::Sample;
-use crate::wire::{Header, MAX_STRATUM, NtpShort, NtpTimestamp};
+use crate::wire::{Header, MAX_STRATUM};
 
 const POLICY: ClockPolicy = ClockPolicy {
     source: Source::System,
@@ -25,10 +25,10 @@ const LOCAL: LocalReference = LocalReference {
     distance: NtpDuration::from_units(1 << 31),
 };
 
-fn at(seconds: u64) -> Moment {
+fn at(seconds: u64) -> ClockReadings {
     let raw = Duration::from_secs(seconds);
-    Moment {
-        realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + length(raw),
+    ClockReadings {
+        realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + NtpDuration::from_std(raw),
         raw,
         boot: raw,
     }
@@ -95,7 +95,7 @@ fn decide(system: &mut System, second: u64, peers: &[Peer]) -> Decision {
     decide_at(system, at(second), peers)
 }
 
-fn decide_at(system: &mut System, now: Moment, peers: &[Peer]) -> Decision {
+fn decide_at(system: &mut System, now: ClockReadings, peers: &[Peer]) -> Decision {
     let decision = system.decide(now, peers, None);
     let announced = decision.reference.at(now);
     // At no moment leap 0 with stratum 0, or a stratum without a time.
@@ -171,7 +171,7 @@ fn a_tracked_clock_is_deaf_to_the_hosts() {
         ..POLICY
     });
     decide(&mut system, 100, &[upstream(1, 0.0)]);
-    let stepped = Moment {
+    let stepped = ClockReadings {
         realtime: at(101).realtime + NtpDuration::from_seconds(3600.0),
         ..at(101)
     };

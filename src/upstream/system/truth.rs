@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::reference::{ClockModel, Moment, Timescale, since};
+use crate::clock::ClockModel;
+use crate::time::{ClockReadings, NtpDuration, Timescale};
 use crate::upstream::candidate::MAX_CLOCK_ERROR;
 use crate::upstream::filter::wanders;
 use crate::upstream::select::{Interval, majority_hull, majority_span};
-use crate::wire::NtpDuration;
 
 /// The interval in which true time is at one moment, and how it moves from there.
 ///
@@ -41,7 +41,7 @@ impl Truth {
 
     /// What is known of it at `now`, when nothing new was heard.
     pub(super) fn at(&self, now: Duration) -> Self {
-        let age = since(self.at, now).to_seconds().max(0.0);
+        let age = NtpDuration::between(self.at, now).to_seconds().max(0.0);
         let moved = |rate: f64, wanders: f64| NtpDuration::from_seconds(rate * age + wanders);
         Self {
             at: now,
@@ -81,7 +81,7 @@ impl Truth {
     }
 
     /// How wrong the time of `clock` may be at `now`, until it is slewed to where it goes, too.
-    pub(super) fn error_of(&self, clock: &ClockModel, scale: &Timescale, now: Moment) -> NtpDuration {
+    pub(super) fn error_of(&self, clock: &ClockModel, scale: &Timescale, now: ClockReadings) -> NtpDuration {
         let served = clock.served(now) - scale.at(now.raw);
         let offsets = self.at(now.raw).offsets;
         offsets

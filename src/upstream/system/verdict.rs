@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::truth::Truth;
 use super::{Shortage, Source, State, System};
-use crate::reference::Moment;
+use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::{Candidate, Limits, SILENT_CLAIMS_COUNT, Standing};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
-use crate::wire::{Leap, NtpDuration};
+use crate::wire::Leap;
 
 /// How long to wait for the first word of an upstream whose name is still to be resolved.
 const FIRST_CHANCE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub(super) struct Majority {
 
 impl Majority {
     /// `one` alone, whatever the others say: the operator wants it so.
-    pub(super) fn of_one(now: Moment, one: Candidate) -> Option<Self> {
+    pub(super) fn of_one(now: ClockReadings, one: Candidate) -> Option<Self> {
         Some(Self {
             leap: one.header.leap,
             truth: Truth::of(now.raw, &[one.claim], &[one.rate], 0)?,
@@ -115,7 +115,7 @@ impl System {
     /// Who agrees, and is that enough?
     pub(super) fn judge(
         &mut self,
-        now: Moment,
+        now: ClockReadings,
         candidates: &[Candidate],
         peers: &[Peer],
         source: Source,
@@ -249,7 +249,7 @@ impl System {
     //= RFC 5905 §11.2.3 panic
     fn contradicted_clock(
         &self,
-        now: Moment,
+        now: ClockReadings,
         candidates: &[Candidate],
         source: Source,
         majority: &Majority,

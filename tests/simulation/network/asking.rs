@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::addresses::Next;
 use ntpfront::upstream::association::{Association, Orders};
 use ntpfront::upstream::packet::{self, Exchange, Reject, STRANGERS_MAX};
 use ntpfront::upstream::system::Decision;
-use ntpfront::wire::{Header, NtpTimestamp};
+use ntpfront::wire::Header;
 
 use super::{Event, Network, OWN, PRECISION, SPREAD};
 use crate::liar::Asked;

@@ -1,9 +1,10 @@
 //! Leap seconds: at the end of 2027-06-30, an hour after the start.
 
+use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::system::{Source, State};
-use ntpfront::wire::{Leap, NtpTimestamp};
+use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well};
 use crate::network::Network;

@@ -1,8 +1,8 @@
 //! What paths, oscillators and honest upstreams do.
 
+use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::system::State;
-use ntpfront::wire::NtpTimestamp;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;
@@ -263,7 +263,7 @@ fn all_away(network: &mut Network) {
 }
 
 fn away_for_a_day(network: &mut Network) {
-    network.policy.max_distance = ntpfront::wire::NtpDuration::from_seconds(0.1);
+    network.policy.max_distance = ntpfront::time::NtpDuration::from_seconds(0.1);
     network.honest(1);
     settle(network);
     network.servers[0].act = Act::Silent;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ntpfront::time::NtpDuration;
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::system::{LocalReference, OnDispute, Source, State};
-use ntpfront::wire::{NtpDuration, ReferenceId};
+use ntpfront::wire::ReferenceId;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};
 use crate::network::Network;

@@ -3,9 +3,9 @@
 use super::*;
 
 /// 2016-12-31 23:59:50, ten seconds before the last leap second so far.
-fn new_year(seconds: f64) -> Moment {
+fn new_year(seconds: f64) -> ClockReadings {
     let realtime = NtpTimestamp::from_unix(1_483_228_790, 0) + NtpDuration::from_seconds(seconds);
-    Moment {
+    ClockReadings {
         realtime,
         raw: Duration::from_secs_f64(100.0 + seconds),
         boot: Duration::from_secs_f64(100.0 + seconds),

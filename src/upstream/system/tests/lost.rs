@@ -58,7 +58,7 @@ fn the_local_reference_stands_in_and_steps_back() {
 fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
     let mut system = system(POLICY);
     decide(&mut system, 100, &[daemon(0.0)]);
-    let later = Moment {
+    let later = ClockReadings {
         realtime: at(101).realtime + NtpDuration::from_seconds(3600.0),
         ..at(101)
     };
@@ -111,7 +111,7 @@ fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
 #[test]
 fn clocks_that_jump_against_each_other() {
     // The raw counter runs 30 ppm slow against the others all the time; then something happens.
-    let moment = |second: u64, ahead: f64| Moment {
+    let moment = |second: u64, ahead: f64| ClockReadings {
         boot: at(second).raw
             + Duration::from_secs_f64(f64::from(u32::try_from(second).unwrap()) * 30e-6 + ahead),
         ..at(second)

@@ -172,18 +172,18 @@ fn left(second: u64) -> Reference {
 }
 
 /// A process that starts at `now`, and what it decides first without having heard anybody.
-fn started(policy: ClockPolicy, left: Reference, now: Moment) -> (bool, System, Decision) {
+fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, System, Decision) {
     let mut system = System::new(policy, vec![Role::default(); 3], None, -23, now);
-    let inherited = system.inherit(left, now);
+    let resumed = system.resume(left, now);
     let silent = [Peer::default(), Peer::default(), Peer::default()];
     let decision = system.decide(now, &silent, None);
-    (inherited, system, decision)
+    (resumed, system, decision)
 }
 
 #[test]
 fn a_new_process_goes_on_with_the_time_of_the_old_one() {
-    let (inherited, mut system, decision) = started(TRACKED, left(101), at(102));
-    assert!(inherited);
+    let (resumed, mut system, decision) = started(TRACKED, left(101), at(102));
+    assert!(resumed);
     assert_eq!((decision.state, decision.reference.stratum), (State::Holdover, 3));
     let ahead = decision.reference.clock.served(at(102)) - at(102).realtime;
     assert!(close(ahead, 2.0), "{ahead:?}");
@@ -197,7 +197,7 @@ fn a_new_process_goes_on_with_the_time_of_the_old_one() {
 
 #[test]
 fn what_was_left_is_not_taken_when_it_may_be_wrong() {
-    let asleep = Moment {
+    let asleep = ClockReadings {
         boot: at(102).boot + Duration::from_secs(3600),
         ..at(102)
     };
@@ -211,8 +211,8 @@ fn what_was_left_is_not_taken_when_it_may_be_wrong() {
         (TRACKED, asleep, "the host slept"),
         (strict, at(102), "its error is over the limit"),
     ] {
-        let (inherited, _, decision) = started(policy, left(101), now);
-        assert!(!inherited, "{why}");
+        let (resumed, _, decision) = started(policy, left(101), now);
+        assert!(!resumed, "{why}");
         assert_eq!(decision.state, State::Init, "{why}");
     }
 }
@@ -231,7 +231,7 @@ fn a_local_reference_goes_on_if_there_still_is_one() {
     };
     let (_, _, decision) = started(with_local, left, at(201));
     assert_eq!((decision.state, decision.reference.stratum), (State::Local, 10));
-    let (inherited, _, decision) = started(POLICY, left, at(201));
-    assert!(!inherited);
+    let (resumed, _, decision) = started(POLICY, left, at(201));
+    assert!(!resumed);
     assert_eq!(decision.state, State::Init);
 }

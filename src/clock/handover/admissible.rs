@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Refusal;
-use crate::reference::{ClockModel, Moment, Reference};
-use crate::wire::{MAX_STRATUM, NtpDuration, ReferenceId};
+use crate::clock::{ClockModel, Reference};
+use crate::time::{ClockReadings, NtpDuration};
+use crate::wire::{MAX_STRATUM, ReferenceId};
 
 /// A restart takes less than a second: a reference that nobody renewed for longer is not a predecessor's.
 pub const UNWATCHED: Duration = Duration::from_secs(5);
@@ -35,7 +36,7 @@ const REFERENCE_GRACE: NtpDuration = NtpDuration::from_units(2 << 32);
 ///
 /// # Errors
 /// The first thing that can't be.
-pub fn admissible(left: Reference, now: Moment) -> Result<Reference, Refusal> {
+pub fn admissible(left: Reference, now: ClockReadings) -> Result<Reference, Refusal> {
     watched(&left, now)?;
     header(&left)?;
     let kind = match left.clock {
@@ -62,7 +63,7 @@ fn hold(good: bool, what: &'static str) -> Result<(), Refusal> {
 }
 
 /// Was it written on this host a moment ago, and did all its clocks run alike since?
-fn watched(left: &Reference, now: Moment) -> Result<(), Refusal> {
+fn watched(left: &Reference, now: ClockReadings) -> Result<(), Refusal> {
     let unwatched = now.raw.checked_sub(left.published.raw);
     if unwatched.is_none_or(|unwatched| unwatched > UNWATCHED) {
         return Err(Refusal::Unwatched);
@@ -96,7 +97,7 @@ fn growing(left: &Reference, least: f64) -> Result<(), Refusal> {
 }
 
 /// How wrong it is said to be, from the moment when that was said.
-fn errors(left: &Reference, now: Moment) -> Result<(), Refusal> {
+fn errors(left: &Reference, now: ClockReadings) -> Result<(), Refusal> {
     hold(left.root_delay >= NtpDuration::ZERO, "root delay")?;
     hold(left.root_dispersion >= NtpDuration::ZERO, "root dispersion")?;
     hold(left.epoch <= left.published.raw, "epoch")?;

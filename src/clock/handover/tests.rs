@@ -1,7 +1,7 @@
 //! Pure. What a predecessor leaves: good and bad contents one by one, and what must hold for any.
 
 use super::*;
-use crate::reference::length;
+use crate::time::NtpDuration;
 use proptest::prelude::*;
 
 const BOOT: Option<&str> = Some("5a0e5f6c-0d1c-4a8e-9b4b-1f0c6f2a3d11");
@@ -9,8 +9,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// When the predecessor wrote, 90 minutes after the boot.
-fn written() -> Moment {
-    Moment::from_unix(
+fn written() -> ClockReadings {
+    ClockReadings::from_unix(
         1_800_000_000,
         0,
         Duration::from_secs(5400),
@@ -19,15 +19,15 @@ fn written() -> Moment {
 }
 
 /// As all clocks move on by `by`.
-fn later(start: Moment, by: Duration) -> Moment {
-    Moment {
-        realtime: start.realtime + length(by),
+fn later(start: ClockReadings, by: Duration) -> ClockReadings {
+    ClockReadings {
+        realtime: start.realtime + NtpDuration::from_std(by),
         raw: start.raw + by,
         boot: start.boot + by,
     }
 }
 
-fn now() -> Moment {
+fn now() -> ClockReadings {
     later(written(), Duration::from_millis(300))
 }
 
@@ -80,7 +80,7 @@ fn local() -> Reference {
 }
 
 fn taken(left: &Reference) -> Result<Option<Reference>, Refusal> {
-    take(&leave(left, BOOT), now(), BOOT)
+    read(&write(left, BOOT), now(), BOOT)
 }
 
 #[test]
@@ -88,8 +88,8 @@ fn what_is_good_is_taken_unchanged() {
     for good in [tracked(), mirrored(), local()] {
         assert_eq!(taken(&good), Ok(Some(good)));
         for boot in [None, BOOT] {
-            assert_eq!(take(&leave(&good, boot), now(), None), Ok(Some(good)));
-            assert_eq!(take(&leave(&good, None), now(), boot), Ok(Some(good)));
+            assert_eq!(read(&write(&good, boot), now(), None), Ok(Some(good)));
+            assert_eq!(read(&write(&good, None), now(), boot), Ok(Some(good)));
         }
         let unknown = Reference {
             reference_time: NtpTimestamp::ZERO,
@@ -105,10 +105,10 @@ fn what_is_good_is_taken_unchanged() {
 }
 
 #[test]
-fn no_time_is_no_heritage() {
+fn no_time_is_nothing_to_hand_over() {
     let reference = Reference::unsynchronized(ReferenceId::INIT, -20, ClockModel::Host, written());
-    assert_eq!(leave(&reference, BOOT), b"");
-    assert_eq!(take(b"", now(), BOOT), Ok(None));
+    assert_eq!(write(&reference, BOOT), b"");
+    assert_eq!(read(b"", now(), BOOT), Ok(None));
 }
 
 /// What is wrong, and the part that is named for it.
@@ -246,11 +246,11 @@ fn what_no_ntpfront_announces_is_refused_with_its_name() {
             spoil(&mut bad);
             // What is announced can't be without a time: only somebody else writes that.
             let bytes = if bad.is_usable() {
-                leave(&bad, BOOT)
+                write(&bad, BOOT)
             } else {
                 sealed(&content(&good).replace("\"leap\":0", "\"leap\":3"))
             };
-            let found = take(&bytes, now(), BOOT);
+            let found = read(&bytes, now(), BOOT);
             let wanted = if what.is_empty() {
                 Ok(Some(bad))
             } else {
@@ -263,13 +263,13 @@ fn what_no_ntpfront_announces_is_refused_with_its_name() {
 
 /// What is behind the first line.
 fn content(reference: &Reference) -> String {
-    let bytes = leave(reference, BOOT);
+    let bytes = write(reference, BOOT);
     String::from_utf8(unsealed(&bytes).unwrap().to_vec()).unwrap()
 }
 
 #[test]
 fn what_is_not_ours_or_not_whole_is_refused() {
-    let good = leave(&tracked(), BOOT);
+    let good = write(&tracked(), BOOT);
     let text = content(&tracked());
     let without_end = text.strip_suffix('}').unwrap();
     for (bytes, wanted) in [
@@ -306,7 +306,7 @@ fn what_is_not_ours_or_not_whole_is_refused() {
         ),
     ] {
         assert_eq!(
-            take(&bytes, now(), BOOT),
+            read(&bytes, now(), BOOT),
             Err(wanted),
             "{:?}",
             String::from_utf8_lossy(&bytes)
@@ -316,11 +316,11 @@ fn what_is_not_ours_or_not_whole_is_refused() {
 
 #[test]
 fn another_boot_and_another_moment_are_refused() {
-    let left = leave(&tracked(), BOOT);
-    assert_eq!(take(&left, now(), Some("another")), Err(Refusal::OtherBoot));
+    let left = write(&tracked(), BOOT);
+    assert_eq!(read(&left, now(), Some("another")), Err(Refusal::OtherBoot));
     let away = |realtime: f64, raw: f64, boot: f64| {
         let by = |start: Duration, seconds: f64| Duration::from_secs_f64(start.as_secs_f64() + seconds);
-        Moment {
+        ClockReadings {
             realtime: written().realtime + NtpDuration::from_seconds(realtime),
             raw: by(written().raw, raw),
             boot: by(written().boot, boot),
@@ -341,7 +341,7 @@ fn another_boot_and_another_moment_are_refused() {
         (away(1.0, 1.0, 0.0), Some(Refusal::Jumped)),
     ] {
         for good in [tracked(), mirrored(), local()] {
-            let found = take(&leave(&good, BOOT), now, BOOT);
+            let found = read(&write(&good, BOOT), now, BOOT);
             assert_eq!(found.err(), refusal, "{now:?}");
         }
     }
@@ -440,7 +440,7 @@ fn any_reference() -> impl Strategy<Value = Reference> {
 }
 
 /// What holds of every reference that was taken, in words of its own.
-fn is_in_range(taken: &Reference, now: Moment) -> bool {
+fn is_in_range(taken: &Reference, now: ClockReadings) -> bool {
     let distance = taken.root_distance_at(now.raw).to_seconds();
     let sane = taken.is_usable()
         && taken.answers
@@ -465,7 +465,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
     fn whatever_is_given_is_refused_or_in_range(reference in any_reference()) {
-        if let Ok(Some(taken)) = take(&leave(&reference, BOOT), now(), BOOT) {
+        if let Ok(Some(taken)) = read(&write(&reference, BOOT), now(), BOOT) {
             prop_assert_eq!(taken, reference);
             prop_assert!(is_in_range(&taken, now()), "{:?}", taken);
         }
@@ -473,16 +473,16 @@ proptest! {
 
     #[test]
     fn what_is_changed_by_accident_is_not_taken(at in 0..600_usize, bit in 0..8_u8, cut in 1..600_usize, bytes in proptest::collection::vec(any::<u8>(), 1..100)) {
-        let left = leave(&tracked(), BOOT);
+        let left = write(&tracked(), BOOT);
         let mut changed = left.clone();
         let at = at % changed.len();
         changed[at] ^= 1 << bit;
-        prop_assert!(take(&changed, now(), BOOT).is_err());
+        prop_assert!(read(&changed, now(), BOOT).is_err());
         let cut = left.len() - 1 - cut % (left.len() - 1);
-        prop_assert!(take(&left[..cut], now(), BOOT).is_err());
-        prop_assert!(take(&bytes, now(), BOOT).is_err());
+        prop_assert!(read(&left[..cut], now(), BOOT).is_err());
+        prop_assert!(read(&bytes, now(), BOOT).is_err());
         // Somebody who knows the form, and writes anything in it.
-        prop_assert!(take(&sealed(&String::from_utf8_lossy(&bytes)), now(), BOOT).is_err());
+        prop_assert!(read(&sealed(&String::from_utf8_lossy(&bytes)), now(), BOOT).is_err());
     }
 }
 

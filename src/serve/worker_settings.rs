@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use super::Tuning;
 use crate::host::cpus::Thread;
-use crate::reference::length;
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// For one worker.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub(super) struct WorkerSettings {
     stop: AtomicBool,
     /// [`Tuning::batch`].
     batch: AtomicUsize,
@@ -26,7 +25,7 @@ pub(super) struct Orders {
 /// No CPU has this number.
 const ANY_CPU: usize = usize::MAX;
 
-impl Default for Orders {
+impl Default for WorkerSettings {
     fn default() -> Self {
         let tuning = Tuning::default();
         Self {
@@ -39,7 +38,7 @@ impl Default for Orders {
     }
 }
 
-impl Orders {
+impl WorkerSettings {
     /// It shall end.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -61,7 +60,7 @@ impl Orders {
         }
     }
 
-    /// The worker begins, in the thread that calls. Either it sees the newest CPU here, or whoever orders it sees the thread.
+    /// The worker begins, in the thread that calls. Either it sees the newest CPU here, or whoever settings it sees the thread.
     ///
     /// # Errors
     /// As [`Thread::keep_to`].
@@ -83,7 +82,7 @@ impl Orders {
     }
 
     pub(super) fn max_wait(&self) -> NtpDuration {
-        length(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
+        NtpDuration::from_std(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::clock::{ClockModel, Moment, since};
-use crate::wire::{Leap, NtpDuration, NtpShort, NtpTimestamp, ReferenceId};
+use super::ClockModel;
+use crate::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp};
+use crate::wire::{Leap, ReferenceId};
 
 /// What we announce from `epoch` on, until something newer is published or `not_after` has passed.
 ///
@@ -30,7 +31,7 @@ pub struct Reference {
     pub clock: ClockModel,
     /// When this was published: the host's clocks can't drift far from each other since, unless it sleeps or one is
     /// stepped.
-    pub published: Moment,
+    pub published: ClockReadings,
     /// False if nobody shall get an answer.
     pub answers: bool,
     /// When the dispersion was as said.
@@ -48,7 +49,7 @@ impl Reference {
         reference_id: ReferenceId,
         precision: i8,
         clock: ClockModel,
-        published: Moment,
+        published: ClockReadings,
     ) -> Self {
         Self {
             leap: Leap::Unsynchronized,
@@ -74,23 +75,23 @@ impl Reference {
 
     /// The dispersion grown to `now`.
     pub fn root_dispersion_at(&self, now: Duration) -> NtpDuration {
-        let age = since(self.epoch, now).to_seconds().max(0.0);
+        let age = NtpDuration::between(self.epoch, now).to_seconds().max(0.0);
         self.root_dispersion + NtpDuration::from_seconds(age * self.growth)
     }
 
     /// The same, with what only the host's clocks tell: a served clock that somebody slews moves away from what was checked, by
     /// as much as it moves against the raw counter.
-    pub fn dispersion_at(&self, now: Moment) -> NtpDuration {
+    pub fn dispersion_at(&self, now: ClockReadings) -> NtpDuration {
         self.root_dispersion_at(now.raw) + self.wandered(now)
     }
 
     /// By how much more the host's clock moved against the raw counter since this was published than the dispersion grew, which is
     /// for a clock that runs as the counter, or as it should. On a busy host this is also how far readings of both are apart.
-    fn wandered(&self, now: Moment) -> NtpDuration {
+    fn wandered(&self, now: ClockReadings) -> NtpDuration {
         if self.clock != ClockModel::Host || !self.is_usable() {
             return NtpDuration::ZERO;
         }
-        let passed = since(self.published.raw, now.raw);
+        let passed = NtpDuration::between(self.published.raw, now.raw);
         let apart = (now.realtime - self.published.realtime - passed).abs();
         let usual = NtpDuration::from_seconds(passed.to_seconds().abs() * self.growth);
         (apart - usual).max(NtpDuration::ZERO)
@@ -118,7 +119,7 @@ impl Reference {
     }
 
     /// As it is published at `now`: for 10 s, so that nobody keeps it alive who is stuck himself.
-    pub fn alive_at(self, now: Moment) -> Self {
+    pub fn alive_at(self, now: ClockReadings) -> Self {
         Self {
             not_after: self.not_after.min(now.raw.saturating_add(LIVENESS)),
             published: now,
@@ -129,7 +130,7 @@ impl Reference {
     /// What a reply says at `now`. Past `not_after`, or when the served clock is not the one any more that was
     /// checked, that is "unsynchronized", whoever forgot to say so.
     //= RFC 5905 §14 dispersion
-    pub fn at(&self, now: Moment) -> SystemVariables {
+    pub fn at(&self, now: ClockReadings) -> SystemVariables {
         if now.raw > self.not_after {
             return self.lost(ReferenceId::LOST, now);
         }
@@ -147,7 +148,7 @@ impl Reference {
         }
     }
 
-    fn lost(&self, why: ReferenceId, now: Moment) -> SystemVariables {
+    fn lost(&self, why: ReferenceId, now: ClockReadings) -> SystemVariables {
         Self::unsynchronized(why, self.precision, self.clock, self.published).at(now)
     }
 }
@@ -199,9 +200,9 @@ mod tests {
 
     const START: Duration = Duration::from_secs(1000);
 
-    fn moment(raw: Duration) -> Moment {
-        Moment {
-            realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + since(START, raw),
+    fn moment(raw: Duration) -> ClockReadings {
+        ClockReadings {
+            realtime: NtpTimestamp::from_unix(1_700_000_000, 0) + NtpDuration::between(START, raw),
             raw,
             boot: raw + START,
         }

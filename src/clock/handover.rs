@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClockModel, Moment, Reference};
-use crate::wire::{Leap, NtpDuration, NtpTimestamp, ReferenceId};
+use super::{ClockModel, Reference};
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
+use crate::wire::{Leap, ReferenceId};
 
 pub use admissible::{UNWATCHED, admissible};
 
@@ -90,7 +91,7 @@ struct Tracked {
 /// `reference` as bytes; none if no time is announced.
 ///
 /// `boot` is the identity of this boot of the host, if it tells.
-pub fn leave(reference: &Reference, boot: Option<&str>) -> Vec<u8> {
+pub fn write(reference: &Reference, boot: Option<&str>) -> Vec<u8> {
     if !reference.is_usable() {
         return Vec::new();
     }
@@ -166,7 +167,7 @@ fn tracked(clock: &ClockModel) -> Option<Tracked> {
 ///
 /// # Errors
 /// Why it is not used: there is no part of it that is better than the rest.
-pub fn take(bytes: &[u8], now: Moment, boot: Option<&str>) -> Result<Option<Reference>, Refusal> {
+pub fn read(bytes: &[u8], now: ClockReadings, boot: Option<&str>) -> Result<Option<Reference>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -195,7 +196,7 @@ impl From<Plain> for Reference {
             reference_time: NtpTimestamp::from_bits(plain.reference_time),
             precision: plain.precision,
             clock: plain.tracked.map_or(ClockModel::Host, ClockModel::from),
-            published: Moment {
+            published: ClockReadings {
                 realtime: NtpTimestamp::from_bits(realtime),
                 raw,
                 boot,

@@ -1,23 +1,27 @@
 //! Pure. How many packets a worker asks for: on a quiet server they come alone, and then a call for one costs less.
 
-use crate::wire::NtpTimestamp;
+use crate::time::NtpTimestamp;
 
 /// So many packets in a row that came alone are a custom.
-const CUSTOM: u32 = 4;
+const SINGLES_BEFORE_SINGLE: u32 = 4;
 
 /// What the last packets were like.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Appetite {
+pub(super) struct BatchSizer {
     /// How many in a row came alone, to a worker that waited for them.
     alone: u32,
     /// Until when the worker was busy with the last ones.
     busy_until: NtpTimestamp,
 }
 
-impl Appetite {
+impl BatchSizer {
     /// How many to ask for, `most` at most.
-    pub(super) fn wanted(self, most: usize) -> usize {
-        if self.alone < CUSTOM { most } else { 1 }
+    pub(super) fn next(self, most: usize) -> usize {
+        if self.alone < SINGLES_BEFORE_SINGLE {
+            most
+        } else {
+            1
+        }
     }
 
     /// So many came together, the first of them at `first_arrived_at`, and the worker was busy with them until `busy_until` (both by
@@ -46,32 +50,32 @@ mod tests {
     }
 
     /// One packet came each second, and took half of it.
-    fn quiet() -> Appetite {
-        let mut appetite = Appetite::default();
-        for second in 1..=u64::from(CUSTOM) {
-            assert_eq!(appetite.wanted(32), 32);
+    fn quiet() -> BatchSizer {
+        let mut batch_sizer = BatchSizer::default();
+        for second in 1..=u64::from(SINGLES_BEFORE_SINGLE) {
+            assert_eq!(batch_sizer.next(32), 32);
             let half = NtpTimestamp::from_bits(1 << 31) - at(0);
-            appetite.learn(1, Some(at(second)), at(second) + half);
+            batch_sizer.learn(1, Some(at(second)), at(second) + half);
         }
-        assert_eq!(appetite.wanted(32), 1);
-        appetite
+        assert_eq!(batch_sizer.next(32), 1);
+        batch_sizer
     }
 
     #[test]
     fn those_that_come_alone_are_taken_alone_until_one_had_to_wait() {
         for waited in [Some(at(20)), Some(at(15)), None] {
-            let mut appetite = quiet();
-            appetite.learn(1, Some(at(10)), at(20));
-            assert_eq!(appetite.wanted(32), 1);
-            appetite.learn(1, waited, at(21));
-            assert_eq!(appetite.wanted(32), 32, "{waited:?}");
+            let mut batch_sizer = quiet();
+            batch_sizer.learn(1, Some(at(10)), at(20));
+            assert_eq!(batch_sizer.next(32), 1);
+            batch_sizer.learn(1, waited, at(21));
+            assert_eq!(batch_sizer.next(32), 32, "{waited:?}");
         }
     }
 
     #[test]
     fn two_together_end_the_custom() {
-        let mut appetite = quiet();
-        appetite.learn(2, Some(at(10)), at(11));
-        assert_eq!(appetite.wanted(7), 7);
+        let mut batch_sizer = quiet();
+        batch_sizer.learn(2, Some(at(10)), at(11));
+        assert_eq!(batch_sizer.next(7), 7);
     }
 }

@@ -1,11 +1,11 @@
 //! What we believe the time is: the system variables that every reply carries, the clock that is served, and how
 //! both reach the workers.
 
-mod clock;
-pub mod heritage;
+pub mod handover;
+mod model;
 mod publish;
 mod variables;
 
-pub use clock::{ClockModel, Moment, Timescale, length, since};
-pub use publish::{Publisher, Reader, cell};
+pub use model::ClockModel;
+pub use publish::{Publisher, Reader, published};
 pub use variables::{Reference, SystemVariables};

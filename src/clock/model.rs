@@ -2,69 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{NtpDuration, NtpTimestamp};
-
-/// The host's clocks, read together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// The time of day (`CLOCK_REALTIME`), which somebody may slew or step.
-    pub realtime: NtpTimestamp,
-    /// The raw counter (`CLOCK_MONOTONIC_RAW`), which nobody touches. It stands still while the host sleeps.
-    pub raw: Duration,
-    /// The time since boot (`CLOCK_BOOTTIME`), slewed as the time of day is: it goes on while the host sleeps.
-    pub boot: Duration,
-}
-
-impl Moment {
-    /// As the host's clocks read: `seconds` since 1970 and `nanos` of that second (0..1e9), the others as they are.
-    pub fn from_unix(seconds: i64, nanos: u32, raw: Duration, boot: Duration) -> Self {
-        Self {
-            realtime: NtpTimestamp::from_unix(seconds, nanos),
-            raw,
-            boot,
-        }
-    }
-
-    /// Did all clocks run on alike from `earlier` to here? They did not if the host slept or was started anew, or if its
-    /// time of day was stepped.
-    pub fn ran_alike_since(&self, earlier: Self) -> bool {
-        let raw = since(earlier.raw, self.raw);
-        let moved = [self.realtime - earlier.realtime, since(earlier.boot, self.boot)];
-        moved.into_iter().all(|moved| is_pace(moved, raw))
-    }
-}
-
-/// Can a clock that is slewed move so far while the raw counter moves by `raw`?
-fn is_pace(moved: NtpDuration, raw: NtpDuration) -> bool {
-    (moved - raw).abs() <= READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
-}
-
-/// The raw counter as a timescale of its own: it starts somewhere near the truth and then runs as the host's
-/// oscillator does. All samples are measured against it, so that whatever happens to the host's time of day
-/// does not matter to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timescale {
-    base: NtpTimestamp,
-}
-
-impl Timescale {
-    /// The timescale on which it is `start.realtime` at `start.raw`.
-    pub fn new(start: Moment) -> Self {
-        Self {
-            base: start.realtime - length(start.raw),
-        }
-    }
-
-    /// What it shows at `raw`.
-    pub fn at(&self, raw: Duration) -> NtpTimestamp {
-        self.base + length(raw)
-    }
-
-    /// How far the host's time of day is ahead of it.
-    pub fn host_offset(&self, now: Moment) -> NtpDuration {
-        now.realtime - self.at(now.raw)
-    }
-}
+use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, within_slew};
 
 /// Which clock is served, and how it is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,14 +24,9 @@ pub enum ClockModel {
     },
 }
 
-/// Between two publications the host's clocks may be slewed: the kernel allows a tenth at most.
-const FASTEST_SLEW: i64 = 10;
-/// And readings are not taken at exactly the same time.
-const READING_ERROR: NtpDuration = NtpDuration::from_units((1 << 32) / 100);
-
 impl ClockModel {
     /// The served time at `now`.
-    pub fn served(&self, now: Moment) -> NtpTimestamp {
+    pub fn served(&self, now: ClockReadings) -> NtpTimestamp {
         match *self {
             Self::Host => now.realtime,
             Self::Tracked {
@@ -103,7 +36,7 @@ impl ClockModel {
                 slew,
                 slew_for,
             } => {
-                let elapsed = since(epoch, now.raw);
+                let elapsed = NtpDuration::between(epoch, now.raw);
                 let seconds = elapsed.to_seconds();
                 let ahead = seconds * rate + seconds.clamp(0.0, slew_for.as_secs_f64()) * slew;
                 time + elapsed + NtpDuration::from_seconds(ahead)
@@ -116,7 +49,7 @@ impl ClockModel {
     /// A stamp that is in the future, or older than a second, tells that the host's clock was stepped since:
     /// then there is only `now`, and `None`.
     //= RFC 5905 §7.3 timestamping
-    pub fn served_at_stamp(&self, stamp: NtpTimestamp, now: Moment) -> Option<NtpTimestamp> {
+    pub fn served_at_stamp(&self, stamp: NtpTimestamp, now: ClockReadings) -> Option<NtpTimestamp> {
         let age = now.realtime - stamp;
         (NtpDuration::ZERO..=NtpDuration::SECOND)
             .contains(&age)
@@ -133,31 +66,14 @@ impl ClockModel {
 
     /// Did this clock jump since it was `published`, so that it is not the one that was checked? The host's when it is
     /// stepped or the host sleeps, a tracked one only when the host sleeps: the raw counter stood still then.
-    pub fn jumped(&self, published: Moment, now: Moment) -> bool {
-        let raw = since(published.raw, now.raw);
+    pub fn jumped(&self, published: ClockReadings, now: ClockReadings) -> bool {
+        let raw = NtpDuration::between(published.raw, now.raw);
         let moved = match self {
-            Self::Tracked { .. } => since(published.boot, now.boot),
+            Self::Tracked { .. } => NtpDuration::between(published.boot, now.boot),
             Self::Host => now.realtime - published.realtime,
         };
-        !is_pace(moved, raw)
+        !within_slew(moved, raw)
     }
-}
-
-/// The signed length from `earlier` to `later`.
-pub fn since(earlier: Duration, later: Duration) -> NtpDuration {
-    if later >= earlier {
-        length(later - earlier)
-    } else {
-        -length(earlier - later)
-    }
-}
-
-/// A length of the raw counter in NTP's units, up to 68 years.
-pub fn length(time: Duration) -> NtpDuration {
-    let whole = i64::try_from(time.as_secs())
-        .unwrap_or(i64::MAX)
-        .min(i64::from(i32::MAX));
-    NtpDuration::from_units(whole << 32) + NtpDuration::from_nanos(i64::from(time.subsec_nanos()))
 }
 
 #[cfg(test)]
@@ -165,24 +81,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn moment(realtime: f64, raw: f64) -> Moment {
+    fn moment(realtime: f64, raw: f64) -> ClockReadings {
         let start = NtpTimestamp::from_unix(1_700_000_000, 0);
-        Moment {
+        ClockReadings {
             realtime: start + NtpDuration::from_seconds(realtime),
             raw: Duration::from_secs_f64(raw),
             boot: Duration::from_secs_f64(raw + 5000.0),
         }
-    }
-
-    #[test]
-    fn the_timescale_follows_the_raw_counter_alone() {
-        let scale = Timescale::new(moment(0.0, 100.0));
-        assert_eq!(scale.at(Duration::from_secs(100)), moment(0.0, 0.0).realtime);
-        assert_eq!(scale.at(Duration::from_secs(160)), moment(60.0, 0.0).realtime);
-        assert_eq!(
-            scale.host_offset(moment(3660.0, 160.0)),
-            NtpDuration::from_seconds(3600.0)
-        );
     }
 
     #[test]
@@ -199,7 +104,7 @@ mod tests {
         let expected = start.realtime + NtpDuration::from_seconds(10.0005);
         assert!((model.served(later) - expected).abs() < NtpDuration::from_seconds(1e-9));
         assert!(!model.jumped(start, later));
-        let slept = Moment {
+        let slept = ClockReadings {
             boot: later.boot + Duration::from_secs(2),
             ..later
         };
@@ -261,13 +166,6 @@ mod tests {
             let stamp = now.realtime - NtpDuration::from_units(age);
             let received = model.served_at_stamp(stamp, now).unwrap();
             prop_assert!(!received.is_after(model.served(now)));
-        }
-
-        #[test]
-        fn lengths_are_exact_to_the_nanosecond(nanos in 0_u64..2_000_000_000_000_000_000) {
-            let time = Duration::from_nanos(nanos);
-            let seconds = length(time).to_units() >> 32;
-            prop_assert_eq!(u64::try_from(seconds).unwrap(), time.as_secs());
         }
     }
 }

@@ -10,35 +10,36 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 use tracing::warn;
 
+use crate::clock::{Reference, handover};
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, limits};
-use crate::reference::{Moment, Reference, heritage};
+use crate::time::ClockReadings;
 
 /// Its name in the descriptor store.
 pub(super) const NAME: &str = "reference";
 
 /// The memory, where somebody keeps it, and what boot of the host this is, where that is known.
 #[derive(Debug)]
-pub(super) struct Testament {
+pub(super) struct Handover {
     memory: Option<File>,
     boot: Option<String>,
 }
 
-impl Testament {
+impl Handover {
     /// What the last process left, or else a new one that `manager` will keep. To be called with the rights of the start.
     pub(super) fn open(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Self {
         Self {
-            memory: inherited(left, manager).or_else(|| new(manager)),
+            memory: received(left, manager).or_else(|| new(manager)),
             boot: clock::boot(),
         }
     }
 
     /// What the last process announced at its end, if it did, and if it may be believed `now`.
-    pub(super) fn read(&self, now: Moment) -> Option<Reference> {
+    pub(super) fn read(&self, now: ClockReadings) -> Option<Reference> {
         // One byte more than there may be.
-        let mut bytes = [0; heritage::LONGEST + 1];
+        let mut bytes = [0; handover::LONGEST + 1];
         let length = self.memory.as_ref()?.read_at(&mut bytes, 0).ok()?;
-        heritage::take(bytes.get(..length)?, now, self.boot.as_deref()).unwrap_or_else(|refusal| {
+        handover::read(bytes.get(..length)?, now, self.boot.as_deref()).unwrap_or_else(|refusal| {
             refuse(&refusal);
             None
         })
@@ -48,7 +49,7 @@ impl Testament {
     pub(super) fn write(&self, reference: &Reference) {
         if let Some(memory) = &self.memory {
             // What is written halfway when the process ends is not taken for anything.
-            let _written = write(memory, &heritage::leave(reference, self.boot.as_deref()));
+            let _written = write(memory, &handover::write(reference, self.boot.as_deref()));
         }
     }
 }
@@ -59,7 +60,7 @@ pub(super) fn refuse(why: &dyn std::fmt::Display) {
 }
 
 /// The memory of the last process. What is not one piece of memory that only our user can write, nobody keeps any longer.
-fn inherited(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Option<File> {
+fn received(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Option<File> {
     let mut left = left.into_iter().map(|(_, memory)| File::from(memory));
     let memory = left.next()?;
     let fault = if left.next().is_some() {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::wire::NtpDuration;
+use crate::time::NtpDuration;
 
 /// A part of what is new counts: one of so many.
 const MEMORY: f64 = 8.0;
@@ -16,14 +16,14 @@ const LEAST: f64 = 1e-9;
 
 /// What packets take, expected from those that were, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Departure {
+pub(super) struct TransmitPredictor {
     /// To judge a packet.
     judging: f64,
     /// To send a reply.
     sending: f64,
 }
 
-impl Default for Departure {
+impl Default for TransmitPredictor {
     /// About what a small machine needs.
     fn default() -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Default for Departure {
     }
 }
 
-impl Departure {
+impl TransmitPredictor {
     /// How long after the clock was read the sending begins of reply number `position` (from 0) of a batch of which `received`
     /// packets have to be judged first. (It is the moment in which a server that sends one by one reads its clock.)
     pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
@@ -66,15 +66,15 @@ mod tests {
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 
-    fn seconds(departure: &Departure, received: usize, position: usize) -> f64 {
-        departure.after(received, position).to_seconds()
+    fn seconds(transmit_predictor: &TransmitPredictor, received: usize, position: usize) -> f64 {
+        transmit_predictor.after(received, position).to_seconds()
     }
 
     /// What is expected where a reply takes 3 us.
-    fn learned() -> Departure {
-        let mut departure = Departure::default();
-        (0..200).for_each(|_| departure.learn(32, 32 * MICROSECOND, 30, 30 * 3 * MICROSECOND));
-        departure
+    fn learned() -> TransmitPredictor {
+        let mut transmit_predictor = TransmitPredictor::default();
+        (0..200).for_each(|_| transmit_predictor.learn(32, 32 * MICROSECOND, 30, 30 * 3 * MICROSECOND));
+        transmit_predictor
     }
 
     #[test]
@@ -88,22 +88,22 @@ mod tests {
 
     #[test]
     fn a_pause_is_no_new_pace() {
-        let mut departure = learned();
-        let before = seconds(&departure, 32, 31);
-        departure.learn(32, Duration::from_millis(20), 32, Duration::from_secs(3));
-        let after = seconds(&departure, 32, 31);
+        let mut transmit_predictor = learned();
+        let before = seconds(&transmit_predictor, 32, 31);
+        transmit_predictor.learn(32, Duration::from_millis(20), 32, Duration::from_secs(3));
+        let after = seconds(&transmit_predictor, 32, 31);
         assert!(after > before && after < before * 1.2, "{before} {after}");
     }
 
     #[test]
     fn nothing_sent_teaches_nothing_and_from_no_time_at_all_it_recovers() {
-        let mut departure = learned();
-        let before = seconds(&departure, 0, 9);
-        departure.learn(32, MICROSECOND, 0, Duration::from_secs(1));
-        assert!((seconds(&departure, 0, 9) - before).abs() < 1e-12);
-        (0..10_000).for_each(|_| departure.learn(1, Duration::ZERO, 32, Duration::ZERO));
-        assert!((0.0..1e-7).contains(&seconds(&departure, 32, 31)));
-        (0..200).for_each(|_| departure.learn(1, Duration::ZERO, 32, 32 * MICROSECOND));
-        assert!((seconds(&departure, 0, 1) - 1e-6).abs() < 1e-8);
+        let mut transmit_predictor = learned();
+        let before = seconds(&transmit_predictor, 0, 9);
+        transmit_predictor.learn(32, MICROSECOND, 0, Duration::from_secs(1));
+        assert!((seconds(&transmit_predictor, 0, 9) - before).abs() < 1e-12);
+        (0..10_000).for_each(|_| transmit_predictor.learn(1, Duration::ZERO, 32, Duration::ZERO));
+        assert!((0.0..1e-7).contains(&seconds(&transmit_predictor, 32, 31)));
+        (0..200).for_each(|_| transmit_predictor.learn(1, Duration::ZERO, 32, 32 * MICROSECOND));
+        assert!((seconds(&transmit_predictor, 0, 1) - 1e-6).abs() < 1e-8);
     }
 }

@@ -1,6 +1,7 @@
 //! Pure. The 64-bit timestamp and the differences between two of them (RFC 5905 §6).
 
 use std::ops::{Add, AddAssign, Neg, Sub};
+use std::time::Duration;
 
 /// Seconds from the NTP prime epoch (1900) to the Unix epoch (1970): RFC 5905 §6, figure 4.
 const UNIX_EPOCH_IN_NTP: i64 = 2_208_988_800;
@@ -156,6 +157,30 @@ impl NtpDuration {
         Self(saturate(units))
     }
 
+    /// From a length without a sign: exact to the nanosecond, at most 68 years.
+    pub fn from_std(length: Duration) -> Self {
+        let whole = i64::try_from(length.as_secs())
+            .unwrap_or(i64::MAX)
+            .min(i64::from(i32::MAX));
+        Self(whole << 32) + Self::from_nanos(i64::from(length.subsec_nanos()))
+    }
+
+    /// As a length without a sign, to the nanosecond; `None` if it is negative.
+    pub fn to_std(self) -> Option<Duration> {
+        let units = u64::try_from(self.0).ok()?;
+        let nanos = ((units & 0xFFFF_FFFF) * NANOS_PER_SECOND) >> 32;
+        Some(Duration::new(units >> 32, u32::try_from(nanos).unwrap_or(0)))
+    }
+
+    /// From `earlier` to `later`, two readings of one counter: negative if they are the other way around.
+    pub fn between(earlier: Duration, later: Duration) -> Self {
+        if later >= earlier {
+            Self::from_std(later - earlier)
+        } else {
+            -Self::from_std(earlier - later)
+        }
+    }
+
     /// 2 to the power of `exponent` seconds: how precision and poll are said (RFC 5905 §7.3).
     ///
     /// Below -32 it is the smallest unit, above 30 the longest duration.
@@ -309,6 +334,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn lengths_are_exact_to_the_nanosecond(nanos in 0_u64..2_000_000_000_000_000_000) {
+            let time = Duration::from_nanos(nanos);
+            let seconds = NtpDuration::from_std(time).to_units() >> 32;
+            prop_assert_eq!(u64::try_from(seconds).unwrap(), time.as_secs());
+        }
+
         //= RFC 5905 §6 subtraction
         #[test]
         fn add_and_subtract_are_inverse(point: u64, by: i64) {

@@ -1,0 +1,121 @@
+//! Pure. How a [`Reference`] reaches the workers: each has a copy of its own, and looks for a newer one with each batch.
+
+use super::Reference;
+use crate::published::{self, Subscriber};
+
+/// The writer's end.
+#[derive(Debug)]
+pub struct Publisher(published::Publisher<Reference>);
+
+/// A reader's end, with its own copy; each worker has one.
+#[derive(Debug)]
+pub struct Reader {
+    newest: Subscriber<Reference>,
+    copy: Reference,
+}
+
+/// Both ends of a new one that begins as `first`.
+pub fn published(first: Reference) -> (Publisher, Reader) {
+    let (publisher, newest) = published::published(first);
+    (Publisher(publisher), Reader { newest, copy: first })
+}
+
+impl Publisher {
+    /// From now on every reader that looks finds `reference`.
+    pub fn publish(&self, reference: Reference) {
+        self.0.change(|value| *value = reference);
+    }
+}
+
+/// A new reader knows at once what was published last, even if it has to wait for the writer: it has no older copy.
+impl Clone for Reader {
+    fn clone(&self) -> Self {
+        let (newest, copy) = self.newest.another(|value| *value);
+        Self { newest, copy }
+    }
+}
+
+impl Reader {
+    /// The newest reference; for one batch more the old one, if the writer is just there.
+    pub fn latest(&mut self) -> &Reference {
+        if self.newest.is_changed() {
+            self.refresh();
+        }
+        &self.copy
+    }
+
+    #[cold]
+    fn refresh(&mut self) {
+        self.newest.take(|value| self.copy = *value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ClockModel;
+    use crate::time::ClockReadings;
+    use crate::time::NtpTimestamp;
+    use crate::wire::ReferenceId;
+    use std::time::Duration;
+
+    fn numbered(number: u32) -> Reference {
+        let published = ClockReadings {
+            realtime: NtpTimestamp::ZERO,
+            raw: Duration::ZERO,
+            boot: Duration::ZERO,
+        };
+        Reference::unsynchronized(
+            ReferenceId::from_bytes(number.to_be_bytes()),
+            0,
+            ClockModel::Host,
+            published,
+        )
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_published_last() {
+        let (publisher, mut reader) = published(numbered(1));
+        assert_eq!(*reader.latest(), numbered(1));
+        publisher.publish(numbered(2));
+        publisher.publish(numbered(3));
+        assert_eq!(*reader.latest(), numbered(3));
+    }
+
+    #[test]
+    fn a_reader_never_waits_for_the_writer() {
+        let (publisher, mut reader) = published(numbered(1));
+        publisher.publish(numbered(2));
+        publisher
+            .0
+            .try_access(|_| assert_eq!(*reader.latest(), numbered(1)));
+        assert_eq!(*reader.latest(), numbered(2));
+    }
+
+    #[test]
+    fn a_new_reader_begins_with_what_was_published_last() {
+        let (publisher, reader) = published(numbered(1));
+        publisher.publish(numbered(2));
+        let mut new = reader.clone();
+        publisher.0.try_access(|_| assert_eq!(*new.latest(), numbered(2)));
+    }
+
+    #[test]
+    fn many_readers_never_go_back() {
+        let (publisher, reader) = published(numbered(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let mut reader = reader.clone();
+                scope.spawn(move || {
+                    let mut last = 0;
+                    while last < 1000 {
+                        let now = u32::from_be_bytes(reader.latest().reference_id.to_bytes());
+                        assert!(now >= last);
+                        last = now;
+                    }
+                });
+            }
+            (1..=1000).for_each(|number| publisher.publish(numbered(number)));
+        });
+    }
+}

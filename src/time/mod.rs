@@ -1,0 +1,14 @@
+//! Pure. Time as numbers: NTP's timestamp, short format and duration (RFC 5905 §6), and what the host's clocks read. The ground
+//! of all rooms: it uses only `std`.
+//!
+//! Times are exact integers; a float appears only where a human or a statistic asks for seconds.
+
+mod readings;
+mod short;
+mod timescale;
+mod timestamp;
+
+pub use readings::{AlignedReadings, ClockReadings, within_slew};
+pub use short::NtpShort;
+pub use timescale::Timescale;
+pub use timestamp::{NtpDuration, NtpTimestamp};
