@@ -11,7 +11,9 @@
 //! | [`mod@published`] | a value that one thread gives to others, which never wait for it; tried with a model checker |
 //! | [`wire`] | NTP on the wire: header, reference ID (pure) |
 //! | [`mod@clock`] | what is announced: the `model` of the served clock, the system `variables`, how they age, how they reach the workers (`publish`) and the next process (`handover`) |
-//! | [`serve`] | a client's packet: `worker` (thread; `worker_settings`, `batch_sizer`) → `respond` (t3 by `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; `census`: who asks (pure) |
+//! | [`mod@hash`] | a keyed hash of addresses (pure) |
+//! | [`census`] | who asks: counts of clients in a fixed memory, by estimate (pure) |
+//! | [`server`] | a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each has one `verdict` |
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
@@ -21,7 +23,7 @@
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
-//! Who may use whom is held by `tests/layers.rs`: `time` and `published` use nothing of ours, `wire` and `host` only `time`; `serve` and
+//! Who may use whom is held by `tests/layers.rs`: `time` and `published` use nothing of ours, `wire` and `host` only `time`; `server` and
 //! `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
 //!
 //! What is to be seen comes from the supervisor, as a snapshot (`supervisor::inspect`), through [`control::server`] or
@@ -30,9 +32,9 @@
 //! # Three journeys
 //!
 //! ```text
-//! packet   host::sys --batch, as large as batch_sizer says--> serve::respond(request, t3, rule, &variables, &mut reply) -> verdict
+//! packet   host::sys --batch, as large as batch_sizer says--> server::respond(request, t3, rule, &variables, &mut reply) -> verdict
 //!          t2: the kernel's stamp; t3: the clock, or in a batch of more than eight when transmit_predictor expects this reply to be sent
-//!          rule: policy of the listener (policy_exchange: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
+//!          rule: policy of the listener (exchange: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
 //!          -> diff(running, wanted) -> listeners.prepare (all that can fail, beside what is there)
@@ -143,16 +145,18 @@
 //!
 //! NTS, interleaved mode, leap smear.
 
+pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
 pub mod fast;
+pub mod hash;
 pub mod host;
 pub mod observe;
 pub mod published;
-pub mod serve;
+pub mod server;
 pub mod supervisor;
 pub mod time;
 pub mod upstream;

@@ -27,10 +27,10 @@ use nix::sys::signal::Signal;
 use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
-use ntpfront::serve::limit::{Asked, Clients};
-use ntpfront::serve::policy::Policy;
-use ntpfront::serve::random::Random;
-use ntpfront::serve::{Allowance, Request, Verdict, respond};
+use ntpfront::server::policy::Policy;
+use ntpfront::server::policy::limit::{Asked, Clients};
+use ntpfront::server::policy::probability::Random;
+use ntpfront::server::{Allowance, Request, Verdict, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Leap, ReferenceId};
 

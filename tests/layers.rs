@@ -1,4 +1,4 @@
-//! Proves that the walls between the rooms of `src/` stand (design §3): who may use whom, which files are pure,
+//! Proves that the walls between the rooms of `src/` stand: who may use whom, which files are pure,
 //! and where `unsafe` may be. It reads the source, and proves on bad samples that it would see them.
 //! `rfc` reads it, too, for what the RFCs ask for.
 #![allow(
@@ -19,30 +19,46 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
+    ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
     ("cli", &[]),
     ("wire", &["time"]),
     ("host", &["time"]),
     ("clock", &["published", "time", "wire"]),
+    ("census", &["hash", "published", "time"]),
     (
-        "serve",
-        &["published", "time", "wire", "clock", "host", "observe"],
+        "server",
+        &[
+            "hash",
+            "published",
+            "time",
+            "wire",
+            "clock",
+            "census",
+            "host",
+            "observe",
+        ],
     ),
     ("upstream", &["time", "wire", "clock", "host", "observe"]),
-    ("fast", &["time", "wire", "clock", "serve"]),
-    ("observe", &["time", "wire", "clock", "serve", "upstream"]),
+    ("fast", &["time", "wire", "clock", "server"]),
+    (
+        "observe",
+        &["time", "wire", "clock", "census", "server", "upstream"],
+    ),
     (
         "config",
-        &["cli", "time", "wire", "host", "serve", "upstream", "observe"],
+        &[
+            "cli", "time", "wire", "host", "census", "server", "upstream", "observe",
+        ],
     ),
     ("control", &["host", "observe", "config"]),
     (
         "supervisor",
         &[
-            "time", "wire", "host", "cli", "clock", "serve", "fast", "upstream", "observe", "config",
-            "control",
+            "time", "wire", "host", "cli", "clock", "census", "server", "fast", "upstream", "observe",
+            "config", "control",
         ],
     ),
     (
@@ -281,19 +297,20 @@ fn it_sees_what_is_wrong() {
             "wire may not use clock",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure.\nfn f() -> crate::upstream::X {}",
-            "serve may not use upstream",
+            "server may not use upstream",
         ),
         (
             "upstream/a.rs",
-            "//! Impure.\nuse crate::{wire::{A, B}, serve::C};",
-            "upstream may not use serve",
+            "//! Impure.\nuse crate::wire::{A, B};
+use crate::server::C;",
+            "upstream may not use server",
         ),
         (
             "upstream/a.rs",
-            "//! Impure.\nuse crate::{\n    serve::C,\n};",
-            "upstream may not use serve",
+            "//! Impure.\nuse crate::{\n    server::C,\n};",
+            "upstream may not use server",
         ),
         (
             "host/a.rs",
@@ -301,9 +318,9 @@ fn it_sees_what_is_wrong() {
             "host may not use wire",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Impure.\nuse crate::supervisor::X;",
-            "serve may not use supervisor",
+            "server may not use supervisor",
         ),
         (
             "cli.rs",
@@ -312,22 +329,22 @@ fn it_sees_what_is_wrong() {
         ),
         ("new/a.rs", "//! Pure.\n", "room new has no line in ARROWS"),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "use std::fmt;",
             "the first line says neither `//! Pure.` nor `//! Impure.`",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure.\nuse std::net::{IpAddr, UdpSocket};",
             "is pure and names UdpSocket",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure.\nuse tokio::net;",
             "is pure and names tokio",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure.\nfn f() { tracing::info!(\"x\"); }",
             "is pure and names tracing",
         ),
@@ -358,21 +375,21 @@ fn it_sees_what_is_wrong() {
 fn it_does_not_see_what_is_right() {
     for (path, text) in [
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure. Not crate::upstream::X.\nuse crate::wire::A; // unsafe, tokio",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure.\nuse std::net::IpAddr;\nlet unix = 1;\nlet nixed = 2;",
         ),
         (
-            "serve/a.rs",
+            "server/a.rs",
             "//! Pure.\n#[cfg(test)]\nmod tests { use std::thread; }",
         ),
         ("host/sys.rs", "//! Impure.\nunsafe { f() }"),
         ("main.rs", "//! The shell.\nuse ntpfront::supervisor;"),
         (
-            "serve/mod.rs",
+            "server/mod.rs",
             "//! The room.\nmod respond;\npub use crate::host::steering::Steering;",
         ),
         (

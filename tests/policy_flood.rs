@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use ntpfront::cli::Flags;
 use ntpfront::config;
-use ntpfront::serve::Allowance;
-use ntpfront::serve::budget::{Governor, Sent};
-use ntpfront::serve::limit::{Asked, Clients};
-use ntpfront::serve::policy::{Policy, Remark, Ruling};
-use ntpfront::serve::random::{Random, Share};
+use ntpfront::server::Allowance;
+use ntpfront::server::policy::budget::{Governor, Sent};
+use ntpfront::server::policy::limit::{Asked, Clients};
+use ntpfront::server::policy::probability::{Random, Share};
+use ntpfront::server::policy::{Policy, Remark, Ruling};
 
 /// A worker with the policy of a configuration.
 struct Server {

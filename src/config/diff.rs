@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::Config;
 use crate::observe::LogLevel;
-use crate::serve::Listener;
-use crate::serve::budget::Budget;
-use crate::serve::policy::Policy;
+use crate::server::Listener;
+use crate::server::policy::Policy;
+use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
 use crate::upstream::system::ClockPolicy;
 
@@ -235,7 +235,7 @@ mod tests {
     use crate::cli::Flags;
     use crate::host::privileges::LowPorts;
     use crate::host::xdp_mode::Mode;
-    use crate::serve::{Steering, Tuning};
+    use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
     use crate::upstream::Host;
     use crate::upstream::system::LocalReference;

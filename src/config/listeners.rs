@@ -10,8 +10,8 @@ use super::judge::Judge;
 use super::policies::{self, Common};
 use super::raw::{self, Origin, Raw, Said};
 use super::validate::{Seen, numbered};
-use crate::serve::policy::Policy;
-use crate::serve::{Listener, Steering, Tuning};
+use crate::server::policy::Policy;
+use crate::server::{Listener, Steering, Tuning};
 
 const STEERINGS: [(&str, Steering); 3] = [
     ("source", Steering::Source),

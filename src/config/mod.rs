@@ -33,9 +33,9 @@ use crate::cli::Flags;
 use crate::host::privileges::LowPorts;
 use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
-use crate::serve::Listener;
-use crate::serve::budget::Budget;
-use crate::serve::policy::Policy;
+use crate::server::Listener;
+use crate::server::policy::Policy;
+use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
 use crate::upstream::system::ClockPolicy;
 

@@ -14,16 +14,16 @@ use super::effective::quoted;
 use super::fault::{Fault, Place, excerpt};
 use super::judge::Judge;
 use super::raw::{self, Raw, Said};
-use crate::serve::access::{Access, OnDeny, Prefixes};
-use crate::serve::budget::Budget;
-use crate::serve::limit::{Bucket, Limit};
-use crate::serve::policy::{Announced, Mode, Policy};
-use crate::serve::random::Share;
+use crate::server::policy::access::{Access, OnDeny, Prefixes};
+use crate::server::policy::budget::Budget;
+use crate::server::policy::limit::{Bucket, Limit};
+use crate::server::policy::probability::Share;
+use crate::server::policy::{Announced, Policy, RuleMode};
 
-const MODES: [(&str, Mode); 3] = [
-    (Mode::Off.name(), Mode::Off),
-    (Mode::DryRun.name(), Mode::DryRun),
-    (Mode::On.name(), Mode::On),
+const MODES: [(&str, RuleMode); 3] = [
+    (RuleMode::Off.name(), RuleMode::Off),
+    (RuleMode::DryRun.name(), RuleMode::DryRun),
+    (RuleMode::On.name(), RuleMode::On),
 ];
 const ALLOW: &str = "allow";
 const DENY: &str = "deny";
@@ -42,7 +42,7 @@ const MOST_FAULTS: usize = 20;
 /// What `[access]` says.
 #[derive(Clone, Debug)]
 struct AccessWords {
-    mode: Mode,
+    mode: RuleMode,
     default: bool,
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
@@ -54,7 +54,7 @@ struct AccessWords {
 /// What `[limit]` says.
 #[derive(Clone, Debug)]
 struct LimitWords {
-    mode: Mode,
+    mode: RuleMode,
     client: BucketWords,
     has_wide: bool,
     wide: BucketWords,
@@ -83,7 +83,7 @@ pub(super) struct Common {
 /// Nobody is denied and nobody limited. Once limits are on: about what a client is never seen to need.
 fn defaults() -> (AccessWords, LimitWords) {
     let access = AccessWords {
-        mode: Mode::On,
+        mode: RuleMode::On,
         default: true,
         allow: Vec::new(),
         deny: Vec::new(),
@@ -104,7 +104,7 @@ fn defaults() -> (AccessWords, LimitWords) {
         ipv6_prefix: 48,
     };
     let limit = LimitWords {
-        mode: Mode::Off,
+        mode: RuleMode::Off,
         client,
         has_wide: false,
         wide,
@@ -404,7 +404,7 @@ impl BucketWords {
 }
 
 fn budget(judge: &mut Judge<'_>, said: &raw::Budget) -> Option<Budget> {
-    let mode = judge.word("mode", said.mode.as_ref(), &MODES, Mode::On.name());
+    let mode = judge.word("mode", said.mode.as_ref(), &MODES, RuleMode::On.name());
     let mut ceiling = |key, said: &Option<Said>| {
         let ceiling = judge.number(key, said.as_ref(), 0.0..=1e9, 0.0)?;
         Some((ceiling > 0.0).then_some(ceiling))

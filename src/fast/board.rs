@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::layout::{CELLS, CURRENT, LISTENERS, SLOT, slot_at};
 use super::rules::Rules;
-use crate::serve::Counts;
+use crate::server::Counts;
 
 /// Publishes these words of a line. There is one writer, and numbers rise by one.
 ///

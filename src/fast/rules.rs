@@ -8,9 +8,9 @@ use super::doors::{Doors, is_reachable};
 use super::layout::{COPY, DEVICE, DEVICES, LISTENERS, MOST_TURNS4, MOST_TURNS6, POLICY, halves};
 use super::line::nanos;
 use crate::clock::SystemVariables;
-use crate::serve::access::OnDeny;
-use crate::serve::limit::Bucket;
-use crate::serve::policy::{Mode, Policy};
+use crate::server::policy::access::OnDeny;
+use crate::server::policy::limit::Bucket;
+use crate::server::policy::{Policy, RuleMode};
 
 /// A listener that has a number in the program.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +156,7 @@ impl Rules {
             let all_opened = opened.fold(true, |all, opened| all & opened);
             let fault = match number {
                 LISTENERS.. => Some(LeftOut::Listeners),
-                _ if policy.budget != Mode::Off => Some(LeftOut::Budget),
+                _ if policy.budget != RuleMode::Off => Some(LeftOut::Budget),
                 _ if !(all_opened && all_barred) => Some(LeftOut::Addresses),
                 _ => None,
             };
@@ -175,8 +175,8 @@ impl Rules {
     fn policy(&mut self, policy: &Policy, number: usize, seats: &[Seat]) -> [u64; POLICY] {
         let (access, limit) = (&policy.access, &policy.limit);
         let lists = match access.mode {
-            Mode::Off => Some(Lists::default()),
-            Mode::DryRun | Mode::On => self.lists(policy),
+            RuleMode::Off => Some(Lists::default()),
+            RuleMode::DryRun | RuleMode::On => self.lists(policy),
         };
         let Some(lists) = lists else {
             let address = seats.get(number).map(|seat| seat.address);
@@ -254,11 +254,11 @@ fn lay<const WORDS: usize>(all: &mut Vec<u64>, starts: &[[u64; WORDS]], most: us
     Some(halves(u32::try_from(at).ok()?, u32::try_from(power / 2).ok()?))
 }
 
-const fn mode(mode: Mode) -> u8 {
+const fn mode(mode: RuleMode) -> u8 {
     match mode {
-        Mode::Off => 0,
-        Mode::DryRun => 1,
-        Mode::On => 2,
+        RuleMode::Off => 0,
+        RuleMode::DryRun => 1,
+        RuleMode::On => 2,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::serve::census::{Class, Ranking, Report, Talker};
+use crate::census::{Class, Ranking, Report, Talker};
 
 /// Rows of a table: so many fit on a screen.
 const ROWS: usize = 10;

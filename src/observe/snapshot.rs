@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
-use crate::serve::Counts;
+use crate::server::Counts;
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,7 +132,7 @@ pub struct WorkerStatus {
 #[cfg(test)]
 pub(crate) fn example() -> Snapshot {
     use super::{clock_status, upstream_status};
-    use crate::serve::{Counters, Verdict};
+    use crate::server::{Counters, Verdict};
     use crate::time::NtpDuration;
 
     let counters = Counters::default();

@@ -6,7 +6,7 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
-use crate::serve::Verdict;
+use crate::server::Verdict;
 use crate::upstream::packet::Reject;
 
 /// Width of the widest line.

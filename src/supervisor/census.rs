@@ -5,11 +5,11 @@ use std::io;
 use tokio::task::yield_now;
 
 use super::inspect;
+use crate::census::{CensusReader, Method, Tally};
 use crate::config::Census;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::host::{clock, entropy};
 use crate::observe::clients_text;
-use crate::serve::census::{CensusReader, Method, Tally};
 
 /// How the workers of this process count, if they do.
 pub(super) fn method(census: Census) -> io::Result<Option<Method>> {

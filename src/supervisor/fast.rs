@@ -24,8 +24,8 @@ use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
-use crate::serve::Counts;
-use crate::serve::policy::{Mode as Obeyed, Policy};
+use crate::server::Counts;
+use crate::server::policy::{Policy, RuleMode as Obeyed};
 use crate::time::AlignedReadings;
 
 /// How often the time is told anew: the shorter, the less the announced error grows meanwhile (`fast::line`).

@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::control::{http, server};
-use crate::serve::access::Access;
-use crate::serve::memory::of_worker;
+use crate::server::policy::access::Access;
+use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
 
 /// Descriptors of every server: standard streams, log, signals, runtime, service manager, the kernel's news, the ways to the

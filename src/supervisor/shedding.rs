@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::host::clock;
-use crate::serve::Allowance;
-use crate::serve::budget::{Budget, Governor, Sent};
+use crate::server::Allowance;
+use crate::server::policy::budget::{Budget, Governor, Sent};
 
 /// The shortest time that counts are compared over: those of less say little.
 const SHORTEST: Duration = Duration::from_millis(500);

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::host::bind_fault::BindFault;
 use crate::host::limits;
 use crate::host::udp::{self, BindError};
-use crate::serve::Listener;
+use crate::server::Listener;
 
 /// What the sockets of one address are called in the descriptor store: unique, and without colons (`sd_notify(3)`).
 const STORED: &str = "udp-";
@@ -182,7 +182,7 @@ pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::{Steering, Tuning};
+    use crate::server::{Steering, Tuning};
 
     #[test]
     fn a_stored_name_is_unique_and_knows_its_number() {

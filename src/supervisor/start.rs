@@ -27,7 +27,7 @@ use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
 use crate::host::{limits, sys};
 use crate::observe::journal;
-use crate::serve::{INTERRUPT, Listener};
+use crate::server::{INTERRUPT, Listener};
 
 /// All that had to be opened with the rights of the start. When this exists, they are given up.
 pub(super) struct Opened {

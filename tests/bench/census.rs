@@ -12,10 +12,10 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use ntpfront::census::{CensusPublisher, CensusReader, Method, Tally};
 use ntpfront::clock::SystemVariables;
-use ntpfront::serve::census::{CensusPublisher, CensusReader, Method, Tally};
-use ntpfront::serve::policy::Ruling;
-use ntpfront::serve::{Request, respond};
+use ntpfront::server::policy::Ruling;
+use ntpfront::server::{Request, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use ntpfront::clock::{ClockModel, Reader, Reference, SystemVariables, published};
 use ntpfront::host::clock;
-use ntpfront::serve::policy::Ruling;
-use ntpfront::serve::{Request, respond};
+use ntpfront::server::policy::Ruling;
+use ntpfront::server::{Request, respond};
 use ntpfront::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
-use ntpfront::serve::access::{Access, OnDeny, Rule};
-use ntpfront::serve::limit::{Asked, Clients};
-use ntpfront::serve::policy::{Mode, Policy, Ruling};
-use ntpfront::serve::random::Random;
-use ntpfront::serve::{Allowance, Request, respond};
+use ntpfront::server::policy::access::{Access, OnDeny, Rule};
+use ntpfront::server::policy::limit::{Asked, Clients};
+use ntpfront::server::policy::probability::Random;
+use ntpfront::server::policy::{Policy, RuleMode, Ruling};
+use ntpfront::server::{Allowance, Request, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -35,16 +35,16 @@ fn main() {
     );
     for clients in [1, 1000, MILLION] {
         for prefixes in [0, 1000, 100_000] {
-            row(prefixes, Mode::Off, Mode::Off, clients);
+            row(prefixes, RuleMode::Off, RuleMode::Off, clients);
         }
-        row(0, Mode::On, Mode::Off, clients);
-        row(0, Mode::DryRun, Mode::Off, clients);
-        row(0, Mode::On, Mode::On, clients);
-        row(100_000, Mode::On, Mode::On, clients);
+        row(0, RuleMode::On, RuleMode::Off, clients);
+        row(0, RuleMode::DryRun, RuleMode::Off, clients);
+        row(0, RuleMode::On, RuleMode::On, clients);
+        row(100_000, RuleMode::On, RuleMode::On, clients);
     }
 }
 
-fn row(prefixes: u32, limit: Mode, budget: Mode, clients: u32) {
+fn row(prefixes: u32, limit: RuleMode, budget: RuleMode, clients: u32) {
     let mut policy = Policy::clone(
         config::load(&Flags::default(), None)
             .unwrap()
@@ -54,7 +54,7 @@ fn row(prefixes: u32, limit: Mode, budget: Mode, clients: u32) {
             .next()
             .unwrap(),
     );
-    policy.access = Access::new(&rules(prefixes), true, OnDeny::Drop, Mode::On);
+    policy.access = Access::new(&rules(prefixes), true, OnDeny::Drop, RuleMode::On);
     (policy.limit.mode, policy.budget) = (limit, budget);
     // As an operator of so many would set it: twice as many places.
     policy.limit.clients = (2 * clients).max(1024);

@@ -11,8 +11,8 @@ use ntpfront::fast::{
 };
 use ntpfront::host::clock;
 use ntpfront::host::xdp::{Program, Sizes};
-use ntpfront::serve::Counts;
-use ntpfront::serve::policy::Policy;
+use ntpfront::server::Counts;
+use ntpfront::server::policy::Policy;
 use ntpfront::time::{AlignedReadings, ClockReadings, NtpDuration, NtpTimestamp};
 use ntpfront::wire::{Header, Leap, ReferenceId};
 

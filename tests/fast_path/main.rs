@@ -28,11 +28,11 @@ use proptest::prelude::*;
 use common::root;
 use desk::{Action, BROADCASTS, Desk, MINE4, MINE6, TAGGED, policy};
 use frames::{OURS, THEIRS, Way, sum, take};
-use ntpfront::serve::access::{Access, OnDeny};
-use ntpfront::serve::limit::{Asked, Bucket, Clients};
-use ntpfront::serve::policy::{Announced, Mode, Remark, Ruling};
-use ntpfront::serve::random::{Random, Share};
-use ntpfront::serve::{Allowance, Request, Verdict, respond};
+use ntpfront::server::policy::access::{Access, OnDeny};
+use ntpfront::server::policy::limit::{Asked, Bucket, Clients};
+use ntpfront::server::policy::probability::{Random, Share};
+use ntpfront::server::policy::{Announced, Remark, RuleMode, Ruling};
+use ntpfront::server::{Allowance, Request, Verdict, respond};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -237,9 +237,9 @@ fn what_is_not_told_passes() {
     desk.silence();
     passes(&mut desk, "silence");
     for (away, max_stratum, budget) in [
-        (Announced::Unsynchronized, 15, Mode::Off),
-        (Announced::Time, 2, Mode::Off),
-        (Announced::Time, 15, Mode::On),
+        (Announced::Unsynchronized, 15, RuleMode::Off),
+        (Announced::Time, 2, RuleMode::Off),
+        (Announced::Time, 15, RuleMode::On),
     ] {
         let mut policy = policy();
         (policy.answer, policy.max_stratum, policy.budget) = (away, max_stratum, budget);
@@ -438,7 +438,7 @@ fn access_lists_say_the_same() {
                 .map(|(address, length, allowed)| (IpNet::new(address, length).unwrap().trunc(), allowed))
                 .collect();
             let mut policy = policy();
-            policy.access = Access::new(&rules, default, OnDeny::Drop, Mode::On);
+            policy.access = Access::new(&rules, default, OnDeny::Drop, RuleMode::On);
             let mut desk = Desk::new(&policy);
             let near = rules.iter().flat_map(|(net, _)| [net.network(), net.broadcast()]);
             let far = ["1.0.0.1", "223.255.255.255", "2001:db8:1::7"].map(|far| far.parse().unwrap());
@@ -469,7 +469,7 @@ fn a_denial_is_told_or_only_counted() {
     }
     let deny = [("198.51.100.0/24".parse().unwrap(), false)];
     let mut policy = policy();
-    policy.access = Access::new(&deny, true, OnDeny::Kiss, Mode::On);
+    policy.access = Access::new(&deny, true, OnDeny::Kiss, RuleMode::On);
     let mut desk = Desk::new(&policy);
     let kiss = Ruling::Kiss {
         verdict: Verdict::KissedDenied,
@@ -480,7 +480,7 @@ fn a_denial_is_told_or_only_counted() {
         same_as_sockets(&mut desk, way("198.51.100.7", 9, &[]), &payload(3, 1), kiss),
         Verdict::KissedDenied
     );
-    policy.access = Access::new(&deny, true, OnDeny::Drop, Mode::DryRun);
+    policy.access = Access::new(&deny, true, OnDeny::Drop, RuleMode::DryRun);
     let mut desk = Desk::new(&policy);
     same_as_sockets(
         &mut desk,
@@ -498,11 +498,11 @@ fn limits_say_the_same() {
         return;
     }
     for (kiss, leak, mode, wide) in [
-        (Share::NONE, Share::NONE, Mode::On, false),
-        (Share::of(1.0), Share::NONE, Mode::On, false),
-        (Share::NONE, Share::of(1.0), Mode::On, false),
-        (Share::NONE, Share::NONE, Mode::DryRun, false),
-        (Share::NONE, Share::NONE, Mode::On, true),
+        (Share::NONE, Share::NONE, RuleMode::On, false),
+        (Share::of(1.0), Share::NONE, RuleMode::On, false),
+        (Share::NONE, Share::of(1.0), RuleMode::On, false),
+        (Share::NONE, Share::NONE, RuleMode::DryRun, false),
+        (Share::NONE, Share::NONE, RuleMode::On, true),
     ] {
         let mut policy = policy();
         policy.limit.mode = mode;
@@ -528,7 +528,7 @@ fn limits_say_the_same() {
                 let asked = Asked {
                     source: source.parse().unwrap(),
                     now: Duration::from_secs(1),
-                    budget: Mode::Off,
+                    budget: RuleMode::Off,
                     allowance: &Allowance::default(),
                 };
                 let mut remarks = Vec::new();
@@ -547,7 +547,7 @@ fn limits_say_the_same() {
             }
         }
         let limited = desk.counted().answered() < 120;
-        assert_eq!(limited, mode == Mode::On && leak == Share::NONE);
+        assert_eq!(limited, mode == RuleMode::On && leak == Share::NONE);
     }
 }
 
@@ -558,7 +558,7 @@ fn an_impatient_client_is_answered() {
         return;
     }
     let mut policy = policy();
-    policy.limit.mode = Mode::On;
+    policy.limit.mode = RuleMode::On;
     (policy.limit.kiss, policy.limit.leak) = (Share::NONE, Share::NONE);
     policy.limit.client.interval = Duration::from_millis(200);
     policy.limit.client.burst = 8;
@@ -582,7 +582,7 @@ fn a_full_table_forgets_who_is_quiet() {
         return;
     }
     let mut policy = policy();
-    policy.limit.mode = Mode::On;
+    policy.limit.mode = RuleMode::On;
     (policy.limit.kiss, policy.limit.leak) = (Share::NONE, Share::NONE);
     policy.limit.clients = 1024;
     policy.limit.client.interval = Duration::from_secs(64);

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::traffic::{Drops, Pace};
 use super::{PrepareError, Shedding};
+use crate::census::Method;
 use crate::clock::Reader;
 use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
@@ -19,9 +20,8 @@ use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
 use crate::observe::throttle::ThrottledChange;
-use crate::serve::census::Method;
-use crate::serve::policy::Policy;
-use crate::serve::{Counts, Worker};
+use crate::server::policy::Policy;
+use crate::server::{Counts, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
 
 /// How often to look whether those who shall end have ended.
@@ -118,7 +118,7 @@ impl Group {
     pub(super) fn steer_by(
         &self,
         members: usize,
-        by: impl Fn(&UdpSocket, crate::serve::Steering, u16) -> io::Result<()>,
+        by: impl Fn(&UdpSocket, crate::server::Steering, u16) -> io::Result<()>,
     ) -> io::Result<()> {
         let [first, others @ ..] = self.sockets.members.as_slice() else {
             return Ok(());

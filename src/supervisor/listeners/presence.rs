@@ -16,8 +16,8 @@ use crate::host::bind_fault::BindFault;
 use crate::host::changes::Changes;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, udp};
-use crate::serve::Listener;
-use crate::serve::policy::Policy;
+use crate::server::Listener;
+use crate::server::policy::Policy;
 use crate::supervisor::absence::Schedule;
 
 /// What tells when listeners are to be looked at again.

@@ -10,7 +10,7 @@ use super::{Group, Listeners, Served};
 use crate::host::bind_fault::BindFault;
 use crate::host::sys;
 use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
-use crate::serve::Counts;
+use crate::server::Counts;
 
 /// Rates are of at least this time: the supervisor's tick, or a little less.
 const SHORTEST: Duration = Duration::from_millis(900);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::*;
-use crate::serve::access::OnDeny;
+use crate::server::policy::access::OnDeny;
 
 fn toml(text: &str) -> ImportReport {
     imported(None, text)

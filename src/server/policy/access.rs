@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::policy::Mode;
+use crate::server::policy::RuleMode;
 
 /// Who is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Access {
     /// What becomes of those who are denied.
     pub on_deny: OnDeny,
     /// Whether the list is obeyed.
-    pub mode: Mode,
+    pub mode: RuleMode,
 }
 
 /// What becomes of a request that is denied.
@@ -98,14 +98,14 @@ impl Extend<Rule> for Prefixes {
 impl Access {
     /// What `rules` say in any order, and `default` for all others. Where the same prefix is both allowed and denied, it
     /// is denied.
-    pub fn new(rules: &[Rule], default: bool, on_deny: OnDeny, mode: Mode) -> Self {
+    pub fn new(rules: &[Rule], default: bool, on_deny: OnDeny, mode: RuleMode) -> Self {
         let mut prefixes = Prefixes::default();
         prefixes.extend(rules.iter().copied());
         Self::of(prefixes, default, on_deny, mode)
     }
 
     /// The same of prefixes that were gathered.
-    pub fn of(prefixes: Prefixes, default: bool, on_deny: OnDeny, mode: Mode) -> Self {
+    pub fn of(prefixes: Prefixes, default: bool, on_deny: OnDeny, mode: RuleMode) -> Self {
         let Prefixes { mut ipv4, mut ipv6 } = prefixes;
         ipv4.sort_unstable();
         ipv6.sort_unstable();
@@ -295,7 +295,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn access(rules: &[Rule], default: bool) -> Access {
-        Access::new(rules, default, OnDeny::Drop, Mode::On)
+        Access::new(rules, default, OnDeny::Drop, RuleMode::On)
     }
 
     fn rules(allow: &str, deny: &str) -> Vec<Rule> {

@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::Verdict;
-use super::residence::{self, Residence};
+use crate::server::Verdict;
+use crate::server::residence::{self, Residence};
 use crate::time::NtpDuration;
 
 /// Versions and modes, three bits each: how many there can be of either.
 const EIGHT: usize = 8;
 /// Both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
 const KINDS: usize = EIGHT * EIGHT;
-use super::policy::Remark;
+use crate::server::policy::Remark;
 
 /// A worker's counters, on cache lines of their own so that no two workers share one.
 #[derive(Debug, Default)]

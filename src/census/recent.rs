@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 
-use super::places::{WAYS, place_of};
+use crate::census::places::{WAYS, place_of};
 
 /// A hash's bits below choose the line, the upper half recognizes the client, and the bits between decide who is followed.
 const CHOOSING: u32 = 20;
@@ -100,7 +100,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::hash::Hasher;
+    use crate::hash::Hasher;
 
     fn hash(number: u32) -> u64 {
         Hasher::new(1).hash(number.into())

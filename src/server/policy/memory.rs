@@ -1,14 +1,15 @@
 //! Pure. How much memory a worker takes: all of it at its start, and no more later.
 
-use super::policy::Policy;
-use super::{census, limit, policy_exchange};
+use crate::census;
+use crate::server::policy::Policy;
+use crate::server::policy::{exchange, limit};
 
 /// What a worker takes beside its tables, in bytes: room for a batch, its stack, counters (*measured*: 590 KB).
 const BESIDE: u64 = 640 * 1024;
 
 /// How many bytes a worker takes that obeys `policy` and remembers so many clients for the census, if there is one.
 pub fn of_worker(policy: &Policy, census: Option<u32>) -> u64 {
-    let limit = limit::memory(policy_exchange::size(policy));
+    let limit = limit::memory(exchange::size(policy));
     let census = census.map_or(0, census::memory);
     BESIDE.saturating_add(limit).saturating_add(census)
 }

@@ -76,7 +76,7 @@ fn sigma(mut share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::hash::Hasher;
+    use crate::hash::Hasher;
     use proptest::prelude::*;
 
     fn of(seed: u64, addresses: impl Iterator<Item = u128>) -> Distinct {

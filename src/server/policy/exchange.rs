@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allowance::Allowance;
-use super::limit::{Asked, Clients};
-use super::policy::{Policy, Remark, Ruling};
-use super::random::Random;
 use crate::published::{Publisher, Subscriber, published};
+use crate::server::policy::allowance::Allowance;
+use crate::server::policy::limit::{Asked, Clients};
+use crate::server::policy::probability::Random;
+use crate::server::policy::{Policy, Remark, Ruling};
 
 /// What the supervisor offers, or the worker left.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ struct Offer {
 
 /// The supervisor's end of a worker's policy.
 #[derive(Debug)]
-pub(super) struct PolicyWriter {
+pub(in crate::server) struct PolicyWriter {
     offer: Publisher<Offer>,
     secret: [u64; 2],
     /// The size of the table that the worker has, or will have.
@@ -35,7 +35,7 @@ pub(super) struct PolicyWriter {
 
 /// The worker's end, with all that it needs to apply the policy.
 #[derive(Debug)]
-pub(super) struct PolicyReader {
+pub(in crate::server) struct PolicyReader {
     offer: Subscriber<Offer>,
     policy: Arc<Policy>,
     clients: Clients,
@@ -44,7 +44,7 @@ pub(super) struct PolicyReader {
 }
 
 /// Both ends for a new worker; `secret` is random.
-pub(super) fn exchange(
+pub(in crate::server) fn exchange(
     policy: &Arc<Policy>,
     allowance: &Arc<Allowance>,
     secret: [u64; 3],
@@ -73,7 +73,7 @@ pub(super) fn exchange(
 }
 
 /// How many clients to remember.
-pub(super) fn size(policy: &Policy) -> u32 {
+pub(in crate::server) fn size(policy: &Policy) -> u32 {
     if policy.remembers() {
         policy.limit.clients
     } else {
@@ -84,7 +84,7 @@ pub(super) fn size(policy: &Policy) -> u32 {
 impl PolicyWriter {
     /// From its next batch on the worker applies `policy`. It goes on with what it knows of its clients, unless their number
     /// is another.
-    pub(super) fn set(&mut self, policy: &Arc<Policy>) {
+    pub(in crate::server) fn set(&mut self, policy: &Arc<Policy>) {
         let wanted = size(policy);
         let clients = (wanted != self.clients).then(|| Clients::new(wanted, self.secret));
         self.clients = wanted;
@@ -101,7 +101,7 @@ impl PolicyWriter {
     }
 
     /// Frees what the worker has left, if it is there: a list may be long.
-    pub(super) fn free_leftovers(&self) {
+    pub(in crate::server) fn free_leftovers(&self) {
         self.offer.try_access(|offer| {
             if offer.is_taken {
                 offer.policy = Arc::clone(&self.newest);
@@ -113,7 +113,7 @@ impl PolicyWriter {
 
 impl PolicyReader {
     /// Takes what is new; to be called before each batch.
-    pub(super) fn latest(&mut self) -> &Policy {
+    pub(in crate::server) fn latest(&mut self) -> &Policy {
         if self.offer.is_changed() {
             self.take();
         }
@@ -133,14 +133,19 @@ impl PolicyReader {
     }
 
     /// Loads into the cache where `sources` will be looked up soon.
-    pub(super) fn prefetch(&self, sources: impl Iterator<Item = IpAddr>) {
+    pub(in crate::server) fn prefetch(&self, sources: impl Iterator<Item = IpAddr>) {
         if self.policy.remembers() {
             sources.for_each(|source| self.clients.prefetch(&self.policy.limit, source));
         }
     }
 
     /// Decides about a request of `source` at `now`, by the raw counter.
-    pub(super) fn rule(&mut self, source: IpAddr, now: Duration, remark: impl FnMut(Remark)) -> Ruling {
+    pub(in crate::server) fn rule(
+        &mut self,
+        source: IpAddr,
+        now: Duration,
+        remark: impl FnMut(Remark),
+    ) -> Ruling {
         let asked = Asked {
             source,
             now,

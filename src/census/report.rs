@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::distinct::{Distinct, RELATIVE_ERROR};
-use super::talkers::{self, Talkers};
-use super::{CLASSES, History, Part, number};
+use crate::census::distinct::{Distinct, RELATIVE_ERROR};
+use crate::census::heavy_hitters::{self, Talkers};
+use crate::census::{CLASSES, History, Part, number};
 
 /// The longest list that is told.
 const TOP: usize = 100;
@@ -231,7 +231,7 @@ impl Counts {
 }
 
 impl Asked {
-    fn add(&mut self, talker: &talkers::Talker, floor: u32, is_recent: bool) {
+    fn add(&mut self, talker: &heavy_hitters::Talker, floor: u32, is_recent: bool) {
         let at_least = u64::from(talker.count.saturating_sub(talker.error));
         self.at_least += at_least;
         self.above_floor += u64::from(talker.count.saturating_sub(floor));
@@ -291,8 +291,8 @@ fn whole(estimate: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Census, Method, PART};
     use super::*;
+    use crate::census::{Census, Method, PART};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::HashMap;

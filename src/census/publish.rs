@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Census, History, Method};
+use crate::census::{Census, History, Method};
 use crate::published::{Publisher, Subscriber, published};
 
 /// How often a copy is published (*measured*: 3 µs, and 6 once in 5 minutes).
@@ -72,8 +72,8 @@ impl CensusReader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tally;
     use super::*;
+    use crate::census::Tally;
     use std::net::Ipv4Addr;
 
     fn requests(reader: &CensusReader, now: Duration) -> u64 {

@@ -5,7 +5,7 @@
 //! with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its error at
 //! most; who has no place asked no more often than the least in the set.
 
-use super::places::{WAYS, place_of};
+use crate::census::places::{WAYS, place_of};
 
 const SETS: usize = 128;
 
@@ -104,7 +104,7 @@ fn set_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::hash::Hasher;
+    use crate::hash::Hasher;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::HashMap;

@@ -1,36 +1,24 @@
 //! Pure. Who is answered at a listener, and what: access, limit, budget, and what is announced there.
 
+pub mod access;
+pub mod allowance;
+pub mod budget;
+pub(super) mod exchange;
+pub mod limit;
+pub mod memory;
+mod mode;
+pub mod probability;
+
 use std::fmt;
 
-use super::Verdict;
-use super::access::{Access, OnDeny};
-use super::limit::{Asked, Clients, Limit, Limited};
-use super::random::Random;
 use crate::clock::SystemVariables;
+use crate::server::Verdict;
+use crate::server::policy::access::{Access, OnDeny};
+use crate::server::policy::limit::{Asked, Clients, Limit, Limited};
+use crate::server::policy::probability::Random;
 use crate::wire::ReferenceId;
 
-/// Whether a rule is obeyed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// No.
-    Off,
-    /// It is on trial: counted is whom it would hit, and nobody is hit.
-    DryRun,
-    /// Yes.
-    #[default]
-    On,
-}
-
-impl Mode {
-    /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::DryRun => "dry-run",
-            Self::On => "on",
-        }
-    }
-}
+pub use mode::RuleMode;
 
 /// All that is decided about the clients of one listener.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +28,7 @@ pub struct Policy {
     /// How often each client is.
     pub limit: Limit,
     /// Whether the server has a budget that may shed requests here.
-    pub budget: Mode,
+    pub budget: RuleMode,
     /// What the answers say.
     pub answer: Announced,
     /// Where our own stratum is higher, "unsynchronized" is announced: 1 to 15.
@@ -146,7 +134,7 @@ impl fmt::Display for Policy {
 impl Policy {
     /// Does it need to know the clients?
     pub fn remembers(&self) -> bool {
-        self.limit.mode != Mode::Off || self.budget != Mode::Off
+        self.limit.mode != RuleMode::Off || self.budget != RuleMode::Off
     }
 
     /// What is announced here, where the server as a whole announces `variables`.
@@ -171,16 +159,16 @@ impl Policy {
     ) -> Ruling {
         if !self.access.allows(asked.source) {
             match self.access.mode {
-                Mode::On => return self.denial(asked),
-                Mode::DryRun => remark(Remark::WouldDeny),
-                Mode::Off => {}
+                RuleMode::On => return self.denial(asked),
+                RuleMode::DryRun => remark(Remark::WouldDeny),
+                RuleMode::Off => {}
             }
         }
         if !self.remembers() {
             return Ruling::Answer;
         }
         let (limited, shed) = clients.judge(&self.limit, asked, random);
-        if shed && self.budget == Mode::On {
+        if shed && self.budget == RuleMode::On {
             return Ruling::Refuse(Verdict::RefusedBudget);
         }
         if let Some(ruling) = self.limited(limited, &mut remark) {
@@ -195,7 +183,7 @@ impl Policy {
     fn denial(&self, asked: &Asked<'_>) -> Ruling {
         match self.access.on_deny {
             // A kiss is worth an answer only where there is room for it.
-            OnDeny::Kiss if self.budget == Mode::On && !asked.allowance.take_other(asked.now) => {
+            OnDeny::Kiss if self.budget == RuleMode::On && !asked.allowance.take_other(asked.now) => {
                 Ruling::Refuse(Verdict::RefusedDenied)
             }
             OnDeny::Drop => Ruling::Refuse(Verdict::RefusedDenied),
@@ -210,26 +198,26 @@ impl Policy {
     /// What the limit has to say against an answer.
     fn limited(&self, limited: Limited, remark: &mut impl FnMut(Remark)) -> Option<Ruling> {
         match (self.limit.mode, limited) {
-            (Mode::Off, _) | (_, Limited::Within) => None,
-            (Mode::DryRun, Limited::Refused | Limited::Kissed) => {
+            (RuleMode::Off, _) | (_, Limited::Within) => None,
+            (RuleMode::DryRun, Limited::Refused | Limited::Kissed) => {
                 remark(Remark::WouldLimit);
                 None
             }
-            (Mode::DryRun, Limited::Leaked | Limited::Impatient) => None,
-            (Mode::On, Limited::Leaked) => {
+            (RuleMode::DryRun, Limited::Leaked | Limited::Impatient) => None,
+            (RuleMode::On, Limited::Leaked) => {
                 remark(Remark::Leaked);
                 None
             }
-            (Mode::On, Limited::Impatient) => {
+            (RuleMode::On, Limited::Impatient) => {
                 remark(Remark::Impatient);
                 None
             }
-            (Mode::On, Limited::Kissed) => Some(Ruling::Kiss {
+            (RuleMode::On, Limited::Kissed) => Some(Ruling::Kiss {
                 verdict: Verdict::KissedRate,
                 code: ReferenceId::RATE,
                 poll: self.limit.poll(),
             }),
-            (Mode::On, Limited::Refused) => Some(Ruling::Refuse(Verdict::RefusedRate)),
+            (RuleMode::On, Limited::Refused) => Some(Ruling::Refuse(Verdict::RefusedRate)),
         }
     }
 }

@@ -4,29 +4,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub mod access;
-pub mod allowance;
-mod batch_sizer;
-pub mod budget;
-pub mod census;
 mod counters;
-mod hash;
-pub mod limit;
-pub mod memory;
 pub mod policy;
-mod policy_exchange;
-pub mod random;
 mod residence;
 mod respond;
-mod transmit_predictor;
+mod verdict;
 mod worker;
-mod worker_settings;
 
 pub use crate::host::steering::Steering;
-pub use allowance::Allowance;
 pub use counters::{Counters, Counts};
+pub use policy::allowance::Allowance;
 pub use residence::Residence;
-pub use respond::{Request, Verdict, respond};
+pub use respond::{Request, respond};
+pub use verdict::Verdict;
 pub use worker::{INTERRUPT, Worker};
 
 /// One address that clients ask, and who answers there.

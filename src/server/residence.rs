@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::counters::add_all;
+use crate::server::counters::add_all;
 use crate::time::NtpDuration;
 
 /// How many buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.

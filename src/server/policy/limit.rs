@@ -12,17 +12,17 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::allowance::Allowance;
-use super::budget::LIGHT;
-use super::hash::{Hasher, MAPPED};
-use super::policy::Mode;
-use super::random::{Random, Share};
+use crate::hash::{Hasher, MAPPED};
+use crate::server::policy::RuleMode;
+use crate::server::policy::allowance::Allowance;
+use crate::server::policy::budget::LIGHT;
+use crate::server::policy::probability::{Random, Share};
 
 /// How often clients are answered. Its ranges are held by `config`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
     /// Whether it is off, on trial or on.
-    pub mode: Mode,
+    pub mode: RuleMode,
     /// For each client.
     pub client: Bucket,
     /// For a wider prefix together, beside that.
@@ -74,15 +74,15 @@ pub enum Limited {
 
 impl Limited {
     /// Is anything sent?
-    const fn has_reply(self, mode: Mode) -> bool {
-        !matches!((self, mode), (Self::Refused, Mode::On))
+    const fn has_reply(self, mode: RuleMode) -> bool {
+        !matches!((self, mode), (Self::Refused, RuleMode::On))
     }
 
     /// Is there an answer with the time in it?
-    const fn is_answered(self, mode: Mode) -> bool {
+    const fn is_answered(self, mode: RuleMode) -> bool {
         match self {
             Self::Within | Self::Leaked | Self::Impatient => true,
-            Self::Kissed | Self::Refused => !matches!(mode, Mode::On),
+            Self::Kissed | Self::Refused => !matches!(mode, RuleMode::On),
         }
     }
 }
@@ -159,7 +159,7 @@ pub struct Asked<'a> {
     /// Now, by the raw counter.
     pub now: Duration,
     /// Whether there is a budget that may shed requests.
-    pub budget: Mode,
+    pub budget: RuleMode,
     /// What it leaves.
     pub allowance: &'a Allowance,
 }
@@ -206,10 +206,10 @@ impl Clients {
         };
         // What is not sent at all needs no room in the budget.
         let shed =
-            asked.budget != Mode::Off && limited.has_reply(limit.mode) && client.is_shed(asked, random);
+            asked.budget != RuleMode::Off && limited.has_reply(limit.mode) && client.is_shed(asked, random);
         // To become known takes tokens, too: so thousands don't become known at once.
         client.returns = client.returns.saturating_add(u8::from(came_back && !shed));
-        client.unanswered = !limited.is_answered(limit.mode) || (shed && asked.budget == Mode::On);
+        client.unanswered = !limited.is_answered(limit.mode) || (shed && asked.budget == RuleMode::On);
         if within {
             client.take_token(&limit.client, now);
             if let Some(bucket) = &limit.wide
@@ -285,7 +285,7 @@ fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
 
 impl Client {
     /// It asks. Did it come back after a pause, as far as a budget wants to know?
-    fn note(&mut self, now: u64, budget: Mode) -> bool {
+    fn note(&mut self, now: u64, budget: RuleMode) -> bool {
         let gap = ticks(now).wrapping_sub(self.asked_at);
         if self.requests > 0 {
             let short = u16::try_from(gap).unwrap_or(u16::MAX);
@@ -296,10 +296,10 @@ impl Client {
                 self.after_answer = average(self.after_answer, short, self.requests == 1);
             }
         }
-        if budget != Mode::Off {
+        if budget != RuleMode::Off {
             self.heat = cooled(self.heat, gap) + 1.0;
         }
-        let came_back = budget != Mode::Off && self.requests > 0 && gap >= PAUSE;
+        let came_back = budget != RuleMode::Off && self.requests > 0 && gap >= PAUSE;
         self.asked_at = ticks(now);
         self.requests = self.requests.saturating_add(1);
         came_back
@@ -408,7 +408,7 @@ mod tests {
 
     fn limit() -> Limit {
         Limit {
-            mode: Mode::On,
+            mode: RuleMode::On,
             client: Bucket {
                 interval: SECOND,
                 burst: 8,
@@ -438,7 +438,7 @@ mod tests {
             let asked = Asked {
                 source,
                 now,
-                budget: Mode::Off,
+                budget: RuleMode::Off,
                 allowance: &Allowance::default(),
             };
             self.0.judge(limit, &asked, &mut self.1).0

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::Tuning;
 use crate::host::cpus::Thread;
+use crate::server::Tuning;
 use crate::time::NtpDuration;
 
 /// For one worker.

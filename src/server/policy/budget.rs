@@ -9,14 +9,14 @@
 
 use std::time::Duration;
 
-use super::allowance::{Rates, Taken};
-use super::policy::Mode;
+use crate::server::policy::RuleMode;
+use crate::server::policy::allowance::{Rates, Taken};
 
 /// What may be sent in all. `None` is no ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Budget {
     /// Whether it is obeyed.
-    pub mode: Mode,
+    pub mode: RuleMode,
     /// Answers a second.
     pub packets_per_second: Option<f64>,
     /// Millions of bits a second, from the IP header on.
@@ -75,8 +75,8 @@ const SPENDING: f64 = 600.0;
 
 impl Budget {
     /// Whether it is obeyed: not if there is no ceiling.
-    pub const fn mode(&self) -> Mode {
-        if self.is_none() { Mode::Off } else { self.mode }
+    pub const fn mode(&self) -> RuleMode {
+        if self.is_none() { RuleMode::Off } else { self.mode }
     }
 
     const fn is_none(&self) -> bool {
@@ -114,7 +114,7 @@ impl Governor {
             light: 0.0,
             rates: Rates::ALL,
         };
-        if budget.mode() != Mode::Off {
+        if budget.mode() != RuleMode::Off {
             governor.rates.light = LIGHT;
             governor.rates.tokens = governor.allowed(IPV4_LENGTH);
         }
@@ -129,7 +129,7 @@ impl Governor {
     }
 
     /// Whether the budget is obeyed.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> RuleMode {
         self.budget.mode()
     }
 
@@ -141,7 +141,7 @@ impl Governor {
     /// The rates from now on, after `sent` in the `time` since the last call.
     pub fn adjust(&mut self, sent: Sent, time: Duration) -> Rates {
         let seconds = time.as_secs_f64();
-        if self.budget.mode() == Mode::Off || seconds <= 0.0 {
+        if self.budget.mode() == RuleMode::Off || seconds <= 0.0 {
             return self.rates;
         }
         let replies = float(sent.ipv4.saturating_add(sent.ipv6));
@@ -302,7 +302,7 @@ mod tests {
             SECOND,
         );
         assert_eq!(governor.allowed(100.0), 0.0);
-        assert_eq!([none.mode(), month.mode()], [Mode::Off, Mode::On]);
+        assert_eq!([none.mode(), month.mode()], [RuleMode::Off, RuleMode::On]);
     }
 
     /// In one second so many light, new and other ones had an answer, and so many others asked for a token.
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn on_trial_it_counts_what_it_would_leave() {
         let mut governor = Governor::new(Budget {
-            mode: Mode::DryRun,
+            mode: RuleMode::DryRun,
             ..budget()
         });
         governor.adjust(second(900, 0, 0, 0), SECOND);

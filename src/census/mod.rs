@@ -6,11 +6,11 @@
 //! Time and the hash's seed are arguments; only `publish` knows of other threads.
 
 mod distinct;
+mod heavy_hitters;
 mod places;
 mod publish;
 mod recent;
 mod report;
-mod talkers;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,10 +19,10 @@ pub use publish::{CensusPublisher, CensusReader};
 pub use report::{Class, Ranking, Report, Talker, Tally};
 
 use distinct::Distinct;
+use heavy_hitters::Talkers;
 use recent::Recent;
-use talkers::Talkers;
 
-use super::hash::{Hasher, MAPPED, mapped};
+use crate::hash::{Hasher, MAPPED, mapped};
 
 /// The length of a part, in seconds.
 const PART: u64 = 300;

@@ -1,5 +1,9 @@
 //! Impure. The worker: a thread with one socket that takes batches, lets `respond` judge, and sends the replies.
 
+mod batch_sizer;
+mod settings;
+mod transmit_predictor;
+
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
@@ -11,14 +15,7 @@ use std::time::Duration;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
-use super::allowance::Allowance;
-use super::batch_sizer::BatchSizer;
-use super::census::{CensusPublisher, CensusReader, Method};
-use super::policy::{Policy, Ruling};
-use super::policy_exchange::{PolicyReader, PolicyWriter, exchange};
-use super::transmit_predictor::TransmitPredictor;
-use super::worker_settings::WorkerSettings;
-use super::{Counters, Counts, Request, Tuning, Verdict, respond};
+use crate::census::{CensusPublisher, CensusReader, Method};
 use crate::clock::{ClockModel, Reader, SystemVariables};
 use crate::host::clock;
 use crate::host::entropy;
@@ -26,6 +23,13 @@ use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
 use crate::observe::log;
+use crate::server::policy::allowance::Allowance;
+use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
+use crate::server::policy::{Policy, Ruling};
+use crate::server::worker::batch_sizer::BatchSizer;
+use crate::server::worker::settings::WorkerSettings;
+use crate::server::worker::transmit_predictor::TransmitPredictor;
+use crate::server::{Counters, Counts, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
 /// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
