@@ -1,4 +1,4 @@
-//! Pure. The command line: which words there are. What they mean together with a file, `config` decides.
+//! Pure. The command line: its flags and subcommands. `config` decides what they mean together with a file.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 /// The configuration file that is read when no other is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/ntpfront/ntpfront.toml";
 
-/// What was asked of the program.
+/// The command line of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
-    /// What to do.
+    /// The command.
     pub command: Command,
     /// The flags, from before and after the subcommand.
     pub flags: Flags,
 }
 
-/// What to do.
+/// A command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Serve time: what happens without a subcommand.
@@ -32,39 +32,37 @@ pub enum Command {
     Config,
     /// Ask one server once.
     Query(Query),
-    /// Ask the running server about itself.
-    Ask(Ask),
-    /// Make a configuration of another server's.
+    /// Convert the configuration of another server.
     Import(Import),
+    /// Show the running server on one screen.
+    Status(RunningServer),
+    /// Show all that the running server knows of each upstream.
+    Upstreams(RunningServer),
+    /// Show the status again and again.
+    Top(RunningServer),
+    /// Show the clients of the running server.
+    Clients(RunningServer),
+    /// Tell whether the running server is fit to be asked for the time.
+    Health {
+        /// The server.
+        server: RunningServer,
+        /// Largest root distance that is fit, in seconds, if there is a limit.
+        max_distance: Option<f64>,
+    },
 }
 
-/// What the running server is asked about itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
-    /// What is wanted.
-    pub about: About,
+/// The running server, and how it is asked about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningServer {
     /// The control socket; `None` is that of the configuration.
     pub socket: Option<PathBuf>,
-    /// Is the answer for a program?
+    /// Whether the answer is for a program.
     pub json: bool,
 }
 
-/// What there is to know of the running server.
-#[derive(Clone, Debug, PartialEq)]
-pub enum About {
-    /// One screen of everything.
-    Status,
-    /// All about each upstream.
-    Upstreams,
-    /// The screen of everything again and again.
-    Top,
-    /// Who asks it, and how often.
-    Clients,
-    /// Is it fit to be asked? With the largest root distance that is, in seconds, if there is a limit.
-    Health(Option<f64>),
-}
-
-/// The flags that go with serving. Their values are judged by `config`, all at once and together with the file.
+/// The flags that go with serving.
+///
+/// Their values are checked by `config`, all at once and together with the file.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// Workers of every IPv4 listener, 0 to 1024; 0 serves no IPv4 [default: 1]
@@ -98,7 +96,7 @@ pub struct Flags {
     pub config: Option<PathBuf>,
 }
 
-/// What `check` takes.
+/// The arguments of `check`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct Check {
     #[command(flatten)]
@@ -108,7 +106,7 @@ struct Check {
     against_running: bool,
 }
 
-/// What `query` is asked.
+/// The arguments of `query`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The server to poll, an address or a name; the default port is 123
@@ -122,7 +120,7 @@ pub struct Query {
     pub json: bool,
 }
 
-/// What `import` is given.
+/// The arguments of `import`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Format of the files [default: detect automatically]
@@ -133,7 +131,7 @@ pub struct Import {
     pub files: Vec<PathBuf>,
 }
 
-/// Whose configuration it is.
+/// The daemon that a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
     /// chrony.conf of chronyd
@@ -144,9 +142,9 @@ pub enum Dialect {
     NtpdRs,
 }
 
-/// How the running server is asked.
+/// The arguments of all subcommands that ask the running server.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
-struct Running {
+struct RunningArguments {
     /// The control socket of the running server [default: control.socket of the configuration]
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     socket: Option<PathBuf>,
@@ -158,14 +156,14 @@ struct Running {
     json: bool,
 }
 
-/// What `health` takes.
+/// The arguments of `health`.
 #[derive(Args, Clone, Debug, PartialEq)]
 struct Fitness {
     /// Not healthy if the maximum error of the time is over this limit
     #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
     max_distance: Option<f64>,
     #[command(flatten)]
-    running: Running,
+    running: RunningArguments,
 }
 
 /// An NTP server for busy hosts: many workers, several upstreams that must agree, no replies lost.
@@ -192,13 +190,13 @@ enum Sub {
     /// error, with the reason. Included files are not followed: name them after the file that includes them.
     Import(Import),
     /// Show the running server on one screen: time, requests, upstreams
-    Status(Running),
+    Status(RunningArguments),
     /// Show all details of each upstream
-    Upstreams(Running),
+    Upstreams(RunningArguments),
     /// Show the status, refreshed every second, until Ctrl-C
-    Top(Running),
+    Top(RunningArguments),
     /// Show the clients of the last hour: how many, the busiest, how often they ask
-    Clients(Running),
+    Clients(RunningArguments),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
 }
@@ -245,7 +243,7 @@ Files:
 /// Reads the arguments, the program's own name first.
 ///
 /// # Errors
-/// What clap has to say, including help and version: print it and use its exit status.
+/// All that clap has to say, including help and version: print it and use its exit status.
 pub fn read<I, T>(arguments: I) -> Result<Invocation, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -271,19 +269,19 @@ where
             ));
         }
         Some(Sub::Import(import)) => (Command::Import(import), flags),
-        Some(Sub::Status(running)) => running.ask(About::Status, flags),
-        Some(Sub::Upstreams(running)) => running.ask(About::Upstreams, flags),
-        Some(Sub::Top(running)) => running.ask(About::Top, flags),
-        Some(Sub::Clients(running)) => running.ask(About::Clients, flags),
+        Some(Sub::Status(running)) => running.command(flags, Command::Status),
+        Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
+        Some(Sub::Top(running)) => running.command(flags, Command::Top),
+        Some(Sub::Clients(running)) => running.command(flags, Command::Clients),
         Some(Sub::Health(Fitness {
             max_distance,
             running,
-        })) => running.ask(About::Health(max_distance), flags),
+        })) => running.command(flags, |server| Command::Health { server, max_distance }),
     };
     Ok(Invocation { command, flags })
 }
 
-/// The definition, for whoever writes a manual page or shell completions of it.
+/// The definition, for manual pages and shell completions.
 pub fn definition() -> clap::Command {
     Arguments::command()
 }
@@ -292,26 +290,25 @@ fn flags_mean_nothing(why: &str) -> clap::Error {
     definition().error(ErrorKind::ArgumentConflict, why)
 }
 
-/// Seconds, not negative.
+/// A number of seconds, not negative.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: Option<f64> = text.parse().ok();
     let sound = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     sound.ok_or_else(|| "not a number of seconds, such as 0.01".to_owned())
 }
 
-impl Running {
-    /// Flags before the subcommand count as far as they lead to the socket.
-    fn ask(self, about: About, flags: Flags) -> (Command, Flags) {
+impl RunningArguments {
+    /// The command, and the flags. Those before the subcommand count as far as they lead to the socket.
+    fn command(self, flags: Flags, command: impl FnOnce(RunningServer) -> Command) -> (Command, Flags) {
         let later = Flags {
             config: self.config,
             ..Flags::default()
         };
-        let ask = Ask {
-            about,
+        let server = RunningServer {
             socket: self.socket,
             json: self.json,
         };
-        (Command::Ask(ask), flags.and(later))
+        (command(server), flags.and(later))
     }
 }
 
@@ -425,12 +422,14 @@ mod tests {
     #[test]
     fn the_running_server_is_asked_about_itself() {
         let asked = asked("ntpfront -c a health --max-distance 0.5 --socket /s --json -c b");
-        let expected = Ask {
-            about: About::Health(Some(0.5)),
-            socket: Some("/s".into()),
-            json: true,
+        let expected = Command::Health {
+            server: RunningServer {
+                socket: Some("/s".into()),
+                json: true,
+            },
+            max_distance: Some(0.5),
         };
-        assert_eq!(asked.command, Command::Ask(expected));
+        assert_eq!(asked.command, expected);
         assert_eq!(asked.flags.config, Some("b".into()));
         for limit in ["-1", "x", "inf", ""] {
             let line = ["ntpfront", "health", "--max-distance", limit];

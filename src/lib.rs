@@ -1,10 +1,11 @@
 //! ntpfront: an NTP server that fronts several upstream servers, on every core, without touching the host's clock.
 //!
-//! This page is the map. The binary (`main.rs`) only hands arguments to these rooms:
+//! This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
 //!
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`cli`] | the flags and subcommands, as words |
+//! | [`commands`] | the subcommands, one a file: what each asks for, prints and ends with |
 //! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
 //! | [`time`] | the ground: timestamp, duration and short format of NTP, what the host's clocks read, the timescale of samples (pure) |
 //! | [`mod@published`] | a value that one thread gives to others, which never wait for it; tried with a model checker |
@@ -15,17 +16,18 @@
 //! | [`server`] | a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each has one `verdict` |
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system`, `discipline`, `leap` (pure) |
-//! | [`observe`] | the log, and the gate that lets the network write a line a minute and kind at most; the `snapshot` of everything, and what is made from it: `screen`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients`: the census as text |
+//! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
-//! | [`supervisor`] | owns every handle: the order of the start, the loop, the end; what it `needs` and whom it waits for (`absence`) is pure |
+//! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
+//! | [`supervisor`] | owns every handle: the order of the start (`start`, `confine`), the loop, the end; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
 //! Who may use whom is held by `tests/layers.rs`: `time` and `published` use nothing of ours, `wire` and `host` only `time`; `server` and
-//! `upstream` never each other; only `supervisor` knows everybody.
+//! `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
 //!
-//! Whoever wants to see something asks the supervisor for a snapshot (`supervisor::sight`), through `control` or `http`; workers
-//! only count, in cells of their own that anybody may read.
+//! What is to be seen comes from the supervisor, as a snapshot (`supervisor::inspect`), through [`control::server`] or
+//! [`control::http`]; workers only count, in cells of their own.
 //!
 //! # Three journeys
 //!
@@ -146,7 +148,9 @@
 pub mod census;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod control;
 pub mod fast;
 pub mod hash;
 pub mod host;

@@ -21,9 +21,10 @@ use std::process::Command;
 use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, mkfifo};
 use ntpfront::cli::Flags;
+use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::effective::Setting;
 use ntpfront::config::file::Loader;
-use ntpfront::config::{Config, Loaded, Place, Process, commands, file, load};
+use ntpfront::config::{Config, Loaded, Place, Process, file, load};
 use ntpfront::observe::LogLevel;
 
 fn flags(path: &Path) -> Flags {
@@ -34,8 +35,8 @@ fn flags(path: &Path) -> Flags {
 }
 
 /// What `ntpfront check -c PATH` says.
-fn check(path: &Path) -> commands::Answer {
-    commands::check(&file::load(&flags(path)))
+fn check(path: &Path) -> CheckReport {
+    CheckReport::of(&file::load(&flags(path)))
 }
 
 #[test]
@@ -52,25 +53,25 @@ fn every_bad_file_gets_its_faults() {
 }
 
 fn differs(path: &Path) -> Option<String> {
-    let answer = check(path);
+    let report = check(path);
     assert_eq!(
-        (answer.status, answer.out.as_str()),
-        (2, ""),
+        (report.result, report.summary.as_str()),
+        (CheckResult::Refused, ""),
         "{} has no fault",
         path.display()
     );
     let beside = path.with_extension("expected");
     let expected = fs::read_to_string(&beside).unwrap_or_default();
-    if answer.err == expected {
+    if report.notes == expected {
         return None;
     }
     if std::env::var_os("NTPFRONT_EXPECT").is_some_and(|wish| wish == "write") {
-        fs::write(&beside, &answer.err).unwrap();
+        fs::write(&beside, &report.notes).unwrap();
     }
     Some(format!(
         "{}:\n{}instead of:\n{expected}",
         path.display(),
-        answer.err
+        report.notes
     ))
 }
 
@@ -99,9 +100,12 @@ impl Drop for Scratch {
 
 /// The only line that is said about a file, without its path.
 fn only_fault(path: &Path) -> String {
-    let answer = check(path);
-    assert_eq!((answer.status, answer.out.as_str()), (2, ""));
-    let line = answer.err.strip_suffix("\n1 fault\n").expect("one fault");
+    let report = check(path);
+    assert_eq!(
+        (report.result, report.summary.as_str()),
+        (CheckResult::Refused, "")
+    );
+    let line = report.notes.strip_suffix("\n1 fault\n").expect("one fault");
     line.strip_prefix(&format!("{}: ", path.display()))
         .expect("the path comes first")
         .to_owned()
@@ -160,9 +164,9 @@ fn what_is_no_small_regular_file_is_refused() {
 fn exactly_one_mebibyte_is_read() {
     let scratch = Scratch::new("limit");
     let mut bytes = vec![b'#'; 1024 * 1024];
-    assert_eq!(check(&scratch.file("at", &bytes)).status, 0);
+    assert_eq!(check(&scratch.file("at", &bytes)).result, CheckResult::Accepted);
     bytes.push(b'#');
-    assert_eq!(check(&scratch.file("above", &bytes)).status, 2);
+    assert_eq!(check(&scratch.file("above", &bytes)).result, CheckResult::Refused);
 }
 
 /// Root may read everything, so as root this test runs itself again as nobody.
@@ -326,8 +330,8 @@ fn the_annotated_example_says_the_defaults() {
 
 #[test]
 fn the_first_run_is_two_families_and_three_upstreams() {
-    let answer = check(Path::new("config/try.toml"));
-    assert_eq!(answer.out, "config/try.toml: ok: 2 listeners, 3 upstreams\n");
+    let report = check(Path::new("config/try.toml"));
+    assert_eq!(report.summary, "config/try.toml: ok: 2 listeners, 3 upstreams\n");
     let config = loaded(&fs::read_to_string("config/try.toml").unwrap()).config;
     assert_eq!(config.clock.min_sources, 2);
     assert!(config.clock.local.is_some());
@@ -347,10 +351,13 @@ fn the_first_run_is_two_families_and_three_upstreams() {
 
 #[test]
 fn check_says_what_there_is() {
-    let answer = commands::check(&load(&Flags::default(), None));
+    let report = CheckReport::of(&load(&Flags::default(), None));
     assert_eq!(
-        (answer.out.as_str(), answer.status),
-        ("no configuration file: ok: 2 listeners, 1 upstream\n", 0)
+        (report.summary.as_str(), report.result),
+        (
+            "no configuration file: ok: 2 listeners, 1 upstream\n",
+            CheckResult::Accepted
+        )
     );
 }
 
@@ -362,7 +369,8 @@ fn config_prints_what_is_in_effect_and_why() {
         ..Flags::default()
     };
     let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"[::1]:323\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n[access]\ndeny = [\"192.0.2.0/24\", \"2001:db8::1\"]\n[limit]\nmode = \"on\"\n[[listener]]\naddress = \"0.0.0.0:123\"\n[[listener]]\naddress = \"[::]:123\"\nmax-stratum = 3\naccess.default = \"deny\"\naccess.allow = [\"2001:db8::/32\"]\n[listener.limit]\nmode = \"off\"\n";
-    let answer = commands::show(&load(&flags, Some((Path::new("/etc/n.toml"), text))));
+    let loaded = load(&flags, Some((Path::new("/etc/n.toml"), text))).unwrap();
+    let effective = loaded.effective.to_string();
     let expected = r#"[process]
 # user is not set  # default
 # chroot is not set  # default
@@ -486,7 +494,7 @@ trust = false  # default
 noselect = false  # default
 "#;
     // How far the comments are indented depends on the longest line.
-    let lines = answer.out.lines().map(|line| match line.rsplit_once("# ") {
+    let lines = effective.lines().map(|line| match line.rsplit_once("# ") {
         Some((setting, origin)) => format!("{}  # {origin}\n", setting.trim_end()),
         None => format!("{line}\n"),
     });

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -53,11 +53,24 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "cli", "time", "wire", "host", "census", "server", "upstream", "observe",
         ],
     ),
+    ("control", &["host", "observe", "config"]),
     (
         "supervisor",
         &[
             "time", "wire", "host", "cli", "clock", "census", "server", "fast", "upstream", "observe",
+            "config", "control",
+        ],
+    ),
+    (
+        "commands",
+        &[
+            "cli",
+            "host",
+            "upstream",
+            "observe",
             "config",
+            "control",
+            "supervisor",
         ],
     ),
 ];

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -28,6 +28,9 @@ use common::daemon::{self, Daemon, Reload};
 use common::network::free_port;
 use common::scripted::{Scripted, good};
 use common::{Outcome, SOON, TempDir, run, wait_until};
+use ntpfront::control::protocol::{
+    ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_request,
+};
 use ntpfront::time::NtpDuration;
 use ntpfront::wire::Leap;
 use serde_json::Value;
@@ -344,16 +347,7 @@ fn who_only_looks_costs_no_decision() {
          [metrics]\nlisten = \"unix:{path}/metrics\"\n[[listener]]\naddress = \"{server}\"\n"
     );
     let _daemon = Daemon::configured_by(&["sh", "-c", &script, "sh"], &text).answering(server);
-    let exchange = |socket: &str, request: &str| {
-        let mut stream = UnixStream::connect(directory.path().join(socket)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        if socket == "control" {
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
-        }
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let exchange = |socket: &str, request: &str| exchange(&directory.path().join(socket), request);
     let decisions = |look: &dyn Fn(usize)| {
         let (start, mut seen) = (Instant::now(), HashSet::new());
         for time in 0.. {
@@ -370,17 +364,26 @@ fn who_only_looks_costs_no_decision() {
     let idle = decisions(&|_| std::thread::sleep(Duration::from_millis(1)));
     // One a second there is: else nothing would be counted here.
     assert!((at_most - 3..=at_most).contains(&idle), "{idle}");
-    let verbs = [
-        "status",
-        "status json",
-        "upstreams json",
-        "health",
-        "clients json",
-        "nonsense",
+    let format = Format::Json;
+    let requests = [
+        ControlRequest::Status { format },
+        ControlRequest::Status { format: Format::Text },
+        ControlRequest::Upstreams { format },
+        ControlRequest::Clients { format },
+        ControlRequest::Health {
+            format,
+            max_distance: None,
+        },
     ];
+    let mut requests: Vec<String> = requests
+        .into_iter()
+        .map(|one| write_request(one).unwrap())
+        .collect();
+    requests.push("nonsense".to_owned());
     let asked = decisions(&|time| {
-        let answer = exchange("control", verbs[time % verbs.len()]);
-        assert!(answer.contains("\"status\":"), "{answer}");
+        let answer = exchange("control", &requests[time % requests.len()]);
+        let answered = ["\"report\":", "\"health\":", "does not know such requests"];
+        assert!(answered.iter().any(|word| answer.contains(word)), "{answer}");
     });
     let scraped = decisions(&|_| {
         let page = exchange("metrics", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -390,4 +393,104 @@ fn who_only_looks_costs_no_decision() {
         asked <= at_most && scraped <= at_most,
         "{idle} idle, {asked} asked, {scraped} scraped"
     );
+}
+
+/// What the server behind a socket says to `request`, which ends where the client says so; or, over HTTP, by itself.
+fn exchange(socket: &Path, request: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    // It may have heard enough before the end.
+    let sent = stream.write_all(request.as_bytes());
+    if !request.starts_with("GET") && sent.is_ok() {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    let mut answer = String::new();
+    match BufReader::new(stream).read_to_string(&mut answer) {
+        Ok(_) => answer,
+        Err(_) if sent.is_err() => answer,
+        Err(error) => panic!("{error}: {answer}"),
+    }
+}
+
+/// A program of the time before the protocol had a version, and one of a later time, ask this server.
+#[test]
+fn clients_of_other_versions_are_told_so() {
+    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\nwait = 0\n");
+    let socket = seen.socket();
+    for request in ["status json", "health 0.5", "check /etc/a.toml\n[clock]\n", ""] {
+        let answer: Value = serde_json::from_str(&exchange(&socket, request)).unwrap();
+        assert_eq!((&answer["out"], &answer["status"]), (&"".into(), &2.into()));
+        let said = answer["err"].as_str().unwrap();
+        assert!(said.ends_with("ask it with its own program\n"), "{said}");
+    }
+    let newer = exchange(
+        &socket,
+        "{\"protocol\":2,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
+    );
+    let answer: Value = serde_json::from_str(&newer).unwrap();
+    assert_eq!(
+        (&answer["protocol"], &answer["program"]),
+        (&1.into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    let failure = |request: &str| match read_answer(exchange(&socket, request).as_bytes()) {
+        Ok(ControlAnswer::Failed(failure)) => failure,
+        other => panic!("{other:?}"),
+    };
+    let unknown = failure("{\"protocol\":1,\"program\":\"9.9\",\"request\":{\"history\":{}}}");
+    assert!(matches!(unknown, ControlFailure::Unreadable(_)), "{unknown}");
+    // More than a request may have is not even read.
+    let long = " ".repeat(usize::try_from(LONGEST_REQUEST).unwrap() + 1);
+    assert_eq!(failure(&long), ControlFailure::TooLong);
+    assert_eq!(failure(&long.repeat(3)), ControlFailure::TooLong);
+    seen.json("status");
+}
+
+/// This program asks a server of the time before the protocol had a version, one of a later time, and something else.
+#[test]
+fn servers_of_other_versions_are_called_so() {
+    let directory = TempDir::new();
+    let socket = directory.path().join("control");
+    let listener = UnixListener::bind(&socket).unwrap();
+    for (answer, expected) in [
+        (
+            "{\"out\":\"\",\"err\":\"the running server does not know the request\\n\",\"status\":2}",
+            "is older than this program",
+        ),
+        (
+            "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
+            "the running server is ntpfront 9.9\\u{1b} (control protocol 2)",
+        ),
+        (
+            "{\"protocol\":1,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
+            "no answer that makes sense",
+        ),
+        ("HTTP/1.1 400 Bad Request\r\n", "or no ntpfront"),
+        ("", "or no ntpfront"),
+    ] {
+        for (word, status) in [("status", 1), ("health", 2), ("top", 1)] {
+            let outcome = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut client, _) = listener.accept().unwrap();
+                    client.read_to_end(&mut Vec::new()).unwrap();
+                    client.write_all(answer.as_bytes()).unwrap();
+                });
+                said(&[word], &socket)
+            });
+            assert_eq!(
+                (outcome.status, outcome.stdout.as_str()),
+                (Some(status), ""),
+                "{}",
+                outcome.said()
+            );
+            let begin = format!(
+                "ntpfront {word}: cannot ask the running server: {}: ",
+                socket.display()
+            );
+            assert!(outcome.stderr.starts_with(&begin), "{}", outcome.said());
+            assert!(
+                outcome.stderr.contains(expected),
+                "{expected}: {}",
+                outcome.said()
+            );
+        }
+    }
 }

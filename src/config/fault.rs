@@ -73,6 +73,20 @@ impl fmt::Display for Fault {
     }
 }
 
+/// All faults, one a line, and then their number: what is said wherever a configuration is refused.
+pub fn listing(faults: &[Fault]) -> String {
+    let lines: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
+    format!("{lines}{}\n", counted(faults.len(), "fault"))
+}
+
+/// A number of things, whose `noun` is the singular.
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
 /// Somebody else's text, cut short and safe to print on one line.
 pub(super) fn excerpt(text: &str) -> String {
     let mut safe = printable(&text.chars().take(LONGEST_EXCERPT).collect::<String>());
@@ -83,7 +97,7 @@ pub(super) fn excerpt(text: &str) -> String {
 }
 
 /// Text without line breaks, terminal controls and invisible characters; quotes and backslashes stay as they are.
-pub(super) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -17,8 +17,8 @@ use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::anchor::{Anchor, ReadError};
 use crate::host::limits;
 
-/// A configuration that is longer is a mistake: a log, an image, a device.
-const LONGEST: u64 = 1024 * 1024;
+/// Longest configuration, in bytes: one that is longer is a mistake (a log, an image, a device).
+pub const LONGEST: u64 = 1024 * 1024;
 /// A list of 100,000 prefixes has about 2 MB.
 const LONGEST_LIST: u64 = 64 * 1024 * 1024;
 /// All lists of one configuration together, each as often as a listener reads it: about 20 million prefixes.

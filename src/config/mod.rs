@@ -6,7 +6,7 @@
 //! `import` what another server's configuration is here.
 
 pub mod address;
-pub mod commands;
+pub mod check;
 pub mod diff;
 pub mod effective;
 pub mod fault;
@@ -41,7 +41,7 @@ use crate::upstream::system::ClockPolicy;
 
 pub use diff::{Change, diff};
 pub use effective::Effective;
-pub use fault::{Fault, Place};
+pub use fault::{Fault, Place, listing};
 pub use source::decode;
 
 use raw::{Raw, Section};

@@ -40,7 +40,7 @@ fn listeners(line: &str, text: &str) -> String {
                 .collect::<Vec<_>>()
                 .join(" ")
         }
-        Err(faults) => commands::report(&faults),
+        Err(faults) => listing(&faults),
     }
 }
 
@@ -157,7 +157,7 @@ fn upstreams(line: &str, text: &str) -> String {
                 .collect::<Vec<_>>()
                 .join(" ")
         }
-        Err(faults) => commands::report(&faults),
+        Err(faults) => listing(&faults),
     }
 }
 
@@ -446,7 +446,7 @@ proptest! {
     #[test]
     fn what_config_prints_means_the_same(text in sensible_text(), line in sensible_flags()) {
         if let Ok(first) = with(&line, &text) {
-            let printed = commands::show(&Ok(first.clone())).out;
+            let printed = first.effective.to_string();
             let second = with("", &printed).map_err(|faults| TestCaseError::fail(format!("{faults:?}\n{printed}")))?;
             prop_assert_eq!(&second.config, &first.config, "{}", printed);
             prop_assert_eq!(second.default_listeners, Vec::new());
@@ -467,29 +467,4 @@ proptest! {
             prop_assert!(config.clock.local.is_none_or(|local| local.distance <= config.clock.max_distance));
         }
     }
-}
-
-#[test]
-fn a_fast_path_that_this_host_cannot_have_is_told() {
-    let wanted = |mode| FastPath {
-        interfaces: vec!["eth0".to_owned()],
-        mode,
-    };
-    let said = |wanted: &FastPath, impossible, absent: &[&str]| {
-        let mut answer = commands::Answer::fine(String::new());
-        commands::check_fast_path(&mut answer, wanted, impossible, absent);
-        (answer.err, answer.status)
-    };
-    let old = Some("it is too old");
-    assert_eq!(said(&FastPath::default(), old, &[]), (String::new(), 0));
-    assert_eq!(
-        said(&wanted(Mode::Auto), old, &[]),
-        ("fast-path: it is too old\n".to_owned(), 0)
-    );
-    assert_eq!(said(&wanted(Mode::Native), old, &[]).1, 2);
-    let (text, status) = said(&wanted(Mode::Native), None, &["eth0"]);
-    assert!(
-        text.contains("\"eth0\" is not there now") && status == 0,
-        "{text}"
-    );
 }

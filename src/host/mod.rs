@@ -5,7 +5,6 @@ pub mod anchor;
 pub mod bind_fault;
 pub mod changes;
 pub mod clock;
-pub mod control;
 pub mod cpus;
 pub mod entropy;
 pub mod limits;

@@ -23,7 +23,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::anchor::Anchor;
 use super::privileges::{self, Identity};
-use super::sandbox::{self, Reach, seccomp};
+use super::sandbox::{self, AllowedAccess, seccomp};
 use super::sys;
 
 /// Its name among the processes (15 bytes at most).
@@ -126,16 +126,16 @@ fn serve(socket: &OwnedFd, paths: &[PathBuf], user: Option<&Identity>) {
         return;
     }
     let ways: Vec<Option<Anchor>> = paths.iter().map(|path| Anchor::open(path).ok()).collect();
-    let mut reach = Reach::default();
-    paths.iter().for_each(|path| reach.read_beside(path));
+    let mut access = AllowedAccess::default();
+    paths.iter().for_each(|path| access.read_beside(path));
     // What can't be given up here is worse than no process at all.
     if privileges::drop_to(None, user, false).is_err()
-        || sandbox::limit_to(&reach).is_err()
+        || sandbox::limit_to(&access).is_err()
         || seccomp::limit_opener().is_err()
     {
         return;
     }
-    drop(reach);
+    drop(access);
     let _told = send(socket.as_raw_fd(), 0, 0, None);
     while let Ok(Some((turn, number, _))) = receive(socket.as_raw_fd()) {
         let way = usize::try_from(number)

@@ -33,16 +33,16 @@ const MOST_LINKS: usize = 40;
 
 /// The system calls that only some processes need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct NeededCalls {
     /// A BPF program that is loaded already may be attached to an interface again.
     pub attaches: bool,
     /// The log goes to journald, message by message.
     pub journal: bool,
 }
 
-/// What stays within reach. It is opened when it is named, before the root directory changes.
+/// Files and TCP ports that stay within reach. Files are opened when they are named, before the root directory changes.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct AllowedAccess {
     directories: Vec<OwnedFd>,
     files: Vec<OwnedFd>,
     /// TCP ports that may be listened on.
@@ -51,7 +51,7 @@ pub struct Reach {
     pub tcp_connect: Vec<u16>,
 }
 
-impl Reach {
+impl AllowedAccess {
     /// Leaves the file at `path` readable: the one that is there now, and, in a directory that has nothing to do with others, also
     /// one that is put in its place, and its neighbours. (What else is put in its place [`super::opener`] opens.) The same
     /// goes for the directory of each link on the way to what it is now.
@@ -90,14 +90,14 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Puts all files but those in `reach` out of reach of the calling thread and those that it will start, forbids all
+/// Puts all files but those that `access` names out of reach of the calling thread and those that it will start, forbids all
 /// other TCP ports, and signals and abstract Unix sockets to other processes (what is connected already stays so).
 /// UDP is free. Returns what of that this kernel can't do.
 ///
 /// # Errors
 /// When the kernel can do it and refuses.
-pub fn limit_to(reach: &Reach) -> Result<Option<String>, RulesetError> {
-    let places = reach.directories.iter().chain(&reach.files);
+pub fn limit_to(access: &AllowedAccess) -> Result<Option<String>, RulesetError> {
+    let places = access.directories.iter().chain(&access.files);
     let places = places.map(|place| Ok::<_, RulesetError>(PathBeneath::new(place, AccessFs::ReadFile)));
     let ports = |ports: &[u16], access: BitFlags<AccessNet>| {
         let rules = ports
@@ -111,8 +111,8 @@ pub fn limit_to(reach: &Reach) -> Result<Option<String>, RulesetError> {
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rules(places)?
-        .add_rules(ports(&reach.tcp_listen, AccessNet::BindTcp.into()))?
-        .add_rules(ports(&reach.tcp_connect, AccessNet::ConnectTcp.into()))?
+        .add_rules(ports(&access.tcp_listen, AccessNet::BindTcp.into()))?
+        .add_rules(ports(&access.tcp_connect, AccessNet::ConnectTcp.into()))?
         .restrict_self()?;
     Ok(lacks(&status.landlock))
 }
@@ -210,14 +210,14 @@ mod tests {
         let _stranger = UnixDatagram::bind_addr(&strangers).unwrap();
         let neighbour = top.join("in/neighbour");
         fs::write(&neighbour, "in").unwrap();
-        let mut reach = Reach::default();
-        reach.read(&inside);
-        reach.read("/etc/passwd".as_ref());
-        reach.tcp_connect.push(open.port());
+        let mut access = AllowedAccess::default();
+        access.read(&inside);
+        access.read("/etc/passwd".as_ref());
+        access.tcp_connect.push(open.port());
         let anchors = [&inside, &outside].map(|path| Anchor::open(path).unwrap());
         let job = move || {
             assert_eq!(
-                limit_to(&reach).unwrap(),
+                limit_to(&access).unwrap(),
                 None,
                 "this kernel is too old for the test"
             );

@@ -1,30 +1,35 @@
-//! Pure. Is the server fit to be asked? One answer for load balancers, route announcers and probes.
+//! Pure. The fitness of the server to be asked for the time: one answer for load balancers, route announcers and probes.
 
 use serde::Serialize;
 
 use super::snapshot::Snapshot;
 
-/// The answer, and why. As JSON its names are stable.
+/// The fitness of the server, and the reason.
+///
+/// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Are clients told a time, one that is good enough, at all listeners that are required?
+    /// Whether clients are told a time, one that is good enough, at all listeners that are required.
     pub healthy: bool,
-    /// In one line, without its end.
+    /// The reason in one line, without its end.
     pub reason: String,
 }
 
 impl Health {
-    /// Judges what clients are told now; `max_distance` is how wrong that may be, in seconds, where somebody cares. A listener
-    /// whose address is not there is named, and no trouble unless it is required: the address may come only to who is healthy.
+    /// The fitness by what clients are told now; `max_distance` is the largest root distance that is fit, in seconds, if there is a
+    /// limit.
+    ///
+    /// A listener whose address is not there is named, and counts only if it is required: some addresses come only to a healthy
+    /// host.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
-        let told = &snapshot.told;
-        let state = told.state.name();
-        let (healthy, mut reason) = match (told.usable, told.reference.root_distance) {
+        let clock = &snapshot.clock_status;
+        let state = clock.state.name();
+        let (healthy, mut reason) = match (clock.usable, clock.reference.root_distance) {
             (true, Some(distance)) => {
                 let within = max_distance.is_none_or(|limit| distance <= limit);
                 let limit = max_distance.filter(|_| !within);
                 let over = limit.map_or_else(String::new, |limit| format!(", over the limit of {limit} s"));
-                let stratum = told.reference.stratum;
+                let stratum = clock.reference.stratum;
                 let reason = format!("{state}, stratum {stratum}, wrong by {distance:.6} s at most{over}");
                 (within, reason)
             }
@@ -41,7 +46,7 @@ impl Health {
         }
     }
 
-    /// One line for people, its end included.
+    /// The fitness in one line for people, its end included.
     pub fn line(&self) -> String {
         let word = if self.healthy { "healthy" } else { "not healthy" };
         format!("{word}: {}\n", self.reason)
@@ -72,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_good_time_is_healthy() {
+    fn a_good_time_is_healthy() {
         let mut snapshot = example();
         snapshot.listeners.truncate(2);
         let health = Health::of(&snapshot, Some(0.001));
@@ -85,11 +90,11 @@ mod tests {
             health.line(),
             "not healthy: synchronized, stratum 3, wrong by 0.000750 s at most, over the limit of 0.0005 s\n"
         );
-        snapshot.told.state = State::Holdover;
+        snapshot.clock_status.state = State::Holdover;
         assert!(Health::of(&snapshot, None).healthy);
-        snapshot.told.state = State::Disputed;
-        snapshot.told.usable = false;
-        snapshot.told.reference.root_distance = None;
+        snapshot.clock_status.state = State::Disputed;
+        snapshot.clock_status.usable = false;
+        snapshot.clock_status.reference.root_distance = None;
         assert_eq!(
             Health::of(&snapshot, None).line(),
             "not healthy: disputed: clients are told no time\n"

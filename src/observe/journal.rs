@@ -1,16 +1,16 @@
-//! Impure. Tells the log what changed in what we believe: the state, and each upstream's standing.
+//! Impure. Log lines about what changed: the state of the clock, the standing of each upstream, failures of the workers.
 //!
 //! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the fields are for
-//! whoever filters and counts.
+//! programs that filter and count.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::gate::{Gate, Told};
-use super::pool::Twin;
-use super::snapshot;
+use super::clock_status::ClockStatus;
+use super::pool::PoolScore;
+use super::throttle::{LogThrottle, ThrottledChange};
 use crate::server::{Counts, Listener};
 use crate::time::NtpDuration;
 use crate::upstream::association::Peer;
@@ -18,49 +18,49 @@ use crate::upstream::candidate::Standing;
 use crate::upstream::filter::View;
 use crate::upstream::system::{Decision, Source, State};
 
-/// What the log knows so far.
+/// All that was logged so far.
 #[derive(Debug)]
 pub struct Journal {
-    state: Told<State>,
-    source: Told<Option<Source>>,
-    upstreams: Vec<(String, Told<Standing>)>,
+    state: ThrottledChange<State>,
+    source: ThrottledChange<Option<Source>>,
+    upstreams: Vec<(String, ThrottledChange<Standing>)>,
     failures: Counts,
-    send_failures: Gate,
-    full_buffers: Gate,
-    receive_failures: Gate,
-    at_risk: Told<bool>,
+    send_failures: LogThrottle,
+    full_buffers: LogThrottle,
+    receive_failures: LogThrottle,
+    at_risk: ThrottledChange<bool>,
 }
 
 impl Journal {
-    /// Nothing was told yet of the upstreams with these `names`.
+    /// A journal that has not yet told anything of the upstreams with these `names`.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let upstreams = names
             .into_iter()
-            .map(|name| (name, Told::new(Standing::Unknown)))
+            .map(|name| (name, ThrottledChange::new(Standing::Unknown)))
             .collect();
         Self {
-            state: Told::new(State::Init),
-            source: Told::new(None),
+            state: ThrottledChange::new(State::Init),
+            source: ThrottledChange::new(None),
             upstreams,
             failures: Counts::default(),
-            send_failures: Gate::default(),
-            full_buffers: Gate::default(),
-            receive_failures: Gate::default(),
-            at_risk: Told::new(false),
+            send_failures: LogThrottle::default(),
+            full_buffers: LogThrottle::default(),
+            receive_failures: LogThrottle::default(),
+            at_risk: ThrottledChange::new(false),
         }
     }
 
-    /// The upstreams have these `names` from now on; `kept` says for each which one it was before, if it was there.
+    /// Follows a reload: the upstreams have these `names` from now on; `kept` says for each which one it was before, if it was there.
     pub fn reconfigure(&mut self, names: impl IntoIterator<Item = String>, kept: &[Option<usize>]) {
         let before = std::mem::take(&mut self.upstreams);
         let told = |old: Option<usize>| {
             let known = old.and_then(|old| before.get(old));
-            known.map_or(Told::new(Standing::Unknown), |(_, told)| told.clone())
+            known.map_or(ThrottledChange::new(Standing::Unknown), |(_, told)| told.clone())
         };
         self.upstreams = names.into_iter().zip(kept.iter().copied().map(told)).collect();
     }
 
-    /// Tells what is new in `decision`, with the numbers that caused it, upstreams first.
+    /// Logs what is new in `decision`, with the numbers that caused it, upstreams first.
     pub fn tell(&mut self, decision: &Decision, peers: &[Peer], now: Duration) {
         for (((name, told), peer), &standing) in self.upstreams.iter_mut().zip(peers).zip(&decision.standings)
         {
@@ -84,7 +84,7 @@ impl Journal {
         }
     }
 
-    /// Tells everything that `decision` says, be it news or not.
+    /// Logs everything that `decision` says, be it news or not.
     pub fn tell_all(&self, decision: &Decision, peers: &[Peer], now: Duration) {
         for (((name, _), peer), &standing) in self.upstreams.iter().zip(peers).zip(&decision.standings) {
             upstream(name, peer, None, standing);
@@ -92,15 +92,15 @@ impl Journal {
         state(decision, None, now);
     }
 
-    /// Tells when the NTP Pool would come to drop us for the time that we announce, and when not any more.
-    pub fn tell_pool(&mut self, told: &snapshot::Told, now: Duration) {
-        let twin = Twin::of(told);
-        if let Some(was) = self.at_risk.change(twin.is_at_risk(told), now) {
-            pool(twin, told, was);
+    /// Logs when the NTP Pool would come to drop this server for the time that it announces, and when not any more.
+    pub fn tell_pool(&mut self, clock: &ClockStatus, now: Duration) {
+        let score = PoolScore::of(clock);
+        if let Some(was) = self.at_risk.change(score.is_at_risk(clock), now) {
+            pool(score, clock, was);
         }
     }
 
-    /// Tells, once a minute and kind, that the workers meet trouble; `total` is what all did so far.
+    /// Logs failures of the workers, once a minute and kind; `total` is what all did so far.
     pub fn tell_failures(&mut self, total: &Counts, now: Duration) {
         let sends = total.send_failed.wrapping_sub(self.failures.send_failed);
         if sends > 0 && self.send_failures.pass(now) {
@@ -128,13 +128,13 @@ impl Journal {
     }
 }
 
-/// One line for a listener that was opened.
+/// Logs that a listener was opened.
 pub fn tell_listening(listener: &Listener) {
     let Listener { address, workers, .. } = listener;
     info!(listener = %address, workers, "listening on {address}, workers {workers}");
 }
 
-/// One line for what a worker of a listener did since its start, or (`None`) all that ended together.
+/// Logs what a worker of a listener did since its start, or (`None`) all that ended together.
 pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts) {
     info!(
         %listener,
@@ -154,7 +154,7 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
     );
 }
 
-/// One line for what the kernel's fast path did for a listener since the start.
+/// Logs what the kernel's fast path did for a listener since the start.
 pub fn tell_fast_counts(listener: SocketAddr, counts: &Counts) {
     info!(
         %listener,
@@ -173,14 +173,14 @@ fn change(was: Option<&str>, is: &str) -> String {
     was.map_or_else(|| is.to_owned(), |was| format!("{was} -> {is}"))
 }
 
-/// A line of the same content: good news, or a warning.
+/// Logs a line of the same content: good news, or a warning.
 macro_rules! told {
     ($good:expr, $($content:tt)*) => {
         if $good { info!($($content)*) } else { warn!($($content)*) }
     };
 }
 
-/// Does a change to this standing cost nobody anything? At the start nothing is known yet of all.
+/// Whether a change to this standing makes nothing worse. At the start nothing is known yet of all.
 fn is_harmless(standing: Standing, was: Option<Standing>) -> bool {
     match standing {
         Standing::Mirrored
@@ -199,7 +199,7 @@ fn is_harmless(standing: Standing, was: Option<Standing>) -> bool {
     }
 }
 
-/// One line for an upstream: what it was, where that is news, and what it is.
+/// Logs the standing of an upstream: what it was, where that is news, and what it is.
 fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) {
     let known = peer.known(&View::default());
     let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
@@ -227,7 +227,7 @@ fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) 
     );
 }
 
-/// What is believed, in half a line: for `systemctl status`.
+/// The state of the clock in half a line, for `systemctl status`.
 pub fn status(decision: &Decision, now: Duration) -> String {
     let reference = &decision.reference;
     let good = decision
@@ -255,7 +255,7 @@ pub fn status(decision: &Decision, now: Duration) -> String {
     )
 }
 
-/// One line for the state: what it was, where that is news, and what it is.
+/// Logs the state: what it was, where that is news, and what it is.
 fn state(decision: &Decision, was: Option<State>, now: Duration) {
     let (reference, state) = (&decision.reference, decision.state);
     let reason = decision.shortage.map(|shortage| shortage.to_string());
@@ -278,9 +278,9 @@ fn state(decision: &Decision, was: Option<State>, now: Duration) {
     );
 }
 
-/// One line for what the NTP Pool would come to think of us; `was` the risk of being dropped there before?
-fn pool(twin: Twin, told: &snapshot::Told, was: bool) {
-    let (stratum, score) = (told.reference.stratum, format!("{:.1}", twin.score));
+/// Logs the score that the NTP Pool would come to; `was` says whether there was a risk before of being dropped there.
+fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
+    let (stratum, score) = (clock.reference.stratum, format!("{:.1}", score.score));
     let verdict = if was {
         "would keep us"
     } else {
@@ -290,7 +290,7 @@ fn pool(twin: Twin, told: &snapshot::Told, was: bool) {
         was,
         pool_score = score,
         stratum,
-        root_distance = told
+        root_distance = clock
             .reference
             .root_distance
             .map(|distance| format!("{distance:.9}")),

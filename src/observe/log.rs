@@ -1,5 +1,5 @@
-//! Impure. Where the log goes: to journald with its fields under systemd, else to standard error; and how: whoever says a
-//! line lays it down and goes on, a thread of its own waits for who reads (`queue`).
+//! Impure. The log: to journald with its fields under systemd, else to standard error. A thread that logs a line leaves it in
+//! a queue and goes on; a thread of its own writes them, and waits for the reader (`queue`).
 
 mod line;
 mod queue;
@@ -28,12 +28,12 @@ use tracing_subscriber::{Layer, Registry, fmt as to_text, reload};
 use super::LogLevel;
 use line::WhenSaid;
 pub use queue::Writer;
-use queue::{Outlet, Shared};
+use queue::{Outlet, QueueState};
 
-/// How long the end of the process waits for who reads the log.
+/// The longest wait for the reader of the log at the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// As on standard error: what changed is "info", not "notice".
+/// Priorities as on standard error: what changed is "info", not "notice".
 const PRIORITIES: PriorityMappings = PriorityMappings {
     error: Priority::Error,
     warn: Priority::Warning,
@@ -42,28 +42,29 @@ const PRIORITIES: PriorityMappings = PriorityMappings {
     trace: Priority::Debug,
 };
 
-/// Changes what is logged while it is running.
+/// The switch for what is logged.
 #[derive(Debug)]
 pub struct Switch(reload::Handle<Targets, Registry>);
 
 impl Switch {
-    /// From now on messages from `level` on are logged.
+    /// Logs messages from `level` on, from now on.
     pub fn set(&self, level: LogLevel) {
-        // An error can only mean that the log is gone, and then nobody misses it.
+        // An error can only mean that the log is gone.
         let _set = self.0.reload(ours(level));
     }
 }
 
-/// The libraries' own messages are about their inside; what matters of them we say ourselves.
+/// The messages of ntpfront itself: those of the libraries are about their inside.
 fn ours(level: LogLevel) -> Targets {
     Targets::new().with_target("ntpfront", LevelFilter::from(level))
 }
 
 /// The log that runs.
-static RUNNING: OnceLock<Arc<Shared>> = OnceLock::new();
+static RUNNING: OnceLock<Arc<QueueState>> = OnceLock::new();
 
-/// Starts the log for the whole process; a second call changes nothing. What is said is kept until the [`Writer`] runs, in
-/// a thread of its own.
+/// Starts the log for the whole process; a second call changes nothing.
+///
+/// Lines are kept until the [`Writer`] runs, in a thread of its own.
 ///
 /// `keeps_root` says that the root directory will stay: journald's socket is looked up for each message, and in
 /// a changed root it is not there. Then the text goes to standard error, which systemd hands to journald too.
@@ -84,19 +85,19 @@ pub fn start(level: LogLevel, keeps_root: bool) -> (Switch, Writer) {
     (Switch(switch), writer)
 }
 
-/// Waits until all that was said is written, but not longer than a second: for whoever ends the process.
+/// Waits until all lines are written, but not longer than a second: for the end of the process.
 pub fn finish() {
     if let Some(shared) = RUNNING.get() {
         shared.wait(LAST_WORDS);
     }
 }
 
-/// How many lines were dropped so far, as nobody read them.
+/// Lines that were dropped so far, as nothing read them.
 pub fn dropped() -> u64 {
     RUNNING.get().map_or(0, |shared| shared.dropped())
 }
 
-/// The last line of the process. By itself it would be written by the thread that panics, which could wait for ever.
+/// Logs the last line of the process. By itself it would be written by the thread that panics, which could wait for ever.
 fn tell_panic(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let backtrace = Backtrace::capture();
@@ -110,13 +111,14 @@ fn tell_panic(info: &PanicHookInfo<'_>) {
     finish();
 }
 
-/// Is each line sent to journald by itself? Then a socket is needed for it after the start.
+/// Whether each line is sent to journald by itself: then a socket is needed for it after the start.
 pub fn goes_to_journal(keeps_root: bool) -> bool {
     keeps_root && stderr_is_journal()
 }
 
-/// What makes the place where the lines are written. To look for journald waits for it, so that is for the thread that writes.
-/// What standard error is, is asked before: later a filter may forbid it.
+/// A function that opens the outlet of the lines, for the thread that writes: to look for journald waits for it.
+///
+/// The kind of standard error is looked up before: later a filter may forbid it.
 fn outlet(keeps_root: bool) -> impl FnOnce() -> Outlet + Send + 'static {
     let (to_journal, stderr_is_journal) = (goes_to_journal(keeps_root), stderr_is_journal());
     let is_terminal = io::stderr().is_terminal();
@@ -156,7 +158,7 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Is standard error connected to the journal (`systemd.exec(5)`, $JOURNAL_STREAM: "device:inode")?
+/// Whether standard error is connected to the journal (`systemd.exec(5)`, $JOURNAL_STREAM: "device:inode").
 fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;

@@ -12,15 +12,16 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::pool::Twin;
-use super::snapshot::{FastSight, ListenerSight, Measured, Snapshot, UpstreamSight};
+use super::pool::PoolScore;
+use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
+use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::policy::Remark;
 use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
 use crate::upstream::packet::Reject;
 use crate::upstream::system::{Source, State};
 
-/// What the page is, for HTTP.
+/// The content type of the page, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The labels of one value.
@@ -29,17 +30,18 @@ type Labels = Vec<(&'static str, String)>;
 /// The whole page.
 pub fn page(snapshot: Arc<Snapshot>) -> String {
     let mut registry = Registry::with_prefix("ntpfront");
-    registry.register_collector(Box::new(Metrics(snapshot)));
+    registry.register_collector(Box::new(SnapshotCollector(snapshot)));
     let mut page = String::new();
     // Nothing can go wrong with writing to a text.
     let _written = encode_registry(&mut page, &registry);
     page
 }
 
+/// All metrics of a snapshot, for the library.
 #[derive(Debug)]
-struct Metrics(Arc<Snapshot>);
+struct SnapshotCollector(Arc<Snapshot>);
 
-impl Collector for Metrics {
+impl Collector for SnapshotCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(encoder);
         page.process(&self.0)?;
@@ -81,11 +83,12 @@ impl Page<'_> {
     }
 
     fn reference(&mut self, snapshot: &Snapshot) -> fmt::Result {
-        let (told, reference) = (&snapshot.told, &snapshot.told.reference);
+        let clock = &snapshot.clock_status;
+        let reference = &clock.reference;
         let state = |state: State| {
             (
                 vec![("state", state.name().to_owned())],
-                u64::from(state == told.state),
+                u64::from(state == clock.state),
             )
         };
         self.gauges(
@@ -96,7 +99,7 @@ impl Page<'_> {
         let source = |source: Source| {
             (
                 vec![("source", source.name().to_owned())],
-                u64::from(source == told.clock),
+                u64::from(source == clock.clock),
             )
         };
         self.gauges(
@@ -104,7 +107,7 @@ impl Page<'_> {
             "Clock that is served: 1 for the current one",
             [Source::System, Source::Tracked].map(source),
         )?;
-        self.gauge("usable", "1 if clients get a time", u64::from(told.usable))?;
+        self.gauge("usable", "1 if clients get a time", u64::from(clock.usable))?;
         self.gauge(
             "stratum",
             "Announced stratum; 0 without a time",
@@ -129,34 +132,34 @@ impl Page<'_> {
         )
     }
 
-    fn pool(&mut self, twin: Twin) -> fmt::Result {
+    fn pool(&mut self, score: PoolScore) -> fmt::Result {
         self.gauge(
             "pool_step",
             "Step of a check by the NTP Pool's monitor if the time were wrong by the whole error bound",
-            twin.step,
+            score.step,
         )?;
         self.gauge(
             "pool_score",
             "Score in the NTP Pool that such checks lead to; servers over 10 are listed",
-            twin.score,
+            score.score,
         )
     }
 
-    fn listeners(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
-        let workers = |one: &ListenerSight| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
+    fn listeners(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
+        let workers = |one: &ListenerStatus| (place(one), u64::try_from(one.workers.len()).unwrap_or(0));
         self.gauges(
             "workers",
             "Number of workers of the listener",
             listeners.iter().map(workers),
         )?;
-        let serving = |one: &ListenerSight| (place(one), u64::from(one.serving));
+        let serving = |one: &ListenerStatus| (place(one), u64::from(one.serving));
         self.gauges(
             "listener_serving",
             "1 if the listener answers requests; 0 while its address does not exist",
             listeners.iter().map(serving),
         )?;
         let by_worker = listeners.iter().flat_map(|one| {
-            let received = |(number, worker): (usize, &super::snapshot::WorkerSight)| {
+            let received = |(number, worker): (usize, &WorkerStatus)| {
                 let worker_label = ("worker", number.to_string());
                 (
                     place(one).into_iter().chain([worker_label]).collect(),
@@ -170,7 +173,7 @@ impl Page<'_> {
             "Packets received by the worker since it started",
             by_worker,
         )?;
-        let counts = |of: fn(&ListenerSight) -> u64| listeners.iter().map(move |one| (place(one), of(one)));
+        let counts = |of: fn(&ListenerStatus) -> u64| listeners.iter().map(move |one| (place(one), of(one)));
         self.counters(
             "queue_drops_total",
             "Packets dropped by the kernel because the queue of a worker was full",
@@ -198,7 +201,7 @@ impl Page<'_> {
         )
     }
 
-    fn traffic(&mut self, listeners: &[ListenerSight]) -> fmt::Result {
+    fn traffic(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
         let verdicts =
             |counts: &Counts| Verdict::ALL.map(|verdict| (verdict.name().to_owned(), counts.of(verdict)));
         self.counters(
@@ -237,7 +240,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn fast_path(&mut self, fast: Option<&FastSight>) -> fmt::Result {
+    fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
         let Some(fast) = fast else {
             return Ok(());
         };
@@ -257,9 +260,9 @@ impl Page<'_> {
         )
     }
 
-    fn upstreams(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
-        let mut measured = |name, help, of: fn(&Measured) -> f64| {
-            let value = |one: &UpstreamSight| Some((called(one), of(one.measured.as_ref()?)));
+    fn upstreams(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
+        let mut measured = |name, help, of: fn(&UpstreamMeasurement) -> f64| {
+            let value = |one: &UpstreamStatus| Some((called(one), of(one.measured.as_ref()?)));
             self.gauges(name, help, upstreams.iter().filter_map(value))
         };
         measured(
@@ -290,14 +293,14 @@ impl Page<'_> {
         measured("upstream_stratum", "Stratum of the upstream", |one| {
             f64::from(one.stratum)
         })?;
-        let samples = |one: &UpstreamSight| one.measured.as_ref().map_or(0, |measured| measured.samples);
+        let samples = |one: &UpstreamStatus| one.measured.as_ref().map_or(0, |measured| measured.samples);
         let samples = upstreams
             .iter()
             .map(|one| (called(one), u64::try_from(samples(one)).unwrap_or(0)));
         self.gauges("upstream_samples", "Number of samples in use", samples)
     }
 
-    fn asking(&mut self, upstreams: &[UpstreamSight]) -> fmt::Result {
+    fn asking(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
         let standings = upstreams.iter().flat_map(|one| {
             Standing::ALL.map(|standing| {
                 let label = ("standing", standing.name().to_owned());
@@ -336,7 +339,7 @@ impl Page<'_> {
         self.gauges(name, help, [(Labels::new(), value)])
     }
 
-    /// Nothing at all where nothing is known.
+    /// A gauge that is left out where its value is not known.
     fn option(&mut self, name: &str, help: &str, value: Option<f64>) -> fmt::Result {
         self.gauges(name, help, value.map(|value| (Labels::new(), value)))
     }
@@ -350,7 +353,7 @@ impl Page<'_> {
         self.values(name, help, MetricType::Gauge, values)
     }
 
-    /// `name` is the full one, with `_total`.
+    /// Counters; `name` is the full one, with `_total`.
     fn counters(
         &mut self,
         name: &str,
@@ -386,14 +389,14 @@ fn write(family: &mut MetricEncoder<'_>, labels: &Labels, value: &impl EncodeGau
     family.encode_family(labels)?.encode_gauge(value)
 }
 
-fn place(one: &ListenerSight) -> Labels {
+fn place(one: &ListenerStatus) -> Labels {
     vec![
         ("listener", one.address.to_string()),
         ("family", one.family.to_owned()),
     ]
 }
 
-fn called(one: &UpstreamSight) -> Labels {
+fn called(one: &UpstreamStatus) -> Labels {
     vec![("upstream", one.name.clone())]
 }
 
@@ -404,7 +407,7 @@ fn with(mut labels: Labels, more: (&'static str, String)) -> Labels {
 
 /// The counts of all listeners by one more label.
 fn labeled<I: IntoIterator<Item = (String, u64)>>(
-    listeners: &[ListenerSight],
+    listeners: &[ListenerStatus],
     name: &'static str,
     counts: impl Fn(&Counts) -> I,
 ) -> impl Iterator<Item = (Labels, u64)> {
@@ -454,14 +457,14 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let mut snapshot = example();
-        snapshot.told.reference.root_distance = None;
+        snapshot.clock_status.reference.root_distance = None;
         snapshot.upstreams.clear();
         let page = page(Arc::new(snapshot));
         assert!(!page.contains("root_distance_seconds"), "{page}");
         assert!(!page.contains("upstream_"), "{page}");
     }
 
-    /// A name can be anything that the configuration takes; labels must stay what they are.
+    /// Names can be anything that the configuration takes; labels must stay what they are.
     #[test]
     fn labels_are_escaped() {
         let mut snapshot = example();

@@ -1,15 +1,17 @@
-//! What an operator sees: the log, and what it may say how often; a `snapshot` of everything, as a `screen`, as `metrics`, as
-//! `health`; what the NTP `pool` would think; and the census (`clients`).
+//! What an operator sees: the log, and how often it may say something (`throttle`); a `snapshot` of everything, as
+//! `status_text`, as `metrics`, as `health`; the score that the NTP `pool` would give; and the census (`clients_text`).
 
-pub mod clients;
-pub mod gate;
+pub mod clients_text;
+pub mod clock_status;
 pub mod health;
 pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod pool;
-pub mod screen;
 pub mod snapshot;
+pub mod status_text;
+pub mod throttle;
+pub mod upstream_status;
 
 /// The least important message that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +29,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The word for it in the configuration.
+    /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Error => "error",

@@ -1,4 +1,4 @@
-//! Pure. What the NTP Pool's monitor would think of a server: its table, in this one place.
+//! Pure. The score that the NTP Pool's monitor would give to a server: its table, in this one place.
 //!
 //! Source: the monitor's public code (github.com/ntppool/monitor, `scorer/statusscore` and `client/monitor`) and the pool's
 //! (github.com/abh/ntppool, where the score is made of the steps). The pool may change its rules at any time.
@@ -7,55 +7,55 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::snapshot::Told;
+use super::clock_status::ClockStatus;
 use crate::upstream::findings::{Answer, Findings};
 use crate::upstream::system::State;
 
-/// How many samples a check takes, of which the one with the shortest round trip counts.
+/// Samples of a check; the one with the shortest round trip counts.
 pub const SAMPLES: usize = 3;
-/// Of the score before a check so much stays, and its step is added.
+/// The part of a score that stays at a check; the step of the check is added to it.
 const KEEPS: f64 = 0.95;
-/// So the score comes to 20 times the step, 1 / (1 - 0.95), if that is always the same; and 1 is the best step.
+/// The best score: 1 / (1 - 0.95) times the step, if that is always the same, and 1 is the best step.
 const BEST: f64 = 20.0;
-/// A server is handed out while its score is over this.
+/// The score over which a server is handed out.
 const HANDED_OUT_OVER: f64 = 10.0;
 
-/// What a check saw.
+/// The observation of a check.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Seen {
-    /// A time that is so many seconds off, and its stratum.
+pub enum PoolObservation {
+    /// A time: its offset in seconds, and its stratum.
     Time(f64, u8),
-    /// Nobody answered.
+    /// No answer.
     Nothing,
-    /// A kiss: we ask too often.
+    /// A kiss to a client that asks too often.
     KissRate,
-    /// A kiss: we shall not ask.
+    /// A kiss to a client that is not to ask.
     KissDeny,
-    /// Stratum 0, and no word why.
+    /// Stratum 0 without a reason.
     NoStratum,
     /// An honest "not synchronized" (leap indicator 3), a stratum over 10, or anything else that is no time.
     NoTime,
 }
 
-/// What a check does to the score.
+/// The change of the score by a check.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Step {
+pub struct ScoreStep {
     /// Added to what stays of the score before: at most 1.
     pub step: f64,
-    /// The score is at most this afterwards, if there is such a limit.
+    /// The highest score afterwards, if there is such a limit.
     pub cap: Option<f64>,
 }
 
-impl Step {
-    /// The table.
-    pub fn of(seen: Seen) -> Self {
+impl ScoreStep {
+    /// The monitor's table.
+    pub fn of(seen: PoolObservation) -> Self {
         let (step, cap) = match seen {
-            Seen::Nothing => (-5.0, None),
-            Seen::KissRate => (-3.5, None),
-            Seen::KissDeny => (-10.0, Some(-50.0)),
-            Seen::NoStratum => (-2.0, Some(5.0)),
-            Seen::NoTime => (-4.0, None),
-            Seen::Time(offset, stratum) => of_time(offset.abs(), stratum),
+            PoolObservation::Nothing => (-5.0, None),
+            PoolObservation::KissRate => (-3.5, None),
+            PoolObservation::KissDeny => (-10.0, Some(-50.0)),
+            PoolObservation::NoStratum => (-2.0, Some(5.0)),
+            PoolObservation::NoTime => (-4.0, None),
+            PoolObservation::Time(offset, stratum) => of_time(offset.abs(), stratum),
         };
         Self { step, cap }
     }
@@ -70,12 +70,12 @@ impl Step {
         (self.step * BEST).min(self.cap.unwrap_or(BEST))
     }
 
-    /// Is a server handed out if all checks have this outcome?
+    /// Whether a server is handed out if all checks have this outcome.
     pub fn is_handed_out(self) -> bool {
         self.lasting() > HANDED_OUT_OVER
     }
 
-    /// How many checks of this outcome in a row it takes until a server of the best score is not handed out any more.
+    /// Checks of this outcome in a row until a server of the best score is not handed out any more.
     pub fn checks_until_dropped(self) -> Option<usize> {
         let scores = std::iter::successors(Some(BEST), |score| Some(self.after(*score)));
         let mut scores = scores.enumerate().take(1000);
@@ -96,8 +96,8 @@ fn of_time(offset: f64, stratum: u8) -> (f64, Option<f64>) {
     }
 }
 
-impl Seen {
-    /// One sample.
+impl PoolObservation {
+    /// The observation of one sample.
     fn in_answer(answer: &Answer) -> Self {
         match (answer.stratum, answer.reference_id.as_str()) {
             (0, "RATE") => Self::KissRate,
@@ -108,7 +108,7 @@ impl Seen {
         }
     }
 
-    /// What the monitor makes of all samples of a check: one without a time ends it, else the shortest round trip counts.
+    /// The observation of a check: a sample without a time ends it, else the one with the shortest round trip counts.
     fn in_samples(samples: &[Findings]) -> Self {
         let answers = || samples.iter().filter_map(|sample| sample.answer.as_ref());
         let bad = answers()
@@ -118,17 +118,17 @@ impl Seen {
         bad.or_else(|| best.map(Self::in_answer)).unwrap_or(Self::Nothing)
     }
 
-    /// What a check of ourselves would see at worst: the whole error bound as an offset, as nobody knows his own.
-    fn at_worst(told: &Told) -> Self {
-        match told.reference.root_distance {
-            _ if !told.answers => Self::Nothing,
-            Some(distance) if told.usable => Self::Time(distance, told.reference.stratum),
+    /// The worst observation of this server: the whole error bound as an offset, as its own is not known.
+    fn at_worst(clock: &ClockStatus) -> Self {
+        match clock.reference.root_distance {
+            _ if !clock.answers => Self::Nothing,
+            Some(distance) if clock.usable => Self::Time(distance, clock.reference.stratum),
             Some(_) | None => Self::NoTime,
         }
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for PoolObservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(offset, stratum) => write!(f, "offset {offset:+.6} s, stratum {stratum}"),
@@ -141,21 +141,21 @@ impl fmt::Display for Seen {
     }
 }
 
-/// What the pool's monitor would think of ourselves at worst: as if our time were wrong by all of its error bound.
+/// The score of this server at worst: as if its time were wrong by all of its error bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Twin {
-    /// What each check does to the score: at most 1.
+pub struct PoolScore {
+    /// Step of each check: at most 1.
     pub step: f64,
-    /// Where the score ends up: at most 20.
+    /// Score in the end: at most 20.
     pub score: f64,
-    /// Is that enough to be handed out?
+    /// Whether that is enough to be handed out.
     pub handed_out: bool,
 }
 
-impl Twin {
-    /// By what clients are told now.
-    pub fn of(told: &Told) -> Self {
-        let step = Step::of(Seen::at_worst(told));
+impl PoolScore {
+    /// The score by what clients are told now.
+    pub fn of(clock: &ClockStatus) -> Self {
+        let step = ScoreStep::of(PoolObservation::at_worst(clock));
         Self {
             step: step.step,
             score: step.lasting(),
@@ -163,34 +163,37 @@ impl Twin {
         }
     }
 
-    /// Is there a time that the pool might drop us for, so that a warning is due? (That there is no time is said anyway,
-    /// and nobody puts a local reference into the pool.)
-    pub fn is_at_risk(self, told: &Told) -> bool {
-        told.usable && told.state != State::Local && !self.handed_out
+    /// Whether the pool might drop this server for its time, so that a warning is due.
+    ///
+    /// That there is no time is logged anyway, and a local reference does not belong into the pool.
+    pub fn is_at_risk(self, clock: &ClockStatus) -> bool {
+        clock.usable && clock.state != State::Local && !self.handed_out
     }
 }
 
-/// What one check of a server came to: the answer of `ntpfront query --pool`. As JSON its names are stable.
+/// One check of a server: the answer of `ntpfront query --pool`.
+///
+/// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
-    /// What counted, in words.
+pub struct PoolCheck {
+    /// The observation that counted, in words.
     pub seen: String,
-    /// What it does to the score.
+    /// Its step.
     #[serde(flatten)]
-    pub step: Step,
-    /// Where the score ends up if all checks are like this one.
+    pub step: ScoreStep,
+    /// Score in the end, if all checks are like this one.
     pub score: f64,
-    /// Is that enough to be handed out?
+    /// Whether that is enough to be handed out.
     pub handed_out: bool,
-    /// What was seen, one after the other.
+    /// The samples, the oldest first.
     pub samples: Vec<Findings>,
 }
 
-impl Check {
-    /// By the samples that were taken.
+impl PoolCheck {
+    /// The check that took these samples.
     pub fn of(samples: Vec<Findings>) -> Self {
-        let seen = Seen::in_samples(&samples);
-        let step = Step::of(seen);
+        let seen = PoolObservation::in_samples(&samples);
+        let step = ScoreStep::of(seen);
         Self {
             seen: seen.to_string(),
             step,
@@ -201,7 +204,7 @@ impl Check {
     }
 }
 
-impl fmt::Display for Check {
+impl fmt::Display for PoolCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (sample, number) in self.samples.iter().zip(1..) {
             let name = format!("sample {number}");
@@ -217,7 +220,7 @@ impl fmt::Display for Check {
                 (None, reason) => writeln!(f, "{name:<17}{}", reason.as_deref().unwrap_or("no answer"))?,
             }
         }
-        let Step { step, cap } = self.step;
+        let ScoreStep { step, cap } = self.step;
         let cap = cap.map_or_else(String::new, |cap| format!(", and {cap} at most"));
         writeln!(f, "a check          {step:+.3}{cap}, for {}", self.seen)?;
         let verdict = match (self.handed_out, self.step.checks_until_dropped()) {
@@ -233,27 +236,27 @@ impl fmt::Display for Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::example;
+    use super::super::clock_status::example;
     use super::*;
 
     #[test]
     fn the_table() {
         for (seen, step, lasting, checks) in [
-            (Seen::Time(-0.025, 2), 1.0, 20.0, None),
-            (Seen::Time(0.05, 2), 0.833_65, 16.673, None),
-            (Seen::Time(0.0999, 2), 0.500_966_7, 10.019, None),
-            (Seen::Time(0.11, 2), 0.477_12, 9.5424, Some(62)),
-            (Seen::Time(0.5, 2), -0.423, -8.46, Some(9)),
-            (Seen::Time(-0.8, 2), -2.0, -40.0, Some(4)),
-            (Seen::Time(4.0, 2), -4.0, -80.0, Some(1)),
-            (Seen::Time(0.0, 8), -4.0, -80.0, Some(3)),
-            (Seen::NoTime, -4.0, -80.0, Some(3)),
-            (Seen::Nothing, -5.0, -100.0, Some(2)),
-            (Seen::KissRate, -3.5, -70.0, Some(3)),
-            (Seen::KissDeny, -10.0, -200.0, Some(1)),
-            (Seen::NoStratum, -2.0, -40.0, Some(1)),
+            (PoolObservation::Time(-0.025, 2), 1.0, 20.0, None),
+            (PoolObservation::Time(0.05, 2), 0.833_65, 16.673, None),
+            (PoolObservation::Time(0.0999, 2), 0.500_966_7, 10.019, None),
+            (PoolObservation::Time(0.11, 2), 0.477_12, 9.5424, Some(62)),
+            (PoolObservation::Time(0.5, 2), -0.423, -8.46, Some(9)),
+            (PoolObservation::Time(-0.8, 2), -2.0, -40.0, Some(4)),
+            (PoolObservation::Time(4.0, 2), -4.0, -80.0, Some(1)),
+            (PoolObservation::Time(0.0, 8), -4.0, -80.0, Some(3)),
+            (PoolObservation::NoTime, -4.0, -80.0, Some(3)),
+            (PoolObservation::Nothing, -5.0, -100.0, Some(2)),
+            (PoolObservation::KissRate, -3.5, -70.0, Some(3)),
+            (PoolObservation::KissDeny, -10.0, -200.0, Some(1)),
+            (PoolObservation::NoStratum, -2.0, -40.0, Some(1)),
         ] {
-            let found = Step::of(seen);
+            let found = ScoreStep::of(seen);
             assert!((found.step - step).abs() < 1e-9, "{seen:?}: {found:?}");
             assert!(
                 (found.lasting() - lasting).abs() < 1e-3,
@@ -267,23 +270,23 @@ mod tests {
 
     #[test]
     fn the_score_comes_to_where_it_lasts() {
-        let step = Step::of(Seen::Time(0.05, 2));
+        let step = ScoreStep::of(PoolObservation::Time(0.05, 2));
         let score = (0..500).fold(0.0, |score, _| step.after(score));
         assert!((score - step.lasting()).abs() < 1e-6);
     }
 
     #[test]
-    fn we_think_the_worst_of_ourselves() {
-        let mut told = example().told;
-        assert_eq!(Twin::of(&told).score.round(), 20.0);
-        told.reference.root_distance = Some(0.2);
-        assert!(Twin::of(&told).is_at_risk(&told));
-        told.state = State::Local;
-        assert!(!Twin::of(&told).is_at_risk(&told));
-        (told.usable, told.reference.root_distance) = (false, None);
-        assert_eq!(Twin::of(&told).step, -4.0);
-        told.answers = false;
-        assert_eq!(Twin::of(&told).step, -5.0);
+    fn the_own_score_is_that_of_the_worst_case() {
+        let mut clock = example();
+        assert_eq!(PoolScore::of(&clock).score.round(), 20.0);
+        clock.reference.root_distance = Some(0.2);
+        assert!(PoolScore::of(&clock).is_at_risk(&clock));
+        clock.state = State::Local;
+        assert!(!PoolScore::of(&clock).is_at_risk(&clock));
+        (clock.usable, clock.reference.root_distance) = (false, None);
+        assert_eq!(PoolScore::of(&clock).step, -4.0);
+        clock.answers = false;
+        assert_eq!(PoolScore::of(&clock).step, -5.0);
     }
 
     fn sample(offset: f64, delay: f64, stratum: u8, leap: u8, reference_id: &str) -> Findings {
@@ -310,17 +313,26 @@ mod tests {
         let slow = || sample(0.4, 0.5, 2, 0, "C0000201");
         let silence = || Findings::of_silence("a", None, "no answer".to_owned());
         for (samples, expected) in [
-            (vec![slow(), good(), silence()], Seen::Time(0.01, 2)),
-            (vec![silence(), silence(), silence()], Seen::Nothing),
-            (vec![good(), sample(0.0, 0.1, 0, 0, "RATE")], Seen::KissRate),
-            (vec![good(), sample(0.0, 0.1, 0, 3, "RSTR")], Seen::KissDeny),
-            (vec![good(), sample(0.0, 0.1, 0, 3, "INIT")], Seen::NoTime),
-            (vec![sample(0.0, 0.1, 0, 0, "GOES")], Seen::NoStratum),
-            (vec![sample(0.0, 0.1, 16, 0, "GOES")], Seen::NoTime),
+            (vec![slow(), good(), silence()], PoolObservation::Time(0.01, 2)),
+            (vec![silence(), silence(), silence()], PoolObservation::Nothing),
+            (
+                vec![good(), sample(0.0, 0.1, 0, 0, "RATE")],
+                PoolObservation::KissRate,
+            ),
+            (
+                vec![good(), sample(0.0, 0.1, 0, 3, "RSTR")],
+                PoolObservation::KissDeny,
+            ),
+            (
+                vec![good(), sample(0.0, 0.1, 0, 3, "INIT")],
+                PoolObservation::NoTime,
+            ),
+            (vec![sample(0.0, 0.1, 0, 0, "GOES")], PoolObservation::NoStratum),
+            (vec![sample(0.0, 0.1, 16, 0, "GOES")], PoolObservation::NoTime),
         ] {
-            assert_eq!(Seen::in_samples(&samples), expected);
+            assert_eq!(PoolObservation::in_samples(&samples), expected);
         }
-        let text = Check::of(vec![slow(), silence()]).to_string();
+        let text = PoolCheck::of(vec![slow(), silence()]).to_string();
         assert!(
             text.contains("not handed out (10 or less): from 20 that takes 11 checks"),
             "{text}"

@@ -1,89 +1,42 @@
-//! Pure. All that can be seen of the running server at one moment: what `status`, `upstreams`, `health` and the metrics
-//! are made of.
+//! Pure. All that can be seen of the running server at one moment: `status`, `upstreams`, `health` and the metrics
+//! are made of it.
 //!
 //! As JSON its names and units are stable: times in seconds, `null` where nothing is known yet; later versions may add
 //! names, not change the meaning of one.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::pool::Twin;
+use super::clock_status::ClockStatus;
+use super::pool::PoolScore;
+use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
-use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::association::{Asking, Peer};
-use crate::upstream::candidate::Standing;
-use crate::upstream::fault::Fault;
-use crate::upstream::filter::{Estimate, View};
-use crate::upstream::packet::Reject;
-use crate::upstream::system::{Decision, Source, State};
-use crate::wire::Header;
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Snapshot {
-    /// Of the program that runs.
+    /// Version of the program that runs.
     pub version: &'static str,
     /// Seconds since it started.
     pub uptime: f64,
-    /// What clients are told.
+    /// The time that clients are told.
     #[serde(flatten)]
-    pub told: Told,
-    /// What the NTP Pool's monitor would make of that at worst.
-    pub pool: Twin,
-    /// What all workers did since the start, those who have ended included.
+    pub clock_status: ClockStatus,
+    /// The score that the NTP Pool's monitor would give that at worst.
+    pub pool: PoolScore,
+    /// What all workers did since the start, those that have ended included.
     pub requests: Traffic,
-    /// How often the configuration was read again.
+    /// Reloads of the configuration.
     pub reloads: Reloads,
-    /// Lines of the log that were dropped, since nobody read them.
+    /// Lines of the log that were dropped, since nothing read them.
     pub log_lines_dropped: u64,
-    /// Where clients are answered.
-    pub listeners: Vec<ListenerSight>,
-    /// What answers before the network stack sees a request; `null` where nothing shall.
-    pub fast_path: Option<FastSight>,
-    /// Who is asked, in the order of the configuration.
-    pub upstreams: Vec<UpstreamSight>,
-}
-
-/// What clients are told about the time, and why.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Told {
-    /// `init`, `synchronized`, `holdover`, `unsynchronized`, `disputed` or `local`.
-    #[serde(serialize_with = "state_name")]
-    pub state: State,
-    /// Why the state is not `synchronized`, in numbers; `null` if it is.
-    pub state_reason: Option<String>,
-    /// Which clock is served: `system` or `tracked`.
-    #[serde(serialize_with = "source_name")]
-    pub clock: Source,
-    /// Does a client get an answer at all?
-    pub answers: bool,
-    /// Is a client told a time now (and not that there is none, or nothing)?
-    pub usable: bool,
-    /// The system variables as of now.
-    pub reference: ReferenceSight,
-}
-
-/// The system variables as a client sees them now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReferenceSight {
-    /// 1 to 15, or 0 without a usable time.
-    pub stratum: u8,
-    /// 0 nothing, 1 insert and 2 delete a second at the end of the day, 3 not synchronized.
-    pub leap: u8,
-    /// Four letters, or eight hexadecimal digits.
-    pub reference_id: String,
-    /// Round trip to the reference clock.
-    pub root_delay: f64,
-    /// How wrong the served time may be beside half of the root delay.
-    pub root_dispersion: f64,
-    /// How wrong the served time may be in all; `null` without a usable time.
-    pub root_distance: Option<f64>,
-    /// Since the served time was last checked or corrected; `null` without a usable time, or where that is not known.
-    pub age: Option<f64>,
-    /// For how long it stays usable if nothing more is heard; `null` without a usable time, or without an end.
-    pub good_for: Option<f64>,
+    /// The addresses where clients are answered.
+    pub listeners: Vec<ListenerStatus>,
+    /// The kernel's fast path; `null` where none is wanted.
+    pub fast_path: Option<FastPathStatus>,
+    /// The upstreams, in the order of the configuration.
+    pub upstreams: Vec<UpstreamStatus>,
 }
 
 /// Packets, and what became of them.
@@ -91,7 +44,7 @@ pub struct ReferenceSight {
 pub struct Traffic {
     /// Packets received in the last second.
     pub per_second: f64,
-    /// Packets that the kernel dropped before we saw them, since their queue was full.
+    /// Packets that the kernel dropped before a worker saw them, since their queue was full.
     pub queue_dropped: u64,
     /// All others.
     #[serde(flatten)]
@@ -99,7 +52,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// With these packets more, which came at this rate.
+    /// The traffic with these packets more, which came at this rate.
     #[must_use]
     pub fn plus(mut self, counts: Counts, per_second: f64) -> Self {
         self.counts = self.counts.plus(counts);
@@ -110,56 +63,63 @@ impl Traffic {
 
 /// The kernel's fast path. What it did is in all counts of packets, too.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct FastSight {
-    /// Where it shall be.
-    pub interfaces: Vec<InterfaceSight>,
+pub struct FastPathStatus {
+    /// The interfaces where it is wanted.
+    pub interfaces: Vec<InterfaceStatus>,
     /// Requests that it answered.
     pub answered: u64,
 }
 
 /// An interface of the fast path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InterfaceSight {
+pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
-    /// `native` or `generic`; `null` while it is not there, or could not be had: the sockets answer then.
+    /// `native` or `generic`; `null` while the fast path is not there, or could not be had: the sockets answer then.
     pub mode: Option<&'static str>,
 }
 
-/// How often the configuration was read again.
+/// Reloads of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reloads {
-    /// Took effect.
+    /// Those that took effect.
     pub done: u64,
-    /// Changed nothing, because of a fault.
+    /// Those that changed nothing, because of a fault.
     pub refused: u64,
-    /// Why the last one was refused; `null` if it was not.
+    /// The fault of the last one; `null` if it took effect.
     pub fault: Option<String>,
 }
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ListenerSight {
-    /// Where it listens.
+pub struct ListenerStatus {
+    /// Its address.
     pub address: SocketAddr,
     /// `ipv4` or `ipv6`.
     pub family: &'static str,
-    /// Is anybody answered there? Not while its address is not there.
+    /// Whether clients are answered there: not while its address is not there.
     pub serving: bool,
-    /// Is the server fit to be asked only with it?
+    /// Whether the server is fit to be asked only with it.
     pub required: bool,
-    /// Why it is not served, or not by all of its workers, in words; `null` if it is.
+    /// The reason why it is not served, or not by all of its workers, in words; `null` if it is.
     pub fault: Option<&'static str>,
-    /// What all its workers did, those who have ended included.
+    /// What all its workers did, those that have ended included.
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// Those who answer now, by their numbers.
-    pub workers: Vec<WorkerSight>,
+    /// The workers that answer now, by their numbers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+impl ListenerStatus {
+    /// The word for the family of an address.
+    pub const fn family(address: &SocketAddr) -> &'static str {
+        if address.is_ipv4() { "ipv4" } else { "ipv6" }
+    }
 }
 
 /// One worker since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct WorkerSight {
+pub struct WorkerStatus {
     /// Packets received in the last second.
     pub per_second: f64,
     /// Packets received.
@@ -168,154 +128,12 @@ pub struct WorkerSight {
     pub answered: u64,
 }
 
-/// One upstream.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct UpstreamSight {
-    /// As it was configured.
-    pub name: String,
-    /// Who is asked.
-    pub address: Option<SocketAddr>,
-    /// What it is worth.
-    #[serde(serialize_with = "standing_name")]
-    pub standing: Standing,
-    /// Why its last answer was refused, if it was.
-    pub reason: Option<&'static str>,
-    /// Why it can't be asked, in words, if it can't.
-    pub fault: Option<&'static str>,
-    /// One bit for each of the last eight questions, the newest lowest: was there a good answer?
-    pub reach: u8,
-    /// Seconds from one question to the next.
-    pub poll: Option<f64>,
-    /// Good answers so far.
-    pub accepted: u64,
-    /// Refused answers so far, by reason.
-    #[serde(serialize_with = "by_reason")]
-    pub rejected: [u64; Reject::ALL.len()],
-    /// What its samples say; `null` if there are none to believe.
-    pub measured: Option<Measured>,
-}
-
-/// What is known of an upstream's clock.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Measured {
-    /// Seconds by which its clock is ahead of the one that is served.
-    pub offset: f64,
-    /// Shortest round trip.
-    pub delay: f64,
-    /// Weighted deviation of the samples from their line.
-    pub jitter: f64,
-    /// How many samples are in use.
-    pub samples: usize,
-    /// Seconds since the newest one.
-    pub age: f64,
-    /// 1 to 15.
-    pub stratum: u8,
-    /// Whom it follows.
-    pub reference_id: String,
-    /// How wrong it says that its clock may be.
-    pub root_distance: f64,
-}
-
-impl Told {
-    /// What is told at `now` after this decision.
-    pub fn of(decision: &Decision, now: ClockReadings) -> Self {
-        let reference = &decision.reference;
-        let usable = reference.is_usable() && reference.answers && now.raw <= reference.not_after;
-        let seconds = |duration: NtpDuration| usable.then(|| duration.to_seconds());
-        let is_endless = reference.not_after == Duration::MAX;
-        Self {
-            state: decision.state,
-            state_reason: decision.shortage.map(|shortage| shortage.to_string()),
-            clock: decision.source,
-            answers: reference.answers,
-            usable,
-            reference: ReferenceSight {
-                stratum: reference.stratum,
-                leap: reference.leap.to_bits(),
-                reference_id: reference.reference_id.to_string(),
-                root_delay: reference.root_delay.to_seconds(),
-                root_dispersion: reference.root_dispersion_at(now.raw).to_seconds(),
-                root_distance: seconds(reference.root_distance_at(now.raw)),
-                age: seconds(reference.clock.served(now) - reference.reference_time)
-                    .filter(|_| !reference.reference_time.is_zero()),
-                good_for: seconds(NtpDuration::between(now.raw, reference.not_after)).filter(|_| !is_endless),
-            },
-        }
-    }
-}
-
-impl UpstreamSight {
-    /// An upstream called `name` at `now`; `served` is how far the served clock is ahead of the local timescale.
-    pub fn of(
-        name: String,
-        peer: &Peer,
-        asking: &Asking,
-        standing: Standing,
-        now: Duration,
-        served: NtpDuration,
-    ) -> Self {
-        let known = peer.known(&View::default());
-        Self {
-            name,
-            address: peer.address,
-            standing,
-            reason: peer.refused.map(Reject::name),
-            fault: peer.fault.map(Fault::text),
-            reach: peer.reach,
-            poll: asking.interval.map(|interval| interval.as_secs_f64()),
-            accepted: peer.accepted,
-            rejected: asking.rejected,
-            measured: known.map(|(header, estimate)| Measured::of(&header, &estimate, now, served)),
-        }
-    }
-}
-
-impl Measured {
-    fn of(header: &Header, estimate: &Estimate, now: Duration, served: NtpDuration) -> Self {
-        let distance = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
-        Self {
-            offset: (estimate.offset_at(now) - served).to_seconds(),
-            delay: estimate.delay.to_seconds(),
-            jitter: estimate.jitter,
-            samples: estimate.samples,
-            age: now.saturating_sub(estimate.at).as_secs_f64(),
-            stratum: header.stratum,
-            reference_id: header.reference_id.to_string(),
-            root_distance: distance.to_seconds(),
-        }
-    }
-}
-
-impl ListenerSight {
-    /// The word for the family of an address.
-    pub const fn family(address: &SocketAddr) -> &'static str {
-        if address.is_ipv4() { "ipv4" } else { "ipv6" }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn state_name<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.name())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn source_name<S: Serializer>(source: &Source, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(source.name())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn standing_name<S: Serializer>(standing: &Standing, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(standing.name())
-}
-
-fn by_reason<S: Serializer>(rejected: &[u64; Reject::ALL.len()], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(Reject::ALL.iter().map(|reject| reject.name()).zip(rejected))
-}
-
 /// A snapshot for tests: one of each.
 #[cfg(test)]
-pub(super) fn example() -> Snapshot {
+pub(crate) fn example() -> Snapshot {
+    use super::{clock_status, upstream_status};
     use crate::server::{Counters, Verdict};
+    use crate::time::NtpDuration;
 
     let counters = Counters::default();
     counters.count(&[4 << 3 | 3; 48], Verdict::AnsweredClient);
@@ -326,16 +144,16 @@ pub(super) fn example() -> Snapshot {
         queue_dropped: 7,
         counts: counters.snapshot(),
     };
-    let worker = |per_second, answered| WorkerSight {
+    let worker = |per_second, answered| WorkerStatus {
         per_second,
         received: 1,
         answered,
     };
     let listener = |address: &str, traffic, workers| {
         let address = address.parse().unwrap();
-        ListenerSight {
+        ListenerStatus {
             address,
-            family: ListenerSight::family(&address),
+            family: ListenerStatus::family(&address),
             serving: true,
             required: false,
             fault: None,
@@ -343,12 +161,16 @@ pub(super) fn example() -> Snapshot {
             workers,
         }
     };
-    let told = example_told();
+    let interface = |name: &str, mode| InterfaceStatus {
+        name: name.to_owned(),
+        mode,
+    };
+    let clock_status = clock_status::example();
     Snapshot {
         version: "1.2.3",
         uptime: 273_906.5,
-        pool: Twin::of(&told),
-        told,
+        pool: PoolScore::of(&clock_status),
+        clock_status,
         requests,
         reloads: Reloads {
             done: 4,
@@ -361,90 +183,20 @@ pub(super) fn example() -> Snapshot {
             listener(
                 "[2001:db8:1234:5678:9abc:def0:1234:5678]:123",
                 Traffic::default(),
-                vec![WorkerSight::default()],
+                vec![WorkerStatus::default()],
             ),
-            ListenerSight {
+            ListenerStatus {
                 serving: false,
                 fault: Some("no interface of this host has the address (EADDRNOTAVAIL)"),
                 ..listener("192.0.2.7:123", Traffic::default(), Vec::new())
             },
         ],
-        fast_path: Some(FastSight {
-            interfaces: vec![
-                InterfaceSight {
-                    name: "eth0".to_owned(),
-                    mode: Some("native"),
-                },
-                InterfaceSight {
-                    name: "eth1".to_owned(),
-                    mode: None,
-                },
-            ],
+        fast_path: Some(FastPathStatus {
+            interfaces: vec![interface("eth0", Some("native")), interface("eth1", None)],
             answered: 1,
         }),
-        upstreams: example_upstreams(),
+        upstreams: upstream_status::examples(),
     }
-}
-
-#[cfg(test)]
-fn example_told() -> Told {
-    Told {
-        state: State::Synchronized,
-        state_reason: None,
-        clock: Source::System,
-        answers: true,
-        usable: true,
-        reference: ReferenceSight {
-            stratum: 3,
-            leap: 0,
-            reference_id: "C0000201".to_owned(),
-            root_delay: 0.0005,
-            root_dispersion: 0.0005,
-            root_distance: Some(0.00075),
-            age: Some(2.5),
-            good_for: Some(1000.0),
-        },
-    }
-}
-
-#[cfg(test)]
-fn example_upstreams() -> Vec<UpstreamSight> {
-    let mut rejected = [0; Reject::ALL.len()];
-    rejected[Reject::KissDeny.index()] = 1;
-    let good = UpstreamSight {
-        name: "time.example:123".to_owned(),
-        address: Some(([192, 0, 2, 1], 123).into()),
-        standing: Standing::SystemPeer,
-        reason: None,
-        fault: None,
-        reach: 0o377,
-        poll: Some(64.0),
-        accepted: 20,
-        rejected: [0; Reject::ALL.len()],
-        measured: Some(Measured {
-            offset: -12.3e-6,
-            delay: 0.0012,
-            jitter: 0.9e-6,
-            samples: 12,
-            age: 3.0,
-            stratum: 2,
-            reference_id: "C6336401".to_owned(),
-            root_distance: 0.002,
-        }),
-    };
-    let denied = UpstreamSight {
-        name: "[2001:db8::1]:123".to_owned(),
-        address: "[2001:db8::1]:123".parse().ok(),
-        standing: Standing::Refused,
-        reason: Some(Reject::KissDeny.name()),
-        fault: Some(Fault::NoRoute.text()),
-        reach: 0,
-        poll: None,
-        accepted: 0,
-        rejected,
-        measured: None,
-    };
-    vec![good, denied]
 }
 
 #[cfg(test)]

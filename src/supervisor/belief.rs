@@ -10,8 +10,9 @@ use crate::clock::{ClockModel, Publisher, Reader, Reference, published};
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
+use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
-use crate::observe::snapshot::{Told, UpstreamSight};
+use crate::observe::upstream_status::UpstreamStatus;
 use crate::upstream::association::{Asking, Peer};
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
@@ -151,12 +152,12 @@ impl Belief {
     }
 
     /// What clients are told now.
-    pub(super) fn told(&self) -> Told {
-        Told::of(&self.decided, clock::now())
+    pub(super) fn clock_status(&self) -> ClockStatus {
+        ClockStatus::of(&self.decided, clock::now())
     }
 
     /// What is known of each upstream, called by these `names`.
-    pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamSight> {
+    pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamStatus> {
         let now = clock::now();
         let clock = &self.decided.reference.clock;
         let served = clock.served(now) - self.system.scale().at(now.raw);
@@ -164,7 +165,7 @@ impl Belief {
         let sights = names.into_iter().zip(known);
         sights
             .map(|(name, ((peer, asking), standing))| {
-                UpstreamSight::of(name, peer, asking, *standing, now.raw, served)
+                UpstreamStatus::of(name, peer, asking, *standing, now.raw, served)
             })
             .collect()
     }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::StartError;
 use super::listeners::Pace;
+use super::start_error::StartError;
 use crate::clock::Reference;
 use crate::config::Config;
 use crate::fast::{
@@ -23,7 +23,7 @@ use crate::host::addresses::{self, Interface};
 use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
-use crate::observe::snapshot::{FastSight, InterfaceSight};
+use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
 use crate::server::Counts;
 use crate::server::policy::{Policy, RuleMode as Obeyed};
 use crate::time::AlignedReadings;
@@ -265,8 +265,8 @@ impl FastPath {
     }
 
     /// As `status` shows it.
-    pub(super) fn sight(&self) -> FastSight {
-        let sight = |wire: &Wire| InterfaceSight {
+    pub(super) fn status(&self) -> FastPathStatus {
+        let status = |wire: &Wire| InterfaceStatus {
             name: wire.name.clone(),
             mode: wire.link.as_ref().map(|(_, attached)| attached.name()),
         };
@@ -274,8 +274,8 @@ impl FastPath {
             .done()
             .map(|(_, counts, _)| counts)
             .fold(Counts::default(), Counts::plus);
-        FastSight {
-            interfaces: self.wires.iter().map(sight).collect(),
+        FastPathStatus {
+            interfaces: self.wires.iter().map(status).collect(),
             answered: counts.answered(),
         }
     }

@@ -27,8 +27,8 @@ use crate::host::shortage::Shortage;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp::{self, BindError};
 use crate::host::{clock, limits, privileges};
-use crate::observe::gate::Told;
 use crate::observe::journal;
+use crate::observe::throttle::ThrottledChange;
 use crate::server::policy::budget::Sent;
 use crate::server::policy::{Policy, Remark};
 use crate::server::{Counts, Listener};
@@ -123,7 +123,7 @@ impl Listeners {
         for sockets in opened {
             // Each listener of a configuration has one.
             if let Some(policy) = config.policies.get(&sockets.listener.address) {
-                let told = Told::new(sockets.fault);
+                let told = ThrottledChange::new(sockets.fault);
                 let group = listeners.group(sockets, policy)?;
                 listeners.groups.push(Group { told, ..group });
             }
@@ -166,7 +166,7 @@ impl Listeners {
                 sent.on_trial += counts.remarked(Remark::WouldShed);
             }
         }
-        self.shedding.look(sent);
+        self.shedding.update(sent);
     }
 
     /// One line a worker into the log.
@@ -311,7 +311,7 @@ impl Listeners {
             workers: Vec::new(),
             ended: Counts::default(),
             drops: Drops::default(),
-            told: Told::new(None),
+            told: ThrottledChange::new(None),
         };
         self.named += 1;
         let all = match group.sockets.members.len() {
@@ -436,7 +436,7 @@ impl Listeners {
                 Change::ChangeListener([_, new]) => self.change(*new, manager).await,
                 Change::CloseListener(gone) => self.close(*gone, manager).await,
                 Change::Policy(address, policy) => self.obey(*address, policy),
-                Change::Budget(budget) => self.shedding.change(*budget),
+                Change::Budget(budget) => self.shedding.set_budget(*budget),
                 Change::OpenListener(..)
                 | Change::Restart(_)
                 | Change::LogLevel(_)

@@ -2,24 +2,23 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod absence;
-pub mod allowed;
 mod belief;
-mod clients;
-mod control;
+mod census;
+mod confine;
 mod fast;
 mod handover;
-mod http;
+mod inspect;
 mod leaps;
 mod listeners;
-mod lock;
 pub mod needs;
 mod pollers;
 mod reading;
 mod reload;
 mod shedding;
-mod sight;
 mod sockets;
 mod start;
+mod start_error;
+pub mod system_limits;
 
 use std::io;
 use std::thread;
@@ -35,6 +34,9 @@ use tracing::{error, info};
 
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
+use crate::control::http::Scrape;
+use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest};
+use crate::control::server::PendingRequest;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::observe::snapshot::Reloads;
@@ -42,15 +44,14 @@ use crate::observe::{journal, log};
 use crate::upstream::poller::Report;
 
 use belief::Belief;
-use control::Request;
 use fast::FastPath;
-use http::Onlooker;
+use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
-use needs::Limits;
-use reading::{Read, Reading};
-pub use start::StartError;
+use needs::SystemLimits;
+use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
+pub use start_error::StartError;
 
 /// How often the state is decided and published anew, even without news.
 const TICK: Duration = Duration::from_secs(1);
@@ -72,8 +73,8 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
         env!("CARGO_PKG_VERSION"),
         loaded.origin()
     );
-    let limits = allowed::limits();
-    allowed::expect(&loaded, &limits);
+    let limits = system_limits::raised();
+    system_limits::warn_if_low(&loaded, &limits);
     let serve = || {
         let opened = open(loader, loaded)?;
         // A thread for the log, as little trusted as the others.
@@ -91,7 +92,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     outcome
 }
 
-async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), StartError> {
+async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result<(), StartError> {
     let signals = forward(opened.signals).map_err(StartError::thread("start a thread for signals"))?;
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
@@ -102,14 +103,14 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
         sender,
         opened.handover,
     );
-    let census = clients::method(opened.loaded.config.census)
+    let census = census::method(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
     let listeners = Listeners::start(opened.sockets, &belief.reader, census, &opened.loaded.config)?;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
     }
-    let (sender, onlookers) = mpsc::channel(1);
+    let (sender, scrapes) = mpsc::channel(1);
     if let Some(http) = opened.http {
         tokio::spawn(http.serve(sender));
     }
@@ -135,7 +136,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
         reports,
         signals,
         requests,
-        onlookers,
+        scrapes,
         readings,
     };
     supervisor.watch(heard).await;
@@ -147,8 +148,8 @@ async fn serve(opened: Opened, log: log::Switch, limits: Limits) -> Result<(), S
 struct Heard {
     reports: mpsc::Receiver<Report>,
     signals: mpsc::Receiver<i32>,
-    requests: mpsc::Receiver<Request>,
-    onlookers: mpsc::Receiver<Onlooker>,
+    requests: mpsc::Receiver<PendingRequest>,
+    scrapes: mpsc::Receiver<Scrape>,
     readings: mpsc::Receiver<Read>,
 }
 
@@ -156,7 +157,7 @@ struct Heard {
 struct Supervisor {
     running: Loaded,
     /// What the system allows us.
-    limits: Limits,
+    limits: SystemLimits,
     reading: Reading,
     log: log::Switch,
     belief: Belief,
@@ -213,8 +214,9 @@ impl Supervisor {
                     self.answer(request);
                     continue;
                 }
-                Some(onlooker) = heard.onlookers.recv() => {
-                    self.show(onlooker);
+                Some(scrape) = heard.scrapes.recv() => {
+                    // A client that went away needs it no more.
+                    let _sent = scrape.send(self.inspect().snapshot());
                     continue;
                 }
                 Some(read) = heard.readings.recv() => {
@@ -265,7 +267,7 @@ impl Supervisor {
         }
         let now = clock::raw();
         self.belief.journal.tell_failures(&self.listeners.total(), now);
-        self.belief.journal.tell_pool(&self.belief.told(), now);
+        self.belief.journal.tell_pool(&self.belief.clock_status(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
             self.tell_status(now);
         }
@@ -314,7 +316,7 @@ impl Supervisor {
 
     /// One line for `systemctl status`.
     fn tell_status(&mut self, now: Duration) {
-        let rate = self.traffic().per_second;
+        let rate = self.inspect().traffic().per_second;
         let workers = self.listeners.count();
         let refused = self
             .reloads
@@ -334,6 +336,41 @@ impl Supervisor {
             self.manager.tell(&[NotifyState::Status(&said)]);
         }
         self.status = Status { said, at: now };
+    }
+
+    fn inspect(&self) -> Inspection<'_> {
+        Inspection {
+            running: &self.running,
+            belief: &self.belief,
+            listeners: &self.listeners,
+            fast: self.fast.as_ref(),
+            reloads: &self.reloads,
+            started: self.started,
+        }
+    }
+
+    /// Answers what came through the control socket, now or later.
+    fn answer(&mut self, pending: PendingRequest) {
+        let (request, reply) = pending.into_parts();
+        let answer = match request {
+            ControlRequest::Status { format } => self.inspect().status(format),
+            ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
+            ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
+            ControlRequest::Clients { format } => {
+                let censuses = self.listeners.censuses();
+                // It takes a while with many workers.
+                tokio::spawn(async move { reply.send(census::clients(censuses, format).await) });
+                return;
+            }
+            ControlRequest::Check { path, text } => {
+                if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
+                    let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
+                    check.reply.send(failure);
+                }
+                return;
+            }
+        };
+        reply.send(answer);
     }
 
     /// The state of everything, as one block in the log.

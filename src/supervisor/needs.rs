@@ -1,11 +1,10 @@
 //! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
 
 use crate::config::Config;
+use crate::control::{http, server};
 use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
-
-use super::{control, http};
 
 /// Descriptors of every server: standard streams, log, signals, runtime, service manager, the kernel's news, the ways to the
 /// files of the configuration, of names and of leap seconds, and what is open for a moment (*measured*: 20 and those).
@@ -55,7 +54,7 @@ pub struct Needs {
 
 /// What the system allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct SystemLimits {
     /// Descriptors.
     pub files: u64,
     /// Bytes of memory, and who says so, if anybody does.
@@ -81,7 +80,7 @@ impl Needs {
     }
 
     /// What `limits` are too low for, a line each, with the numbers and the remedy.
-    pub fn shortfalls(&self, limits: &Limits) -> Vec<String> {
+    pub fn shortfalls(&self, limits: &SystemLimits) -> Vec<String> {
         let (files, allowed) = (self.files, limits.files);
         let files = (files > allowed).then(|| {
             format!(
@@ -127,11 +126,11 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
         Host::Address(_) | Host::LinkLocal(..) => FILES_AN_UPSTREAM,
     });
-    let control = config.control.socket.as_ref().map_or(0, |_| 1 + control::CLIENTS);
+    let control = config.control.socket.as_ref().map_or(0, |_| 1 + server::CLIENTS);
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         // The one that comes, before the one who makes room is gone.
-        crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::READERS,
+        crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::CONNECTIONS,
     };
     let fast = match count(config.fast_path.interfaces.len()) {
         0 => 0,
@@ -150,7 +149,7 @@ fn memory(config: &Config, lists: u64) -> u64 {
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => {
-            count(http::READERS) * MEMORY_A_READER
+            count(http::CONNECTIONS) * MEMORY_A_READER
         }
     };
     FIXED_MEMORY + workers.sum::<u64>() + http + lists
@@ -250,7 +249,7 @@ mod tests {
             kernel: 6 << 20,
             threads: 8,
         };
-        let enough = Limits {
+        let enough = SystemLimits {
             files: 1040,
             memory: Some((16 << 20, "memory.max".to_owned())),
             addresses: Some(needs.addresses(1)),
@@ -258,13 +257,13 @@ mod tests {
         };
         assert_eq!(needs.shortfalls(&enough), [""; 0]);
         assert_eq!(
-            needs.shortfalls(&Limits {
+            needs.shortfalls(&SystemLimits {
                 files: 1040,
-                ..Limits::default()
+                ..SystemLimits::default()
             }),
             [""; 0]
         );
-        let low = Limits {
+        let low = SystemLimits {
             files: 1024,
             memory: Some(((16 << 20) - 1, "/sys/fs/cgroup/a/memory.max".to_owned())),
             addresses: Some(needs.addresses(1) - 1),

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::control::Request;
 use crate::config::file::Loader;
 use crate::config::{Fault, Loaded};
+use crate::control::server::Reply;
 use crate::host::{clock, privileges};
 
 /// Signals to reload that come nearer than this are answered by one reload.
@@ -19,12 +19,22 @@ const RELOADS_APART: Duration = Duration::from_millis(100);
 /// So many files wait to be checked at most.
 const WAITING: usize = 8;
 
+/// A file that waits to be checked.
+pub(super) struct PendingCheck {
+    /// Its path, for messages.
+    pub(super) path: String,
+    /// Its text.
+    pub(super) text: String,
+    /// The way back to the client.
+    pub(super) reply: Reply,
+}
+
 /// What was read.
 pub(super) enum Read {
     /// Our own file, for a reload.
     Reload(Result<Loaded, Vec<Fault>>),
-    /// A file that somebody wants to be checked.
-    Check(Request, Result<Loaded, Vec<Fault>>),
+    /// A file that was to be checked, for the client behind this.
+    Check(Reply, Result<Loaded, Vec<Fault>>),
 }
 
 /// What is read, and what shall be.
@@ -35,7 +45,7 @@ pub(super) struct Reading {
     /// When the next reload may begin, by the raw counter, if one is wanted.
     reload_at: Option<Duration>,
     last_reload: Option<Duration>,
-    checks: VecDeque<Request>,
+    checks: VecDeque<PendingCheck>,
 }
 
 impl Reading {
@@ -74,12 +84,12 @@ impl Reading {
     }
 
     /// A file shall be checked. It is given back where too many wait already.
-    pub(super) fn want_check(&mut self, request: Request) -> Result<(), Request> {
-        self.checks.retain(|waiting| !waiting.answer.is_closed());
+    pub(super) fn want_check(&mut self, check: PendingCheck) -> Result<(), PendingCheck> {
+        self.checks.retain(|waiting| !waiting.reply.is_closed());
         if self.checks.len() >= WAITING {
-            return Err(request);
+            return Err(check);
         }
-        self.checks.push_back(request);
+        self.checks.push_back(check);
         self.begin_check();
         Ok(())
     }
@@ -89,11 +99,11 @@ impl Reading {
         if self.is_reading || self.reload_at.is_some() {
             return;
         }
-        if let Some(request) = self.checks.pop_front() {
-            // Without a thread whoever asks has no answer, and is told so.
+        if let Some(check) = self.checks.pop_front() {
+            // Without a thread the client has no answer, and sees that.
             let _begun = self.begin(|loader| {
-                let loaded = loader.judge(&request.argument, &request.body);
-                Read::Check(request, loaded)
+                let PendingCheck { path, text, reply } = check;
+                Read::Check(reply, loader.judge(&path, &text))
             });
         }
     }

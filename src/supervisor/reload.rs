@@ -6,8 +6,10 @@ use tracing::{error, info, warn};
 use super::listeners::Prepared;
 use super::needs::Needs;
 use super::reading::Read;
-use super::{Supervisor, allowed};
-use crate::config::{Change, Fault, Loaded, commands, diff};
+use super::{Supervisor, system_limits};
+use crate::config::check::CheckReport;
+use crate::config::{Change, Fault, Loaded, diff};
+use crate::control::protocol::ControlAnswer;
 use crate::host::limits;
 
 impl Supervisor {
@@ -31,14 +33,13 @@ impl Supervisor {
                 self.end_reload(fault);
             }
             Read::Reload(Err(faults)) => self.end_reload(Some(refuse(&faults))),
-            Read::Check(request, loaded) => {
-                let mut answer = commands::compare(&self.running.config, &loaded);
+            Read::Check(reply, loaded) => {
+                let mut report = CheckReport::against(&self.running.config, &loaded);
                 if let Ok(loaded) = &loaded {
                     let needs = Needs::of(&loaded.config, loaded.lists);
-                    commands::check_limits(&mut answer, &needs.shortfalls(&self.limits));
+                    report.note_limits(&needs.shortfalls(&self.limits));
                 }
-                // Who does not wait for the answer doesn't need it.
-                let _told = request.answer.send(answer);
+                reply.send(ControlAnswer::Check(report));
             }
         }
         self.reading.begin_check();
@@ -98,7 +99,7 @@ impl Supervisor {
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
         self.running.lists = wanted.lists;
-        allowed::expect(&self.running, &self.limits);
+        system_limits::warn_if_low(&self.running, &self.limits);
         let (changes, configuration) = (changes.len(), self.running.origin());
         info!(
             changes,

@@ -1,4 +1,4 @@
-//! Impure. The budget at work: what the workers sent is compared with what may be sent, and they are told what to shed.
+//! Impure. The budget at work: compares what the workers sent with what may be sent, and sets what they shed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,25 +9,26 @@ use crate::host::clock;
 use crate::server::Allowance;
 use crate::server::policy::budget::{Budget, Governor, Sent};
 
-/// Counts of less time than this say little.
+/// The shortest time that counts are compared over: those of less say little.
 const SHORTEST: Duration = Duration::from_millis(500);
 
-/// Nobody was shed for so long: then that is over.
+/// The time without a shed request after which shedding is over.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Who compares, and how the workers know.
+/// The budget, and what the workers make of it.
 pub(super) struct Shedding {
     governor: Governor,
     allowance: Arc<Allowance>,
-    /// What had been sent, and when that was looked at.
+    /// What had been sent at the last comparison.
     sent: Sent,
+    /// Time of the last comparison.
     at: Duration,
-    /// Since when nobody was shed, if it is told that somebody is.
+    /// Time of the last shed request, while the log says that some are shed.
     quiet_since: Option<Duration>,
 }
 
 impl Shedding {
-    /// Nothing is shed until the first look.
+    /// The budget before the first comparison: nothing is shed.
     pub(super) fn new(budget: Budget) -> Self {
         let governor = Governor::new(budget);
         Self {
@@ -39,19 +40,19 @@ impl Shedding {
         }
     }
 
-    /// Where the workers look.
+    /// What the workers may send, as they read it.
     pub(super) fn allowance(&self) -> &Arc<Allowance> {
         &self.allowance
     }
 
-    /// From now on another budget.
-    pub(super) fn change(&mut self, budget: Budget) {
+    /// Sets another budget.
+    pub(super) fn set_budget(&mut self, budget: Budget) {
         self.governor.change(budget);
         self.allowance.set(self.governor.rates());
     }
 
-    /// Looks at what all workers `sent` so far.
-    pub(super) fn look(&mut self, sent: Sent) {
+    /// Compares what all workers `sent` so far, unless the last comparison was just now.
+    pub(super) fn update(&mut self, sent: Sent) {
         let now = clock::raw();
         let time = now.saturating_sub(self.at);
         if time < SHORTEST {
@@ -64,10 +65,10 @@ impl Shedding {
         let new = sent.since(self.sent);
         self.allowance.set(self.governor.adjust(new, time));
         (self.sent, self.at) = (sent, now);
-        self.tell(new.taken.shed > 0, now);
+        self.log_change(new.taken.shed > 0, now);
     }
 
-    fn tell(&mut self, is_shedding: bool, now: Duration) {
+    fn log_change(&mut self, is_shedding: bool, now: Duration) {
         let budget = self.governor.mode().name();
         match self.quiet_since {
             None if is_shedding => {
@@ -79,7 +80,7 @@ impl Shedding {
             }
             Some(_) if is_shedding => self.quiet_since = Some(now),
             Some(since) if now.saturating_sub(since) >= QUIET => {
-                info!(budget, "within the budget: nobody is shed any more");
+                info!(budget, "within the budget: no client is shed any more");
                 self.quiet_since = None;
             }
             None | Some(_) => {}

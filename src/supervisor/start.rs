@@ -1,28 +1,28 @@
 //! Impure. The start, in the only order that works: what needs rights first, then giving them up.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 use signal_hook::iterator::Signals;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::absence::{Outcome, outcome};
-use super::control::Control;
+use super::confine::{self, StillNeeded};
 use super::fast::FastPath;
 use super::handover::{self, Handover};
-use super::http::Http;
 use super::leaps::LeapList;
-use super::listeners::{PrepareError, tell_absent};
-use super::lock::{self, Kept};
+use super::listeners::tell_absent;
 use super::sockets::{Given, Sockets};
+use super::start_error::StartError;
 use crate::config::Loaded;
 use crate::config::file::Loader;
+use crate::control::http::HttpServer;
+use crate::control::server::ControlSocket;
 use crate::host::names::Names;
-use crate::host::privileges::{Identity, PrivilegeError};
+use crate::host::privileges::Identity;
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
 use crate::host::{limits, sys};
@@ -39,89 +39,12 @@ pub(super) struct Opened {
     pub(super) leaps: LeapList,
     /// What the last process left for us, and we leave for the next one.
     pub(super) handover: Handover,
-    pub(super) control: Option<Control>,
-    pub(super) http: Option<Http>,
+    pub(super) control: Option<ControlSocket>,
+    pub(super) http: Option<HttpServer>,
     pub(super) manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
     pub(super) watchdog: Option<Duration>,
     pub(super) signals: Signals,
-}
-
-/// Why the server can't start: each names its remedy.
-#[derive(Debug)]
-pub enum StartError {
-    /// A listener can't be opened.
-    Bind(BindError),
-    /// A privilege can't be given up.
-    Privilege(PrivilegeError),
-    /// The kernel refuses something that every start needs.
-    System(String, io::Error),
-    /// It refuses a thread.
-    Thread(String, io::Error),
-    /// The fast path can't be had in the mode that was asked for.
-    FastPath(String),
-    /// The built-in listeners are all of a family that this host doesn't have.
-    NothingToServe,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::Privilege(PrivilegeError::Lookup(name, error)) => {
-                let why = limits::explain(error);
-                write!(f, "cannot look up the user {name:?}: {why}")
-            }
-            Self::Privilege(error) => error.fmt(f),
-            Self::System(what, error) => write!(f, "cannot {what}: {}", limits::explain(error)),
-            Self::Thread(what, error) => write!(f, "cannot {what}: {}", limits::explain_thread(error)),
-            Self::FastPath(why) => write!(
-                f,
-                "fast path: {why} (fast-path.mode = \"auto\" serves without it)"
-            ),
-            Self::NothingToServe => write!(
-                f,
-                "this host has no address family to listen on: configure a listener"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    /// For `map_err`: the kernel refused this.
-    pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::System(what.into(), error)
-    }
-
-    /// The same where it is a thread.
-    pub(super) fn thread(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Thread(what.into(), error)
-    }
-}
-
-impl From<BindError> for StartError {
-    fn from(error: BindError) -> Self {
-        Self::Bind(error)
-    }
-}
-
-impl From<PrivilegeError> for StartError {
-    fn from(error: PrivilegeError) -> Self {
-        Self::Privilege(error)
-    }
-}
-
-impl From<PrepareError> for StartError {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::Bind(error) => Self::Bind(error),
-            PrepareError::System(address, error) => {
-                Self::Thread(format!("start the workers of {address}"), error)
-            }
-        }
-    }
 }
 
 /// Those that end it, have it reload or speak.
@@ -163,21 +86,21 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     };
     let fast = FastPath::open(&loaded.config, is_open)?;
     let owner = identity.as_ref().map(Identity::uid_and_gid);
-    let control = Control::open(&loaded, owner)?;
-    let http = Http::open(&loaded.config.metrics, owner);
+    let control = open_control(&loaded, owner)?;
+    let http = HttpServer::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
-    let kept = Kept::new(
+    let still_needed = StillNeeded::new(
         &loader,
         &names,
         &leaps,
-        http.as_ref().and_then(Http::port),
+        http.as_ref().and_then(HttpServer::port),
         fast.is_some(),
     );
-    lock::lock_up(process, identity.as_ref(), &sockets, &kept, || {
+    confine::drop_and_sandbox(process, identity.as_ref(), &sockets, &still_needed, || {
         loaded.config.policies.clear();
     })?;
-    lock::look_again(&mut loader);
+    confine::warn_if_unreadable(&mut loader);
     Ok(Opened {
         loaded,
         loader,
@@ -192,6 +115,25 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         watchdog: systemd::watchdog(),
         signals,
     })
+}
+
+/// The control socket, given to `owner`; none where none is wanted, or where the default one has no directory to be in.
+fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<ControlSocket>, StartError> {
+    let Some(path) = &loaded.config.control.socket else {
+        return Ok(None);
+    };
+    match ControlSocket::open(path, owner) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if loaded.default_control => {
+            let error = limits::explain(&error);
+            info!(path = %path.display(), error, "no control socket: `--against-running` can't ask this server");
+            Ok(None)
+        }
+        Err(error) => {
+            let what = format!("open the control socket {} (control.socket)", path.display());
+            Err(StartError::System(what, error))
+        }
+    }
 }
 
 /// The sockets of each listener; none for those whose address is not there, if that is no reason not to start.
@@ -253,7 +195,7 @@ impl Opening<'_> {
         match outcome(error.fault(), listener.required, self.loaded.is_default(listener)) {
             Outcome::Refuse => Err(error),
             Outcome::LeaveOut => {
-                warn!(listener = %listener.address, "this host has no such address family: not served (say `-6 0` to be rid of this line)");
+                warn!(listener = %listener.address, "this host has no such address family: not served (`-6 0` turns this warning off)");
                 Ok(None)
             }
             Outcome::Wait => {

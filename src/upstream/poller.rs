@@ -22,7 +22,7 @@ use crate::host::changes::Changes;
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, limits, udp};
-use crate::observe::gate::Told;
+use crate::observe::throttle::ThrottledChange;
 use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 
@@ -61,8 +61,8 @@ pub struct Poller {
     changes: Option<Changes>,
     scale: Timescale,
     precision: i8,
-    fault: Told<Option<Fault>>,
-    kiss: Told<Option<SocketAddr>>,
+    fault: ThrottledChange<Option<Fault>>,
+    kiss: ThrottledChange<Option<SocketAddr>>,
 }
 
 impl Poller {
@@ -85,8 +85,8 @@ impl Poller {
             changes: None,
             scale,
             precision,
-            fault: Told::new(None),
-            kiss: Told::new(None),
+            fault: ThrottledChange::new(None),
+            kiss: ThrottledChange::new(None),
         }
     }
 

@@ -12,13 +12,31 @@ mod server;
 
 use std::path::{Path, PathBuf};
 
-use super::commands::{Answer, STATUS_FAULT};
 use super::fault::{Place, excerpt};
 use crate::cli::Dialect;
 use draft::Draft;
 
-/// Exit status where something could not be carried.
-const STATUS_LEFT: u8 = 1;
+/// What an import comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportReport {
+    /// How much is carried.
+    pub result: ImportResult,
+    /// Our configuration; empty if nothing is carried.
+    pub configuration: String,
+    /// What isn't carried, and why: lines with their ends.
+    pub remarks: String,
+}
+
+/// How much an import carries, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImportResult {
+    /// All.
+    Whole,
+    /// Not all.
+    InPart,
+    /// Nothing, so that nothing is written.
+    Nothing,
+}
 
 /// One line with something to say.
 #[derive(Clone, Debug)]
@@ -46,12 +64,11 @@ enum Meaning {
 /// The words of one of the two, none twice.
 type Keywords = [(&'static [&'static str], Meaning)];
 
-/// What these files, read one after the other, come to: our configuration for standard output, what is left for standard
-/// error, and whether anything is. Without a `dialect` their words must tell. A file that is not there has no text: it is told,
+/// The import of these files, read one after the other. Without a `dialect` their words must tell. A file that is not there has no text: it is told,
 /// and passed over (a pattern of the shell that matches nothing stays a pattern: then nothing is left).
 ///
 /// If nothing is carried, nothing is written: an empty configuration would answer everybody.
-pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> Answer {
+pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> ImportReport {
     let absent = given.iter().filter(|(_, text)| text.is_none());
     let absent: String = absent
         .map(|(path, _)| {
@@ -65,10 +82,10 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
         .iter()
         .filter_map(|(path, text)| Some((path.clone(), text.clone()?)));
     let files: Vec<(PathBuf, String)> = there.collect();
-    let refused = |why: &str| Answer {
-        out: String::new(),
-        err: format!("{absent}ntpfront import: {why}: nothing is written\n"),
-        status: STATUS_FAULT,
+    let refused = |why: &str| ImportReport {
+        result: ImportResult::Nothing,
+        configuration: String::new(),
+        remarks: format!("{absent}ntpfront import: {why}: nothing is written\n"),
     };
     if lines_of(Dialect::Chrony, &files).next().is_none() {
         return refused("no file says anything");
@@ -79,11 +96,11 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
     match dialect.or_else(|| guess(&files)) {
         Some(dialect) => {
             let named = |(path, text): &(PathBuf, Option<String>)| text.is_none() && !is_pattern(path);
-            let mut answer = made(dialect, &files, &absent, refused);
+            let mut report = made(dialect, &files, &absent, refused);
             if given.iter().any(named) {
-                answer.status = answer.status.max(STATUS_LEFT);
+                report.result = report.result.max(ImportResult::InPart);
             }
-            answer
+            report
         }
         None => refused("this could be either: say --from chrony or --from ntp"),
     }
@@ -131,8 +148,8 @@ fn made(
     dialect: Dialect,
     files: &[(PathBuf, String)],
     absent: &str,
-    refused: impl Fn(&str) -> Answer,
-) -> Answer {
+    refused: impl Fn(&str) -> ImportReport,
+) -> ImportReport {
     let mut draft = match dialect {
         Dialect::Chrony => Draft::denying(),
         Dialect::Ntp | Dialect::NtpdRs => Draft::allowing(),
@@ -160,19 +177,22 @@ fn made(
         .map(|(path, _)| Place::Whole(path.clone()).to_string())
         .collect();
     let left = draft.remarks;
-    let err: String = left.iter().map(|remark| format!("{remark}\n")).collect();
+    let remarks: String = left.iter().map(|remark| format!("{remark}\n")).collect();
     if carried == 0 {
         let nothing = refused("nothing of it is for ntpfront");
-        return Answer {
-            err: err + &nothing.err,
+        return ImportReport {
+            remarks: remarks + &nothing.remarks,
             ..nothing
         };
     }
-    let err = absent.to_owned() + &err;
-    Answer {
-        out: format!("# Made by `ntpfront import` from {}.\n{body}", names.join(", ")),
-        status: if left.is_empty() { 0 } else { STATUS_LEFT },
-        err,
+    ImportReport {
+        result: if left.is_empty() {
+            ImportResult::Whole
+        } else {
+            ImportResult::InPart
+        },
+        configuration: format!("# Made by `ntpfront import` from {}.\n{body}", names.join(", ")),
+        remarks: absent.to_owned() + &remarks,
     }
 }
 

@@ -11,45 +11,59 @@ use super::*;
 use crate::cli::Flags;
 use crate::config::{Loaded, load};
 
-fn imported(dialect: Option<Dialect>, text: &str) -> Answer {
+fn imported(dialect: Option<Dialect>, text: &str) -> ImportReport {
     import(dialect, &[(PathBuf::from("f"), Some(text.to_owned()))])
 }
 
-fn chrony(text: &str) -> Answer {
+fn chrony(text: &str) -> ImportReport {
     imported(Some(Dialect::Chrony), text)
 }
 
-fn ntp(text: &str) -> Answer {
+fn ntp(text: &str) -> ImportReport {
     imported(Some(Dialect::Ntp), text)
 }
 
 /// Without comments and empty lines, on one.
-fn settings(answer: &Answer) -> String {
-    let lines = answer
-        .out
+fn settings(report: &ImportReport) -> String {
+    let lines = report
+        .configuration
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.collect::<Vec<_>>().join(" ")
 }
 
-fn loaded(answer: &Answer) -> Loaded {
-    load(&Flags::default(), Some((Path::new("made"), &answer.out)))
-        .unwrap_or_else(|faults| panic!("{faults:?}\n{}", answer.out))
+fn loaded(report: &ImportReport) -> Loaded {
+    load(
+        &Flags::default(),
+        Some((Path::new("made"), &report.configuration)),
+    )
+    .unwrap_or_else(|faults| panic!("{faults:?}\n{}", report.configuration))
 }
 
 /// What all of `lines` come to, with nothing left.
-fn whole(answer: &Answer, expected: &str) {
-    assert_eq!((answer.err.as_str(), answer.status), ("", 0), "{}", answer.out);
-    assert_eq!(settings(answer), expected);
-    loaded(answer);
+fn whole(report: &ImportReport, expected: &str) {
+    assert_eq!(
+        (report.remarks.as_str(), report.result),
+        ("", ImportResult::Whole),
+        "{}",
+        report.configuration
+    );
+    assert_eq!(settings(report), expected);
+    loaded(report);
 }
 
 /// What they come to, with a reason for what is left.
-fn in_part(answer: &Answer, expected: &str, why: &str) {
-    assert_eq!(answer.status, 1, "{}{}", answer.out, answer.err);
-    assert_eq!(settings(answer), expected, "{}", answer.err);
-    assert!(answer.err.contains(why), "{why}: {}", answer.err);
-    loaded(answer);
+fn in_part(report: &ImportReport, expected: &str, why: &str) {
+    assert_eq!(
+        report.result,
+        ImportResult::InPart,
+        "{}{}",
+        report.configuration,
+        report.remarks
+    );
+    assert_eq!(settings(report), expected, "{}", report.remarks);
+    assert!(report.remarks.contains(why), "{why}: {}", report.remarks);
+    loaded(report);
 }
 
 /// Beginning of a chrony.conf that answers everybody.
@@ -262,9 +276,9 @@ fn all_else_of_chrony() {
 
 #[test]
 fn a_chronyd_that_stands_beside_us_is_asked_first() {
-    let answer = chrony("server a.example iburst\nport 11123\nbindaddress 127.0.0.1\nallow 127.0.0.1");
+    let report = chrony("server a.example iburst\nport 11123\nbindaddress 127.0.0.1\nallow 127.0.0.1");
     let expected = "[[upstream]] address = \"127.0.0.1:11123\" [[upstream]] address = \"a.example\"";
-    in_part(&answer, expected, "they are about that");
+    in_part(&report, expected, "they are about that");
 }
 
 #[test]
@@ -386,26 +400,30 @@ fn an_empty_result_is_not_written() {
             "nothing of it is for ntpfront",
         ),
     ] {
-        let answer = given(files);
+        let report = given(files);
         assert_eq!(
-            (answer.out.as_str(), answer.status),
-            ("", STATUS_FAULT),
+            (report.configuration.as_str(), report.result),
+            ("", ImportResult::Nothing),
             "{files:?}"
         );
-        assert!(answer.err.contains(why), "{why}: {}", answer.err);
-        assert!(answer.err.ends_with("nothing is written\n"), "{}", answer.err);
+        assert!(report.remarks.contains(why), "{why}: {}", report.remarks);
+        assert!(
+            report.remarks.ends_with("nothing is written\n"),
+            "{}",
+            report.remarks
+        );
     }
-    let answer = given(&[("a", Some("allow")), ("b/*.conf", None)]);
+    let report = given(&[("a", Some("allow")), ("b/*.conf", None)]);
     assert_eq!(
-        (settings(&answer).as_str(), answer.status),
-        ("", 0),
+        (settings(&report).as_str(), report.result),
+        ("", ImportResult::Whole),
         "{}",
-        answer.err
+        report.remarks
     );
-    assert!(!answer.out.is_empty());
+    assert!(!report.configuration.is_empty());
     let named = given(&[("a", Some("allow")), ("b.conf", None)]);
-    assert_eq!(named.status, STATUS_LEFT, "{}", named.err);
-    assert_eq!(answer.err, "b/*.conf: there is no such file: passed over\n");
+    assert_eq!(named.result, ImportResult::InPart, "{}", named.remarks);
+    assert_eq!(report.remarks, "b/*.conf: there is no such file: passed over\n");
 }
 
 #[test]
@@ -415,35 +433,47 @@ fn each_remark_names_its_line_and_files_follow_one_another() {
         ("d/b", "server b.example iburst\nmakestep 1 3"),
     ];
     let files = files.map(|(path, text)| (PathBuf::from(path), Some(text.to_owned())));
-    let answer = import(None, &files);
-    let places: Vec<&str> = answer
-        .err
+    let report = import(None, &files);
+    let places: Vec<&str> = report
+        .remarks
         .lines()
         .filter_map(|line| line.split(": ").next())
         .collect();
-    assert_eq!(places, ["a:4", "d/b:2"], "{}", answer.err);
-    assert_eq!(loaded(&answer).config.upstreams.len(), 2, "{}", answer.out);
+    assert_eq!(places, ["a:4", "d/b:2"], "{}", report.remarks);
+    assert_eq!(
+        loaded(&report).config.upstreams.len(),
+        2,
+        "{}",
+        report.configuration
+    );
     assert!(
-        answer
-            .out
+        report
+            .configuration
             .starts_with("# Made by `ntpfront import` from a, d/b.\n"),
         "{}",
-        answer.out
+        report.configuration
     );
 }
 
 #[test]
 fn whose_words_they_are_is_seen_or_asked() {
-    for (text, status) in [
-        ("server a.example iburst\nallow", 0),
-        ("server a.example iburst\nrestrict default nomodify", 0),
-        ("server a.example iburst", STATUS_FAULT),
-        ("", STATUS_FAULT),
-        ("[Time]\nNTP=a.example", STATUS_FAULT),
+    for (text, result) in [
+        ("server a.example iburst\nallow", ImportResult::Whole),
+        (
+            "server a.example iburst\nrestrict default nomodify",
+            ImportResult::Whole,
+        ),
+        ("server a.example iburst", ImportResult::Nothing),
+        ("", ImportResult::Nothing),
+        ("[Time]\nNTP=a.example", ImportResult::Nothing),
     ] {
-        let answer = imported(None, text);
-        assert_eq!(answer.status, status, "{text}: {}", answer.err);
-        assert_eq!(answer.out.is_empty(), status == STATUS_FAULT, "{text}");
+        let report = imported(None, text);
+        assert_eq!(report.result, result, "{text}: {}", report.remarks);
+        assert_eq!(
+            report.configuration.is_empty(),
+            result == ImportResult::Nothing,
+            "{text}"
+        );
     }
 }
 
@@ -534,12 +564,12 @@ proptest! {
     /// to a terminal.
     #[test]
     fn what_is_made_is_sound(text in text(), is_chrony in any::<bool>()) {
-        let answer = if is_chrony { chrony(&text) } else { ntp(&text) };
-        let loaded = load(&Flags::default(), Some((Path::new("made"), &answer.out)));
-        prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, answer.out);
-        prop_assert_eq!(answer.status != 0, !answer.err.is_empty());
-        prop_assert_eq!(answer.status == STATUS_FAULT, answer.out.is_empty());
-        for line in answer.err.lines().chain(answer.out.lines()) {
+        let report = if is_chrony { chrony(&text) } else { ntp(&text) };
+        let loaded = load(&Flags::default(), Some((Path::new("made"), &report.configuration)));
+        prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, report.configuration);
+        prop_assert_eq!(report.result != ImportResult::Whole, !report.remarks.is_empty());
+        prop_assert_eq!(report.result == ImportResult::Nothing, report.configuration.is_empty());
+        for line in report.remarks.lines().chain(report.configuration.lines()) {
             prop_assert!(!line.contains(char::is_control), "{:?}", line);
         }
     }

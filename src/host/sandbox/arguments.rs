@@ -6,7 +6,7 @@
 
 use libc::{c_int, c_long};
 
-use super::Needs;
+use super::NeededCalls;
 
 /// To attach a BPF program that is there already (linux/bpf.h).
 const BPF_LINK_CREATE: c_int = 28;
@@ -67,7 +67,7 @@ fn one_of(call: c_long, index: u8, values: &[c_int]) -> Judged {
 }
 
 /// What the process needs, whose number is `pid`, beside [`super::calls::OF_PROCESS`].
-pub(super) fn of_process(needs: Needs, pid: c_int) -> Vec<Judged> {
+pub(super) fn of_process(needs: NeededCalls, pid: c_int) -> Vec<Judged> {
     let mut judged = vec![
         sockets(needs),
         Judged {
@@ -133,13 +133,13 @@ pub(super) fn of_workers(pid: c_int) -> Vec<Judged> {
 }
 
 /// Of the calls that kill, the use that is open: [`of_process`] has it, too.
-pub(super) fn of_deadly(needs: Needs) -> Option<(c_long, Test)> {
+pub(super) fn of_deadly(needs: NeededCalls) -> Option<(c_long, Test)> {
     needs.attaches.then(|| (libc::SYS_bpf, is(0, BPF_LINK_CREATE)))
 }
 
 /// UDP and TCP, by protocol: Landlock's rules for TCP know nothing of MPTCP. The kernel's news of interfaces and addresses,
 /// which the C library asks for, too. And the way to journald.
-fn sockets(needs: Needs) -> Judged {
+fn sockets(needs: NeededCalls) -> Judged {
     let mut any_of = Vec::new();
     let mut may = |family, kind, protocol| {
         any_of.push(vec![is(0, family), masked(1, !TYPE_FLAGS, kind), is(2, protocol)]);

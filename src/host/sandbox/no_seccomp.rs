@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Needs;
+use super::NeededCalls;
 
 /// There are no filters.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl std::error::Error for FilterError {}
 ///
 /// # Errors
 /// Always.
-pub fn limit_process(_: Needs) -> Result<(), FilterError> {
+pub fn limit_process(_: NeededCalls) -> Result<(), FilterError> {
     Err(FilterError)
 }
 

@@ -22,7 +22,7 @@ use seccompiler::{
 };
 
 use super::arguments::{self, Judged, Test};
-use super::{Needs, calls};
+use super::{NeededCalls, calls};
 
 /// Workers start at any time, and each puts its own filter on: that of the process, once this has one.
 static OF_WORKERS: OnceLock<BpfProgram> = OnceLock::new();
@@ -56,7 +56,7 @@ impl From<BackendError> for FilterError {
 ///
 /// # Errors
 /// This kernel has no filters, or the architecture is not known; what could be put on stays on.
-pub fn limit_process(needs: Needs) -> Result<(), FilterError> {
+pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
     // All are made before the first is put on.
     let filters = [of_deadly(needs)?, of_process(needs)?, of_future()?];
     let of_workers = of_workers()?;
@@ -84,7 +84,7 @@ pub fn limit_worker() -> Result<(), FilterError> {
 /// # Errors
 /// As [`limit_process`].
 pub fn limit_opener() -> Result<(), FilterError> {
-    let needs = Needs::default();
+    let needs = NeededCalls::default();
     // The last one forbids to put on more.
     for filter in [of_deadly(needs)?, of_future()?, of_opener()?] {
         apply_filter(&filter)?;
@@ -96,7 +96,7 @@ fn of_opener() -> Result<BpfProgram, FilterError> {
     only(calls::OF_OPENER, &arguments::of_memory())
 }
 
-fn of_deadly(needs: Needs) -> Result<BpfProgram, FilterError> {
+fn of_deadly(needs: NeededCalls) -> Result<BpfProgram, FilterError> {
     let mut rules = always(calls::DEADLY);
     if let Some((call, open)) = arguments::of_deadly(needs) {
         let other = condition(&open, SeccompCmpOp::Ne)?;
@@ -105,7 +105,7 @@ fn of_deadly(needs: Needs) -> Result<BpfProgram, FilterError> {
     compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
 }
 
-fn of_process(needs: Needs) -> Result<BpfProgram, FilterError> {
+fn of_process(needs: NeededCalls) -> Result<BpfProgram, FilterError> {
     only(calls::OF_PROCESS, &arguments::of_process(needs, own_number()))
 }
 

@@ -10,26 +10,26 @@ use tracing::{Event, Metadata, Subscriber, Value};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-/// Fields of a line that are kept; none of ours has half as many.
+/// Fields of a line that are kept at most; none of ours has half as many.
 const FIELDS: usize = 32;
 
 thread_local! {
-    /// When the line that this thread is writing was said.
+    /// Time at which the line that this thread is writing was logged.
     static SAID_AT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// One line, with the fields that have a value.
-pub(super) struct Line {
+pub(super) struct LogLine {
     metadata: &'static Metadata<'static>,
     values: Vec<(Field, Box<dyn Value + Send>)>,
-    /// As text, in UTC.
+    /// Time at which it was logged, as text, in UTC.
     said_at: String,
-    /// How many lines before this one found no room.
+    /// Lines before this one that found no room.
     pub(super) dropped_before: u64,
 }
 
-impl Line {
-    /// What `event` says, now.
+impl LogLine {
+    /// The line of an event that happens now.
     pub(super) fn of(event: &Event<'_>) -> Self {
         let mut line = Self {
             metadata: event.metadata(),
@@ -43,7 +43,7 @@ impl Line {
         line
     }
 
-    /// Says it again, to `to`.
+    /// Writes it to `to`.
     pub(super) fn write(&self, to: &dyn Subscriber) {
         let Some((first, _)) = self.values.first() else {
             return;
@@ -67,8 +67,8 @@ impl Line {
     }
 }
 
-/// Numbers and texts stay what they are; all else is a text from here on.
-impl Visit for Line {
+/// Collects the fields: numbers and texts stay what they are; all else is a text from here on.
+impl Visit for LogLine {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.keep(field, value);
     }
@@ -106,7 +106,7 @@ impl Visit for Line {
     }
 }
 
-/// Writes when the line was said, not when it is written.
+/// The time at which the line was logged, not at which it is written.
 pub(super) struct WhenSaid;
 
 impl FormatTime for WhenSaid {

@@ -1,4 +1,4 @@
-//! Impure. Between who says a line and the thread that writes it: whoever speaks never waits for who reads.
+//! Impure. The queue between the threads that log a line and the one that writes it: the former never wait for the reader.
 //!
 //! The queue has a fixed size. A line that finds no room is dropped and counted, and the number stands in the log where
 //! the lines are missing. Nothing is written before [`Writer::run`]: the thread must be started when the rights
@@ -15,23 +15,24 @@ use tracing::{Event, Subscriber, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::line::Line;
+use super::line::LogLine;
 
 /// Lines that wait at most: about two megabytes.
 const ROOM: usize = 4096;
-/// How often is looked whether all is written.
+/// Time between two looks whether all is written.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Where lines are written, made by the thread that writes.
+/// The outlet of the lines, opened by the thread that writes.
 pub(super) type Outlet = Box<dyn Subscriber + Send + Sync>;
 
 thread_local! {
-    /// Is this the thread that writes? It must not wait for itself.
+    /// Whether this is the thread that writes: it must not wait for itself.
     static WRITES: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Numbers of lines.
 #[derive(Default)]
-struct Counts {
+struct LineCounts {
     /// Lines that are not written yet.
     waiting: AtomicUsize,
     /// Dropped lines that the log doesn't tell of yet.
@@ -40,25 +41,25 @@ struct Counts {
     dropped: AtomicU64,
 }
 
-/// What the speaking threads and the writing one share.
+/// The state that the logging threads and the writing one share.
 #[derive(Default)]
-pub(super) struct Shared {
-    counts: Counts,
+pub(super) struct QueueState {
+    counts: LineCounts,
     outlet: OnceLock<Outlet>,
 }
 
-impl Shared {
-    /// How many lines were dropped so far.
+impl QueueState {
+    /// Lines that were dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.counts.dropped.load(Ordering::Relaxed)
     }
 
-    /// Is there a thread that writes?
+    /// Whether there is a thread that writes.
     pub(super) fn is_written(&self) -> bool {
         self.outlet.get().is_some()
     }
 
-    /// Waits until all lines are written, or for `patience`. Are they?
+    /// Waits until all lines are written, or for `patience`. Returns whether they are.
     pub(super) fn wait(&self, patience: Duration) -> bool {
         let mut waited = Duration::ZERO;
         while self.counts.waiting.load(Ordering::Acquire) != 0 {
@@ -72,23 +73,23 @@ impl Shared {
     }
 }
 
-/// The end where lines are said.
+/// The end of the queue that takes lines.
 pub(super) struct Relay {
-    lines: SyncSender<Line>,
-    shared: Arc<Shared>,
+    lines: SyncSender<LogLine>,
+    shared: Arc<QueueState>,
 }
 
-/// The end where they are written.
+/// The end of the queue that writes them.
 pub struct Writer {
-    lines: Receiver<Line>,
-    shared: Arc<Shared>,
+    lines: Receiver<LogLine>,
+    shared: Arc<QueueState>,
     open: Box<dyn FnOnce() -> Outlet + Send>,
 }
 
-/// Both ends; `open` makes the outlet, in the thread that will write.
-pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, Writer, Arc<Shared>) {
+/// Both ends of a queue; `open` makes the outlet, in the thread that will write.
+pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, Writer, Arc<QueueState>) {
     let (sender, lines) = sync_channel(ROOM);
-    let shared = Arc::<Shared>::default();
+    let shared = Arc::<QueueState>::default();
     let relay = Relay {
         lines: sender,
         shared: Arc::clone(&shared),
@@ -102,7 +103,7 @@ pub(super) fn queue(open: impl FnOnce() -> Outlet + Send + 'static) -> (Relay, W
 }
 
 impl Relay {
-    fn say(&self, mut line: Line) {
+    fn say(&self, mut line: LogLine) {
         let counts = &self.shared.counts;
         line.dropped_before = counts.untold.swap(0, Ordering::Relaxed);
         let dropped_before = line.dropped_before;
@@ -119,7 +120,7 @@ impl<S: Subscriber> Layer<S> for Relay {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         match self.shared.outlet.get().filter(|_| WRITES.get()) {
             Some(outlet) => outlet.event(event),
-            None => self.say(Line::of(event)),
+            None => self.say(LogLine::of(event)),
         }
     }
 }
@@ -142,7 +143,7 @@ impl Writer {
     }
 }
 
-/// Says, in the thread that writes, how many lines are missing here.
+/// Logs, in the thread that writes, how many lines are missing here.
 fn tell(dropped: u64) {
     if dropped > 0 {
         warn!(

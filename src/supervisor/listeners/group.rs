@@ -19,7 +19,7 @@ use crate::host::steering::{steer, steer_away};
 use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
-use crate::observe::gate::Told;
+use crate::observe::throttle::ThrottledChange;
 use crate::server::policy::Policy;
 use crate::server::{Counts, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
@@ -37,7 +37,7 @@ pub(super) struct Group {
     pub(super) ended: Counts,
     pub(super) drops: Drops,
     /// What the log knows of why nobody is served there.
-    pub(super) told: Told<Option<BindFault>>,
+    pub(super) told: ThrottledChange<Option<BindFault>>,
 }
 
 /// A worker, and what was last seen of it.

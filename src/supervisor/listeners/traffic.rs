@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Group, Listeners, Served};
 use crate::host::bind_fault::BindFault;
 use crate::host::sys;
-use crate::observe::snapshot::{ListenerSight, Traffic, WorkerSight};
+use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
 
 /// Rates are of at least this time: the supervisor's tick, or a little less.
@@ -95,8 +95,8 @@ impl Listeners {
     }
 
     /// Each listener with its workers.
-    pub(in super::super) fn sights(&self) -> Vec<ListenerSight> {
-        self.groups.iter().map(Group::sight).collect()
+    pub(in super::super) fn statuses(&self) -> Vec<ListenerStatus> {
+        self.groups.iter().map(Group::status).collect()
     }
 }
 
@@ -113,11 +113,11 @@ impl Group {
         self.workers.iter().map(|served| served.pace.per_second).sum()
     }
 
-    fn sight(&self) -> ListenerSight {
+    fn status(&self) -> ListenerStatus {
         let address = self.address();
-        ListenerSight {
+        ListenerStatus {
             address,
-            family: ListenerSight::family(&address),
+            family: ListenerStatus::family(&address),
             serving: self.is_serving(),
             required: self.sockets.listener.required,
             fault: self.sockets.fault.map(BindFault::text),
@@ -126,15 +126,15 @@ impl Group {
                 queue_dropped: self.drops.total,
                 counts: self.total(),
             },
-            workers: self.workers.iter().map(Served::sight).collect(),
+            workers: self.workers.iter().map(Served::status).collect(),
         }
     }
 }
 
 impl Served {
-    fn sight(&self) -> WorkerSight {
+    fn status(&self) -> WorkerStatus {
         let counts = self.worker.counters().snapshot();
-        WorkerSight {
+        WorkerStatus {
             per_second: self.pace.per_second,
             received: counts.received(),
             answered: counts.answered(),

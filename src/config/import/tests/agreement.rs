@@ -11,7 +11,7 @@ fn how_many_must_agree_is_as_it_was_or_stricter() {
         })
     };
     for (made, said, whose) in [
-        (chrony as fn(&str) -> Answer, "minsources", "chronyd"),
+        (chrony as fn(&str) -> ImportReport, "minsources", "chronyd"),
         (ntp, "tos minsane", "ntpd"),
     ] {
         for (count, more, least, is_stricter) in [
@@ -26,28 +26,33 @@ fn how_many_must_agree_is_as_it_was_or_stricter() {
             } else {
                 format!("{said}{more}\n")
             };
-            let answer = made(&format!("{}{more}", servers(count)));
-            assert_eq!(loaded(&answer).config.clock.min_sources, least, "{}", answer.out);
+            let report = made(&format!("{}{more}", servers(count)));
             assert_eq!(
-                answer.out.contains("#min-sources = 1"),
-                is_stricter,
+                loaded(&report).config.clock.min_sources,
+                least,
                 "{}",
-                answer.out
+                report.configuration
             );
             assert_eq!(
-                answer.out.contains(&format!("enough for {whose}")),
+                report.configuration.contains("#min-sources = 1"),
                 is_stricter,
                 "{}",
-                answer.out
+                report.configuration
             );
-            assert_eq!(answer.status, 0, "{}", answer.err);
+            assert_eq!(
+                report.configuration.contains(&format!("enough for {whose}")),
+                is_stricter,
+                "{}",
+                report.configuration
+            );
+            assert_eq!(report.result, ImportResult::Whole, "{}", report.remarks);
         }
-        let answer = made(&format!("{}{said} 4\n", servers(2)));
+        let report = made(&format!("{}{said} 4\n", servers(2)));
         assert_eq!(
-            (loaded(&answer).config.clock.min_sources, answer.status),
-            (2, 1),
+            (loaded(&report).config.clock.min_sources, report.result),
+            (2, ImportResult::InPart),
             "{}",
-            answer.err
+            report.remarks
         );
     }
 }

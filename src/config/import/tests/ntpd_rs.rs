@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::*;
 use crate::server::policy::access::OnDeny;
 
-fn toml(text: &str) -> Answer {
+fn toml(text: &str) -> ImportReport {
     imported(None, text)
 }
 
@@ -120,20 +120,29 @@ fn how_many_must_agree() {
             .fold(format!("{SERVER}{more}"), |text, source| text + &source)
     };
     for (count, more, least) in [(3, "", 3), (5, "", 3), (4, AGREE, 1)] {
-        let answer = toml(&text(count, more));
+        let report = toml(&text(count, more));
         assert_eq!(
-            (loaded(&answer).config.clock.min_sources, answer.status),
-            (least, 0),
+            (loaded(&report).config.clock.min_sources, report.result),
+            (least, ImportResult::Whole),
             "{}",
-            answer.err
+            report.remarks
         );
     }
     // It would serve nobody at all there: here all of them must agree, and that is told.
     for count in [1, 2] {
-        let answer = toml(&text(count, ""));
-        let least = usize::from(loaded(&answer).config.clock.min_sources);
-        assert_eq!((least, answer.status), (count, 1), "{}", answer.out);
-        assert!(answer.err.contains("3 sources that must agree"), "{}", answer.err);
+        let report = toml(&text(count, ""));
+        let least = usize::from(loaded(&report).config.clock.min_sources);
+        assert_eq!(
+            (least, report.result),
+            (count, ImportResult::InPart),
+            "{}",
+            report.configuration
+        );
+        assert!(
+            report.remarks.contains("3 sources that must agree"),
+            "{}",
+            report.remarks
+        );
     }
 }
 
@@ -314,28 +323,32 @@ fn a_wrong_guess_is_told() {
         (None, &[ours], "c.toml is a configuration of ntpfront's own"),
         (None, &[spoilt], "d.toml:2: listen = 192.0.2.1: no TOML"),
     ] {
-        let answer = import(dialect, files);
-        assert_eq!((answer.out.as_str(), answer.status), ("", STATUS_FAULT), "{why}");
-        assert!(answer.err.contains(why), "{why}: {}", answer.err);
+        let report = import(dialect, files);
+        assert_eq!(
+            (report.configuration.as_str(), report.result),
+            ("", ImportResult::Nothing),
+            "{why}"
+        );
+        assert!(report.remarks.contains(why), "{why}: {}", report.remarks);
     }
-    let answer = ntp("server a.example iburst\nmakestep 1 3");
+    let report = ntp("server a.example iburst\nmakestep 1 3");
     assert!(
-        answer.err.contains("it is one of chronyd's (--from chrony)"),
+        report.remarks.contains("it is one of chronyd's (--from chrony)"),
         "{}",
-        answer.err
+        report.remarks
     );
 }
 
 #[test]
 fn remarks_name_their_lines() {
     let text = format!("{AGREE}\n[[source]]\nmode = \"nts\"\naddress = \"a\"\n\n{SERVER}wings = 2\n");
-    let answer = toml(&text);
-    let places: Vec<&str> = answer
-        .err
+    let report = toml(&text);
+    let places: Vec<&str> = report
+        .remarks
         .lines()
         .filter_map(|line| line.split(": ").next())
         .collect();
-    assert_eq!(places, ["f:4", "f:10"], "{}", answer.err);
+    assert_eq!(places, ["f:4", "f:10"], "{}", report.remarks);
 }
 
 fn nets() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
@@ -359,18 +372,18 @@ proptest! {
                 format!("{key} = {{ filter = [{}], action = \"{action}\" }}\n", nets.join(", "))
             }
         };
-        let answer = toml(&format!("{SERVER}{}{}", list("allowlist", &allow), list("denylist", &deny)));
+        let report = toml(&format!("{SERVER}{}{}", list("allowlist", &allow), list("denylist", &deny)));
         let address = Ipv4Addr::new(asked.0, asked.1, 0, 0);
         let has = |nets: &Vec<(u8, u8, u8)>| nets.iter().any(|(a, b, bits)| {
             let net: IpNet = format!("{a}.{b}.0.0/{bits}").parse().unwrap();
             net.trunc().contains(&IpAddr::from(address))
         });
         let expected = allow.as_ref().is_none_or(has) && !deny.as_ref().is_some_and(has);
-        let config = loaded(&answer).config;
+        let config = loaded(&report).config;
         let access = &config.policies.values().next().unwrap().access;
-        prop_assert_eq!(access.allows(address.into()), expected, "{}", answer.out);
+        prop_assert_eq!(access.allows(address.into()), expected, "{}", report.configuration);
         let refuses = allow.is_some() || deny.is_some_and(|deny| !deny.is_empty());
-        prop_assert_eq!(access.on_deny == OnDeny::Kiss, refuses && told, "{}", answer.out);
+        prop_assert_eq!(access.on_deny == OnDeny::Kiss, refuses && told, "{}", report.configuration);
     }
 
     /// Whatever stands there: what comes out is a configuration without a fault.
@@ -400,15 +413,15 @@ proptest! {
                 text + &format!("{key} = {value}\n")
             })
         }).collect();
-        let answer = toml(&text);
-        if answer.status == STATUS_FAULT {
-            prop_assert!(answer.out.is_empty() && !answer.err.is_empty());
+        let report = toml(&text);
+        if report.result == ImportResult::Nothing {
+            prop_assert!(report.configuration.is_empty() && !report.remarks.is_empty());
         } else {
-            let loaded = load(&Flags::default(), Some((Path::new("made"), &answer.out)));
-            prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, answer.out);
-            prop_assert_eq!(answer.status != 0, !answer.err.is_empty());
+            let loaded = load(&Flags::default(), Some((Path::new("made"), &report.configuration)));
+            prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, report.configuration);
+            prop_assert_eq!(report.result != ImportResult::Whole, !report.remarks.is_empty());
         }
-        for line in answer.err.lines().chain(answer.out.lines()) {
+        for line in report.remarks.lines().chain(report.configuration.lines()) {
             prop_assert!(!line.contains(char::is_control), "{:?}", line);
         }
     }

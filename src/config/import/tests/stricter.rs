@@ -34,8 +34,12 @@ fn who_is_denied_without_being_known_is_denied_with_everybody() {
         in_part(&ntp(&open), CLOSED, why);
     }
     // It says why where it stands, too.
-    let answer = chrony("allow\ndeny some.example");
-    assert!(answer.out.contains("could not be carried"), "{}", answer.out);
+    let report = chrony("allow\ndeny some.example");
+    assert!(
+        report.configuration.contains("could not be carried"),
+        "{}",
+        report.configuration
+    );
 }
 
 #[test]
@@ -50,9 +54,9 @@ fn who_is_let_in_without_being_known_is_not() {
         "restrict a.example ippeerlimit 3 nomodify",
         "restrict 10.0.0.0 mask 255.0.255.0 kod",
     ] {
-        let answer = ntp(&format!("restrict default ignore\nrestrict 127.0.0.1\n{line}"));
+        let report = ntp(&format!("restrict default ignore\nrestrict 127.0.0.1\n{line}"));
         assert_eq!(
-            settings(&answer),
+            settings(&report),
             "[access] default = \"deny\" allow = [\"127.0.0.1/32\"]",
             "{line}"
         );
@@ -165,8 +169,8 @@ proptest! {
             rules.iter().enumerate().map(line).fold(first.to_owned(), |text, line| text + &line)
         };
         let answered = |text: &str| {
-            let answer = if is_chrony { chrony(text) } else { ntp(text) };
-            let config = loaded(&answer).config;
+            let report = if is_chrony { chrony(text) } else { ntp(text) };
+            let config = loaded(&report).config;
             let policy = config.policies.values().next().unwrap();
             policy.access.allows([asked.0, asked.1, 0, 0].into())
         };

@@ -35,12 +35,12 @@ fn in_a_thread_with(filters: Vec<BpfProgram>, job: impl FnOnce() + Send + 'stati
     thread.join().unwrap();
 }
 
-const ALL: Needs = Needs {
+const ALL: NeededCalls = NeededCalls {
     attaches: true,
     journal: true,
 };
 
-fn of_all_threads(needs: Needs) -> Vec<BpfProgram> {
+fn of_all_threads(needs: NeededCalls) -> Vec<BpfProgram> {
     vec![
         of_deadly(needs).unwrap(),
         of_process(needs).unwrap(),
@@ -48,7 +48,7 @@ fn of_all_threads(needs: Needs) -> Vec<BpfProgram> {
     ]
 }
 
-fn of_a_worker(needs: Needs) -> Vec<BpfProgram> {
+fn of_a_worker(needs: NeededCalls) -> Vec<BpfProgram> {
     let mut filters = of_all_threads(needs);
     filters.push(super::of_workers().unwrap());
     filters
@@ -61,7 +61,7 @@ fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     client.send_to(&[1; 48], server.local_addr().unwrap()).unwrap();
-    in_a_thread_with(of_a_worker(Needs::default()), move || {
+    in_a_thread_with(of_a_worker(NeededCalls::default()), move || {
         let mut batch = Batch::new(4);
         assert_eq!(batch.receive(server.as_fd(), 4).unwrap(), 1);
         *batch.datagram(0).unwrap().reply = [2; REPLY_LEN];
@@ -91,7 +91,7 @@ fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
 
 #[test]
 fn the_process_can_do_what_it_needs_and_not_more() {
-    in_a_thread_with(of_all_threads(Needs::default()), || {
+    in_a_thread_with(of_all_threads(NeededCalls::default()), || {
         File::open("/etc/hosts").unwrap();
         UdpSocket::bind("127.0.0.1:0").unwrap();
         thread::spawn(|| ()).join().unwrap();
@@ -189,7 +189,7 @@ fn so_many_calls_are_open() {
     let pid = own_number();
     let of_process = |needs| open(&of_all_threads(needs), &arguments::of_process(needs, pid)).len();
     let of_worker = open(&of_a_worker(ALL), &arguments::of_workers(pid)).len();
-    let found = [of_process(Needs::default()), of_process(ALL), of_worker];
+    let found = [of_process(NeededCalls::default()), of_process(ALL), of_worker];
     println!(
         "open: the process {}, with journald and the fast path {}; a worker {}",
         found[0], found[1], found[2]
@@ -328,7 +328,7 @@ fn other_uses(pid: c_int) -> (Uses, Uses) {
 
 #[test]
 fn arguments_decide() {
-    let process = of_all_threads(Needs::default());
+    let process = of_all_threads(NeededCalls::default());
     let rich = of_all_threads(ALL);
     let worker = of_a_worker(ALL);
     let tables = [internet_sockets(), other_sockets(), other_uses(own_number())];
@@ -423,7 +423,7 @@ fn nothing_is_open_for_want_of_a_word() {
 fn to_execute_a_program_is_deadly() {
     const CHILD: &str = "NTPFRONT_DEADLY";
     if std::env::var_os(CHILD).is_some() {
-        limit_process(Needs::default()).unwrap();
+        limit_process(NeededCalls::default()).unwrap();
         println!("limited");
         let error = execv(c"/bin/true", &[c"/bin/true"]).unwrap_err();
         panic!("it lives on: {error}");

@@ -1,13 +1,13 @@
-//! Impure. The end of the start: what needed rights is done, now they are given up, and the doors are locked.
+//! Impure. The confinement of the process at the end of the start: privileges are dropped, and Landlock and seccomp applied.
 
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 use tracing::{info, warn};
 
-use super::StartError;
 use super::leaps::LeapList;
 use super::sockets::Sockets;
+use super::start_error::StartError;
 use crate::config::Process;
 use crate::config::file::Loader;
 use crate::host::anchor::Anchor;
@@ -15,24 +15,24 @@ use crate::host::limits;
 use crate::host::names::Names;
 use crate::host::opener;
 use crate::host::privileges::{self, Identity, LowPorts};
-use crate::host::sandbox::{self, Needs, Reach, seccomp};
+use crate::host::sandbox::{self, AllowedAccess, NeededCalls, seccomp};
 use crate::observe::log;
 
-/// Where name servers answer over TCP (RFC 1035 §4.2).
+/// TCP port of name servers (RFC 1035 §4.2).
 const NAME_SERVER_PORT: u16 = 53;
 
-/// What stays within reach after the start.
-pub(super) struct Kept {
+/// What is still needed after the start.
+pub(super) struct StillNeeded {
     /// Files that are read again.
     files: Vec<PathBuf>,
-    /// Where we listen over TCP, if we do.
+    /// TCP port to listen on, if there is one.
     tcp_listen: Option<u16>,
-    /// The fast path's program may have to be attached again.
+    /// Whether the fast path's program may have to be attached again.
     attaches: bool,
 }
 
-impl Kept {
-    /// What a reload and the resolver of names read, and where `http` listens.
+impl StillNeeded {
+    /// The files that a reload and the resolver of names read, and the port of `http`.
     pub(super) fn new(
         loader: &Loader,
         names: &Names,
@@ -53,53 +53,54 @@ impl Kept {
     }
 }
 
-/// Drops the privileges, puts the sandboxes on, and says what a reload will not be able to do. Must run while the
-/// process has one thread. `forget` is for [`opener::start`].
+/// Drops the privileges and applies the sandboxes. `forget` is for [`opener::start`].
+///
+/// Must run while the process has one thread.
 ///
 /// # Errors
-/// A privilege that can't be given up: the process must not go on then. A sandbox that the kernel lacks is none.
-pub(super) fn lock_up(
+/// A privilege can't be dropped: the process must not go on then. A sandbox that the kernel lacks is no error.
+pub(super) fn drop_and_sandbox(
     process: &Process,
     identity: Option<&Identity>,
     sockets: &[Sockets],
-    kept: &Kept,
+    needed: &StillNeeded,
     forget: impl FnOnce(),
 ) -> Result<(), StartError> {
-    let reach = process.landlock.then(|| reach(kept, identity, forget));
-    give_up_privileges(process, identity, sockets)?;
-    if let Some(reach) = reach {
-        put_out_of_reach(&reach);
+    let access = process.landlock.then(|| access(needed, identity, forget));
+    drop_privileges(process, identity, sockets)?;
+    if let Some(access) = access {
+        apply_landlock(&access);
     }
     if process.seccomp {
-        limit_calls(Needs {
-            attaches: kept.attaches,
+        apply_seccomp(NeededCalls {
+            attaches: needed.attaches,
             journal: log::goes_to_journal(process.chroot.is_none()),
         });
     }
-    tell_root();
+    warn_if_root();
     Ok(())
 }
 
-/// The files, and the only TCP that we speak: long answers of name servers, and metrics.
-fn reach(kept: &Kept, identity: Option<&Identity>, forget: impl FnOnce()) -> Reach {
-    let mut reach = Reach::default();
-    match opener::start(&kept.files, identity, forget) {
-        Ok(()) => kept.files.iter().for_each(|path| reach.read(path)),
+/// The files, and the only TCP that is spoken: long answers of name servers, and metrics.
+fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce()) -> AllowedAccess {
+    let mut access = AllowedAccess::default();
+    match opener::start(&needed.files, identity, forget) {
+        Ok(()) => needed.files.iter().for_each(|path| access.read(path)),
         Err(error) => {
             let why = limits::explain(&error);
             warn!(
                 "no process that opens files that are replaced: their directories stay within reach (process.landlock): {why}"
             );
-            kept.files.iter().for_each(|path| reach.read_beside(path));
+            needed.files.iter().for_each(|path| access.read_beside(path));
         }
     }
-    reach.tcp_listen.extend(kept.tcp_listen);
-    reach.tcp_connect.push(NAME_SERVER_PORT);
-    reach
+    access.tcp_listen.extend(needed.tcp_listen);
+    access.tcp_connect.push(NAME_SERVER_PORT);
+    access
 }
 
-/// Who started it as root and named no user may not know what that means.
-fn tell_root() {
+/// An operator who starts it as root and names no user may not know what that means.
+fn warn_if_root() {
     if geteuid().is_root() {
         warn!(
             "root was kept, without its capabilities, but with root's files: name a user (-u ntpfront, or process.user) to be less"
@@ -108,7 +109,7 @@ fn tell_root() {
 }
 
 /// The order is the point: what is below `/proc` can be looked up only before the root directory changes.
-fn give_up_privileges(
+fn drop_privileges(
     process: &Process,
     identity: Option<&Identity>,
     sockets: &[Sockets],
@@ -126,33 +127,33 @@ fn give_up_privileges(
     Ok(())
 }
 
-fn put_out_of_reach(reach: &Reach) {
-    match sandbox::limit_to(reach) {
+fn apply_landlock(access: &AllowedAccess) {
+    match sandbox::limit_to(access) {
         Ok(None) => info!("Landlock keeps all files but a few out of reach (process.landlock)"),
         Ok(Some(lacks)) => info!("{lacks} (process.landlock)"),
         Err(error) => match limits::shortage(&error) {
             Some(shortage) => warn!("Landlock can't be put on, so files stay within reach: {shortage}"),
             None => {
-                warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false is rid of this line)");
+                warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false turns this warning off)");
             }
         },
     }
 }
 
-fn limit_calls(needs: Needs) {
-    match seccomp::limit_process(needs) {
+fn apply_seccomp(needed: NeededCalls) {
+    match seccomp::limit_process(needed) {
         Ok(()) => info!("seccomp leaves only the system calls that are needed (process.seccomp)"),
         Err(error) => match limits::shortage(&error) {
             Some(shortage) => warn!("seccomp can't be put on, so all system calls are left: {shortage}"),
             None => {
-                warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false is rid of this line)");
+                warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false turns this warning off)");
             }
         },
     }
 }
 
-/// What can't be read now can't be read by a reload either: the time to say so is before it is needed.
-pub(super) fn look_again(loader: &mut Loader) {
+/// Logs that a reload will fail, if the configuration can't be read any more: the time to say so is before it is needed.
+pub(super) fn warn_if_unreadable(loader: &mut Loader) {
     let faults = loader.load().err().unwrap_or_default();
     let is_denied = !faults.is_empty() && loader.is_denied();
     for fault in faults {

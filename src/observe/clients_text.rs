@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use crate::census::{Class, Ranking, Report, Talker};
 
-/// As many of those who ask most fit on a screen.
+/// Rows of a table: so many fit on a screen.
 const ROWS: usize = 10;
-/// The longest bar.
+/// Length of the longest bar.
 const BAR: f64 = 40.0;
 
-/// For people.
+/// The census for people.
 pub fn text(report: &Report) -> String {
     let mut text = headline(report);
     table(&mut text, "ADDRESS", &report.addresses);
@@ -30,7 +30,7 @@ fn headline(report: &Report) -> String {
     )
 }
 
-/// Whole minutes, once there are some.
+/// A time in seconds, or in whole minutes, once there are some.
 fn length(seconds: f64) -> String {
     if seconds < 120.0 {
         format!("{seconds:.0} s")
@@ -55,7 +55,7 @@ fn table(text: &mut String, head: &str, ranking: &Ranking) {
     }
 }
 
-/// What is certain, and how much more it may be.
+/// The cells of a row: what is certain, and how much more it may be.
 fn cells(talker: &Talker) -> [String; 6] {
     [
         talker.who.clone(),
@@ -67,7 +67,7 @@ fn cells(talker: &Talker) -> [String; 6] {
     ]
 }
 
-/// From the shortest time that there was to the longest.
+/// Adds the histogram, from the shortest time that there was to the longest.
 fn histogram(text: &mut String, report: &Report) {
     let classes = &report.intervals;
     let is_used = |class: &Class| class.count > 0;
@@ -101,7 +101,7 @@ fn bar(part: f64) -> String {
     steps.map(|_| '#').collect()
 }
 
-/// The middle of a class, which is a power of two: how clients are set.
+/// The middle of a class, which is a power of two, as intervals of clients are.
 fn label(class: &Class) -> String {
     match class.to {
         None => "longer".to_owned(),
@@ -114,7 +114,7 @@ fn percent(share: f64) -> String {
     format!("{:.1}%", share * 100.0)
 }
 
-/// Three digits that matter.
+/// A rate with three digits.
 fn rate(rate: f64) -> String {
     match rate {
         rate if rate >= 100.0 => format!("{rate:.0}"),
@@ -206,7 +206,7 @@ longer                    88  88.0%  ########################################
     }
 
     #[test]
-    fn nobody_at_all() {
+    fn no_client_at_all() {
         let mut report = report();
         report.addresses.top.clear();
         report.prefixes.top.clear();

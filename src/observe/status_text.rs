@@ -2,37 +2,37 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::pool::Twin;
-use super::snapshot::{
-    FastSight, InterfaceSight, ListenerSight, Measured, Snapshot, Told, Traffic, UpstreamSight,
-};
+use super::clock_status::ClockStatus;
+use super::pool::PoolScore;
+use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
+use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::Verdict;
 use crate::upstream::packet::Reject;
 
-/// The widest line.
+/// Width of the widest line.
 const WIDTH: usize = 80;
-/// The column of names in the table of upstreams, and of listeners.
+/// Widths of the column of names in the tables of upstreams and of listeners.
 const NAMES: [usize; 2] = [22, 26];
 
-/// One screen of everything.
+/// The snapshot on one screen.
 #[derive(Debug)]
-pub struct Status<'a>(pub &'a Snapshot);
+pub struct StatusText<'a>(pub &'a Snapshot);
 
-/// All about each upstream.
+/// All that the snapshot has of each upstream.
 #[derive(Debug)]
-pub struct Upstreams<'a>(pub &'a Snapshot);
+pub struct UpstreamsText<'a>(pub &'a Snapshot);
 
-impl Display for Status<'_> {
+impl Display for StatusText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Snapshot {
             version,
             uptime,
-            told,
+            clock_status,
             requests,
             ..
         } = self.0;
         writeln!(f, "ntpfront {version}, up {}", Uptime(*uptime))?;
-        belief(f, told)?;
+        clock(f, clock_status)?;
         pool(f, self.0.pool)?;
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
@@ -48,14 +48,14 @@ impl Display for Status<'_> {
     }
 }
 
-fn belief(f: &mut Formatter<'_>, told: &Told) -> fmt::Result {
-    let reference = &told.reference;
+fn clock(f: &mut Formatter<'_>, clock: &ClockStatus) -> fmt::Result {
+    let reference = &clock.reference;
     line(
         f,
         "state",
-        &format!("{}, {} clock", told.state.name(), told.clock.name()),
+        &format!("{}, {} clock", clock.state.name(), clock.clock.name()),
     )?;
-    if let Some(reason) = &told.state_reason {
+    if let Some(reason) = &clock.state_reason {
         line(f, "because", reason)?;
     }
     let (stratum, id, leap) = (reference.stratum, &reference.reference_id, reference.leap);
@@ -67,21 +67,27 @@ fn belief(f: &mut Formatter<'_>, told: &Told) -> fmt::Result {
     match reference.root_distance {
         None => line(f, "error bound", "none: clients are told no time"),
         Some(distance) => {
-            let (delay, dispersion) = (Span(reference.root_delay), Span(reference.root_dispersion));
-            let parts = format!("{} (root delay {delay}, dispersion {dispersion})", Span(distance));
+            let (delay, dispersion) = (
+                ShortTime(reference.root_delay),
+                ShortTime(reference.root_dispersion),
+            );
+            let parts = format!(
+                "{} (root delay {delay}, dispersion {dispersion})",
+                ShortTime(distance)
+            );
             line(f, "error bound", &parts)?;
-            let checked = reference.age.map(|age| format!("{} ago", Span(age)));
+            let checked = reference.age.map(|age| format!("{} ago", ShortTime(age)));
             let good_for = reference
                 .good_for
-                .map(|rest| format!(", good for {}", Span(rest)));
+                .map(|rest| format!(", good for {}", ShortTime(rest)));
             let both = checked.unwrap_or_default() + &good_for.unwrap_or_default();
             line(f, "checked", &both)
         }
     }
 }
 
-fn pool(f: &mut Formatter<'_>, twin: Twin) -> fmt::Result {
-    let verdict = if twin.handed_out {
+fn pool(f: &mut Formatter<'_>, score: PoolScore) -> fmt::Result {
+    let verdict = if score.handed_out {
         "handed out"
     } else {
         "not handed out"
@@ -91,7 +97,7 @@ fn pool(f: &mut Formatter<'_>, twin: Twin) -> fmt::Result {
         "NTP Pool",
         &format!(
             "score {:.1} at worst, by our own error bound: {verdict}",
-            twin.score
+            score.score
         ),
     )
 }
@@ -127,11 +133,11 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     }
 }
 
-fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastSight>) -> fmt::Result {
+fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastPathStatus>) -> fmt::Result {
     let Some(fast) = fast else {
         return Ok(());
     };
-    let of = |one: &InterfaceSight| format!("{} {}", one.name, one.mode.unwrap_or("off"));
+    let of = |one: &InterfaceStatus| format!("{} {}", one.name, one.mode.unwrap_or("off"));
     let interfaces: Vec<String> = fast.interfaces.iter().map(of).collect();
     let text = format!("{}: {} answered", interfaces.join(", "), fast.answered);
     line(f, "fast path", &text)
@@ -166,7 +172,7 @@ fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
     }
 }
 
-/// A name and what belongs to it, which goes on below where it is too long.
+/// Writes a name and what belongs to it, which goes on below where it is too long.
 fn line(f: &mut Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     let mut name = name;
     for part in wrapped(text, WIDTH - 13) {
@@ -193,7 +199,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerSight]) -> fmt::Result {
+fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerStatus]) -> fmt::Result {
     let [_, width] = NAMES;
     writeln!(
         f,
@@ -234,7 +240,7 @@ fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerSight]) -> fmt::Result 
     Ok(())
 }
 
-fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamSight]) -> fmt::Result {
+fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamStatus]) -> fmt::Result {
     let [width, _] = NAMES;
     writeln!(
         f,
@@ -250,15 +256,15 @@ fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamSight]) -> fmt::Result 
         );
         write!(f, " {standing:<11} {:>5}", format!("{:03o}", one.reach))?;
         match &one.measured {
-            Some(Measured {
+            Some(UpstreamMeasurement {
                 offset,
                 delay,
                 jitter,
                 stratum,
                 ..
             }) => {
-                let offset = format!("{:+}", Span(*offset));
-                let (delay, jitter) = (Span(*delay).to_string(), Span(*jitter).to_string());
+                let offset = format!("{:+}", ShortTime(*offset));
+                let (delay, jitter) = (ShortTime(*delay).to_string(), ShortTime(*jitter).to_string());
                 writeln!(f, " {stratum:>2} {offset:>9} {delay:>8} {jitter:>8} {poll:>5}")?;
             }
             None => writeln!(f, " {:>2} {:>9} {:>8} {:>8} {poll:>5}", "-", "-", "-", "-")?,
@@ -273,14 +279,14 @@ fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamSight]) -> fmt::Result 
     Ok(())
 }
 
-/// More about what has a name in a column of this width, below it.
+/// Writes more about what has a name in a column of this width, below it.
 fn below(f: &mut Formatter<'_>, width: usize, text: &str) -> fmt::Result {
     wrapped(text, WIDTH - width - 1)
         .iter()
         .try_for_each(|part| writeln!(f, "{:<width$} {part}", ""))
 }
 
-/// A name in its column. A longer one has a line of its own.
+/// Writes a name in its column; a longer one has a line of its own.
 fn name(f: &mut Formatter<'_>, name: &str, width: usize) -> fmt::Result {
     if name.chars().count() <= width {
         return write!(f, "{name:<width$}");
@@ -289,7 +295,7 @@ fn name(f: &mut Formatter<'_>, name: &str, width: usize) -> fmt::Result {
     write!(f, "{cut}\n{:<width$}", "")
 }
 
-impl Display for Upstreams<'_> {
+impl Display for UpstreamsText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.0.upstreams.is_empty() {
             return writeln!(f, "no upstreams: the time is that of this host ([local])");
@@ -304,7 +310,7 @@ impl Display for Upstreams<'_> {
     }
 }
 
-fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamSight) -> fmt::Result {
+fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
     let cut: String = one.name.chars().take(WIDTH).collect();
     writeln!(f, "{cut}")?;
     let address = one.address.map(|address| format!(", at {address}"));
@@ -341,8 +347,8 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamSight) -> fmt::Result {
     }
 }
 
-fn measurement(f: &mut Formatter<'_>, measured: &Measured) -> fmt::Result {
-    let Measured {
+fn measurement(f: &mut Formatter<'_>, measured: &UpstreamMeasurement) -> fmt::Result {
+    let UpstreamMeasurement {
         offset,
         delay,
         jitter,
@@ -353,12 +359,12 @@ fn measurement(f: &mut Formatter<'_>, measured: &Measured) -> fmt::Result {
         "  measured",
         &format!("offset {offset:+.9} s, delay {delay:.9} s, jitter {jitter:.9} s"),
     )?;
-    let (samples, age) = (measured.samples, Span(measured.age));
+    let (samples, age) = (measured.samples, ShortTime(measured.age));
     line(f, "  samples", &format!("{samples}, the newest {age} ago"))?;
     let (stratum, id, distance) = (
         measured.stratum,
         &measured.reference_id,
-        Span(measured.root_distance),
+        ShortTime(measured.root_distance),
     );
     line(
         f,
@@ -368,9 +374,9 @@ fn measurement(f: &mut Formatter<'_>, measured: &Measured) -> fmt::Result {
 }
 
 /// Seconds in a unit that fits, in at most eight characters: `123.4us`; with a sign if asked for.
-struct Span(f64);
+struct ShortTime(f64);
 
-impl Display for Span {
+impl Display for ShortTime {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let size = self.0.abs();
         let (scale, unit) = match size {
@@ -443,7 +449,7 @@ time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
                        last answer refused: kiss-deny
                        not asked: no route to it (ENETUNREACH)
 ";
-        assert_eq!(Status(&example()).to_string(), expected);
+        assert_eq!(StatusText(&example()).to_string(), expected);
     }
 
     #[test]
@@ -462,7 +468,7 @@ time.example:123
   answers    reach 000, 0 good answers
   refused    1 kiss-deny
 ";
-        assert_eq!(Upstreams(&example()).to_string(), expected);
+        assert_eq!(UpstreamsText(&example()).to_string(), expected);
     }
 
     #[test]
@@ -474,9 +480,12 @@ time.example:123
         let measured = snapshot.upstreams[0].measured.as_mut().unwrap();
         (measured.offset, measured.delay, measured.jitter) = (-9999.9, 9999.9, 9999.9);
         snapshot.reloads.fault = Some(format!("{} {}", "x".repeat(300), "two words ".repeat(30)));
-        snapshot.told.reference.root_delay = much;
+        snapshot.clock_status.reference.root_delay = much;
         snapshot.requests.queue_dropped = u64::MAX;
-        for text in [Status(&snapshot).to_string(), Upstreams(&snapshot).to_string()] {
+        for text in [
+            StatusText(&snapshot).to_string(),
+            UpstreamsText(&snapshot).to_string(),
+        ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= WIDTH, "{line}");
             }
@@ -495,8 +504,8 @@ time.example:123
             (59.96, "60.0s"),
             (86_400.0, "86400s"),
         ] {
-            assert_eq!(Span(seconds).to_string(), expected);
+            assert_eq!(ShortTime(seconds).to_string(), expected);
         }
-        assert_eq!(format!("{:+}", Span(0.001)), "+1.0ms");
+        assert_eq!(format!("{:+}", ShortTime(0.001)), "+1.0ms");
     }
 }

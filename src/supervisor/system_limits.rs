@@ -1,17 +1,17 @@
-//! Impure. What the system allows this process, looked at before the root directory changes, and what of it is too low.
+//! Impure. The limits of this process, read before the root directory changes, and those that are too low.
 
 use std::thread::available_parallelism;
 
 use tracing::warn;
 
-use super::needs::{Limits, Needs};
+use super::needs::{Needs, SystemLimits};
 use crate::config::Loaded;
 use crate::host::limits;
 
-/// Has as many descriptors allowed as can be, and tells what there is.
-pub fn limits() -> Limits {
+/// The limits of this process, the one of descriptors raised as far as it goes.
+pub fn raised() -> SystemLimits {
     let memory = limits::group_memory();
-    Limits {
+    SystemLimits {
         files: limits::raise_files(),
         memory: memory.map(|(most, whose)| (most, whose.display().to_string())),
         addresses: limits::address_space(),
@@ -19,9 +19,9 @@ pub fn limits() -> Limits {
     }
 }
 
-/// From now on `loaded` is served: what of the `limits` is too low for it is told, and what it needs is known to whoever meets
-/// the end of it.
-pub(super) fn expect(loaded: &Loaded, limits: &Limits) {
+/// Logs which `limits` are too low for `loaded`, which is served from now on. Errors that come from the end of the descriptors
+/// name its number from now on.
+pub(super) fn warn_if_low(loaded: &Loaded, limits: &SystemLimits) {
     let needs = Needs::of(&loaded.config, loaded.lists);
     limits::expect_files(needs.files);
     for shortfall in needs.shortfalls(limits) {

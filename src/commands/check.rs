@@ -1,0 +1,81 @@
+//! Impure. `ntpfront check`: all faults of a configuration, and what this host or the running server lacks for it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::output::{FAILURE, FAULT, RESTART, complain, fail, print};
+use super::running;
+use crate::cli::Flags;
+use crate::config::check::{CheckReport, CheckResult};
+use crate::config::{Loaded, file, listing};
+use crate::control::client::ask;
+use crate::control::protocol::{ControlAnswer, ControlRequest};
+use crate::host::xdp_needs;
+use crate::supervisor::needs::Needs;
+use crate::supervisor::system_limits;
+
+/// Checks the file, and what it wants of this host.
+pub(super) fn run(flags: &Flags) -> ExitCode {
+    let loaded = file::load(flags);
+    let mut report = CheckReport::of(&loaded);
+    if let Ok(loaded) = &loaded {
+        note_host(&mut report, loaded);
+    }
+    end(&report)
+}
+
+fn note_host(report: &mut CheckReport, loaded: &Loaded) {
+    if let Some(path) = &loaded.path
+        && file::read(path).is_ok_and(|text| text.trim().is_empty())
+    {
+        report.note_empty(path);
+    }
+    let wanted = &loaded.config.fast_path;
+    let (impossible, absent) = (xdp_needs::impossible(), xdp_needs::absent(&wanted.interfaces));
+    report.note_fast_path(wanted, impossible.as_deref(), &absent);
+    let needs = Needs::of(&loaded.config, loaded.lists);
+    report.note_limits(&needs.shortfalls(&system_limits::raised()));
+}
+
+/// Asks the running server what a reload would make of the file.
+///
+/// The file is checked here first: then the server can't be blamed for its faults, nor asked for nothing.
+pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
+    let loaded = match file::load(flags) {
+        Ok(loaded) => loaded,
+        Err(faults) => return end(&CheckReport::of(&Err(faults))),
+    };
+    match compare(&loaded) {
+        Ok(report) => end(&report),
+        Err(why) => fail("check", &why, FAILURE),
+    }
+}
+
+fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
+    let Some(socket) = &loaded.config.control.socket else {
+        return Err(running::refusal("there is no control.socket to ask through"));
+    };
+    let path = loaded.path.as_deref();
+    let text = path.map(file::read).transpose();
+    let request = ControlRequest::Check {
+        path: path.unwrap_or(Path::new("")).display().to_string(),
+        text: text
+            .map_err(|faults| running::refusal(listing(&faults).trim_end()))?
+            .unwrap_or_default(),
+    };
+    match ask(socket, request) {
+        Ok(ControlAnswer::Check(report)) => Ok(report),
+        Ok(_) => Err(running::no_such_answer()),
+        Err(error) => Err(running::explain(&error)),
+    }
+}
+
+fn end(report: &CheckReport) -> ExitCode {
+    print(&report.summary);
+    complain(&report.notes);
+    match report.result {
+        CheckResult::Accepted => ExitCode::SUCCESS,
+        CheckResult::NeedsRestart => RESTART.into(),
+        CheckResult::Refused => FAULT.into(),
+    }
+}

@@ -1,0 +1,41 @@
+//! The subcommands, one a file: what each asks for, prints, and ends with. `output` has what they print and their exit
+//! statuses, `running` asks the running server.
+
+mod check;
+mod clients;
+mod config;
+mod health;
+mod import;
+mod output;
+mod query;
+mod running;
+mod serve;
+mod status;
+mod top;
+mod upstreams;
+
+use std::process::ExitCode;
+
+use crate::cli::{Command, Invocation};
+
+/// Does what was asked of the program, to its end.
+pub fn run(invocation: &Invocation) -> ExitCode {
+    let flags = &invocation.flags;
+    match &invocation.command {
+        Command::Serve => serve::run(flags),
+        Command::Check {
+            against_running: false,
+        } => check::run(flags),
+        Command::Check {
+            against_running: true,
+        } => check::run_against_running(flags),
+        Command::Config => config::run(flags),
+        Command::Query(query) => query::run(query),
+        Command::Import(import) => import::run(import),
+        Command::Status(server) => status::run(server, flags),
+        Command::Upstreams(server) => upstreams::run(server, flags),
+        Command::Top(server) => top::run(server, flags),
+        Command::Clients(server) => clients::run(server, flags),
+        Command::Health { server, max_distance } => health::run(server, flags, *max_distance),
+    }
+}

@@ -1,0 +1,154 @@
+//! Pure. The result of checking a configuration: what it has, what is wrong with it, and what a reload would make of it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::diff::{Change, diff};
+use super::fault::{Fault, counted, listing, printable};
+use super::{Config, FastPath, Loaded};
+use crate::host::xdp_mode::Mode;
+
+/// The result of a check, for people and for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckReport {
+    /// The result for a program.
+    pub result: CheckResult,
+    /// What the configuration has, and what a reload would change: lines with their ends.
+    pub summary: String,
+    /// All faults, or what is to be known although there are none: lines with their ends.
+    pub notes: String,
+}
+
+/// The result of a check in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckResult {
+    /// There is no fault.
+    Accepted,
+    /// There is no fault, but only a restart would make all of it true.
+    NeedsRestart,
+    /// There are faults.
+    Refused,
+}
+
+impl CheckReport {
+    /// The report of a check by itself.
+    pub fn of(loaded: &Result<Loaded, Vec<Fault>>) -> Self {
+        match loaded {
+            Ok(loaded) => Self::accepted(summary(loaded)),
+            Err(faults) => Self::refused(faults),
+        }
+    }
+
+    /// The report of a check against the running server: what a reload would make of one that runs as `running`.
+    pub fn against(running: &Config, loaded: &Result<Loaded, Vec<Fault>>) -> Self {
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(faults) => return Self::refused(faults),
+        };
+        let changes = diff(running, &loaded.config);
+        let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+        let needs_restart = changes.iter().any(Change::needs_restart);
+        let count = match changes.len() {
+            0 => "a reload changes nothing".to_owned(),
+            some => format!("against the running server: {}", counted(some, "change")),
+        };
+        Self {
+            result: if needs_restart {
+                CheckResult::NeedsRestart
+            } else {
+                CheckResult::Accepted
+            },
+            summary: format!("{}{count}\n{lines}", summary(loaded)),
+            notes: String::new(),
+        }
+    }
+
+    fn accepted(summary: String) -> Self {
+        Self {
+            result: CheckResult::Accepted,
+            summary,
+            notes: String::new(),
+        }
+    }
+
+    fn refused(faults: &[Fault]) -> Self {
+        Self {
+            result: CheckResult::Refused,
+            summary: String::new(),
+            notes: listing(faults),
+        }
+    }
+
+    /// Adds that the file at `path` has nothing in it: that is good, and hardly what somebody wanted.
+    pub fn note_empty(&mut self, path: &Path) {
+        let path = printable(&path.to_string_lossy());
+        self.notes +=
+            &format!("{path}: there is nothing in it: all is as without a file, and everybody is answered\n");
+    }
+
+    /// Adds where limits of this host are too low, a line each.
+    pub fn note_limits(&mut self, shortfalls: &[String]) {
+        let lines = shortfalls.iter().map(|shortfall| format!("{shortfall}\n"));
+        self.notes.extend(lines);
+    }
+
+    /// Adds what keeps this host from the fast path, if one is wanted: why it can't have one (`impossible`), or which interfaces
+    /// are not there now. It is a fault where a start would fail.
+    pub fn note_fast_path(&mut self, wanted: &FastPath, impossible: Option<&str>, absent: &[&str]) {
+        if wanted.interfaces.is_empty() {
+            return;
+        }
+        if let Some(why) = impossible {
+            self.notes += &format!("fast-path: {why}\n");
+            if wanted.mode != Mode::Auto {
+                self.result = CheckResult::Refused;
+            }
+        }
+        for name in absent {
+            self.notes +=
+                &format!("fast-path.interfaces: \"{name}\" is not there now: it is used once it is\n");
+        }
+    }
+}
+
+fn summary(loaded: &Loaded) -> String {
+    let name = match &loaded.path {
+        Some(path) => printable(&path.to_string_lossy()),
+        None => "no configuration file".to_owned(),
+    };
+    let listeners = counted(loaded.config.listeners.len(), "listener");
+    let upstreams = counted(loaded.config.upstreams.len(), "upstream");
+    format!("{name}: ok: {listeners}, {upstreams}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_path_that_this_host_cannot_have_is_told() {
+        let wanted = |mode| FastPath {
+            interfaces: vec!["eth0".to_owned()],
+            mode,
+        };
+        let noted = |wanted: &FastPath, impossible, absent: &[&str]| {
+            let mut report = CheckReport::accepted(String::new());
+            report.note_fast_path(wanted, impossible, absent);
+            (report.notes, report.result)
+        };
+        let old = Some("it is too old");
+        let nothing = (String::new(), CheckResult::Accepted);
+        assert_eq!(noted(&FastPath::default(), old, &[]), nothing);
+        assert_eq!(
+            noted(&wanted(Mode::Auto), old, &[]),
+            ("fast-path: it is too old\n".to_owned(), CheckResult::Accepted)
+        );
+        assert_eq!(noted(&wanted(Mode::Native), old, &[]).1, CheckResult::Refused);
+        let (text, result) = noted(&wanted(Mode::Native), None, &["eth0"]);
+        assert!(text.contains("\"eth0\" is not there now"), "{text}");
+        assert_eq!(result, CheckResult::Accepted);
+    }
+}

@@ -1,0 +1,70 @@
+//! Impure. The client's end of the control socket.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, MessageError};
+use crate::host::limits;
+
+/// The longest wait for the server: one that takes longer is not well.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The reason why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// The server can't be reached.
+    Unreachable(PathBuf, io::Error),
+    /// It speaks another protocol.
+    Incompatible(PathBuf, MessageError),
+    /// It says why.
+    Failed(ControlFailure),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(path, error) => match limits::shortage(error) {
+                Some(shortage) => write!(f, "{}: {shortage}", path.display()),
+                None => write!(
+                    f,
+                    "{}: {error}: is it running, and may we ask it?",
+                    path.display()
+                ),
+            },
+            Self::Incompatible(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Failed(failure) => failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// Sends `request` to the server behind the socket at `path`, and returns its answer, which is not
+/// [`ControlAnswer::Failed`].
+///
+/// # Errors
+/// No server is there, the socket is closed to this user, or no answer comes within 5 s, or none that can be used.
+pub fn ask(path: &Path, request: ControlRequest) -> Result<ControlAnswer, AskError> {
+    let request = protocol::write_request(request).map_err(AskError::Failed)?;
+    let answer = exchange(path, &request).map_err(|error| AskError::Unreachable(path.to_owned(), error))?;
+    match protocol::read_answer(&answer) {
+        Ok(ControlAnswer::Failed(failure)) => Err(AskError::Failed(failure)),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(AskError::Incompatible(path.to_owned(), error)),
+    }
+}
+
+fn exchange(path: &Path, request: &str) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(request.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}

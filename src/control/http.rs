@@ -1,0 +1,343 @@
+//! Impure. What Prometheus and probes read over HTTP: `/metrics`, `/healthz`, `/readyz`.
+//!
+//! Readers can't harm the service: all this runs on the supervisor's thread, not on a worker's. Few connections are kept at
+//! once, for a short time each. One too many takes the place of the oldest one, among those of the address that has most: so
+//! neither connections that never read nor a thousand new ones a second can keep others out. The page is made at most once a
+//! second.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::hash::Hash;
+use std::io;
+use std::net::{IpAddr, TcpListener as StdTcpListener};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use nix::sys::socket::{Backlog, listen};
+use nix::unistd::{Gid, Uid};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use crate::config::Metrics;
+use crate::host::{clock, limits, unix_socket};
+use crate::observe::health::Health;
+use crate::observe::metrics;
+use crate::observe::snapshot::Snapshot;
+use crate::observe::throttle::LogThrottle;
+
+/// Connections at once: so many that each has some tenths of a second even if a thousand others come a second, from an address
+/// of its own each.
+pub const CONNECTIONS: usize = 256;
+/// Connections of one address.
+const CONNECTIONS_AN_ADDRESS: usize = 64;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// The longest life of a connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest time that the supervisor may take for a snapshot.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The greatest age of a page.
+const PAGE_AGE: Duration = Duration::from_secs(1);
+/// The longest request, in bytes (the library's least).
+const LONGEST_REQUEST: usize = 8192;
+/// Time until an address is tried again that could not be opened.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// A request for a snapshot: the supervisor sends it there.
+pub type Scrape = oneshot::Sender<Snapshot>;
+
+/// The address of the HTTP server, and its socket, if that could be opened.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: Metrics,
+    socket: Option<HttpSocket>,
+}
+
+#[derive(Debug)]
+enum HttpSocket {
+    Tcp(StdTcpListener),
+    Unix(StdUnixListener),
+}
+
+impl HttpServer {
+    /// Opens what is configured, if anything is, and gives a file to `owner`.
+    ///
+    /// A failure is logged, and no more: to be seen matters less than to serve.
+    pub fn open(address: &Metrics, owner: Option<(Uid, Gid)>) -> Option<Self> {
+        let socket = match address {
+            Metrics::Nowhere => return None,
+            Metrics::Tcp(_) => open_tcp(address),
+            Metrics::Unix(path) => unix_socket::open(path, owner).map(HttpSocket::Unix),
+        };
+        match &socket {
+            Ok(_) => info!(place = %address, "metrics are read at {address}"),
+            Err(error) => {
+                let error = limits::explain(error);
+                error!(place = %address, error, "metrics can't be read: cannot open {address} (metrics.listen): {error}");
+            }
+        }
+        Some(Self {
+            address: address.clone(),
+            socket: socket.ok(),
+        })
+    }
+
+    /// The TCP port that may have to be opened again.
+    pub fn port(&self) -> Option<u16> {
+        match &self.address {
+            Metrics::Tcp(address) => Some(address.port()),
+            Metrics::Unix(_) | Metrics::Nowhere => None,
+        }
+    }
+
+    /// Answers for as long as there is a supervisor to ask.
+    pub async fn serve(mut self, supervisor: mpsc::Sender<Scrape>) {
+        let pages = Arc::new(PageCache {
+            supervisor,
+            last: Mutex::new(None),
+        });
+        let socket = loop {
+            match self.socket.take() {
+                Some(socket) => break socket,
+                None => {
+                    sleep(RETRY).await;
+                    self.socket = open_tcp(&self.address).ok();
+                }
+            }
+        };
+        if let Err(error) = accept_all(socket, &pages).await {
+            let error = limits::explain(&error);
+            error!(place = %self.address, error, "metrics can't be read any more");
+        }
+    }
+}
+
+/// Only a TCP port can be opened at any time: the directory of a file is out of reach after the start.
+fn open_tcp(address: &Metrics) -> io::Result<HttpSocket> {
+    match address {
+        Metrics::Tcp(address) => {
+            let listener = StdTcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            // The library's backlog is too short for a flood: to listen again changes it.
+            listen(&listener, Backlog::new(BACKLOG)?)?;
+            Ok(HttpSocket::Tcp(listener))
+        }
+        Metrics::Unix(_) | Metrics::Nowhere => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Accepts connections for ever. Fails only when the socket can't be waited for.
+async fn accept_all(socket: HttpSocket, pages: &Arc<PageCache>) -> io::Result<()> {
+    let mut connections = Connections::default();
+    match socket {
+        HttpSocket::Tcp(listener) => {
+            let listener = TcpListener::from_std(listener)?;
+            loop {
+                let accepted = listener.accept().await;
+                let accepted = accepted.map(|(stream, address)| (stream, Some(address.ip())));
+                connections.admit(accepted, pages).await;
+            }
+        }
+        HttpSocket::Unix(listener) => {
+            let listener = UnixListener::from_std(listener)?;
+            loop {
+                let accepted = listener.accept().await;
+                let accepted = accepted.map(|(stream, _)| (stream, None));
+                connections.admit(accepted, pages).await;
+            }
+        }
+    }
+}
+
+/// The open connections, the oldest first, each with its address where it has one.
+#[derive(Default)]
+struct Connections {
+    all: VecDeque<(Option<IpAddr>, AbortHandle)>,
+    /// The limit for the log of those that could not be accepted.
+    failures: LogThrottle,
+}
+
+impl Connections {
+    async fn admit<S>(&mut self, accepted: io::Result<(S, Option<IpAddr>)>, pages: &Arc<PageCache>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            // The client went away.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
+            // Out of descriptors or memory: it will pass.
+            Err(error) => {
+                if self.failures.pass(clock::raw()) {
+                    let error = limits::explain(&error);
+                    warn!(error, "readers of the metrics have to wait: {error}");
+                }
+                return sleep(Duration::from_millis(100)).await;
+            }
+        };
+        self.all.retain(|(_, connection)| !connection.is_finished());
+        let addresses = self.all.iter().map(|(address, _)| *address);
+        let dispensable = dispensable(addresses, &address).and_then(|at| self.all.remove(at));
+        if let Some((_, connection)) = dispensable {
+            connection.abort();
+            // Its descriptor is closed when the runtime comes to it: that must not wait for a hundred others.
+            yield_now().await;
+        }
+        let connection = tokio::spawn(converse(stream, Arc::clone(pages)));
+        self.all.push_back((address, connection.abort_handle()));
+    }
+}
+
+/// The place of the connection that makes room for one of `new`, if there is none left, among all or for one address: the oldest
+/// one of the address that has most.
+fn dispensable<A: Copy + Eq + Hash>(addresses: impl Iterator<Item = A> + Clone, new: &A) -> Option<usize> {
+    let (mut counts, mut all) = (HashMap::<A, usize>::new(), 0);
+    for address in addresses.clone() {
+        *counts.entry(address).or_default() += 1;
+        all += 1;
+    }
+    let is_full = all >= CONNECTIONS || counts.get(new) >= Some(&CONNECTIONS_AN_ADDRESS);
+    let most = counts.values().max().filter(|_| is_full)?;
+    addresses
+        .enumerate()
+        .find(|(_, address)| counts.get(address) == Some(most))
+        .map(|(at, _)| at)
+}
+
+/// One request, one answer.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, pages: Arc<PageCache>) {
+    let answer = |request: Request<Incoming>| {
+        let pages = Arc::clone(&pages);
+        async move { Ok::<_, Infallible>(pages.answer(&request).await) }
+    };
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(LONGEST_REQUEST)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    // A client that went away, or never asked, is no news.
+    let _served = timeout(TIMEOUT, connection).await;
+}
+
+/// The last page, made again when it is too old.
+struct PageCache {
+    supervisor: mpsc::Sender<Scrape>,
+    last: Mutex<Option<CachedPage>>,
+}
+
+#[derive(Clone)]
+struct CachedPage {
+    made_at: Duration,
+    snapshot: Arc<Snapshot>,
+    metrics: Bytes,
+}
+
+impl PageCache {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+            refusal
+                .headers_mut()
+                .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            return refusal;
+        }
+        let uri = request.uri();
+        if !matches!(uri.path(), "/metrics" | "/healthz" | "/readyz") {
+            return response(
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /healthz and /readyz\n".into(),
+            );
+        }
+        let Some(page) = self.page().await else {
+            return response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the supervisor does not answer\n".into(),
+            );
+        };
+        match uri.path() {
+            "/metrics" => response(StatusCode::OK, page.metrics),
+            "/healthz" => response(StatusCode::OK, "alive\n".into()),
+            _ => readiness(&page.snapshot, uri.query().unwrap_or_default()),
+        }
+    }
+
+    /// The page of the last second. A request waits for the snapshot that another one has asked for already.
+    async fn page(&self) -> Option<CachedPage> {
+        let mut last = self.last.lock().await;
+        let is_fresh = |page: &&CachedPage| clock::raw().saturating_sub(page.made_at) < PAGE_AGE;
+        if let Some(page) = last.as_ref().filter(is_fresh) {
+            return Some(page.clone());
+        }
+        let snapshot = Arc::new(timeout(SNAPSHOT_TIMEOUT, self.snapshot()).await.ok()??);
+        let page = CachedPage {
+            made_at: clock::raw(),
+            metrics: metrics::page(Arc::clone(&snapshot)).into(),
+            snapshot,
+        };
+        *last = Some(page.clone());
+        Some(page)
+    }
+
+    async fn snapshot(&self) -> Option<Snapshot> {
+        let (sender, snapshot) = oneshot::channel();
+        self.supervisor.send(sender).await.ok()?;
+        snapshot.await.ok()
+    }
+}
+
+fn readiness(snapshot: &Snapshot, query: &str) -> Response<Full<Bytes>> {
+    let limit = match query.strip_prefix("max-distance=").map(str::parse) {
+        None if query.is_empty() => None,
+        Some(Ok(limit)) => Some(limit),
+        Some(Err(_)) | None => {
+            return response(StatusCode::BAD_REQUEST, "there is ?max-distance=SECONDS\n".into());
+        }
+    };
+    let health = Health::of(snapshot, limit);
+    let status = if health.healthy {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    response(status, health.line().into())
+}
+
+fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(metrics::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_with_most_connections_makes_room_the_oldest_first() {
+        let whose = |addresses: &[usize], new| dispensable(addresses.iter().copied(), &new);
+        let one_each: Vec<usize> = (0..CONNECTIONS).collect();
+        assert_eq!(whose(&one_each, CONNECTIONS), Some(0));
+        assert_eq!(whose(&one_each[1..], CONNECTIONS), None);
+        let crowd: Vec<usize> = one_each.iter().map(|number| number % 16).chain([7, 3]).collect();
+        assert_eq!(whose(&crowd, 99), Some(3));
+        let of_one = [[1].as_slice(), &[2; CONNECTIONS_AN_ADDRESS]].concat();
+        assert_eq!((whose(&of_one, 2), whose(&of_one[1..], 2)), (Some(1), Some(0)));
+        assert_eq!(
+            (whose(&of_one, 1), whose(&of_one[..CONNECTIONS_AN_ADDRESS], 2)),
+            (None, None)
+        );
+    }
+}

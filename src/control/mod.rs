@@ -1,0 +1,7 @@
+//! How the running server is asked about itself: through its control socket (`protocol`, its two ends `client` and `server`),
+//! and over HTTP (`http`).
+
+pub mod client;
+pub mod http;
+pub mod protocol;
+pub mod server;

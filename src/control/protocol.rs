@@ -1,0 +1,460 @@
+//! Pure. The control protocol: what the running server is asked through its control socket, and how it answers.
+//!
+//! A connection carries one request and one answer. Each is one JSON object with the version of the protocol and of the
+//! program that sent it, so that programs of different versions can tell each other that they are:
+//!
+//! ```text
+//! {"protocol":1,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
+//! {"protocol":1,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
+//! ```
+//!
+//! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two outer fields stays.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::config::check::CheckReport;
+use crate::config::fault::printable;
+use crate::config::file;
+
+/// Version of the protocol.
+pub const VERSION: u32 = 1;
+
+/// The longest request, in bytes.
+///
+/// That is the longest configuration, of which JSON may double each character (a file with control characters has faults, and
+/// is not sent), with its path.
+pub const LONGEST_REQUEST: u64 = 2 * file::LONGEST + 64 * 1024;
+
+/// A question to the running server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ControlRequest {
+    /// Everything at a glance. The answer is a [`ControlAnswer::Report`].
+    Status {
+        /// Form of the answer.
+        format: Format,
+    },
+    /// All that is known of each upstream. The answer is a [`ControlAnswer::Report`].
+    Upstreams {
+        /// Form of the answer.
+        format: Format,
+    },
+    /// The census of clients. The answer is a [`ControlAnswer::Report`].
+    Clients {
+        /// Form of the answer.
+        format: Format,
+    },
+    /// Whether the server is fit to be asked for the time. The answer is a [`ControlAnswer::Health`].
+    Health {
+        /// Form of the answer.
+        format: Format,
+        /// Largest root distance that is fit, in seconds, if there is a limit. Finite.
+        max_distance: Option<f64>,
+    },
+    /// What a reload would make of a configuration. The answer is a [`ControlAnswer::Check`].
+    Check {
+        /// Path of the file, for messages; it is not read.
+        path: String,
+        /// Text of the file.
+        text: String,
+    },
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Text of at most 80 columns.
+    Text,
+    /// One JSON object or array.
+    Json,
+}
+
+/// The answer of the running server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ControlAnswer {
+    /// What was asked for.
+    Report {
+        /// The report, its last line end included.
+        text: String,
+    },
+    /// The fitness of the server.
+    Health {
+        /// Whether it is fit to be asked for the time.
+        healthy: bool,
+        /// The report, its last line end included.
+        text: String,
+    },
+    /// The result of a check.
+    Check(CheckReport),
+    /// No answer, and why.
+    Failed(ControlFailure),
+}
+
+/// The reason why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ControlFailure {
+    /// There is no census to report.
+    CensusOff,
+    /// Too many checks wait for their turn.
+    TooManyChecks,
+    /// The request is longer than [`LONGEST_REQUEST`].
+    TooLong,
+    /// The request is of another version of the protocol.
+    OtherVersion,
+    /// The request can't be read.
+    Unreadable(String),
+    /// The report can't be written.
+    Unwritable(String),
+}
+
+impl fmt::Display for ControlFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CensusOff => f.write_str("the census is off (census.enabled)"),
+            Self::TooManyChecks => f.write_str("too many files wait to be checked"),
+            Self::TooLong => f.write_str("the request is too long for the running server"),
+            Self::OtherVersion => f.write_str("the running server is of another version"),
+            Self::Unreadable(why) => {
+                write!(f, "the running server can't read the request: {}", printable(why))
+            }
+            Self::Unwritable(why) => {
+                write!(f, "the running server can't write its report: {}", printable(why))
+            }
+        }
+    }
+}
+
+/// The reason why a message of the other side can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageError {
+    /// It has no version: its sender is older than the protocol, or another program.
+    NoVersion,
+    /// It is of another version of the protocol.
+    OtherVersion {
+        /// Version of the protocol.
+        protocol: u32,
+        /// Version of the program that sent it.
+        program: String,
+    },
+    /// It is of this version, and can't be read all the same.
+    Unreadable(String),
+}
+
+/// As the client says it of an answer.
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVersion => f.write_str(
+                "the running server is older than this program, or no ntpfront: restart it, or ask it with its own program",
+            ),
+            Self::OtherVersion { protocol, program } => write!(
+                f,
+                "the running server is ntpfront {} (control protocol {protocol}), this program {} (control protocol {VERSION}): restart it, or ask it with its own program",
+                printable(program),
+                env!("CARGO_PKG_VERSION"),
+            ),
+            Self::Unreadable(why) => write!(f, "no answer that makes sense: {}", printable(why)),
+        }
+    }
+}
+
+/// A message of any version.
+#[derive(Deserialize)]
+struct AnyMessage {
+    protocol: u32,
+    #[serde(default)]
+    program: String,
+}
+
+/// A request with its versions.
+#[derive(Serialize, Deserialize)]
+struct RequestMessage {
+    protocol: u32,
+    program: String,
+    request: ControlRequest,
+}
+
+/// An answer with its versions.
+#[derive(Serialize, Deserialize)]
+struct AnswerMessage {
+    protocol: u32,
+    program: String,
+    answer: ControlAnswer,
+}
+
+/// An answer as clients without a protocol version read it: text for both outputs, and an exit status.
+#[derive(Serialize)]
+struct UnversionedAnswer {
+    out: &'static str,
+    err: String,
+    status: u8,
+}
+
+/// The message that asks for `request`.
+///
+/// # Errors
+/// It would be longer than [`LONGEST_REQUEST`].
+pub fn write_request(request: ControlRequest) -> Result<String, ControlFailure> {
+    let message = line(&RequestMessage {
+        protocol: VERSION,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        request,
+    });
+    let is_long = u64::try_from(message.len()).is_ok_and(|length| length <= LONGEST_REQUEST);
+    is_long.then_some(message).ok_or(ControlFailure::TooLong)
+}
+
+/// The request in a `message`.
+///
+/// # Errors
+/// It is of another version, or no request.
+pub fn read_request(message: &[u8]) -> Result<ControlRequest, MessageError> {
+    let message: RequestMessage = read(message)?;
+    Ok(message.request)
+}
+
+/// The message that says `answer`.
+pub fn write_answer(answer: ControlAnswer) -> String {
+    line(&AnswerMessage {
+        protocol: VERSION,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        answer,
+    })
+}
+
+/// The message that says why a request can't be used, in a form that its sender understands.
+pub fn write_refusal(error: MessageError) -> String {
+    let failure = match error {
+        MessageError::NoVersion => {
+            return line(&UnversionedAnswer {
+                out: "",
+                err: format!(
+                    "the running server is ntpfront {} and does not know such requests: ask it with its own program\n",
+                    env!("CARGO_PKG_VERSION")
+                ),
+                status: 2,
+            });
+        }
+        MessageError::OtherVersion { .. } => ControlFailure::OtherVersion,
+        MessageError::Unreadable(why) => ControlFailure::Unreadable(why),
+    };
+    write_answer(ControlAnswer::Failed(failure))
+}
+
+/// The answer in a `message`.
+///
+/// # Errors
+/// It is of another version, or no answer.
+pub fn read_answer(message: &[u8]) -> Result<ControlAnswer, MessageError> {
+    let message: AnswerMessage = read(message)?;
+    Ok(message.answer)
+}
+
+fn line(message: &impl Serialize) -> String {
+    // All of it are texts, numbers and names: nothing can go wrong.
+    serde_json::to_string(message).unwrap_or_default() + "\n"
+}
+
+/// The version first: a message of another one may have any shape.
+fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, MessageError> {
+    // The library would take the fields of an object from an array, too.
+    let is_object = message.trim_ascii_start().starts_with(b"{");
+    let any = serde_json::from_slice(message).ok().filter(|_| is_object);
+    let AnyMessage { protocol, program } = any.ok_or(MessageError::NoVersion)?;
+    if protocol != VERSION {
+        return Err(MessageError::OtherVersion { protocol, program });
+    }
+    serde_json::from_slice(message).map_err(|error| MessageError::Unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::check::CheckResult;
+    use proptest::prelude::*;
+
+    fn requests() -> impl Strategy<Value = ControlRequest> {
+        let format = prop::sample::select(vec![Format::Text, Format::Json]);
+        let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
+        prop_oneof![
+            format
+                .clone()
+                .prop_map(|format| ControlRequest::Status { format }),
+            format
+                .clone()
+                .prop_map(|format| ControlRequest::Upstreams { format }),
+            format
+                .clone()
+                .prop_map(|format| ControlRequest::Clients { format }),
+            (format, distance)
+                .prop_map(|(format, max_distance)| ControlRequest::Health { format, max_distance }),
+            any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),
+        ]
+    }
+
+    fn answers() -> impl Strategy<Value = ControlAnswer> {
+        let result = prop::sample::select(vec![
+            CheckResult::Accepted,
+            CheckResult::NeedsRestart,
+            CheckResult::Refused,
+        ]);
+        let failure = prop_oneof![
+            Just(ControlFailure::CensusOff),
+            Just(ControlFailure::TooManyChecks),
+            Just(ControlFailure::TooLong),
+            Just(ControlFailure::OtherVersion),
+            any::<String>().prop_map(ControlFailure::Unreadable),
+            any::<String>().prop_map(ControlFailure::Unwritable),
+        ];
+        prop_oneof![
+            any::<String>().prop_map(|text| ControlAnswer::Report { text }),
+            any::<(bool, String)>().prop_map(|(healthy, text)| ControlAnswer::Health { healthy, text }),
+            (result, any::<String>(), any::<String>()).prop_map(|(result, summary, notes)| {
+                ControlAnswer::Check(CheckReport {
+                    result,
+                    summary,
+                    notes,
+                })
+            }),
+            failure.prop_map(ControlAnswer::Failed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(request in requests(), answer in answers()) {
+            let message = write_request(request.clone()).unwrap();
+            prop_assert_eq!(message.lines().count(), 1);
+            prop_assert_eq!(read_request(message.as_bytes()), Ok(request));
+            let message = write_answer(answer.clone());
+            prop_assert_eq!(message.lines().count(), 1);
+            prop_assert_eq!(read_answer(message.as_bytes()), Ok(answer));
+        }
+
+        /// Whatever comes: it is refused in words, and nothing in them can harm a terminal.
+        #[test]
+        fn anything_else_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let error = read_request(&bytes).unwrap_err();
+            prop_assert!(!write_refusal(error).trim_end().contains(char::is_control));
+            let error = read_answer(&bytes).unwrap_err();
+            prop_assert!(!error.to_string().contains(char::is_control));
+        }
+    }
+
+    /// Other programs may ask, too: the shape stays as long as the version.
+    #[test]
+    fn the_shape_of_this_version() {
+        let program = env!("CARGO_PKG_VERSION");
+        let health = ControlRequest::Health {
+            format: Format::Text,
+            max_distance: Some(0.01),
+        };
+        assert_eq!(
+            write_request(health).unwrap(),
+            format!(
+                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
+            )
+        );
+        let check = ControlRequest::Check {
+            path: "a".to_owned(),
+            text: "b\n".to_owned(),
+        };
+        assert_eq!(
+            write_request(check).unwrap(),
+            format!(
+                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+            )
+        );
+        assert_eq!(
+            write_answer(ControlAnswer::Failed(ControlFailure::CensusOff)),
+            format!(
+                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
+            )
+        );
+        let report = CheckReport {
+            result: CheckResult::NeedsRestart,
+            summary: "s\n".to_owned(),
+            notes: String::new(),
+        };
+        assert_eq!(
+            write_answer(ControlAnswer::Check(report)),
+            format!(
+                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
+            )
+        );
+    }
+
+    #[test]
+    fn another_version_is_called_by_its_name() {
+        for (message, expected) in [
+            ("status json", "older than this program"),
+            ("", "older than this program"),
+            (
+                "{\"out\":\"\",\"err\":\"unknown\\n\",\"status\":2}",
+                "older than this program",
+            ),
+            (
+                "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"anything\":[]}",
+                "ntpfront 9.9\\u{1b} (control protocol 2)",
+            ),
+            ("{\"protocol\":0}", "(control protocol 0)"),
+            ("{\"protocol\":1}", "no answer that makes sense: missing field"),
+            (
+                "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
+                "no answer that makes sense: unknown field `more`",
+            ),
+        ] {
+            let said = read_answer(message.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains(expected), "{message}: {said}");
+        }
+    }
+
+    #[test]
+    fn each_client_understands_why_it_is_refused() {
+        let refusal = |message: &str| write_refusal(read_request(message.as_bytes()).unwrap_err());
+        for message in ["", "status json", "check /etc/a.toml\n[clock]\n", "{}", "[1]"] {
+            let answer: serde_json::Value = serde_json::from_str(&refusal(message)).unwrap();
+            assert_eq!((&answer["out"], &answer["status"]), (&"".into(), &2.into()));
+            assert!(
+                answer["err"].as_str().unwrap().contains("with its own program\n"),
+                "{answer}"
+            );
+        }
+        let newer = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
+        assert_eq!(
+            read_answer(newer.as_bytes()),
+            Ok(ControlAnswer::Failed(ControlFailure::OtherVersion))
+        );
+        let unknown = refusal("{\"protocol\":1,\"program\":\"9.9\",\"request\":\"history\"}");
+        let answer = read_answer(unknown.as_bytes()).unwrap();
+        let ControlAnswer::Failed(failure) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(
+            failure.to_string().contains("unknown variant `history`"),
+            "{failure}"
+        );
+    }
+
+    /// The longest configuration fits, if it is one that a check could accept.
+    #[test]
+    fn the_longest_request() {
+        let check = |text: String| {
+            write_request(ControlRequest::Check {
+                path: "/".repeat(4096),
+                text,
+            })
+        };
+        let longest = usize::try_from(file::LONGEST).unwrap();
+        for character in ["\n", "\"", "\\", "é"] {
+            assert!(check(character.repeat(longest / character.len())).is_ok());
+        }
+        assert_eq!(check("\u{1}".repeat(longest)), Err(ControlFailure::TooLong));
+    }
+}

@@ -1,0 +1,145 @@
+//! Impure. The server's end of the control socket: a UNIX socket, whose file's permissions say which users may ask.
+//!
+//! One request a connection, of at most [`LONGEST_REQUEST`] bytes, up to where the client says no more; then one answer. The
+//! [`protocol`] says what both are.
+
+use std::io;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST};
+use crate::host::{clock, limits, unix_socket};
+use crate::observe::throttle::LogThrottle;
+
+/// Clients that are served at the same time; more wait.
+pub const CLIENTS: usize = 8;
+/// The longest time that a client may take to ask, or to take the answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest time that the supervisor may take to answer: a file with millions of prefixes is checked in some seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub struct PendingRequest {
+    request: ControlRequest,
+    reply: Reply,
+}
+
+/// The way back to the client of a request.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<ControlAnswer>);
+
+impl PendingRequest {
+    /// The request, and the way back.
+    pub fn into_parts(self) -> (ControlRequest, Reply) {
+        (self.request, self.reply)
+    }
+}
+
+impl Reply {
+    /// Sends the answer. A client that went away needs it no more.
+    pub fn send(self, answer: ControlAnswer) {
+        let _sent = self.0.send(answer);
+    }
+
+    /// Whether the client went away.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// The open socket.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: StdUnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Opens the socket at `path` and gives it to `owner` and that user's group.
+    ///
+    /// # Errors
+    /// As [`unix_socket::open`].
+    pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        Ok(Self {
+            listener: unix_socket::open(path, owner)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Serves clients for as long as something takes their requests.
+    pub async fn serve(self, requests: mpsc::Sender<PendingRequest>) {
+        let listener = match UnixListener::from_std(self.listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                let error = limits::explain(&error);
+                return warn!(path = %self.path.display(), error, "the control socket can't be used");
+            }
+        };
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        let mut failures = LogThrottle::default();
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((client, _)) => {
+                    let requests = requests.clone();
+                    tokio::spawn(async move {
+                        // A client that went away, or never said what it wants, is no news.
+                        let _served = converse(client, requests).await;
+                        drop(place);
+                    });
+                }
+                // Out of descriptors or memory: it will pass.
+                Err(error) => {
+                    if failures.pass(clock::raw()) {
+                        let error = limits::explain(&error);
+                        warn!(error, "clients of the control socket have to wait: {error}");
+                    }
+                    sleep(CLIENT_TIMEOUT).await;
+                }
+            }
+        }
+    }
+}
+
+async fn converse(client: UnixStream, requests: mpsc::Sender<PendingRequest>) -> io::Result<()> {
+    let (mut reader, mut writer) = client.into_split();
+    let answer = answer(&mut reader, requests).await?;
+    timeout(CLIENT_TIMEOUT, writer.write_all(answer.as_bytes())).await?
+}
+
+/// The message that answers what is read.
+async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingRequest>) -> io::Result<String> {
+    let mut message = Vec::new();
+    let mut limited = reader.take(LONGEST_REQUEST + 1);
+    let length = timeout(CLIENT_TIMEOUT, limited.read_to_end(&mut message)).await??;
+    if u64::try_from(length).is_ok_and(|length| length > LONGEST_REQUEST) {
+        let failure = ControlAnswer::Failed(ControlFailure::TooLong);
+        return Ok(protocol::write_answer(failure));
+    }
+    let request = match protocol::read_request(&message) {
+        Ok(request) => request,
+        Err(error) => return Ok(protocol::write_refusal(error)),
+    };
+    drop(message);
+    let (reply, answer) = oneshot::channel();
+    let pending = PendingRequest {
+        request,
+        reply: Reply(reply),
+    };
+    requests.send(pending).await.map_err(io::Error::other)?;
+    let answer = timeout(ANSWER_TIMEOUT, answer).await?.map_err(io::Error::other)?;
+    Ok(protocol::write_answer(answer))
+}

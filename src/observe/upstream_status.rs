@@ -1,0 +1,157 @@
+//! Pure. What is known of each upstream at one moment.
+//!
+//! Its JSON names are stable, as those of the whole [snapshot](super::snapshot).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::time::NtpDuration;
+use crate::upstream::association::{Asking, Peer};
+use crate::upstream::candidate::Standing;
+use crate::upstream::fault::Fault;
+use crate::upstream::filter::{Estimate, View};
+use crate::upstream::packet::Reject;
+use crate::wire::Header;
+
+/// One upstream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UpstreamStatus {
+    /// Its name, as it was configured.
+    pub name: String,
+    /// The address that is asked.
+    pub address: Option<SocketAddr>,
+    /// The result of the selection for it.
+    #[serde(serialize_with = "standing_name")]
+    pub standing: Standing,
+    /// The reason why its last answer was refused, if it was.
+    pub reason: Option<&'static str>,
+    /// The reason why it can't be asked, in words, if it can't.
+    pub fault: Option<&'static str>,
+    /// One bit for each of the last eight questions, the newest lowest: set for a good answer.
+    pub reach: u8,
+    /// Seconds from one question to the next.
+    pub poll: Option<f64>,
+    /// Good answers so far.
+    pub accepted: u64,
+    /// Refused answers so far, by reason.
+    #[serde(serialize_with = "by_reason")]
+    pub rejected: [u64; Reject::ALL.len()],
+    /// The result of its samples; `null` without one that counts.
+    pub measured: Option<UpstreamMeasurement>,
+}
+
+/// What is known of an upstream's clock.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UpstreamMeasurement {
+    /// Seconds by which its clock is ahead of the one that is served.
+    pub offset: f64,
+    /// Shortest round trip.
+    pub delay: f64,
+    /// Weighted deviation of the samples from their line.
+    pub jitter: f64,
+    /// Number of samples in use.
+    pub samples: usize,
+    /// Seconds since the newest one.
+    pub age: f64,
+    /// 1 to 15.
+    pub stratum: u8,
+    /// Four letters, or eight hexadecimal digits.
+    pub reference_id: String,
+    /// Error of its clock at most, as it says itself.
+    pub root_distance: f64,
+}
+
+impl UpstreamStatus {
+    /// The status of an upstream called `name` at `now`; `served` is how far the served clock is ahead of the local timescale.
+    pub fn of(
+        name: String,
+        peer: &Peer,
+        asking: &Asking,
+        standing: Standing,
+        now: Duration,
+        served: NtpDuration,
+    ) -> Self {
+        let known = peer.known(&View::default());
+        Self {
+            name,
+            address: peer.address,
+            standing,
+            reason: peer.refused.map(Reject::name),
+            fault: peer.fault.map(Fault::text),
+            reach: peer.reach,
+            poll: asking.interval.map(|interval| interval.as_secs_f64()),
+            accepted: peer.accepted,
+            rejected: asking.rejected,
+            measured: known
+                .map(|(header, estimate)| UpstreamMeasurement::of(&header, &estimate, now, served)),
+        }
+    }
+}
+
+impl UpstreamMeasurement {
+    fn of(header: &Header, estimate: &Estimate, now: Duration, served: NtpDuration) -> Self {
+        let distance = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
+        Self {
+            offset: (estimate.offset_at(now) - served).to_seconds(),
+            delay: estimate.delay.to_seconds(),
+            jitter: estimate.jitter,
+            samples: estimate.samples,
+            age: now.saturating_sub(estimate.at).as_secs_f64(),
+            stratum: header.stratum,
+            reference_id: header.reference_id.to_string(),
+            root_distance: distance.to_seconds(),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+fn standing_name<S: Serializer>(standing: &Standing, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(standing.name())
+}
+
+fn by_reason<S: Serializer>(rejected: &[u64; Reject::ALL.len()], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Reject::ALL.iter().map(|reject| reject.name()).zip(rejected))
+}
+
+/// One good and one refused upstream, for tests.
+#[cfg(test)]
+pub(super) fn examples() -> Vec<UpstreamStatus> {
+    let mut rejected = [0; Reject::ALL.len()];
+    rejected[Reject::KissDeny.index()] = 1;
+    let good = UpstreamStatus {
+        name: "time.example:123".to_owned(),
+        address: Some(([192, 0, 2, 1], 123).into()),
+        standing: Standing::SystemPeer,
+        reason: None,
+        fault: None,
+        reach: 0o377,
+        poll: Some(64.0),
+        accepted: 20,
+        rejected: [0; Reject::ALL.len()],
+        measured: Some(UpstreamMeasurement {
+            offset: -12.3e-6,
+            delay: 0.0012,
+            jitter: 0.9e-6,
+            samples: 12,
+            age: 3.0,
+            stratum: 2,
+            reference_id: "C6336401".to_owned(),
+            root_distance: 0.002,
+        }),
+    };
+    let denied = UpstreamStatus {
+        name: "[2001:db8::1]:123".to_owned(),
+        address: "[2001:db8::1]:123".parse().ok(),
+        standing: Standing::Refused,
+        reason: Some(Reject::KissDeny.name()),
+        fault: Some(Fault::NoRoute.text()),
+        reach: 0,
+        poll: None,
+        accepted: 0,
+        rejected,
+        measured: None,
+    };
+    vec![good, denied]
+}

@@ -1,0 +1,112 @@
+//! Impure. What can be seen of the running server: a snapshot of everything, and the reports that are made of it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::belief::Belief;
+use super::fast::FastPath;
+use super::listeners::Listeners;
+use crate::config::Loaded;
+use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
+use crate::host::clock;
+use crate::observe::health::Health;
+use crate::observe::log;
+use crate::observe::pool::PoolScore;
+use crate::observe::snapshot::{ListenerStatus, Reloads, Snapshot, Traffic};
+use crate::observe::status_text::{StatusText, UpstreamsText};
+
+/// The parts of the running server that are looked at.
+pub(super) struct Inspection<'a> {
+    pub(super) running: &'a Loaded,
+    pub(super) belief: &'a Belief,
+    pub(super) listeners: &'a Listeners,
+    pub(super) fast: Option<&'a FastPath>,
+    pub(super) reloads: &'a Reloads,
+    /// Start of the service, by the raw counter.
+    pub(super) started: Duration,
+}
+
+impl Inspection<'_> {
+    /// Everything as it is now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let upstreams = &self.running.config.upstreams;
+        let clock_status = self.belief.clock_status();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
+            pool: PoolScore::of(&clock_status),
+            clock_status,
+            requests: self.traffic(),
+            reloads: self.reloads.clone(),
+            log_lines_dropped: log::dropped(),
+            listeners: self.listener_statuses(),
+            fast_path: self.fast.map(FastPath::status),
+            upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
+        }
+    }
+
+    /// What became of all packets, at the sockets and on the fast path.
+    pub(super) fn traffic(&self) -> Traffic {
+        let done = self.fast.into_iter().flat_map(FastPath::done);
+        done.fold(self.listeners.traffic(), |traffic, (_, counts, per_second)| {
+            traffic.plus(counts, per_second)
+        })
+    }
+
+    /// Each listener with its workers, and what the fast path did for it.
+    fn listener_statuses(&self) -> Vec<ListenerStatus> {
+        let mut statuses = self.listeners.statuses();
+        for (address, counts, per_second) in self.fast.into_iter().flat_map(FastPath::done) {
+            let served = statuses.iter_mut().filter(|one| one.address == address);
+            served.for_each(|one| one.traffic = one.traffic.plus(counts, per_second));
+        }
+        statuses
+    }
+
+    /// The answer to `status`.
+    pub(super) fn status(&self, format: Format) -> ControlAnswer {
+        let snapshot = self.snapshot();
+        report(format, &snapshot, || StatusText(&snapshot).to_string())
+    }
+
+    /// The answer to `upstreams`.
+    pub(super) fn upstreams(&self, format: Format) -> ControlAnswer {
+        let snapshot = self.snapshot();
+        report(format, &snapshot.upstreams, || {
+            UpstreamsText(&snapshot).to_string()
+        })
+    }
+
+    /// The answer to `health`, with the largest root distance that is fit, in seconds, if there is a limit.
+    pub(super) fn health(&self, format: Format, max_distance: Option<f64>) -> ControlAnswer {
+        let health = Health::of(&self.snapshot(), max_distance);
+        let healthy = health.healthy;
+        match write(format, &health, || health.line()) {
+            Ok(text) => ControlAnswer::Health { healthy, text },
+            Err(failure) => ControlAnswer::Failed(failure),
+        }
+    }
+}
+
+/// The report of a thing.
+pub(super) fn report(format: Format, thing: &impl Serialize, text: impl FnOnce() -> String) -> ControlAnswer {
+    match write(format, thing, text) {
+        Ok(text) => ControlAnswer::Report { text },
+        Err(failure) => ControlAnswer::Failed(failure),
+    }
+}
+
+/// A thing as one JSON value on a line of its own, or as its text.
+fn write(
+    format: Format,
+    thing: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<String, ControlFailure> {
+    match format {
+        Format::Text => Ok(text()),
+        Format::Json => serde_json::to_string(thing)
+            .map(|json| json + "\n")
+            .map_err(|error| ControlFailure::Unwritable(error.to_string())),
+    }
+}

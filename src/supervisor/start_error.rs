@@ -1,0 +1,86 @@
+//! Pure. The reasons why the server can't start.
+
+use std::fmt;
+use std::io;
+
+use super::listeners::PrepareError;
+use crate::host::limits;
+use crate::host::privileges::PrivilegeError;
+use crate::host::udp::BindError;
+
+/// The reason why the server can't start. Each names its remedy.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listener can't be opened.
+    Bind(BindError),
+    /// A privilege can't be given up.
+    Privilege(PrivilegeError),
+    /// The kernel refuses something that every start needs.
+    System(String, io::Error),
+    /// The kernel refuses a thread.
+    Thread(String, io::Error),
+    /// The fast path can't be had in the mode that was asked for.
+    FastPath(String),
+    /// The built-in listeners are all of a family that this host doesn't have.
+    NothingToServe,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Privilege(PrivilegeError::Lookup(name, error)) => {
+                let why = limits::explain(error);
+                write!(f, "cannot look up the user {name:?}: {why}")
+            }
+            Self::Privilege(error) => error.fmt(f),
+            Self::System(what, error) => write!(f, "cannot {what}: {}", limits::explain(error)),
+            Self::Thread(what, error) => write!(f, "cannot {what}: {}", limits::explain_thread(error)),
+            Self::FastPath(why) => write!(
+                f,
+                "fast path: {why} (fast-path.mode = \"auto\" serves without it)"
+            ),
+            Self::NothingToServe => write!(
+                f,
+                "this host has no address family to listen on: configure a listener"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    /// An error for `map_err`: the kernel refused this.
+    pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::System(what.into(), error)
+    }
+
+    /// An error for `map_err`: the kernel refused a thread.
+    pub(super) fn thread(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Thread(what.into(), error)
+    }
+}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<PrivilegeError> for StartError {
+    fn from(error: PrivilegeError) -> Self {
+        Self::Privilege(error)
+    }
+}
+
+impl From<PrepareError> for StartError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Bind(error) => Self::Bind(error),
+            PrepareError::System(address, error) => {
+                Self::Thread(format!("start the workers of {address}"), error)
+            }
+        }
+    }
+}
