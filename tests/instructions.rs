@@ -40,7 +40,7 @@ use common::network::free_port;
 use common::{SOON, TempDir, peer, run, wait_until};
 
 /// All that a worker does between receiving and receiving again. The system's share is none of it: valgrind sees no kernel.
-const JOURNEY: &str = "*Journey*answer*";
+const ANSWER: &str = "*WorkerLoop*answer*";
 /// As many come together, of as many clients.
 const BURST: u16 = 32;
 /// Each client stays below what a limit lets through at once.
@@ -181,7 +181,7 @@ fn counted(policies: &str) -> Option<u64> {
     let directory = TempDir::new();
     let counts = directory.path().join("counts");
     let out = format!("--callgrind-out-file={}", counts.display());
-    let toggle = format!("--toggle-collect={JOURNEY}");
+    let toggle = format!("--toggle-collect={ANSWER}");
     let wrapper = [valgrind.to_str().unwrap(), "--tool=callgrind", &out, &toggle];
     let server = v4(free_port());
     let mut daemon = Daemon::configured_by(&wrapper, &configuration(server, policies)).answering(server);
@@ -236,10 +236,7 @@ fn total(counts: &Path) -> u64 {
     let text = std::fs::read_to_string(counts).unwrap();
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     let total = total.expect("callgrind's file has totals").parse().unwrap();
-    assert!(
-        total > 0,
-        "no function of the worker is called {JOURNEY} any more"
-    );
+    assert!(total > 0, "no function of the worker is called {ANSWER} any more");
     total
 }
 
