@@ -23,8 +23,8 @@
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
-//! Who may use whom is held by `tests/layers.rs`: `time` and `published` use nothing of ours, `wire` and `host` only `time`; `server` and
-//! `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
+//! Who may use whom is held by `tests/layers.rs`: `time`, `hash` and `published` use nothing of ours, `wire` and `host` only `time`;
+//! `server` and `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
 //!
 //! What is to be seen comes from the supervisor, as a snapshot (`supervisor::inspect`), through [`control::server`] or
 //! [`control::http`]; workers only count, in cells of their own.

@@ -1,4 +1,4 @@
-//! Proves the serving rules (design §5) on the daemon as built: who is answered, from where, with what, by whom.
+//! Proves the serving rules on the daemon as built: who is answered, from where, with what, by whom.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -70,8 +70,7 @@ pub fn boot() -> Option<String> {
 
 /// The gaps between the host's clocks: only a step of its time of day, or a sleep of the host, changes them.
 ///
-/// `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and
-/// `CLOCK_MONOTONIC` run at the same pace, however they are slewed.
+/// `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC` run at the same pace, however they are slewed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockGaps {
     /// How far the time of day is ahead of the time since boot: a step changes it.

@@ -1,4 +1,4 @@
-//! Impure. Giving up what the start needed: the root directory, the groups, the user and the capabilities (design §8).
+//! Impure. Giving up what the start needed: the root directory, the groups, the user and the capabilities.
 //!
 //! One capability may stay, `CAP_NET_BIND_SERVICE`: without it no reload could open a port below 1024. It is only
 //! *permitted* then, on the supervisor's thread alone, and *effective* (usable) just while [`with_low_ports`] runs.

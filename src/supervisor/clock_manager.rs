@@ -1,11 +1,11 @@
-//! Impure. What the supervisor believes, kept in one place with all that it is made from and told to.
+//! Impure. Drives the system process (RFC 5905 §11): reads the clocks, hands it the reports of the pollers, and publishes what it
+//! decides.
 
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::handover::{self, Handover};
 use super::pollers::Pollers;
-
 use crate::clock::{ClockModel, Publisher, Reader, Reference, published};
 use crate::config::Config;
 use crate::host::names::Names;
@@ -20,7 +20,7 @@ use crate::upstream::poller::Report;
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
-/// What we believe, and all that it is made from and told to.
+/// The system process, with all that it is fed from and published to.
 pub(super) struct ClockManager {
     system: SystemProcess,
     /// What each upstream's poller told last, in the order of the configuration.
@@ -61,7 +61,7 @@ impl ClockManager {
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
         pollers.reconfigure(config, View::default(), 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
-        let mut clock_manager = Self {
+        let mut new = Self {
             decided: system.decide(started, &peers, kernel_view()),
             system,
             askings: vec![Asking::default(); peers.len()],
@@ -72,8 +72,8 @@ impl ClockManager {
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
         };
-        clock_manager.decide();
-        clock_manager
+        new.decide();
+        new
     }
 
     /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
@@ -162,8 +162,8 @@ impl ClockManager {
         let clock = &self.decided.reference.clock;
         let served = clock.served(now) - self.system.scale().at(now.raw);
         let known = self.peers.iter().zip(&self.askings).zip(&self.decided.standings);
-        let sights = names.into_iter().zip(known);
-        sights
+        let named = names.into_iter().zip(known);
+        named
             .map(|(name, ((peer, asking), standing))| {
                 UpstreamStatus::of(name, peer, asking, *standing, now.raw, served)
             })
@@ -181,8 +181,8 @@ impl ClockManager {
     }
 
     fn notice_jumps(&mut self) {
-        let jumps = clock::gaps();
-        match self.system.notice(clock::now(), jumps.realtime, jumps.asleep) {
+        let gaps = clock::gaps();
+        match self.system.notice(clock::now(), gaps.realtime, gaps.asleep) {
             Some(ClockEvent::Slept(time)) => {
                 warn!(
                     seconds = time.as_secs_f64(),

@@ -25,7 +25,7 @@ use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
 use crate::server::Counts;
-use crate::server::policy::{Policy, RuleMode as Obeyed};
+use crate::server::policy::{Policy, RuleMode};
 use crate::time::AlignedReadings;
 
 /// How often the time is told anew: the shorter, the less the announced error grows meanwhile (`fast::line`).
@@ -353,7 +353,7 @@ const SIZES: Sizes = Sizes {
 pub(super) fn clients(policies: &BTreeMap<SocketAddr, Arc<Policy>>) -> u32 {
     let limits = policies.values().map(|policy| &policy.limit);
     let wanted = limits
-        .filter(|limit| limit.mode != Obeyed::Off)
+        .filter(|limit| limit.mode != RuleMode::Off)
         .map(|limit| limit.clients);
     wanted.max().unwrap_or(65_536).min(MOST_CLIENTS)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Plain NTP requests are answered here, before the network stack sees them (XDP). What is not plain, and every request
-// while nobody says what time it is, passes on to the sockets, untouched. A reply is what serve/respond.rs would have given.
+// while nobody says what time it is, passes on to the sockets, untouched. A reply is what server/respond.rs would have given.
 //
 // User space writes `state`, `rules`, `turns4` and `turns6` (src/fast/ makes the words) and reads `counters`; all of them
 // are memory that both sides have mapped. Only this program looks at `clients`.
@@ -113,7 +113,7 @@ inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __
 	reply->reference = bpf_cpu_to_be64(reference);
 }
 
-// As `Residence` of serve/residence.rs counts it.
+// As `Residence` of server/residence.rs counts it.
 inlined __u32 bucket_of(__u64 units)
 {
 	__u32 bucket = 0;
