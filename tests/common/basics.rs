@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use ntpfront::time::NtpTimestamp;
+use std::time::{Duration, Instant};
 
 /// Long enough for anything that must happen "soon", on two slow cores that somebody else uses too.
 pub(crate) const SOON: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ntpfront::wire::NtpTimestamp;
+use ntpfront::time::NtpTimestamp;
 
 /// Asks `found` again and again until it finds something.
 pub(crate) fn wait_until<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {

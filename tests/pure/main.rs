@@ -1,15 +1,6 @@
 //! What needs no running ntpfront: its sources, documents and configurations, and what is pure in virtual time.
 #![cfg(test)]
 
-#[path = "../common"]
-mod common {
-    mod basics;
-    pub(crate) mod network;
-    pub(crate) mod program;
-
-    pub(crate) use basics::*;
-}
-
 mod config;
 mod corpus;
 mod layers;

@@ -7,13 +7,13 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
+use super::library::{Document, code, document};
 use crate::common::client::{ask, request, v4};
 use crate::common::daemon::Daemon;
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
 use crate::common::{SOON, TempDir, run, wait_until};
-use super::library::{Document, code, document};
 
 /// A server that has one of everything: an upstream with samples, a client, a fast path (whose interface is not there).
 struct Running {
