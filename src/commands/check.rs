@@ -1,4 +1,4 @@
-//! Impure. `ntpfront check`: all faults of a configuration, and what this host or the running server lacks for it.
+//! Impure. `ntpfront check`: all faults of a configuration, and what the host lacks for it.
 
 use std::path::Path;
 use std::process::ExitCode;

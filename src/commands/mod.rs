@@ -1,5 +1,6 @@
-//! The subcommands, one a file: what each asks for, prints, and ends with. `output` has what they print and their exit
-//! statuses, `running` asks the running server.
+//! The subcommands, one a file: what each asks for, prints, and ends with.
+//!
+//! `output` prints and has the exit statuses, `running` asks the running server.
 
 mod check;
 mod clients;

@@ -12,7 +12,9 @@ pub(super) const FAULT: u8 = 2;
 /// Exit status where all is well, but only a restart would make all of it true.
 pub(super) const RESTART: u8 = 3;
 
-/// Writes a whole text to standard output. A reader that closes the pipe before its end (as `head` does) has enough.
+/// Writes a whole text to standard output.
+///
+/// A reader that closes the pipe before its end (as `head` does) has enough.
 pub(super) fn print(text: &str) {
     let _written = io::stdout().write_all(text.as_bytes());
 }

@@ -59,8 +59,9 @@ fn rows() -> usize {
     })
 }
 
-/// A text that replaces what is on the terminal: each line over the old one, and nothing below; lines after so many `rows` are left
-/// out.
+/// A text that replaces what is on the terminal: each line over the old one, and nothing below.
+///
+/// Lines after so many `rows` are left out.
 fn screen(text: &str, rows: usize) -> String {
     let lines: String = text
         .lines()

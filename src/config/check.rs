@@ -1,4 +1,4 @@
-//! Pure. The result of checking a configuration: what it has, what is wrong with it, and what a reload would make of it.
+//! Pure. The result of checking a configuration, by itself or against the running server.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ impl CheckReport {
         }
     }
 
-    /// The report of a check against the running server: what a reload would make of one that runs as `running`.
+    /// The report of a check against a server that runs as `running`: what a reload would change.
     pub fn against(running: &Config, loaded: &Result<Loaded, Vec<Fault>>) -> Self {
         let loaded = match loaded {
             Ok(loaded) => loaded,
@@ -82,7 +82,7 @@ impl CheckReport {
         }
     }
 
-    /// Adds that the file at `path` has nothing in it: that is good, and hardly what somebody wanted.
+    /// Adds that the file at `path` has nothing in it: that is no fault, and hardly what was wanted.
     pub fn note_empty(&mut self, path: &Path) {
         let path = printable(&path.to_string_lossy());
         self.notes +=
@@ -95,8 +95,10 @@ impl CheckReport {
         self.notes.extend(lines);
     }
 
-    /// Adds what keeps this host from the fast path, if one is wanted: why it can't have one (`impossible`), or which interfaces
-    /// are not there now. It is a fault where a start would fail.
+    /// Adds what keeps this host from the fast path, if one is wanted.
+    ///
+    /// `impossible` is why it can't have one, `absent` are interfaces that are not there now. It is a fault where a
+    /// start would fail.
     pub fn note_fast_path(&mut self, wanted: &FastPath, impossible: Option<&str>, absent: &[&str]) {
         if wanted.interfaces.is_empty() {
             return;

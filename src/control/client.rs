@@ -43,11 +43,13 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
-/// Sends `request` to the server behind the socket at `path`, and returns its answer, which is not
-/// [`ControlAnswer::Failed`].
+/// Sends `request` to the server behind the socket at `path`, and returns its answer.
+///
+/// The answer is not [`ControlAnswer::Failed`]: that is an error.
 ///
 /// # Errors
-/// No server is there, the socket is closed to this user, or no answer comes within 5 s, or none that can be used.
+/// No server is there, the socket is closed to this user, or no answer comes within 5 s, or none that can be
+/// used.
 pub fn ask(path: &Path, request: ControlRequest) -> Result<ControlAnswer, AskError> {
     let request = protocol::write_request(request).map_err(AskError::Failed)?;
     let answer = exchange(path, &request).map_err(|error| AskError::Unreachable(path.to_owned(), error))?;

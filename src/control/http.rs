@@ -1,9 +1,9 @@
 //! Impure. What Prometheus and probes read over HTTP: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Readers can't harm the service: all this runs on the supervisor's thread, not on a worker's. Few connections are kept at
-//! once, for a short time each. One too many takes the place of the oldest one, among those of the address that has most: so
-//! neither connections that never read nor a thousand new ones a second can keep others out. The page is made at most once a
-//! second.
+//! Readers can't harm the service: all this runs on the supervisor's thread, not on a worker's. Few
+//! connections are kept at once, for a short time each. One too many takes the place of the oldest one, among
+//! those of the address that has most: so neither connections that never read nor a thousand new ones a
+//! second can keep others out. The page is made at most once a second.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -37,8 +37,10 @@ use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::throttle::LogThrottle;
 
-/// Connections at once: so many that each has some tenths of a second even if a thousand others come a second, from an address
-/// of its own each.
+/// Connections at once.
+///
+/// So many that each has some tenths of a second even if a thousand others come a second, each from an
+/// address of its own.
 pub const CONNECTIONS: usize = 256;
 /// Connections of one address.
 const CONNECTIONS_AN_ADDRESS: usize = 64;
@@ -200,8 +202,9 @@ impl Connections {
     }
 }
 
-/// The place of the connection that makes room for one of `new`, if there is none left, among all or for one address: the oldest
-/// one of the address that has most.
+/// The place of the connection that makes room for one of `new`, if none is left.
+///
+/// It is the oldest one of the address that has most. Room is limited for all, and for one address.
 fn dispensable<A: Copy + Eq + Hash>(addresses: impl Iterator<Item = A> + Clone, new: &A) -> Option<usize> {
     let (mut counts, mut all) = (HashMap::<A, usize>::new(), 0);
     for address in addresses.clone() {

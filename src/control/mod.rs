@@ -1,5 +1,6 @@
-//! How the running server is asked about itself: through its control socket (`protocol`, its two ends `client` and `server`),
-//! and over HTTP (`http`).
+//! How the running server is asked about itself.
+//!
+//! Through its control socket (`protocol`, its two ends `client` and `server`), and over HTTP (`http`).
 
 pub mod client;
 pub mod http;

@@ -1,14 +1,15 @@
-//! Pure. The control protocol: what the running server is asked through its control socket, and how it answers.
+//! Pure. The control protocol: requests to the running server through its control socket, and its answers.
 //!
-//! A connection carries one request and one answer. Each is one JSON object with the version of the protocol and of the
-//! program that sent it, so that programs of different versions can tell each other that they are:
+//! A connection carries one request and one answer. Each is one JSON object with the version of the protocol
+//! and of the program that sent it, so that programs of different versions can tell each other that they are:
 //!
 //! ```text
 //! {"protocol":1,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
 //! {"protocol":1,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
 //! ```
 //!
-//! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two outer fields stays.
+//! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two
+//! outer fields stays.
 
 use std::fmt;
 
@@ -24,8 +25,8 @@ pub const VERSION: u32 = 1;
 
 /// The longest request, in bytes.
 ///
-/// That is the longest configuration, of which JSON may double each character (a file with control characters has faults, and
-/// is not sent), with its path.
+/// That is the longest configuration, of which JSON may double each character (a file with control characters
+/// has faults, and is not sent), with its path.
 pub const LONGEST_REQUEST: u64 = 2 * file::LONGEST + 64 * 1024;
 
 /// A question to the running server.

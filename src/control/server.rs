@@ -1,7 +1,9 @@
-//! Impure. The server's end of the control socket: a UNIX socket, whose file's permissions say which users may ask.
+//! Impure. The server's end of the control socket.
 //!
-//! One request a connection, of at most [`LONGEST_REQUEST`] bytes, up to where the client says no more; then one answer. The
-//! [`protocol`] says what both are.
+//! It is a UNIX socket; the permissions of its file say which users may ask.
+//!
+//! One request a connection, of at most [`LONGEST_REQUEST`] bytes, up to where the client says no more; then
+//! one answer. The [`protocol`] says what both are.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -25,7 +27,9 @@ use crate::observe::throttle::LogThrottle;
 pub const CLIENTS: usize = 8;
 /// The longest time that a client may take to ask, or to take the answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest time that the supervisor may take to answer: a file with millions of prefixes is checked in some seconds.
+/// The longest time that the supervisor may take to answer.
+///
+/// A file with millions of prefixes is checked in some seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request that waits for its answer.

@@ -43,9 +43,9 @@ pub struct ReferenceStatus {
     pub root_dispersion: f64,
     /// Error of the served time in all, at most; `null` without a usable time.
     pub root_distance: Option<f64>,
-    /// Time since the served time was last checked or corrected; `null` without a usable time, or where it is not known.
+    /// Time since the served time was last checked or corrected; `null` if not known, or not usable.
     pub age: Option<f64>,
-    /// Time for which it stays usable if nothing more is heard; `null` without a usable time, or without an end.
+    /// Time for which it stays usable by itself; `null` without an end, or if not usable.
     pub good_for: Option<f64>,
 }
 

@@ -1,4 +1,6 @@
-//! Pure. The fitness of the server to be asked for the time: one answer for load balancers, route announcers and probes.
+//! Pure. The fitness of the server to be asked for the time.
+//!
+//! One answer for load balancers, route announcers and probes.
 
 use serde::Serialize;
 
@@ -16,11 +18,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// The fitness by what clients are told now; `max_distance` is the largest root distance that is fit, in seconds, if there is a
-    /// limit.
+    /// The fitness by what clients are told now.
     ///
-    /// A listener whose address is not there is named, and counts only if it is required: some addresses come only to a healthy
-    /// host.
+    /// `max_distance` is the largest root distance that is fit, in seconds, if there is a limit.
+    ///
+    /// A listener whose address is not there is named, and counts only if it is required: some addresses come
+    /// only to a healthy host.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
         let clock = &snapshot.clock_status;
         let state = clock.state.name();

@@ -1,7 +1,7 @@
-//! Impure. Log lines about what changed: the state of the clock, the standing of each upstream, failures of the workers.
+//! Impure. Log lines about changes: the state of the clock, the standing of upstreams, failures of workers.
 //!
-//! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the fields are for
-//! programs that filter and count.
+//! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the
+//! fields are for programs that filter and count.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,7 +50,9 @@ impl Journal {
         }
     }
 
-    /// Follows a reload: the upstreams have these `names` from now on; `kept` says for each which one it was before, if it was there.
+    /// Follows a reload: the upstreams have these `names` from now on.
+    ///
+    /// `kept` says for each which one it was before, if it was there.
     pub fn reconfigure(&mut self, names: impl IntoIterator<Item = String>, kept: &[Option<usize>]) {
         let before = std::mem::take(&mut self.upstreams);
         let told = |old: Option<usize>| {
@@ -92,7 +94,7 @@ impl Journal {
         state(decision, None, now);
     }
 
-    /// Logs when the NTP Pool would come to drop this server for the time that it announces, and when not any more.
+    /// Logs when the NTP Pool would come to drop this server for its time, and when not any more.
     pub fn tell_pool(&mut self, clock: &ClockStatus, now: Duration) {
         let score = PoolScore::of(clock);
         if let Some(was) = self.at_risk.change(score.is_at_risk(clock), now) {
@@ -278,7 +280,9 @@ fn state(decision: &Decision, was: Option<State>, now: Duration) {
     );
 }
 
-/// Logs the score that the NTP Pool would come to; `was` says whether there was a risk before of being dropped there.
+/// Logs the score that the NTP Pool would come to.
+///
+/// `was` says whether there was a risk before of being dropped there.
 fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
     let (stratum, score) = (clock.reference.stratum, format!("{:.1}", score.score));
     let verdict = if was {

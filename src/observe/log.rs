@@ -1,5 +1,7 @@
-//! Impure. The log: to journald with its fields under systemd, else to standard error. A thread that logs a line leaves it in
-//! a queue and goes on; a thread of its own writes them, and waits for the reader (`queue`).
+//! Impure. The log: to journald with its fields under systemd, else to standard error.
+//!
+//! A thread that logs a line leaves it in a queue and goes on; a thread of its own writes them, and waits for
+//! the reader (`queue`).
 
 mod line;
 mod queue;
@@ -66,8 +68,9 @@ static RUNNING: OnceLock<Arc<QueueState>> = OnceLock::new();
 ///
 /// Lines are kept until the [`Writer`] runs, in a thread of its own.
 ///
-/// `keeps_root` says that the root directory will stay: journald's socket is looked up for each message, and in
-/// a changed root it is not there. Then the text goes to standard error, which systemd hands to journald too.
+/// `keeps_root` says that the root directory will stay: journald's socket is looked up for each message, and
+/// in a changed root it is not there. Then the text goes to standard error, which systemd hands to journald
+/// too.
 pub fn start(level: LogLevel, keeps_root: bool) -> (Switch, Writer) {
     let (ours, switch) = reload::Layer::new(ours(level));
     let outlet = outlet(keeps_root);
@@ -97,7 +100,9 @@ pub fn dropped() -> u64 {
     RUNNING.get().map_or(0, |shared| shared.dropped())
 }
 
-/// Logs the last line of the process. By itself it would be written by the thread that panics, which could wait for ever.
+/// Logs the last line of the process.
+///
+/// By itself it would be written by the thread that panics, which could wait for ever.
 fn tell_panic(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let backtrace = Backtrace::capture();
@@ -116,7 +121,9 @@ pub fn goes_to_journal(keeps_root: bool) -> bool {
     keeps_root && stderr_is_journal()
 }
 
-/// A function that opens the outlet of the lines, for the thread that writes: to look for journald waits for it.
+/// A function that opens the outlet of the lines.
+///
+/// It is for the thread that writes: to look for journald waits for it.
 ///
 /// The kind of standard error is looked up before: later a filter may forbid it.
 fn outlet(keeps_root: bool) -> impl FnOnce() -> Outlet + Send + 'static {

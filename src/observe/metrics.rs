@@ -1,7 +1,8 @@
 //! Pure. The snapshot for Prometheus, in its text format 0.0.4.
 //!
-//! The library writes OpenMetrics, where a counter's family is called without `_total`; Prometheus's own text format, and
-//! its checker, want the name with it. So counters are written under their full name, as bare values.
+//! The library writes OpenMetrics, where a counter's family is called without `_total`; Prometheus's own text
+//! format, and its checker, want the name with it. So counters are written under their full name, as bare
+//! values.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
-//! What an operator sees: the log, and how often it may say something (`throttle`); a `snapshot` of everything, as
-//! `status_text`, as `metrics`, as `health`; the score that the NTP `pool` would give; and the census (`clients_text`).
+//! What an operator sees.
+//!
+//! The log, and how often it may say something (`throttle`); a `snapshot` of everything, as `status_text`, as
+//! `metrics`, as `health`; the score that the NTP `pool` would give; and the census (`clients_text`).
 
 pub mod clients_text;
 pub mod clock_status;

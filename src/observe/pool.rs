@@ -1,7 +1,8 @@
 //! Pure. The score that the NTP Pool's monitor would give to a server: its table, in this one place.
 //!
-//! Source: the monitor's public code (github.com/ntppool/monitor, `scorer/statusscore` and `client/monitor`) and the pool's
-//! (github.com/abh/ntppool, where the score is made of the steps). The pool may change its rules at any time.
+//! Source: the monitor's public code (github.com/ntppool/monitor, `scorer/statusscore` and `client/monitor`)
+//! and the pool's (github.com/abh/ntppool, where the score is made of the steps). The pool may change its
+//! rules at any time.
 
 use std::fmt;
 
@@ -108,7 +109,9 @@ impl PoolObservation {
         }
     }
 
-    /// The observation of a check: a sample without a time ends it, else the one with the shortest round trip counts.
+    /// The observation of a check.
+    ///
+    /// A sample without a time ends it, else the one with the shortest round trip counts.
     fn in_samples(samples: &[Findings]) -> Self {
         let answers = || samples.iter().filter_map(|sample| sample.answer.as_ref());
         let bad = answers()

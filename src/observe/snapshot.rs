@@ -1,8 +1,9 @@
-//! Pure. All that can be seen of the running server at one moment: `status`, `upstreams`, `health` and the metrics
-//! are made of it.
+//! Pure. All that can be seen of the running server at one moment.
 //!
-//! As JSON its names and units are stable: times in seconds, `null` where nothing is known yet; later versions may add
-//! names, not change the meaning of one.
+//! `status`, `upstreams`, `health` and the metrics are made of it.
+//!
+//! As JSON its names and units are stable: times in seconds, `null` where nothing is known yet; later
+//! versions may add names, not change the meaning of one.
 
 use std::net::SocketAddr;
 
@@ -75,7 +76,7 @@ pub struct FastPathStatus {
 pub struct InterfaceStatus {
     /// Its name.
     pub name: String,
-    /// `native` or `generic`; `null` while the fast path is not there, or could not be had: the sockets answer then.
+    /// `native` or `generic`; `null` while there is none, and the sockets answer.
     pub mode: Option<&'static str>,
 }
 

@@ -26,7 +26,8 @@ impl LogThrottle {
 
 /// A value whose changes are logged, each new value through a [`LogThrottle`] of its own.
 ///
-/// A new kind of trouble is logged at once, flapping is not, and the last logged value is wrong for a minute at most.
+/// A new kind of trouble is logged at once, flapping is not, and the last logged value is wrong for a minute
+/// at most.
 #[derive(Clone, Debug)]
 pub struct ThrottledChange<T> {
     logged: T,

@@ -64,7 +64,9 @@ pub struct UpstreamMeasurement {
 }
 
 impl UpstreamStatus {
-    /// The status of an upstream called `name` at `now`; `served` is how far the served clock is ahead of the local timescale.
+    /// The status of an upstream called `name` at `now`.
+    ///
+    /// `served` is how far the served clock is ahead of the local timescale.
     pub fn of(
         name: String,
         peer: &Peer,

@@ -1,4 +1,4 @@
-//! Impure. The census of this process: how its workers count their clients, and the report of all that they counted.
+//! Impure. The census of this process: how its workers count clients, and the report of all of them.
 
 use std::io;
 
@@ -21,8 +21,9 @@ pub(super) fn method(census: Census) -> io::Result<Option<Method>> {
     Ok(Some(Method { seed, clients }))
 }
 
-/// The answer to `clients`, of what the workers of these censuses counted. Each takes about a millisecond: what else is due goes
-/// on in between.
+/// The answer to `clients`, of what the workers of these censuses counted.
+///
+/// Each takes about a millisecond: what else is due goes on in between.
 pub(super) async fn clients(censuses: Vec<CensusReader>, format: Format) -> ControlAnswer {
     let mut tally = Tally::new(clock::raw());
     for census in &censuses {

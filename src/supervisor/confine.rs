@@ -1,4 +1,4 @@
-//! Impure. The confinement of the process at the end of the start: privileges are dropped, and Landlock and seccomp applied.
+//! Impure. The confinement of the process at the end of the start: dropped privileges, Landlock, seccomp.
 
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,8 @@ impl StillNeeded {
 /// Must run while the process has one thread.
 ///
 /// # Errors
-/// A privilege can't be dropped: the process must not go on then. A sandbox that the kernel lacks is no error.
+/// A privilege can't be dropped: the process must not go on then. A sandbox that the kernel lacks is no
+/// error.
 pub(super) fn drop_and_sandbox(
     process: &Process,
     identity: Option<&Identity>,
@@ -152,7 +153,9 @@ fn apply_seccomp(needed: NeededCalls) {
     }
 }
 
-/// Logs that a reload will fail, if the configuration can't be read any more: the time to say so is before it is needed.
+/// Logs that a reload will fail, if the configuration can't be read any more.
+///
+/// The time to say so is before it is needed.
 pub(super) fn warn_if_unreadable(loader: &mut Loader) {
     let faults = loader.load().err().unwrap_or_default();
     let is_denied = !faults.is_empty() && loader.is_denied();

@@ -1,4 +1,4 @@
-//! Impure. What can be seen of the running server: a snapshot of everything, and the reports that are made of it.
+//! Impure. The snapshot of the running server, and the reports that are made of it.
 
 use std::time::Duration;
 

@@ -19,8 +19,9 @@ pub fn raised() -> SystemLimits {
     }
 }
 
-/// Logs which `limits` are too low for `loaded`, which is served from now on. Errors that come from the end of the descriptors
-/// name its number from now on.
+/// Logs which `limits` are too low for `loaded`, which is served from now on.
+///
+/// Errors that come from a lack of descriptors name the number that it needs.
 pub(super) fn warn_if_low(loaded: &Loaded, limits: &SystemLimits) {
     let needs = Needs::of(&loaded.config, loaded.lists);
     limits::expect_files(needs.files);

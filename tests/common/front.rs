@@ -7,7 +7,7 @@ use ntpfront::wire::{Header, Leap};
 use super::SOON;
 use super::client::v4;
 use super::daemon::Daemon;
-use super::network::free_port;
+use super::port::free_port;
 use super::watch::Watch;
 
 /// ntpfront in front of these upstreams, asking as often as it may, and its watch.

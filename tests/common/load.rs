@@ -116,5 +116,5 @@ impl Report {
 /// The load as built from the source that is here.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| super::example("load"))
+    PROGRAM.get_or_init(|| super::example::built("load"))
 }

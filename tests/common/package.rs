@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::daemon::PROGRAM;
+use super::program::PROGRAM;
 
 /// Makes a package, "deb" or "rpm", in a new directory of this name, and gives its path. `options` are further ones of
 /// `packaging/build`.
@@ -58,7 +58,7 @@ fn documents() -> &'static Path {
     static DOCUMENTS: OnceLock<PathBuf> = OnceLock::new();
     DOCUMENTS.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents");
-        let made = Command::new(super::example("documents"))
+        let made = Command::new(super::example::built("documents"))
             .arg(&directory)
             .status()
             .unwrap();

@@ -1,19 +1,27 @@
 //! The kernel's fast path by itself: the program runs in the kernel on frames that are made up here (`BPF_PROG_TEST_RUN`),
 //! and gives the same answers as the socket path, by the same rules.
 #![cfg(all(feature = "fast-path", target_endian = "little"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
-    reason = "a test may fail, speak and look at the clock"
-)]
+#![cfg(test)]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the clock")]
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../common"]
+mod common {
+    mod basics;
+    #[expect(dead_code, reason = "all of it is used by the program daemon")]
+    pub(crate) mod chrony;
+    #[expect(dead_code, reason = "all of it is used by the program daemon")]
+    pub(crate) mod client;
+    #[expect(dead_code, reason = "all of it is used by the program daemon")]
+    pub(crate) mod daemon;
+    pub(crate) mod neighbor;
+    pub(crate) mod network;
+    pub(crate) mod program;
+    mod wait;
+
+    pub(crate) use basics::*;
+    pub(crate) use wait::*;
+}
+
 mod desk;
 mod frames;
 mod network;
@@ -25,7 +33,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use common::root;
+use common::{root, wait_until};
 use desk::{Action, BROADCASTS, Desk, MINE4, MINE6, TAGGED, policy};
 use frames::{OURS, THEIRS, Way, sum, take};
 use ntpfront::server::policy::access::{Access, OnDeny};
@@ -255,7 +263,7 @@ fn a_line_that_ended_passes() {
     let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
     let mut desk = Desk::new(&policy());
     desk.publish_with(|line| line.length = Duration::from_millis(30));
-    common::wait_until("the end of the line", Duration::from_secs(5), || {
+    wait_until("the end of the line", Duration::from_secs(5), || {
         (desk.ask(&frame).0 == Action::Pass).then_some(())
     });
     // The host's clock was stepped, or it slept: by a millisecond either way.

@@ -15,8 +15,10 @@ use ntpfront::host::xdp_mode::Mode;
 use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
 use crate::common::client::{ask, request};
-use crate::common::daemon::{Daemon, command};
-use crate::common::network::{Neighbor, device_number, in_own_network, ip};
+use crate::common::daemon::Daemon;
+use crate::common::neighbor::{Neighbor, device_number};
+use crate::common::network::{in_own_network, ip};
+use crate::common::program::command;
 use crate::common::{SOON, TempDir, chrony, peer, root, run, wait_until};
 use crate::desk::SIZES;
 

@@ -1,4 +1,4 @@
-//! What must hold for any bytes: called by the fuzz targets, and by `tests/corpus.rs` with the corpus.
+//! What must hold for any bytes: called by the fuzz targets, and by `tests/pure/corpus.rs` with the corpus.
 
 use std::path::Path;
 use std::time::Duration;

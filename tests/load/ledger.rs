@@ -203,7 +203,7 @@ impl Found {
             unsynchronized: self.unsynchronized,
             duplicate: self.duplicate,
             max_gap_ms: milliseconds(max_gap),
-            latency_us: Latency::of(&mut self.latencies),
+            latency_us: percentiles(&mut self.latencies),
         }
     }
 }
@@ -214,4 +214,19 @@ fn milliseconds(nanos: u64) -> f64 {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The percentiles of these, which are sorted by it.
+fn percentiles(microseconds: &mut [u64]) -> Latency {
+    microseconds.sort_unstable();
+    let at = |permille: usize| {
+        let index = microseconds.len().saturating_sub(1) * permille / 1000;
+        microseconds.get(index).copied().unwrap_or_default()
+    };
+    Latency {
+        p50: at(500),
+        p99: at(990),
+        p999: at(999),
+        max: at(1000),
+    }
 }

@@ -65,20 +65,3 @@ pub(crate) struct Latency {
     pub(crate) p999: u64,
     pub(crate) max: u64,
 }
-
-impl Latency {
-    /// Of these, which are sorted by it.
-    pub(crate) fn of(microseconds: &mut [u64]) -> Self {
-        microseconds.sort_unstable();
-        let at = |permille: usize| {
-            let index = microseconds.len().saturating_sub(1) * permille / 1000;
-            microseconds.get(index).copied().unwrap_or_default()
-        };
-        Self {
-            p50: at(500),
-            p99: at(990),
-            p999: at(999),
-            max: at(1000),
-        }
-    }
-}

@@ -28,7 +28,7 @@ fn lists() -> Vec<List> {
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     for directory in ["src", "tests"] {
-        super::gather(&root().join(directory), &mut found);
+        crate::layers::gather(&root().join(directory), &mut found);
     }
     found.sort();
     let outside = |path: &PathBuf| !path.starts_with(root().join("tests/rfc"));

@@ -1,5 +1,6 @@
-//! Impure. A line of the log, kept so that another thread can write it: what was said, where in the source, and when.
-//! (Impure for the clock alone.)
+//! Impure. A line of the log, kept so that another thread can write it.
+//!
+//! It has what is logged, the place in the source, and the time (which alone is impure).
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -48,8 +49,8 @@ impl LogLine {
         let Some((first, _)) = self.values.first() else {
             return;
         };
-        // The interface of the crate wants a number of values that is known beforehand; those without a value are as if
-        // they were not there.
+        // The interface of the crate wants a number of values that is known beforehand; those without a value
+        // are as if they were not there.
         let mut values: [(&Field, Option<&dyn Value>); FIELDS] = [(first, None); FIELDS];
         for (place, (field, value)) in values.iter_mut().zip(&self.values) {
             let value: &dyn Value = value.as_ref();

@@ -1,8 +1,10 @@
-//! Impure. The queue between the threads that log a line and the one that writes it: the former never wait for the reader.
+//! Impure. The queue between the threads that log a line and the one that writes it.
 //!
-//! The queue has a fixed size. A line that finds no room is dropped and counted, and the number stands in the log where
-//! the lines are missing. Nothing is written before [`Writer::run`]: the thread must be started when the rights
-//! are given up, or it would keep them.
+//! The former never wait for the reader of the log.
+//!
+//! The queue has a fixed size. A line that finds no room is dropped and counted, and the number stands in the
+//! log where the lines are missing. Nothing is written before [`Writer::run`]: the thread must be started
+//! when the rights are given up, or it would keep them.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -1,0 +1,53 @@
+//! ntpfront as built, started as an operator would, and asked as clients do: on loopback, or in network namespaces.
+//!
+//! Most tests wait for something to happen, so many of them run at once.
+#![cfg(test)]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the clock")]
+
+#[path = "../common"]
+mod common {
+    mod basics;
+    pub(crate) mod chrony;
+    pub(crate) mod client;
+    pub(crate) mod daemon;
+    pub(crate) mod example;
+    pub(crate) mod front;
+    pub(crate) mod neighbor;
+    pub(crate) mod network;
+    pub(crate) mod port;
+    pub(crate) mod program;
+    pub(crate) mod random;
+    pub(crate) mod relay;
+    pub(crate) mod scripted;
+    mod wait;
+    pub(crate) mod watch;
+
+    pub(crate) use basics::*;
+    pub(crate) use wait::*;
+}
+
+mod census;
+mod clock;
+mod documents;
+mod handover;
+mod import;
+mod import_daemons;
+mod lies;
+mod limits;
+mod listeners;
+mod lists;
+mod local_faults;
+mod log;
+mod metrics;
+mod peers;
+mod policy;
+mod poller;
+mod privileges;
+mod process;
+mod reload;
+mod reload_faults;
+mod serving;
+mod sight;
+mod subcommands;
+mod tracked;
+mod upstreams;

@@ -1,0 +1,176 @@
+//! Proves, with real sockets, that a poller does as its orders say while it asks, waits or was told to stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ntpfront::host::clock;
+use ntpfront::host::names::Names;
+use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
+use ntpfront::upstream::association::Orders;
+use ntpfront::upstream::filter::View;
+use ntpfront::upstream::poller::{Poller, Report};
+use ntpfront::upstream::system_process::{ClockPolicy, OnDispute, Source};
+use ntpfront::upstream::{Host, Role, Upstream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::common::scripted::{Scripted, honest, kiss, silent};
+use crate::common::{SOON, now, wait_until};
+
+/// Any number; reports must bear it.
+const ID: u64 = 42;
+/// Longer than a test: log2 seconds.
+const NEVER: i8 = 10;
+
+/// A running poller of a scripted upstream.
+struct Running {
+    runtime: Runtime,
+    orders: watch::Sender<Orders>,
+    reports: mpsc::Receiver<Report>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Asks `upstream` once, and then as good as never.
+    fn of(upstream: &Scripted) -> Self {
+        let policy = ClockPolicy {
+            source: Source::Tracked,
+            min_sources: 1,
+            max_distance: NtpDuration::SECOND,
+            max_jitter: 1.0,
+            on_dispute: OnDispute::Unsynchronized,
+            local: None,
+        };
+        let (orders, receiver) = watch::channel(Orders {
+            upstream: Upstream {
+                host: Host::Address(upstream.address().ip()),
+                port: upstream.address().port(),
+                iburst: false,
+                minpoll: NEVER,
+                maxpoll: NEVER,
+                role: Role::default(),
+            },
+            policy,
+            view: View::default(),
+            listeners: Arc::from([]),
+            reloads: 0,
+            wakes: 0,
+        });
+        let scale = Timescale::new(ClockReadings {
+            realtime: now(),
+            raw: clock::raw(),
+            boot: Duration::ZERO,
+        });
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let poller = Poller::new(ID, receiver, Names::from_system(), scale, -20);
+        let (sender, reports) = mpsc::channel(1);
+        let task = runtime.spawn(poller.run(sender));
+        Self {
+            runtime,
+            orders,
+            reports,
+            task,
+        }
+    }
+
+    fn report(&mut self) -> Report {
+        let report = async { timeout(SOON, self.reports.recv()).await };
+        let report = self.runtime.block_on(report).expect("a report in time");
+        let report = report.expect("the poller is there");
+        assert_eq!(report.id, ID);
+        report
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        let wait = async { timeout(Duration::from_millis(300), self.reports.recv()).await };
+        self.runtime.block_on(wait).is_err()
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Orders)) {
+        self.orders.send_modify(change);
+    }
+
+    fn ends(self) {
+        drop(self.orders);
+        let ended = async { timeout(SOON, self.task).await };
+        self.runtime.block_on(ended).expect("it ends").unwrap();
+    }
+}
+
+#[test]
+fn it_asks_at_once_when_it_is_woken_and_goes_on_as_it_was_told() {
+    let upstream = Scripted::start(honest);
+    let started = Instant::now();
+    let mut poller = Running::of(&upstream);
+    assert_eq!(poller.report().peer.accepted, 1);
+    poller.tell(|orders| orders.wakes += 1);
+    assert_eq!(poller.report().peer.accepted, 2);
+    // At once, but not within a second of the question before: that is what a daemon on this host must bear.
+    assert!(
+        started.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    // The same orders again are no reason to ask.
+    poller.tell(|orders| orders.view = View::default());
+    assert!(poller.is_quiet());
+    poller.tell(|orders| (orders.upstream.minpoll, orders.upstream.maxpoll) = (0, 0));
+    assert_eq!(poller.report().peer.accepted, 3);
+    assert_eq!(poller.report().peer.accepted, 4);
+    poller.ends();
+}
+
+#[test]
+fn who_told_it_to_stop_is_asked_again_after_a_reload() {
+    let upstream = Scripted::start(kiss(*b"DENY"));
+    let mut poller = Running::of(&upstream);
+    let report = poller.report();
+    assert!(report.peer.stopped);
+    assert!(report.asking.interval >= Some(Duration::from_secs(3590)));
+    poller.tell(|orders| orders.wakes += 1);
+    assert!(poller.is_quiet());
+    assert_eq!(upstream.asked(), 1);
+    upstream.turn_to(honest);
+    poller.tell(|orders| orders.reloads += 1);
+    let peer = poller.report().peer;
+    assert_eq!((peer.stopped, peer.accepted), (false, 1));
+    poller.ends();
+}
+
+#[test]
+fn a_new_policy_counts_for_the_next_answer() {
+    let upstream = Scripted::start(honest);
+    let mut poller = Running::of(&upstream);
+    assert!(poller.report().peer.answer.is_some());
+    poller.tell(|orders| {
+        orders.policy.max_distance = NtpDuration::from_units(1);
+        orders.wakes += 1;
+    });
+    assert!(poller.report().peer.answer.is_none());
+    poller.ends();
+}
+
+#[test]
+fn it_ends_with_its_orders_whatever_it_waits_for() {
+    // In the pause, …
+    let upstream = Scripted::start(honest);
+    let mut poller = Running::of(&upstream);
+    poller.report();
+    poller.ends();
+    // … for an answer, …
+    let upstream = Scripted::start(silent);
+    let poller = Running::of(&upstream);
+    wait_until("the question", SOON, || (upstream.asked() > 0).then_some(()));
+    poller.ends();
+    // … and for an hour.
+    let upstream = Scripted::start(kiss(*b"RSTR"));
+    let mut poller = Running::of(&upstream);
+    poller.report();
+    poller.ends();
+}

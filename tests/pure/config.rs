@@ -1,0 +1,493 @@
+//! Configurations as an operator meets them: files that are wrong, each with all that is said about it.
+//!
+//! `tests/bad-configs/NAME.toml` must give exactly `NAME.expected`. After a change of words,
+//! `NTPFRONT_EXPECT=write cargo test --test pure config` writes them anew (and fails): then read the diff.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::stat::Mode;
+use nix::unistd::{getegid, geteuid, mkfifo};
+use ntpfront::cli::Flags;
+use ntpfront::config::check::{CheckReport, CheckResult};
+use ntpfront::config::effective::Setting;
+use ntpfront::config::file::Loader;
+use ntpfront::config::{Config, Loaded, Place, Process, file, load};
+use ntpfront::observe::LogLevel;
+
+fn flags(path: &Path) -> Flags {
+    Flags {
+        config: Some(path.to_owned()),
+        ..Flags::default()
+    }
+}
+
+/// What `ntpfront check -c PATH` says.
+fn check(path: &Path) -> CheckReport {
+    CheckReport::of(&file::load(&flags(path)))
+}
+
+#[test]
+fn every_bad_file_gets_its_faults() {
+    let mut paths: Vec<PathBuf> = fs::read_dir("tests/bad-configs")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    assert!(paths.len() >= 40, "only {} bad files", paths.len());
+    let wrong: Vec<String> = paths.iter().filter_map(|path| differs(path)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn differs(path: &Path) -> Option<String> {
+    let report = check(path);
+    assert_eq!(
+        (report.result, report.summary.as_str()),
+        (CheckResult::Refused, ""),
+        "{} has no fault",
+        path.display()
+    );
+    let beside = path.with_extension("expected");
+    let expected = fs::read_to_string(&beside).unwrap_or_default();
+    if report.notes == expected {
+        return None;
+    }
+    if std::env::var_os("NTPFRONT_EXPECT").is_some_and(|wish| wish == "write") {
+        fs::write(&beside, &report.notes).unwrap();
+    }
+    Some(format!(
+        "{}:\n{}instead of:\n{expected}",
+        path.display(),
+        report.notes
+    ))
+}
+
+/// A directory of its own for files that cannot be kept in git; it goes when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ntpfront-config-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The only line that is said about a file, without its path.
+fn only_fault(path: &Path) -> String {
+    let report = check(path);
+    assert_eq!(
+        (report.result, report.summary.as_str()),
+        (CheckResult::Refused, "")
+    );
+    let line = report.notes.strip_suffix("\n1 fault\n").expect("one fault");
+    line.strip_prefix(&format!("{}: ", path.display()))
+        .expect("the path comes first")
+        .to_owned()
+}
+
+#[test]
+fn what_is_no_small_regular_file_is_refused() {
+    let scratch = Scratch::new("kinds");
+    let link = scratch.0.join("circle");
+    symlink(&link, &link).unwrap();
+    let dangling = scratch.0.join("dangling");
+    symlink(scratch.0.join("nowhere"), &dangling).unwrap();
+    let pipe = scratch.0.join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let huge = scratch.file(
+        "huge",
+        &b"# fifty megabytes of comment\n".repeat(50 * 1024 * 1024 / 29),
+    );
+    let sparse = scratch.0.join("sparse");
+    File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
+    for (path, expected) in [
+        (scratch.0.clone(), "is a directory, not a regular file"),
+        (pipe, "is a pipe, not a regular file"),
+        (
+            PathBuf::from("/dev/zero"),
+            "is a character device, not a regular file",
+        ),
+        (
+            PathBuf::from("/dev/null"),
+            "is a character device, not a regular file",
+        ),
+        (huge, "is larger than 1 MiB, so it is no configuration"),
+        (sparse, "is larger than 1 MiB, so it is no configuration"),
+        (
+            link,
+            "cannot open: Too many levels of symbolic links (os error 40); symbolic links lead in a circle: see `namei` for each step",
+        ),
+        (
+            dangling,
+            "cannot open: No such file or directory (os error 2); it is a symbolic link to a file that is not there",
+        ),
+        (
+            scratch.0.join("absent"),
+            "cannot open: No such file or directory (os error 2); name another file with -c, or create it",
+        ),
+        (
+            scratch.file("plain", b"").join("below"),
+            "cannot open: Not a directory (os error 20)",
+        ),
+    ] {
+        assert_eq!(only_fault(&path), expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn exactly_one_mebibyte_is_read() {
+    let scratch = Scratch::new("limit");
+    let mut bytes = vec![b'#'; 1024 * 1024];
+    assert_eq!(check(&scratch.file("at", &bytes)).result, CheckResult::Accepted);
+    bytes.push(b'#');
+    assert_eq!(check(&scratch.file("above", &bytes)).result, CheckResult::Refused);
+}
+
+/// Root may read everything, so as root this test runs itself again as nobody.
+#[test]
+fn without_permission_the_fault_says_who_we_are_and_whose_the_file_is() {
+    let test = "config::without_permission_the_fault_says_who_we_are_and_whose_the_file_is";
+    if let Some(directory) = std::env::var_os("NTPFRONT_UNREADABLE") {
+        return unreadable(Path::new(&directory));
+    }
+    let scratch = Scratch::new("permission");
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = scratch.file("secret.toml", b"");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    fs::create_dir(scratch.0.join("closed")).unwrap();
+    fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    // A copy, because nobody may not be allowed to enter the directory where the tests are built.
+    let program = scratch.0.join("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut again = Command::new(program);
+    again
+        .args(["--exact", test])
+        .env("NTPFRONT_UNREADABLE", &scratch.0)
+        .current_dir("/");
+    if geteuid().is_root() {
+        again.uid(65534).gid(65534);
+    }
+    let output = again.output().unwrap();
+    // Or else nobody but root could remove it.
+    fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn unreadable(directory: &Path) {
+    let we = format!(
+        "cannot open: Permission denied (os error 13); we are user {} and group {}, but",
+        geteuid(),
+        getegid()
+    );
+    for (path, at) in [("secret.toml", "secret.toml"), ("closed/ntpfront.toml", "closed")] {
+        let said = only_fault(&directory.join(path));
+        let expected = format!("{we} {} has mode 0000, owner ", directory.join(at).display());
+        assert!(said.starts_with(&expected), "{said}\ninstead of\n{expected}");
+    }
+}
+
+#[test]
+fn the_default_file_may_be_absent_and_nothing_else() {
+    let scratch = Scratch::new("default");
+    let load = |flags: &Flags, default: &Path| Loader::with_default(flags, default).load();
+    let none = Flags::default();
+    assert_eq!(load(&none, &scratch.0.join("absent")).unwrap().path, None);
+    let there = scratch.file("there", b"# nothing\n");
+    assert_eq!(load(&none, &there).unwrap().path, Some(there.clone()));
+    let dangling = scratch.0.join("dangling");
+    symlink(scratch.0.join("nowhere"), &dangling).unwrap();
+    assert!(load(&none, &dangling).is_err());
+    assert!(load(&none, &scratch.0).is_err());
+    assert!(load(&flags(&scratch.0.join("absent")), &there).is_err());
+}
+
+#[test]
+fn a_file_that_comes_is_read_and_one_that_goes_is_missed() {
+    let scratch = Scratch::new("again");
+    let path = scratch.0.join("late");
+    let mut loader = Loader::with_default(&Flags::default(), &path);
+    assert_eq!(loader.load().unwrap().path, None);
+    scratch.file("late", b"[log]\nlevel = \"debug\"\n");
+    assert_eq!(loader.load().unwrap().config.log_level, LogLevel::Debug);
+    std::fs::remove_file(&path).unwrap();
+    let faults = loader.load().unwrap_err();
+    assert!(faults[0].to_string().contains("No such file"), "{}", faults[0]);
+    scratch.file("late", b"[log]\nlevel = \"warn\"\n");
+    assert_eq!(loader.load().unwrap().config.log_level, LogLevel::Warn);
+}
+
+#[test]
+fn odd_but_good_files_are_read() {
+    let scratch = Scratch::new("good");
+    let default = loaded("").config;
+    for (name, bytes) in [
+        ("empty", &b""[..]),
+        ("bom", b"\xef\xbb\xbf"),
+        ("bom-and-key", b"\xef\xbb\xbflog.level = \"info\"\n"),
+        ("crlf", b"[log]\r\nlevel = \"info\"\r\n"),
+        ("no-end-of-line", b"[log]\nlevel = \"info\""),
+        ("dotted-and-inline", b"log.level = \"info\"\nclock = { min-sources = 1, max-distance = 1 }\nupstream = [{ address = \"127.0.0.1:11123\" }]"),
+        ("comment", "# größer \u{1f550}\n".as_bytes()),
+    ] {
+        let loaded = file::load(&flags(&scratch.file(name, bytes)));
+        assert_eq!(loaded.map(|loaded| loaded.config), Ok(default.clone()), "{name}");
+    }
+}
+
+/// A text without faults.
+fn loaded(text: &str) -> Loaded {
+    load(&Flags::default(), Some((Path::new("f"), text)))
+        .unwrap_or_else(|faults| panic!("{faults:?}\n{text}"))
+}
+
+/// The example as if the comment signs of all its settings were removed.
+fn uncommented(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("{}\n", setting(line).unwrap_or(line)))
+        .collect()
+}
+
+/// A setting follows its comment sign without a blank.
+fn setting(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix('#')?;
+    rest.starts_with(|c: char| c.is_alphabetic() || c == '[')
+        .then_some(rest)
+}
+
+#[test]
+fn the_annotated_example_says_the_defaults() {
+    let text = fs::read_to_string("config/ntpfront.toml").unwrap();
+    let default = load(&Flags::default(), None).unwrap();
+    let as_shipped = loaded(&text);
+    assert_eq!(as_shipped.config, default.config);
+    assert_eq!(as_shipped.default_listeners, default.default_listeners);
+    let said = loaded(&uncommented(&text));
+    assert_eq!(said.default_listeners, []);
+    // These two have no default; what stands there is an example.
+    let process = Process {
+        user: Some("ntpfront".to_owned()),
+        chroot: Some("/var/empty".into()),
+        ..default.config.process.clone()
+    };
+    assert_eq!(
+        said.config,
+        Config {
+            process,
+            ..default.config
+        }
+    );
+    let left_out: Vec<&Setting> = said
+        .effective
+        .tables
+        .iter()
+        .flat_map(|table| &table.settings)
+        .filter(|setting| setting.origin == Place::Default)
+        .collect();
+    // All keys are explained once, at the first table of their kind.
+    assert_eq!(
+        left_out.iter().map(|setting| setting.key).collect::<Vec<_>>(),
+        [
+            "workers",
+            "steering",
+            "required",
+            "batch",
+            "max-wait",
+            "receive-buffer",
+            "busy-poll",
+            "pin",
+            "answer",
+            "max-stratum"
+        ]
+    );
+}
+
+#[test]
+fn the_first_run_is_two_families_and_three_upstreams() {
+    let report = check(Path::new("config/try.toml"));
+    assert_eq!(report.summary, "config/try.toml: ok: 2 listeners, 3 upstreams\n");
+    let config = loaded(&fs::read_to_string("config/try.toml").unwrap()).config;
+    assert_eq!(config.clock.min_sources, 2);
+    assert!(config.clock.local.is_some());
+    assert!(
+        config
+            .listeners
+            .iter()
+            .all(|listener| listener.address.port() == 12300 && listener.workers == 2)
+    );
+    assert!(
+        config
+            .upstreams
+            .iter()
+            .all(|upstream| !upstream.to_string().contains("pool"))
+    );
+}
+
+#[test]
+fn check_says_what_there_is() {
+    let report = CheckReport::of(&load(&Flags::default(), None));
+    assert_eq!(
+        (report.summary.as_str(), report.result),
+        (
+            "no configuration file: ok: 2 listeners, 1 upstream\n",
+            CheckResult::Accepted
+        )
+    );
+}
+
+#[test]
+fn config_prints_what_is_in_effect_and_why() {
+    let flags = Flags {
+        ipv4_workers: Some("4".to_owned()),
+        debug: true,
+        ..Flags::default()
+    };
+    let text = "[clock]\nmin-sources = 2\n\n[[upstream]]\naddress = \"[::1]:323\"\nmaxpoll = 1\n\n[[upstream]]\naddress = \"Time.example\"\n[access]\ndeny = [\"192.0.2.0/24\", \"2001:db8::1\"]\n[limit]\nmode = \"on\"\n[[listener]]\naddress = \"0.0.0.0:123\"\n[[listener]]\naddress = \"[::]:123\"\nmax-stratum = 3\naccess.default = \"deny\"\naccess.allow = [\"2001:db8::/32\"]\n[listener.limit]\nmode = \"off\"\n";
+    let loaded = load(&flags, Some((Path::new("/etc/n.toml"), text))).unwrap();
+    let effective = loaded.effective.to_string();
+    let expected = r#"[process]
+# user is not set  # default
+# chroot is not set  # default
+keep-low-ports = "auto"  # default
+landlock = true  # default
+seccomp = true  # default
+ready = "serving"  # default
+
+[log]
+level = "debug"  # flag -d
+
+[clock]
+source = "auto"  # default
+min-sources = 2  # /etc/n.toml:2:15
+max-distance = 1.0  # default
+max-jitter = 1.0  # default
+on-dispute = "unsynchronized"  # default
+leap-seconds = "/usr/share/zoneinfo/leap-seconds.list"  # default
+
+[local]
+enabled = false  # default
+stratum = 10  # default
+wait = 60  # default
+distance = 0.5  # default
+
+[control]
+socket = "/run/ntpfront/control.sock"  # default
+
+[census]
+enabled = true  # default
+clients = 65536  # default
+
+[metrics]
+listen = ""  # default
+
+[fast-path]
+interfaces = []  # default
+mode = "auto"  # default
+
+[access]
+mode = "on"  # default
+default = "allow"  # default
+allow = []  # default
+deny = ["192.0.2.0/24", "2001:db8::1/128"]  # /etc/n.toml:11:8
+allow-files = []  # default
+deny-files = []  # default
+on-deny = "drop"  # default
+
+[limit]
+mode = "on"  # /etc/n.toml:13:8
+interval = 1.0  # default
+burst = 32  # default
+ipv4-prefix = 32  # default
+ipv6-prefix = 64  # default
+leak = 0.25  # default
+kiss = 0.0  # default
+clients = 65536  # default
+wide = false  # default
+wide-interval = 0.05  # default
+wide-burst = 1000  # default
+wide-ipv4-prefix = 24  # default
+wide-ipv6-prefix = 48  # default
+
+[budget]
+mode = "on"  # default
+packets-per-second = 0.0  # default
+megabits-per-second = 0.0  # default
+gigabytes-per-month = 0.0  # default
+
+[[listener]]
+address = "0.0.0.0:123"  # /etc/n.toml:15:11
+workers = 4  # flag -4
+steering = "source"  # default
+required = false  # default
+batch = 32  # default
+max-wait = 1.0  # default
+receive-buffer = 1048576  # default
+busy-poll = 0  # default
+pin = false  # default
+answer = "time"  # default
+max-stratum = 15  # default
+
+[[listener]]
+address = "[::]:123"  # /etc/n.toml:17:11
+workers = 1  # default
+steering = "source"  # default
+required = false  # default
+batch = 32  # default
+max-wait = 1.0  # default
+receive-buffer = 1048576  # default
+busy-poll = 0  # default
+pin = false  # default
+answer = "time"  # default
+max-stratum = 3  # /etc/n.toml:18:15
+
+[listener.access]
+default = "deny"  # /etc/n.toml:19:18
+allow = ["2001:db8::/32"]  # /etc/n.toml:20:16
+
+[listener.limit]
+mode = "off"  # /etc/n.toml:22:8
+
+[[upstream]]
+address = "[::1]:323"  # /etc/n.toml:5:11
+iburst = true  # default
+minpoll = 1  # default
+maxpoll = 1  # /etc/n.toml:6:11
+prefer = false  # default
+require = false  # default
+trust = false  # default
+noselect = false  # default
+
+[[upstream]]
+address = "Time.example:123"  # /etc/n.toml:9:11
+iburst = true  # default
+minpoll = 6  # default
+maxpoll = 10  # default
+prefer = false  # default
+require = false  # default
+trust = false  # default
+noselect = false  # default
+"#;
+    // How far the comments are indented depends on the longest line.
+    let lines = effective.lines().map(|line| match line.rsplit_once("# ") {
+        Some((setting, origin)) => format!("{}  # {origin}\n", setting.trim_end()),
+        None => format!("{line}\n"),
+    });
+    assert_eq!(lines.collect::<String>(), expected);
+}

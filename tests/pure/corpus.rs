@@ -1,0 +1,31 @@
+//! Replays the fuzz targets' corpora through the very functions that are fuzzed.
+
+#[path = "../fuzz/checks.rs"]
+mod checks;
+
+use std::path::Path;
+
+/// Calls `check` with every file of a corpus.
+fn replay(target: &str, check: fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/corpus")
+        .join(target);
+    let mut count = 0;
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        check(&std::fs::read(&path).unwrap());
+        count += 1;
+    }
+    assert!(count >= 20, "{count} files in {}", directory.display());
+}
+
+#[test]
+fn packets() {
+    replay("packet", checks::packet);
+}
+
+#[test]
+fn configurations() {
+    replay("config", checks::config);
+}

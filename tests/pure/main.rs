@@ -1,0 +1,11 @@
+//! What needs no running ntpfront: its sources, documents and configurations, and what is pure in virtual time.
+#![cfg(test)]
+
+mod config;
+mod corpus;
+mod layers;
+mod oldest_rust;
+mod policy_flood;
+mod programs;
+#[path = "../rfc/mod.rs"]
+mod rfc;
