@@ -74,7 +74,7 @@ impl TempDir {
     }
 
     /// Writes a file in it and gives its path.
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
         path

@@ -18,6 +18,7 @@ mod common {
     pub(crate) mod random;
     pub(crate) mod relay;
     pub(crate) mod scripted;
+    pub(crate) mod status;
     mod wait;
     pub(crate) mod watch;
 

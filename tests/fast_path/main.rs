@@ -16,6 +16,7 @@ mod common {
     pub(crate) mod neighbor;
     pub(crate) mod network;
     pub(crate) mod program;
+    pub(crate) mod status;
     mod wait;
 
     pub(crate) use basics::*;

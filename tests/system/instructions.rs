@@ -22,7 +22,7 @@ use ntpfront::serve::{Allowance, Request, Verdict, respond};
 use ntpfront::wire::{HEADER_LEN, Leap, NtpShort, NtpTimestamp, ReferenceId};
 
 use crate::common::client::{self, receive, request, socket, v4};
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, LOCAL};
 use crate::common::port::free_port;
 use crate::common::{SOON, TempDir, peer, run, wait_until};
 use crate::machine;
@@ -193,7 +193,7 @@ fn counted(policies: &str) -> Option<u64> {
 /// Filters for system calls would stop valgrind itself.
 fn configuration(server: SocketAddr, policies: &str) -> String {
     format!(
-        "upstream = []\n[local]\nenabled = true\nwait = 0\n[process]\nseccomp = false\nlandlock = false\n{policies}\
+        "{LOCAL}[process]\nseccomp = false\nlandlock = false\n{policies}\
          [[listener]]\naddress = \"{server}\"\n"
     )
 }

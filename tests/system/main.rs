@@ -19,6 +19,7 @@ mod common {
     pub(crate) mod program;
     #[expect(dead_code, reason = "all of it is used by the program daemon")]
     pub(crate) mod scripted;
+    pub(crate) mod status;
     mod wait;
 
     pub(crate) use basics::*;
