@@ -1,10 +1,11 @@
-//! What every program of tests needs: what is left out here, directories, commands.
+//! What every program of tests needs: what is left out here, commands.
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use super::TempDir;
 
 /// Long enough for anything that must happen "soon", on two slow cores that somebody else uses too.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -50,40 +51,6 @@ pub(crate) fn root() -> bool {
             "this test needs root: leave it out with NTPFRONT_WITHOUT=root"
         );
         true
-    }
-}
-
-/// A directory of one test's own; gone when dropped.
-pub(crate) struct TempDir(PathBuf);
-
-impl TempDir {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "ntpfront-test-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Writes a file in it and gives its path.
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

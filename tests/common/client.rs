@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ntpfront::time::NtpTimestamp;
-use ntpfront::wire::{HEADER_LEN, Header};
+use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
 use super::{now, wait_until};
 
@@ -90,6 +90,13 @@ pub(crate) fn ask(server: SocketAddr, request: &[u8]) -> Option<Answer> {
 /// The answer to an ordinary request, asked again until it comes (a packet may be lost when a machine is busy).
 pub(crate) fn header(server: SocketAddr) -> Header {
     wait_until("an answer", super::SOON, || ask(server, &request(4, 3))).header()
+}
+
+/// Waits until it announces a time.
+pub(crate) fn synchronized(server: SocketAddr) {
+    wait_until("a synchronized reply", super::SOON, || {
+        (header(server).leap == Leap::NoWarning).then_some(())
+    });
 }
 
 /// Sends `odd` and then an ordinary request from the same socket, thus to the same worker: true when only the

@@ -11,7 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::program::{clean, command, program};
-use super::{SOON, TempDir, client, wait_until};
+use super::{Outcome, SOON, TempDir, client, run, wait_until};
+
+/// The beginning of a configuration that serves this host's clock at once.
+pub(crate) const LOCAL: &str = "upstream = []\n[local]\nenabled = true\nwait = 0\n";
 
 /// The name of its file.
 const CONFIGURATION: &str = "ntpfront.toml";
@@ -19,6 +22,11 @@ const CONFIGURATION: &str = "ntpfront.toml";
 const RELOADED: &str = "reloaded";
 /// or nothing has changed.
 const REFUSED: &str = "configuration refused";
+
+/// Runs the program with these arguments to its end.
+pub(crate) fn ntpfront(arguments: &[&str]) -> Outcome {
+    run(command().args(arguments))
+}
 
 /// A running daemon; killed when dropped, and its log shown when the test failed.
 pub(crate) struct Daemon {
@@ -147,6 +155,14 @@ impl Daemon {
     pub(crate) fn count(&self, directory: &str) -> usize {
         let path = format!("/proc/{}/{directory}", self.pid());
         std::fs::read_dir(path).unwrap().count()
+    }
+
+    /// A number of kilobytes in its own `status` in `/proc`: `VmRSS`.
+    pub(crate) fn kilobytes(&self, name: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let number = line.trim_start_matches(':').split_whitespace().next().unwrap();
+        number.parse().unwrap()
     }
 
     /// Has it ended?

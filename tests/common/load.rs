@@ -18,8 +18,7 @@ pub(crate) const SOURCES: usize = 200;
 /// Those of IPv6 are here: a network of nobody (RFC 4193), all of it local.
 pub(crate) const IPV6_NETWORK: &str = "fd00:6e74:7066::";
 
-/// Runs `inside` in a network namespace where the load can ask from all its addresses. Needs root: ask
-/// [`super::root`] first.
+/// Runs `inside` in a network namespace where the load can ask from all its addresses; does nothing where root is left out.
 pub(crate) fn in_own_network(inside: impl FnOnce() + Send) {
     network::in_own_network(|| {
         ip(&format!("-6 route add local {IPV6_NETWORK}/64 dev lo"));

@@ -199,7 +199,7 @@ fn who_is_answered_is_answered_by_chronyd_too() {
     let port = free_port();
     let lines = format!("local stratum 9\nbindaddress 127.0.0.1\n{RULES}");
     let directory = TempDir::new();
-    let file = directory.file("chrony.conf", &format!("{lines}port {port}\n"));
+    let file = directory.file("chrony.conf", format!("{lines}port {port}\n"));
     let imported = import(&[file.to_str().unwrap()]);
     assert_eq!(imported.status, Some(0), "{}", imported.said());
 

@@ -353,7 +353,7 @@ impl Theirs {
         let more = self
             .more
             .replace("@DIRECTORY@", &directory.path().display().to_string());
-        let file = directory.file("original", &format!("{lines}\n{more}"));
+        let file = directory.file("original", format!("{lines}\n{more}"));
         in_network(|| {
             let log = File::create(directory.path().join("log")).unwrap();
             let mut command = (self.start)(&self.program, &file);

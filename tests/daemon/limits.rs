@@ -11,7 +11,7 @@ use ntpfront::config::file;
 use ntpfront::supervisor::needs::Needs;
 
 use crate::common::client::v4;
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, LOCAL};
 use crate::common::network::in_own_network;
 use crate::common::port::free_port;
 use crate::common::program::{PROGRAM, command, program};
@@ -50,9 +50,6 @@ fn limited(limits: &[&str], text: &str) -> Daemon {
 
 #[test]
 fn the_end_of_the_descriptors_is_called_by_its_name_wherever_a_start_meets_it() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let (mut failed, mut served) = (0, 0);
         for limit in 4..40 {
@@ -89,9 +86,6 @@ fn the_end_of_the_descriptors_is_called_by_its_name_wherever_a_start_meets_it() 
 
 #[test]
 fn the_number_of_descriptors_that_is_needed_is_told_and_right() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let directory = TempDir::new();
         let port = free_port();
@@ -140,20 +134,10 @@ fn the_number_of_descriptors_that_is_needed_is_told_and_right() {
     });
 }
 
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kilobytes * 1024
-}
-
 /// Serves this host's clock on a port.
 fn plain(port: u16, workers: u16, tables: &str) -> String {
     format!(
-        "upstream = []\n[local]\nenabled = true\nwait = 0\n{tables}\n\
+        "{LOCAL}{tables}\n\
          [[listener]]\naddress = \"127.0.0.1:{port}\"\nworkers = {workers}\n"
     )
 }
@@ -164,7 +148,7 @@ fn long_list(directory: &TempDir) -> String {
         let [a, b, c, d] = ((number << 9) | (1 << 24)).to_be_bytes();
         format!("{a}.{b}.{c}.{d}/24\n")
     });
-    let path = directory.file("long", &prefixes.collect::<String>());
+    let path = directory.file("long", prefixes.collect::<String>());
     format!("[access]\ndeny-files = [\"{}\"]", path.display())
 }
 
@@ -187,7 +171,7 @@ fn the_memory_that_is_needed_is_that_which_is_taken() {
         let text = plain(port, workers, tables);
         let estimate = needs(&text).memory;
         let daemon = Daemon::configured(&text).answering(v4(port));
-        let taken = resident(daemon.pid());
+        let taken = daemon.kilobytes("VmRSS") * 1024;
         let ratio = estimate as f64 / taken as f64;
         eprintln!("{workers} {tables:?}: {estimate} said, {taken} taken: {ratio:.2}");
         // The program of a test is larger than that of a release, by 5 MB.
@@ -216,7 +200,7 @@ fn a_limit_of_memory_of_the_control_group_is_told_when_it_is_too_low() {
         (all.to_string(), false),
         ((all - 1).to_string(), true),
     ] {
-        groups.file("memory.max", &format!("{limit}\n"));
+        groups.file("memory.max", format!("{limit}\n"));
         let told = |text: &str| {
             text.contains("the limit of memory is low") && text.contains("(/sys/fs/cgroup/memory.max)")
         };
@@ -291,9 +275,6 @@ fn readable(directory: &Path) {
 /// The list of leap seconds and a file to check are opened by the running server: nobody takes it for its own fault.
 #[test]
 fn a_check_by_a_server_without_descriptors_says_so() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let directory = TempDir::new();
         let port = free_port();

@@ -19,6 +19,7 @@ use crate::common::daemon::{Daemon, Reload};
 use crate::common::neighbor::Neighbor;
 use crate::common::network::{in_own_network, ip};
 use crate::common::program::command;
+use crate::common::status::status;
 use crate::common::{SOON, TempDir, root, run, wait_until};
 
 /// From the kernel's news to the service: what is said to take at most a second, on two slow cores that somebody else uses.
@@ -59,10 +60,7 @@ impl Served {
 
     /// What `status` says of the listener at `address`.
     fn sight(&self, address: &str) -> Value {
-        let outcome = run(command()
-            .args(["status", "--json", "--socket"])
-            .arg(self.socket("control")));
-        let status: Value = serde_json::from_str(&outcome.stdout).expect(&outcome.stderr);
+        let status = status(&self.socket("control"));
         let listeners = status["listeners"].as_array().unwrap();
         let found = listeners.iter().find(|one| one["address"] == address);
         found.unwrap_or_else(|| panic!("{address}: {status}")).clone()
@@ -230,7 +228,7 @@ fn a_listener_that_is_required_is_served_or_nothing_is() {
     in_network(|| {
         let directory = TempDir::new();
         let required = [(HOME, ""), (AWAY, "required = true")];
-        let file = directory.file("required.toml", &text(&directory, &required));
+        let file = directory.file("required.toml", text(&directory, &required));
         let outcome = run(command().arg("-c").arg(file));
         assert_eq!(outcome.status, Some(1), "{}", outcome.said());
         assert!(
@@ -262,7 +260,7 @@ fn a_listener_that_is_required_is_served_or_nothing_is() {
 fn none_at_all_is_an_error_at_the_start_and_at_a_reload() {
     in_network(|| {
         let directory = TempDir::new();
-        let file = directory.file("none.toml", &text(&directory, &[(AWAY, "")]));
+        let file = directory.file("none.toml", text(&directory, &[(AWAY, "")]));
         let outcome = run(command().arg("-c").arg(file));
         assert_eq!(outcome.status, Some(1), "{}", outcome.said());
         assert!(

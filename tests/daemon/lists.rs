@@ -41,15 +41,6 @@ fn status(control: &Path) -> Outcome {
     run(command().args(["status", "--json", "--socket"]).arg(control))
 }
 
-/// What the process takes now, and took at most, in KiB.
-fn memory(daemon: &Daemon) -> [u64; 2] {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    ["VmRSS:", "VmHWM:"].map(|name| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    })
-}
-
 #[test]
 fn a_long_list_is_read_while_everything_goes_on() {
     const PREFIXES: u32 = 2_000_000;
@@ -59,7 +50,7 @@ fn a_long_list_is_read_while_everything_goes_on() {
     let daemon = Daemon::configured(&old).answering(server);
     let file = beside(&daemon, "deny", &list(PREFIXES));
     let deny = "[access]\ndeny = [\"127.9.9.9\"]\ndeny-files = [\"deny\"]";
-    let [before, _] = memory(&daemon);
+    let before = daemon.kilobytes("VmRSS");
     daemon.write(&configuration(&control, server, deny));
     let [old_denied, new_denied] =
         ["127.9.9.8:0", "127.9.9.9:0"].map(|address| UdpSocket::bind(address).unwrap());
@@ -102,10 +93,10 @@ fn a_long_list_is_read_while_everything_goes_on() {
     });
     // What the worker had is freed within some seconds.
     let now = wait_until("only what counts is kept", SOON, || {
-        let [now, _] = memory(&daemon);
+        let now = daemon.kilobytes("VmRSS");
         (now < before + stays * 3 / 2).then_some(now)
     });
-    let [_, most] = memory(&daemon);
+    let most = daemon.kilobytes("VmHWM");
     println!("{before} KiB before, {now} KiB after, {most} KiB at most; the list {stays} KiB");
     assert!(most < before + 3 * stays + 2048, "{most} after {before}");
 }

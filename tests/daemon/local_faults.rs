@@ -14,7 +14,7 @@ use crate::common::network::{in_own_network, ip};
 use crate::common::port::free_port;
 use crate::common::scripted::{Scripted, honest};
 use crate::common::watch::Watch;
-use crate::common::{SOON, TempDir, root, run, wait_until};
+use crate::common::{SOON, TempDir, run, wait_until};
 
 /// Slack for two slow cores that somebody else uses, too.
 const SLACK: Duration = Duration::from_secs(2);
@@ -73,9 +73,6 @@ impl Front {
 
 /// `test` in a network with a neighbor that serves the time at 192.0.2.2.
 fn with_server(test: impl FnOnce() + Send) {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         let _server = neighbor.run(|| Scripted::at(([192, 0, 2, 2], 123).into(), honest));

@@ -18,9 +18,11 @@ use nix::unistd::{Pid, pipe};
 use serde_json::Value;
 
 use crate::common::client::{self, v4};
+use crate::common::daemon::LOCAL;
 use crate::common::port::free_port;
 use crate::common::program::command;
-use crate::common::{SOON, TempDir, root, run, wait_until};
+use crate::common::status::status;
+use crate::common::{SOON, TempDir, root, wait_until};
 use ntpfront::wire::Leap;
 
 /// So many workers say a line each when they are asked to: more than a page of any reader at once.
@@ -40,7 +42,7 @@ impl Logging {
     fn into(stderr: OwnedFd, arranged: impl FnOnce(&mut Command)) -> Self {
         let (port, directory) = (free_port(), TempDir::new());
         let text = format!(
-            "upstream = []\n[local]\nenabled = true\nwait = 0\n[control]\nsocket = \"{}\"\n[[listener]]\naddress = \"{}\"\nworkers = {WORKERS}\n",
+            "{LOCAL}[control]\nsocket = \"{}\"\n[[listener]]\naddress = \"{}\"\nworkers = {WORKERS}\n",
             directory.path().join("control").display(),
             v4(port)
         );
@@ -71,10 +73,7 @@ impl Logging {
 
     /// What it says of itself. The supervisor says it, so it is not stuck.
     fn status(&self) -> Value {
-        let words = ["status", "--json", "--socket"];
-        let outcome = run(command().args(words).arg(self.directory.path().join("control")));
-        assert_eq!(outcome.status, Some(0), "{}", outcome.said());
-        serde_json::from_str(&outcome.stdout).unwrap()
+        status(&self.directory.path().join("control"))
     }
 
     /// Has it say more than anybody keeps, and looks whether it goes on.

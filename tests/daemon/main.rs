@@ -19,10 +19,13 @@ mod common {
     pub(crate) mod random;
     pub(crate) mod relay;
     pub(crate) mod scripted;
+    pub(crate) mod status;
+    mod temp_dir;
     mod wait;
     pub(crate) mod watch;
 
     pub(crate) use basics::*;
+    pub(crate) use temp_dir::*;
     pub(crate) use wait::*;
 }
 

@@ -11,14 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::client::{self, ask, request, socket, v4};
-use crate::common::daemon::{Daemon, Reload};
+use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
 use crate::common::{Outcome, SOON, TempDir, peer, run, wait_until};
 use ntpfront::wire::Leap;
-
-const LOCAL: &str = "upstream = []\n[local]\nenabled = true\nwait = 0\n";
 
 /// A server whose metrics are read on a TCP port.
 struct Scraped {
@@ -304,7 +302,7 @@ fn another_address_needs_a_restart() {
 fn a_listen_address_without_sense_is_refused() {
     for address in ["9923", "127.0.0.1:0", "unix:relative", "localhost:9923"] {
         let directory = TempDir::new();
-        let file = directory.file("a.toml", &format!("[metrics]\nlisten = \"{address}\"\n"));
+        let file = directory.file("a.toml", format!("[metrics]\nlisten = \"{address}\"\n"));
         let outcome = check(&file);
         assert_eq!(outcome.status, Some(2), "{address}: {}", outcome.said());
         assert!(outcome.stderr.contains("metrics.listen"), "{}", outcome.said());

@@ -6,16 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
-use crate::common::client::{self, exchange, request, socket, v4};
-use crate::common::daemon::{Daemon, Reload};
+use crate::common::client::{self, exchange, request, socket, synchronized, v4};
+use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::port::free_port;
 use crate::common::{SOON, TempDir, root, wait_until};
 
 /// A server of this host's clock with one worker on `server`, and further lines: for all, and for the listener.
 fn configuration(server: SocketAddr, common: &str, listener: &str) -> String {
-    format!(
-        "upstream = []\n[local]\nenabled = true\nwait = 0\n{common}\n[[listener]]\naddress = \"{server}\"\n{listener}\n"
-    )
+    format!("{LOCAL}{common}\n[[listener]]\naddress = \"{server}\"\n{listener}\n")
 }
 
 fn serving(common: &str, listener: &str) -> (Daemon, SocketAddr) {
@@ -217,9 +215,7 @@ fn each_listener_answers_by_its_own_policy() {
     let (two, three) = (from(2), from(3));
     assert_eq!([answered(&two, public, 1), answered(&three, public, 1)], [1, 0]);
     assert_eq!([answered(&two, inside, 1), answered(&three, inside, 1)], [0, 1]);
-    wait_until("the local reference", SOON, || {
-        (client::header(public).leap == Leap::NoWarning).then_some(())
-    });
+    synchronized(public);
     for (line, code) in [
         ("answer = \"unsynchronized\"", ReferenceId::AWAY),
         // A local reference has stratum 10.

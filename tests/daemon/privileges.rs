@@ -241,9 +241,6 @@ fn a_reload_opens_low_ports_after_all_is_given_up() {
 
 #[test]
 fn root_that_stays_root_has_no_more_rights_than_others() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         started("root", Command::new(PROGRAM), v4(123), |_, threads| {
             threads.have_no_right_but(LOW_PORTS);
@@ -254,9 +251,6 @@ fn root_that_stays_root_has_no_more_rights_than_others() {
 
 #[test]
 fn a_unit_with_a_user_and_an_ambient_capability() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let one = [
             "--inh-caps",
@@ -303,7 +297,7 @@ fn the_right_to_low_ports_is_kept_as_configured() {
             let file = TempDir::new();
             let file = file.file(
                 "ntpfront.toml",
-                &format!("[process]\nkeep-low-ports = \"{word}\"\n"),
+                format!("[process]\nkeep-low-ports = \"{word}\"\n"),
             );
             let mut command = Command::new(PROGRAM);
             command.args(["-u", "nobody", "-c"]).arg(&file);
@@ -425,7 +419,7 @@ fn files_beside_others_are_read_again_when_they_are_replaced() {
                 "upstream = []\n{process}[local]\nenabled = true\nwait = 0\n[access]\ndeny-files = [\"{denied}\"]\n[[listener]]\naddress = \"127.0.0.1:{port}\"\n"
             )
         };
-        let file = etc.file("etc/ntpfront.toml", &text("denied"));
+        let file = etc.file("etc/ntpfront.toml", text("denied"));
         etc.file("etc/denied", "192.0.2.0/24\n");
         let mut command = Command::new(PROGRAM);
         command.arg("-c").arg(&file);
@@ -438,7 +432,7 @@ fn files_beside_others_are_read_again_when_they_are_replaced() {
         assert!(daemon.log().contains("other policy"), "{}", daemon.log());
         // What nobody had named is none of its business.
         etc.file("etc/other", "192.0.2.0/24\n");
-        fs::rename(etc.file("etc/new", &text("other")), &file).unwrap();
+        fs::rename(etc.file("etc/new", text("other")), &file).unwrap();
         assert_eq!(daemon.hang_up(), Reload::Refused, "{}", daemon.log());
         assert!(daemon.log().contains("Permission denied"), "{}", daemon.log());
     }

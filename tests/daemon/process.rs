@@ -10,17 +10,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::common::client::{self, request, socket, v4, v6};
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, ntpfront};
 use crate::common::network::in_own_network;
 use crate::common::port::free_port;
 use crate::common::program::{PROGRAM, command};
 use crate::common::scripted::{Scripted, good};
 use crate::common::{Outcome, SOON, TempDir, root, run, wait_until};
-
-/// Runs the program to its end.
-fn ntpfront(arguments: &[&str]) -> Outcome {
-    run(command().args(arguments))
-}
 
 /// One clear line that names all of `words`, and this exit status.
 #[track_caller]
@@ -76,9 +71,6 @@ fn an_address_that_is_not_there() {
 
 #[test]
 fn no_right_to_bind_says_what_to_do() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let mut command = command();
         command.args(["-6", "0"]).uid(65534).gid(65534);

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use ntpfront::wire::Leap;
 
-use crate::common::client::{self, v4};
+use crate::common::client::{self, synchronized, v4};
 use crate::common::daemon::{Daemon, Reload};
 use crate::common::port::free_port;
 use crate::common::program::command;
@@ -24,12 +24,6 @@ fn configuration(listener: std::net::SocketAddr, control: &Path, upstreams: &[(&
     let upstreams: String = upstreams.iter().map(upstream).collect();
     let control = control.display();
     format!("[control]\nsocket = \"{control}\"\n[[listener]]\naddress = \"{listener}\"\n{upstreams}")
-}
-
-fn synchronized(server: std::net::SocketAddr) {
-    wait_until("a synchronized reply", SOON, || {
-        (client::header(server).leap == Leap::NoWarning).then_some(())
-    });
 }
 
 #[test]
@@ -131,12 +125,12 @@ fn the_running_server_tells_what_a_file_would_change() {
     );
     let live = directory.file(
         "live.toml",
-        &plain.replace("[[listener]]", "[[listener]]\nworkers = 3"),
+        plain.replace("[[listener]]", "[[listener]]\nworkers = 3"),
     );
     let change = against(&live);
     assert_eq!(change.status, Some(0), "{}", change.said());
     assert!(change.stdout.contains("workers 1 -> 3"), "{}", change.said());
-    let restart = directory.file("restart.toml", &format!("[process]\nuser = \"nobody\"\n{plain}"));
+    let restart = directory.file("restart.toml", format!("[process]\nuser = \"nobody\"\n{plain}"));
     let needs = against(&restart);
     assert_eq!(needs.status, Some(3), "{}", needs.said());
     let line = "process.user: only a restart changes it from not set to \"nobody\"";
@@ -161,7 +155,7 @@ fn ready_may_mean_synchronized() {
     manager.set_nonblocking(true).unwrap();
     let server = v4(free_port());
     let text = configuration(server, &directory.path().join("control"), &[(&upstream, "")]);
-    let file = directory.file("c.toml", &format!("[process]\nready = \"synchronized\"\n{text}"));
+    let file = directory.file("c.toml", format!("[process]\nready = \"synchronized\"\n{text}"));
     let mut command = command();
     command.env("NOTIFY_SOCKET", &path).arg("-c").arg(file);
     let mut daemon = Daemon::spawn(command).answering(server);

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::common::client::{self, v4};
-use crate::common::daemon::{Daemon, Reload};
+use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::port::free_port;
 use crate::common::{SOON, TempDir, wait_until};
 
@@ -19,7 +19,7 @@ use crate::common::{SOON, TempDir, wait_until};
 fn configuration(addresses: &[SocketAddr], workers: u32) -> String {
     let listener = |address| format!("[[listener]]\naddress = \"{address}\"\nworkers = {workers}\n");
     let listeners: String = addresses.iter().map(listener).collect();
-    format!("upstream = []\n[local]\nenabled = true\nwait = 0\n{listeners}")
+    format!("{LOCAL}{listeners}")
 }
 
 /// One address that is free, and another.
@@ -189,6 +189,10 @@ fn no_descriptors_left() {
     let [kept, added] = two_addresses();
     let wrapper = ["sh", "-c", "ulimit -n 64 && exec \"$@\"", "sh"];
     let daemon = Daemon::configured_by(&wrapper, &configuration(&[kept], 2)).answering(kept);
+    // It answers before its start is over.
+    wait_until("the end of the start", SOON, || {
+        daemon.log().contains("ready:").then_some(())
+    });
     let before = (daemon.count("fd"), daemon.count("task"));
     for _ in 0..3 {
         let start = daemon.log().len();
@@ -198,7 +202,9 @@ fn no_descriptors_left() {
         );
         let said = daemon.log().split_off(start);
         assert!(said.contains("Too many open files"), "{said}");
-        assert_eq!((daemon.count("fd"), daemon.count("task")), before);
+        wait_until("as many descriptors and threads as before", SOON, || {
+            ((daemon.count("fd"), daemon.count("task")) == before).then_some(())
+        });
         client::header(kept);
     }
     goes_on(daemon, kept, added);

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ntpfront::time::NtpTimestamp;
-use ntpfront::wire::{HEADER_LEN, Leap, Mode};
+use ntpfront::wire::{HEADER_LEN, Mode};
 
-use crate::common::client::{self, ask, exchange, is_ignored, request, socket, v4, v6};
-use crate::common::daemon::{Counters, Daemon, Reload};
+use crate::common::client::{self, ask, exchange, is_ignored, request, socket, synchronized, v4, v6};
+use crate::common::daemon::{Counters, Daemon, LOCAL, Reload};
 use crate::common::neighbor::{Neighbor, device_number};
 use crate::common::network::{in_own_network, ip};
 use crate::common::port::free_port;
 use crate::common::random::Random;
 use crate::common::watch::honest;
-use crate::common::{SOON, now, root, wait_until};
+use crate::common::{SOON, now, wait_until};
 
 /// A daemon without upstreams that serves this host's clock at once, as stratum 10, on these listeners.
 fn local(listeners: &[(SocketAddr, u16)]) -> Daemon {
-    let mut text = "upstream = []\n[local]\nenabled = true\nwait = 0\n".to_owned();
+    let mut text = LOCAL.to_owned();
     for (address, workers) in listeners {
         text += &format!("[[listener]]\naddress = \"{address}\"\nworkers = {workers}\n");
     }
@@ -36,13 +36,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::V6(_) if address.ip().is_unspecified() => v6(address.port()),
         SocketAddr::V4(_) | SocketAddr::V6(_) => address,
     }
-}
-
-/// Waits until the local reference is announced (its wait is 0, but somebody must look first).
-fn synchronized(server: SocketAddr) {
-    wait_until("the local reference", SOON, || {
-        (client::header(server).leap == Leap::NoWarning).then_some(())
-    });
 }
 
 #[test]
@@ -101,7 +94,7 @@ fn what_waited_too_long_is_not_answered() {
     let server = v4(free_port());
     for (max_wait, is_answered) in [("0.1", false), ("1.0", true)] {
         let daemon = Daemon::configured(&format!(
-            "upstream = []\n[local]\nenabled = true\nwait = 0\n\
+            "{LOCAL}\
              [[listener]]\naddress = \"{server}\"\nmax-wait = {max_wait}\n"
         ))
         .answering(server);
@@ -275,9 +268,6 @@ fn the_reply_field_by_field() {
 
 #[test]
 fn the_reply_leaves_from_the_address_that_was_asked() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         ip("addr add fd00::7/128 dev lo nodad");
         ip("addr add fd00::8/128 dev lo nodad");
@@ -316,9 +306,6 @@ fn many_addresses_asked_in_one_batch_each_answer_for_themselves() {
 
 #[test]
 fn link_local_addresses_keep_their_scope_over_a_cable() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         let all: [SocketAddr; 2] = ["0.0.0.0:123".parse().unwrap(), "[::]:123".parse().unwrap()];
@@ -340,9 +327,6 @@ fn link_local_addresses_keep_their_scope_over_a_cable() {
 
 #[test]
 fn a_listener_on_a_link_local_address_answers() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         let here = SocketAddrV6::new("fe80::1".parse().unwrap(), 123, 0, device_number("near"));
@@ -410,9 +394,6 @@ fn a_client_always_meets_the_same_worker_and_all_workers_are_busy() {
 
 #[test]
 fn ipv6_clients_keep_their_worker_too() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         const WORKERS: usize = 4;
         (1..=40).for_each(|client| ip(&format!("addr add fd00::{client:x}/128 dev lo nodad")));
@@ -493,9 +474,6 @@ fn a_million_random_packets() {
 
 #[test]
 fn source_port_0_is_neither_answered_nor_logged() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let server = v4(free_port());
         let daemon = local(&[(server, 1)]);
@@ -548,9 +526,6 @@ fn send_from_port_0(server: SocketAddr, payload: &[u8]) {
 //= RFC 5905 §9.2 fxmit-unicast
 #[test]
 fn broadcast_and_multicast_are_not_answered() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         let _daemon = local(&[("0.0.0.0:123".parse().unwrap(), 1)]);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::client::{ask, request, v4};
-use crate::common::daemon::{Daemon, Reload};
+use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
@@ -164,7 +164,7 @@ fn the_status_shows_all_there_is() {
 
 #[test]
 fn reloads_are_counted_and_the_counts_of_gone_workers_stay() {
-    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\nwait = 0\n");
+    let seen = Seen::configured(LOCAL);
     for _ in 0..20 {
         ask(seen.server, &request(4, 3)).expect("an answer");
     }
@@ -224,7 +224,7 @@ fn health_has_a_status_for_each_state() {
         refused.said()
     );
 
-    let seen = Seen::configured("upstream = []\n[local]\nenabled = true\nwait = 0\n");
+    let seen = Seen::configured(LOCAL);
     seen.becomes("local");
     assert_eq!(seen.said(&["health"]).status, Some(0));
     assert_eq!(seen.said(&["health", "--max-distance", "0.1"]).status, Some(1));
@@ -332,7 +332,7 @@ fn who_only_looks_costs_no_decision() {
     );
     let (server, path) = (v4(free_port()), directory.path().display());
     let text = format!(
-        "upstream = []\n[local]\nenabled = true\nwait = 0\n[control]\nsocket = \"{path}/control\"\n\
+        "{LOCAL}[control]\nsocket = \"{path}/control\"\n\
          [metrics]\nlisten = \"unix:{path}/metrics\"\n[[listener]]\naddress = \"{server}\"\n"
     );
     let _daemon = Daemon::configured_by(&["sh", "-c", &script, "sh"], &text).answering(server);

@@ -3,16 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::common::client::{v4, v6};
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, ntpfront};
 use crate::common::port::free_port;
-use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
-use crate::common::{Outcome, SOON, TempDir, run, wait_until};
-
-/// Runs the program to its end.
-fn ntpfront(arguments: &[&str]) -> Outcome {
-    run(command().args(arguments))
-}
+use crate::common::{SOON, TempDir, wait_until};
 
 #[test]
 fn help_and_version() {

@@ -21,7 +21,7 @@ use crate::common::scripted::{
     Ask, GOOD_ID, GOOD_STRATUM, Reply, Scripted, ahead, but, good, honest, kiss, silent,
 };
 use crate::common::watch::Watch;
-use crate::common::{SOON, now, root, wait_until};
+use crate::common::{SOON, now, wait_until};
 
 #[test]
 fn a_daemon_on_this_host_is_mirrored() {
@@ -239,9 +239,6 @@ fn a_daemon_whose_clock_is_off_by_more_than_the_limit_is_no_time_at_all() {
 
 /// A server on another host: what is announced is ours.
 fn over_a_cable(address: &'static str, refid: ReferenceId) {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         ip("addr add 2001:db8::1/64 dev near nodad");
@@ -285,9 +282,6 @@ fn an_ipv6_server_on_another_host_adds_a_stratum() {
 
 #[test]
 fn a_server_on_the_link_is_asked_by_the_name_of_its_interface_or_its_number() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         let _upstream = neighbor.run(|| {
@@ -311,9 +305,6 @@ fn a_server_on_the_link_is_asked_by_the_name_of_its_interface_or_its_number() {
 //= RFC 5905 §7.3 loop
 #[test]
 fn a_server_that_follows_us_is_not_followed() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         let neighbor = Neighbor::plug_in();
         let us = ReferenceId::from_bytes([192, 0, 2, 1]);

@@ -16,9 +16,12 @@ mod common {
     pub(crate) mod neighbor;
     pub(crate) mod network;
     pub(crate) mod program;
+    pub(crate) mod status;
+    mod temp_dir;
     mod wait;
 
     pub(crate) use basics::*;
+    pub(crate) use temp_dir::*;
     pub(crate) use wait::*;
 }
 

@@ -15,17 +15,15 @@ use ntpfront::host::xdp_mode::Mode;
 use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
 use crate::common::client::{ask, request};
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, LOCAL};
 use crate::common::neighbor::{Neighbor, device_number};
 use crate::common::network::{in_own_network, ip};
-use crate::common::program::command;
+use crate::common::status::status;
 use crate::common::{SOON, TempDir, chrony, peer, root, run, wait_until};
 use crate::desk::SIZES;
 
 const SERVER4: &str = "192.0.2.1:123";
 const SERVER6: &str = "[2001:db8::1]:123";
-/// The host's own time without an upstream: usable at once.
-const LOCAL: &str = "upstream = []\n[local]\nenabled = true\nwait = 0\n";
 
 /// A daemon and its neighbor, who sends whole checksums, as a network card would.
 pub(crate) struct Pair {
@@ -61,10 +59,7 @@ impl Pair {
     }
 
     fn status(&self) -> Value {
-        let socket = self.directory.path().join("socket");
-        let outcome = run(command().args(["status", "--json", "--socket"]).arg(socket));
-        assert_eq!(outcome.status, Some(0), "{}", outcome.said());
-        serde_json::from_str(&outcome.stdout).unwrap()
+        status(&self.directory.path().join("socket"))
     }
 
     /// How many requests had this verdict.
@@ -371,9 +366,6 @@ impl Load {
 
 #[test]
 fn a_mode_that_cannot_be_had_ends_the_start_and_auto_goes_on() {
-    if !root() {
-        return;
-    }
     in_own_network(|| {
         // The loopback interface has no driver that could.
         let text = |mode: &str| {

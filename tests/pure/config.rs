@@ -18,6 +18,8 @@ use ntpfront::config::file::Loader;
 use ntpfront::config::{Config, Loaded, Place, Process, file, load};
 use ntpfront::observe::LogLevel;
 
+use crate::common::TempDir;
+
 fn flags(path: &Path) -> Flags {
     Flags {
         config: Some(path.to_owned()),
@@ -66,29 +68,6 @@ fn differs(path: &Path) -> Option<String> {
     ))
 }
 
-/// A directory of its own for files that cannot be kept in git; it goes when the test ends.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("ntpfront-config-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The only line that is said about a file, without its path.
 fn only_fault(path: &Path) -> String {
     let report = check(path);
@@ -104,21 +83,21 @@ fn only_fault(path: &Path) -> String {
 
 #[test]
 fn what_is_no_small_regular_file_is_refused() {
-    let scratch = Scratch::new("kinds");
-    let link = scratch.0.join("circle");
+    let scratch = TempDir::new();
+    let link = scratch.path().join("circle");
     symlink(&link, &link).unwrap();
-    let dangling = scratch.0.join("dangling");
-    symlink(scratch.0.join("nowhere"), &dangling).unwrap();
-    let pipe = scratch.0.join("pipe");
+    let dangling = scratch.path().join("dangling");
+    symlink(scratch.path().join("nowhere"), &dangling).unwrap();
+    let pipe = scratch.path().join("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     let huge = scratch.file(
         "huge",
-        &b"# fifty megabytes of comment\n".repeat(50 * 1024 * 1024 / 29),
+        b"# fifty megabytes of comment\n".repeat(50 * 1024 * 1024 / 29),
     );
-    let sparse = scratch.0.join("sparse");
+    let sparse = scratch.path().join("sparse");
     File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
     for (path, expected) in [
-        (scratch.0.clone(), "is a directory, not a regular file"),
+        (scratch.path().to_owned(), "is a directory, not a regular file"),
         (pipe, "is a pipe, not a regular file"),
         (
             PathBuf::from("/dev/zero"),
@@ -139,7 +118,7 @@ fn what_is_no_small_regular_file_is_refused() {
             "cannot open: No such file or directory (os error 2); it is a symbolic link to a file that is not there",
         ),
         (
-            scratch.0.join("absent"),
+            scratch.path().join("absent"),
             "cannot open: No such file or directory (os error 2); name another file with -c, or create it",
         ),
         (
@@ -153,7 +132,7 @@ fn what_is_no_small_regular_file_is_refused() {
 
 #[test]
 fn exactly_one_mebibyte_is_read() {
-    let scratch = Scratch::new("limit");
+    let scratch = TempDir::new();
     let mut bytes = vec![b'#'; 1024 * 1024];
     assert_eq!(check(&scratch.file("at", &bytes)).result, CheckResult::Accepted);
     bytes.push(b'#');
@@ -167,26 +146,26 @@ fn without_permission_the_fault_says_who_we_are_and_whose_the_file_is() {
     if let Some(directory) = std::env::var_os("NTPFRONT_UNREADABLE") {
         return unreadable(Path::new(&directory));
     }
-    let scratch = Scratch::new("permission");
-    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let scratch = TempDir::new();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let file = scratch.file("secret.toml", b"");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
-    fs::create_dir(scratch.0.join("closed")).unwrap();
-    fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::create_dir(scratch.path().join("closed")).unwrap();
+    fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     // A copy, because nobody may not be allowed to enter the directory where the tests are built.
-    let program = scratch.0.join("test");
+    let program = scratch.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let mut again = Command::new(program);
     again
         .args(["--exact", test])
-        .env("NTPFRONT_UNREADABLE", &scratch.0)
+        .env("NTPFRONT_UNREADABLE", scratch.path())
         .current_dir("/");
     if geteuid().is_root() {
         again.uid(65534).gid(65534);
     }
     let output = again.output().unwrap();
     // Or else nobody but root could remove it.
-    fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(scratch.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
@@ -206,23 +185,23 @@ fn unreadable(directory: &Path) {
 
 #[test]
 fn the_default_file_may_be_absent_and_nothing_else() {
-    let scratch = Scratch::new("default");
+    let scratch = TempDir::new();
     let load = |flags: &Flags, default: &Path| Loader::with_default(flags, default).load();
     let none = Flags::default();
-    assert_eq!(load(&none, &scratch.0.join("absent")).unwrap().path, None);
+    assert_eq!(load(&none, &scratch.path().join("absent")).unwrap().path, None);
     let there = scratch.file("there", b"# nothing\n");
     assert_eq!(load(&none, &there).unwrap().path, Some(there.clone()));
-    let dangling = scratch.0.join("dangling");
-    symlink(scratch.0.join("nowhere"), &dangling).unwrap();
+    let dangling = scratch.path().join("dangling");
+    symlink(scratch.path().join("nowhere"), &dangling).unwrap();
     assert!(load(&none, &dangling).is_err());
-    assert!(load(&none, &scratch.0).is_err());
-    assert!(load(&flags(&scratch.0.join("absent")), &there).is_err());
+    assert!(load(&none, scratch.path()).is_err());
+    assert!(load(&flags(&scratch.path().join("absent")), &there).is_err());
 }
 
 #[test]
 fn a_file_that_comes_is_read_and_one_that_goes_is_missed() {
-    let scratch = Scratch::new("again");
-    let path = scratch.0.join("late");
+    let scratch = TempDir::new();
+    let path = scratch.path().join("late");
     let mut loader = Loader::with_default(&Flags::default(), &path);
     assert_eq!(loader.load().unwrap().path, None);
     scratch.file("late", b"[log]\nlevel = \"debug\"\n");
@@ -236,7 +215,7 @@ fn a_file_that_comes_is_read_and_one_that_goes_is_missed() {
 
 #[test]
 fn odd_but_good_files_are_read() {
-    let scratch = Scratch::new("good");
+    let scratch = TempDir::new();
     let default = loaded("").config;
     for (name, bytes) in [
         ("empty", &b""[..]),

@@ -1,6 +1,13 @@
 //! What needs no running ntpfront: its sources, documents and configurations, and what is pure in virtual time.
 #![cfg(test)]
 
+#[path = "../common"]
+mod common {
+    mod temp_dir;
+
+    pub(crate) use temp_dir::*;
+}
+
 mod config;
 mod corpus;
 mod layers;

@@ -23,7 +23,10 @@ mod server;
 mod watch;
 
 use std::env;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use network::{Bound, Network};
 use scenarios::{Scenario, scenarios};
@@ -52,8 +55,8 @@ fn every_scenario_keeps_its_bounds_and_the_invariants() {
             name.contains(&wanted)
         }
     };
-    for scenario in scenarios().filter(|one| is_wanted(one.name)) {
-        let outcome = play(scenario, &seeds);
+    let wanted: Vec<&Scenario> = scenarios().filter(|one| is_wanted(one.name)).collect();
+    for (scenario, outcome) in wanted.iter().zip(play_all(&wanted, &seeds)) {
         rows.extend(table_rows(scenario, &outcome, seeds.len()));
         failures.extend(outcome.failures);
     }
@@ -88,6 +91,31 @@ fn seeds() -> Vec<u64> {
         Some(seed) => vec![seed],
         None => (1..=number("NTPFRONT_SEEDS").unwrap_or(SEEDS)).collect(),
     }
+}
+
+/// What each scenario showed, in their order. As many are played at once as there are processors.
+fn play_all(scenarios: &[&Scenario], seeds: &[u64]) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let play_some = || {
+        let mut played = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(scenario) = scenarios.get(place) else {
+                return played;
+            };
+            played.push((place, play(scenario, seeds)));
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut played: Vec<(usize, Outcome)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(play_some)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    played.sort_by_key(|(place, _)| *place);
+    played.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 fn play(scenario: &Scenario, seeds: &[u64]) -> Outcome {

@@ -15,8 +15,8 @@ use crate::common::client::{self, request};
 use crate::common::daemon::Daemon;
 use crate::common::neighbor::Neighbor;
 use crate::common::network::{in_own_network, ip};
-use crate::common::program::command;
-use crate::common::{TempDir, root, run};
+use crate::common::status::status;
+use crate::common::{TempDir, root};
 use crate::machine;
 
 /// So many absent addresses of each family ask,
@@ -141,8 +141,7 @@ fn asked(rate: u32, queued: Option<&str>) -> ([Seen; 2], Value) {
                 SERVERS.map(|server| std::thread::spawn(move || asks(server.parse().unwrap(), rate)));
             [first.join().unwrap(), second.join().unwrap()]
         });
-        let outcome = run(command().args(["status", "--json", "--socket"]).arg(&control));
-        let status: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let status = status(&control);
         for (server, one) in SERVERS.iter().zip(&seen) {
             println!(
                 "{server}: {:.1} % of {}, round trip {:?}, at most {:?}",

@@ -23,7 +23,7 @@ use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Leap, ReferenceId};
 
 use crate::common::client::{self, receive, request, socket, v4};
-use crate::common::daemon::Daemon;
+use crate::common::daemon::{Daemon, LOCAL};
 use crate::common::port::free_port;
 use crate::common::{SOON, TempDir, peer, run, wait_until};
 use crate::machine;
@@ -194,7 +194,7 @@ fn counted(policies: &str) -> Option<u64> {
 /// Filters for system calls would stop valgrind itself.
 fn configuration(server: SocketAddr, policies: &str) -> String {
     format!(
-        "upstream = []\n[local]\nenabled = true\nwait = 0\n[process]\nseccomp = false\nlandlock = false\n{policies}\
+        "{LOCAL}[process]\nseccomp = false\nlandlock = false\n{policies}\
          [[listener]]\naddress = \"{server}\"\n"
     )
 }

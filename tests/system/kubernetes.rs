@@ -60,7 +60,7 @@ fn the_files_keep_to_the_schema() {
             ("failureThreshold", "failureTreshold"),
             ("periodSeconds: 10", "periodSeconds: ten"),
         ] {
-            let spoilt = directory.file("spoilt.yaml", &text.replace(good, bad));
+            let spoilt = directory.file("spoilt.yaml", text.replace(good, bad));
             let outcome = validated(&validator, VERSIONS[0], &spoilt);
             assert_ne!(outcome.status, Some(0), "{file} {bad}");
         }

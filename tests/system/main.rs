@@ -19,9 +19,12 @@ mod common {
     pub(crate) mod program;
     #[expect(dead_code, reason = "all of it is used by the program daemon")]
     pub(crate) mod scripted;
+    pub(crate) mod status;
+    mod temp_dir;
     mod wait;
 
     pub(crate) use basics::*;
+    pub(crate) use temp_dir::*;
     pub(crate) use wait::*;
 }
 

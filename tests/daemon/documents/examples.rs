@@ -300,7 +300,7 @@ fn the_units_are_taken() {
         for name in ["ntpfront.service", "ntpfront.socket"] {
             let text = std::fs::read_to_string(shipped("systemd").join(name)).unwrap();
             let text = text.replace("/usr/sbin/ntpfront", env!("CARGO_BIN_EXE_ntpfront"));
-            verify.arg(directory.file(name, &change(text)));
+            verify.arg(directory.file(name, change(text)));
         }
         // It also tells of units of this host that ours lead to.
         let said = run(&mut verify).said();
