@@ -21,7 +21,7 @@ use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
 use ntpfront::upstream::association::Orders;
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::poller::{Poller, Report};
-use ntpfront::upstream::system::{ClockPolicy, OnDispute, Source};
+use ntpfront::upstream::system_process::{ClockPolicy, OnDispute, Source};
 use ntpfront::upstream::{Host, Role, Upstream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};

@@ -13,7 +13,7 @@ use crate::server::Listener;
 use crate::server::policy::Policy;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
-use crate::upstream::system::ClockPolicy;
+use crate::upstream::system_process::ClockPolicy;
 
 /// One difference. Its text is for the operator.
 #[derive(Clone, Debug, PartialEq)]
@@ -238,7 +238,7 @@ mod tests {
     use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
     use crate::upstream::Host;
-    use crate::upstream::system::LocalReference;
+    use crate::upstream::system_process::LocalReference;
 
     fn listener() -> impl Strategy<Value = Listener> {
         let steering = prop_oneof![

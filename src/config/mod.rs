@@ -37,7 +37,7 @@ use crate::server::Listener;
 use crate::server::policy::Policy;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
-use crate::upstream::system::ClockPolicy;
+use crate::upstream::system_process::ClockPolicy;
 
 pub use diff::{Change, diff};
 pub use effective::Effective;

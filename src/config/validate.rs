@@ -16,7 +16,7 @@ use super::{listeners, policies, upstreams};
 use crate::host::privileges::LowPorts;
 use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
-use crate::upstream::system::{ClockPolicy, LocalReference, OnDispute, Source};
+use crate::upstream::system_process::{ClockPolicy, LocalReference, OnDispute, Source};
 
 use crate::time::NtpDuration;
 

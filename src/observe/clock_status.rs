@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::system::{Decision, Source, State};
+use crate::upstream::system_process::{Decision, Source, State};
 
 /// The time that clients are told, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -60,7 +60,7 @@ impl Health {
 mod tests {
     use super::super::snapshot::example;
     use super::*;
-    use crate::upstream::system::State;
+    use crate::upstream::system_process::State;
 
     #[test]
     fn a_listener_without_its_address_is_named_and_counts_if_it_is_required() {

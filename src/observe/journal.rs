@@ -16,7 +16,7 @@ use crate::time::NtpDuration;
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Standing;
 use crate::upstream::filter::View;
-use crate::upstream::system::{Decision, Source, State};
+use crate::upstream::system_process::{Decision, Source, State};
 
 /// All that was logged so far.
 #[derive(Debug)]

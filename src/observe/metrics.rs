@@ -20,7 +20,7 @@ use crate::server::policy::Remark;
 use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
 use crate::upstream::packet::Reject;
-use crate::upstream::system::{Source, State};
+use crate::upstream::system_process::{Source, State};
 
 /// The content type of the page, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::clock_status::ClockStatus;
 use crate::upstream::findings::{Answer, Findings};
-use crate::upstream::system::State;
+use crate::upstream::system_process::State;
 
 /// Samples of a check; the one with the shortest round trip counts.
 pub const SAMPLES: usize = 3;

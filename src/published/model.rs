@@ -8,6 +8,10 @@ mod sync {
 
 #[path = "slot.rs"]
 #[expect(unreachable_pub, reason = "it is written for the crate")]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "here it is made of the model's threads and locks"
+)]
 mod slot;
 
 use slot::published;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::belief::Belief;
+use super::clock_manager::ClockManager;
 use super::fast::FastPath;
 use super::listeners::Listeners;
 use crate::config::Loaded;
@@ -19,7 +19,7 @@ use crate::observe::status_text::{StatusText, UpstreamsText};
 /// The parts of the running server that are looked at.
 pub(super) struct Inspection<'a> {
     pub(super) running: &'a Loaded,
-    pub(super) belief: &'a Belief,
+    pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
     pub(super) fast: Option<&'a FastPath>,
     pub(super) reloads: &'a Reloads,
@@ -31,7 +31,7 @@ impl Inspection<'_> {
     /// Everything as it is now.
     pub(super) fn snapshot(&self) -> Snapshot {
         let upstreams = &self.running.config.upstreams;
-        let clock_status = self.belief.clock_status();
+        let clock_status = self.clock_manager.clock_status();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
@@ -42,7 +42,9 @@ impl Inspection<'_> {
             log_lines_dropped: log::dropped(),
             listeners: self.listener_statuses(),
             fast_path: self.fast.map(FastPath::status),
-            upstreams: self.belief.upstreams(upstreams.iter().map(ToString::to_string)),
+            upstreams: self
+                .clock_manager
+                .upstreams(upstreams.iter().map(ToString::to_string)),
         }
     }
 

@@ -2,8 +2,8 @@
 //! one report to the next. It is the only room that knows all others.
 
 mod absence;
-mod belief;
 mod census;
+mod clock_manager;
 mod confine;
 mod fast;
 mod handover;
@@ -43,7 +43,7 @@ use crate::observe::snapshot::Reloads;
 use crate::observe::{journal, log};
 use crate::upstream::poller::Report;
 
-use belief::Belief;
+use clock_manager::ClockManager;
 use fast::FastPath;
 use inspect::Inspection;
 use leaps::LeapList;
@@ -96,7 +96,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     let signals = forward(opened.signals).map_err(StartError::thread("start a thread for signals"))?;
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
-    let belief = Belief::new(
+    let clock_manager = ClockManager::new(
         &opened.loaded.config,
         leaps.read(),
         opened.names,
@@ -105,7 +105,12 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     );
     let census = census::method(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
-    let listeners = Listeners::start(opened.sockets, &belief.reader, census, &opened.loaded.config)?;
+    let listeners = Listeners::start(
+        opened.sockets,
+        &clock_manager.reader,
+        census,
+        &opened.loaded.config,
+    )?;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
@@ -120,7 +125,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         limits,
         reading: Reading::new(opened.loader, done),
         log,
-        belief,
+        clock_manager,
         listeners,
         fast: opened.fast,
         leaps,
@@ -160,7 +165,7 @@ struct Supervisor {
     limits: SystemLimits,
     reading: Reading,
     log: log::Switch,
-    belief: Belief,
+    clock_manager: ClockManager,
     listeners: Listeners,
     fast: Option<FastPath>,
     leaps: LeapList,
@@ -209,7 +214,7 @@ impl Supervisor {
             let can_be_absent = self.listeners.can_be_absent();
             // What is not followed by a decision ends with `continue`: whoever only looks must not cost one.
             tokio::select! {
-                Some(report) = heard.reports.recv() => self.belief.learn(report),
+                Some(report) = heard.reports.recv() => self.clock_manager.learn(report),
                 Some(request) = heard.requests.recv() => {
                     self.answer(request);
                     continue;
@@ -258,16 +263,20 @@ impl Supervisor {
 
     /// Decides anew, and tells whom it concerns.
     fn decide(&mut self) {
-        let news = self.belief.decide();
+        let news = self.clock_manager.decide();
         if let Some(fast) = &mut self.fast {
-            fast.publish(self.belief.published());
+            fast.publish(self.clock_manager.published());
         }
-        if !self.is_ready && self.belief.is_usable() {
+        if !self.is_ready && self.clock_manager.is_usable() {
             self.tell_ready();
         }
         let now = clock::raw();
-        self.belief.journal.tell_failures(&self.listeners.total(), now);
-        self.belief.journal.tell_pool(&self.belief.clock_status(), now);
+        self.clock_manager
+            .journal
+            .tell_failures(&self.listeners.total(), now);
+        self.clock_manager
+            .journal
+            .tell_pool(&self.clock_manager.clock_status(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
             self.tell_status(now);
         }
@@ -289,7 +298,7 @@ impl Supervisor {
         self.listeners.look(now);
         self.fast.iter_mut().for_each(|fast| fast.look(now));
         if self.leaps.is_old(now) {
-            self.belief.set_leaps(self.leaps.read());
+            self.clock_manager.set_leaps(self.leaps.read());
         }
         self.listeners.shed();
         let Some(limit) = self.watchdog else {
@@ -307,7 +316,7 @@ impl Supervisor {
 
     fn tell_ready(&mut self) {
         let wanted = self.running.config.process.ready;
-        if self.is_ready || wanted == Ready::Serving || self.belief.is_usable() {
+        if self.is_ready || wanted == Ready::Serving || self.clock_manager.is_usable() {
             self.is_ready = true;
             self.manager.tell(&[NotifyState::Ready]);
         }
@@ -329,7 +338,7 @@ impl Supervisor {
         };
         let said = format!(
             "{}; {workers} workers, {rate:.0} requests/s{absent}{}",
-            self.belief.status(),
+            self.clock_manager.status(),
             refused.unwrap_or_default()
         );
         if said != self.status.said {
@@ -341,7 +350,7 @@ impl Supervisor {
     fn inspect(&self) -> Inspection<'_> {
         Inspection {
             running: &self.running,
-            belief: &self.belief,
+            clock_manager: &self.clock_manager,
             listeners: &self.listeners,
             fast: self.fast.as_ref(),
             reloads: &self.reloads,
@@ -377,7 +386,7 @@ impl Supervisor {
     fn tell(&self) {
         let status = &self.status.said;
         info!(status, configuration = self.running.origin(), "status: {status}");
-        self.belief.tell();
+        self.clock_manager.tell();
         self.listeners.tell();
         for (address, counts, _) in self.fast.iter().flat_map(FastPath::done) {
             journal::tell_fast_counts(address, &counts);

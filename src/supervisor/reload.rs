@@ -78,7 +78,7 @@ impl Supervisor {
             match change {
                 Change::LogLevel(level) => self.log.set(*level),
                 Change::LeapSeconds(path) => self.leaps.change(path.as_deref()),
-                // The belief is told of all upstreams at once; the listeners do theirs by themselves.
+                // The clock_manager is told of all upstreams at once; the listeners do theirs by themselves.
                 Change::Clock(_)
                 | Change::Restart(_)
                 | Change::RemoveUpstream(_)
@@ -91,7 +91,8 @@ impl Supervisor {
                 | Change::CloseListener(_) => {}
             }
         }
-        self.belief.reconfigure(&self.running.config, self.leaps.read());
+        self.clock_manager
+            .reconfigure(&self.running.config, self.leaps.read());
         self.listeners.commit(prepared, changes, &self.manager).await;
         if let Some(fast) = &mut self.fast {
             fast.obey(&self.listeners.policies_served());

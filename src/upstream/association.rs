@@ -9,7 +9,7 @@ use super::addresses::{Addresses, Next};
 use super::fault::{self, Fault};
 use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{self, Exchange, Reject, Sample};
-use super::system::ClockPolicy;
+use super::system_process::ClockPolicy;
 use super::{Host, Upstream};
 use crate::time::Timescale;
 use crate::wire::{Header, ReferenceId};

@@ -13,7 +13,7 @@ pub mod packet;
 pub mod poller;
 pub mod query;
 pub mod select;
-pub mod system;
+pub mod system_process;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ntpfront::time::{ClockReadings, NtpDuration, NtpTimestamp};
-use ntpfront::upstream::system::KernelView;
+use ntpfront::upstream::system_process::KernelView;
 use ntpfront::wire::Leap;
 
 use super::random::Random;

@@ -15,7 +15,7 @@ use ntpfront::upstream::filter::View;
 use ntpfront::upstream::identity::pair;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
-use ntpfront::upstream::system::{ClockPolicy, Decision, OnDispute, Source, State, System};
+use ntpfront::upstream::system_process::{ClockPolicy, Decision, OnDispute, Source, State, SystemProcess};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
 
 use super::host::{Host, Truth};
@@ -74,7 +74,7 @@ pub(crate) struct Network {
     pollers: Vec<Poller>,
     configured: Vec<usize>,
     events: Vec<(f64, Event)>,
-    system: Option<System>,
+    system: Option<SystemProcess>,
     decision: Option<Decision>,
     published: Option<Reference>,
     peers: Vec<Peer>,
@@ -261,7 +261,7 @@ impl Network {
     }
 
     /// The policy as it is now and these upstreams in this order are the configuration from now on. As
-    /// `Belief::reconfigure` and `Pollers::reconfigure`.
+    /// `ClockManager::reconfigure` and `Pollers::reconfigure`.
     pub(crate) fn reload(&mut self, upstreams: &[usize]) {
         let before = std::mem::replace(&mut self.configured, upstreams.to_vec());
         let old = before
@@ -454,7 +454,7 @@ impl Network {
             poller.association = Association::new(poller.orders.clone());
         }
         let roles = self.pollers.iter().map(|one| one.orders.upstream.role);
-        self.system = Some(System::new(
+        self.system = Some(SystemProcess::new(
             self.policy,
             roles.collect(),
             self.leaps.clone(),
@@ -515,7 +515,7 @@ impl Network {
         }
     }
 
-    /// As `Belief::decide`: a worker answers right before it and right after.
+    /// As `ClockManager::decide`: a worker answers right before it and right after.
     fn decide(&mut self) {
         self.look();
         if self.stalled {

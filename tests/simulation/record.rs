@@ -2,7 +2,7 @@
 
 use ntpfront::clock::{Reference, SystemVariables, handover};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
-use ntpfront::upstream::system::State;
+use ntpfront::upstream::system_process::State;
 use ntpfront::wire::Leap;
 
 use super::host::Host;

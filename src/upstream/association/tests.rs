@@ -3,7 +3,7 @@
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
-use crate::upstream::system::{OnDispute, Source};
+use crate::upstream::system_process::{OnDispute, Source};
 
 const POLICY: ClockPolicy = ClockPolicy {
     source: Source::Tracked,

@@ -1,6 +1,6 @@
 //! A strategy is played, and judged by what was promised.
 
-use ntpfront::upstream::system::Source;
+use ntpfront::upstream::system_process::Source;
 use ntpfront::wire::Leap;
 
 use super::genes::Genome;

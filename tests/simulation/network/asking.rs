@@ -8,7 +8,7 @@ use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::addresses::Next;
 use ntpfront::upstream::association::{Association, Orders};
 use ntpfront::upstream::packet::{self, Exchange, Reject, STRANGERS_MAX};
-use ntpfront::upstream::system::Decision;
+use ntpfront::upstream::system_process::Decision;
 use ntpfront::wire::Header;
 
 use super::{Event, Network, OWN, PRECISION, SPREAD};

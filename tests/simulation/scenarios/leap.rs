@@ -3,7 +3,7 @@
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::leap::LeapTable;
-use ntpfront::upstream::system::{Source, State};
+use ntpfront::upstream::system_process::{Source, State};
 use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well};

@@ -2,7 +2,7 @@
 
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::packet::Reject;
-use ntpfront::upstream::system::State;
+use ntpfront::upstream::system_process::State;
 use ntpfront::wire::{Leap, ReferenceId};
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};

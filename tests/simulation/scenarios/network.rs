@@ -2,7 +2,7 @@
 
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::Standing;
-use ntpfront::upstream::system::State;
+use ntpfront::upstream::system_process::State;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;

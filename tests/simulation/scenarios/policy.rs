@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ntpfront::time::NtpDuration;
 use ntpfront::upstream::candidate::Standing;
-use ntpfront::upstream::system::{LocalReference, OnDispute, Source, State};
+use ntpfront::upstream::system_process::{LocalReference, OnDispute, Source, State};
 use ntpfront::wire::ReferenceId;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};

@@ -3,7 +3,7 @@
 use ntpfront::upstream::Host;
 use ntpfront::upstream::candidate::Standing;
 use ntpfront::upstream::packet::Reject;
-use ntpfront::upstream::system::{Source, State};
+use ntpfront::upstream::system_process::{Source, State};
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;

@@ -2,7 +2,7 @@
 //! that all upstreams contradict.
 
 use ntpfront::upstream::candidate::Standing;
-use ntpfront::upstream::system::Source;
+use ntpfront::upstream::system_process::Source;
 use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};

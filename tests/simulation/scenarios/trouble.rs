@@ -1,6 +1,6 @@
 //! What happens to the host, and to ourselves.
 
-use ntpfront::upstream::system::{Source, State};
+use ntpfront::upstream::system_process::{Source, State};
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;

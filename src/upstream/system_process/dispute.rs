@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::verdict::Majority;
-use super::{OnDispute, Source, State, System};
+use super::selection::Majority;
+use super::{OnDispute, Source, State, SystemProcess};
 use crate::clock::ClockModel;
 use crate::time::ClockReadings;
 use crate::upstream::association::Peer;
@@ -15,7 +15,7 @@ const DISPUTE_ROUNDS: u64 = 3;
 /// Disputes that come and go don't make us ask more often than after so long.
 const WAKES_APART: Duration = Duration::from_secs(1024);
 
-impl System {
+impl SystemProcess {
     /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
     /// only when it lasts; until then the last time goes on.
     pub(super) fn contradicted(

@@ -1,8 +1,8 @@
 //! Pure. The system process decision by decision; whole stories are told in `tests/simulation`.
 
 mod dispute;
+mod holdover;
 mod leap;
-mod lost;
 mod reload;
 
 use super::*;
@@ -83,19 +83,19 @@ fn changed(peer: Peer, change: impl Fn(&mut Header)) -> Peer {
     Peer { answer, ..peer }
 }
 
-fn system(policy: ClockPolicy) -> System {
+fn system(policy: ClockPolicy) -> SystemProcess {
     with_roles(policy, &[Role::default(); 8])
 }
 
-fn with_roles(policy: ClockPolicy, roles: &[Role]) -> System {
-    System::new(policy, roles.to_vec(), None, -23, at(90))
+fn with_roles(policy: ClockPolicy, roles: &[Role]) -> SystemProcess {
+    SystemProcess::new(policy, roles.to_vec(), None, -23, at(90))
 }
 
-fn decide(system: &mut System, second: u64, peers: &[Peer]) -> Decision {
+fn decide(system: &mut SystemProcess, second: u64, peers: &[Peer]) -> Decision {
     decide_at(system, at(second), peers)
 }
 
-fn decide_at(system: &mut System, now: ClockReadings, peers: &[Peer]) -> Decision {
+fn decide_at(system: &mut SystemProcess, now: ClockReadings, peers: &[Peer]) -> Decision {
     let decision = system.decide(now, peers, None);
     let announced = decision.reference.at(now);
     // At no moment leap 0 with stratum 0, or a stratum without a time.

@@ -17,12 +17,12 @@ use crate::upstream::association::{Asking, Peer};
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
-use crate::upstream::system::{Decision, KernelView, Surprise, System};
+use crate::upstream::system_process::{ClockEvent, Decision, KernelView, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
 /// What we believe, and all that it is made from and told to.
-pub(super) struct Belief {
-    system: System,
+pub(super) struct ClockManager {
+    system: SystemProcess,
     /// What each upstream's poller told last, in the order of the configuration.
     peers: Vec<Peer>,
     /// How each is asked, in the same order.
@@ -35,7 +35,7 @@ pub(super) struct Belief {
     handover: Handover,
 }
 
-impl Belief {
+impl ClockManager {
     /// Decides for the first time, so that no worker ever lacks a state, and lets all upstreams be asked. What they
     /// answer is sent to `reports`, to be learned.
     pub(super) fn new(
@@ -48,7 +48,7 @@ impl Belief {
         let precision = clock::precision();
         let started = clock::now();
         let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
-        let mut system = System::new(config.clock, roles, leaps, precision, started);
+        let mut system = SystemProcess::new(config.clock, roles, leaps, precision, started);
         if let Some(left) = handover.read(started) {
             if system.resume(left, started) {
                 info!("the clock goes on where the last process left it");
@@ -61,7 +61,7 @@ impl Belief {
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
         pollers.reconfigure(config, View::default(), 0);
         let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
-        let mut belief = Self {
+        let mut clock_manager = Self {
             decided: system.decide(started, &peers, kernel_view()),
             system,
             askings: vec![Asking::default(); peers.len()],
@@ -72,8 +72,8 @@ impl Belief {
             reader,
             journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
         };
-        belief.decide();
-        belief
+        clock_manager.decide();
+        clock_manager
     }
 
     /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
@@ -183,19 +183,19 @@ impl Belief {
     fn notice_jumps(&mut self) {
         let jumps = clock::gaps();
         match self.system.notice(clock::now(), jumps.realtime, jumps.asleep) {
-            Some(Surprise::Slept(time)) => {
+            Some(ClockEvent::Slept(time)) => {
                 warn!(
                     seconds = time.as_secs_f64(),
                     "the host slept, or its clocks jumped far against each other: all samples are void, and new ones are asked for"
                 );
             }
-            Some(Surprise::Jumped(by)) => {
+            Some(ClockEvent::Jumped(by)) => {
                 warn!(
                     seconds = by.as_secs_f64(),
                     "the host's clocks jumped against each other: all samples from before are uncertain by as much"
                 );
             }
-            Some(Surprise::Stepped(by)) => {
+            Some(ClockEvent::Stepped(by)) => {
                 warn!(seconds = by.as_secs_f64(), "the host's clock was stepped");
             }
             None => {}

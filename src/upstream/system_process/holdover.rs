@@ -1,12 +1,12 @@
 //! Pure. When nobody is believed: the last time goes on for as long as its error is small, then there is none.
 
-use super::{State, System};
+use super::{State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::ClockReadings;
 use crate::upstream::select::Interval;
 use crate::wire::ReferenceId;
 
-impl System {
+impl SystemProcess {
     /// Nobody usable, and nobody who contradicts: the last time is good for as long as its error is small.
     pub(super) fn go_on_without(&mut self, now: ClockReadings, alone: bool) {
         self.system_peer = None;

@@ -4,21 +4,22 @@
 //! keeps it is mirrored, all other upstreams are witnesses. `tracked` is our own: time as a linear function of the
 //! raw counter, steered after what is believed, whatever happens to the host's time of day.
 //!
-//! [`System::decide`] is the straight line: `verdict` (who agrees? `aliases`: who counts once), then `follow` and `announce`
-//! with an error that covers the `truth`, or `lost`, or `dispute`, for a `shortage` that is told; around it `crossing` (leap seconds), `surprise` (what happens to the host) and `reload`.
+//! [`SystemProcess::decide`] is the straight line: `selection` (which upstreams agree; `aliases`: which count once), then
+//! `synchronize` and `announce` with an error that covers what a majority allows (`correctness`), or `holdover`, or `dispute`, for a
+//! `shortage` that is told; around it `leap_transition`, `clock_events` (steps and sleeps of the host) and `reload`.
 
 mod aliases;
 mod announce;
-mod crossing;
+mod clock_events;
+mod correctness;
 mod dispute;
-mod follow;
-mod lost;
+mod holdover;
+mod leap_transition;
 mod policy;
 mod reload;
+mod selection;
 mod shortage;
-mod surprise;
-mod truth;
-mod verdict;
+mod synchronize;
 
 use std::time::Duration;
 
@@ -32,13 +33,13 @@ use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::{Leap, ReferenceId};
 
 use aliases::Aliases;
-use crossing::LeapWatch;
+pub use clock_events::ClockEvent;
+use clock_events::ClockWatch;
+use correctness::Truth;
+use leap_transition::LeapWatch;
 pub use policy::{ClockPolicy, LocalReference, OnDispute, Source, State};
+use selection::Selection;
 pub use shortage::Shortage;
-use surprise::Clocks;
-pub use surprise::Surprise;
-use truth::Truth;
-use verdict::Verdict;
 
 /// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
 const CONTINUOUS: NtpDuration = NtpDuration::from_units((1 << 32) / 1_000_000);
@@ -85,7 +86,7 @@ pub struct Decision {
 
 /// The memory of the system process between two decisions.
 #[derive(Clone, Debug)]
-pub struct System {
+pub struct SystemProcess {
     policy: ClockPolicy,
     roles: Vec<Role>,
     precision: i8,
@@ -130,10 +131,10 @@ pub struct System {
     woke_at: Option<Duration>,
     dispute_woke_at: Option<Duration>,
     /// How the host's clocks stood to each other when last looked at.
-    clocks: Option<Clocks>,
+    clocks: Option<ClockWatch>,
 }
 
-impl System {
+impl SystemProcess {
     /// Nothing is known yet at `started`. `roles` are those of the upstreams in their order, `precision` is the
     /// host clock's, log2 seconds.
     pub fn new(
@@ -198,16 +199,16 @@ impl System {
             return self.decided(now, source, standings, before);
         }
         match verdict {
-            Verdict::Believe(majority) => {
+            Selection::Believe(majority) => {
                 (self.dispute, self.strangers) = (None, false);
                 self.believed = majority.believed.iter().map(|one| one.index).collect();
                 self.follow(now, source, &majority, &mut standings);
             }
-            Verdict::Nobody(shortage) => {
+            Selection::Nobody(shortage) => {
                 (self.dispute, self.shortage) = (None, Some(shortage));
                 self.go_on_without(now, peers.is_empty());
             }
-            Verdict::Contradiction(majority, shortage) => {
+            Selection::Contradiction(majority, shortage) => {
                 self.shortage = Some(shortage);
                 self.contradicted(now, &candidates, peers, majority.as_ref(), &mut standings);
             }

@@ -120,10 +120,10 @@ fn clocks_that_jump_against_each_other() {
     for (ahead, expected) in [
         (0.0, None),
         (0.000_020, None),
-        (0.000_200, Some(Surprise::Jumped(Duration::from_micros(200)))),
-        (0.004, Some(Surprise::Jumped(Duration::from_millis(4)))),
-        (0.020, Some(Surprise::Slept(Duration::from_millis(20)))),
-        (0.300, Some(Surprise::Slept(Duration::from_millis(300)))),
+        (0.000_200, Some(ClockEvent::Jumped(Duration::from_micros(200)))),
+        (0.004, Some(ClockEvent::Jumped(Duration::from_millis(4)))),
+        (0.020, Some(ClockEvent::Slept(Duration::from_millis(20)))),
+        (0.300, Some(ClockEvent::Slept(Duration::from_millis(300)))),
     ] {
         let mut system = system(ClockPolicy {
             source: Source::Tracked,
@@ -135,8 +135,10 @@ fn clocks_that_jump_against_each_other() {
         }
         let before = system.reference.root_distance_at(at(110).raw).to_seconds();
         let seen = system.notice(moment(110, ahead), realtime, asleep);
-        let length = |surprise: Option<Surprise>| match surprise {
-            Some(Surprise::Jumped(by) | Surprise::Slept(by) | Surprise::Stepped(by)) => by.as_secs_f64(),
+        let length = |event: Option<ClockEvent>| match event {
+            Some(ClockEvent::Jumped(by) | ClockEvent::Slept(by) | ClockEvent::Stepped(by)) => {
+                by.as_secs_f64()
+            }
             None => 0.0,
         };
         assert_eq!(
@@ -146,7 +148,7 @@ fn clocks_that_jump_against_each_other() {
         assert!((length(seen) - length(expected)).abs() < 40e-6, "{seen:?}");
         let decision = decide_at(&mut system, moment(110, ahead), &[upstream(1, 0.0)]);
         match expected {
-            Some(Surprise::Slept(_)) => assert_eq!(decision.state, State::Unsynchronized),
+            Some(ClockEvent::Slept(_)) => assert_eq!(decision.state, State::Unsynchronized),
             _ => {
                 // At once the error covers it.
                 let after = decision.reference.root_distance_at(at(110).raw).to_seconds();

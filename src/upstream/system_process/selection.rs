@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::truth::Truth;
-use super::{Shortage, Source, State, System};
+use super::correctness::Truth;
+use super::{Shortage, Source, State, SystemProcess};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::{Candidate, Limits, SILENT_CLAIMS_COUNT, Standing};
@@ -16,7 +16,7 @@ const FIRST_CHANCE: Duration = Duration::from_secs(10);
 const NO_HURRY: Duration = Duration::from_secs(64);
 
 /// What the candidates say together.
-pub(super) enum Verdict {
+pub(super) enum Selection {
     /// Enough of them agree.
     Believe(Majority),
     /// They contradict each other (no majority), or the majority contradicts the clock that is served.
@@ -80,7 +80,7 @@ impl Vote {
     }
 }
 
-impl System {
+impl SystemProcess {
     /// Each upstream as a candidate, or the reason why not.
     pub(super) fn candidates(&self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
         let limits = Limits {
@@ -120,11 +120,11 @@ impl System {
         peers: &[Peer],
         source: Source,
         standings: &mut [Standing],
-    ) -> Verdict {
+    ) -> Selection {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
             let (of, wanted) = (self.voters(peers), usize::from(self.policy.min_sources));
-            return Verdict::Nobody(if of == 0 {
+            return Selection::Nobody(if of == 0 {
                 Shortage::NoUpstream
             } else {
                 Shortage::TooFew { agree: 0, of, wanted }
@@ -142,7 +142,7 @@ impl System {
         let Some((agreement, truth)) =
             Agreement::of(&claims).zip(Truth::of(now.raw, &claims, &rates(&voters), unknown))
         else {
-            return Verdict::Contradiction(None, Shortage::NoMajority { answering });
+            return Selection::Contradiction(None, Shortage::NoMajority { answering });
         };
         let available = votes.iter().filter(|vote| vote.is_available());
         let agree = agreement.depth(&available.map(|vote| vote.claim).collect::<Vec<_>>());
@@ -160,7 +160,7 @@ impl System {
             for one in &believed {
                 set(standings, one.index, Standing::TooFew);
             }
-            return Verdict::Nobody(shortage);
+            return Selection::Nobody(shortage);
         }
         let plausible: Vec<Interval> = voters.iter().map(|vote| vote.plausible).collect();
         let majority = Majority {
@@ -171,8 +171,8 @@ impl System {
             survivors,
         };
         match self.contradicted_clock(now, candidates, source, &majority) {
-            Some(shortage) => Verdict::Contradiction(Some(majority), shortage),
-            None => Verdict::Believe(majority),
+            Some(shortage) => Selection::Contradiction(Some(majority), shortage),
+            None => Selection::Believe(majority),
         }
     }
 

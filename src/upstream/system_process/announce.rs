@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::verdict::Majority;
-use super::{LocalReference, State, System};
+use super::selection::Majority;
+use super::{LocalReference, State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::Candidate;
@@ -15,7 +15,7 @@ use crate::wire::{Leap, ReferenceId};
 //= RFC 5905 §12 growth
 const PHI: f64 = 15e-6;
 
-impl System {
+impl SystemProcess {
     /// The host's clock, announced as its keeper does.
     //= RFC 5905 §11.2.3 mirrored
     pub(super) fn mirror(&self, now: ClockReadings, owner: &Candidate, leap: Leap) -> Reference {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gathering, State, System};
+use super::{Gathering, State, SystemProcess};
 use crate::clock::ClockModel;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::wire::ReferenceId;
@@ -24,7 +24,7 @@ const TOLD_APART: Duration = Duration::from_secs(3600);
 
 /// What happened to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surprise {
+pub enum ClockEvent {
     /// Somebody stepped its clock by so much, back or forth.
     Stepped(Duration),
     /// It slept for so long, or its clocks jumped against each other by as much.
@@ -35,7 +35,7 @@ pub enum Surprise {
 
 /// How the host's clocks stand to each other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clocks {
+pub(super) struct ClockWatch {
     realtime: Duration,
     asleep: Duration,
     raw: Duration,
@@ -52,12 +52,12 @@ struct Pace {
     other: Option<f64>,
 }
 
-impl System {
+impl SystemProcess {
     /// Looks after the host's clocks, before each decision: `realtime` is how far the time of day is ahead of the time
     /// since boot, `asleep` how much of that the host slept. Returns what must have happened since the last look.
-    pub fn notice(&mut self, now: ClockReadings, realtime: Duration, asleep: Duration) -> Option<Surprise> {
+    pub fn notice(&mut self, now: ClockReadings, realtime: Duration, asleep: Duration) -> Option<ClockEvent> {
         let before = self.clocks;
-        self.clocks = Some(Clocks {
+        self.clocks = Some(ClockWatch {
             realtime,
             asleep,
             raw: now.raw,
@@ -72,12 +72,12 @@ impl System {
             .to_seconds();
         if slept > JUMP {
             self.slept(now);
-            return Some(Surprise::Slept(slept));
+            return Some(ClockEvent::Slept(slept));
         }
         let jumped = self.jumped(now, passed, apart, before.pace);
         if stepped > JUMP {
             self.clock_stepped(now);
-            return Some(Surprise::Stepped(stepped));
+            return Some(ClockEvent::Stepped(stepped));
         }
         jumped
     }
@@ -85,7 +85,7 @@ impl System {
     /// Did the raw counter and the time since boot move against each other as they did before, by `apart` seconds in
     /// the time that `passed`? If not, nobody knows which of them was right. A pace that stays is a new one from its second
     /// look on.
-    fn jumped(&mut self, now: ClockReadings, passed: Duration, apart: f64, pace: Pace) -> Option<Surprise> {
+    fn jumped(&mut self, now: ClockReadings, passed: Duration, apart: f64, pace: Pace) -> Option<ClockEvent> {
         let passed = passed.as_secs_f64();
         let unknown = if pace.steady.is_none() {
             UNKNOWN_PACE * passed
@@ -106,14 +106,14 @@ impl System {
                 other: None,
             }
         };
-        self.clocks = self.clocks.map(|clocks| Clocks { pace, ..clocks });
+        self.clocks = self.clocks.map(|clocks| ClockWatch { pace, ..clocks });
         if !jumped {
             return None;
         }
         if beyond > JUMP.as_secs_f64() {
             // So far apart, nobody knows by how much more both of them moved together.
             self.slept(now);
-            return Some(Surprise::Slept(Duration::from_secs_f64(beyond)));
+            return Some(ClockEvent::Slept(Duration::from_secs_f64(beyond)));
         }
         let (by, last) = (NtpDuration::from_seconds(beyond + unseen), self.view.jump);
         let before = last.map_or(NtpDuration::ZERO, |(_, before)| before);
@@ -129,7 +129,7 @@ impl System {
         self.wake(now.raw);
         // One of many is no news.
         let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < TOLD_APART);
-        (!lately).then(|| Surprise::Jumped(Duration::from_secs_f64(beyond)))
+        (!lately).then(|| ClockEvent::Jumped(Duration::from_secs_f64(beyond)))
     }
 
     /// The host's clock was stepped before `now`: it is not the one that was checked. A tracked clock does not care.

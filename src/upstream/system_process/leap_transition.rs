@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{KernelView, Shortage, State, System};
+use super::{KernelView, Shortage, State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::upstream::association::Peer;
@@ -30,7 +30,7 @@ pub(super) struct LeapWatch {
     passed: bool,
 }
 
-impl System {
+impl SystemProcess {
     /// Is a leap second in the last hour not settled yet? It is when a majority of the upstreams, asked after it, says the same
     /// as we do. Until then it is in question if the list and the upstreams disagreed about it, or as soon as one upstream
     /// contradicts.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::verdict::{Majority, set};
-use super::{Shortage, Source, State, System};
+use super::selection::{Majority, set};
+use super::{Shortage, Source, State, SystemProcess};
 use crate::clock::Reference;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::{Candidate, Standing};
@@ -15,7 +15,7 @@ const OWNED_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
 const RIVAL_NEARER: i64 = 2;
 const RIVAL_LASTS: Duration = Duration::from_secs(64);
 
-impl System {
+impl SystemProcess {
     /// Announces the time by those who agree.
     pub(super) fn follow(
         &mut self,

@@ -172,8 +172,8 @@ fn left(second: u64) -> Reference {
 }
 
 /// A process that starts at `now`, and what it decides first without having heard anybody.
-fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, System, Decision) {
-    let mut system = System::new(policy, vec![Role::default(); 3], None, -23, now);
+fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, SystemProcess, Decision) {
+    let mut system = SystemProcess::new(policy, vec![Role::default(); 3], None, -23, now);
     let resumed = system.resume(left, now);
     let silent = [Peer::default(), Peer::default(), Peer::default()];
     let decision = system.decide(now, &silent, None);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClockPolicy, Gathering, State, System};
+use super::{ClockPolicy, Gathering, State, SystemProcess};
 use crate::clock::Reference;
 use crate::clock::handover::UNWATCHED;
 use crate::time::ClockReadings;
@@ -11,7 +11,7 @@ use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::wire::Leap;
 
-impl System {
+impl SystemProcess {
     /// From now on does as `policy` says, with upstreams in these `roles`; `kept` says for each of them which one it was
     /// before, if it was there. Nothing that is served changes by that: the next decision judges anew.
     ///
