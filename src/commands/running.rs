@@ -61,5 +61,5 @@ pub(super) fn refusal(why: &str) -> String {
 
 /// The reason where the answer is that to another request.
 pub(super) fn no_such_answer() -> String {
-    refusal("no answer that makes sense: it is one to another request")
+    refusal("unexpected answer: it is one to another request")
 }

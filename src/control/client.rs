@@ -31,7 +31,7 @@ impl fmt::Display for AskError {
                 Some(shortage) => write!(f, "{}: {shortage}", path.display()),
                 None => write!(
                     f,
-                    "{}: {error}: is it running, and may we ask it?",
+                    "{}: {error}: is ntpfront running, and does this user have access to the socket?",
                     path.display()
                 ),
             },

@@ -160,7 +160,7 @@ impl fmt::Display for MessageError {
                 printable(program),
                 env!("CARGO_PKG_VERSION"),
             ),
-            Self::Unreadable(why) => write!(f, "no answer that makes sense: {}", printable(why)),
+            Self::Unreadable(why) => write!(f, "unexpected answer: {}", printable(why)),
         }
     }
 }
@@ -405,10 +405,10 @@ mod tests {
                 "ntpfront 9.9\\u{1b} (control protocol 2)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
-            ("{\"protocol\":1}", "no answer that makes sense: missing field"),
+            ("{\"protocol\":1}", "unexpected answer: missing field"),
             (
                 "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
-                "no answer that makes sense: unknown field `more`",
+                "unexpected answer: unknown field `more`",
             ),
         ] {
             let said = read_answer(message.as_bytes()).unwrap_err().to_string();

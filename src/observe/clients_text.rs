@@ -20,8 +20,9 @@ pub fn text(report: &Report) -> String {
 
 fn headline(report: &Report) -> String {
     format!(
-        "About {} clients (± {:.0} %) in the last {}\n{} requests, {}/s; in the last minutes {}/s\n",
+        "About {} {} (± {:.0} %) in the last {}\n{} requests, {}/s; in the last minutes {}/s\n",
         report.clients,
+        if report.clients == 1 { "client" } else { "clients" },
         200.0 * report.clients_error,
         length(report.window),
         report.requests,
@@ -51,7 +52,7 @@ fn table(text: &mut String, head: &str, ranking: &Ranking) {
     }
     if ranking.others_at_most > 0 {
         let most = ranking.others_at_most;
-        *text += &format!("Those who are not known sent {most} at most, each.\n");
+        *text += &format!("Each of the others sent {most} at most.\n");
     }
 }
 
@@ -188,7 +189,7 @@ About 123456 clients (± 3 %) in the last 61 min
 ADDRESS                                   REQUESTS   +MORE  SHARE RATE/S  NOW/S
 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1  99.9%  99999  0.012
 192.0.2.1                                        1   99998  99.9%  99999  0.012
-Those who are not known sent 77 at most, each.
+Each of the others sent 77 at most.
 
 PREFIX                                    REQUESTS   +MORE  SHARE RATE/S  NOW/S
 "
@@ -212,6 +213,8 @@ longer                    88  88.0%  ########################################
         report.prefixes.top.clear();
         report.intervals.iter_mut().for_each(|class| class.count = 0);
         assert!(!text(&report).contains("ASKS AGAIN"));
+        report.clients = 1;
+        assert!(text(&report).starts_with("About 1 client (± 3 %) in the last 61 min\n"));
     }
 
     #[test]

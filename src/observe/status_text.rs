@@ -167,7 +167,7 @@ fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
         dropped => line(
             f,
             "log",
-            &format!("{dropped} lines dropped, since nobody read them"),
+            &format!("{dropped} lines dropped, as their reader was too slow"),
         ),
     }
 }
@@ -431,7 +431,7 @@ refused      1 too-short
 fast path    eth0 native, eth1 off: 1 answered
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
-log          5 lines dropped, since nobody read them
+log          5 lines dropped, as their reader was too slow
 
 LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
 0.0.0.0:123                     2      1234             2             1        7

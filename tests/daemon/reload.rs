@@ -113,7 +113,7 @@ fn the_running_server_tells_what_a_file_would_change() {
     let same = directory.file("same.toml", &plain);
     let nobody = against(&same);
     assert_eq!(nobody.status, Some(1), "{}", nobody.said());
-    assert!(nobody.stderr.contains("is it running"), "{}", nobody.said());
+    assert!(nobody.stderr.contains("is ntpfront running"), "{}", nobody.said());
 
     let daemon = Daemon::configured(&plain).answering(server);
     let unchanged = against(&same);

@@ -450,7 +450,7 @@ fn servers_of_other_versions_are_called_so() {
         ),
         (
             "{\"protocol\":1,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
-            "no answer that makes sense",
+            "unexpected answer",
         ),
         ("HTTP/1.1 400 Bad Request\r\n", "or no ntpfront"),
         ("", "or no ntpfront"),
