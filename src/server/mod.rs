@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod counters;
 pub mod policy;
+mod reply;
 mod residence;
 mod respond;
 mod verdict;
@@ -14,6 +15,7 @@ mod worker;
 pub use crate::host::steering::Steering;
 pub use counters::{Counters, Counts};
 pub use policy::allowance::Allowance;
+pub use reply::ReplyBuffer;
 pub use residence::Residence;
 pub use respond::{Request, respond};
 pub use verdict::Verdict;

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::clock::SystemVariables;
-use crate::server::Verdict;
 use crate::server::policy::Ruling;
+use crate::server::{ReplyBuffer, Verdict};
 use crate::time::NtpTimestamp;
 use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT};
 
@@ -23,20 +23,20 @@ pub struct Request<'a> {
     pub received_at: NtpTimestamp,
 }
 
-/// Judges `request`; where the verdict has a reply, `reply` holds it, to be sent back as it is.
+/// The verdict about `request`; where that has a reply, `reply` holds it, to be sent back as it is.
 ///
 /// `transmit_at` is when the reply will leave (t3); should it be before the arrival (the host's clock was
 /// stepped in between), the arrival is said twice. `rule` is asked about good requests only, once, whether this client
-/// is answered. The reply has [`HEADER_LEN`] bytes and the request at least as many, so that nobody can use us to amplify.
-/// Never panics, whatever the bytes.
+/// is answered. Never panics, whatever the bytes.
 pub fn respond(
     request: &Request<'_>,
     transmit_at: NtpTimestamp,
     rule: impl FnOnce() -> Ruling,
     variables: &SystemVariables,
-    reply: &mut [u8; HEADER_LEN],
+    reply: &mut ReplyBuffer<'_>,
 ) -> Verdict {
     let header = match parse(request) {
+        Ok(_) if reply.capacity() < HEADER_LEN => return Verdict::RefusedTooShort,
         Ok(header) => header,
         Err(refused) => return refused,
     };
@@ -47,14 +47,14 @@ pub fn respond(
     let answer = |variables| answer(&header, mode, request.received_at, transmit_at, variables);
     match rule() {
         Ruling::Answer => {
-            *reply = answer(variables).to_bytes();
+            reply.begin(&answer(variables));
             verdict
         }
         //= RFC 5905 §7.4 sent
         Ruling::Kiss { verdict, code, poll } => {
             let kiss = answer(&variables.unusable(code));
             let poll = header.poll.max(poll);
-            *reply = Header { poll, ..kiss }.to_bytes();
+            reply.begin(&Header { poll, ..kiss });
             verdict
         }
         Ruling::Refuse(verdict) => verdict,
@@ -169,6 +169,20 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
     const T2: NtpTimestamp = NtpTimestamp::from_bits(1000);
     const T3: NtpTimestamp = NtpTimestamp::from_bits(2000);
+
+    /// As [`super::respond`], into as many bytes as a header has.
+    fn respond(
+        request: &Request<'_>,
+        transmit_at: NtpTimestamp,
+        rule: impl FnOnce() -> Ruling,
+        variables: &SystemVariables,
+        reply: &mut [u8; HEADER_LEN],
+    ) -> Verdict {
+        let mut reply = ReplyBuffer::new(reply);
+        let verdict = super::respond(request, transmit_at, rule, variables, &mut reply);
+        assert_eq!(reply.length() > 0, verdict.has_reply());
+        verdict
+    }
 
     fn ask(payload: &[u8], source_port: u16) -> (Verdict, [u8; HEADER_LEN]) {
         let mut reply = [0xAA; HEADER_LEN];
@@ -313,6 +327,22 @@ mod tests {
             respond(&group, T3, || Ruling::Answer, &VARIABLES, &mut [0; HEADER_LEN]),
             Verdict::RefusedNotUnicast
         );
+    }
+
+    #[test]
+    fn nothing_is_answered_without_room_for_a_header() {
+        let request = Request {
+            payload: &packet(4, 3),
+            source: CLIENT,
+            source_port: 1,
+            unicast: true,
+            received_at: T2,
+        };
+        let rule = || panic!("a token would be taken");
+        let mut room = [0; HEADER_LEN - 1];
+        let mut reply = ReplyBuffer::new(&mut room);
+        let verdict = super::respond(&request, T3, rule, &VARIABLES, &mut reply);
+        assert_eq!((verdict, reply.length()), (Verdict::RefusedTooShort, 0));
     }
 
     #[test]

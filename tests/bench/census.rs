@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use ntpfront::census::{CensusPublisher, CensusReader, Method, Tally};
 use ntpfront::clock::SystemVariables;
 use ntpfront::server::policy::Ruling;
-use ntpfront::server::{Request, respond};
+use ntpfront::server::{ReplyBuffer, Request, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -116,7 +116,7 @@ fn measure(clients: u32, family: fn(u32) -> IpAddr, mut publisher: Option<&mut C
             NtpTimestamp::from_bits(6),
             || Ruling::Answer,
             black_box(&VARIABLES),
-            &mut reply,
+            &mut ReplyBuffer::new(&mut reply),
         ));
         black_box(reply);
     }

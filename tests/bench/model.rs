@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ntpfront::clock::{ClockModel, Reader, Reference, SystemVariables, published};
 use ntpfront::host::clock;
 use ntpfront::server::policy::Ruling;
-use ntpfront::server::{Request, respond};
+use ntpfront::server::{ReplyBuffer, Request, respond};
 use ntpfront::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -121,7 +121,7 @@ fn one(payload: &[u8], received_at: NtpTimestamp, transmit_at: NtpTimestamp, var
         transmit_at,
         || Ruling::Answer,
         black_box(variables),
-        &mut reply,
+        &mut ReplyBuffer::new(&mut reply),
     ));
     black_box(reply);
 }

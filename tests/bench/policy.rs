@@ -21,7 +21,7 @@ use ntpfront::server::policy::access::{Access, OnDeny, Rule};
 use ntpfront::server::policy::limit::{Asked, Clients};
 use ntpfront::server::policy::probability::Random;
 use ntpfront::server::policy::{Policy, RuleMode, Ruling};
-use ntpfront::server::{Allowance, Request, respond};
+use ntpfront::server::{Allowance, ReplyBuffer, Request, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -127,7 +127,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
             NtpTimestamp::from_bits(2),
             rule,
             black_box(&variables),
-            &mut reply,
+            &mut ReplyBuffer::new(&mut reply),
         ));
         black_box(reply);
     }

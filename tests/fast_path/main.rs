@@ -43,7 +43,7 @@ use ntpfront::server::policy::access::{Access, OnDeny};
 use ntpfront::server::policy::limit::{Asked, Bucket, Clients};
 use ntpfront::server::policy::probability::{Random, Share};
 use ntpfront::server::policy::{Announced, Remark, RuleMode, Ruling};
-use ntpfront::server::{Allowance, Request, Verdict, respond};
+use ntpfront::server::{Allowance, ReplyBuffer, Request, Verdict, respond};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -83,7 +83,7 @@ fn expected(desk: &Desk, way: Way, payload: &[u8], said: &Header, ruling: Ruling
         said.transmit_timestamp,
         || ruling,
         &desk.variables_in(said),
-        &mut reply,
+        &mut ReplyBuffer::new(&mut reply),
     );
     (verdict, way.back().frame(THEIRS, OURS, &reply))
 }
@@ -684,7 +684,7 @@ fn is_sound(desk: &mut Desk, frame: &[u8]) {
         said.transmit_timestamp,
         || Ruling::Answer,
         &desk.variables_in(&said),
-        &mut wanted,
+        &mut ReplyBuffer::new(&mut wanted),
     );
     assert!(verdict.is_answered(), "{verdict:?}");
     assert_eq!(reply.payload, wanted);

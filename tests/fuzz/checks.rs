@@ -7,7 +7,7 @@ use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
 use ntpfront::server::policy::Ruling;
-use ntpfront::server::{Request, respond};
+use ntpfront::server::{ReplyBuffer, Request, respond};
 use ntpfront::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp, Timescale};
 use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
@@ -48,7 +48,7 @@ fn came_to_a_listener(bytes: &[u8], source_port: u16, unicast: bool) {
         received_at + NtpDuration::SECOND,
         || Ruling::Answer,
         &variables,
-        &mut reply,
+        &mut ReplyBuffer::new(&mut reply),
     );
     if !verdict.is_answered() {
         assert_eq!(reply, UNTOUCHED, "{}", verdict.name());

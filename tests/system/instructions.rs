@@ -18,7 +18,7 @@ use ntpfront::config;
 use ntpfront::server::policy::Policy;
 use ntpfront::server::policy::limit::{Asked, Clients};
 use ntpfront::server::policy::probability::Random;
-use ntpfront::server::{Allowance, Request, Verdict, respond};
+use ntpfront::server::{Allowance, ReplyBuffer, Request, Verdict, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Leap, ReferenceId};
 
@@ -146,7 +146,7 @@ fn bytes_to_bytes_once(
         })
     };
     let transmit_at = black_box(NtpTimestamp::from_bits(6));
-    let verdict = respond(&request, transmit_at, rule, black_box(&VARIABLES), &mut reply);
+    let verdict = respond(&request, transmit_at, rule, black_box(&VARIABLES), &mut ReplyBuffer::new(&mut reply));
     (verdict, reply)
 }
 

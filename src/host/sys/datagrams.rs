@@ -17,8 +17,6 @@ use crate::time::NtpTimestamp;
 
 /// Longest payload that is kept; what is longer is cut (only the header of a request is looked at).
 const PAYLOAD_MAX: usize = 1024;
-/// A reply's length in bytes: an NTP header.
-pub const REPLY_LEN: usize = 48;
 /// Room for the control messages of one packet: arrival time (32 bytes) and packet info (up to 40).
 const CONTROL_MAX: usize = 96;
 
@@ -37,7 +35,8 @@ struct Slot {
     control_len: usize,
     /// What the kernel said beside the payload.
     info: ControlInfo,
-    reply: [u8; REPLY_LEN],
+    reply: [u8; PAYLOAD_MAX],
+    reply_len: usize,
 }
 
 /// Buffers for a number of datagrams that are received together, and for the replies to them.
@@ -66,8 +65,8 @@ pub struct Datagram<'a> {
     pub arrived_at: Option<NtpTimestamp>,
     /// Was it sent to one host, as far as the socket tells (sockets with packet info do)?
     pub unicast: bool,
-    /// Room for the reply, which has anything in it.
-    pub reply: &'a mut [u8; REPLY_LEN],
+    /// Room for the reply, which has anything in it: as many bytes as the payload has.
+    pub reply: &'a mut [u8],
 }
 
 /// What became of the queued replies.
@@ -105,7 +104,8 @@ impl Batch {
             control: Control([0; CONTROL_MAX]),
             control_len: 0,
             info: ControlInfo::default(),
-            reply: [0; REPLY_LEN],
+            reply: [0; PAYLOAD_MAX],
+            reply_len: 0,
         };
         Self {
             slots: vec![slot; capacity],
@@ -194,7 +194,7 @@ impl Batch {
             source_port,
             arrived_at: slot.info.arrived_at,
             unicast: slot.info.asked.is_none_or(Asked::is_unicast),
-            reply: &mut slot.reply,
+            reply: slot.reply.get_mut(..slot.payload_len)?,
         })
     }
 
@@ -204,11 +204,13 @@ impl Batch {
         slots.filter_map(|slot| slot.source().map(|(address, _)| address))
     }
 
-    /// Queues what was written as the reply to the datagram at `index`, for its sender, from the address that it asked.
-    pub fn reply(&mut self, index: usize) {
+    /// Queues the first `length` bytes written as the reply to the datagram at `index`, for its sender, from the address that
+    /// it asked; as many as it has itself at most.
+    pub fn reply(&mut self, index: usize, length: usize) {
         if index < self.received
             && let Some(slot) = self.slots.get_mut(index)
         {
+            slot.reply_len = length.min(slot.payload_len);
             slot.control_len = slot.write_control(slot.info.asked);
             self.queued.push(index);
         }
@@ -336,7 +338,7 @@ impl Slot {
     fn reply_vector(&mut self) -> libc::iovec {
         libc::iovec {
             iov_base: self.reply.as_mut_ptr().cast(),
-            iov_len: REPLY_LEN,
+            iov_len: self.reply_len,
         }
     }
 

@@ -29,7 +29,7 @@ use crate::server::policy::{Policy, Ruling};
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::settings::WorkerSettings;
 use crate::server::worker::transmit_predictor::TransmitPredictor;
-use crate::server::{Counters, Counts, Request, Tuning, Verdict, respond};
+use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
 /// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
@@ -333,13 +333,15 @@ impl WorkerLoop {
             () => policy_reader.rule(datagram.source, now.raw, |remark| counters.remark(remark)),
         };
         let transmit_at = context.served + until_sent;
-        let verdict = respond(&request, transmit_at, rule, &context.variables, datagram.reply);
+        let mut reply = ReplyBuffer::new(datagram.reply);
+        let verdict = respond(&request, transmit_at, rule, &context.variables, &mut reply);
+        let length = reply.length();
         counters.count(request.payload, verdict);
         if verdict.is_answered() {
             counters.count_residence(transmit_at - request.received_at);
         }
         if verdict.has_reply() {
-            batch.reply(index);
+            batch.reply(index, length);
         }
         verdict.has_reply()
     }

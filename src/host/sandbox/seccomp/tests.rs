@@ -1,7 +1,7 @@
 //! Impure. Tests of the filters: what the kernel would say to each call, and what threads can do with them on.
 
 use super::*;
-use crate::host::sys::{Batch, REPLY_LEN};
+use crate::host::sys::Batch;
 use std::fs::{self, File};
 use std::io;
 use std::net::UdpSocket;
@@ -64,8 +64,8 @@ fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
     in_a_thread_with(of_a_worker(NeededCalls::default()), move || {
         let mut batch = Batch::new(4);
         assert_eq!(batch.receive(server.as_fd(), 4).unwrap(), 1);
-        *batch.datagram(0).unwrap().reply = [2; REPLY_LEN];
-        batch.reply(0);
+        batch.datagram(0).unwrap().reply.fill(2);
+        batch.reply(0, 48);
         assert_eq!(batch.send(server.as_fd()).sent, 1);
         thread::sleep(Duration::from_millis(1));
         denied(server.set_nonblocking(true));
@@ -86,7 +86,7 @@ fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
         assert_eq!(error.raw_os_error(), Some(no_thread));
         assert!(std::panic::catch_unwind(|| panic!("a worker can still say why")).is_err());
     });
-    assert_eq!(client.recv(&mut [0; 100]).unwrap(), REPLY_LEN);
+    assert_eq!(client.recv(&mut [0; 100]).unwrap(), 48);
 }
 
 #[test]

@@ -43,8 +43,10 @@ fn answers_from_the_address_that_was_asked(bind: &str, asked: &[&str]) {
             assert_eq!(source, client.local_addr().unwrap());
             let age = crate::host::clock::realtime() - datagram.arrived_at.unwrap();
             assert!(age.abs() < NtpDuration::SECOND && datagram.unicast);
-            *datagram.reply = [9; REPLY_LEN];
-            batch.reply(0);
+            let length = payload.len().min(48);
+            datagram.reply[..length].fill(9);
+            assert_eq!(datagram.reply.len(), payload.len(), "no longer than the request");
+            batch.reply(0, length);
             assert_eq!(
                 batch.send(server.as_fd()),
                 Sent {
@@ -54,10 +56,10 @@ fn answers_from_the_address_that_was_asked(bind: &str, asked: &[&str]) {
                 }
             );
             let mut reply = [0; 100];
-            let (length, from) = client.recv_from(&mut reply).unwrap();
+            let (received, from) = client.recv_from(&mut reply).unwrap();
             assert_eq!(
-                (&reply[..length], from),
-                (&[9; REPLY_LEN][..], (address, port).into())
+                (&reply[..received], from),
+                (&[9; 48][..length], (address, port).into())
             );
         }
     }
@@ -83,7 +85,7 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
     }
     let mut batch = Batch::new(4);
     assert_eq!(batch.receive_queued(server.as_fd()).unwrap(), 4);
-    (0..4).for_each(|index| batch.reply(index));
+    (0..4).for_each(|index| batch.reply(index, 1000));
     // No such family is sent to by this socket.
     batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
     assert_eq!(
@@ -96,11 +98,11 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
     );
     assert_eq!(batch.send(server.as_fd()), Sent::default());
     for index in [0, 2, 3] {
-        assert_eq!(clients[index].recv(&mut [0; 100]).unwrap(), REPLY_LEN);
+        assert_eq!(clients[index].recv(&mut [0; 100]).unwrap(), 48, "cut to the request's length");
     }
     assert_eq!(batch.receive(server.as_fd(), 8).unwrap(), 1);
     assert!(batch.datagram(0).is_some() && batch.datagram(1).is_none());
-    batch.reply(1);
+    batch.reply(1, 48);
     assert_eq!(batch.send(server.as_fd()), Sent::default());
 }
 
@@ -123,7 +125,7 @@ fn who_has_no_such_family_gets_nothing() {
     client.send_to(&[7; 48], server.local_addr().unwrap()).unwrap();
     let mut batch = Batch::new(1);
     batch.receive(server.as_fd(), 1).unwrap();
-    batch.reply(0);
+    batch.reply(0, 48);
     batch.slots[0].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
     assert_eq!(
         batch.send(server.as_fd()),

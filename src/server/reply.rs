@@ -1,0 +1,63 @@
+//! Pure. The reply to one request, which is never longer than it.
+
+use crate::wire::{HEADER_LEN, Header};
+
+/// The room for a reply, and how much of it is written.
+///
+/// Its capacity is the length of the request, so that nobody can use this server to amplify.
+#[derive(Debug)]
+pub struct ReplyBuffer<'a> {
+    bytes: &'a mut [u8],
+    length: usize,
+}
+
+impl<'a> ReplyBuffer<'a> {
+    /// An empty one that may be written up to the end of `bytes`: as many as the request has, or fewer.
+    pub const fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, length: 0 }
+    }
+
+    /// How many bytes the whole reply may have.
+    pub const fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many bytes are written.
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The reply, as far as it is written.
+    pub fn written(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Begins the reply with `header`, in the place of all that was written before. Without room for it nothing is written.
+    pub fn begin(&mut self, header: &Header) {
+        self.length = 0;
+        if let Some(place) = self.bytes.first_chunk_mut::<HEADER_LEN>() {
+            *place = header.to_bytes();
+            self.length = HEADER_LEN;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_was_begun_and_nothing_without_room() {
+        for room in [0, 1, HEADER_LEN - 1, HEADER_LEN, HEADER_LEN + 1, 1024] {
+            let header = Header::parse(&[0x24; HEADER_LEN]).unwrap();
+            let mut bytes = vec![0xAA; room];
+            let mut reply = ReplyBuffer::new(&mut bytes);
+            assert_eq!((reply.capacity(), reply.written()), (room, &[][..]));
+            reply.begin(&header);
+            let written = if room < HEADER_LEN { 0 } else { HEADER_LEN };
+            assert_eq!(reply.length(), written, "{room}");
+            assert_eq!(reply.written(), &[0x24; HEADER_LEN][..written], "{room}");
+            assert!(bytes.iter().skip(written).all(|byte| *byte == 0xAA), "{room}");
+        }
+    }
+}
