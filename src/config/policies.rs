@@ -16,8 +16,8 @@ use super::judge::Judge;
 use super::raw::{self, Raw, Said};
 use crate::server::policy::access::{Access, OnDeny, Prefixes};
 use crate::server::policy::budget::Budget;
-use crate::server::policy::limit::{Bucket, Limit};
-use crate::server::policy::probability::Share;
+use crate::server::policy::limit::{Bucket, RateLimit};
+use crate::server::policy::probability::Probability;
 use crate::server::policy::{Announced, Policy, RuleMode};
 
 const MODES: [(&str, RuleMode); 3] = [
@@ -380,13 +380,13 @@ fn bucket(
 }
 
 impl LimitWords {
-    fn meant(&self) -> Limit {
-        Limit {
+    fn meant(&self) -> RateLimit {
+        RateLimit {
             mode: self.mode,
             client: self.client.meant(),
             wide: self.has_wide.then(|| self.wide.meant()),
-            leak: Share::of(self.leak),
-            kiss: Share::of(self.kiss),
+            leak: Probability::of(self.leak),
+            kiss: Probability::of(self.kiss),
             clients: self.clients,
         }
     }

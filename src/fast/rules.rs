@@ -209,7 +209,7 @@ impl Rules {
             most,
             wide_interval,
             wide_most,
-            halves(limit.leak.of_all(), limit.kiss.of_all()),
+            halves(limit.leak.in_2_32nds(), limit.kiss.in_2_32nds()),
         ];
         words.iter_mut().zip(said).for_each(|(word, said)| *word = said);
         words

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, fork};
 
-pub use datagrams::{Batch, Datagram, Sent};
+pub use datagrams::{Batch, Datagram, SendOutcome};
 
 /// What the kernel says of leap seconds (`adjtimex(2)`), as whoever keeps its clock has told it.
 ///

@@ -148,7 +148,7 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
         receive_failed = counts.receive_failed,
         stamp_unusable = counts.stamp_unusable,
         refusals = counts.refusals(),
-        remarks = counts.remarks(),
+        remarks = counts.annotations(),
         "{} counters: {listener}: {} received, {} answered",
         if worker.is_some() { "worker" } else { "listener" },
         counts.received(),
@@ -163,7 +163,7 @@ pub fn tell_fast_counts(listener: SocketAddr, counts: &Counts) {
         received = counts.received(),
         answered = counts.answered(),
         refusals = counts.refusals(),
-        remarks = counts.remarks(),
+        remarks = counts.annotations(),
         "fast path counters: {listener}: {} received, {} answered",
         counts.received(),
         counts.answered()

@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
-use crate::server::policy::Remark;
+use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::Standing;
 use crate::upstream::packet::Reject;
@@ -210,8 +210,9 @@ impl Page<'_> {
             "Packets received, by verdict",
             labeled(listeners, "verdict", verdicts),
         )?;
-        let remarks =
-            |counts: &Counts| Remark::ALL.map(|remark| (remark.name().to_owned(), counts.remarked(remark)));
+        let remarks = |counts: &Counts| {
+            Annotation::ALL.map(|remark| (remark.name().to_owned(), counts.annotated(remark)))
+        };
         self.counters(
             "remarks_total",
             "Answered requests that were over a limit, or that a rule in dry-run mode would have refused",

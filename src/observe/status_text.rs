@@ -127,7 +127,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         line(f, "refused", &refused.join(", "))?;
     }
     // What limits let pass, and what rules on trial would have refused.
-    match counts.remarks() {
+    match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
         remarks => line(f, "remarked", &remarks),
     }

@@ -12,7 +12,7 @@ use crate::time::NtpDuration;
 const EIGHT: usize = 8;
 /// Both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
 const KINDS: usize = EIGHT * EIGHT;
-use crate::server::policy::Remark;
+use crate::server::policy::Annotation;
 
 /// A worker's counters, on cache lines of their own so that no two workers share one.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Counters {
     kinds: Kinds<AtomicU64>,
     residence: [AtomicU64; residence::BUCKETS],
     residence_sum: AtomicU64,
-    remarks: [AtomicU64; Remark::ALL.len()],
+    annotations: [AtomicU64; Annotation::ALL.len()],
     send_failed: AtomicU64,
     send_buffer_full: AtomicU64,
     receive_failed: AtomicU64,
@@ -47,7 +47,7 @@ pub struct Counts {
     kinds: Kinds<u64>,
     /// How long answered requests were in the server, from the receive to the transmit timestamp.
     pub residence: Residence,
-    remarks: [u64; Remark::ALL.len()],
+    annotations: [u64; Annotation::ALL.len()],
     /// Replies that the kernel refused to send.
     pub send_failed: u64,
     /// Replies that found no room in the send buffer: others in it wait for addresses that are not there.
@@ -64,7 +64,7 @@ impl Counters {
         add(&self.rounds, 1);
     }
 
-    /// How many rounds the worker's loop made: one a batch, and one each time that somebody nudges it.
+    /// How many rounds the worker's loop made: one a batch, and one each time that it is nudged.
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
     }
@@ -88,8 +88,8 @@ impl Counters {
         add(&self.residence_sum, residence::units(time));
     }
 
-    pub(super) fn remark(&self, remark: Remark) {
-        if let Some(cell) = self.remarks.get(remark.index()) {
+    pub(super) fn annotate(&self, annotation: Annotation) {
+        if let Some(cell) = self.annotations.get(annotation.index()) {
             add(cell, 1);
         }
     }
@@ -120,7 +120,7 @@ impl Counters {
                 counts: self.residence.each_ref().map(load),
                 sum: load(&self.residence_sum),
             },
-            remarks: self.remarks.each_ref().map(load),
+            annotations: self.annotations.each_ref().map(load),
             send_failed: load(&self.send_failed),
             send_buffer_full: load(&self.send_buffer_full),
             receive_failed: load(&self.receive_failed),
@@ -145,8 +145,8 @@ pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
 }
 
 impl Counts {
-    /// From cells that somebody else counted in (`struct cells` of `host/xdp/ntp.bpf.c`): room for 32 verdicts, the kinds,
-    /// residence and its sum, remarks. What is missing is 0.
+    /// From cells that the fast path counted in (`struct cells` of `host/xdp/ntp.bpf.c`): room for 32 verdicts, the kinds,
+    /// residence and its sum, annotations. What is missing is 0.
     pub fn of_cells(cells: &[u64]) -> Self {
         const KINDS_AT: usize = 32;
         const RESIDENCE_AT: usize = KINDS_AT + KINDS;
@@ -160,7 +160,7 @@ impl Counts {
                 counts: std::array::from_fn(|bucket| cell(RESIDENCE_AT + bucket)),
                 sum: cell(SUM_AT),
             },
-            remarks: std::array::from_fn(|remark| cell(SUM_AT + 1 + remark)),
+            annotations: std::array::from_fn(|annotation| cell(SUM_AT + 1 + annotation)),
             ..Self::default()
         }
     }
@@ -171,7 +171,7 @@ impl Counts {
         add_all(&mut self.verdicts, &other.verdicts);
         add_all(&mut self.kinds.0, &other.kinds.0);
         self.residence = self.residence.plus(&other.residence);
-        add_all(&mut self.remarks, &other.remarks);
+        add_all(&mut self.annotations, &other.annotations);
         self.send_failed = self.send_failed.wrapping_add(other.send_failed);
         self.send_buffer_full = self.send_buffer_full.wrapping_add(other.send_buffer_full);
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
@@ -184,9 +184,9 @@ impl Counts {
         self.verdicts.get(verdict.index()).copied().unwrap_or(0)
     }
 
-    /// How many of those that were answered had `remark`.
-    pub fn remarked(&self, remark: Remark) -> u64 {
-        self.remarks.get(remark.index()).copied().unwrap_or(0)
+    /// How many of those that were answered had `annotation`.
+    pub fn annotated(&self, annotation: Annotation) -> u64 {
+        self.annotations.get(annotation.index()).copied().unwrap_or(0)
     }
 
     /// All packets received.
@@ -252,18 +252,18 @@ impl Counts {
     }
 
     /// What was remarked of those that were answered, without the zeros: `leaked=3 would-deny=1`.
-    pub fn remarks(&self) -> String {
-        let remarked = Remark::ALL
+    pub fn annotations(&self) -> String {
+        let annotated = Annotation::ALL
             .into_iter()
-            .filter(|&remark| self.remarked(remark) > 0);
-        remarked
-            .map(|remark| format!("{}={}", remark.name(), self.remarked(remark)))
+            .filter(|&annotation| self.annotated(annotation) > 0);
+        annotated
+            .map(|annotation| format!("{}={}", annotation.name(), self.annotated(annotation)))
             .collect::<Vec<_>>()
             .join(" ")
     }
 }
 
-/// One object: sums, then each verdict and remark by its name, versions and modes as lists from 0 to 7, failures.
+/// One object: sums, then each verdict and annotation by its name, versions and modes as lists from 0 to 7, failures.
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -271,7 +271,7 @@ impl Serialize for Counts {
         map.serialize_entry("answered", &self.answered())?;
         map.serialize_entry("refused", &self.refused())?;
         map.serialize_entry("verdicts", &ByVerdict(self))?;
-        map.serialize_entry("remarks", &ByRemark(self))?;
+        map.serialize_entry("remarks", &ByAnnotation(self))?;
         map.serialize_entry("versions", &self.versions())?;
         map.serialize_entry("modes", &self.modes())?;
         map.serialize_entry("residence", &self.residence)?;
@@ -292,12 +292,12 @@ impl Serialize for ByVerdict<'_> {
     }
 }
 
-struct ByRemark<'a>(&'a Counts);
+struct ByAnnotation<'a>(&'a Counts);
 
-impl Serialize for ByRemark<'_> {
+impl Serialize for ByAnnotation<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let counted = |remark: Remark| (remark.name(), self.0.remarked(remark));
-        serializer.collect_map(Remark::ALL.map(counted))
+        let counted = |annotation: Annotation| (annotation.name(), self.0.annotated(annotation));
+        serializer.collect_map(Annotation::ALL.map(counted))
     }
 }
 
@@ -359,16 +359,16 @@ mod tests {
     #[test]
     fn each_remark_is_counted_beside_the_verdict() {
         let counters = Counters::default();
-        for (times, remark) in Remark::ALL.into_iter().enumerate() {
-            assert_eq!(remark.index(), times);
-            (0..times).for_each(|_| counters.remark(remark));
+        for (times, annotation) in Annotation::ALL.into_iter().enumerate() {
+            assert_eq!(annotation.index(), times);
+            (0..times).for_each(|_| counters.annotate(annotation));
         }
         let counts = counters.snapshot();
         assert_eq!(
-            counts.remarks(),
+            counts.annotations(),
             "impatient=1 would-deny=2 would-limit=3 would-shed=4"
         );
         assert_eq!(counts.received(), 0);
-        assert_eq!(counts.plus(counts).remarked(Remark::WouldShed), 8);
+        assert_eq!(counts.plus(counts).annotated(Annotation::WouldShed), 8);
     }
 }

@@ -21,7 +21,7 @@ pub use respond::{Request, respond};
 pub use verdict::Verdict;
 pub use worker::{INTERRUPT, Worker};
 
-/// One address that clients ask, and who answers there.
+/// One address that clients ask, and the workers that answer there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.

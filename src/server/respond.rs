@@ -13,7 +13,7 @@ use crate::wire::{HEADER_LEN, Header, Mode, NTP_PORT};
 pub struct Request<'a> {
     /// All that was received of the UDP payload.
     pub payload: &'a [u8],
-    /// Who sent it, or in whose name.
+    /// The sender's address, as the packet says.
     pub source: IpAddr,
     /// UDP source port of the sender.
     pub source_port: u16,

@@ -25,7 +25,7 @@ pub enum Verdict {
     RefusedReserved,
     /// Modes 2 and 4 are answers: an answer to an answer never ends.
     RefusedAnswer,
-    /// Mode 5, a broadcast: we listen to nobody's.
+    /// Mode 5, a broadcast: none is listened to.
     RefusedBroadcast,
     /// Mode 6, control messages: a known amplifier, not offered.
     RefusedControl,

@@ -29,8 +29,8 @@ use crate::host::udp::{self, BindError};
 use crate::host::{clock, limits, privileges};
 use crate::observe::journal;
 use crate::observe::throttle::ThrottledChange;
-use crate::server::policy::budget::Sent;
-use crate::server::policy::{Policy, Remark};
+use crate::server::policy::budget::SentCounts;
+use crate::server::policy::{Annotation, Policy};
 use crate::server::{Counts, Listener};
 
 use group::{Group, Served, cannot_steer, end, turn_away};
@@ -154,7 +154,7 @@ impl Listeners {
 
     /// Sheds what the budget can't bear.
     pub(super) fn shed(&mut self) {
-        let mut sent = Sent::default();
+        let mut sent = SentCounts::default();
         for group in &self.groups {
             let replies = match group.address() {
                 SocketAddr::V4(_) => &mut sent.ipv4,
@@ -163,7 +163,7 @@ impl Listeners {
             for served in &group.workers {
                 let counts = served.worker.counters().snapshot();
                 *replies += counts.replied();
-                sent.on_trial += counts.remarked(Remark::WouldShed);
+                sent.on_trial += counts.annotated(Annotation::WouldShed);
             }
         }
         self.shedding.update(sent);
@@ -457,7 +457,7 @@ impl Listeners {
             group
                 .workers
                 .iter_mut()
-                .for_each(|served| served.worker.obey(policy));
+                .for_each(|served| served.worker.apply(policy));
         }
     }
 

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::host::clock;
 use crate::server::Allowance;
-use crate::server::policy::budget::{Budget, Governor, Sent};
+use crate::server::policy::budget::{Budget, BudgetController, SentCounts};
 
 /// The shortest time that counts are compared over: those of less say little.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -17,10 +17,10 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// The budget, and what the workers make of it.
 pub(super) struct Shedding {
-    governor: Governor,
+    controller: BudgetController,
     allowance: Arc<Allowance>,
     /// What had been sent at the last comparison.
-    sent: Sent,
+    sent: SentCounts,
     /// Time of the last comparison.
     at: Duration,
     /// Time of the last shed request, while the log says that some are shed.
@@ -30,11 +30,11 @@ pub(super) struct Shedding {
 impl Shedding {
     /// The budget before the first comparison: nothing is shed.
     pub(super) fn new(budget: Budget) -> Self {
-        let governor = Governor::new(budget);
+        let controller = BudgetController::new(budget);
         Self {
-            allowance: Arc::new(Allowance::new(governor.rates())),
-            governor,
-            sent: Sent::default(),
+            allowance: Arc::new(Allowance::new(controller.rates())),
+            controller,
+            sent: SentCounts::default(),
             at: clock::raw(),
             quiet_since: None,
         }
@@ -47,29 +47,29 @@ impl Shedding {
 
     /// Sets another budget.
     pub(super) fn set_budget(&mut self, budget: Budget) {
-        self.governor.change(budget);
-        self.allowance.set(self.governor.rates());
+        self.controller.change(budget);
+        self.allowance.set(self.controller.rates());
     }
 
     /// Compares what all workers `sent` so far, unless the last comparison was just now.
-    pub(super) fn update(&mut self, sent: Sent) {
+    pub(super) fn update(&mut self, sent: SentCounts) {
         let now = clock::raw();
         let time = now.saturating_sub(self.at);
         if time < SHORTEST {
             return;
         }
-        let sent = Sent {
+        let sent = SentCounts {
             taken: self.allowance.taken(),
             ..sent
         };
         let new = sent.since(self.sent);
-        self.allowance.set(self.governor.adjust(new, time));
+        self.allowance.set(self.controller.adjust(new, time));
         (self.sent, self.at) = (sent, now);
         self.log_change(new.taken.shed > 0, now);
     }
 
     fn log_change(&mut self, is_shedding: bool, now: Duration) {
-        let budget = self.governor.mode().name();
+        let budget = self.controller.mode().name();
         match self.quiet_since {
             None if is_shedding => {
                 warn!(

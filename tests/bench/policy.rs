@@ -18,7 +18,7 @@ use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
 use ntpfront::server::policy::access::{Access, OnDeny, Rule};
-use ntpfront::server::policy::limit::{Asked, Clients};
+use ntpfront::server::policy::limit::{Clients, RequestContext};
 use ntpfront::server::policy::probability::Random;
 use ntpfront::server::policy::{Policy, RuleMode, Ruling};
 use ntpfront::server::{Allowance, ReplyBuffer, Request, respond};
@@ -103,7 +103,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
     let start = Instant::now();
     for packet in 0..PACKETS {
         let number = (u64::from(packet.wrapping_mul(0x9E37_79B1)) * u64::from(clients)) >> 32;
-        let asked = Asked {
+        let asked = RequestContext {
             source: source(number as u32),
             now: Duration::from_secs(1000) + Duration::from_micros(5) * packet,
             budget: policy.budget,
@@ -118,8 +118,8 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
         };
         let mut reply = [0; HEADER_LEN];
         let rule = || -> Ruling {
-            policy.rule(table, &asked, &mut random, |remark| {
-                black_box(remark);
+            policy.rule(table, &asked, &mut random, |annotation| {
+                black_box(annotation);
             })
         };
         black_box(respond(

@@ -40,9 +40,9 @@ use common::{root, wait_until};
 use desk::{Action, BROADCASTS, Desk, MINE4, MINE6, TAGGED, policy};
 use frames::{OURS, THEIRS, Way, sum, take};
 use ntpfront::server::policy::access::{Access, OnDeny};
-use ntpfront::server::policy::limit::{Asked, Bucket, Clients};
-use ntpfront::server::policy::probability::{Random, Share};
-use ntpfront::server::policy::{Announced, Remark, RuleMode, Ruling};
+use ntpfront::server::policy::limit::{Bucket, Clients, RequestContext};
+use ntpfront::server::policy::probability::{Probability, Random};
+use ntpfront::server::policy::{Annotation, Announced, RuleMode, Ruling};
 use ntpfront::server::{Allowance, ReplyBuffer, Request, Verdict, respond};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
@@ -430,7 +430,7 @@ fn access_lists_say_the_same() {
     let mut random = Random::new(7);
     let mut bits = move || {
         (0..128).fold(0_u128, |all, _| {
-            all << 1 | u128::from(random.hits(Share::of(0.5)))
+            all << 1 | u128::from(random.sample(Probability::of(0.5)))
         })
     };
     for count in [0, 1, 2, 3, 50, 1000] {
@@ -499,7 +499,7 @@ fn a_denial_is_told_or_only_counted() {
         &payload(3, 1),
         Ruling::Answer,
     );
-    assert_eq!(desk.counted().remarked(Remark::WouldDeny), 1);
+    assert_eq!(desk.counted().annotated(Annotation::WouldDeny), 1);
 }
 
 /// As many answers as tokens, and then what the socket path does with clients that ask too often.
@@ -509,11 +509,11 @@ fn limits_say_the_same() {
         return;
     }
     for (kiss, leak, mode, wide) in [
-        (Share::NONE, Share::NONE, RuleMode::On, false),
-        (Share::of(1.0), Share::NONE, RuleMode::On, false),
-        (Share::NONE, Share::of(1.0), RuleMode::On, false),
-        (Share::NONE, Share::NONE, RuleMode::DryRun, false),
-        (Share::NONE, Share::NONE, RuleMode::On, true),
+        (Probability::NONE, Probability::NONE, RuleMode::On, false),
+        (Probability::of(1.0), Probability::NONE, RuleMode::On, false),
+        (Probability::NONE, Probability::of(1.0), RuleMode::On, false),
+        (Probability::NONE, Probability::NONE, RuleMode::DryRun, false),
+        (Probability::NONE, Probability::NONE, RuleMode::On, true),
     ] {
         let mut policy = policy();
         policy.limit.mode = mode;
@@ -536,7 +536,7 @@ fn limits_say_the_same() {
         let mut random = Random::new(1);
         for round in 0..60_u8 {
             for source in [format!("198.51.100.{round}"), format!("2001:db8:1:{round:x}::7")] {
-                let asked = Asked {
+                let asked = RequestContext {
                     source: source.parse().unwrap(),
                     now: Duration::from_secs(1),
                     budget: RuleMode::Off,
@@ -547,8 +547,8 @@ fn limits_say_the_same() {
                 let before = desk.counted();
                 same_as_sockets(&mut desk, way(&source, 9, &[]), &payload(4, 3), ruling);
                 let after = desk.counted();
-                for remark in Remark::ALL {
-                    let new = after.remarked(remark) - before.remarked(remark);
+                for remark in Annotation::ALL {
+                    let new = after.annotated(remark) - before.annotated(remark);
                     assert_eq!(
                         new,
                         u64::from(remarks.contains(&remark)),
@@ -558,7 +558,7 @@ fn limits_say_the_same() {
             }
         }
         let limited = desk.counted().answered() < 120;
-        assert_eq!(limited, mode == RuleMode::On && leak == Share::NONE);
+        assert_eq!(limited, mode == RuleMode::On && leak == Probability::NONE);
     }
 }
 
@@ -570,14 +570,14 @@ fn an_impatient_client_is_answered() {
     }
     let mut policy = policy();
     policy.limit.mode = RuleMode::On;
-    (policy.limit.kiss, policy.limit.leak) = (Share::NONE, Share::NONE);
+    (policy.limit.kiss, policy.limit.leak) = (Probability::NONE, Probability::NONE);
     policy.limit.client.interval = Duration::from_millis(200);
     policy.limit.client.burst = 8;
     let mut desk = Desk::new(&policy);
     let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
     // An answer keeps it quiet for 60 ms, silence for 4.
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while desk.counted().remarked(Remark::Impatient) == 0 {
+    while desk.counted().annotated(Annotation::RetriesWhenDropped) == 0 {
         desk.publish();
         let (action, _) = desk.ask(&frame);
         let quiet = if action == Action::Send { 60 } else { 4 };
@@ -594,7 +594,7 @@ fn a_full_table_forgets_who_is_quiet() {
     }
     let mut policy = policy();
     policy.limit.mode = RuleMode::On;
-    (policy.limit.kiss, policy.limit.leak) = (Share::NONE, Share::NONE);
+    (policy.limit.kiss, policy.limit.leak) = (Probability::NONE, Probability::NONE);
     policy.limit.clients = 1024;
     policy.limit.client.interval = Duration::from_secs(64);
     let mut desk = Desk::new(&policy);

@@ -13,22 +13,22 @@ use std::time::Duration;
 use ntpfront::cli::Flags;
 use ntpfront::config;
 use ntpfront::server::Allowance;
-use ntpfront::server::policy::budget::{Governor, Sent};
-use ntpfront::server::policy::limit::{Asked, Clients};
-use ntpfront::server::policy::probability::{Random, Share};
-use ntpfront::server::policy::{Policy, Remark, Ruling};
+use ntpfront::server::policy::budget::{BudgetController, SentCounts};
+use ntpfront::server::policy::limit::{Clients, RequestContext};
+use ntpfront::server::policy::probability::{Probability, Random};
+use ntpfront::server::policy::{Annotation, Policy, Ruling};
 
 /// A worker with the policy of a configuration.
 struct Server {
     policy: Policy,
     clients: Clients,
     random: Random,
-    governor: Governor,
+    controller: BudgetController,
     allowance: Allowance,
-    sent: Sent,
-    before: Sent,
+    sent: SentCounts,
+    before: SentCounts,
     second: u64,
-    remarks: [u64; Remark::ALL.len()],
+    remarks: [u64; Annotation::ALL.len()],
 }
 
 impl Server {
@@ -42,35 +42,35 @@ impl Server {
             clients: Clients::new(policy.limit.clients, [5, 6]),
             policy,
             random: Random::new(7),
-            allowance: Allowance::new(Governor::new(config.budget).rates()),
-            governor: Governor::new(config.budget),
-            sent: Sent::default(),
-            before: Sent::default(),
+            allowance: Allowance::new(BudgetController::new(config.budget).rates()),
+            controller: BudgetController::new(config.budget),
+            sent: SentCounts::default(),
+            before: SentCounts::default(),
             second: 0,
-            remarks: [0; Remark::ALL.len()],
+            remarks: [0; Annotation::ALL.len()],
         }
     }
 
     fn answers(&mut self, source: IpAddr, now: Duration) -> bool {
         if now.as_secs() > self.second {
             self.second = now.as_secs();
-            let sent = Sent {
+            let sent = SentCounts {
                 taken: self.allowance.taken(),
                 ..self.sent
             };
             let new = sent.since(self.before);
             self.before = sent;
             self.allowance
-                .set(self.governor.adjust(new, Duration::from_secs(1)));
+                .set(self.controller.adjust(new, Duration::from_secs(1)));
         }
-        let asked = Asked {
+        let asked = RequestContext {
             source,
             now,
             budget: self.policy.budget,
             allowance: &self.allowance,
         };
         let remarks = &mut self.remarks;
-        let remark = |remark: Remark| remarks[remark.index()] += 1;
+        let remark = |remark: Annotation| remarks[remark.index()] += 1;
         let ruling = self
             .policy
             .rule(&mut self.clients, &asked, &mut self.random, remark);
@@ -150,7 +150,7 @@ fn a_flood_of_200_000_a_second_takes_nothing_from_honest_clients() {
         ("budget 1000/s", budget, 0.0..=0.02),
     ] {
         let (server, well, ill) = flood(text);
-        let would = server.remarks[Remark::WouldLimit.index()];
+        let would = server.remarks[Annotation::WouldLimit.index()];
         println!(
             "{name:<14} honest {:.4} of {}, abusers {:.4} of {}, would-limit {would}",
             well.share(),
@@ -264,7 +264,7 @@ fn what_honest_clients_do_passes() {
         }
     }
     assert_eq!(server.remarks, [0; 5]);
-    assert!(server.policy.limit.leak > Share::NONE);
+    assert!(server.policy.limit.leak > Probability::NONE);
 }
 
 const BUDGET: u64 = 500;
@@ -395,7 +395,7 @@ fn the_ceiling_holds_against_any_mix() {
             let kind = (0..KINDS - 1).find(|&kind| {
                 let share = shares[kind as usize] / all / left;
                 left -= shares[kind as usize] / all;
-                random.hits(Share::of(share))
+                random.sample(Probability::of(share))
             });
             kind_of(number, kind.unwrap_or(KINDS - 1))
         };

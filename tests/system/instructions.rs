@@ -16,7 +16,7 @@ use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
 use ntpfront::server::policy::Policy;
-use ntpfront::server::policy::limit::{Asked, Clients};
+use ntpfront::server::policy::limit::{Clients, RequestContext};
 use ntpfront::server::policy::probability::Random;
 use ntpfront::server::{Allowance, ReplyBuffer, Request, Verdict, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
@@ -109,7 +109,7 @@ fn answer_all() {
     for burst in 0..BURSTS {
         for client in 1..=BURST {
             let [high, low] = client.to_be_bytes();
-            let asked = Asked {
+            let asked = RequestContext {
                 source: [127, 1, high, low].into(),
                 now: Duration::from_secs(1) + Duration::from_millis(burst.into()),
                 budget: policy.budget,
@@ -126,7 +126,7 @@ fn answer_all() {
 #[inline(never)]
 fn bytes_to_bytes_once(
     policy: &Policy,
-    asked: &Asked<'_>,
+    asked: &RequestContext<'_>,
     table: &mut Clients,
     random: &mut Random,
     payload: &[u8],
@@ -141,12 +141,18 @@ fn bytes_to_bytes_once(
     };
     let mut reply = [0; HEADER_LEN];
     let rule = || {
-        policy.rule(table, asked, random, |remark| {
-            black_box(remark);
+        policy.rule(table, asked, random, |annotation| {
+            black_box(annotation);
         })
     };
     let transmit_at = black_box(NtpTimestamp::from_bits(6));
-    let verdict = respond(&request, transmit_at, rule, black_box(&VARIABLES), &mut ReplyBuffer::new(&mut reply));
+    let verdict = respond(
+        &request,
+        transmit_at,
+        rule,
+        black_box(&VARIABLES),
+        &mut ReplyBuffer::new(&mut reply),
+    );
     (verdict, reply)
 }
 

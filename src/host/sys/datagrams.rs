@@ -23,7 +23,7 @@ const CONTROL_MAX: usize = 96;
 /// The kernel wants control messages aligned as `cmsghdr` is.
 #[repr(C, align(8))]
 #[derive(Clone)]
-struct Control([u8; CONTROL_MAX]);
+struct ControlBuffer([u8; CONTROL_MAX]);
 
 #[derive(Clone)]
 struct Slot {
@@ -31,7 +31,7 @@ struct Slot {
     payload_len: usize,
     peer: libc::sockaddr_storage,
     peer_len: libc::socklen_t,
-    control: Control,
+    control: ControlBuffer,
     control_len: usize,
     /// What the kernel said beside the payload.
     info: ControlInfo,
@@ -71,7 +71,7 @@ pub struct Datagram<'a> {
 
 /// What became of the queued replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SendOutcome {
     /// Handed to the network.
     pub sent: usize,
     /// Refused by the kernel, each on its own account; the others were sent all the same.
@@ -80,7 +80,7 @@ pub struct Sent {
     pub full: usize,
 }
 
-impl Sent {
+impl SendOutcome {
     /// Counts a reply that was not sent for this reason.
     fn count(&mut self, error: &io::Error) {
         if error.kind() == io::ErrorKind::WouldBlock {
@@ -101,7 +101,7 @@ impl Batch {
             // SAFETY: sockaddr_storage is plain integers, for which all zeros is a value.
             peer: unsafe { zeroed() },
             peer_len: 0,
-            control: Control([0; CONTROL_MAX]),
+            control: ControlBuffer([0; CONTROL_MAX]),
             control_len: 0,
             info: ControlInfo::default(),
             reply: [0; PAYLOAD_MAX],
@@ -193,7 +193,7 @@ impl Batch {
             source,
             source_port,
             arrived_at: slot.info.arrived_at,
-            unicast: slot.info.asked.is_none_or(Asked::is_unicast),
+            unicast: slot.info.asked.is_none_or(Destination::is_unicast),
             reply: slot.reply.get_mut(..slot.payload_len)?,
         })
     }
@@ -217,10 +217,10 @@ impl Batch {
     }
 
     /// Sends all queued replies. One that the kernel refuses doesn't hold up the others.
-    pub fn send(&mut self, socket: BorrowedFd<'_>) -> Sent {
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> SendOutcome {
         let outcome = match *self.queued {
-            [] => Sent::default(),
-            [index] => self.slots.get_mut(index).map_or(Sent::default(), |slot| {
+            [] => SendOutcome::default(),
+            [index] => self.slots.get_mut(index).map_or(SendOutcome::default(), |slot| {
                 let mut vector = slot.reply_vector();
                 send_one(socket, &slot.sent_from(&mut vector).msg_hdr)
             }),
@@ -230,7 +230,7 @@ impl Batch {
         outcome
     }
 
-    fn send_several(&mut self, socket: BorrowedFd<'_>) -> Sent {
+    fn send_several(&mut self, socket: BorrowedFd<'_>) -> SendOutcome {
         self.headers.clear();
         self.vectors.clear();
         for &index in &self.queued {
@@ -248,8 +248,8 @@ impl Batch {
 }
 
 /// Sends one message, without waiting for room.
-fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Sent {
-    let mut outcome = Sent::default();
+fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> SendOutcome {
+    let mut outcome = SendOutcome::default();
     loop {
         // SAFETY: the header points to a vector, a name and a control buffer of the lengths it says, in buffers that the caller
         // borrows exclusively until we are done; the kernel only reads them.
@@ -270,8 +270,8 @@ fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Sent {
 ///
 /// By the call itself: musl's `sendmmsg` makes a system call for each message, since a caller may have left junk where
 /// its types are narrower than the kernel's. Here all headers begin as zeros.
-fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
-    let mut outcome = Sent::default();
+fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> SendOutcome {
+    let mut outcome = SendOutcome::default();
     while !headers.is_empty() {
         // SAFETY: the slice holds as many headers as is said, each pointing to a vector, a name and a control buffer of
         // the lengths it says, and made of zeros beside; `send_several` made them from buffers that it borrows exclusively
@@ -306,12 +306,12 @@ fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> Sent {
 
 /// The local address that a datagram was sent to, as the kernel's packet info tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum Destination {
     V4 { header: Ipv4Addr, local: Ipv4Addr },
     V6 { header: Ipv6Addr, interface: u32 },
 }
 
-impl Asked {
+impl Destination {
     /// The kernel names another local address than the packet's destination exactly when that is a group.
     fn is_unicast(self) -> bool {
         match self {
@@ -324,7 +324,7 @@ impl Asked {
 #[derive(Clone, Copy, Debug, Default)]
 struct ControlInfo {
     arrived_at: Option<NtpTimestamp>,
-    asked: Option<Asked>,
+    asked: Option<Destination>,
 }
 
 impl Slot {
@@ -418,13 +418,13 @@ impl Slot {
                     });
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    info.asked = read_data::<libc::in_pktinfo>(message).map(|packet| Asked::V4 {
+                    info.asked = read_data::<libc::in_pktinfo>(message).map(|packet| Destination::V4 {
                         header: Ipv4Addr::from_bits(u32::from_be(packet.ipi_addr.s_addr)),
                         local: Ipv4Addr::from_bits(u32::from_be(packet.ipi_spec_dst.s_addr)),
                     });
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    info.asked = read_data::<libc::in6_pktinfo>(message).map(|packet| Asked::V6 {
+                    info.asked = read_data::<libc::in6_pktinfo>(message).map(|packet| Destination::V6 {
                         header: Ipv6Addr::from(packet.ipi6_addr.s6_addr),
                         interface: packet.ipi6_ifindex,
                     });
@@ -440,10 +440,10 @@ impl Slot {
     /// Asks for `asked` as the reply's source address; returns the length of the control message.
     ///
     /// The received control buffer can't be sent back: with an arrival time in it that is EINVAL.
-    fn write_control(&mut self, asked: Option<Asked>) -> usize {
+    fn write_control(&mut self, asked: Option<Destination>) -> usize {
         match asked {
             None => 0,
-            Some(Asked::V4 { local, .. }) => {
+            Some(Destination::V4 { local, .. }) => {
                 let source = libc::in_addr {
                     s_addr: local.to_bits().to_be(),
                 };
@@ -455,7 +455,7 @@ impl Slot {
                 };
                 self.write_message(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
             }
-            Some(Asked::V6 { header, interface }) => {
+            Some(Destination::V6 { header, interface }) => {
                 // A link-local address means something only together with its interface (RFC 4007 §6).
                 let interface = if header.is_unicast_link_local() {
                     interface

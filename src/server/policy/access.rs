@@ -10,12 +10,12 @@ use ipnet::IpNet;
 
 use crate::server::policy::RuleMode;
 
-/// Who is answered.
+/// The addresses that are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Shared by all who obey it, as it may be long.
+    /// Shared by all workers, as it may be long.
     list: Arc<AccessList>,
-    /// What becomes of those who are denied.
+    /// What becomes of a denied request.
     pub on_deny: OnDeny,
     /// Whether the list is obeyed.
     pub mode: RuleMode,

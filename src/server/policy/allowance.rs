@@ -1,6 +1,6 @@
-//! Impure. What the budget leaves, as all workers see it: numbers that the supervisor sets once a second, and two buckets of
-//! tokens that the workers share. Only those of whom nobody knows yet how often they will ask need a token: so a flood that has
-//! just begun is held at once, and who asks in moderation touches nothing here but one number.
+//! Impure. The rest of the budget, as all workers see it: numbers that the supervisor sets once a second, and two buckets of
+//! tokens that the workers share. Only a client whose future rate is unknown needs a token: so a flood that has just begun is
+//! held at once, and a client that asks in moderation costs no more here than the read of one number.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,27 +15,27 @@ const NONE: u64 = u64::MAX;
 /// What the budget leaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// The heat up to which a client that is known is answered without a token.
+    /// The recent requests up to which a client that is known is answered without a token.
     pub light: f32,
-    /// The heat that is bearable, of those who need one: `light` or more.
-    pub bearable: f32,
+    /// The recent requests up to which one that needs a token gets it without a draw: `light` or more.
+    pub shed_threshold: f32,
     /// Tokens a second: infinite without a ceiling.
     pub tokens: f64,
 }
 
 impl Rates {
-    /// Nobody is shed.
+    /// Nothing is shed.
     pub const ALL: Self = Self {
         light: f32::INFINITY,
-        bearable: f32::INFINITY,
+        shed_threshold: f32::INFINITY,
         tokens: f64::INFINITY,
     };
 }
 
 /// How often tokens were wanted and taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// By those who are new.
+pub struct TokenCounts {
+    /// Taken by new clients.
     pub new: u64,
     /// By all others.
     pub other: u64,
@@ -47,7 +47,7 @@ pub struct Taken {
     pub light_shed: u64,
 }
 
-impl Taken {
+impl TokenCounts {
     /// What was taken since it had been `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -65,10 +65,10 @@ impl Taken {
 #[derive(Debug)]
 pub struct Allowance {
     light: AtomicU32,
-    bearable: AtomicU32,
+    shed_threshold: AtomicU32,
     /// Nanoseconds from one token to the next.
     interval: AtomicU64,
-    /// When the buckets are full, by the raw counter: the one of those who are new, and the one of all.
+    /// When the buckets are full, by the raw counter: that of the new clients, and that of all.
     full_at: [AtomicU64; 2],
     new: AtomicU64,
     other: AtomicU64,
@@ -88,7 +88,7 @@ impl Allowance {
     pub fn new(rates: Rates) -> Self {
         let allowance = Self {
             light: AtomicU32::default(),
-            bearable: AtomicU32::default(),
+            shed_threshold: AtomicU32::default(),
             interval: AtomicU64::default(),
             full_at: Default::default(),
             new: AtomicU64::default(),
@@ -104,24 +104,25 @@ impl Allowance {
     /// From now on these.
     pub fn set(&self, rates: Rates) {
         self.light.store(rates.light.to_bits(), Ordering::Relaxed);
-        self.bearable.store(rates.bearable.to_bits(), Ordering::Relaxed);
+        self.shed_threshold
+            .store(rates.shed_threshold.to_bits(), Ordering::Relaxed);
         self.interval.store(interval(rates.tokens), Ordering::Relaxed);
     }
 
-    /// The heat up to which a client that is known is answered without a token.
+    /// The recent requests up to which a client that is known is answered without a token.
     #[inline]
     pub fn light(&self) -> f32 {
         f32::from_bits(self.light.load(Ordering::Relaxed))
     }
 
-    /// The heat that is bearable, of those who need a token.
-    pub fn bearable(&self) -> f32 {
-        f32::from_bits(self.bearable.load(Ordering::Relaxed))
+    /// The recent requests up to which a client that needs a token gets it without a draw.
+    pub fn shed_threshold(&self) -> f32 {
+        f32::from_bits(self.shed_threshold.load(Ordering::Relaxed))
     }
 
     /// How often tokens were taken so far.
-    pub fn taken(&self) -> Taken {
-        Taken {
+    pub fn taken(&self) -> TokenCounts {
+        TokenCounts {
             new: self.new.load(Ordering::Relaxed),
             other: self.other.load(Ordering::Relaxed),
             others_asked: self.others_asked.load(Ordering::Relaxed),
@@ -130,8 +131,8 @@ impl Allowance {
         }
     }
 
-    /// Takes a token for somebody new at `now`, if there is one. They come before the others, whose bucket it is taken from,
-    /// too.
+    /// Takes a token for a new client at `now`, if there is one. New clients come before the others, from whose bucket it is
+    /// taken, too.
     pub fn take_new(&self, now: Duration) -> bool {
         let [of_new, of_all] = &self.full_at;
         let interval = self.interval.load(Ordering::Relaxed);

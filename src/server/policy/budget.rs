@@ -1,8 +1,8 @@
-//! Pure. A ceiling for the whole server, and who is not answered while it is too low for all.
+//! Pure. A ceiling for the whole server, and which requests are shed while it is too low for all.
 //!
 //! First come the clients that are known, as far as they are light: up to one request a second. What they leave is given out
-//! as tokens ([`super::allowance`]): to those who are new before all others, so that a client can start while heavy ones flood,
-//! and never to more than are left, however many addresses somebody makes up. Of the heavy, whom a token is left for is drawn
+//! as tokens ([`super::allowance`]): to new clients before all others, so that a client can start while heavy ones flood,
+//! and never to more than are left, however many addresses are made up. Of the heavy, those that a token is left for are drawn
 //! by lot, so that all get the same. Only if the light alone are too many, they are shed, the heaviest first.
 //!
 //! Once a second the supervisor compares what was sent with what may be sent, and sets the rates.
@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use crate::server::policy::RuleMode;
-use crate::server::policy::allowance::{Rates, Taken};
+use crate::server::policy::allowance::{Rates, TokenCounts};
 
 /// What may be sent in all. `None` is no ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Budget {
 
 /// What was sent since the last time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentCounts {
     /// Answers over IPv4.
     pub ipv4: u64,
     /// Answers over IPv6.
@@ -35,10 +35,10 @@ pub struct Sent {
     /// Answers among them that a budget on trial would have refused.
     pub on_trial: u64,
     /// Those that needed a token.
-    pub taken: Taken,
+    pub taken: TokenCounts,
 }
 
-impl Sent {
+impl SentCounts {
     /// What was sent after it had been `before`. A worker that ended takes its counts along.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -54,16 +54,16 @@ impl Sent {
 /// A reply's length in bytes: IP header, UDP header (8), NTP header (48).
 const IPV4_LENGTH: f64 = 76.0;
 const IPV6_LENGTH: f64 = 96.0;
-/// The heat of one who sends as much as a fast line carries: nobody is hotter.
-const HOTTEST: f32 = 1e9;
-/// The heat of one who asks once a second is 93, with what is uneven about it.
+/// The recent requests of a client that sends as much as a fast line carries: none has more.
+const MOST_RECENT_REQUESTS: f32 = 1e9;
+/// The recent requests of a client that asks once a second are 93; more where its intervals are uneven.
 pub const LIGHT: f32 = 128.0;
-/// What is bearable falls to a thousandth and rises to sixteen times at most at a time.
+/// The threshold falls to a thousandth and rises to sixteen times at most at a time.
 const STEEPEST_FALL: f64 = 0.001;
 const STEEPEST_RISE: f64 = 16.0;
 /// Where the light are too many and a limit hits none of them it falls so much faster.
 const IN_VAIN: f64 = 0.2;
-/// This part of the budget is left to those who are new even if the light alone would need it.
+/// This part of the budget is left to new clients even if the light alone would need it.
 const FOR_THE_NEW: f64 = 0.05;
 /// What was beyond the ceiling is made up for within about so many seconds.
 const MAKING_UP: f64 = 2.0;
@@ -93,21 +93,21 @@ impl Budget {
 
 /// Holds a server to its budget.
 #[derive(Clone, Debug)]
-pub struct Governor {
+pub struct BudgetController {
     budget: Budget,
     /// Bytes of the month that were not used so far: a day's at most.
     saved: f64,
     /// Answers beyond the ceiling that are still to be made up for.
     excess: f64,
-    /// Answers a second to those who are light.
+    /// Answers a second to light clients.
     light: f64,
     rates: Rates,
 }
 
-impl Governor {
+impl BudgetController {
     /// One that begins with nothing shed, and with a day of the month saved.
     pub fn new(budget: Budget) -> Self {
-        let mut governor = Self {
+        let mut controller = Self {
             budget,
             saved: budget.monthly().map_or(0.0, |rate| rate * DAY),
             excess: 0.0,
@@ -115,10 +115,10 @@ impl Governor {
             rates: Rates::ALL,
         };
         if budget.mode() != RuleMode::Off {
-            governor.rates.light = LIGHT;
-            governor.rates.tokens = governor.allowed(IPV4_LENGTH);
+            controller.rates.light = LIGHT;
+            controller.rates.tokens = controller.allowed(IPV4_LENGTH);
         }
-        governor
+        controller
     }
 
     /// Takes another budget, if it is one.
@@ -139,7 +139,7 @@ impl Governor {
     }
 
     /// The rates from now on, after `sent` in the `time` since the last call.
-    pub fn adjust(&mut self, sent: Sent, time: Duration) -> Rates {
+    pub fn adjust(&mut self, sent: SentCounts, time: Duration) -> Rates {
         let seconds = time.as_secs_f64();
         if self.budget.mode() == RuleMode::Off || seconds <= 0.0 {
             return self.rates;
@@ -153,7 +153,7 @@ impl Governor {
         };
         let answered = (replies - float(sent.on_trial)).max(0.0);
         self.save(answered * length, seconds);
-        let Taken {
+        let TokenCounts {
             new,
             other,
             others_asked,
@@ -190,16 +190,16 @@ impl Governor {
             true => (self.rates.tokens - new).max(0.0) / others,
             false => STEEPEST_RISE,
         };
-        // A flood that has just begun came from one client at the worst: nobody is hotter than that.
-        let from = match self.rates.bearable.is_finite() || for_others >= 1.0 {
-            true => self.rates.bearable,
+        // A flood that has just begun came from one client at the worst: no client has more.
+        let from = match self.rates.shed_threshold.is_finite() || for_others >= 1.0 {
+            true => self.rates.shed_threshold,
             false => narrow(others),
         };
-        let bearable = match scaled(from, for_others) {
-            next if next < HOTTEST => next,
+        let shed_threshold = match scaled(from, for_others) {
+            next if next < MOST_RECENT_REQUESTS => next,
             _ => f32::INFINITY,
         };
-        self.rates.bearable = bearable.max(self.rates.light);
+        self.rates.shed_threshold = shed_threshold.max(self.rates.light);
     }
 
     fn save(&mut self, bytes: f64, seconds: f64) {
@@ -227,11 +227,11 @@ impl Governor {
     }
 }
 
-/// What is answered grows with the heat that is bearable, and slower the more that is: so to multiply by what is missing comes
-/// nearer each time and never beyond.
-fn scaled(heat: f32, ratio: f64) -> f32 {
+/// What is answered grows with the threshold, and slower the higher that is: so to multiply by what is missing comes nearer
+/// each time and never beyond.
+fn scaled(recent_requests: f32, ratio: f64) -> f32 {
     let factor = ratio.clamp(STEEPEST_FALL, STEEPEST_RISE);
-    narrow(f64::from(heat) * factor).max(f32::MIN_POSITIVE)
+    narrow(f64::from(recent_requests) * factor).max(f32::MIN_POSITIVE)
 }
 
 #[expect(
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn each_unit_is_what_it_says() {
-        let one = |budget: Budget, length| Governor::new(budget).allowed(length);
+        let one = |budget: Budget, length| BudgetController::new(budget).allowed(length);
         let none = Budget::default();
         assert_eq!(one(none, 76.0), f64::INFINITY);
         assert_eq!(one(budget(), 76.0), 1000.0);
@@ -292,90 +292,93 @@ mod tests {
             gigabytes_per_month: Some(259.2),
             ..none
         };
-        let mut governor = Governor::new(month);
-        assert_eq!(governor.allowed(100.0), 1000.0 + 1000.0 * 144.0);
-        governor.adjust(
-            Sent {
+        let mut controller = BudgetController::new(month);
+        assert_eq!(controller.allowed(100.0), 1000.0 + 1000.0 * 144.0);
+        controller.adjust(
+            SentCounts {
                 ipv4: u64::MAX / 2,
-                ..Sent::default()
+                ..SentCounts::default()
             },
             SECOND,
         );
-        assert_eq!(governor.allowed(100.0), 0.0);
+        assert_eq!(controller.allowed(100.0), 0.0);
         assert_eq!([none.mode(), month.mode()], [RuleMode::Off, RuleMode::On]);
     }
 
     /// In one second so many light, new and other ones had an answer, and so many others asked for a token.
-    fn second(light: u64, new: u64, other: u64, others_asked: u64) -> Sent {
-        Sent {
+    fn second(light: u64, new: u64, other: u64, others_asked: u64) -> SentCounts {
+        SentCounts {
             ipv4: light + new + other,
-            taken: Taken {
+            taken: TokenCounts {
                 new,
                 other,
                 others_asked,
-                ..Taken::default()
+                ..TokenCounts::default()
             },
-            ..Sent::default()
+            ..SentCounts::default()
         }
     }
 
     #[test]
     fn the_light_come_first_and_what_they_leave_is_given_out() {
-        let mut governor = Governor::new(budget());
-        assert_eq!(governor.rates().tokens, 1000.0);
+        let mut controller = BudgetController::new(budget());
+        assert_eq!(controller.rates().tokens, 1000.0);
         // They may grow on as they have just grown.
-        assert_eq!(governor.adjust(second(300, 500, 0, 0), SECOND).tokens, 400.0);
-        let rates = governor.adjust(second(300, 500, 0, 0), SECOND);
+        assert_eq!(controller.adjust(second(300, 500, 0, 0), SECOND).tokens, 400.0);
+        let rates = controller.adjust(second(300, 500, 0, 0), SECOND);
         assert_eq!(rates.tokens, 700.0);
-        assert_eq!((rates.light, rates.bearable), (LIGHT, f32::INFINITY));
+        assert_eq!((rates.light, rates.shed_threshold), (LIGHT, f32::INFINITY));
         // Others beyond what is left are drawn by lot, and the light not touched.
-        let rates = governor.adjust(second(300, 500, 200, 20_000), SECOND);
+        let rates = controller.adjust(second(300, 500, 200, 20_000), SECOND);
         assert_eq!((rates.light, rates.tokens), (LIGHT, 700.0));
-        assert!((199.0..=201.0).contains(&rates.bearable), "{rates:?}");
+        assert!((199.0..=201.0).contains(&rates.shed_threshold), "{rates:?}");
         // Newcomers who need all that is left don't drag the light down, either.
         let rates = (0..100)
-            .map(|_| governor.adjust(second(300, 700, 0, 20_000), SECOND))
+            .map(|_| controller.adjust(second(300, 700, 0, 20_000), SECOND))
             .last();
         assert_eq!(
-            rates.map(|rates| (rates.light, rates.bearable)),
+            rates.map(|rates| (rates.light, rates.shed_threshold)),
             Some((LIGHT, LIGHT))
         );
         // All are quiet again: nobody is shed after a while.
         let rates = (0..10)
-            .map(|_| governor.adjust(second(300, 5, 5, 5), SECOND))
+            .map(|_| controller.adjust(second(300, 5, 5, 5), SECOND))
             .last();
-        assert_eq!(rates.map(|rates| rates.bearable), Some(f32::INFINITY));
+        assert_eq!(rates.map(|rates| rates.shed_threshold), Some(f32::INFINITY));
     }
 
     #[test]
     fn light_ones_that_are_too_many_are_shed_and_leave_a_little_to_the_new() {
-        let mut governor = Governor::new(budget());
-        // 5000 that ask once a second, answered as often as one of the heat that is bearable.
+        let mut controller = BudgetController::new(budget());
+        // 5000 that ask once a second, answered as often as a client just at the threshold.
         let mut light = 5000.0_f64;
         for _ in 0..10 {
             let answered = Duration::from_secs_f64(light).as_secs();
             let mut sent = second(answered, 50, 0, 0);
             sent.taken.light_shed = 5000 - answered;
-            let rates = governor.adjust(sent, SECOND);
+            let rates = controller.adjust(sent, SECOND);
             light = 5000.0 * (f64::from(rates.light) / 93.0).min(1.0);
         }
         assert!((940.0..=960.0).contains(&light), "{light}");
-        assert!((49.0..55.0).contains(&governor.rates().tokens), "{governor:?}");
-        assert_eq!(governor.adjust(second(20, 0, 0, 0), SECOND).light, LIGHT);
+        assert!(
+            (49.0..55.0).contains(&controller.rates().tokens),
+            "{controller:?}"
+        );
+        assert_eq!(controller.adjust(second(20, 0, 0, 0), SECOND).light, LIGHT);
     }
 
     #[test]
     fn on_trial_it_counts_what_it_would_leave() {
-        let mut governor = Governor::new(Budget {
+        let mut controller = BudgetController::new(Budget {
             mode: RuleMode::DryRun,
             ..budget()
         });
-        governor.adjust(second(900, 0, 0, 0), SECOND);
-        let before = governor.adjust(second(900, 0, 0, 0), SECOND);
-        let sent = Sent {
+        controller.adjust(second(900, 0, 0, 0), SECOND);
+        let before = controller.adjust(second(900, 0, 0, 0), SECOND);
+        let sent = SentCounts {
             on_trial: 4000,
             ..second(4900, 0, 0, 0)
         };
-        assert_eq!(governor.adjust(sent, SECOND), before);
+        assert_eq!(controller.adjust(sent, SECOND), before);
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::published::{Publisher, Subscriber, published};
 use crate::server::policy::allowance::Allowance;
-use crate::server::policy::limit::{Asked, Clients};
+use crate::server::policy::limit::{Clients, RequestContext};
 use crate::server::policy::probability::Random;
-use crate::server::policy::{Policy, Remark, Ruling};
+use crate::server::policy::{Annotation, Policy, Ruling};
 
 /// What the supervisor offers, or the worker left.
 #[derive(Debug)]
@@ -144,15 +144,15 @@ impl PolicyReader {
         &mut self,
         source: IpAddr,
         now: Duration,
-        remark: impl FnMut(Remark),
+        annotate: impl FnMut(Annotation),
     ) -> Ruling {
-        let asked = Asked {
+        let asked = RequestContext {
             source,
             now,
             budget: self.policy.budget,
             allowance: &self.allowance,
         };
         self.policy
-            .rule(&mut self.clients, &asked, &mut self.random, remark)
+            .rule(&mut self.clients, &asked, &mut self.random, annotate)
     }
 }

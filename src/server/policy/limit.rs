@@ -2,11 +2,11 @@
 //!
 //! A bucket is one number, the time at which it will be full again: an answer takes a token, which moves that time by one
 //! interval; where it would lie further ahead than the burst allows, the bucket is empty. So nothing has to be filled up,
-//! and who was quiet for long is worth as much as one whom we never saw: forgetting such a client takes nothing from
-//! anybody. Where a place is needed, the client whose bucket is full first is forgotten, and the heavy stay, however many
+//! and a client that was quiet for long has the same bucket as one that was never seen: forgetting it changes no answer.
+//! Where a place is needed, the client whose bucket is full first is forgotten, and the heavy stay, however many
 //! made-up addresses come by.
 //!
-//! Who asks the more often the less we answer (some retry at once) is answered: that is the cheaper way.
+//! A client that retries at once when it is dropped is answered: that costs less than its retries.
 
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -16,27 +16,27 @@ use crate::hash::{Hasher, MAPPED};
 use crate::server::policy::RuleMode;
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::budget::LIGHT;
-use crate::server::policy::probability::{Random, Share};
+use crate::server::policy::probability::{Probability, Random};
 
 /// How often clients are answered. Its ranges are held by `config`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
+pub struct RateLimit {
     /// Whether it is off, on trial or on.
     pub mode: RuleMode,
     /// For each client.
     pub client: Bucket,
     /// For a wider prefix together, beside that.
     pub wide: Option<Bucket>,
-    /// The share of requests beyond the limit that is answered all the same, so that nobody can have a victim silenced by
-    /// asking in its name.
-    pub leak: Share,
+    /// The share of requests beyond the limit that is answered all the same, so that no client can be silenced by requests that
+    /// another host sends in its name.
+    pub leak: Probability,
     /// The share of the others that is told RATE (RFC 5905 §7.4).
-    pub kiss: Share,
+    pub kiss: Probability,
     /// How many clients a worker remembers: 1024 to 16,777,216.
     pub clients: u32,
 }
 
-impl Limit {
+impl RateLimit {
     /// The interval in log2 seconds, rounded up, as RATE tells it: 0 to 6.
     pub fn poll(&self) -> i8 {
         let seconds = self.client.interval.as_nanos().div_ceil(1_000_000_000).max(1);
@@ -44,7 +44,7 @@ impl Limit {
     }
 }
 
-/// A bucket of tokens, and for whom there is one.
+/// A bucket of tokens, and the prefix lengths that share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// The time in which one token comes back: 0.1 ms to 64 s.
@@ -65,7 +65,7 @@ pub enum Limited {
     /// It is beyond, and answered by lot.
     Leaked,
     /// It is beyond, and answered: silence would only make this client ask more.
-    Impatient,
+    RetriesWhenDropped,
     /// It is beyond, and told so.
     Kissed,
     /// It is beyond, and not answered.
@@ -81,7 +81,7 @@ impl Limited {
     /// Is there an answer with the time in it?
     const fn is_answered(self, mode: RuleMode) -> bool {
         match self {
-            Self::Within | Self::Leaked | Self::Impatient => true,
+            Self::Within | Self::Leaked | Self::RetriesWhenDropped => true,
             Self::Kissed | Self::Refused => !matches!(mode, RuleMode::On),
         }
     }
@@ -92,7 +92,7 @@ const HARDER: u16 = 2;
 /// How often it must have been seen to.
 const TRIES: u8 = 4;
 /// It is not answered for that more often than so many times the limit.
-const IMPATIENCE: u64 = 8;
+const MOST_FOR_RETRIES: u64 = 8;
 /// A client is new for so many requests at most: one that sends more without a pause is no client that starts.
 const FIRST: u8 = 8;
 /// A client is known when it came back, and was answered, so often,
@@ -101,26 +101,26 @@ const RETURNS: u8 = 3;
 const PAUSE: u32 = 477;
 /// One that is known keeps its place for so long without a request, in ticks: 2048 s, twice the longest interval in use.
 const KEPT: u32 = 1_953_125;
-/// A client's heat halves in this time without a request. Then it is about its requests in 1.5 times as long.
+/// The recent requests of a client halve in this time without one. Then they are about its requests in 1.5 times as long.
 const HALF_LIFE: f32 = 64.0;
 /// The unit of `asked_at`, as a power of two of nanoseconds: about a millisecond.
 const TICK: u32 = 20;
 /// Ticks in a second.
 const TICKS: f32 = 953.674_3;
-/// Clients that share the places where each of them may be.
+/// Clients in a set: each may be at any place of one set.
 const WAYS: usize = 4;
 
-/// What is known of a client. All zero: nobody.
+/// What is known of a client. All zero: a free place.
 #[derive(Clone, Copy, Debug, Default)]
 struct Client {
-    /// Who it is, without its address: two of 2^63 are rarely the same.
+    /// The hash of its address: two of 2^63 are rarely the same.
     hash: u64,
     /// When its bucket is full, in nanoseconds of the raw counter.
     full_at: u64,
     /// When it asked last, in ticks, wrapping after 52 days.
     asked_at: u32,
     /// Its requests, the older the less.
-    heat: f32,
+    recent_requests: f32,
     /// How long after an answer it asks again, in ticks: an average over about eight times.
     after_answer: u16,
     /// How long after silence.
@@ -135,16 +135,16 @@ struct Client {
     unanswered: bool,
 }
 
-/// The clients that may stand in one place, on cache lines of their own.
+/// The clients whose hashes choose the same set, on cache lines of their own.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(128))]
-struct Place([Client; WAYS]);
+struct ClientSet([Client; WAYS]);
 
 /// A worker's memory of its clients.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    places: Vec<Place>,
-    /// By secrets of this worker, so that nobody can choose addresses that meet in one place. (Nobody sees from outside where
+    sets: Vec<ClientSet>,
+    /// With secrets of this worker, so that nobody can choose addresses that meet in one set. (No reply shows where
     /// one is, so a hash for tables will do: SipHash takes 100 instructions a packet more.) Two, so that a client and its
     /// wider prefix are two.
     narrow: Hasher,
@@ -153,8 +153,8 @@ pub struct Clients {
 
 /// A request, as the limits see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// Who asks.
+pub struct RequestContext<'a> {
+    /// The client's address.
     pub source: IpAddr,
     /// Now, by the raw counter.
     pub now: Duration,
@@ -166,17 +166,17 @@ pub struct Asked<'a> {
 
 /// How much memory so many clients take, in bytes.
 pub(super) fn memory(clients: u32) -> u64 {
-    let places = clients.div_ceil(u32::try_from(WAYS).unwrap_or(1));
-    u64::from(places).saturating_mul(u64::try_from(size_of::<Place>()).unwrap_or(u64::MAX))
+    let sets = clients.div_ceil(u32::try_from(WAYS).unwrap_or(1));
+    u64::from(sets).saturating_mul(u64::try_from(size_of::<ClientSet>()).unwrap_or(u64::MAX))
 }
 
 impl Clients {
-    /// Room for `clients`, rounded up to whole places; none for 0. `secret` is random.
+    /// Room for `clients`, rounded up to whole sets; none for 0. `secret` is random.
     pub fn new(clients: u32, secret: [u64; 2]) -> Self {
         let [narrow, wide] = secret.map(Hasher::new);
         let clients = usize::try_from(clients).unwrap_or(usize::MAX);
         Self {
-            places: vec![Place::default(); clients.div_ceil(WAYS)],
+            sets: vec![ClientSet::default(); clients.div_ceil(WAYS)],
             narrow,
             wide,
         }
@@ -184,11 +184,16 @@ impl Clients {
 
     /// How much memory they take, in bytes.
     pub fn memory(&self) -> usize {
-        size_of_val(self.places.as_slice())
+        size_of_val(self.sets.as_slice())
     }
 
     /// What becomes of a request if `limit` is on, and whether the budget sheds it. Their modes are for the caller to obey.
-    pub fn judge(&mut self, limit: &Limit, asked: &Asked<'_>, random: &mut Random) -> (Limited, bool) {
+    pub fn decide(
+        &mut self,
+        limit: &RateLimit,
+        asked: &RequestContext<'_>,
+        random: &mut Random,
+    ) -> (Limited, bool) {
         let now = nanos(asked.now);
         let wide_has_token = limit.wide.as_ref().is_none_or(|bucket| {
             self.wider(bucket, asked.source, now)
@@ -221,7 +226,7 @@ impl Clients {
         (limited, shed)
     }
 
-    /// All clients of a wider prefix, as one. (Apart, so that it doesn't burden those who have none of that.)
+    /// All clients of a wider prefix, as one. (A function of its own, so that it costs nothing where it is not used.)
     #[inline(never)]
     fn wider(&mut self, bucket: &Bucket, source: IpAddr, now: u64) -> Option<&mut Client> {
         self.known(hash(&self.wide, bucket, source), now)
@@ -230,8 +235,8 @@ impl Clients {
     /// The client; if it is a new one, in the place of the one whose bucket is full first.
     #[inline]
     fn known(&mut self, hash: u64, now: u64) -> Option<&mut Client> {
-        let at = self.place_of(hash);
-        let Place(clients) = self.places.get_mut(at)?;
+        let at = self.set_of(hash);
+        let ClientSet(clients) = self.sets.get_mut(at)?;
         match clients.iter().position(|client| client.hash == hash) {
             Some(at) => clients.get_mut(at),
             None => newcomer(clients, hash, now),
@@ -239,20 +244,20 @@ impl Clients {
     }
 
     /// Looks where `source` will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
-    pub fn prefetch(&self, limit: &Limit, source: IpAddr) {
+    pub fn prefetch(&self, limit: &RateLimit, source: IpAddr) {
         let hash = hash(&self.narrow, &limit.client, source);
-        if let Some(Place([first, ..])) = self.places.get(self.place_of(hash)) {
+        if let Some(ClientSet([first, ..])) = self.sets.get(self.set_of(hash)) {
             black_box(first.hash);
         }
     }
 
-    fn place_of(&self, hash: u64) -> usize {
-        let count = u64::try_from(self.places.len()).unwrap_or(0);
+    fn set_of(&self, hash: u64) -> usize {
+        let count = u64::try_from(self.sets.len()).unwrap_or(0);
         usize::try_from(((hash >> 32) * count) >> 32).unwrap_or(0)
     }
 }
 
-/// Somebody new, in the place of the one whose bucket is full first, of those who are not known if there are any.
+/// A new client, in the place of the one whose bucket is full first, of those who are not known if there are any.
 #[inline(never)]
 fn newcomer(clients: &mut [Client; WAYS], hash: u64, now: u64) -> Option<&mut Client> {
     let lightest = clients
@@ -267,7 +272,7 @@ fn newcomer(clients: &mut [Client; WAYS], hash: u64, now: u64) -> Option<&mut Cl
     Some(lightest)
 }
 
-/// Whom a bucket is for.
+/// The hash of the prefix that a bucket is for.
 fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
     let kept = match source {
         IpAddr::V4(v4) => {
@@ -279,7 +284,7 @@ fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
             v6.to_bits() & kept.unwrap_or(0)
         }
     };
-    // Never 0, which is nobody.
+    // Never 0, which is a free place.
     hasher.hash(kept) | 1
 }
 
@@ -297,7 +302,7 @@ impl Client {
             }
         }
         if budget != RuleMode::Off {
-            self.heat = cooled(self.heat, gap) + 1.0;
+            self.recent_requests = decayed(self.recent_requests, gap) + 1.0;
         }
         let came_back = budget != RuleMode::Off && self.requests > 0 && gap >= PAUSE;
         self.asked_at = ticks(now);
@@ -306,12 +311,12 @@ impl Client {
     }
 
     /// What becomes of a request beyond the limit.
-    fn beyond(&self, limit: &Limit, random: &mut Random) -> Limited {
-        if self.is_impatient(&limit.client) {
-            Limited::Impatient
-        } else if random.hits(limit.leak) {
+    fn beyond(&self, limit: &RateLimit, random: &mut Random) -> Limited {
+        if self.retries_when_dropped(&limit.client) {
+            Limited::RetriesWhenDropped
+        } else if random.sample(limit.leak) {
             Limited::Leaked
-        } else if random.hits(limit.kiss) {
+        } else if random.sample(limit.kiss) {
             Limited::Kissed
         } else {
             Limited::Refused
@@ -328,43 +333,46 @@ impl Client {
     }
 
     /// Does silence make it ask more, at a rate that can be borne?
-    fn is_impatient(&self, bucket: &Bucket) -> bool {
+    fn retries_when_dropped(&self, bucket: &Bucket) -> bool {
         let seldom = u64::from(self.after_answer) << TICK;
         self.silences >= TRIES
             && self.after_answer >= self.after_silence.saturating_mul(HARDER)
-            && seldom * IMPATIENCE >= nanos(bucket.interval)
+            && seldom * MOST_FOR_RETRIES >= nanos(bucket.interval)
     }
 
     /// Is there no room for it in the budget? One that is known, and light, needs none.
     #[inline]
-    fn is_shed(&self, asked: &Asked<'_>, random: &mut Random) -> bool {
-        let is_light = self.returns >= RETURNS && self.heat <= asked.allowance.light();
+    fn is_shed(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
+        let is_light = self.returns >= RETURNS && self.recent_requests <= asked.allowance.light();
         !is_light && self.is_crowded_out(asked, random)
     }
 
     /// One that is new needs a token; so does what others ask beyond the light, and that only by lot, so that each that is
-    /// hotter than bearable is answered about as often as one that is just bearable.
+    /// above the threshold is answered about as often as one that is just at it.
     #[inline(never)]
-    fn is_crowded_out(&self, asked: &Asked<'_>, random: &mut Random) -> bool {
-        let Asked { allowance, now, .. } = *asked;
+    fn is_crowded_out(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
+        let RequestContext { allowance, now, .. } = *asked;
         let is_known = self.returns >= RETURNS;
         let has_room = if !is_known && self.requests <= FIRST {
             allowance.take_new(now)
         } else {
-            let (light, bearable) = (allowance.light(), allowance.bearable());
-            let falls = |random: &mut Random, part: f32| random.hits(Share::of(part.into()));
-            (is_known && falls(random, light / self.heat))
-                || ((self.heat <= bearable
-                    || falls(random, (bearable - light).max(0.0) / (self.heat - light)))
+            let (light, shed_threshold) = (allowance.light(), allowance.shed_threshold());
+            let falls = |random: &mut Random, part: f32| random.sample(Probability::of(part.into()));
+            (is_known && falls(random, light / self.recent_requests))
+                || ((self.recent_requests <= shed_threshold
+                    || falls(
+                        random,
+                        (shed_threshold - light).max(0.0) / (self.recent_requests - light),
+                    ))
                     && allowance.take_other(now))
         };
         if !has_room {
-            allowance.count_shed(is_known && self.heat <= LIGHT);
+            allowance.count_shed(is_known && self.recent_requests <= LIGHT);
         }
         !has_room
     }
 
-    /// Is it a client that is known, and of whom was heard not long ago?
+    /// Whether it is known, and asked not long ago.
     fn is_kept(&self, now: u64) -> bool {
         self.returns >= RETURNS && ticks(now).wrapping_sub(self.asked_at) < KEPT
     }
@@ -378,14 +386,14 @@ fn average(so_far: u16, new: u16, is_first: bool) -> u16 {
     }
 }
 
-/// What is left of `heat` after so many ticks.
-fn cooled(heat: f32, ticks: u32) -> f32 {
+/// What is left of `recent_requests` after so many ticks.
+fn decayed(recent_requests: f32, ticks: u32) -> f32 {
     #[expect(
         clippy::cast_precision_loss,
         reason = "a millionth of the time is exact enough"
     )]
     let half_lives = ticks as f32 / (TICKS * HALF_LIFE);
-    heat * (-half_lives).exp2()
+    recent_requests * (-half_lives).exp2()
 }
 
 /// For 584 years.
@@ -406,8 +414,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn limit() -> Limit {
-        Limit {
+    fn limit() -> RateLimit {
+        RateLimit {
             mode: RuleMode::On,
             client: Bucket {
                 interval: SECOND,
@@ -416,8 +424,8 @@ mod tests {
                 ipv6_prefix: 64,
             },
             wide: None,
-            leak: Share::NONE,
-            kiss: Share::NONE,
+            leak: Probability::NONE,
+            kiss: Probability::NONE,
             clients: 1024,
         }
     }
@@ -430,18 +438,18 @@ mod tests {
             Self(Clients::new(clients, [1, 2]), Random::new(3))
         }
 
-        fn ask(&mut self, limit: &Limit, source: &str, now: Duration) -> Limited {
+        fn ask(&mut self, limit: &RateLimit, source: &str, now: Duration) -> Limited {
             self.ask_as(limit, source.parse().unwrap(), now)
         }
 
-        fn ask_as(&mut self, limit: &Limit, source: IpAddr, now: Duration) -> Limited {
-            let asked = Asked {
+        fn ask_as(&mut self, limit: &RateLimit, source: IpAddr, now: Duration) -> Limited {
+            let asked = RequestContext {
                 source,
                 now,
                 budget: RuleMode::Off,
                 allowance: &Allowance::default(),
             };
-            self.0.judge(limit, &asked, &mut self.1).0
+            self.0.decide(limit, &asked, &mut self.1).0
         }
     }
 
@@ -477,7 +485,7 @@ mod tests {
 
     #[test]
     fn a_wider_prefix_has_a_bucket_of_its_own() {
-        let limit = Limit {
+        let limit = RateLimit {
             wide: Some(Bucket {
                 burst: 100,
                 ipv4_prefix: 24,
@@ -514,9 +522,9 @@ mod tests {
 
     #[test]
     fn a_share_is_leaked_and_a_share_of_the_rest_kissed() {
-        let limit = Limit {
-            leak: Share::of(0.25),
-            kiss: Share::of(0.5),
+        let limit = RateLimit {
+            leak: Probability::of(0.25),
+            kiss: Probability::of(0.5),
             ..limit()
         };
         let mut table = Table::new(4);
@@ -527,7 +535,7 @@ mod tests {
                 Limited::Leaked => 1,
                 Limited::Kissed => 2,
                 Limited::Refused => 3,
-                Limited::Impatient => panic!("it asks at once whatever we do"),
+                Limited::RetriesWhenDropped => panic!("it asks at once whatever we do"),
             };
             counts[at] += 1;
         }
@@ -539,7 +547,7 @@ mod tests {
     }
 
     /// Asks again after `patient` seconds if it was answered, else after `retry`; the answers among the last 400 of 500.
-    fn answered_late(limit: &Limit, patient: f64, retry: f64) -> usize {
+    fn answered_late(limit: &RateLimit, patient: f64, retry: f64) -> usize {
         let mut table = Table::new(4);
         let mut now = 1000.0;
         let mut answers = Vec::new();
@@ -557,7 +565,7 @@ mod tests {
 
     #[test]
     fn who_asks_harder_when_not_answered_is_answered() {
-        let slow = Limit {
+        let slow = RateLimit {
             client: Bucket {
                 interval: 8 * SECOND,
                 ..limit().client
@@ -566,7 +574,7 @@ mod tests {
         };
         // Silence would cost eight requests for each that it saves.
         assert_eq!(answered_late(&slow, 4.0, 0.5), 400);
-        // One who does not care is limited, and one who asks too often in any case.
+        // A client that does not retry is limited, and one that asks too often in any case.
         assert!(answered_late(&slow, 4.0, 4.0) < 210);
         assert!(answered_late(&slow, 0.9, 0.1) < 50);
     }
@@ -578,7 +586,7 @@ mod tests {
                 interval: Duration::from_millis(interval),
                 ..limit().client
             };
-            assert_eq!(Limit { client, ..limit() }.poll(), poll, "{interval} ms");
+            assert_eq!(RateLimit { client, ..limit() }.poll(), poll, "{interval} ms");
         }
     }
 

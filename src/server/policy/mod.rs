@@ -1,4 +1,4 @@
-//! Pure. Who is answered at a listener, and what: access, limit, budget, and what is announced there.
+//! Pure. Which clients are answered at a listener, and with what: access, limit, budget, and what is announced there.
 
 pub mod access;
 pub mod allowance;
@@ -14,7 +14,7 @@ use std::fmt;
 use crate::clock::SystemVariables;
 use crate::server::Verdict;
 use crate::server::policy::access::{Access, OnDeny};
-use crate::server::policy::limit::{Asked, Clients, Limit, Limited};
+use crate::server::policy::limit::{Clients, Limited, RateLimit, RequestContext};
 use crate::server::policy::probability::Random;
 use crate::wire::ReferenceId;
 
@@ -26,7 +26,7 @@ pub struct Policy {
     /// Which addresses are answered.
     pub access: Access,
     /// How often each client is.
-    pub limit: Limit,
+    pub limit: RateLimit,
     /// Whether the server has a budget that may shed requests here.
     pub budget: RuleMode,
     /// What the answers say.
@@ -75,11 +75,11 @@ pub enum Ruling {
 
 /// What else is worth counting about a request that was answered: it may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remark {
+pub enum Annotation {
     /// It was beyond the limit, and answered by lot.
     Leaked,
     /// It was beyond the limit, and answered as silence would have made the client ask more.
-    Impatient,
+    RetriesWhenDropped,
     /// A list on trial would have denied it.
     WouldDeny,
     /// A limit on trial would not have answered it.
@@ -88,11 +88,11 @@ pub enum Remark {
     WouldShed,
 }
 
-impl Remark {
-    /// All of them, each at the place of its [`Remark::index`].
+impl Annotation {
+    /// All of them, each at the place of its [`Annotation::index`].
     pub const ALL: [Self; 5] = [
         Self::Leaked,
-        Self::Impatient,
+        Self::RetriesWhenDropped,
         Self::WouldDeny,
         Self::WouldLimit,
         Self::WouldShed,
@@ -107,7 +107,7 @@ impl Remark {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Leaked => "leaked",
-            Self::Impatient => "impatient",
+            Self::RetriesWhenDropped => "impatient",
             Self::WouldDeny => "would-deny",
             Self::WouldLimit => "would-limit",
             Self::WouldShed => "would-shed",
@@ -148,39 +148,39 @@ impl Policy {
         }
     }
 
-    /// Decides about a request, and tells `remark` what else is worth counting.
+    /// Decides about a request, and tells `annotate` what else is worth counting.
     #[inline]
     pub fn rule(
         &self,
         clients: &mut Clients,
-        asked: &Asked<'_>,
+        asked: &RequestContext<'_>,
         random: &mut Random,
-        mut remark: impl FnMut(Remark),
+        mut annotate: impl FnMut(Annotation),
     ) -> Ruling {
         if !self.access.allows(asked.source) {
             match self.access.mode {
                 RuleMode::On => return self.denial(asked),
-                RuleMode::DryRun => remark(Remark::WouldDeny),
+                RuleMode::DryRun => annotate(Annotation::WouldDeny),
                 RuleMode::Off => {}
             }
         }
         if !self.remembers() {
             return Ruling::Answer;
         }
-        let (limited, shed) = clients.judge(&self.limit, asked, random);
+        let (limited, shed) = clients.decide(&self.limit, asked, random);
         if shed && self.budget == RuleMode::On {
             return Ruling::Refuse(Verdict::RefusedBudget);
         }
-        if let Some(ruling) = self.limited(limited, &mut remark) {
+        if let Some(ruling) = self.limited(limited, &mut annotate) {
             return ruling;
         }
         if shed {
-            remark(Remark::WouldShed);
+            annotate(Annotation::WouldShed);
         }
         Ruling::Answer
     }
 
-    fn denial(&self, asked: &Asked<'_>) -> Ruling {
+    fn denial(&self, asked: &RequestContext<'_>) -> Ruling {
         match self.access.on_deny {
             // A kiss is worth an answer only where there is room for it.
             OnDeny::Kiss if self.budget == RuleMode::On && !asked.allowance.take_other(asked.now) => {
@@ -196,20 +196,20 @@ impl Policy {
     }
 
     /// What the limit has to say against an answer.
-    fn limited(&self, limited: Limited, remark: &mut impl FnMut(Remark)) -> Option<Ruling> {
+    fn limited(&self, limited: Limited, annotate: &mut impl FnMut(Annotation)) -> Option<Ruling> {
         match (self.limit.mode, limited) {
             (RuleMode::Off, _) | (_, Limited::Within) => None,
             (RuleMode::DryRun, Limited::Refused | Limited::Kissed) => {
-                remark(Remark::WouldLimit);
+                annotate(Annotation::WouldLimit);
                 None
             }
-            (RuleMode::DryRun, Limited::Leaked | Limited::Impatient) => None,
+            (RuleMode::DryRun, Limited::Leaked | Limited::RetriesWhenDropped) => None,
             (RuleMode::On, Limited::Leaked) => {
-                remark(Remark::Leaked);
+                annotate(Annotation::Leaked);
                 None
             }
-            (RuleMode::On, Limited::Impatient) => {
-                remark(Remark::Impatient);
+            (RuleMode::On, Limited::RetriesWhenDropped) => {
+                annotate(Annotation::RetriesWhenDropped);
                 None
             }
             (RuleMode::On, Limited::Kissed) => Some(Ruling::Kiss {

@@ -1,11 +1,11 @@
-//! Pure. Small random numbers for lots: fast, from a seed, and good enough where nobody gains by guessing one.
+//! Pure. Small random numbers for draws: fast, from a seed, and good enough where nobody gains by guessing one.
 
-/// A share of all, from none to all of them.
+/// A probability, from never to always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(u32);
+pub struct Probability(u32);
 
-impl Share {
-    /// Nobody.
+impl Probability {
+    /// Never.
     pub const NONE: Self = Self(0);
 
     /// What lies outside of 0 to 1 counts as 0 or 1.
@@ -19,7 +19,7 @@ impl Share {
     }
 
     /// In terms of 2^32, which is all of them.
-    pub const fn of_all(self) -> u32 {
+    pub const fn in_2_32nds(self) -> u32 {
         self.0
     }
 }
@@ -43,9 +43,9 @@ impl Random {
         u32::try_from(mixed).unwrap_or(u32::MAX)
     }
 
-    /// Draws a lot: `true` in this share of all draws.
-    pub fn hits(&mut self, share: Share) -> bool {
-        share != Share::NONE && self.next() <= share.0
+    /// Draws: `true` in this share of all draws.
+    pub fn sample(&mut self, probability: Probability) -> bool {
+        probability != Probability::NONE && self.next() <= probability.0
     }
 }
 
@@ -65,8 +65,10 @@ mod tests {
             (f64::NAN, 0, 0),
         ] {
             let mut random = Random::new(0);
-            let hits = (0..100_000).filter(|_| random.hits(Share::of(part))).count();
-            assert!((low..=high).contains(&hits), "{part}: {hits}");
+            let drawn = (0..100_000)
+                .filter(|_| random.sample(Probability::of(part)))
+                .count();
+            assert!((low..=high).contains(&drawn), "{part}: {drawn}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Impure. The worker: a thread with one socket that takes batches, lets `respond` judge, and sends the replies.
+//! Impure. The worker: a thread with one socket that takes batches, lets `respond` decide, and sends the replies.
 
 mod batch_sizer;
 mod settings;
@@ -61,8 +61,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread called `name` that answers on `socket` from `reference`, whom `policy` and the budget allow,
-    /// and counts who asks if there is a `census`. Several may share a socket.
+    /// Starts a thread called `name` that answers the requests on `socket` from `reference`, as `policy` and the budget allow,
+    /// and counts the clients if there is a `census`. Several may share a socket.
     ///
     /// # Errors
     /// When the system allows no more threads, or has no randomness.
@@ -102,8 +102,8 @@ impl Worker {
         })
     }
 
-    /// From its next batch on it obeys `policy`.
-    pub fn obey(&mut self, policy: &Arc<Policy>) {
+    /// Applies `policy` from its next batch on.
+    pub fn apply(&mut self, policy: &Arc<Policy>) {
         self.policy_writer.set(policy);
     }
 
@@ -121,20 +121,20 @@ impl Worker {
         &self.counters
     }
 
-    /// Who asked it, if it counts that.
+    /// The census of its clients, if it keeps one.
     pub fn census(&self) -> Option<&CensusReader> {
         self.census.as_ref()
     }
 
-    /// It shall answer what is queued, and end. One who is just about to wait for a packet doesn't notice, so say it again
-    /// until it has ended.
+    /// Tells it to answer what is queued, and to end. A worker that is just about to wait for a packet misses that, so repeat
+    /// it until it has ended.
     pub fn retire(&self) {
         self.settings.stop();
         self.nudge();
     }
 
-    /// It shall make a round of its loop, even without a packet. (Without that it would wait for the next one for ever. One
-    /// who is just about to wait doesn't notice.)
+    /// Has it make a round of its loop, even without a packet. (Without that it would wait for the next one for ever. A worker
+    /// that is just about to wait misses it.)
     pub fn nudge(&self) {
         self.policy_writer.free_leftovers();
         // Where the signal can't be sent the worker has ended. (The C libraries disagree about the type of a thread's
@@ -163,7 +163,7 @@ impl Worker {
     }
 }
 
-/// A worker that nobody holds any more ends by itself, with the next packet at the latest.
+/// A worker whose handle is gone ends by itself, with the next packet at the latest.
 impl Drop for Worker {
     fn drop(&mut self) {
         self.retire();
@@ -189,7 +189,7 @@ struct BatchContext {
     served: NtpTimestamp,
     clock: ClockModel,
     variables: SystemVariables,
-    /// Nobody gets an answer.
+    /// No request gets an answer.
     is_silent: bool,
     max_wait: NtpDuration,
 }
@@ -247,7 +247,7 @@ impl WorkerLoop {
         } else {
             self.answer_together(&context, batch, received);
         }
-        // Nobody waits for this one.
+        // After the replies: no client waits for the census.
         if let Some(publisher) = &mut self.census {
             publisher.note(batch.sources(), context.now.raw);
             publisher.publish_if_due(context.now.raw);
@@ -271,7 +271,7 @@ impl WorkerLoop {
         let mut until_sent = NtpDuration::ZERO;
         for index in 0..received {
             until_sent = NtpDuration::between(context.now.raw, clock::raw());
-            if self.judge(context, batch, index, until_sent) {
+            if self.answer_packet(context, batch, index, until_sent) {
                 self.send(batch);
             }
         }
@@ -284,25 +284,25 @@ impl WorkerLoop {
         let mut begun = clock::raw();
         for first in (0..received).step_by(SENT_TOGETHER) {
             let few = first..received.min(first + SENT_TOGETHER);
-            let (judging, mut replies) = (few.len(), 0);
+            let (deciding, mut replies) = (few.len(), 0);
             let waited = NtpDuration::between(context.now.raw, begun);
             for index in few {
-                let until_sent = waited + self.transmit_predictor.after(judging, replies);
-                replies += usize::from(self.judge(context, batch, index, until_sent));
+                let until_sent = waited + self.transmit_predictor.after(deciding, replies);
+                replies += usize::from(self.answer_packet(context, batch, index, until_sent));
             }
-            let judged = clock::raw();
+            let decided = clock::raw();
             self.send(batch);
             let sent = clock::raw();
             let took = |from: Duration, to: Duration| to.saturating_sub(from);
             self.transmit_predictor
-                .learn(judging, took(begun, judged), replies, took(judged, sent));
+                .learn(deciding, took(begun, decided), replies, took(decided, sent));
             begun = sent;
         }
         self.batch_sizer.learn(received, None, context.now.realtime);
     }
 
-    /// One packet, whose reply would leave so long after the batch was there. Is there a reply?
-    fn judge(
+    /// Decides about one packet, whose reply would leave `until_sent` after the batch was there, and returns whether it has one.
+    fn answer_packet(
         &mut self,
         context: &BatchContext,
         batch: &mut Batch,
@@ -330,7 +330,9 @@ impl WorkerLoop {
         let rule = || match () {
             () if context.is_silent => Ruling::Refuse(Verdict::RefusedDisputed),
             () if is_late => Ruling::Refuse(Verdict::RefusedLate),
-            () => policy_reader.rule(datagram.source, now.raw, |remark| counters.remark(remark)),
+            () => policy_reader.rule(datagram.source, now.raw, |annotation| {
+                counters.annotate(annotation)
+            }),
         };
         let transmit_at = context.served + until_sent;
         let mut reply = ReplyBuffer::new(datagram.reply);

@@ -60,7 +60,7 @@ impl WorkerSettings {
         }
     }
 
-    /// The worker begins, in the thread that calls. Either it sees the newest CPU here, or whoever settings it sees the thread.
+    /// The worker begins, in the thread that calls. Either it sees the newest CPU here, or the one that sets it sees the thread.
     ///
     /// # Errors
     /// As [`Thread::keep_to`].

@@ -17,8 +17,8 @@ const LEAST: f64 = 1e-9;
 /// What packets take, expected from those that were, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TransmitPredictor {
-    /// To judge a packet.
-    judging: f64,
+    /// To decide about a packet.
+    deciding: f64,
     /// To send a reply.
     sending: f64,
 }
@@ -27,7 +27,7 @@ impl Default for TransmitPredictor {
     /// About what a small machine needs.
     fn default() -> Self {
         Self {
-            judging: 100e-9,
+            deciding: 100e-9,
             sending: 3e-6,
         }
     }
@@ -35,14 +35,14 @@ impl Default for TransmitPredictor {
 
 impl TransmitPredictor {
     /// How long after the clock was read the sending begins of reply number `position` (from 0) of a batch of which `received`
-    /// packets have to be judged first. (It is the moment in which a server that sends one by one reads its clock.)
+    /// packets have to be decided about first. (It is the moment in which a server that sends one by one reads its clock.)
     pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
-        NtpDuration::from_seconds(float(received) * self.judging + float(position) * self.sending)
+        NtpDuration::from_seconds(float(received) * self.deciding + float(position) * self.sending)
     }
 
-    /// To judge `received` packets took `judging`, to send `replies` then `sending`.
-    pub(super) fn learn(&mut self, received: usize, judging: Duration, replies: usize, sending: Duration) {
-        learn(&mut self.judging, judging, received);
+    /// To decide about `received` packets took `deciding`, to send `replies` then `sending`.
+    pub(super) fn learn(&mut self, received: usize, deciding: Duration, replies: usize, sending: Duration) {
+        learn(&mut self.deciding, deciding, received);
         learn(&mut self.sending, sending, replies);
     }
 }

@@ -49,7 +49,7 @@ fn answers_from_the_address_that_was_asked(bind: &str, asked: &[&str]) {
             batch.reply(0, length);
             assert_eq!(
                 batch.send(server.as_fd()),
-                Sent {
+                SendOutcome {
                     sent: 1,
                     failed: 0,
                     full: 0
@@ -90,20 +90,24 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
     batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
     assert_eq!(
         batch.send(server.as_fd()),
-        Sent {
+        SendOutcome {
             sent: 3,
             failed: 1,
             full: 0
         }
     );
-    assert_eq!(batch.send(server.as_fd()), Sent::default());
+    assert_eq!(batch.send(server.as_fd()), SendOutcome::default());
     for index in [0, 2, 3] {
-        assert_eq!(clients[index].recv(&mut [0; 100]).unwrap(), 48, "cut to the request's length");
+        assert_eq!(
+            clients[index].recv(&mut [0; 100]).unwrap(),
+            48,
+            "cut to the request's length"
+        );
     }
     assert_eq!(batch.receive(server.as_fd(), 8).unwrap(), 1);
     assert!(batch.datagram(0).is_some() && batch.datagram(1).is_none());
     batch.reply(1, 48);
-    assert_eq!(batch.send(server.as_fd()), Sent::default());
+    assert_eq!(batch.send(server.as_fd()), SendOutcome::default());
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn who_has_no_such_family_gets_nothing() {
     batch.slots[0].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
     assert_eq!(
         batch.send(server.as_fd()),
-        Sent {
+        SendOutcome {
             sent: 0,
             failed: 1,
             full: 0
@@ -139,14 +143,14 @@ fn who_has_no_such_family_gets_nothing() {
 
 #[test]
 fn groups_are_told_from_hosts() {
-    let v4 = |header: [u8; 4], local: [u8; 4]| Asked::V4 {
+    let v4 = |header: [u8; 4], local: [u8; 4]| Destination::V4 {
         header: header.into(),
         local: local.into(),
     };
     assert!(v4([192, 0, 2, 1], [192, 0, 2, 1]).is_unicast());
     assert!(!v4([192, 0, 2, 255], [192, 0, 2, 1]).is_unicast());
     assert!(!v4([224, 0, 1, 1], [224, 0, 1, 1]).is_unicast());
-    let v6 = |text: &str| Asked::V6 {
+    let v6 = |text: &str| Destination::V6 {
         header: text.parse().unwrap(),
         interface: 2,
     };
