@@ -203,15 +203,20 @@ impl Page<'_> {
     }
 
     fn traffic(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
-        let verdicts =
-            |counts: &Counts| Verdict::ALL.map(|verdict| (verdict.name().to_owned(), counts.of(verdict)));
+        let verdicts = |counts: &Counts| {
+            Verdict::all()
+                .map(|verdict| (verdict.name().to_owned(), counts.of(verdict)))
+                .collect::<Vec<_>>()
+        };
         self.counters(
             "packets_total",
             "Packets received, by verdict",
             labeled(listeners, "verdict", verdicts),
         )?;
         let remarks = |counts: &Counts| {
-            Annotation::ALL.map(|remark| (remark.name().to_owned(), counts.annotated(remark)))
+            Annotation::all()
+                .map(|annotation| (annotation.name().to_owned(), counts.annotated(annotation)))
+                .collect::<Vec<_>>()
         };
         self.counters(
             "remarks_total",

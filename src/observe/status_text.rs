@@ -116,9 +116,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         "lost",
         &format!("{queue} in full queues, {send} not sent, {receive} failures to receive"),
     )?;
-    let refused = Verdict::ALL
-        .into_iter()
-        .filter(|&verdict| !verdict.is_answered() && counts.of(verdict) > 0);
+    let refused = Verdict::all().filter(|&verdict| !verdict.is_answered() && counts.of(verdict) > 0);
     let name = |verdict: Verdict| verdict.name().strip_prefix("refused-").unwrap_or(verdict.name());
     let refused: Vec<String> = refused
         .map(|verdict| format!("{} {}", counts.of(verdict), name(verdict)))

@@ -18,11 +18,11 @@ use crate::server::policy::Annotation;
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    verdicts: [AtomicU64; Verdict::ALL.len()],
+    verdicts: [AtomicU64; Verdict::COUNT],
     kinds: Kinds<AtomicU64>,
     residence: [AtomicU64; residence::BUCKETS],
     residence_sum: AtomicU64,
-    annotations: [AtomicU64; Annotation::ALL.len()],
+    annotations: [AtomicU64; Annotation::COUNT],
     send_failed: AtomicU64,
     send_buffer_full: AtomicU64,
     receive_failed: AtomicU64,
@@ -43,11 +43,11 @@ impl<T: Default> Default for Kinds<T> {
 /// The counters as they were at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    verdicts: [u64; Verdict::ALL.len()],
+    verdicts: [u64; Verdict::COUNT],
     kinds: Kinds<u64>,
     /// How long answered requests were in the server, from the receive to the transmit timestamp.
     pub residence: Residence,
-    annotations: [u64; Annotation::ALL.len()],
+    annotations: [u64; Annotation::COUNT],
     /// Replies that the kernel refused to send.
     pub send_failed: u64,
     /// Replies that found no room in the send buffer: others in it wait for addresses that are not there.
@@ -151,7 +151,7 @@ impl Counts {
         const KINDS_AT: usize = 32;
         const RESIDENCE_AT: usize = KINDS_AT + KINDS;
         const SUM_AT: usize = RESIDENCE_AT + residence::BUCKETS;
-        const { assert!(Verdict::ALL.len() <= KINDS_AT) };
+        const { assert!(Verdict::COUNT <= KINDS_AT) };
         let cell = |at: usize| cells.get(at).copied().unwrap_or(0);
         Self {
             verdicts: std::array::from_fn(cell),
@@ -196,8 +196,7 @@ impl Counts {
 
     /// All packets answered, whether or not the kernel took the reply.
     pub fn answered(&self) -> u64 {
-        Verdict::ALL
-            .into_iter()
+        Verdict::all()
             .filter(|verdict| verdict.is_answered())
             .map(|verdict| self.of(verdict))
             .sum()
@@ -233,8 +232,7 @@ impl Counts {
 
     /// All replies: answers and kisses.
     pub fn replied(&self) -> u64 {
-        Verdict::ALL
-            .into_iter()
+        Verdict::all()
             .filter(|verdict| verdict.has_reply())
             .map(|verdict| self.of(verdict))
             .sum()
@@ -242,9 +240,7 @@ impl Counts {
 
     /// What was refused and how often, without the zeros: `refused-too-short=3 refused-version=1`.
     pub fn refusals(&self) -> String {
-        let refused = Verdict::ALL
-            .into_iter()
-            .filter(|&verdict| !verdict.is_answered() && self.of(verdict) > 0);
+        let refused = Verdict::all().filter(|&verdict| !verdict.is_answered() && self.of(verdict) > 0);
         refused
             .map(|verdict| format!("{}={}", verdict.name(), self.of(verdict)))
             .collect::<Vec<_>>()
@@ -253,9 +249,7 @@ impl Counts {
 
     /// What was remarked of those that were answered, without the zeros: `leaked=3 would-deny=1`.
     pub fn annotations(&self) -> String {
-        let annotated = Annotation::ALL
-            .into_iter()
-            .filter(|&annotation| self.annotated(annotation) > 0);
+        let annotated = Annotation::all().filter(|&annotation| self.annotated(annotation) > 0);
         annotated
             .map(|annotation| format!("{}={}", annotation.name(), self.annotated(annotation)))
             .collect::<Vec<_>>()
@@ -288,7 +282,7 @@ struct ByVerdict<'a>(&'a Counts);
 impl Serialize for ByVerdict<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let counted = |verdict: Verdict| (verdict.name(), self.0.of(verdict));
-        serializer.collect_map(Verdict::ALL.map(counted))
+        serializer.collect_map(Verdict::all().map(counted))
     }
 }
 
@@ -297,7 +291,7 @@ struct ByAnnotation<'a>(&'a Counts);
 impl Serialize for ByAnnotation<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let counted = |annotation: Annotation| (annotation.name(), self.0.annotated(annotation));
-        serializer.collect_map(Annotation::ALL.map(counted))
+        serializer.collect_map(Annotation::all().map(counted))
     }
 }
 
@@ -308,7 +302,7 @@ mod tests {
     #[test]
     fn each_verdict_is_counted_once() {
         let counters = Counters::default();
-        for (times, verdict) in Verdict::ALL.into_iter().enumerate() {
+        for (times, verdict) in Verdict::all().enumerate() {
             (0..times).for_each(|_| counters.count(&[4 << 3 | 3], verdict));
         }
         counters.count_unsent(3, 2);
@@ -359,7 +353,7 @@ mod tests {
     #[test]
     fn each_remark_is_counted_beside_the_verdict() {
         let counters = Counters::default();
-        for (times, annotation) in Annotation::ALL.into_iter().enumerate() {
+        for (times, annotation) in Annotation::all().enumerate() {
             assert_eq!(annotation.index(), times);
             (0..times).for_each(|_| counters.annotate(annotation));
         }

@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn counters_have_a_place_for_each_verdict() {
-        for (at, verdict) in Verdict::ALL.into_iter().enumerate() {
+        for (at, verdict) in Verdict::all().enumerate() {
             assert_eq!(verdict.index(), at);
             assert_eq!(verdict.is_answered(), verdict.name().starts_with("answered"));
             assert_eq!(verdict.has_reply(), !verdict.name().starts_with("refused"));

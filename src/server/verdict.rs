@@ -1,13 +1,17 @@
 //! Pure. What was done with a packet: the one list of all that is counted.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// What was done with a packet. Every packet has exactly one, and each is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// A client (mode 3) got its answer (mode 4).
     AnsweredClient,
     /// A symmetric active peer (mode 1) got its answer (mode 2).
     AnsweredSymmetric,
     /// A client of version 1, which has no mode, got its answer (mode 4).
+    #[strum(serialize = "answered-version-1")]
     AnsweredVersion1,
     /// Told RATE: it asked too often.
     KissedRate,
@@ -22,14 +26,19 @@ pub enum Verdict {
     /// Not version 1, 2, 3 or 4.
     RefusedVersion,
     /// Mode 0 where it is reserved: version 2 and later, or version 1 from port 123 (another server's answer).
+    #[strum(serialize = "refused-reserved-mode")]
     RefusedReserved,
     /// Modes 2 and 4 are answers: an answer to an answer never ends.
+    #[strum(serialize = "refused-answer-mode")]
     RefusedAnswer,
     /// Mode 5, a broadcast: none is listened to.
+    #[strum(serialize = "refused-broadcast-mode")]
     RefusedBroadcast,
     /// Mode 6, control messages: a known amplifier, not offered.
+    #[strum(serialize = "refused-control-mode")]
     RefusedControl,
     /// Mode 7, private use (monlist): a known amplifier, not offered.
+    #[strum(serialize = "refused-private-mode")]
     RefusedPrivate,
     /// A request like any other, while upstreams dispute and the operator wants silence then.
     RefusedDisputed,
@@ -42,33 +51,18 @@ pub enum Verdict {
     /// A request like any other that waited too long in the queue: its client has given it up.
     RefusedLate,
     /// From an address that is no host's own: broadcast, multicast, reserved. An answer would reach many, or ourselves.
+    #[strum(serialize = "refused-source-address")]
     RefusedSource,
 }
 
 impl Verdict {
+    /// How many there are.
+    pub const COUNT: usize = Self::VARIANTS.len();
+
     /// All of them, each at the place of its [`Verdict::index`].
-    pub const ALL: [Self; 20] = [
-        Self::AnsweredClient,
-        Self::AnsweredSymmetric,
-        Self::AnsweredVersion1,
-        Self::KissedRate,
-        Self::KissedDenied,
-        Self::RefusedPortZero,
-        Self::RefusedNotUnicast,
-        Self::RefusedTooShort,
-        Self::RefusedVersion,
-        Self::RefusedReserved,
-        Self::RefusedAnswer,
-        Self::RefusedBroadcast,
-        Self::RefusedControl,
-        Self::RefusedPrivate,
-        Self::RefusedDisputed,
-        Self::RefusedDenied,
-        Self::RefusedRate,
-        Self::RefusedBudget,
-        Self::RefusedLate,
-        Self::RefusedSource,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied()
+    }
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -77,37 +71,19 @@ impl Verdict {
 
     /// Was there an answer (a kiss is none)?
     pub const fn is_answered(self) -> bool {
-        self.index() <= Self::AnsweredVersion1.index()
+        matches!(
+            self,
+            Self::AnsweredClient | Self::AnsweredSymmetric | Self::AnsweredVersion1
+        )
     }
 
     /// Was anything sent back: an answer or a kiss?
     pub const fn has_reply(self) -> bool {
-        self.index() <= Self::KissedDenied.index()
+        self.is_answered() || matches!(self, Self::KissedRate | Self::KissedDenied)
     }
 
     /// The word for it in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AnsweredClient => "answered-client",
-            Self::AnsweredSymmetric => "answered-symmetric",
-            Self::AnsweredVersion1 => "answered-version-1",
-            Self::KissedRate => "kissed-rate",
-            Self::KissedDenied => "kissed-denied",
-            Self::RefusedPortZero => "refused-port-zero",
-            Self::RefusedNotUnicast => "refused-not-unicast",
-            Self::RefusedTooShort => "refused-too-short",
-            Self::RefusedVersion => "refused-version",
-            Self::RefusedReserved => "refused-reserved-mode",
-            Self::RefusedAnswer => "refused-answer-mode",
-            Self::RefusedBroadcast => "refused-broadcast-mode",
-            Self::RefusedControl => "refused-control-mode",
-            Self::RefusedPrivate => "refused-private-mode",
-            Self::RefusedDisputed => "refused-disputed",
-            Self::RefusedDenied => "refused-denied",
-            Self::RefusedRate => "refused-rate",
-            Self::RefusedBudget => "refused-budget",
-            Self::RefusedLate => "refused-late",
-            Self::RefusedSource => "refused-source-address",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

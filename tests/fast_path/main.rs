@@ -547,7 +547,7 @@ fn limits_say_the_same() {
                 let before = desk.counted();
                 same_as_sockets(&mut desk, way(&source, 9, &[]), &payload(4, 3), ruling);
                 let after = desk.counted();
-                for remark in Annotation::ALL {
+                for remark in Annotation::all() {
                     let new = after.annotated(remark) - before.annotated(remark);
                     assert_eq!(
                         new,

@@ -28,7 +28,7 @@ struct Server {
     sent: SentCounts,
     before: SentCounts,
     second: u64,
-    remarks: [u64; Annotation::ALL.len()],
+    remarks: [u64; Annotation::COUNT],
 }
 
 impl Server {
@@ -47,7 +47,7 @@ impl Server {
             sent: SentCounts::default(),
             before: SentCounts::default(),
             second: 0,
-            remarks: [0; Annotation::ALL.len()],
+            remarks: [0; Annotation::COUNT],
         }
     }
 

@@ -11,6 +11,8 @@ pub mod probability;
 
 use std::fmt;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::clock::SystemVariables;
 use crate::server::Verdict;
 use crate::server::policy::access::{Access, OnDeny};
@@ -74,11 +76,13 @@ pub enum Ruling {
 }
 
 /// What else is worth counting about a request that was answered: it may have several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Annotation {
     /// It was beyond the limit, and answered by lot.
     Leaked,
     /// It was beyond the limit, and answered as silence would have made the client ask more.
+    #[strum(serialize = "impatient")]
     RetriesWhenDropped,
     /// A list on trial would have denied it.
     WouldDeny,
@@ -89,14 +93,13 @@ pub enum Annotation {
 }
 
 impl Annotation {
+    /// How many there are.
+    pub const COUNT: usize = Self::VARIANTS.len();
+
     /// All of them, each at the place of its [`Annotation::index`].
-    pub const ALL: [Self; 5] = [
-        Self::Leaked,
-        Self::RetriesWhenDropped,
-        Self::WouldDeny,
-        Self::WouldLimit,
-        Self::WouldShed,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied()
+    }
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -104,14 +107,8 @@ impl Annotation {
     }
 
     /// The word for it in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Leaked => "leaked",
-            Self::RetriesWhenDropped => "impatient",
-            Self::WouldDeny => "would-deny",
-            Self::WouldLimit => "would-limit",
-            Self::WouldShed => "would-shed",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
