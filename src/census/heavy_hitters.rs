@@ -1,19 +1,19 @@
-//! Pure. Who asks most, in fixed memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) in sets of a few places, so
+//! Pure. The clients that ask most, in fixed memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) in sets of a few places, so
 //! that a packet looks at a few cache lines and nothing is sorted.
 //!
 //! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and begins
 //! with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its error at
-//! most; who has no place asked no more often than the least in the set.
+//! most; a client that has no place asked no more often than the least in the set.
 
 use crate::census::places::{WAYS, place_of};
 
 const SETS: usize = 128;
 
-/// One who asks.
+/// The count of one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Talker {
+pub(super) struct Counter {
     /// The address, as the census has it.
-    pub(super) who: u128,
+    pub(super) address: u128,
     /// Not less than it asked.
     pub(super) count: u32,
     /// How much of that it may not have asked.
@@ -28,18 +28,18 @@ struct Set {
     tags: [u32; WAYS],
     counts: [u32; WAYS],
     errors: [u32; WAYS],
-    who: [u128; WAYS],
+    address: [u128; WAYS],
 }
 
-const NOBODY: Set = Set {
+const EMPTY: Set = Set {
     tags: [0; WAYS],
     counts: [0; WAYS],
     errors: [0; WAYS],
-    who: [0; WAYS],
+    address: [0; WAYS],
 };
 
-/// The 1,024 who ask most, about: each who asks more than a thousandth of all is here, give or take what the others in
-/// its set ask. 32 KiB.
+/// The 1,024 clients that ask most, about: each that asks more than a thousandth of all is here, give or take what the others
+/// in its set ask. 32 KiB.
 #[derive(Clone, Debug)]
 pub(super) struct Talkers([Set; SETS]);
 
@@ -47,11 +47,11 @@ impl Talkers {
     pub(super) const SETS: usize = SETS;
 
     pub(super) const fn new() -> Self {
-        Self([NOBODY; SETS])
+        Self([EMPTY; SETS])
     }
 
-    /// `who` (of this hash) asks once more.
-    pub(super) fn note(&mut self, who: u128, hash: u64) {
+    /// `address` (of this hash) asks once more.
+    pub(super) fn note(&mut self, address: u128, hash: u64) {
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
         let Some(set) = self.0.get_mut(set_of(hash)) else {
             return;
@@ -60,12 +60,12 @@ impl Talkers {
         if let Some(count) = set.counts.get_mut(known) {
             *count = count.saturating_add(1);
         } else {
-            set.replace_least(who, tag);
+            set.replace_least(address, tag);
         }
     }
 
     /// Each set: how often one who is not in it can have asked, and who is.
-    pub(super) fn sets(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = Talker>)> {
+    pub(super) fn sets(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = Counter>)> {
         self.0.iter().map(|set| {
             let least = set.counts.iter().copied().min().unwrap_or(0);
             (least, set.talkers())
@@ -75,24 +75,28 @@ impl Talkers {
 
 impl Set {
     #[inline(never)]
-    fn replace_least(&mut self, who: u128, tag: u32) {
+    fn replace_least(&mut self, address: u128, tag: u32) {
         let least = self.counts.iter().copied().min().unwrap_or(0);
         let place = place_of(&self.counts, least);
-        if let (Some(old_who), Some(old_tag), Some(count), Some(error)) = (
-            self.who.get_mut(place),
+        if let (Some(old_address), Some(old_tag), Some(count), Some(error)) = (
+            self.address.get_mut(place),
             self.tags.get_mut(place),
             self.counts.get_mut(place),
             self.errors.get_mut(place),
         ) {
-            (*old_who, *old_tag) = (who, tag);
+            (*old_address, *old_tag) = (address, tag);
             (*count, *error) = (least.saturating_add(1), least);
         }
     }
 
-    fn talkers(&self) -> impl Iterator<Item = Talker> {
-        let counted = self.counts.iter().zip(&self.errors).zip(&self.who);
+    fn talkers(&self) -> impl Iterator<Item = Counter> {
+        let counted = self.counts.iter().zip(&self.errors).zip(&self.address);
         counted
-            .map(|((&count, &error), &who)| Talker { who, count, error })
+            .map(|((&count, &error), &address)| Counter {
+                address,
+                count,
+                error,
+            })
             .filter(|talker| talker.count > 0)
     }
 }
@@ -121,7 +125,7 @@ mod tests {
         talkers
     }
 
-    fn everybody(talkers: &Talkers) -> impl Iterator<Item = Talker> {
+    fn everybody(talkers: &Talkers) -> impl Iterator<Item = Counter> {
         talkers.sets().flat_map(|(_, set)| set)
     }
 
@@ -133,18 +137,20 @@ mod tests {
             .for_each(|&number| *truth.entry(address(number)).or_default() += 1);
         let talkers = of(seed, asked);
         let hasher = Hasher::new(seed);
-        let known: HashMap<u128, Talker> = everybody(&talkers).map(|talker| (talker.who, talker)).collect();
-        for (who, &count) in &truth {
-            let (low, high) = known.get(who).map_or_else(
+        let known: HashMap<u128, Counter> = everybody(&talkers)
+            .map(|talker| (talker.address, talker))
+            .collect();
+        for (address, &count) in &truth {
+            let (low, high) = known.get(address).map_or_else(
                 || {
-                    let (least, _) = talkers.sets().nth(set_of(hasher.hash(*who))).unwrap();
+                    let (least, _) = talkers.sets().nth(set_of(hasher.hash(*address))).unwrap();
                     (0, least)
                 },
                 |talker| (talker.count - talker.error, talker.count),
             );
             assert!(
                 (low..=high).contains(&count),
-                "{who}: {count} not in {low}..={high}"
+                "{address}: {count} not in {low}..={high}"
             );
         }
         let all: u32 = everybody(&talkers).map(|talker| talker.count).sum();
@@ -167,11 +173,11 @@ mod tests {
             bounds_hold(seed, &asked);
             let talkers = of(seed, &asked);
             let heavy = everybody(&talkers)
-                .find(|talker| talker.who == address(7))
+                .find(|talker| talker.address == address(7))
                 .unwrap();
             assert!(heavy.count - heavy.error >= 3900, "{heavy:?}");
             assert!(heavy.error < 500, "{heavy:?}");
-            let light = everybody(&talkers).filter(|talker| talker.who != address(7));
+            let light = everybody(&talkers).filter(|talker| talker.address != address(7));
             assert_eq!(light.map(|talker| talker.count - talker.error).max(), Some(1));
         }
     }

@@ -1,8 +1,8 @@
-//! Pure. The census: who asks, how many they are, and how often each asks, in fixed memory (1.5 MB a worker).
+//! Pure. The census: which clients ask, how many they are, and how often each asks, in fixed memory (1.5 MB a worker).
 //!
-//! Every packet that a worker takes counts, answered or not: who floods us with what we refuse is seen, too. The last hour
-//! is kept in parts of 5 minutes, so what is told covers the last 60 to 65 minutes. A worker counts in a part of its own;
-//! once a second it lays a copy of it into its [`History`], from where [`Report`] puts those of all workers together.
+//! Every packet that a worker takes counts, answered or not, so that a flood of refused packets is seen, too. The last hour
+//! is kept in windows of 5 minutes, so a report covers the last 60 to 65 minutes. A worker counts in a window of its own;
+//! once a second it writes a copy of it into its [`History`], from which [`Merge`] adds up those of all workers.
 //! Time and the hash's seed are arguments; only `publish` knows of other threads.
 
 mod distinct;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use publish::{CensusPublisher, CensusReader};
-pub use report::{Class, Ranking, Report, Talker, Tally};
+pub use report::{Class, Merge, Ranking, Report, Talker};
 
 use distinct::Distinct;
 use heavy_hitters::Talkers;
@@ -24,19 +24,19 @@ use recent::Recent;
 
 use crate::hash::{Hasher, MAPPED, mapped};
 
-/// The length of a part, in seconds.
-const PART: u64 = 300;
-/// Parts that are over and still count: an hour.
-const PARTS: u64 = 12;
+/// The length of a window, in seconds.
+const WINDOW: u64 = 300;
+/// Windows that are over and still count: an hour.
+const WINDOWS: u64 = 12;
 /// Times between two requests are told apart by powers of two: under 0.7 s, about 1 s, 2 s, 4 s, …, 2^16 s, more.
 const CLASSES: usize = 19;
 /// Ticks in a second, as the times between two requests are measured.
 const TICKS: u64 = 16;
 
-/// What a worker needs to count.
+/// How a worker counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Method {
-    /// Of the hash: nobody outside may know it, and all workers share it.
+pub struct CensusSettings {
+    /// Of the hash: a secret of the process, which all workers share.
     pub seed: u64,
     /// How many clients' last requests a worker remembers: 8 to 2^20, rounded up to a power of two. 8 bytes each.
     pub clients: u32,
@@ -46,23 +46,23 @@ pub struct Method {
 #[derive(Clone, Debug)]
 pub struct Census {
     hasher: Hasher,
-    part: Part,
-    /// Who asked in the parts before, within the hour.
+    window: Window,
+    /// The clients of the windows before, within the hour.
     earlier: Distinct,
     recent: Recent,
 }
 
-/// What a worker counted in the last hour, as somebody else may read it.
+/// What a worker counted in the last hour, as another thread reads it.
 #[derive(Clone, Debug)]
 pub struct History {
     /// By their numbers, modulo their count. Some may be of another hour.
-    parts: Vec<Part>,
+    windows: Vec<Window>,
 }
 
 /// What a worker counted in 5 minutes. 69 KiB.
 #[derive(Clone, Debug)]
-struct Part {
-    /// How many parts had passed when it began, on the clock of the first and last moments.
+struct Window {
+    /// How many windows had passed when it began, on the clock of the first and last moments.
     number: u64,
     /// When it began, and until when it was told: `CLOCK_MONOTONIC_RAW`, the same for all workers.
     first: Duration,
@@ -73,11 +73,11 @@ struct Part {
     prefixes: Talkers,
     intervals: [u64; CLASSES],
     /// Only one client of at most so many was followed for `intervals`.
-    one_of: u32,
+    sampling_divisor: u32,
 }
 
-impl Part {
-    fn new(now: Duration, one_of: u32) -> Self {
+impl Window {
+    fn new(now: Duration, sampling_divisor: u32) -> Self {
         Self {
             number: number(now),
             first: now,
@@ -87,7 +87,7 @@ impl Part {
             addresses: Talkers::new(),
             prefixes: Talkers::new(),
             intervals: [0; CLASSES],
-            one_of,
+            sampling_divisor,
         }
     }
 }
@@ -95,23 +95,23 @@ impl Part {
 /// Packets that are noted together.
 const TOGETHER: usize = 8;
 
-/// One who asks, and the hashes by which that is looked up.
+/// The address of a client, and the hashes by which it is looked up.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asking {
-    who: u128,
+struct HashedSource {
+    address: u128,
     prefix: u128,
     hash: u64,
     prefix_hash: u64,
 }
 
-impl Asking {
+impl HashedSource {
     fn new(source: IpAddr, hasher: &Hasher) -> Self {
-        let who = mapped(source);
-        let prefix = prefix(who);
+        let address = mapped(source);
+        let prefix = prefix(address);
         Self {
-            who,
+            address,
             prefix,
-            hash: hasher.hash(who),
+            hash: hasher.hash(address),
             prefix_hash: hasher.hash(prefix),
         }
     }
@@ -120,29 +120,29 @@ impl Asking {
 /// How much memory a worker's census of so many clients takes, in bytes, with the history that others read.
 pub(super) fn memory(clients: u32) -> u64 {
     let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-    let parts = (PARTS + 2).saturating_mul(bytes(size_of::<Part>()));
-    parts + bytes(size_of::<Distinct>()) + Recent::memory(clients)
+    let windows = (WINDOWS + 2).saturating_mul(bytes(size_of::<Window>()));
+    windows + bytes(size_of::<Distinct>()) + Recent::memory(clients)
 }
 
 impl Census {
-    /// Nobody has asked yet.
-    pub fn new(method: Method, now: Duration) -> Self {
+    /// An empty one.
+    pub fn new(settings: CensusSettings, now: Duration) -> Self {
         Self {
-            hasher: Hasher::new(method.seed),
-            part: Part::new(now, 1),
+            hasher: Hasher::new(settings.seed),
+            window: Window::new(now, 1),
             earlier: Distinct::new(),
-            recent: Recent::new(method.clients),
+            recent: Recent::new(settings.clients),
         }
     }
 
     /// Packets from `sources` came at `now` (monotonic).
     pub fn note(&mut self, mut sources: impl Iterator<Item = IpAddr>, now: Duration) {
         let tick = tick(now);
-        let mut all = [Asking::default(); TOGETHER];
+        let mut all = [HashedSource::default(); TOGETHER];
         loop {
             let mut count = 0;
             for (asking, source) in all.iter_mut().zip(&mut sources) {
-                *asking = Asking::new(source, &self.hasher);
+                *asking = HashedSource::new(source, &self.hasher);
                 self.recent.prefetch(asking.hash);
                 count += 1;
             }
@@ -155,38 +155,38 @@ impl Census {
         }
     }
 
-    fn note_one(&mut self, asking: &Asking, tick: u32) {
-        let part = &mut self.part;
-        part.requests += 1;
-        part.distinct.note(asking.hash);
-        part.addresses.note(asking.who, asking.hash);
-        part.prefixes.note(asking.prefix, asking.prefix_hash);
+    fn note_one(&mut self, asking: &HashedSource, tick: u32) {
+        let window = &mut self.window;
+        window.requests += 1;
+        window.distinct.note(asking.hash);
+        window.addresses.note(asking.address, asking.hash);
+        window.prefixes.note(asking.prefix, asking.prefix_hash);
         if let Some(since) = self.recent.note(asking.hash, tick)
-            && let Some(count) = part.intervals.get_mut(class(since))
+            && let Some(count) = window.intervals.get_mut(class(since))
         {
             // Each that is followed stands for those who are not.
-            *count += u64::from(self.recent.one_of());
+            *count += u64::from(self.recent.sampling_divisor());
         }
     }
 
-    /// Lays a copy of the part into `history`, and begins the next one when it is time for that.
+    /// Writes a copy of the window into `history`, and begins the next one when it is time for that.
     pub fn tell(&mut self, history: &mut History, now: Duration) {
-        self.part.last = now;
-        history.keep(&self.part);
-        let is_over = number(now) != self.part.number;
+        self.window.last = now;
+        history.keep(&self.window);
+        let is_over = number(now) != self.window.number;
         if is_over {
             self.earlier = Distinct::new();
-            for part in history.within_the_hour(number(now)) {
-                self.earlier.unite(&part.distinct);
+            for window in history.within_the_hour(number(now)) {
+                self.earlier.unite(&window.distinct);
             }
         }
         let mut all = self.earlier.clone();
-        all.unite(&self.part.distinct);
+        all.unite(&self.window.distinct);
         self.recent.expect(all.estimate());
         if is_over {
-            self.part = Part::new(now, self.recent.one_of());
+            self.window = Window::new(now, self.recent.sampling_divisor());
         } else {
-            self.part.one_of = self.part.one_of.max(self.recent.one_of());
+            self.window.sampling_divisor = self.window.sampling_divisor.max(self.recent.sampling_divisor());
         }
     }
 }
@@ -195,26 +195,26 @@ impl History {
     fn new(now: Duration) -> Self {
         // One more than an hour has: the current one.
         Self {
-            parts: (0..=PARTS).map(|_| Part::new(now, 1)).collect(),
+            windows: (0..=WINDOWS).map(|_| Window::new(now, 1)).collect(),
         }
     }
 
-    fn keep(&mut self, part: &Part) {
-        let place = usize::try_from(part.number % (PARTS + 1)).unwrap_or(0);
-        if let Some(place) = self.parts.get_mut(place) {
-            place.clone_from(part);
+    fn keep(&mut self, window: &Window) {
+        let place = usize::try_from(window.number % (WINDOWS + 1)).unwrap_or(0);
+        if let Some(place) = self.windows.get_mut(place) {
+            place.clone_from(window);
         }
     }
 
-    /// The parts that count when the current one is of this number.
-    fn within_the_hour(&self, current: u64) -> impl Iterator<Item = &Part> {
-        let counts = move |part: &&Part| current.saturating_sub(part.number) <= PARTS;
-        self.parts.iter().filter(counts)
+    /// The windows that count when the current one is of this number.
+    fn within_the_hour(&self, current: u64) -> impl Iterator<Item = &Window> {
+        let counts = move |window: &&Window| current.saturating_sub(window.number) <= WINDOWS;
+        self.windows.iter().filter(counts)
     }
 }
 
 fn number(now: Duration) -> u64 {
-    now.as_secs() / PART
+    now.as_secs() / WINDOW
 }
 
 /// From 1 on; it wraps after 8 years.
@@ -293,9 +293,12 @@ mod tests {
 
     impl Worker {
         fn new(clients: u32) -> Self {
-            let (method, now) = (Method { seed: 1, clients }, Duration::from_secs(1_000_000));
+            let (settings, now) = (
+                CensusSettings { seed: 1, clients },
+                Duration::from_secs(1_000_000),
+            );
             Self {
-                census: Census::new(method, now),
+                census: Census::new(settings, now),
                 history: History::new(now),
                 now,
             }
@@ -310,9 +313,9 @@ mod tests {
         }
 
         fn report(&self) -> Report {
-            let mut tally = Tally::new(self.now);
-            tally.add(&self.history);
-            tally.report()
+            let mut merge = Merge::new(self.now);
+            merge.add(&self.history);
+            merge.report()
         }
     }
 
@@ -351,7 +354,7 @@ mod tests {
             );
         }
         let report = worker.report();
-        assert!(report.one_of >= 64, "{}", report.one_of);
+        assert!(report.sampling_divisor >= 64, "{}", report.sampling_divisor);
         let total: u64 = report.intervals.iter().map(|class| class.count).sum();
         let share = |seconds: f64| {
             let class = report

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::census::{Census, History, Method};
+use crate::census::{Census, CensusSettings, History};
 use crate::published::{Publisher, Subscriber, published};
 
 /// How often a copy is published (*measured*: 3 µs, and 6 once in 5 minutes).
@@ -24,10 +24,10 @@ pub struct CensusReader(Subscriber<History>);
 
 impl CensusPublisher {
     /// All memory that it will ever have.
-    pub fn new(method: Method, now: Duration) -> Self {
+    pub fn new(settings: CensusSettings, now: Duration) -> Self {
         let (publisher, subscriber) = published(History::new(now));
         Self {
-            census: Census::new(method, now),
+            census: Census::new(settings, now),
             published_at: now,
             publisher,
             reader: CensusReader(subscriber),
@@ -73,20 +73,20 @@ impl CensusReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::census::Tally;
+    use crate::census::Merge;
     use std::net::Ipv4Addr;
 
     fn requests(reader: &CensusReader, now: Duration) -> u64 {
-        let mut tally = Tally::new(now);
-        reader.read(|history| tally.add(history));
-        tally.report().requests
+        let mut merge = Merge::new(now);
+        reader.read(|history| merge.add(history));
+        merge.report().requests
     }
 
     #[test]
     fn the_worker_tells_once_a_second_and_never_waits() {
         let second = Duration::from_secs(1);
-        let method = Method { seed: 1, clients: 64 };
-        let mut publisher = CensusPublisher::new(method, second);
+        let settings = CensusSettings { seed: 1, clients: 64 };
+        let mut publisher = CensusPublisher::new(settings, second);
         let reader = publisher.reader();
         publisher.note([Ipv4Addr::LOCALHOST.into()].into_iter(), second);
         publisher.publish_if_due(second + second / 2);

@@ -1,22 +1,22 @@
 //! Pure. When each client asked last, for as many as there is room: what tells the time between two requests.
 //!
-//! Where there are more clients than room, only some are followed, chosen by their hash: to forget whoever didn't ask for
+//! Where there are more clients than room, only some are followed, chosen by their hash: to forget those that didn't ask for
 //! long would make all seem to ask often.
 
 use std::hint::black_box;
 
 use crate::census::places::{WAYS, place_of};
 
-/// A hash's bits below choose the line, the upper half recognizes the client, and the bits between decide who is followed.
+/// A hash's bits below choose the set, the upper half recognizes the client, and the bits between decide which clients are followed.
 const CHOOSING: u32 = 20;
 /// At most one of 2^12 is followed.
 const FEWEST: u32 = 12;
 
-/// Who is in none of its places takes that of who asked longest ago.
+/// A client that has no place in its set takes that of the one that asked longest ago.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
-struct Line {
-    /// Half a hash each: two in a line have the same once in 2^32 times.
+struct ClientSet {
+    /// Half a hash each: two in a set have the same once in 2^32 times.
     tags: [u32; WAYS],
     /// In ticks; 0 is never.
     at: [u32; WAYS],
@@ -24,9 +24,9 @@ struct Line {
 
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
-    lines: Vec<Line>,
-    /// One client of `2^rarity` is followed.
-    rarity: u32,
+    sets: Vec<ClientSet>,
+    /// One client of `2^divisor_log2` is followed.
+    divisor_log2: u32,
 }
 
 impl Recent {
@@ -45,45 +45,45 @@ impl Recent {
     /// Room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
     pub(super) fn new(clients: u32) -> Self {
         let clients = Self::room(clients);
-        let lines = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
+        let sets = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
         Self {
-            lines: vec![Line::default(); lines],
-            rarity: 0,
+            sets: vec![ClientSet::default(); sets],
+            divisor_log2: 0,
         }
     }
 
     /// One client of so many is followed.
-    pub(super) fn one_of(&self) -> u32 {
-        1 << self.rarity
+    pub(super) fn sampling_divisor(&self) -> u32 {
+        1 << self.divisor_log2
     }
 
-    /// There are about so many clients: half of the room is for those who are followed.
+    /// There are about so many clients: half of the room is for those that are followed.
     pub(super) fn expect(&mut self, clients: f64) {
-        let room = f64::from(u32::try_from(self.lines.len() * WAYS / 2).unwrap_or(u32::MAX));
-        self.rarity = (0..FEWEST)
-            .find(|&rarity| room * f64::from(1_u32 << rarity) >= clients)
+        let room = f64::from(u32::try_from(self.sets.len() * WAYS / 2).unwrap_or(u32::MAX));
+        self.divisor_log2 = (0..FEWEST)
+            .find(|&divisor_log2| room * f64::from(1_u32 << divisor_log2) >= clients)
             .unwrap_or(FEWEST);
     }
 
     /// Looks where this hash will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
     pub(super) fn prefetch(&self, hash: u64) {
-        if let Some(line) = self.lines.get(self.line_of(hash)) {
+        if let Some(line) = self.sets.get(self.line_of(hash)) {
             black_box(line.tags[0]);
         }
     }
 
     fn line_of(&self, hash: u64) -> usize {
-        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.lines.len() - 1)
+        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.sets.len() - 1)
     }
 
     /// The client of this hash asks at `tick` (from 1 on, wrapping): how many ticks after its last time, if that is known.
     pub(super) fn note(&mut self, hash: u64, tick: u32) -> Option<u32> {
-        let chosen = (hash >> CHOOSING) & (u64::from(self.one_of()) - 1) == 0;
+        let chosen = (hash >> CHOOSING) & (u64::from(self.sampling_divisor()) - 1) == 0;
         if !chosen {
             return None;
         }
         let line = self.line_of(hash);
-        let line = self.lines.get_mut(line)?;
+        let line = self.sets.get_mut(line)?;
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
         if let Some(at) = line.at.get_mut(place_of(&line.tags, tag)) {
             let before = std::mem::replace(at, tick);
@@ -125,7 +125,8 @@ mod tests {
                 recent.note(hash(number), 1);
             }
             let known = (0..clients).filter(|&number| recent.note(hash(number), 65) == Some(64));
-            let share = f64::from(u32::try_from(known.count()).unwrap()) * f64::from(recent.one_of())
+            let share = f64::from(u32::try_from(known.count()).unwrap())
+                * f64::from(recent.sampling_divisor())
                 / f64::from(clients);
             assert!((0.75..1.3).contains(&share), "{clients}: {share}");
         }
@@ -134,9 +135,9 @@ mod tests {
     #[test]
     fn as_many_are_followed_as_there_is_room_for() {
         let mut recent = Recent::new(1000);
-        for (clients, one_of) in [(0.0, 1), (512.0, 1), (513.0, 2), (4096.0, 8), (1e12, 4096)] {
+        for (clients, sampling_divisor) in [(0.0, 1), (512.0, 1), (513.0, 2), (4096.0, 8), (1e12, 4096)] {
             recent.expect(clients);
-            assert_eq!(recent.one_of(), one_of, "{clients}");
+            assert_eq!(recent.sampling_divisor(), sampling_divisor, "{clients}");
         }
     }
 }

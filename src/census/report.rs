@@ -11,27 +11,27 @@ use serde::Serialize;
 
 use crate::census::distinct::{Distinct, RELATIVE_ERROR};
 use crate::census::heavy_hitters::{self, Talkers};
-use crate::census::{CLASSES, History, Part, number};
+use crate::census::{CLASSES, History, Window, number};
 
 /// The longest list that is told.
 const TOP: usize = 100;
 
-/// Censuses being put together.
+/// The sum of the histories of several workers.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Merge {
     now: Duration,
     workers: usize,
-    /// When the oldest part began, and the oldest recent one; and when the last copy was laid down.
+    /// When the oldest window began, and the oldest recent one; and when the last copy was written.
     first: Duration,
     recent_first: Duration,
     last: Duration,
     requests: u64,
     recent_requests: u64,
     distinct: Distinct,
-    addresses: Counts,
-    prefixes: Counts,
+    addresses: RankedCounts,
+    prefixes: RankedCounts,
     intervals: [u64; CLASSES],
-    one_of: u32,
+    sampling_divisor: u32,
 }
 
 /// What the census found. As JSON its shape is stable: names stay, and keep their meaning; more may come.
@@ -51,30 +51,32 @@ pub struct Report {
     pub clients: u64,
     /// The relative standard error of `clients`.
     pub clients_error: f64,
-    /// Who asked most.
+    /// The addresses that asked most.
     pub addresses: Ranking,
-    /// Which /24 and /48 asked most.
+    /// The /24 and /48 that asked most.
     pub prefixes: Ranking,
     /// For the intervals only one client of at most so many was followed; `count` is scaled up.
-    pub one_of: u32,
+    #[serde(rename = "one_of")]
+    pub sampling_divisor: u32,
     /// How long after its last request a client asked again.
     pub intervals: Vec<Class>,
 }
 
-/// Those who asked most.
+/// The clients that asked most.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ranking {
     /// The first 100 by `at_least`.
     pub top: Vec<Talker>,
-    /// Nobody who isn't known by the census asked more often than this.
+    /// No client that the census doesn't know asked more often than this.
     pub others_at_most: u64,
 }
 
-/// One who asked.
+/// A client, or a prefix of clients.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Talker {
     /// The address, or the prefix with its length.
-    pub who: String,
+    #[serde(rename = "who")]
+    pub address: String,
     /// It asked no less often than this,
     pub at_least: u64,
     /// and no more often than this.
@@ -100,16 +102,16 @@ pub struct Class {
     pub share: f64,
 }
 
-/// Who asked how often, from several tables.
+/// How often each client asked, from several tables.
 #[derive(Debug)]
-struct Counts {
-    /// The most that one can have asked who is in no table, by set.
+struct RankedCounts {
+    /// The most that a client in no table can have asked, by set.
     floors: [u64; Talkers::SETS],
-    talkers: BTreeMap<u128, Asked>,
+    talkers: BTreeMap<u128, ClientCount>,
 }
 
 #[derive(Debug, Default)]
-struct Asked {
+struct ClientCount {
     set: usize,
     at_least: u64,
     /// How far what it asked at most is over the floor of its set.
@@ -117,7 +119,7 @@ struct Asked {
     recent: u64,
 }
 
-impl Tally {
+impl Merge {
     /// Nothing yet; `now` is when it is told, on the workers' clock.
     pub fn new(now: Duration) -> Self {
         Self {
@@ -129,46 +131,46 @@ impl Tally {
             requests: 0,
             recent_requests: 0,
             distinct: Distinct::new(),
-            addresses: Counts::new(),
-            prefixes: Counts::new(),
+            addresses: RankedCounts::new(),
+            prefixes: RankedCounts::new(),
             intervals: [0; CLASSES],
-            one_of: 1,
+            sampling_divisor: 1,
         }
     }
 
     /// Adds what one worker counted.
     pub fn add(&mut self, history: &History) {
         self.workers += 1;
-        for part in history.within_the_hour(number(self.now)) {
-            self.add_part(part);
+        for window in history.within_the_hour(number(self.now)) {
+            self.add_window(window);
         }
     }
 
-    fn add_part(&mut self, part: &Part) {
-        let is_recent = number(self.now).saturating_sub(part.number) <= 1;
-        self.first = self.first.min(part.first);
-        self.last = self.last.max(part.last);
-        self.requests += part.requests;
+    fn add_window(&mut self, window: &Window) {
+        let is_recent = number(self.now).saturating_sub(window.number) <= 1;
+        self.first = self.first.min(window.first);
+        self.last = self.last.max(window.last);
+        self.requests += window.requests;
         if is_recent {
-            self.recent_first = self.recent_first.min(part.first);
-            self.recent_requests += part.requests;
+            self.recent_first = self.recent_first.min(window.first);
+            self.recent_requests += window.requests;
         }
-        self.distinct.unite(&part.distinct);
-        self.addresses.add(&part.addresses, is_recent);
-        self.prefixes.add(&part.prefixes, is_recent);
-        for (sum, count) in self.intervals.iter_mut().zip(part.intervals) {
+        self.distinct.unite(&window.distinct);
+        self.addresses.add(&window.addresses, is_recent);
+        self.prefixes.add(&window.prefixes, is_recent);
+        for (sum, count) in self.intervals.iter_mut().zip(window.intervals) {
             *sum += count;
         }
-        self.one_of = self.one_of.max(part.one_of);
+        self.sampling_divisor = self.sampling_divisor.max(window.sampling_divisor);
     }
 
     /// What there is to tell.
     pub fn report(&self) -> Report {
         let windows = [self.first, self.recent_first].map(|first| self.last.saturating_sub(first));
         let [window, recent_window] = windows.map(|window| window.as_secs_f64());
-        let rank = |counts: &Counts, name: fn(Ipv6Addr) -> String| {
-            let talker = |(who, asked, at_most): (Ipv6Addr, &Asked, u64)| Talker {
-                who: name(who),
+        let rank = |counts: &RankedCounts, name: fn(Ipv6Addr) -> String| {
+            let talker = |(address, asked, at_most): (Ipv6Addr, &ClientCount, u64)| Talker {
+                address: name(address),
                 at_least: asked.at_least,
                 at_most,
                 share: ratio(asked.at_least, float(self.requests)),
@@ -190,13 +192,13 @@ impl Tally {
             clients_error: RELATIVE_ERROR,
             addresses: rank(&self.addresses, address_name),
             prefixes: rank(&self.prefixes, prefix_name),
-            one_of: self.one_of,
+            sampling_divisor: self.sampling_divisor,
             intervals: classes(&self.intervals),
         }
     }
 }
 
-impl Counts {
+impl RankedCounts {
     fn new() -> Self {
         Self {
             floors: [0; Talkers::SETS],
@@ -208,7 +210,7 @@ impl Counts {
         for (set, ((least, talkers), floor)) in table.sets().zip(&mut self.floors).enumerate() {
             *floor += u64::from(least);
             for talker in talkers {
-                let asked = self.talkers.entry(talker.who).or_default();
+                let asked = self.talkers.entry(talker.address).or_default();
                 asked.set = set;
                 asked.add(&talker, least, is_recent);
             }
@@ -216,22 +218,22 @@ impl Counts {
     }
 
     /// The first by what they asked at least; with the same by their addresses. And what each asked at most.
-    fn top(&self) -> Vec<(Ipv6Addr, &Asked, u64)> {
+    fn top(&self) -> Vec<(Ipv6Addr, &ClientCount, u64)> {
         let mut all: Vec<_> = self.talkers.iter().collect();
         all.sort_by_key(|(_, asked)| std::cmp::Reverse(asked.at_least));
-        let at_most = |asked: &Asked| {
+        let at_most = |asked: &ClientCount| {
             let floor = self.floors.get(asked.set).copied().unwrap_or(0);
             floor.saturating_add(asked.above_floor)
         };
         all.into_iter()
             .take(TOP)
-            .map(|(&who, asked)| (Ipv6Addr::from_bits(who), asked, at_most(asked)))
+            .map(|(&address, asked)| (Ipv6Addr::from_bits(address), asked, at_most(asked)))
             .collect()
     }
 }
 
-impl Asked {
-    fn add(&mut self, talker: &heavy_hitters::Talker, floor: u32, is_recent: bool) {
+impl ClientCount {
+    fn add(&mut self, talker: &heavy_hitters::Counter, floor: u32, is_recent: bool) {
         let at_least = u64::from(talker.count.saturating_sub(talker.error));
         self.at_least += at_least;
         self.above_floor += u64::from(talker.count.saturating_sub(floor));
@@ -241,13 +243,17 @@ impl Asked {
     }
 }
 
-fn address_name(who: Ipv6Addr) -> String {
-    who.to_canonical().to_string()
+fn address_name(address: Ipv6Addr) -> String {
+    address.to_canonical().to_string()
 }
 
-fn prefix_name(who: Ipv6Addr) -> String {
-    let length = if who.to_ipv4_mapped().is_some() { 24 } else { 48 };
-    format!("{}/{length}", who.to_canonical())
+fn prefix_name(address: Ipv6Addr) -> String {
+    let length = if address.to_ipv4_mapped().is_some() {
+        24
+    } else {
+        48
+    };
+    format!("{}/{length}", address.to_canonical())
 }
 
 /// The classes that [`super::class`] tells apart.
@@ -292,7 +298,7 @@ fn whole(estimate: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::census::{Census, Method, PART};
+    use crate::census::{Census, CensusSettings, WINDOW};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::HashMap;
@@ -304,20 +310,20 @@ mod tests {
         Ipv4Addr::from(0x0A00_0000 + number).into()
     }
 
-    /// What workers counted of these packets: each with its worker, the part in which it came and who sent it.
+    /// What workers counted of these packets: each with its worker, the window in which it came and its sender.
     fn counted(workers: usize, packets: &[(usize, u64, u32)]) -> Vec<History> {
-        let method = Method {
+        let settings = CensusSettings {
             seed: 5,
             clients: 1024,
         };
         let one = |worker| {
-            let (mut census, mut history) = (Census::new(method, START), History::new(START));
-            for part in 0..3 {
-                let now = START + Duration::from_secs(part * PART);
+            let (mut census, mut history) = (Census::new(settings, START), History::new(START));
+            for window in 0..3 {
+                let now = START + Duration::from_secs(window * WINDOW);
                 census.tell(&mut history, now);
                 let its = packets
                     .iter()
-                    .filter(|packet| (packet.0, packet.1) == (worker, part));
+                    .filter(|packet| (packet.0, packet.1) == (worker, window));
                 census.note(its.map(|&(_, _, number)| address(number)), now);
                 census.tell(&mut history, now);
             }
@@ -327,9 +333,9 @@ mod tests {
     }
 
     fn together<'a>(histories: impl Iterator<Item = &'a History>) -> Report {
-        let mut tally = Tally::new(START + Duration::from_secs(2 * PART));
-        histories.for_each(|history| tally.add(history));
-        tally.report()
+        let mut merge = Merge::new(START + Duration::from_secs(2 * WINDOW));
+        histories.for_each(|history| merge.add(history));
+        merge.report()
     }
 
     proptest! {
@@ -348,7 +354,7 @@ mod tests {
             }
             let mut last = u64::MAX;
             for talker in &report.addresses.top {
-                let sent = truth.remove(&talker.who).unwrap_or(0);
+                let sent = truth.remove(&talker.address).unwrap_or(0);
                 prop_assert!((talker.at_least..=talker.at_most).contains(&sent), "{talker:?}: {sent}");
                 prop_assert!(talker.at_least <= last);
                 last = talker.at_least;
@@ -368,11 +374,11 @@ mod tests {
             panic!("{report:?}");
         };
         assert_eq!(
-            (first.who.as_str(), first.at_least, first.at_most),
+            (first.address.as_str(), first.at_least, first.at_most),
             ("10.0.0.77", 300, 300)
         );
-        assert_eq!((second.who.as_str(), second.at_least), ("10.0.0.78", 1));
-        assert_eq!(report.prefixes.top[0].who, "10.0.0.0/24");
+        assert_eq!((second.address.as_str(), second.at_least), ("10.0.0.78", 1));
+        assert_eq!(report.prefixes.top[0].address, "10.0.0.0/24");
         assert_eq!(report.prefixes.top[0].at_least, 301);
     }
 

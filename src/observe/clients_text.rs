@@ -59,7 +59,7 @@ fn table(text: &mut String, head: &str, ranking: &Ranking) {
 /// The cells of a row: what is certain, and how much more it may be.
 fn cells(talker: &Talker) -> [String; 6] {
     [
-        talker.who.clone(),
+        talker.address.clone(),
         talker.at_least.to_string(),
         talker.at_most.saturating_sub(talker.at_least).to_string(),
         percent(talker.share),
@@ -78,7 +78,7 @@ fn histogram(text: &mut String, report: &Report) {
     ) else {
         return;
     };
-    let sample = match report.one_of {
+    let sample = match report.sampling_divisor {
         1 => String::new(),
         some => format!(" (from one client in {some})"),
     };
@@ -130,7 +130,7 @@ mod tests {
 
     fn talker(who: &str, at_least: u64, at_most: u64) -> Talker {
         Talker {
-            who: who.to_owned(),
+            address: who.to_owned(),
             at_least,
             at_most,
             share: 0.999,
@@ -169,7 +169,7 @@ mod tests {
                 top: vec![talker("2001:db8:ffff::/48", 12, 12); 30],
                 others_at_most: 0,
             },
-            one_of: 4,
+            sampling_divisor: 4,
             intervals: vec![
                 class(0.0, Some(0.707), 0, 0.0),
                 class(0.707, Some(1.414), 12, 0.12),

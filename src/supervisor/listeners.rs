@@ -19,7 +19,7 @@ use tracing::warn;
 use super::absence::{Outcome, outcome};
 use super::shedding::Shedding;
 use super::sockets::{Given, Sockets, overlap};
-use crate::census::{CensusReader, Method};
+use crate::census::{CensusReader, CensusSettings};
 use crate::clock::Reader;
 use crate::config::{Change, Config, Loaded};
 use crate::host::bind_fault::BindFault;
@@ -43,7 +43,7 @@ pub(super) struct Listeners {
     groups: Vec<Group>,
     reader: Reader,
     /// How workers count who asks, if they do.
-    census: Option<Method>,
+    census: Option<CensusSettings>,
     pub(super) shedding: Shedding,
     /// How many groups there ever were: workers' threads are named after that.
     named: usize,
@@ -108,7 +108,7 @@ impl Listeners {
     pub(super) fn start(
         opened: Vec<Sockets>,
         reader: &Reader,
-        census: Option<Method>,
+        census: Option<CensusSettings>,
         config: &Config,
     ) -> Result<Self, PrepareError> {
         let mut listeners = Self {

@@ -103,7 +103,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         sender,
         opened.handover,
     );
-    let census = census::method(opened.loaded.config.census)
+    let census = census::settings(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
     let listeners = Listeners::start(
         opened.sockets,

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ntpfront::census::{CensusPublisher, CensusReader, Method, Tally};
+use ntpfront::census::{CensusPublisher, CensusReader, CensusSettings, Merge};
 use ntpfront::clock::SystemVariables;
 use ntpfront::server::policy::Ruling;
 use ntpfront::server::{ReplyBuffer, Request, respond};
@@ -68,7 +68,7 @@ fn compare(name: &str, clients: u32, family: fn(u32) -> IpAddr) {
 const SECOND: Duration = Duration::from_secs(1);
 
 fn publisher() -> CensusPublisher {
-    let method = Method {
+    let method = CensusSettings {
         seed: 0x0123_4567_89AB_CDEF,
         clients: TABLE,
     };
@@ -152,9 +152,9 @@ fn tell() {
 
 fn together(reader: &CensusReader, workers: usize, now: Duration) -> (f64, u64) {
     let start = Instant::now();
-    let mut tally = Tally::new(now);
-    (0..workers).for_each(|_| reader.read(|history| tally.add(history)));
-    let report = tally.report();
+    let mut merge = Merge::new(now);
+    (0..workers).for_each(|_| reader.read(|history| merge.add(history)));
+    let report = merge.report();
     (start.elapsed().as_secs_f64() * 1000.0, report.requests)
 }
 

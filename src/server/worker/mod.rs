@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
-use crate::census::{CensusPublisher, CensusReader, Method};
+use crate::census::{CensusPublisher, CensusReader, CensusSettings};
 use crate::clock::{ClockModel, Reader, SystemVariables};
 use crate::host::clock;
 use crate::host::entropy;
@@ -72,13 +72,13 @@ impl Worker {
         reference: Reader,
         policy: &Arc<Policy>,
         allowance: &Arc<Allowance>,
-        census: Option<Method>,
+        census: Option<CensusSettings>,
     ) -> io::Result<Self> {
         let secret = [entropy::random()?, entropy::random()?, entropy::random()?];
         let (policy_writer, policy_reader) = exchange(policy, allowance, secret);
         let counters = Arc::new(Counters::default());
         let settings = Arc::new(WorkerSettings::default());
-        let publisher = census.map(|method| CensusPublisher::new(method, clock::raw()));
+        let publisher = census.map(|settings| CensusPublisher::new(settings, clock::raw()));
         let census = publisher.as_ref().map(CensusPublisher::reader);
         let worker_loop = WorkerLoop {
             socket,

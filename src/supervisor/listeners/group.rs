@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::traffic::{Drops, Pace};
 use super::{PrepareError, Shedding};
-use crate::census::Method;
+use crate::census::CensusSettings;
 use crate::clock::Reader;
 use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
@@ -65,7 +65,7 @@ impl Group {
         numbers: Range<usize>,
         more: &[Arc<UdpSocket>],
         reader: &Reader,
-        census: Option<Method>,
+        census: Option<CensusSettings>,
         shedding: &Shedding,
     ) -> Result<Vec<Served>, PrepareError> {
         let members: Vec<_> = self.sockets.members.iter().chain(more).collect();
