@@ -30,8 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::Flags;
+use crate::fast_path::AttachMode;
 use crate::host::privileges::LowPorts;
-use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::Policy;
@@ -110,7 +110,7 @@ pub struct FastPath {
     /// Names of interfaces, each once, at most 16; none: nowhere.
     pub interfaces: Vec<String>,
     /// How.
-    pub mode: Mode,
+    pub mode: AttachMode,
 }
 
 /// As in the configuration.

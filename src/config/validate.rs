@@ -13,8 +13,8 @@ use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
 use super::{Census, Config, Control, FastPath, Loaded, Metrics, Process, Ready, fault::Fault};
 use super::{listeners, policies, upstreams};
+use crate::fast_path::{self, AttachMode, MOST_INTERFACES};
 use crate::host::privileges::LowPorts;
-use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::upstream::system_process::{ClockPolicy, LocalReference, OnDispute, Source};
 
@@ -34,15 +34,11 @@ const LOW_PORTS: [(&str, LowPorts); 3] = [
     (LowPorts::Never.name(), LowPorts::Never),
 ];
 
-const FAST_MODES: [(&str, Mode); 3] = [
-    (Mode::Auto.name(), Mode::Auto),
-    (Mode::Native.name(), Mode::Native),
-    (Mode::Generic.name(), Mode::Generic),
+const FAST_MODES: [(&str, AttachMode); 3] = [
+    (AttachMode::Auto.name(), AttachMode::Auto),
+    (AttachMode::Native.name(), AttachMode::Native),
+    (AttachMode::Generic.name(), AttachMode::Generic),
 ];
-/// As many as the program knows.
-const MOST_INTERFACES: usize = 16;
-/// The program is made for machines whose words begin with the lowest byte.
-const HAS_FAST_PATH: bool = cfg!(all(feature = "fast-path", target_endian = "little"));
 
 const READY: [(&str, Ready); 2] = [
     (Ready::Serving.name(), Ready::Serving),
@@ -267,7 +263,7 @@ fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
     let interfaces = judge.list("interfaces", said.interfaces.as_ref(), &[], read, |name| {
         effective::quoted(name)
     });
-    let mode = judge.word("mode", said.mode.as_ref(), &FAST_MODES, Mode::Auto.name());
+    let mode = judge.word("mode", said.mode.as_ref(), &FAST_MODES, AttachMode::Auto.name());
     let mut interfaces = interfaces?;
     interfaces.sort();
     interfaces.dedup();
@@ -282,7 +278,7 @@ fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
     if let Some(all) = said
         .interfaces
         .as_ref()
-        .filter(|_| !(interfaces.is_empty() || HAS_FAST_PATH))
+        .filter(|_| !(interfaces.is_empty() || fast_path::AVAILABLE))
     {
         let hint = Some("build with the cargo feature fast-path, on a little-endian machine".to_owned());
         judge.fault_at(

@@ -12,7 +12,7 @@ mod verdict;
 mod worker;
 
 pub use crate::host::steering::Steering;
-pub use counters::{Counters, Counts};
+pub use counters::{CountParts, Counters, Counts};
 pub use policy::allowance::Allowance;
 pub use residence::Residence;
 pub use respond::{Request, respond};
