@@ -14,7 +14,7 @@
 //! | [`mod@hash`] | a keyed hash of addresses (pure) |
 //! | [`census`] | who asks: counts of clients in a fixed memory, by estimate (pure) |
 //! | [`server`] | a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each has one `verdict` |
-//! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
+//! | [`fast_path`] | the kernel's fast path: the `program` in C; the time (`time_segment`) and who is answered (`rules`, `destinations`) as words that it shares (`layout`; pure); `maps`, `loader` and `driver`, which keeps it attached and told |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
@@ -77,7 +77,7 @@
 //!   and hardly a system call but to receive and to send. Files but a few are out of reach; what replaces one of those among
 //!   files of others a second process opens (`host::opener`).
 //! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
-//! * The kernel's fast path answers only what a worker would, as it would: past its line's end, after a step of the host's
+//! * The kernel's fast path answers only what a worker would, as it would: past the end of its time segment, after a step of the host's
 //!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process. It can't see a slew of the
 //!   host's clocks, so its announced error grows by an eighth of the passing time, until it is told the time again (5 ms).
 //! * A host's clock that is slewed moves away from what was checked: what it moved against the raw counter since is announced.
@@ -151,7 +151,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
-pub mod fast;
+pub mod fast_path;
 pub mod hash;
 pub mod host;
 pub mod observe;

@@ -10,7 +10,7 @@ use crate::config::check::{CheckReport, CheckResult};
 use crate::config::{Loaded, file, listing};
 use crate::control::client::ask;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
-use crate::host::xdp_needs;
+use crate::fast_path::requirements;
 use crate::supervisor::needs::Needs;
 use crate::supervisor::system_limits;
 
@@ -31,7 +31,10 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
         report.note_empty(path);
     }
     let wanted = &loaded.config.fast_path;
-    let (impossible, absent) = (xdp_needs::impossible(), xdp_needs::absent(&wanted.interfaces));
+    let (impossible, absent) = (
+        requirements::impossible(),
+        requirements::absent(&wanted.interfaces),
+    );
     report.note_fast_path(wanted, impossible.as_deref(), &absent);
     let needs = Needs::of(&loaded.config, loaded.lists);
     report.note_limits(&needs.shortfalls(&system_limits::raised()));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::diff::{Change, diff};
 use super::fault::{Fault, counted, listing, printable};
 use super::{Config, FastPath, Loaded};
-use crate::host::xdp_mode::Mode;
+use crate::fast_path::AttachMode;
 
 /// The result of a check, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl CheckReport {
         }
         if let Some(why) = impossible {
             self.notes += &format!("fast-path: {why}\n");
-            if wanted.mode != Mode::Auto {
+            if wanted.mode != AttachMode::Auto {
                 self.result = CheckResult::Refused;
             }
         }
@@ -145,11 +145,14 @@ mod tests {
         let nothing = (String::new(), CheckResult::Accepted);
         assert_eq!(noted(&FastPath::default(), old, &[]), nothing);
         assert_eq!(
-            noted(&wanted(Mode::Auto), old, &[]),
+            noted(&wanted(AttachMode::Auto), old, &[]),
             ("fast-path: it is too old\n".to_owned(), CheckResult::Accepted)
         );
-        assert_eq!(noted(&wanted(Mode::Native), old, &[]).1, CheckResult::Refused);
-        let (text, result) = noted(&wanted(Mode::Native), None, &["eth0"]);
+        assert_eq!(
+            noted(&wanted(AttachMode::Native), old, &[]).1,
+            CheckResult::Refused
+        );
+        let (text, result) = noted(&wanted(AttachMode::Native), None, &["eth0"]);
         assert!(text.contains("\"eth0\" is not there now"), "{text}");
         assert_eq!(result, CheckResult::Accepted);
     }

@@ -233,8 +233,8 @@ mod tests {
 
     use super::super::{Census, Control, FastPath, Metrics, Process, Ready};
     use crate::cli::Flags;
+    use crate::fast_path::AttachMode;
     use crate::host::privileges::LowPorts;
-    use crate::host::xdp_mode::Mode;
     use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
     use crate::upstream::Host;
@@ -336,7 +336,7 @@ mod tests {
                         } else {
                             Vec::new()
                         },
-                        mode: Mode::default(),
+                        mode: AttachMode::default(),
                     },
                     log_level,
                     clock: ClockPolicy {

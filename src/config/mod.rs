@@ -32,8 +32,8 @@ use std::sync::Arc;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::cli::Flags;
+use crate::fast_path::AttachMode;
 use crate::host::privileges::LowPorts;
-use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::Policy;
@@ -112,7 +112,7 @@ pub struct FastPath {
     /// Names of interfaces, each once, at most 16; none: nowhere.
     pub interfaces: Vec<String>,
     /// How.
-    pub mode: Mode,
+    pub mode: AttachMode,
 }
 
 /// As in the configuration.

@@ -15,17 +15,12 @@ use super::raw::{self, Origin, Raw, Section, Sections};
 use super::source::Source as Text;
 use super::{Census, Config, Control, FastPath, Loaded, Metrics, Process, Ready, fault::Fault};
 use super::{listeners, policies, upstreams};
+use crate::fast_path::{self, AttachMode, MOST_INTERFACES};
 use crate::host::privileges::LowPorts;
-use crate::host::xdp_mode::Mode;
 use crate::observe::LogLevel;
 use crate::upstream::system_process::{ClockPolicy, LocalReference, OnDispute, Source};
 
 use crate::time::NtpDuration;
-
-/// As many as the program knows.
-const MOST_INTERFACES: usize = 16;
-/// The program is made for machines whose words begin with the lowest byte.
-const HAS_FAST_PATH: bool = cfg!(all(feature = "fast-path", target_endian = "little"));
 
 /// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
 const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
@@ -245,7 +240,7 @@ fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
     let interfaces = judge.list("interfaces", said.interfaces.as_ref(), &[], read, |name| {
         effective::quoted(name)
     });
-    let mode = judge.word("mode", said.mode.as_ref(), &words(), Mode::Auto.name());
+    let mode = judge.word("mode", said.mode.as_ref(), &words(), AttachMode::Auto.name());
     let mut interfaces = interfaces?;
     interfaces.sort();
     interfaces.dedup();
@@ -260,7 +255,7 @@ fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
     if let Some(all) = said
         .interfaces
         .as_ref()
-        .filter(|_| !(interfaces.is_empty() || HAS_FAST_PATH))
+        .filter(|_| !(interfaces.is_empty() || fast_path::AVAILABLE))
     {
         let hint = Some("build with the cargo feature fast-path, on a little-endian machine".to_owned());
         judge.fault_at(

@@ -18,10 +18,3 @@ pub mod sys;
 pub mod systemd;
 pub mod udp;
 pub mod unix_socket;
-#[cfg(all(feature = "fast-path", target_endian = "little"))]
-pub mod xdp;
-#[cfg(not(all(feature = "fast-path", target_endian = "little")))]
-#[path = "no_xdp.rs"]
-pub mod xdp;
-pub mod xdp_mode;
-pub mod xdp_needs;

@@ -6,7 +6,6 @@
     reason = "the one file that may, with its parts; each block argues its soundness"
 )]
 
-#[cfg(all(feature = "fast-path", target_endian = "little"))]
 pub mod bpf;
 mod datagrams;
 

@@ -10,10 +10,13 @@ pub mod journal;
 pub mod log;
 pub mod metrics;
 pub mod pool;
+mod rate_meter;
 pub mod snapshot;
 pub mod status_text;
 pub mod throttle;
 pub mod upstream_status;
+
+pub use rate_meter::RateMeter;
 
 use strum::{IntoStaticStr, VariantArray};
 

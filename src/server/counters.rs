@@ -20,7 +20,7 @@ use crate::server::policy::Annotation;
 pub struct Counters {
     verdicts: [AtomicU64; Verdict::COUNT],
     kinds: Kinds<AtomicU64>,
-    residence: [AtomicU64; residence::BUCKETS],
+    residence: [AtomicU64; Residence::BUCKETS],
     residence_sum: AtomicU64,
     annotations: [AtomicU64; Annotation::COUNT],
     send_failed: AtomicU64,
@@ -56,6 +56,21 @@ pub struct Counts {
     pub receive_failed: u64,
     /// Packets whose kernel stamp was missing or not within the last second, as after a step of the clock.
     pub stamp_unusable: u64,
+}
+
+/// Counts that were kept elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct CountParts<'a> {
+    /// Packets by [`Verdict::index`].
+    pub verdicts: &'a [u64],
+    /// Packets by version and mode, as they stand in the first byte below the leap indicator.
+    pub kinds: &'a [u64],
+    /// Answered requests by bucket.
+    pub residence: &'a [u64],
+    /// All their times together, in units of 2^-32 s.
+    pub residence_sum: u64,
+    /// Remarks by [`Remark::index`].
+    pub annotations: &'a [u64],
 }
 
 impl Counters {
@@ -145,22 +160,22 @@ pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
 }
 
 impl Counts {
-    /// From cells that the fast path counted in (`struct cells` of `host/xdp/ntp.bpf.c`): room for 32 verdicts, the kinds,
-    /// residence and its sum, annotations. What is missing is 0.
-    pub fn of_cells(cells: &[u64]) -> Self {
-        const KINDS_AT: usize = 32;
-        const RESIDENCE_AT: usize = KINDS_AT + KINDS;
-        const SUM_AT: usize = RESIDENCE_AT + residence::BUCKETS;
-        const { assert!(Verdict::COUNT <= KINDS_AT) };
-        let cell = |at: usize| cells.get(at).copied().unwrap_or(0);
+    /// How many kinds of packets there are: versions and modes together.
+    pub const KINDS: usize = KINDS;
+
+    /// What was counted elsewhere, as in the kernel. What is missing is 0.
+    pub fn of_parts(parts: &CountParts<'_>) -> Self {
+        fn filled<const SIZE: usize>(cells: &[u64]) -> [u64; SIZE] {
+            std::array::from_fn(|at| cells.get(at).copied().unwrap_or(0))
+        }
         Self {
-            verdicts: std::array::from_fn(cell),
-            kinds: Kinds(std::array::from_fn(|kind| cell(KINDS_AT + kind))),
+            verdicts: filled(parts.verdicts),
+            kinds: Kinds(filled(parts.kinds)),
             residence: Residence {
-                counts: std::array::from_fn(|bucket| cell(RESIDENCE_AT + bucket)),
-                sum: cell(SUM_AT),
+                counts: filled(parts.residence),
+                sum: parts.residence_sum,
             },
-            annotations: std::array::from_fn(|annotation| cell(SUM_AT + 1 + annotation)),
+            annotations: filled(parts.annotations),
             ..Self::default()
         }
     }

@@ -13,7 +13,7 @@ mod verdict;
 mod worker;
 
 pub use crate::host::steering::Steering;
-pub use counters::{Counters, Counts};
+pub use counters::{CountParts, Counters, Counts};
 pub use policy::allowance::Allowance;
 pub use reply::ReplyBuffer;
 pub use residence::Residence;

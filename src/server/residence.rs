@@ -5,15 +5,13 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use crate::server::counters::add_all;
 use crate::time::NtpDuration;
 
-/// How many buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
-pub(super) const BUCKETS: usize = 22;
 /// The first bucket holds up to 2^12 units of 2^-32 s.
 const FIRST_LOG2: u32 = 12;
 
 /// Times in the server, counted by their magnitude.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Residence {
-    pub(super) counts: [u64; BUCKETS],
+    pub(super) counts: [u64; Residence::BUCKETS],
     /// All times together, in units of 2^-32 s.
     pub(super) sum: u64,
 }
@@ -29,11 +27,16 @@ pub(super) fn bucket(time: NtpDuration) -> usize {
         .saturating_sub(1)
         .checked_ilog2()
         .map_or(0, |log2| log2 + 1);
-    let index = usize::try_from(log2.saturating_sub(FIRST_LOG2)).unwrap_or(BUCKETS);
-    index.min(BUCKETS - 1)
+    let index = usize::try_from(log2.saturating_sub(FIRST_LOG2)).unwrap_or(Residence::BUCKETS);
+    index.min(Residence::BUCKETS - 1)
 }
 
 impl Residence {
+    /// How many buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
+    pub const BUCKETS: usize = 22;
+    /// The longest time of the first bucket, in units of 2^-32 s.
+    pub const FIRST_BOUND: u64 = 1 << FIRST_LOG2;
+
     /// Both together.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
@@ -78,13 +81,13 @@ mod tests {
     #[test]
     fn each_bucket_holds_up_to_its_bound() {
         let bounds: Vec<f64> = Residence::default().buckets().map(|(bound, _)| bound).collect();
-        assert_eq!((bounds.len(), bounds[20]), (BUCKETS, 1.0));
-        for (index, bound) in bounds.iter().enumerate().take(BUCKETS - 1) {
+        assert_eq!((bounds.len(), bounds[20]), (Residence::BUCKETS, 1.0));
+        for (index, bound) in bounds.iter().enumerate().take(Residence::BUCKETS - 1) {
             let at = NtpDuration::from_seconds(*bound);
             assert_eq!(bucket(at), index, "{bound}");
             assert_eq!(bucket(at + NtpDuration::from_units(1)), index + 1, "{bound}");
         }
-        assert_eq!(bucket(NtpDuration::from_units(i64::MAX)), BUCKETS - 1);
+        assert_eq!(bucket(NtpDuration::from_units(i64::MAX)), Residence::BUCKETS - 1);
         assert_eq!(bucket(NtpDuration::from_units(i64::MIN)), 0);
     }
 }

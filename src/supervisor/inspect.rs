@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::clock_manager::ClockManager;
-use super::fast::FastPath;
 use super::listeners::Listeners;
 use crate::config::Loaded;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
+use crate::fast_path::driver::Driver;
 use crate::host::clock;
 use crate::observe::health::Health;
 use crate::observe::log;
@@ -21,7 +21,7 @@ pub(super) struct Inspection<'a> {
     pub(super) running: &'a Loaded,
     pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
-    pub(super) fast: Option<&'a FastPath>,
+    pub(super) fast: Option<&'a Driver>,
     pub(super) reloads: &'a Reloads,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -41,7 +41,7 @@ impl Inspection<'_> {
             reloads: self.reloads.clone(),
             log_lines_dropped: log::dropped(),
             listeners: self.listener_statuses(),
-            fast_path: self.fast.map(FastPath::status),
+            fast_path: self.fast.map(Driver::status),
             upstreams: self
                 .clock_manager
                 .upstreams(upstreams.iter().map(ToString::to_string)),
@@ -50,8 +50,8 @@ impl Inspection<'_> {
 
     /// What became of all packets, at the sockets and on the fast path.
     pub(super) fn traffic(&self) -> Traffic {
-        let done = self.fast.into_iter().flat_map(FastPath::done);
-        done.fold(self.listeners.traffic(), |traffic, (_, counts, per_second)| {
+        let counts = self.fast.into_iter().flat_map(Driver::counts);
+        counts.fold(self.listeners.traffic(), |traffic, (_, counts, per_second)| {
             traffic.plus(counts, per_second)
         })
     }
@@ -59,7 +59,7 @@ impl Inspection<'_> {
     /// Each listener with its workers, and what the fast path did for it.
     fn listener_statuses(&self) -> Vec<ListenerStatus> {
         let mut statuses = self.listeners.statuses();
-        for (address, counts, per_second) in self.fast.into_iter().flat_map(FastPath::done) {
+        for (address, counts, per_second) in self.fast.into_iter().flat_map(Driver::counts) {
             let served = statuses.iter_mut().filter(|one| one.address == address);
             served.for_each(|one| one.traffic = one.traffic.plus(counts, per_second));
         }

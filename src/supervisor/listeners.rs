@@ -36,7 +36,6 @@ use crate::server::{Counts, Listener};
 use group::{Group, Served, cannot_steer, end, turn_away};
 pub(super) use presence::{Lookout, tell_absent};
 use traffic::Drops;
-pub(super) use traffic::Pace;
 
 /// All of them.
 pub(super) struct Listeners {

@@ -5,7 +5,6 @@ mod absence;
 mod census;
 mod clock_manager;
 mod confine;
-mod fast;
 mod handover;
 mod inspect;
 mod leaps;
@@ -37,6 +36,7 @@ use crate::config::{Loaded, Ready};
 use crate::control::http::Scrape;
 use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest};
 use crate::control::server::PendingRequest;
+use crate::fast_path::driver::{self, Driver};
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::observe::snapshot::Reloads;
@@ -44,7 +44,6 @@ use crate::observe::{journal, log};
 use crate::upstream::poller::Report;
 
 use clock_manager::ClockManager;
-use fast::FastPath;
 use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
@@ -167,7 +166,7 @@ struct Supervisor {
     log: log::Switch,
     clock_manager: ClockManager,
     listeners: Listeners,
-    fast: Option<FastPath>,
+    fast: Option<Driver>,
     leaps: LeapList,
     manager: ServiceManager,
     /// How often the service manager wants to hear that we live.
@@ -202,14 +201,14 @@ impl Supervisor {
     /// The loop of the supervisor's life. It ends with the first signal that asks for it.
     async fn watch(&mut self, mut heard: Heard) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
-        let mut refresh = interval(fast::REFRESH);
+        let mut refresh = interval(driver::REFRESH);
         // What was missed is told once.
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
         // What came before there were news of it, and what is gone since the process before us opened it.
         self.look_again().await;
         loop {
-            let is_refreshed = self.fast.as_ref().is_some_and(FastPath::needs_refresh);
+            let is_refreshed = self.fast.as_ref().is_some_and(Driver::needs_refresh);
             let until_reload = self.reading.until_reload();
             let can_be_absent = self.listeners.can_be_absent();
             // What is not followed by a decision ends with `continue`: whoever only looks must not cost one.
@@ -252,7 +251,7 @@ impl Supervisor {
                     continue;
                 }
                 _ = refresh.tick(), if is_refreshed => {
-                    self.fast.iter_mut().for_each(FastPath::refresh);
+                    self.fast.iter_mut().for_each(Driver::refresh);
                     continue;
                 }
                 _ = tick.tick() => self.look_after(),
@@ -287,7 +286,7 @@ impl Supervisor {
         if self.listeners.look_again(&self.manager).await
             && let Some(fast) = &mut self.fast
         {
-            fast.obey(&self.listeners.policies_served());
+            fast.apply(&self.listeners.policies_served());
         }
     }
 
@@ -296,7 +295,7 @@ impl Supervisor {
         let now = clock::raw();
         self.listeners.nudge();
         self.listeners.look(now);
-        self.fast.iter_mut().for_each(|fast| fast.look(now));
+        self.fast.iter_mut().for_each(|fast| fast.follow_host(now));
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
         }
@@ -388,7 +387,7 @@ impl Supervisor {
         info!(status, configuration = self.running.origin(), "status: {status}");
         self.clock_manager.tell();
         self.listeners.tell();
-        for (address, counts, _) in self.fast.iter().flat_map(FastPath::done) {
+        for (address, counts, _) in self.fast.iter().flat_map(Driver::counts) {
             journal::tell_fast_counts(address, &counts);
         }
     }

@@ -1,7 +1,10 @@
 //! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
 
+use std::sync::Arc;
+
 use crate::config::Config;
 use crate::control::{http, server};
+use crate::fast_path::client_capacity;
 use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
@@ -173,7 +176,7 @@ fn kernel(config: &Config) -> u64 {
     });
     let fast = match config.fast_path.interfaces.len() {
         0 => 0,
-        _ => u64::from(super::fast::clients(&config.policies)) * FAST_MEMORY,
+        _ => u64::from(client_capacity(config.policies.values().map(Arc::as_ref))) * FAST_MEMORY,
     };
     queues.sum::<u64>() + fast
 }

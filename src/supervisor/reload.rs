@@ -95,7 +95,7 @@ impl Supervisor {
             .reconfigure(&self.running.config, self.leaps.read());
         self.listeners.commit(prepared, changes, &self.manager).await;
         if let Some(fast) = &mut self.fast {
-            fast.obey(&self.listeners.policies_served());
+            fast.apply(&self.listeners.policies_served());
         }
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;

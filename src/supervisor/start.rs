@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -11,16 +12,17 @@ use tracing::{info, warn};
 
 use super::absence::{Outcome, outcome};
 use super::confine::{self, StillNeeded};
-use super::fast::FastPath;
 use super::handover::{self, Handover};
 use super::leaps::LeapList;
 use super::listeners::tell_absent;
 use super::sockets::{Given, Sockets};
 use super::start_error::StartError;
-use crate::config::Loaded;
 use crate::config::file::Loader;
+use crate::config::{Config, Loaded};
 use crate::control::http::HttpServer;
 use crate::control::server::ControlSocket;
+use crate::fast_path::client_capacity;
+use crate::fast_path::driver::{Driver, OpenError};
 use crate::host::names::Names;
 use crate::host::privileges::Identity;
 use crate::host::systemd::{self, ServiceManager};
@@ -34,7 +36,7 @@ pub(super) struct Opened {
     pub(super) loaded: Loaded,
     pub(super) loader: Loader,
     pub(super) sockets: Vec<Sockets>,
-    pub(super) fast: Option<FastPath>,
+    pub(super) fast: Option<Driver>,
     pub(super) names: Names,
     pub(super) leaps: LeapList,
     /// What the last process left for us, and we leave for the next one.
@@ -84,7 +86,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         let mut open = sockets.iter().filter(|sockets| !sockets.members.is_empty());
         open.any(|sockets| sockets.listener.address == *address)
     };
-    let fast = FastPath::open(&loaded.config, is_open)?;
+    let fast = open_fast_path(&loaded.config, is_open)?;
     let owner = identity.as_ref().map(Identity::uid_and_gid);
     let control = open_control(&loaded, owner)?;
     let http = HttpServer::open(&loaded.config.metrics, owner);
@@ -115,6 +117,21 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         watchdog: systemd::watchdog(),
         signals,
     })
+}
+
+/// The fast path, if the configuration wants it, for those listeners that are open; with room for the clients of all.
+fn open_fast_path(
+    config: &Config,
+    is_open: impl Fn(&SocketAddr) -> bool,
+) -> Result<Option<Driver>, OpenError> {
+    let wanted = &config.fast_path;
+    if wanted.interfaces.is_empty() {
+        return Ok(None);
+    }
+    let clients = client_capacity(config.policies.values().map(Arc::as_ref));
+    let mut policies = config.policies.clone();
+    policies.retain(|address, _| is_open(address));
+    Driver::open(&wanted.interfaces, wanted.mode, clients, &policies)
 }
 
 /// The control socket, given to `owner`; none where none is wanted, or where the default one has no directory to be in.

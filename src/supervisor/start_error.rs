@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::listeners::PrepareError;
+use crate::fast_path::driver::OpenError;
 use crate::host::limits;
 use crate::host::privileges::PrivilegeError;
 use crate::host::udp::BindError;
@@ -71,6 +72,15 @@ impl From<BindError> for StartError {
 impl From<PrivilegeError> for StartError {
     fn from(error: PrivilegeError) -> Self {
         Self::Privilege(error)
+    }
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unavailable(why) => Self::FastPath(why),
+            OpenError::Randomness(error) => Self::System("get randomness".to_owned(), error),
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ntpfront::clock::{ClockModel, Reference, SystemVariables};
-use ntpfront::fast::{
-    CELLS, Device, LISTENERS, Line, Own, RULES, Rules, STATE, Seat, Site, TURNS4, TURNS6, counted, lay_down,
-    line, publish, rules, silence,
+use ntpfront::fast_path::loader::Program;
+use ntpfront::fast_path::{
+    Device, HostNetwork, LISTENERS, ListenerSlot, LocalAddress, Rules, TimeSegment, counts, publish, rules,
+    stop, write_copy,
 };
 use ntpfront::host::clock;
-use ntpfront::host::xdp::{Program, Sizes};
 use ntpfront::server::Counts;
 use ntpfront::server::policy::Policy;
 use ntpfront::time::{AlignedReadings, ClockReadings, NtpDuration, NtpTimestamp};
@@ -24,15 +24,6 @@ pub(crate) const TAGGED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// Of its network, and of another one of this host.
 pub(crate) const BROADCASTS: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 255), Ipv4Addr::new(203, 0, 113, 127)];
 pub(crate) const MINE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-
-pub(crate) const SIZES: Sizes = Sizes {
-    state: STATE,
-    rules: RULES,
-    turns4: TURNS4,
-    turns6: TURNS6,
-    cells: CELLS,
-    listeners: LISTENERS,
-};
 
 /// What the program decided (linux/bpf.h, `enum xdp_action`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +39,7 @@ pub(crate) struct Desk {
     program: Program,
     rules: Rules,
     number: u64,
-    line: Option<Line>,
+    segment: Option<TimeSegment>,
     pub(crate) reference: Reference,
 }
 
@@ -62,77 +53,78 @@ pub(crate) fn policy() -> Policy {
 impl Desk {
     pub(crate) fn new(policy: &Policy) -> Self {
         let policy = Arc::new(policy.clone());
-        let seat = |address| Seat {
+        let slot = |address| ListenerSlot {
             address,
             policy: Some(Arc::clone(&policy)),
         };
-        let seats = [
-            seat(([0, 0, 0, 0], 123).into()),
-            seat((Ipv6Addr::UNSPECIFIED, 123).into()),
+        let slots = [
+            slot(([0, 0, 0, 0], 123).into()),
+            slot((Ipv6Addr::UNSPECIFIED, 123).into()),
         ];
-        let own = [
+        let addresses = [
             (false, MINE4.into()),
             (false, MINE6.into()),
             (true, TAGGED.into()),
         ];
-        let own = own.map(|(tagged, ip)| Own { tagged, ip });
+        let addresses = addresses.map(|(tagged, ip)| LocalAddress { tagged, ip });
         let device = Device {
             index: 1,
             address: OURS,
         };
         let places = policy.limit.clients / 4;
-        let site = Site {
-            own: &own,
+        let network = HostNetwork {
+            addresses: &addresses,
             broadcasts: &BROADCASTS,
             devices: &[device],
         };
-        let rules = rules(&seats, site, [3, 4], places);
-        let program = Program::load(SIZES, places).unwrap();
-        lay_down([program.rules(), program.turns4(), program.turns6()], 1, &rules);
+        let rules = rules(&slots, network, [3, 4], places);
+        let program = Program::load(places).unwrap();
+        let maps = [program.rules(), program.boundaries4(), program.boundaries6()];
+        write_copy(maps, 1, &rules);
         let now = readings();
         let mut desk = Self {
             program,
             rules,
             number: 0,
-            line: None,
+            segment: None,
             reference: reference(now.clocks),
         };
         desk.publish();
         desk
     }
 
-    /// What the reference says now, or silence if it says nothing.
+    /// What the reference says now, or a stop if it says nothing.
     pub(crate) fn publish(&mut self) {
         self.publish_with(|_| ());
     }
 
-    pub(crate) fn publish_with(&mut self, change: impl Fn(&mut Line)) {
+    pub(crate) fn publish_with(&mut self, change: impl Fn(&mut TimeSegment)) {
         let now = readings();
         self.reference.published = now.clocks;
-        self.line = line(&self.reference, &now);
+        self.segment = TimeSegment::new(&self.reference, &now);
         self.number += 1;
-        let words = match &mut self.line {
-            None => silence(self.number, 1),
-            Some(line) => {
-                change(line);
-                line.words(self.number, 1, self.rules.answering(line.variables))
+        let publication = match &mut self.segment {
+            None => stop(self.number, 1),
+            Some(segment) => {
+                change(segment);
+                segment.publication(self.number, 1, self.rules.answering(segment.variables))
             }
         };
-        publish(self.program.state(), &words);
+        publish(self.program.state(), &publication);
     }
 
-    pub(crate) fn silence(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.number += 1;
-        publish(self.program.state(), &silence(self.number, 1));
+        publish(self.program.state(), &stop(self.number, 1));
     }
 
-    /// What is announced, with the root dispersion that a reply `said`, which has to be one of this line's until now.
+    /// What is announced, with the root dispersion that a reply `said`, which has to be one of this segment's until now.
     pub(crate) fn variables_in(&self, said: &Header) -> SystemVariables {
-        let Some(line) = self.line.filter(|_| said.stratum != 0) else {
+        let Some(segment) = self.segment.filter(|_| said.stratum != 0) else {
             return self.reference.at(readings().clocks);
         };
-        let age = readings().monotonic.saturating_sub(line.start);
-        let possible = [Duration::ZERO, age].map(|age| line.root_dispersion_after(age).to_bits());
+        let age = readings().monotonic.saturating_sub(segment.start);
+        let possible = [Duration::ZERO, age].map(|age| segment.root_dispersion_after(age).to_bits());
         let [least, most] = possible;
         let root_dispersion = said.root_dispersion;
         assert!(
@@ -141,7 +133,7 @@ impl Desk {
         );
         SystemVariables {
             root_dispersion,
-            ..line.variables
+            ..segment.variables
         }
     }
 
@@ -150,10 +142,10 @@ impl Desk {
     }
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
-        // While others keep this machine busy, a line may end, and two readings of clocks be far apart.
+        // While others keep this machine busy, a segment may end, and two readings of clocks be far apart.
         if self
-            .line
-            .is_some_and(|line| line.length > Duration::from_millis(200))
+            .segment
+            .is_some_and(|segment| segment.length > Duration::from_millis(200))
         {
             self.refresh();
         }
@@ -175,14 +167,14 @@ impl Desk {
         (action, out)
     }
 
-    /// A long test outlives a line.
+    /// A long test outlives a segment.
     fn refresh(&mut self) {
-        let Some(line) = &self.line else {
+        let Some(segment) = &self.segment else {
             return;
         };
-        let age = readings().monotonic.saturating_sub(line.start);
+        let age = readings().monotonic.saturating_sub(segment.start);
         if age > Duration::from_millis(50)
-            && line.tai_ahead.abs_diff(readings().tai_ahead) < Duration::from_micros(5)
+            && segment.tai_ahead.abs_diff(readings().tai_ahead) < Duration::from_micros(5)
         {
             self.publish();
         }
@@ -190,7 +182,7 @@ impl Desk {
 
     pub(crate) fn counted(&self) -> Counts {
         (0..LISTENERS)
-            .map(|listener| counted(self.program.counters(), listener))
+            .map(|listener| counts(self.program.counters(), listener))
             .fold(Counts::default(), Counts::plus)
     }
 }

@@ -1,6 +1,5 @@
 //! The kernel's fast path by itself: the program runs in the kernel on frames that are made up here (`BPF_PROG_TEST_RUN`),
 //! and gives the same answers as the socket path, by the same rules.
-#![cfg(all(feature = "fast-path", target_endian = "little"))]
 #![cfg(test)]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock")]
 
@@ -214,7 +213,7 @@ fn zero_is_said_for_the_unknown_alone() {
     };
     assert_eq!(said(&mut desk).reference_timestamp, NtpTimestamp::ZERO);
     // A clock that stands still there.
-    desk.publish_with(|line| (line.time, line.rate) = (NtpTimestamp::ZERO, 0.0));
+    desk.publish_with(|segment| (segment.time, segment.rate) = (NtpTimestamp::ZERO, 0.0));
     let said = said(&mut desk);
     let next = NtpTimestamp::from_bits(1);
     assert_eq!((said.receive_timestamp, said.transmit_timestamp), (next, next));
@@ -245,8 +244,8 @@ fn what_is_not_told_passes() {
     desk.reference = good;
     desk.publish();
     assert_eq!(desk.ask(&frame).0, Action::Send);
-    desk.silence();
-    passes(&mut desk, "silence");
+    desk.stop();
+    passes(&mut desk, "stopped");
     for (away, max_stratum, budget) in [
         (Announced::Unsynchronized, 15, RuleMode::Off),
         (Announced::Time, 2, RuleMode::Off),
@@ -259,23 +258,23 @@ fn what_is_not_told_passes() {
 }
 
 #[test]
-fn a_line_that_ended_passes() {
+fn a_segment_that_ended_passes() {
     if !root() {
         return;
     }
     let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
     let mut desk = Desk::new(&policy());
-    desk.publish_with(|line| line.length = Duration::from_millis(30));
-    wait_until("the end of the line", Duration::from_secs(5), || {
+    desk.publish_with(|segment| segment.length = Duration::from_millis(30));
+    wait_until("the end of the segment", Duration::from_secs(5), || {
         (desk.ask(&frame).0 == Action::Pass).then_some(())
     });
     // The host's clock was stepped, or it slept: by a millisecond either way.
     for by in [Duration::from_millis(1), Duration::from_secs(3600)] {
         desk.publish();
         assert_eq!(desk.ask(&frame).0, Action::Send);
-        desk.publish_with(|line| line.tai_ahead += by);
+        desk.publish_with(|segment| segment.tai_ahead += by);
         assert_eq!(desk.ask(&frame).0, Action::Pass, "{by:?}");
-        desk.publish_with(|line| line.tai_ahead -= by);
+        desk.publish_with(|segment| segment.tai_ahead -= by);
         assert_eq!(desk.ask(&frame).0, Action::Pass, "-{by:?}");
     }
 }
@@ -397,15 +396,15 @@ fn who_is_no_host_is_not_answered() {
     }
 }
 
-/// The announced error is that of the line at its start, and grows.
+/// The announced error is that of the segment at its start, and grows.
 #[test]
-fn the_error_grows_with_the_line() {
+fn the_error_grows_with_the_segment() {
     if !root() {
         return;
     }
     let mut desk = Desk::new(&policy());
     let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
-    desk.publish_with(|line| line.length = Duration::from_millis(199));
+    desk.publish_with(|segment| segment.length = Duration::from_millis(199));
     let mut said = Vec::new();
     for _ in 0..3 {
         let (action, out) = desk.ask(&frame);
@@ -416,7 +415,7 @@ fn the_error_grows_with_the_line() {
         }
         std::thread::sleep(Duration::from_millis(40));
     }
-    // An eighth of 40 ms, at least; on a machine that is busy the line may have ended meanwhile.
+    // An eighth of 40 ms, at least; on a machine that is busy the segment may have ended meanwhile.
     assert!(said.windows(2).all(|pair| pair[1] - pair[0] > 0.0049), "{said:?}");
     assert!(!said.is_empty());
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use ntpfront::host::xdp::Program;
-use ntpfront::host::xdp_mode::Mode;
+use ntpfront::fast_path::AttachMode;
+use ntpfront::fast_path::loader::Program;
 use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
 use crate::common::client::{ask, request};
@@ -20,7 +20,6 @@ use crate::common::neighbor::{Neighbor, device_number};
 use crate::common::network::{in_own_network, ip};
 use crate::common::status::status;
 use crate::common::{SOON, TempDir, chrony, peer, root, run, wait_until};
-use crate::desk::SIZES;
 
 const SERVER4: &str = "192.0.2.1:123";
 const SERVER6: &str = "[2001:db8::1]:123";
@@ -112,8 +111,8 @@ fn plug_in() -> Neighbor {
         ip("addr add 2001:db8::2/64 dev far nodad");
         no_offload("far");
         // A cable of this kind delivers what XDP sends only to somebody who has a program, too: one that knows no time.
-        let program = Program::load(SIZES, 1).unwrap();
-        let link = program.attach(device_number("far"), Mode::Native).unwrap();
+        let program = Program::load(1).unwrap();
+        let link = program.attach(device_number("far"), AttachMode::Native).unwrap();
         // Until the end of this test program.
         std::mem::forget((program, link));
     });

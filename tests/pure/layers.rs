@@ -28,23 +28,44 @@ const ARROWS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("upstream", &["time", "wire", "clock", "host", "observe"]),
-    ("fast", &["time", "wire", "clock", "server"]),
     (
         "observe",
         &["time", "wire", "clock", "census", "server", "upstream"],
     ),
     (
+        "fast_path",
+        &["time", "wire", "clock", "server", "host", "observe"],
+    ),
+    (
         "config",
         &[
-            "cli", "time", "wire", "host", "census", "server", "upstream", "observe",
+            "cli",
+            "time",
+            "wire",
+            "host",
+            "census",
+            "server",
+            "fast_path",
+            "upstream",
+            "observe",
         ],
     ),
     ("control", &["host", "observe", "config"]),
     (
         "supervisor",
         &[
-            "time", "wire", "host", "cli", "clock", "census", "server", "fast", "upstream", "observe",
-            "config", "control",
+            "time",
+            "wire",
+            "host",
+            "cli",
+            "clock",
+            "census",
+            "server",
+            "fast_path",
+            "upstream",
+            "observe",
+            "config",
+            "control",
         ],
     ),
     (
@@ -52,6 +73,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
         &[
             "cli",
             "host",
+            "fast_path",
             "upstream",
             "observe",
             "config",
@@ -59,6 +81,17 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "supervisor",
         ],
     ),
+];
+
+/// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
+/// supervisor alone; others know what can be asked for.
+const NARROW: [(&str, &str, &[&str]); 2] = [
+    (
+        "config",
+        "fast_path",
+        &["AVAILABLE", "AttachMode", "MOST_INTERFACES"],
+    ),
+    ("commands", "fast_path", &["requirements"]),
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.
@@ -207,6 +240,7 @@ fn names(code: &str, word: &str) -> bool {
 /// Everything that is wrong with `source`.
 fn faults(source: &Source) -> Vec<String> {
     let mut faults = arrows(source);
+    faults.extend(narrowness(source));
     faults.extend(purity(source));
     faults.extend(unsafety(source));
     faults
@@ -228,6 +262,23 @@ fn arrows(source: &Source) -> Vec<String> {
         .filter(|named| named != room && !may.contains(&named.as_str()))
         .map(|named| format!("{room} may not use {named}"))
         .collect()
+}
+
+/// The uses of another room that go beyond the part of it that `source` may use.
+fn narrowness(source: &Source) -> Vec<String> {
+    let code = source.code();
+    let mut faults = Vec::new();
+    for (_, other, part) in NARROW.iter().filter(|(room, ..)| source.room() == Some(room)) {
+        // Also where the room itself was brought in, as in `fast_path::AVAILABLE`.
+        let way = format!("{other}::");
+        let whole = code.match_indices(&way).filter(|(at, _)| {
+            !code[..*at].ends_with(|before: char| before == '_' || before.is_alphanumeric())
+        });
+        let used = whole.flat_map(|(at, _)| first_names(&code[at + way.len()..]));
+        let beyond = used.filter(|name| name != "self" && !part.contains(&name.as_str()));
+        faults.extend(beyond.map(|name| format!("only a part of {other} is for it, and {name} is not")));
+    }
+    faults
 }
 
 fn purity(source: &Source) -> Vec<String> {
@@ -309,6 +360,26 @@ use crate::server::C;",
             "server may not use supervisor",
         ),
         (
+            "fast_path/a.rs",
+            "//! Impure.\nuse crate::supervisor::listeners::X;",
+            "fast_path may not use supervisor",
+        ),
+        (
+            "server/a.rs",
+            "//! Pure.\nuse crate::fast_path::AttachMode;",
+            "server may not use fast_path",
+        ),
+        (
+            "config/a.rs",
+            "//! Pure.\nuse crate::fast_path::{self, AttachMode, driver::Driver};",
+            "only a part of fast_path is for it, and driver is not",
+        ),
+        (
+            "commands/a.rs",
+            "//! Impure.\nuse crate::fast_path;\nfn f() { fast_path::loader::f() }",
+            "only a part of fast_path is for it, and loader is not",
+        ),
+        (
             "cli.rs",
             "//! Pure.\nuse crate::config::Config;",
             "cli may not use config",
@@ -377,6 +448,10 @@ fn it_does_not_see_what_is_right() {
         (
             "server/mod.rs",
             "//! The room.\nmod respond;\npub use crate::host::steering::Steering;",
+        ),
+        (
+            "config/a.rs",
+            "//! Pure.\nuse crate::fast_path::{self, AttachMode};\nconst A: bool = fast_path::AVAILABLE;",
         ),
         (
             "config/a.rs",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::traffic::{Drops, Pace};
+use super::traffic::Drops;
 use super::{PrepareError, Shedding};
 use crate::census::CensusSettings;
 use crate::clock::Reader;
@@ -19,6 +19,7 @@ use crate::host::steering::{steer, steer_away};
 use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
+use crate::observe::RateMeter;
 use crate::observe::throttle::ThrottledChange;
 use crate::server::policy::Policy;
 use crate::server::{Counts, Worker};
@@ -45,7 +46,7 @@ pub(super) struct Served {
     pub(super) worker: Worker,
     pub(super) rounds: u64,
     pub(super) moved_at: Duration,
-    pub(super) pace: Pace,
+    pub(super) rate: RateMeter,
 }
 
 impl Group {
@@ -86,7 +87,7 @@ impl Group {
                 worker,
                 rounds: u64::MAX,
                 moved_at: Duration::MAX,
-                pace: Pace::default(),
+                rate: RateMeter::default(),
             })
         };
         numbers

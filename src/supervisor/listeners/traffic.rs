@@ -12,36 +12,6 @@ use crate::host::sys;
 use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
 
-/// Rates are of at least this time: the supervisor's tick, or a little less.
-const SHORTEST: Duration = Duration::from_millis(900);
-
-/// How fast a count grows.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in super::super) struct Pace {
-    last: Option<(Duration, u64)>,
-    per_second: f64,
-}
-
-impl Pace {
-    /// At `now` it is `count`.
-    #[expect(clippy::cast_precision_loss, reason = "no rate has as many digits")]
-    pub(in super::super) fn look(&mut self, now: Duration, count: u64) {
-        let Some((then, before)) = self.last else {
-            self.last = Some((now, count));
-            return;
-        };
-        let passed = now.saturating_sub(then);
-        if passed >= SHORTEST {
-            self.per_second = count.wrapping_sub(before) as f64 / passed.as_secs_f64();
-            self.last = Some((now, count));
-        }
-    }
-
-    pub(in super::super) const fn per_second(&self) -> f64 {
-        self.per_second
-    }
-}
-
 /// How many packets the kernel dropped at the sockets of a group.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
@@ -80,7 +50,7 @@ impl Listeners {
             group.drops.look(&group.sockets.members);
             for served in &mut group.workers {
                 let received = served.worker.counters().snapshot().received();
-                served.pace.look(now, received);
+                served.rate.update(now, received);
             }
         }
     }
@@ -110,7 +80,7 @@ impl Group {
     }
 
     fn per_second(&self) -> f64 {
-        self.workers.iter().map(|served| served.pace.per_second).sum()
+        self.workers.iter().map(|served| served.rate.per_second()).sum()
     }
 
     fn status(&self) -> ListenerStatus {
@@ -135,7 +105,7 @@ impl Served {
     fn status(&self) -> WorkerStatus {
         let counts = self.worker.counters().snapshot();
         WorkerStatus {
-            per_second: self.pace.per_second,
+            per_second: self.rate.per_second(),
             received: counts.received(),
             answered: counts.answered(),
         }
@@ -146,20 +116,6 @@ impl Served {
 mod tests {
     use super::*;
     use nix::sys::socket::{setsockopt, sockopt};
-
-    #[test]
-    fn a_pace_is_that_of_the_last_second() {
-        let mut pace = Pace::default();
-        for (millis, count, expected) in [
-            (5000, 100, 0.0),
-            (5100, 900, 0.0),
-            (6000, 1100, 1000.0),
-            (8000, 1100, 0.0),
-        ] {
-            pace.look(Duration::from_millis(millis), count);
-            assert!((pace.per_second - expected).abs() < 1e-9, "{millis}: {pace:?}");
-        }
-    }
 
     #[test]
     fn what_a_full_queue_drops_is_counted_once() {

@@ -1,11 +1,11 @@
-//! Pure. What the fast path's program is asked for: how it is attached to an interface, and the sizes of its memory.
+//! Pure. How the program is attached to an interface: as it is wanted, and as it could be had.
 
 use strum::{IntoStaticStr, VariantArray};
 
-/// What is wanted.
+/// The way in which the program shall be attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Mode {
+pub enum AttachMode {
     /// The best that can be had; without any, the sockets answer alone.
     #[default]
     Auto,
@@ -15,50 +15,33 @@ pub enum Mode {
     Generic,
 }
 
-/// What could be had.
+/// The way in which the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Attached {
+pub enum Attachment {
     /// In the driver.
     Native,
     /// Before the network stack.
     Generic,
 }
 
-/// How many words each memory has that is shared.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Of the map `state`.
-    pub state: usize,
-    /// Of the map `rules`.
-    pub rules: usize,
-    /// Of the map `turns4`.
-    pub turns4: usize,
-    /// Of the map `turns6`.
-    pub turns6: usize,
-    /// Of an entry of the map `counters`.
-    pub cells: usize,
-    /// Entries of that map for each CPU.
-    pub listeners: usize,
-}
-
-impl Mode {
+impl AttachMode {
     /// The word for it in the configuration.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// What to try, the best first.
-    pub const fn ways(self) -> &'static [Attached] {
+    /// The attachments to try, the best first.
+    pub const fn candidates(self) -> &'static [Attachment] {
         match self {
-            Self::Auto => &[Attached::Native, Attached::Generic],
-            Self::Native => &[Attached::Native],
-            Self::Generic => &[Attached::Generic],
+            Self::Auto => &[Attachment::Native, Attachment::Generic],
+            Self::Native => &[Attachment::Native],
+            Self::Generic => &[Attachment::Generic],
         }
     }
 }
 
-impl Attached {
+impl Attachment {
     /// The word for it.
     pub fn name(self) -> &'static str {
         self.into()

@@ -1,24 +1,24 @@
-//! Pure. The time as the program serves it: a line over the monotonic clock, good for a short while.
+//! Pure. The time as the program serves it: a linear function of the monotonic clock, good for a short while.
 //!
 //! A BPF program can read the monotonic clock and TAI. The host's time of day runs as both do, at a distance that only a
 //! step changes (or a sleep of the host): the program compares the distance of both clocks with the published one,
-//! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no line goes
+//! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no segment goes
 //! over the end of a UTC day.
 //!
 //! The raw counter, which nobody slews, no program can read. So nobody knows here whether the host's clocks are being slewed,
 //! as adjtimex(2) lets anybody do at any time, by up to a tenth: the tracked clock, which is made from the raw counter, is off
 //! then by what they moved, and the host's clock itself moves away from the truth. Therefore the announced error grows by an
-//! eighth of the time since the line began, and lines are told anew every few milliseconds: what was slewed until then is known.
+//! eighth of the time since the segment began, and a new one is published every few milliseconds: what was slewed until then is known.
 
 use std::time::Duration;
 
-use super::layout::{SLOT, halves};
+use super::layout::{GROWTH_SHIFT, InMemory, Publication, RATE_SHIFT};
 use crate::clock::{ClockModel, Reference, SystemVariables};
 use crate::time::{AlignedReadings, ClockReadings, NtpDuration, NtpShort, NtpTimestamp};
 
-/// What is served for a while.
+/// The time that is served for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
+pub struct TimeSegment {
     /// When it begins, by the monotonic clock.
     pub start: Duration,
     /// How long it holds from then on.
@@ -33,9 +33,9 @@ pub struct Line {
     pub variables: SystemVariables,
 }
 
-/// So long a line holds if nobody tells a newer one: then the sockets answer.
+/// How long a segment holds if no newer one is published: then the sockets answer.
 const LONGEST: Duration = Duration::from_millis(350);
-/// How wrong the pair of readings may be that a line starts from.
+/// How wrong the pair of readings may be that a segment starts from.
 const READING_ERROR: NtpDuration = NtpDuration::from_units(4295);
 /// By how much of the passing time the announced root dispersion grows. The clocks may be slewed by a tenth (a tick of 9 or 11 ms
 /// in the place of 10), by 500 millionths more (the frequency), and they were measured to a thousandth ([`FASTEST`]).
@@ -47,34 +47,80 @@ const DAY: i64 = 86_400;
 const LAST_SECOND: i64 = DAY - 1;
 const FIRST_SECONDS: i64 = 2;
 
-/// What is served from now on; `None` if only the sockets shall answer.
-pub fn line(reference: &Reference, now: &AlignedReadings) -> Option<Line> {
-    let is_told = |variables: SystemVariables| (variables.stratum != 0).then_some(variables);
-    let variables = is_told(reference.at(now.clocks)).filter(|_| reference.answers)?;
-    let raw_faster = match reference.clock {
-        ClockModel::Host => 0.0,
-        ClockModel::Tracked { .. } => now.raw_faster?,
-    };
-    let rest = reference.not_after.saturating_sub(now.clocks.raw);
-    let length = LONGEST.min(rest).min(rest_of_day(reference, now)?);
-    if length.is_zero() || raw_faster.abs() > FASTEST {
-        return None;
+impl TimeSegment {
+    /// The segment that begins now; `None` if only the sockets shall answer.
+    pub fn new(reference: &Reference, now: &AlignedReadings) -> Option<Self> {
+        let is_told = |variables: SystemVariables| (variables.stratum != 0).then_some(variables);
+        let variables = is_told(reference.at(now.clocks)).filter(|_| reference.answers)?;
+        let raw_faster = match reference.clock {
+            ClockModel::Host => 0.0,
+            ClockModel::Tracked { .. } => now.raw_faster?,
+        };
+        let rest = reference.not_after.saturating_sub(now.clocks.raw);
+        let length = LONGEST.min(rest).min(rest_of_day(reference, now)?);
+        if length.is_zero() || raw_faster.abs() > FASTEST {
+            return None;
+        }
+        let end = later(now.clocks, length, raw_faster);
+        is_told(reference.at(end))?;
+        let dispersion = reference.dispersion_at(now.clocks) + READING_ERROR;
+        let time = reference.clock.served(now.clocks);
+        Some(Self {
+            start: now.monotonic,
+            length,
+            tai_ahead: now.tai_ahead,
+            time,
+            rate: (reference.clock.served(end) - time).to_seconds() / length.as_secs_f64(),
+            variables: SystemVariables {
+                root_dispersion: NtpShort::from_duration(dispersion),
+                ..variables
+            },
+        })
     }
-    let end = later(now.clocks, length, raw_faster);
-    is_told(reference.at(end))?;
-    let dispersion = reference.dispersion_at(now.clocks) + READING_ERROR;
-    let time = reference.clock.served(now.clocks);
-    Some(Line {
-        start: now.monotonic,
-        length,
-        tai_ahead: now.tai_ahead,
-        time,
-        rate: (reference.clock.served(end) - time).to_seconds() / length.as_secs_f64(),
-        variables: SystemVariables {
-            root_dispersion: NtpShort::from_duration(dispersion),
-            ..variables
-        },
-    })
+
+    /// Its publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
+    pub fn publication(&self, number: u64, copy: u32, answering: u32) -> Publication {
+        let [header_start, header_rest] = self.header();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is near 2^31, and a cast from float to integer saturates"
+        )]
+        let rate = (self.rate * UNITS).round() as u64;
+        Publication {
+            number,
+            start: nanos(self.start),
+            length: nanos(self.length),
+            tai_ahead: nanos(self.tai_ahead),
+            time: self.time.to_bits(),
+            rate,
+            copy,
+            answering,
+            header_start,
+            header_rest,
+            reference_time: self.variables.reference_timestamp.to_bits(),
+            growth: GROWTH_UNITS,
+            ..Publication::ZERO
+        }
+    }
+
+    /// The root dispersion that the program announces so long after the start, by the monotonic clock.
+    pub fn root_dispersion_after(&self, elapsed: Duration) -> NtpShort {
+        let grown = (nanos(elapsed).saturating_mul(GROWTH_UNITS) >> GROWTH_SHIFT) + 1;
+        let grown = u32::try_from(grown).unwrap_or(u32::MAX);
+        NtpShort::from_bits(self.variables.root_dispersion.to_bits().saturating_add(grown))
+    }
+
+    /// Bytes 0 to 15 of a reply's header, which are the same for all (but the poll, which is the client's).
+    fn header(&self) -> [[u8; 8]; 2] {
+        let variables = &self.variables;
+        let [a, b, c, d] = variables.root_delay.to_bits().to_be_bytes();
+        let (leap, precision) = (variables.leap.to_bits() << 6, variables.precision.cast_unsigned());
+        let start = [leap, variables.stratum, 0, precision, a, b, c, d];
+        let [a, b, c, d] = variables.root_dispersion.to_bits().to_be_bytes();
+        let [e, f, g, h] = variables.reference_id.to_bytes();
+        [start, [a, b, c, d, e, f, g, h]]
+    }
 }
 
 /// Until the last second of the UTC day; `None` around its end.
@@ -108,75 +154,23 @@ pub fn raw_faster(earlier: (Duration, Duration), later: (Duration, Duration)) ->
         .then(|| ahead.to_seconds() / monotonic.as_secs_f64())
 }
 
-/// So many units of 2^-32 s times 2^29 has a nanosecond.
-const UNITS: f64 = 4.294_967_296 * 536_870_912.0;
-/// So many units of 2^-16 s times 2^40 the announced error grows in a nanosecond, rounded up.
+/// A nanosecond in units of 2^-32 s, times 2^[`RATE_SHIFT`].
+const UNITS: f64 = 4.294_967_296 * (1_u64 << RATE_SHIFT) as f64;
+/// The growth of the announced error in a nanosecond, in units of 2^-16 s, times 2^[`GROWTH_SHIFT`], rounded up.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "it is near 2^23"
 )]
-const GROWTH_UNITS: u64 = (65_536e-9 * GROWTH * 1_099_511_627_776.0) as u64 + 1;
+const GROWTH_UNITS: u64 = (65_536e-9 * GROWTH * (1_u64 << GROWTH_SHIFT) as f64) as u64 + 1;
 
-impl Line {
-    /// Its words, as publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
-    pub fn words(&self, number: u64, copy: u32, answering: u32) -> [u64; SLOT] {
-        let [first, second] = self.header();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is near 2^31, and a cast from float to integer saturates"
-        )]
-        let rate = (self.rate * UNITS).round() as u64;
-        let mut words = [0; SLOT];
-        let said = [
-            number,
-            nanos(self.start),
-            nanos(self.length),
-            nanos(self.tai_ahead),
-            self.time.to_bits(),
-            rate,
-            halves(copy, answering),
-            first,
-            second,
-            self.variables.reference_timestamp.to_bits(),
-            GROWTH_UNITS,
-        ];
-        words.iter_mut().zip(said).for_each(|(word, said)| *word = said);
-        words
+/// The publication of no time at all: the program stops answering.
+pub fn stop(number: u64, copy: u32) -> Publication {
+    Publication {
+        number,
+        copy,
+        ..Publication::ZERO
     }
-
-    /// What the program announces so long after the start, by the monotonic clock: as the program calculates it.
-    pub fn root_dispersion_after(&self, elapsed: Duration) -> NtpShort {
-        let grown = (nanos(elapsed).saturating_mul(GROWTH_UNITS) >> 40) + 1;
-        let grown = u32::try_from(grown).unwrap_or(u32::MAX);
-        NtpShort::from_bits(self.variables.root_dispersion.to_bits().saturating_add(grown))
-    }
-
-    /// The parts of a reply's header that are the same for all, as bytes in words.
-    fn header(&self) -> [u64; 2] {
-        let variables = &self.variables;
-        let [a, b, c, d] = variables.root_delay.to_bits().to_be_bytes();
-        let first = [
-            variables.leap.to_bits() << 6,
-            variables.stratum,
-            0,
-            variables.precision.cast_unsigned(),
-        ];
-        let [e, f, g, h] = first;
-        let first = u64::from_ne_bytes([e, f, g, h, a, b, c, d]);
-        let [a, b, c, d] = variables.root_dispersion.to_bits().to_be_bytes();
-        let [e, f, g, h] = variables.reference_id.to_bytes();
-        [first, u64::from_ne_bytes([a, b, c, d, e, f, g, h])]
-    }
-}
-
-/// A publication of no time at all.
-pub fn silence(number: u64, copy: u32) -> [u64; SLOT] {
-    let mut words = [0; SLOT];
-    let said = [number, 0, 0, 0, 0, 0, halves(copy, 0)];
-    words.iter_mut().zip(said).for_each(|(word, said)| *word = said);
-    words
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {
@@ -194,7 +188,7 @@ mod tests {
 
     const NOON: i64 = 1_800_014_400;
 
-    fn kernel(unix: i64) -> AlignedReadings {
+    fn readings(unix: i64) -> AlignedReadings {
         let raw = Duration::from_secs(1000);
         AlignedReadings {
             clocks: ClockReadings {
@@ -239,45 +233,46 @@ mod tests {
 
     #[test]
     fn the_hosts_clock_runs_as_the_monotonic_one() {
-        let now = kernel(NOON);
-        let line = line(&reference(&now, ClockModel::Host), &now).unwrap();
+        let now = readings(NOON);
+        let segment = TimeSegment::new(&reference(&now, ClockModel::Host), &now).unwrap();
         assert_eq!(
-            (line.start, line.length, line.time),
+            (segment.start, segment.length, segment.time),
             (now.monotonic, LONGEST, now.clocks.realtime)
         );
-        assert!((line.rate - 1.0).abs() < 1e-9);
-        let [number, .., reference_time, _, _, _, _, _, _] = line.words(7, 1, 5);
+        assert!((segment.rate - 1.0).abs() < 1e-9);
+        let publication = segment.publication(7, 1, 5);
         assert_eq!(
-            (number, reference_time),
-            (7, line.variables.reference_timestamp.to_bits())
+            (publication.number, publication.copy, publication.answering),
+            (7, 1, 5)
         );
-        let rate = line.words(7, 1, 5)[5];
-        let units = (250_000_000 * rate) >> 29;
+        let reference_time = segment.variables.reference_timestamp.to_bits();
+        assert_eq!(publication.reference_time, reference_time);
+        let units = (250_000_000 * publication.rate) >> RATE_SHIFT;
         assert!(units.abs_diff(1 << 30) <= 1, "a quarter of a second: {units}");
     }
 
     #[test]
     fn the_tracked_clock_is_made_of_the_raw_counter() {
-        let mut now = kernel(NOON);
+        let mut now = readings(NOON);
         now.raw_faster = Some(-20e-6);
-        let told = line(&reference(&now, tracked(&now, 50e-6)), &now).unwrap();
+        let told = TimeSegment::new(&reference(&now, tracked(&now, 50e-6)), &now).unwrap();
         assert_eq!(told.length, LONGEST);
         assert!(
             (told.rate - (1.0 - 20e-6) * (1.0 + 50e-6)).abs() < 1e-9,
             "{told:?}"
         );
         now.raw_faster = None;
-        assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
+        assert_eq!(TimeSegment::new(&reference(&now, tracked(&now, 0.0)), &now), None);
         now.raw_faster = Some(2e-3);
-        assert_eq!(line(&reference(&now, tracked(&now, 0.0)), &now), None);
+        assert_eq!(TimeSegment::new(&reference(&now, tracked(&now, 0.0)), &now), None);
     }
 
     #[test]
-    fn no_line_is_longer_than_what_it_tells_is_true() {
-        let now = kernel(NOON);
+    fn no_segment_is_longer_than_what_it_tells_is_true() {
+        let now = readings(NOON);
         let good = reference(&now, ClockModel::Host);
         let end = now.clocks.raw + Duration::from_millis(7);
-        let short = line(
+        let short = TimeSegment::new(
             &Reference {
                 not_after: end,
                 ..good
@@ -297,23 +292,23 @@ mod tests {
             },
             Reference::unsynchronized(ReferenceId::LOST, -23, ClockModel::Host, now.clocks),
         ] {
-            assert_eq!(line(&reference, &now), None, "{reference:?}");
+            assert_eq!(TimeSegment::new(&reference, &now), None, "{reference:?}");
         }
         let mut stepped = now;
         stepped.clocks.realtime = stepped.clocks.realtime + NtpDuration::SECOND;
-        assert_eq!(line(&good, &stepped), None);
+        assert_eq!(TimeSegment::new(&good, &stepped), None);
     }
 
     proptest! {
-        /// Neither a second that is inserted at the end of a day nor one that is left out may be in a line.
+        /// Neither a second that is inserted at the end of a day nor one that is left out may be in a segment.
         #[test]
-        fn the_end_of_a_day_is_in_no_line(second in -10_i64..10, day in 0_i64..40_000) {
+        fn the_end_of_a_day_is_in_no_segment(second in -10_i64..10, day in 0_i64..40_000) {
             let midnight = (20_000 + day) * DAY;
-            let now = kernel(midnight + second);
-            let line = line(&reference(&now, ClockModel::Host), &now);
-            let end = line.map(|line| second + i64::try_from(line.length.as_secs()).unwrap());
-            prop_assert_eq!(line.is_some(), !(-2..FIRST_SECONDS).contains(&second), "{:?}", line);
-            prop_assert!(end.is_none_or(|end| !(-1..FIRST_SECONDS).contains(&end)), "{:?}", line);
+            let now = readings(midnight + second);
+            let segment = TimeSegment::new(&reference(&now, ClockModel::Host), &now);
+            let end = segment.map(|segment| second + i64::try_from(segment.length.as_secs()).unwrap());
+            prop_assert_eq!(segment.is_some(), !(-2..FIRST_SECONDS).contains(&second), "{:?}", segment);
+            prop_assert!(end.is_none_or(|end| !(-1..FIRST_SECONDS).contains(&end)), "{:?}", segment);
         }
 
         #[test]

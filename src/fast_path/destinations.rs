@@ -1,58 +1,51 @@
-//! Pure. Our addresses with a port where somebody listens, as the program finds them: a table with open places.
+//! Pure. The addresses of this host with a port where requests are answered, as the program finds them: a hash table with
+//! open places.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::layout::{DOOR, DOORS, PROBES};
-
-/// 2^64 divided by the golden ratio: multiplied by it, near numbers come to lie far apart.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// Of 64 bits the highest that number all places.
-const SHIFT: u32 = 64 - DOORS.ilog2();
+use super::layout::{DESTINATIONS, Destination, InMemory, PROBES, SPREAD, SPREAD_SHIFT};
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Doors([[u64; DOOR]; DOORS]);
+pub(super) struct DestinationTable([Destination; DESTINATIONS]);
 
-impl Doors {
+impl DestinationTable {
     pub(super) const fn new() -> Self {
-        Self([[0; DOOR]; DOORS])
+        Self([Destination::ZERO; DESTINATIONS])
     }
 
     /// Lets requests to `address` (`tagged`: with a VLAN tag) find the listener of this number. One that is there already
     /// stays. False if there is no place for it.
-    pub(super) fn open(&mut self, address: SocketAddr, tagged: bool, listener: usize) -> bool {
+    pub(super) fn insert(&mut self, address: SocketAddr, tagged: bool, listener: usize) -> bool {
         let [high, low] = on_the_wire(address.ip());
-        let port = u16::from_ne_bytes(address.port().to_be_bytes());
-        let start = (high ^ low.wrapping_add(port.into())).wrapping_mul(SPREAD) >> SHIFT;
+        let new = Destination {
+            high,
+            low,
+            port: u16::from_ne_bytes(address.port().to_be_bytes()),
+            tagged: tagged.into(),
+            listener: u64::try_from(listener).unwrap_or(u64::MAX).saturating_add(1),
+            ..Destination::ZERO
+        };
+        let start = (high ^ low.wrapping_add(new.port.into())).wrapping_mul(SPREAD) >> SPREAD_SHIFT;
         let start = usize::try_from(start).unwrap_or(0);
         for at in start..start + PROBES {
-            let Some(door) = self.0.get_mut(at % DOORS) else {
+            let Some(place) = self.0.get_mut(at % DESTINATIONS) else {
                 continue;
             };
-            let [same_high, same_low, same_port, taken] = *door;
-            let listener = u64::try_from(listener).unwrap_or(u64::MAX).saturating_add(1);
-            if taken == 0 {
-                *door = [high, low, door_word(port, tagged), listener];
+            if place.listener == 0 {
+                *place = new;
                 return true;
             }
-            let is_same = [false, true]
-                .map(|tagged| door_word(port, tagged))
-                .contains(&same_port);
-            if is_same && (same_high, same_low) == (high, low) {
+            if (place.high, place.low, place.port) == (high, low, new.port) {
                 return true;
             }
         }
         false
     }
 
-    pub(super) fn words(&self) -> &[u64] {
-        self.0.as_flattened()
+    pub(super) const fn entries(&self) -> [Destination; DESTINATIONS] {
+        self.0
     }
-}
-
-fn door_word(port: u16, tagged: bool) -> u64 {
-    let ([a, b], [c, d]) = (port.to_ne_bytes(), u16::from(tagged).to_ne_bytes());
-    u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0])
 }
 
 /// The 16 bytes as they are on the wire, in two words; IPv4 as `::ffff:a.b.c.d`.
@@ -85,22 +78,23 @@ mod tests {
 
     #[test]
     fn each_address_has_one_place_and_the_first_keeps_it() {
-        let mut doors = Doors::new();
+        let mut table = DestinationTable::new();
         for number in 0..200_u8 {
             let address = SocketAddr::from(([192, 0, 2, number], 123));
-            assert!(doors.open(address, false, usize::from(number % 32)));
-            assert!(doors.open(address, true, 31));
+            assert!(table.insert(address, false, usize::from(number % 32)));
+            assert!(table.insert(address, true, 31));
         }
-        let taken = doors.0.iter().filter(|door| door[3] != 0);
-        assert_eq!(taken.count(), 200);
+        let taken: Vec<_> = table.0.iter().filter(|place| place.listener != 0).collect();
+        assert_eq!(taken.len(), 200);
+        assert!(taken.iter().all(|place| place.tagged == 0));
     }
 
     #[test]
     fn a_full_table_says_so() {
-        let mut doors = Doors::new();
+        let mut table = DestinationTable::new();
         let all = (0..u16::MAX).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
-        let opened = all.filter(|address| doors.open(*address, false, 0)).count();
-        assert!((DOORS / 2..=DOORS).contains(&opened), "{opened}");
+        let found = all.filter(|address| table.insert(*address, false, 0)).count();
+        assert!((DESTINATIONS / 2..=DESTINATIONS).contains(&found), "{found}");
     }
 
     #[test]

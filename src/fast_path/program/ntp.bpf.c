@@ -3,12 +3,12 @@
 // Plain NTP requests are answered here, before the network stack sees them (XDP). What is not plain, and every request
 // while nobody says what time it is, passes on to the sockets, untouched. A reply is what server/respond.rs would have given.
 //
-// User space writes `state`, `rules`, `turns4` and `turns6` (src/fast/ makes the words) and reads `counters`; all of them
-// are memory that both sides have mapped. Only this program looks at `clients`.
+// User space writes `state`, `rules`, `boundaries4` and `boundaries6` and reads `counters`; all of them are memory that both
+// sides have mapped. Only this program looks at `clients`.
 //
-// Build: src/host/xdp/build (Debian's clang). The object is kept beside this file.
+// Build: src/fast_path/program/build (Debian's clang). The object is kept beside this file.
 
-#include "layout.h"
+#include "maps.h"
 #include "packet.h"
 #include "policy.h"
 
@@ -31,13 +31,13 @@ inlined int is_for_us(const struct rules *rules, const struct ethhdr *ethernet, 
 // The number of the listener at this address and port and 1, or 0.
 inlined __u64 listener_at(const struct rules *rules, __u64 high, __u64 low, __u64 port, int tagged)
 {
-	__u64 at = ((high ^ (low + port)) * 0x9e3779b97f4a7c15ULL) >> 54;
+	__u64 at = ((high ^ (low + port)) * SPREAD) >> SPREAD_SHIFT;
 	for (int i = 0; i < PROBES; i++) {
-		const struct door *door = &rules->doors[(at + i) & (DOORS - 1)];
-		if (door->listener == 0)
+		const struct destination *found = &rules->destinations[(at + i) & (DESTINATIONS - 1)];
+		if (found->listener == 0)
 			return 0;
-		if (door->low == low && door->high == high && door->port == port)
-			return door->tagged && !tagged ? 0 : door->listener;
+		if (found->low == low && found->high == high && found->port == port)
+			return found->tagged && !tagged ? 0 : found->listener;
 	}
 	return 0;
 }
@@ -67,18 +67,19 @@ inlined int verdict_of(const struct request *request)
 }
 
 // Zero means "unknown" on the wire: the next instant stands for it.
-inlined __u64 served(const struct slot *slot, __u64 monotonic)
+inlined __u64 served(const struct publication *publication, __u64 monotonic)
 {
-	__u64 time = slot->time + ((monotonic - slot->start) * slot->rate >> 29);
+	__u64 time = publication->time + ((monotonic - publication->start) * publication->rate >> RATE_SHIFT);
 	return time ? time : 1;
 }
 
 // The header of a kiss: no time, and a word in the place of the source.
-inlined void kiss(struct ntp *reply, const struct slot *slot, int verdict, __s8 poll, __u8 leap_and_version)
+inlined void kiss(struct ntp *reply, const struct publication *publication, int verdict, __s8 poll,
+		  __u8 leap_and_version)
 {
 	reply->first = leap_and_version | 3 << 6;
 	reply->stratum = 0;
-	reply->precision = slot->first[3];
+	reply->precision = publication->header_start[3];
 	__builtin_memset(reply->root_delay, 0, 4);
 	__builtin_memcpy(reply->root_dispersion, "\0\020\0", 4);
 	__builtin_memcpy(reply->reference_id, verdict == KISSED_RATE ? "RATE" : "DENY", 4);
@@ -87,23 +88,24 @@ inlined void kiss(struct ntp *reply, const struct slot *slot, int verdict, __s8 
 		reply->poll = poll;
 }
 
-// The error grows: nobody knows here by how much the clocks are slewed since the line began.
-inlined __be32 root_dispersion(const struct slot *slot, __u64 elapsed)
+// The error grows: nobody knows here by how much the clocks are slewed since the segment began.
+inlined __be32 root_dispersion(const struct publication *publication, __u64 elapsed)
 {
 	__u32 first;
-	__builtin_memcpy(&first, slot->second, 4);
+	__builtin_memcpy(&first, publication->header_rest, 4);
 	first = bpf_ntohl(first);
-	__u64 sum = first + (elapsed * slot->growth >> 40) + 1;
+	__u64 sum = first + (elapsed * publication->growth >> GROWTH_SHIFT) + 1;
 	return bpf_htonl(sum > 0xffffffff ? 0xffffffff : sum);
 }
 
-inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __u64 received, __u64 elapsed)
+inlined void answer(struct ntp *reply, const struct publication *publication, __u8 version, __u64 received,
+		    __u64 elapsed)
 {
 	__s8 poll = reply->poll;
-	__u64 reference = slot->reference_time;
-	__be32 dispersion = root_dispersion(slot, elapsed);
-	__builtin_memcpy(&reply->first, slot->first, 8);
-	__builtin_memcpy(reply->root_dispersion, slot->second, 8);
+	__u64 reference = publication->reference_time;
+	__be32 dispersion = root_dispersion(publication, elapsed);
+	__builtin_memcpy(&reply->first, publication->header_start, 8);
+	__builtin_memcpy(reply->root_dispersion, publication->header_rest, 8);
 	__builtin_memcpy(reply->root_dispersion, &dispersion, 4);
 	reply->first |= version;
 	reply->poll = poll;
@@ -117,7 +119,7 @@ inlined void answer(struct ntp *reply, const struct slot *slot, __u8 version, __
 inlined __u32 bucket_of(__u64 units)
 {
 	__u32 bucket = 0;
-	for (int i = 0; i < BUCKETS - 1 && units > 4096; i++) {
+	for (int i = 0; i < BUCKETS - 1 && units > FIRST_BUCKET; i++) {
 		units = (units + 1) >> 1;
 		bucket++;
 	}
@@ -139,10 +141,10 @@ inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind, __u64
 			cells->residence[bucket]++;
 		cells->residence_sum += residence;
 	}
-	if (ruling->remarks)
+	if (ruling->annotations)
 #pragma unroll
 		for (int i = 0; i <= WOULD_LIMIT; i++)
-			cells->remarks[i] += ruling->remarks >> i & 1;
+			cells->annotations[i] += ruling->annotations >> i & 1;
 }
 
 // What two readings of the clocks can be apart: more means that the host's clock was stepped, or that we were kept from
@@ -165,16 +167,17 @@ int ntp(struct xdp_md *context)
 		return XDP_PASS;
 	__u64 number = *(volatile __u64 *)&published->current;
 	// A copy, so that all of it is of one publication.
-	struct slot slot = published->slots[number & (SLOTS - 1)];
-	__u64 arrived = ktime_get_tai_ns() - slot.tai_ahead, leaving = bpf_ktime_get_ns();
-	if (slot.number != number || arrived - slot.start > slot.length || leaving - arrived + READING_ERROR > LONGEST_WAY ||
-	    *(volatile __u64 *)&published->slots[number & (SLOTS - 1)].number != number)
+	struct publication publication = published->publications[number & (PUBLICATIONS - 1)];
+	__u64 arrived = ktime_get_tai_ns() - publication.tai_ahead, leaving = bpf_ktime_get_ns();
+	if (publication.number != number || arrived - publication.start > publication.length ||
+	    leaving - arrived + READING_ERROR > LONGEST_WAY ||
+	    *(volatile __u64 *)&published->publications[number & (PUBLICATIONS - 1)].number != number)
 		return XDP_PASS;
 	if (leaving < arrived)
 		leaving = arrived;
-	const struct rules *rules = &both->copies[slot.copy & 1];
+	const struct rules *rules = &both->copies[publication.copy & 1];
 	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, request.tagged) - 1;
-	if (listener >= LISTENERS || !(slot.answering >> listener & 1))
+	if (listener >= LISTENERS || !(publication.answering >> listener & 1))
 		return XDP_PASS;
 	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
 		return XDP_PASS;
@@ -182,20 +185,20 @@ int ntp(struct xdp_md *context)
 	const struct policy *policy = &rules->policies[listener];
 	struct ruling ruling = { .verdict = answered };
 	if (is_from_a_host(rules, &request))
-		rule(&ruling, policy, &request, slot.copy, listener, arrived);
+		rule(&ruling, policy, &request, publication.copy, listener, arrived);
 	else
-		ruling.verdict = REFUSED_SOURCE;
+		ruling.verdict = REFUSED_SOURCE_ADDRESS;
 	struct ntp *reply = request.ntp;
 	__u8 kind = reply->first & 0x3f;
-	__u64 received = served(&slot, arrived), transmit = served(&slot, leaving);
+	__u64 received = served(&publication, arrived), transmit = served(&publication, leaving);
 	count(listener, &ruling, kind, transmit - received);
 	if (ruling.verdict > KISSED_DENIED)
 		return XDP_DROP;
 	__u8 version = (kind & 0x38) | (answered == ANSWERED_SYMMETRIC ? 2 : 4);
 	if (ruling.verdict > ANSWERED_VERSION_1)
-		kiss(reply, &slot, ruling.verdict, policy->kiss_poll, version);
+		kiss(reply, &publication, ruling.verdict, policy->kiss_poll, version);
 	else
-		answer(reply, &slot, version, received, leaving - slot.start);
+		answer(reply, &publication, version, received, leaving - publication.start);
 	reply->origin = reply->transmit;
 	reply->receive = bpf_cpu_to_be64(received);
 	reply->transmit = bpf_cpu_to_be64(transmit);

@@ -65,19 +65,19 @@ fn truth(seconds: f64) -> NtpTimestamp {
     NtpTimestamp::from_unix(NOON, 0) + NtpDuration::from_seconds(seconds)
 }
 
-/// A line that is told `told` after the reference was published is asked at `asked`, while from `begun` on somebody slews: is the
+/// A segment that is told `told` after the reference was published is asked at `asked`, while from `begun` on somebody slews: is the
 /// truth within what is announced?
 fn holds(clock: ClockModel, told: f64, asked: f64, begun: f64, rate: f64) -> Result<(), TestCaseError> {
-    let Some(line) = line(&reference(clock), &clocks(told, begun, rate)) else {
+    let Some(segment) = TimeSegment::new(&reference(clock), &clocks(told, begun, rate)) else {
         return Ok(()); // The sockets answer.
     };
-    let elapsed = clocks(asked, begun, rate).monotonic.saturating_sub(line.start);
-    if elapsed > line.length {
+    let elapsed = clocks(asked, begun, rate).monotonic.saturating_sub(segment.start);
+    if elapsed > segment.length {
         return Ok(());
     }
-    let served = line.time + NtpDuration::from_seconds(elapsed.as_secs_f64() * line.rate);
+    let served = segment.time + NtpDuration::from_seconds(elapsed.as_secs_f64() * segment.rate);
     let error = (served - truth(asked)).abs();
-    let announced = line.root_dispersion_after(elapsed).to_duration();
+    let announced = segment.root_dispersion_after(elapsed).to_duration();
     prop_assert!(
         error <= announced,
         "told {told} asked {asked} begun {begun} rate {rate}: {error:?} {announced:?}"
@@ -89,10 +89,10 @@ fn holds(clock: ClockModel, told: f64, asked: f64, begun: f64, rate: f64) -> Res
 fn the_worst_moment_to_begin_is_covered() {
     for clock in [ClockModel::Host, tracked()] {
         for rate in RATES.map(|rate| rate * 1e-6) {
-            // Just as the reference was published, just as the line was told, and in between.
+            // Just as the reference was published, just as the segment was told, and in between.
             for told in [0.0, 0.005, 0.999] {
                 for begun in [0.0, told / 2.0, told] {
-                    // The tracked clock's line is made with what was measured of the slew, unless that just began.
+                    // The tracked clock's segment is made with what was measured of the slew, unless that just began.
                     if clock != ClockModel::Host && begun < told {
                         continue;
                     }
@@ -108,21 +108,22 @@ fn the_worst_moment_to_begin_is_covered() {
 /// In the ordinary case, told anew every 5 ms, no more than 0.7 ms is added.
 #[test]
 fn little_is_added_while_it_is_told_in_time() {
-    let line = line(&reference(tracked()), &clocks(0.0, 0.0, 0.0)).unwrap();
+    let segment = TimeSegment::new(&reference(tracked()), &clocks(0.0, 0.0, 0.0)).unwrap();
     let [first, last] = [0, 5].map(|millis| {
-        line.root_dispersion_after(Duration::from_millis(millis))
+        segment
+            .root_dispersion_after(Duration::from_millis(millis))
             .to_duration()
     });
     assert!(first < NtpDuration::from_seconds(50e-6), "{first:?}");
     assert!(last < NtpDuration::from_seconds(0.0007), "{last:?}");
 }
 
-/// A slew that is seen ends the line of the tracked clock.
+/// A slew that is seen ends the segment of the tracked clock.
 #[test]
 fn who_is_slewed_fast_is_left_to_the_sockets() {
     let mut now = clocks(0.0, 0.0, 0.0);
     now.raw_faster = Some(-0.0833);
-    assert_eq!(line(&reference(tracked()), &now), None);
+    assert_eq!(TimeSegment::new(&reference(tracked()), &now), None);
 }
 
 proptest! {
@@ -147,12 +148,12 @@ proptest! {
         // What was measured of the counter before may be off by as much as is tolerated.
         let mut now = clocks(told, told + begun, rate);
         now.raw_faster = Some(measured);
-        let line = line(&reference(tracked()), &now).unwrap();
-        let elapsed = clocks(told + asked, told + begun, rate).monotonic - line.start;
-        if elapsed <= line.length {
-            let served = line.time + NtpDuration::from_seconds(elapsed.as_secs_f64() * line.rate);
+        let segment = TimeSegment::new(&reference(tracked()), &now).unwrap();
+        let elapsed = clocks(told + asked, told + begun, rate).monotonic - segment.start;
+        if elapsed <= segment.length {
+            let served = segment.time + NtpDuration::from_seconds(elapsed.as_secs_f64() * segment.rate);
             let error = (served - truth(told + asked)).abs();
-            let room = line.root_dispersion_after(elapsed).to_duration();
+            let room = segment.root_dispersion_after(elapsed).to_duration();
             prop_assert!(error <= room, "{error:?} {room:?}");
         }
     }

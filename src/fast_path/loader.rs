@@ -1,5 +1,5 @@
-//! Impure. The fast path's program (`xdp/ntp.bpf.c`): loaded into the kernel, attached to interfaces, and the memory
-//! that we share with it. What the words in that memory mean is not known here.
+//! Impure. The program (`program/ntp.bpf.c`): loaded into the kernel, attached to interfaces, and the memory that it
+//! shares with us.
 
 use std::fmt;
 use std::io;
@@ -11,16 +11,18 @@ use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
-use super::limits;
-use super::sys::bpf::{Shared, attach_xdp};
+use super::layout::{AllBoundaries4, AllBoundaries6, BothRules, Cells, LISTENERS, State, WORD};
+use super::mode::{AttachMode, Attachment};
+use crate::host::limits;
+use crate::host::sys::bpf::{Shared, attach_xdp};
 
-pub use super::xdp_mode::Sizes;
-use super::xdp_mode::{Attached, Mode};
+/// Whether this build has the fast path.
+pub const AVAILABLE: bool = true;
 
-/// Built from `xdp/ntp.bpf.c` by `xdp/build`. (A parser of object files wants it aligned.)
+/// The object that `program/build` makes from `program/ntp.bpf.c`. (A parser of object files wants it aligned.)
 #[repr(C, align(8))]
 struct Object<Bytes: ?Sized>(Bytes);
-static OBJECT: &Object<[u8]> = &Object(*include_bytes!("xdp/ntp.bpf.o"));
+static OBJECT: &Object<[u8]> = &Object(*include_bytes!("program/ntp.bpf.o"));
 
 /// The program in the kernel, and what it shares with us. It is gone when this is dropped.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ pub struct Program {
     kernel: Ebpf,
     state: Shared,
     rules: Shared,
-    turns4: Shared,
-    turns6: Shared,
+    boundaries4: Shared,
+    boundaries6: Shared,
     counters: Shared,
 }
 
@@ -106,24 +108,24 @@ fn last_words(text: &str) -> String {
 pub struct Link(#[expect(dead_code, reason = "held for as long as it shall be attached")] OwnedFd);
 
 impl Program {
-    /// Loads it, with room for `clients` places of clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
+    /// Loads it, with so many `places` for clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn load(sizes: Sizes, places: u32) -> Result<Self, LoadError> {
+    pub fn load(places: u32) -> Result<Self, LoadError> {
         let cpus = nr_cpus().map_err(|(_, error)| LoadError::from(error))?;
-        let entries = cpus.saturating_mul(sizes.listeners);
+        let entries = cpus.saturating_mul(LISTENERS);
         let mut kernel = EbpfLoader::new()
             .map_max_entries("counters", u32::try_from(entries).unwrap_or(u32::MAX))
             .map_max_entries("clients", places.max(1))
             .load(&OBJECT.0)?;
         program(&mut kernel)?.load()?;
         Ok(Self {
-            state: shared(&kernel, "state", sizes.state)?,
-            rules: shared(&kernel, "rules", sizes.rules)?,
-            turns4: shared(&kernel, "turns4", sizes.turns4)?,
-            turns6: shared(&kernel, "turns6", sizes.turns6)?,
-            counters: shared(&kernel, "counters", entries.saturating_mul(sizes.cells))?,
+            state: shared::<State>(&kernel, "state", 1)?,
+            rules: shared::<BothRules>(&kernel, "rules", 1)?,
+            boundaries4: shared::<AllBoundaries4>(&kernel, "boundaries4", 1)?,
+            boundaries6: shared::<AllBoundaries6>(&kernel, "boundaries6", 1)?,
+            counters: shared::<Cells>(&kernel, "counters", entries)?,
             kernel,
         })
     }
@@ -133,12 +135,13 @@ impl Program {
     ///
     /// # Errors
     /// What the kernel says to the last way that was tried.
-    pub fn attach(&self, interface: u32, mode: Mode) -> io::Result<(Link, Attached)> {
+    pub fn attach(&self, interface: u32, mode: AttachMode) -> io::Result<(Link, Attachment)> {
         let program = self.kernel.program(NAME).ok_or(io::ErrorKind::NotFound)?;
         let fd = program.fd().map_err(io::Error::other)?;
         let mut outcome = Err(io::Error::from(io::ErrorKind::Unsupported));
-        for attached in mode.ways() {
-            outcome = attach_xdp(fd.as_fd(), interface, attached.flags()).map(|link| (Link(link), *attached));
+        for attachment in mode.candidates() {
+            let link = attach_xdp(fd.as_fd(), interface, attachment.flags());
+            outcome = link.map(|link| (Link(link), *attachment));
             if outcome.is_ok() {
                 break;
             }
@@ -156,14 +159,14 @@ impl Program {
         self.rules.words()
     }
 
-    /// Where access lists take turns, for IPv4: the map `turns4`.
-    pub fn turns4(&self) -> &[AtomicU64] {
-        self.turns4.words()
+    /// The boundaries of access lists, for IPv4: the map `boundaries4`.
+    pub fn boundaries4(&self) -> &[AtomicU64] {
+        self.boundaries4.words()
     }
 
-    /// The same for IPv6: the map `turns6`.
-    pub fn turns6(&self) -> &[AtomicU64] {
-        self.turns6.words()
+    /// The same for IPv6: the map `boundaries6`.
+    pub fn boundaries6(&self) -> &[AtomicU64] {
+        self.boundaries6.words()
     }
 
     /// What was done: the map `counters`.
@@ -197,7 +200,9 @@ fn program(kernel: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     program.try_into().map_err(LoadError::from)
 }
 
-fn shared(kernel: &Ebpf, name: &str, words: usize) -> Result<Shared, LoadError> {
+/// The memory of a map that has so many `entries` of one type.
+fn shared<Entry>(kernel: &Ebpf, name: &str, entries: usize) -> Result<Shared, LoadError> {
+    let words = (size_of::<Entry>() / WORD).saturating_mul(entries);
     let Some(Map::Array(map)) = kernel.map(name) else {
         return Err(LoadError::Failed(format!("it has no map {name}")));
     };

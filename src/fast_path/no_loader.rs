@@ -1,11 +1,13 @@
-//! Impure. In the place of `xdp` where a build has no fast path: nothing of it can be had.
+//! Impure. In the place of `loader` where a build has no fast path: nothing of it can be had.
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-pub use super::xdp_mode::Sizes;
-use super::xdp_mode::{Attached, Mode};
+use super::mode::{AttachMode, Attachment};
+
+/// Whether this build has the fast path.
+pub const AVAILABLE: bool = false;
 
 /// There is none.
 #[derive(Debug)]
@@ -27,13 +29,13 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-#[expect(missing_docs, clippy::missing_errors_doc, reason = "see xdp.rs")]
+#[expect(missing_docs, clippy::missing_errors_doc, reason = "see loader.rs")]
 impl Program {
-    pub fn load(_: Sizes, _: u32) -> Result<Self, LoadError> {
+    pub fn load(_: u32) -> Result<Self, LoadError> {
         Err(LoadError)
     }
 
-    pub fn attach(&self, _: u32, _: Mode) -> io::Result<(Link, Attached)> {
+    pub fn attach(&self, _: u32, _: AttachMode) -> io::Result<(Link, Attachment)> {
         match *self {}
     }
 
@@ -45,15 +47,19 @@ impl Program {
         match *self {}
     }
 
-    pub fn turns4(&self) -> &[AtomicU64] {
+    pub fn boundaries4(&self) -> &[AtomicU64] {
         match *self {}
     }
 
-    pub fn turns6(&self) -> &[AtomicU64] {
+    pub fn boundaries6(&self) -> &[AtomicU64] {
         match *self {}
     }
 
     pub fn counters(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+
+    pub fn try_on(&mut self, _: &[u8]) -> io::Result<(u32, Vec<u8>)> {
         match *self {}
     }
 }

@@ -1,4 +1,4 @@
-//! Impure. What the fast path needs of this host, as far as anybody may ask: for `ntpfront check`.
+//! Impure. What the fast path needs of this host, as far as it can be asked without privileges: for `ntpfront check`.
 
 use nix::net::if_::if_nametoindex;
 use nix::sys::utsname::uname;
@@ -6,8 +6,8 @@ use nix::sys::utsname::uname;
 /// The first Linux where a BPF program can read TAI (`bpf_ktime_get_tai_ns`).
 const OLDEST: (u32, u32) = (6, 1);
 
-/// Why this host can't have it; `None` if nothing is known against it. Whether the kernel takes the program, and what
-/// rights there will be, only a start can tell.
+/// The reason why this host can't have it; `None` if nothing is known against it. Whether the kernel takes the program, and
+/// what privileges there will be, only a start can tell.
 pub fn impossible() -> Option<String> {
     let release = uname().ok()?.release().to_str()?.to_owned();
     let is_old = number(&release)? < OLDEST;

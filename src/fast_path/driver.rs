@@ -1,0 +1,370 @@
+//! Impure. Loads the program, keeps it attached, and publishes the time and the rules to it.
+//!
+//! After the start it needs no privilege any more: what it publishes is written to memory, and to attach the program again
+//! takes the program alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::layout::CLIENTS_PER_PLACE;
+use super::loader::{Link, Program};
+use super::maps::{counts, publish, write_copy};
+use super::mode::{AttachMode, Attachment};
+use super::rules::{Device, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::time_segment::{TimeSegment, raw_faster, stop};
+use crate::clock::Reference;
+use crate::host::addresses::{self, Interface};
+use crate::host::{clock, entropy, limits, sys};
+use crate::observe::RateMeter;
+use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
+use crate::server::Counts;
+use crate::server::policy::Policy;
+use crate::time::AlignedReadings;
+
+/// The time between two publications: the shorter, the less the announced error grows meanwhile (`time_segment`).
+pub const REFRESH: Duration = Duration::from_millis(5);
+/// The least time over which the rate of the raw counter is measured.
+const SHORTEST_MEASUREMENT: Duration = Duration::from_millis(50);
+const NOWHERE: HostNetwork<'_> = HostNetwork {
+    addresses: &[],
+    broadcasts: &[],
+    devices: &[],
+};
+
+/// The program, and all that was published to it.
+#[derive(Debug)]
+pub struct Driver {
+    program: Program,
+    mode: AttachMode,
+    secret: [u64; 2],
+    places: u32,
+    interfaces: Vec<AttachedInterface>,
+    /// By number. One that is gone keeps its counts, and gets its number again if it comes back.
+    slots: Vec<ListenerSlot>,
+    rates: Vec<RateMeter>,
+    rules: Rules,
+    /// The copy of the rules that is in force, and the number of the last publication.
+    copy: u32,
+    number: u64,
+    reference: Option<Reference>,
+    /// The raw counter and the monotonic clock as they were, and how they ran since.
+    clocks: (Duration, Duration),
+    raw_faster: Option<f64>,
+}
+
+/// An interface that was asked for.
+#[derive(Debug)]
+struct AttachedInterface {
+    name: String,
+    device: Option<Device>,
+    link: Option<(Link, Attachment)>,
+    /// Why it is not attached, as the log knows it.
+    fault: Option<String>,
+}
+
+/// The reason why there is no fast path where one was asked for.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It can't be had in the mode that was asked for by name.
+    Unavailable(String),
+    /// The kernel gives no randomness.
+    Randomness(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => f.write_str(why),
+            Self::Randomness(error) => write!(f, "no randomness: {}", limits::explain(error)),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Driver {
+    /// Loads the program and attaches it to `interfaces`, for the listeners with these policies, with room for so many
+    /// `clients`. `None` if it can't be had and `mode` allows that.
+    ///
+    /// Nothing is answered before the first publication. Needs the privileges of the start.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        interfaces: &[String],
+        mode: AttachMode,
+        clients: u32,
+        policies: &BTreeMap<SocketAddr, Arc<Policy>>,
+    ) -> Result<Option<Self>, OpenError> {
+        let failed = |why: String| match mode {
+            AttachMode::Auto => {
+                warn!("fast path: {why}; the sockets answer alone");
+                Ok(None)
+            }
+            AttachMode::Native | AttachMode::Generic => Err(OpenError::Unavailable(why)),
+        };
+        let places = clients.div_ceil(CLIENTS_PER_PLACE);
+        let program = match Program::load(places) {
+            Ok(program) => program,
+            Err(error) => return failed(error.to_string()),
+        };
+        let random = || entropy::random().map_err(OpenError::Randomness);
+        let secret = [random()?, random()?];
+        let mut driver = Self {
+            program,
+            mode,
+            secret,
+            places,
+            interfaces: interfaces
+                .iter()
+                .map(|name| AttachedInterface::new(name))
+                .collect(),
+            slots: Vec::new(),
+            rates: Vec::new(),
+            rules: rules(&[], NOWHERE, secret, places),
+            copy: 0,
+            number: 0,
+            reference: None,
+            clocks: Default::default(),
+            raw_faster: None,
+        };
+        driver.apply(policies);
+        let refused = driver
+            .interfaces
+            .iter()
+            .find(|one| one.device.is_some() && one.link.is_none());
+        if let Some(refused) = refused.filter(|_| mode != AttachMode::Auto) {
+            let why = refused.fault.clone().unwrap_or_default();
+            return failed(format!("{}: {why}", refused.name));
+        }
+        Ok(Some(driver))
+    }
+
+    /// From now on these listeners are served, by these policies.
+    pub fn apply(&mut self, policies: &BTreeMap<SocketAddr, Arc<Policy>>) {
+        for slot in &mut self.slots {
+            slot.policy = policies.get(&slot.address).cloned();
+        }
+        for (address, policy) in policies {
+            if !self.slots.iter().any(|slot| slot.address == *address) {
+                self.slots.push(ListenerSlot {
+                    address: *address,
+                    policy: Some(Arc::clone(policy)),
+                });
+                self.rates.push(RateMeter::default());
+            }
+        }
+        if client_capacity(policies.values().map(Arc::as_ref)).div_ceil(CLIENTS_PER_PLACE) > self.places {
+            warn!("fast path: limit.clients: only a restart makes room for more clients");
+        }
+        self.follow_host(clock::raw());
+    }
+
+    /// Follows what changes by itself, once a second: interfaces, addresses, rates.
+    pub fn follow_host(&mut self, now: Duration) {
+        for (number, rate) in self.rates.iter_mut().enumerate() {
+            rate.update(now, counts(self.program.counters(), number).received());
+        }
+        let Ok(interfaces) = addresses::interfaces() else {
+            return;
+        };
+        for one in &mut self.interfaces {
+            one.follow(&interfaces, &self.program, self.mode);
+        }
+        let devices: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
+        let addresses = self.local_addresses(&interfaces);
+        let mut broadcasts: Vec<Ipv4Addr> = interfaces
+            .iter()
+            .flat_map(|one| one.broadcasts.iter().copied())
+            .collect();
+        broadcasts.sort_unstable();
+        broadcasts.dedup();
+        let network = HostNetwork {
+            addresses: &addresses,
+            broadcasts: &broadcasts,
+            devices: &devices,
+        };
+        let rules = rules(&self.slots, network, self.secret, self.places);
+        if rules != self.rules {
+            self.change(rules);
+        }
+    }
+
+    /// The addresses of this host, those of the attached interfaces first.
+    fn local_addresses(&self, interfaces: &[Interface]) -> Vec<LocalAddress> {
+        let is_attached =
+            |one: &Interface| one.is_loopback || self.interfaces.iter().any(|named| named.name == one.name);
+        let all = interfaces.iter().flat_map(|one| {
+            let tagged = !is_attached(one);
+            one.addresses
+                .iter()
+                .map(move |ip| LocalAddress { tagged, ip: *ip })
+        });
+        let mut addresses: Vec<LocalAddress> = all.collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Puts other rules in force. The copy that is written may still be read by a run of the program that began before the
+    /// last change.
+    fn change(&mut self, rules: Rules) {
+        let known = &self.rules.exclusions;
+        for (listener, why) in rules.exclusions.iter().filter(|one| !known.contains(one)) {
+            warn!(%listener, "fast path: {listener} is left to the sockets: {why}");
+        }
+        if sys::wait_for_deliveries().is_err() {
+            // A program takes microseconds; no core is kept from it for this long.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.copy ^= 1;
+        let maps = [
+            self.program.rules(),
+            self.program.boundaries4(),
+            self.program.boundaries6(),
+        ];
+        write_copy(maps, self.copy, &rules);
+        self.rules = rules;
+        self.refresh();
+    }
+
+    /// From now on this is served.
+    pub fn publish(&mut self, reference: Reference) {
+        self.reference = Some(reference);
+        self.refresh();
+    }
+
+    /// Is there a time, which has to be published again and again?
+    pub fn needs_refresh(&self) -> bool {
+        let is_told = |reference: &Reference| reference.is_usable() && reference.answers;
+        self.reference.as_ref().is_some_and(is_told)
+    }
+
+    /// Publishes the time of now.
+    pub fn refresh(&mut self) {
+        let published = self.reference.zip(self.readings());
+        let segment = published.and_then(|(reference, now)| TimeSegment::new(&reference, &now));
+        self.number += 1;
+        let publication = match segment {
+            None => stop(self.number, self.copy),
+            Some(segment) => {
+                let answering = self.rules.answering(segment.variables);
+                segment.publication(self.number, self.copy, answering)
+            }
+        };
+        publish(self.program.state(), &publication);
+    }
+
+    fn readings(&mut self) -> Option<AlignedReadings> {
+        let now = clock::aligned()?;
+        let clocks = (now.clocks.raw, now.monotonic);
+        let age = clocks.1.saturating_sub(self.clocks.1);
+        if age >= SHORTEST_MEASUREMENT {
+            self.raw_faster = raw_faster(self.clocks, clocks);
+            self.clocks = clocks;
+        }
+        Some(AlignedReadings {
+            raw_faster: self.raw_faster,
+            ..now
+        })
+    }
+
+    /// What was done for each listener since the start, and how many requests a second come to it.
+    pub fn counts(&self) -> impl Iterator<Item = (SocketAddr, Counts, f64)> {
+        let slots = self.slots.iter().zip(&self.rates).enumerate();
+        slots.map(|(number, (slot, rate))| {
+            let counts = counts(self.program.counters(), number);
+            (slot.address, counts, rate.per_second())
+        })
+    }
+
+    /// As `status` shows it.
+    pub fn status(&self) -> FastPathStatus {
+        let status = |one: &AttachedInterface| InterfaceStatus {
+            name: one.name.clone(),
+            mode: one.link.as_ref().map(|(_, attachment)| attachment.name()),
+        };
+        let counts = self
+            .counts()
+            .map(|(_, counts, _)| counts)
+            .fold(Counts::default(), Counts::plus);
+        FastPathStatus {
+            interfaces: self.interfaces.iter().map(status).collect(),
+            answered: counts.answered(),
+        }
+    }
+}
+
+impl AttachedInterface {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            device: None,
+            link: None,
+            fault: None,
+        }
+    }
+
+    /// Attaches the program where the interface is new; what was attached to one that is gone is gone with it.
+    fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
+        let found = interfaces.iter().find(|one| one.name == self.name);
+        let device = found.map(|one| Device {
+            index: one.index,
+            address: one.hardware,
+        });
+        if device.map(|device| device.index) != self.device.map(|device| device.index) {
+            self.link = None;
+        }
+        self.device = device;
+        let Some(device) = device else {
+            return self.warn_once("there is no such interface; it is looked for each second");
+        };
+        if self.link.is_some() {
+            return;
+        }
+        match program.attach(device.index, mode) {
+            Ok((link, attachment)) => {
+                let (interface, how) = (&self.name, attachment.name());
+                info!(interface, how, "fast path: {interface}: attached ({how})");
+                if mode == AttachMode::Auto && attachment == Attachment::Generic {
+                    warn!(
+                        interface,
+                        "fast path: {interface}: its driver can't do it natively: about half as fast"
+                    );
+                }
+                self.link = Some((link, attachment));
+                self.fault = None;
+            }
+            Err(error) => {
+                let why = limits::shortage(&error).unwrap_or_else(|| format!("{error}: {}", remedy(&error)));
+                self.warn_once(&format!("cannot attach ({}): {why}", mode.name()));
+            }
+        }
+    }
+
+    /// Each fault once.
+    fn warn_once(&mut self, fault: &str) {
+        if self.fault.as_deref() != Some(fault) {
+            warn!(interface = self.name, "fast path: {}: {fault}", self.name);
+            self.fault = Some(fault.to_owned());
+        }
+    }
+}
+
+/// What to do about a program that the kernel doesn't attach.
+fn remedy(error: &io::Error) -> &'static str {
+    let kind = error.kind();
+    if [ErrorKind::ResourceBusy, ErrorKind::AlreadyExists].contains(&kind) {
+        "another XDP program is there (`ip link` shows it): take it away, or leave the interface out"
+    } else if kind == ErrorKind::Unsupported {
+        "its driver can't: try mode = \"auto\" or \"generic\""
+    } else {
+        "the sockets answer there"
+    }
+}

@@ -1,0 +1,305 @@
+//! Pure. Who is answered, as the program asks it: addresses, interfaces, policies.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::destinations::{DestinationTable, is_reachable};
+use super::layout::{
+    BOUNDARIES4, BOUNDARIES6, DEVICES, DeviceEntry, InMemory, LISTENERS, ListenerPolicy, RulesCopy,
+    mode_number,
+};
+use super::time_segment::nanos;
+use crate::clock::SystemVariables;
+use crate::server::policy::access::OnDeny;
+use crate::server::policy::limit::Bucket;
+use crate::server::policy::{Policy, RuleMode};
+
+/// A listener that has a number in the program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerSlot {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Its policy; `None` once it is gone.
+    pub policy: Option<Arc<Policy>>,
+}
+
+/// An interface that the program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Linux' number for it.
+    pub index: u32,
+    /// Its hardware address.
+    pub address: [u8; 6],
+}
+
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LocalAddress {
+    /// It belongs to another interface than the program's (and that of the loopback): it may be that of a VLAN, whose
+    /// frames look as if they had no tag where the hardware takes it away. Without a tag such frames pass.
+    pub tagged: bool,
+    /// The address.
+    pub ip: IpAddr,
+}
+
+/// All words of one copy, and what becomes of each listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// For the map `rules`.
+    pub words: Vec<u64>,
+    /// For the map `boundaries4`.
+    pub boundaries4: Vec<u64>,
+    /// For the map `boundaries6`.
+    pub boundaries6: Vec<u64>,
+    /// Listeners whose requests all pass to the sockets, and why.
+    pub exclusions: Vec<(SocketAddr, Exclusion)>,
+    /// By number: the policies of those that are not excluded.
+    answering: Vec<Option<Arc<Policy>>>,
+}
+
+/// The reason why requests to a listener pass to the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// There is a budget, and only the sockets know how much each client sends.
+    Budget,
+    /// Its access list has more boundaries than there is room for.
+    LongList,
+    /// It has more addresses than there is room for.
+    Addresses,
+    /// More listeners than there are numbers.
+    Listeners,
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Budget => f.write_str("[budget] is for the sockets alone"),
+            Self::LongList => write!(
+                f,
+                "its access list is longer than the {BOUNDARIES4} boundaries of IPv4 and {BOUNDARIES6} of IPv6 that all lists may have together"
+            ),
+            Self::Addresses => f.write_str("this host has more addresses than there is room for"),
+            Self::Listeners => write!(f, "there were more than {LISTENERS} listeners since the start"),
+        }
+    }
+}
+
+/// The host's network, which the rules are for.
+#[derive(Clone, Copy, Debug)]
+pub struct HostNetwork<'a> {
+    /// Its addresses, sorted.
+    pub addresses: &'a [LocalAddress],
+    /// The broadcast addresses of its networks: no request comes from one.
+    pub broadcasts: &'a [Ipv4Addr],
+    /// The interfaces that the program is attached to.
+    pub devices: &'a [Device],
+}
+
+/// The rules for these listeners (each by its number) on a host. `secret` is random; `places` is how many there are for clients.
+pub fn rules(slots: &[ListenerSlot], network: HostNetwork<'_>, secret: [u64; 2], places: u32) -> Rules {
+    let mut rules = Rules {
+        words: Vec::new(),
+        boundaries4: Vec::new(),
+        boundaries6: Vec::new(),
+        exclusions: Vec::new(),
+        answering: vec![None; slots.len()],
+    };
+    let destinations = rules.destinations(slots, network);
+    let mut copy = RulesCopy {
+        destinations: destinations.entries(),
+        devices: device_entries(network.devices),
+        secret,
+        places: places.into(),
+        ..RulesCopy::ZERO
+    };
+    for (number, entry) in copy.policies.iter_mut().enumerate() {
+        let policy = rules.answering.get(number).cloned().flatten();
+        let policy = policy.and_then(|policy| rules.policy(&policy, number, slots));
+        *entry = policy.unwrap_or(ListenerPolicy::ZERO);
+    }
+    rules.words = copy.words();
+    rules
+}
+
+/// Clients that the program remembers at most, in 32 bytes each.
+const MOST_CLIENTS: u32 = 4_194_304;
+
+/// How many clients are to be remembered for these policies; room for a few in any case, as a reload may turn limits on.
+pub fn client_capacity<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> u32 {
+    let limits = policies.into_iter().map(|policy| &policy.limit);
+    let wanted = limits
+        .filter(|limit| limit.mode != RuleMode::Off)
+        .map(|limit| limit.clients);
+    wanted.max().unwrap_or(65_536).min(MOST_CLIENTS)
+}
+
+impl Rules {
+    /// A bit for each listener where clients are told the time, if the server as a whole announces `variables`.
+    pub fn answering(&self, variables: SystemVariables) -> u32 {
+        let bits = self.answering.iter().enumerate().map(|(number, policy)| {
+            let policy = policy.as_ref();
+            let tells = policy.is_some_and(|policy| policy.announced(variables) == variables);
+            u32::from(tells).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
+        });
+        bits.flatten().fold(0, |all, bit| all | bit)
+    }
+
+    /// Exact addresses first: there they win over the wildcard, as sockets do. In front of all of them the broadcast addresses,
+    /// with port 0 and no listener behind: a request from there is refused.
+    fn destinations(&mut self, slots: &[ListenerSlot], network: HostNetwork<'_>) -> DestinationTable {
+        let mut table = DestinationTable::new();
+        let barred = network
+            .broadcasts
+            .iter()
+            .map(|address| SocketAddr::from((*address, 0)));
+        let all_barred = barred.fold(true, |all, address| all & table.insert(address, false, LISTENERS));
+        let slots = slots.iter().enumerate();
+        let (wild, exact): (Vec<_>, Vec<_>) = slots.partition(|(_, slot)| slot.address.ip().is_unspecified());
+        for (number, slot) in exact.into_iter().chain(wild) {
+            let Some(policy) = &slot.policy else {
+                continue;
+            };
+            let ip = slot.address.ip();
+            let is_meant = |local: &&LocalAddress| {
+                (ip.is_unspecified() && local.ip.is_ipv4() == ip.is_ipv4()) || local.ip == ip
+            };
+            let reachable = network
+                .addresses
+                .iter()
+                .filter(is_meant)
+                .filter(|local| is_reachable(local.ip));
+            let inserted = reachable.map(|local| {
+                let address = SocketAddr::new(local.ip, slot.address.port());
+                table.insert(address, local.tagged, number)
+            });
+            // All of them: where a listener is excluded, none behind it may answer in its place.
+            let all_inserted = inserted.fold(true, |all, one| all & one);
+            let exclusion = match number {
+                LISTENERS.. => Some(Exclusion::Listeners),
+                _ if policy.budget != RuleMode::Off => Some(Exclusion::Budget),
+                _ if !(all_inserted && all_barred) => Some(Exclusion::Addresses),
+                _ => None,
+            };
+            match exclusion {
+                Some(exclusion) => self.exclusions.push((slot.address, exclusion)),
+                None => {
+                    if let Some(answering) = self.answering.get_mut(number) {
+                        *answering = Some(Arc::clone(policy));
+                    }
+                }
+            }
+        }
+        table
+    }
+
+    /// The words of a policy; `None` if there is no room for its lists: then the listener is excluded.
+    fn policy(&mut self, policy: &Policy, number: usize, slots: &[ListenerSlot]) -> Option<ListenerPolicy> {
+        let (access, limit) = (&policy.access, &policy.limit);
+        let lists = match access.mode {
+            RuleMode::Off => Some(Lists::default()),
+            RuleMode::DryRun | RuleMode::On => self.lists(policy),
+        };
+        if lists.is_none() {
+            let address = slots.get(number).map(|slot| slot.address);
+            self.exclusions
+                .extend(address.map(|address| (address, Exclusion::LongList)));
+            if let Some(answering) = self.answering.get_mut(number) {
+                *answering = None;
+            }
+        }
+        let lists = lists?;
+        let wide = limit.wide.unwrap_or(limit.client);
+        Some(ListenerPolicy {
+            access: mode_number(access.mode),
+            limit: mode_number(limit.mode),
+            deny_kiss: (access.on_deny == OnDeny::Kiss).into(),
+            has_wide: limit.wide.is_some().into(),
+            first4: access.ipv4_turns().0.into(),
+            first6: access.ipv6_turns().0.into(),
+            prefix4: limit.client.ipv4_prefix,
+            prefix6: limit.client.ipv6_prefix,
+            wide4: wide.ipv4_prefix,
+            wide6: wide.ipv6_prefix,
+            kiss_poll: limit.poll().cast_unsigned(),
+            boundaries4_at: lists.ipv4.at,
+            boundaries4_top: lists.ipv4.top,
+            boundaries6_at: lists.ipv6.at,
+            boundaries6_top: lists.ipv6.top,
+            interval: nanos(limit.client.interval),
+            most: most(&limit.client),
+            wide_interval: nanos(wide.interval),
+            wide_most: most(&wide),
+            leak: limit.leak.in_2_32nds(),
+            kiss: limit.kiss.in_2_32nds(),
+            ..ListenerPolicy::ZERO
+        })
+    }
+
+    /// Puts both lists behind the others, unless there is no room.
+    fn lists(&mut self, policy: &Policy) -> Option<Lists> {
+        let (_, starts4) = policy.access.ipv4_turns();
+        let (_, starts6) = policy.access.ipv6_turns();
+        let starts4: Vec<[u64; 1]> = starts4.iter().map(|start| [u64::from(*start)]).collect();
+        let starts6: Vec<[u64; 2]> = starts6.iter().map(|start| both(*start)).collect();
+        Some(Lists {
+            ipv4: append(&mut self.boundaries4, &starts4, BOUNDARIES4)?,
+            ipv6: append(&mut self.boundaries6, &starts6, BOUNDARIES6)?,
+        })
+    }
+}
+
+/// The lists of a policy.
+#[derive(Default)]
+struct Lists {
+    ipv4: List,
+    ipv6: List,
+}
+
+/// A list: its first entry, and half of the power of two that is one more than its length.
+#[derive(Default)]
+struct List {
+    at: u32,
+    top: u32,
+}
+
+/// Puts `starts` behind what is there, filled up so that their number and 1 is a power of two: then a search takes the
+/// same steps wherever it ends. `None` if they would be more than `most`. The same list is there once.
+fn append<const WORDS: usize>(all: &mut Vec<u64>, starts: &[[u64; WORDS]], most: usize) -> Option<List> {
+    if starts.is_empty() {
+        return Some(List::default());
+    }
+    let power = (starts.len() + 1).next_power_of_two();
+    let mut list = starts.as_flattened().to_vec();
+    list.resize((power - 1) * WORDS, u64::MAX);
+    let before = all.len() / WORDS;
+    let same = (0..before).find(|at| all.get(at * WORDS..).is_some_and(|rest| rest.starts_with(&list)));
+    let at = same.unwrap_or(before);
+    if same.is_none() {
+        all.extend(list);
+    }
+    (all.len() / WORDS <= most).then_some(())?;
+    Some(List {
+        at: u32::try_from(at).ok()?,
+        top: u32::try_from(power / 2).ok()?,
+    })
+}
+
+/// How far ahead a bucket may be full that still has a token, in nanoseconds.
+fn most(bucket: &Bucket) -> u64 {
+    nanos(bucket.interval).saturating_mul(u64::from(bucket.burst.saturating_sub(1)))
+}
+
+fn both(address: u128) -> [u64; 2] {
+    [address >> 64, address & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(u64::MAX))
+}
+
+fn device_entries(devices: &[Device]) -> [DeviceEntry; DEVICES] {
+    let mut entries = [DeviceEntry::ZERO; DEVICES];
+    for (entry, device) in entries.iter_mut().zip(devices) {
+        let [a, b, c, d, e, f] = device.address;
+        entry.index = device.index.into();
+        entry.address = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+    }
+    entries
+}
