@@ -29,6 +29,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::cli::Flags;
 use crate::host::privileges::LowPorts;
 use crate::host::xdp_mode::Mode;
@@ -125,7 +127,8 @@ impl fmt::Display for Metrics {
 }
 
 /// When the service manager is told that we are ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Ready {
     /// Once clients are answered, be it with "unsynchronized".
     #[default]
@@ -136,11 +139,8 @@ pub enum Ready {
 
 impl Ready {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Serving => "serving",
-            Self::Synchronized => "synchronized",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

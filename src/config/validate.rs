@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::Lists;
 use super::address::Refusal;
 use super::effective;
@@ -20,34 +22,10 @@ use crate::upstream::system_process::{ClockPolicy, LocalReference, OnDispute, So
 
 use crate::time::NtpDuration;
 
-const LEVELS: [(&str, LogLevel); 5] = [
-    (LogLevel::Error.name(), LogLevel::Error),
-    (LogLevel::Warn.name(), LogLevel::Warn),
-    (LogLevel::Info.name(), LogLevel::Info),
-    (LogLevel::Debug.name(), LogLevel::Debug),
-    (LogLevel::Trace.name(), LogLevel::Trace),
-];
-
-const LOW_PORTS: [(&str, LowPorts); 3] = [
-    (LowPorts::Auto.name(), LowPorts::Auto),
-    (LowPorts::Always.name(), LowPorts::Always),
-    (LowPorts::Never.name(), LowPorts::Never),
-];
-
-const FAST_MODES: [(&str, Mode); 3] = [
-    (Mode::Auto.name(), Mode::Auto),
-    (Mode::Native.name(), Mode::Native),
-    (Mode::Generic.name(), Mode::Generic),
-];
 /// As many as the program knows.
 const MOST_INTERFACES: usize = 16;
 /// The program is made for machines whose words begin with the lowest byte.
 const HAS_FAST_PATH: bool = cfg!(all(feature = "fast-path", target_endian = "little"));
-
-const READY: [(&str, Ready); 2] = [
-    (Ready::Serving.name(), Ready::Serving),
-    (Ready::Synchronized.name(), Ready::Synchronized),
-];
 
 /// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
 const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
@@ -212,12 +190,12 @@ fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
     let keep_low_ports = judge.word(
         "keep-low-ports",
         said.keep_low_ports.as_ref(),
-        &LOW_PORTS,
+        &words(),
         LowPorts::Auto.name(),
     );
     let landlock = judge.truth("landlock", said.landlock.as_ref(), true);
     let seccomp = judge.truth("seccomp", said.seccomp.as_ref(), true);
-    let ready = judge.word("ready", said.ready.as_ref(), &READY, Ready::Serving.name());
+    let ready = judge.word("ready", said.ready.as_ref(), &words(), Ready::Serving.name());
     Some(Process {
         user: user?,
         chroot: chroot?.map(PathBuf::from),
@@ -267,7 +245,7 @@ fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
     let interfaces = judge.list("interfaces", said.interfaces.as_ref(), &[], read, |name| {
         effective::quoted(name)
     });
-    let mode = judge.word("mode", said.mode.as_ref(), &FAST_MODES, Mode::Auto.name());
+    let mode = judge.word("mode", said.mode.as_ref(), &words(), Mode::Auto.name());
     let mut interfaces = interfaces?;
     interfaces.sort();
     interfaces.dedup();
@@ -316,6 +294,12 @@ fn metrics_at(text: &str) -> Option<Metrics> {
     }
 }
 
+/// Each variant with its word.
+fn words<T: VariantArray + Copy + Into<&'static str>>() -> Vec<(&'static str, T)> {
+    let variants = T::VARIANTS.iter();
+    variants.map(|variant| ((*variant).into(), *variant)).collect()
+}
+
 /// What can stand in the first field of a line of passwd(5).
 fn is_user(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, ':' | '/'))
@@ -327,7 +311,7 @@ fn is_absolute(path: &str) -> bool {
 
 fn log(judge: &mut Judge<'_>, said: &raw::Log) -> Option<LogLevel> {
     judge.enter("log", "[log]");
-    judge.word("level", said.level.as_ref(), &LEVELS, "info")
+    judge.word("level", said.level.as_ref(), &words(), "info")
 }
 
 fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<(ClockPolicy, Option<PathBuf>)> {

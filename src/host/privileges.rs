@@ -16,11 +16,13 @@ use nix::errno::Errno;
 use nix::sys::prctl::{set_dumpable, set_keepcaps, set_no_new_privs};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, User, chdir, chroot, geteuid, setgroups, setresgid, setresuid};
+use strum::{IntoStaticStr, VariantArray};
 
 const LOW_PORTS: Capability = Capability::CAP_NET_BIND_SERVICE;
 
 /// When to keep the right to open low ports, as far as we have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum LowPorts {
     /// If a listener has a low port.
     Auto,
@@ -32,12 +34,8 @@ pub enum LowPorts {
 
 impl LowPorts {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Is the right to be kept, with listeners on `ports`?

@@ -1,7 +1,10 @@
 //! Pure. What the fast path's program is asked for: how it is attached to an interface, and the sizes of its memory.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// What is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Mode {
     /// The best that can be had; without any, the sockets answer alone.
     #[default]
@@ -13,7 +16,8 @@ pub enum Mode {
 }
 
 /// What could be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Attached {
     /// In the driver.
     Native,
@@ -40,12 +44,8 @@ pub struct Sizes {
 
 impl Mode {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// What to try, the best first.
@@ -60,11 +60,8 @@ impl Mode {
 
 impl Attached {
     /// The word for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Linux' number for it (linux/if_link.h, `XDP_FLAGS_DRV_MODE` and `XDP_FLAGS_SKB_MODE`).

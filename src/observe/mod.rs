@@ -15,8 +15,11 @@ pub mod status_text;
 pub mod throttle;
 pub mod upstream_status;
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// The least important message that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum LogLevel {
     /// Only what stops the service from doing its work.
     Error,
@@ -32,13 +35,7 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// Its name in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

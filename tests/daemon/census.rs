@@ -159,5 +159,9 @@ fn without_a_server_it_says_so() {
     let nowhere = directory.path().join("control");
     let outcome = run(command().args(["clients", "--socket"]).arg(&nowhere));
     assert_eq!(outcome.status, Some(1), "{}", outcome.said());
-    assert!(outcome.stderr.contains("is ntpfront running"), "{}", outcome.said());
+    assert!(
+        outcome.stderr.contains("is ntpfront running"),
+        "{}",
+        outcome.said()
+    );
 }
