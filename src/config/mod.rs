@@ -13,7 +13,7 @@ pub mod file;
 pub mod import;
 mod judge;
 pub mod keys;
-mod kind;
+pub mod kind;
 mod lenient;
 mod listeners;
 mod policies;

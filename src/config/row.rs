@@ -3,6 +3,7 @@
 //! `table!` takes the rows of a table, and makes of them what a file may say (`Raw…`), what each key means by itself
 //! (with its default), the reading of the one into the other, and the description for documents.
 
+use super::effective::either;
 use super::judge::Judge;
 use super::kind::{KeyType, Kind};
 use super::said::{Origin, Section};
@@ -33,7 +34,7 @@ pub struct Key {
     pub key_type: KeyType,
     /// Its default as TOML; `None` if it is not set.
     pub default: Option<String>,
-    /// A value as TOML for a key that has no default.
+    /// A text that may stand there, for a key that has no default.
     pub example: Option<&'static str>,
     /// Whether it can't be left out.
     pub is_required: bool,
@@ -97,13 +98,10 @@ impl Key {
     }
 
     fn words(&self) -> String {
-        match &self.key_type {
-            KeyType::Word(words) => super::effective::either(words),
-            KeyType::Truth
-            | KeyType::Whole { .. }
-            | KeyType::Number { .. }
-            | KeyType::Text
-            | KeyType::Texts => String::new(),
+        if let KeyType::Word(words) = &self.key_type {
+            either(words)
+        } else {
+            String::new()
         }
     }
 }

@@ -89,9 +89,8 @@ table! {
         /// are forgotten first. If packets are not steered by source, each worker of a listener counts on its
         /// own.
         clients: u32 = 65_536, whole(1024..=16_777_216);
-        /// Whether all clients of a wider prefix also share a second bucket. Seconds: {range wide-interval}.
-        /// Answers: {range wide-burst}. Bits: {range wide-ipv4-prefix} for IPv4, {range wide-ipv6-prefix} for
-        /// IPv6.
+        /// Whether all clients of a wider prefix also share a second bucket, by the keys below: {range wide-interval}
+        /// seconds, {range wide-burst} answers, {range wide-ipv4-prefix} bits for IPv4, {range wide-ipv6-prefix} for IPv6.
         wide: bool = false, Truth;
         wide_interval: f64 = 0.05, seconds(INTERVAL);
         wide_burst: u32 = 1000, whole(BURST);
