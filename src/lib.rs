@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`cli`] | the flags and subcommands, as words |
 //! | [`commands`] | the subcommands, one a file: what each asks for, prints and ends with |
-//! | [`config`] | an operator's words: said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
+//! | [`config`] | an operator's words: a row for each key (`keys`), said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
 //! | [`time`] | the ground: timestamp, duration and short format of NTP, what the host's clocks read, the timescale of samples (pure) |
 //! | [`mod@published`] | a value that one thread gives to others, which never wait for it; tried with a model checker |
 //! | [`wire`] | NTP on the wire: header, reference ID (pure) |

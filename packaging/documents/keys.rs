@@ -26,7 +26,8 @@ pub(crate) fn page(template: &str, example: &str) -> Result<String, String> {
 
 fn blocks(example: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = vec![Block::default()];
-    for line in example.lines() {
+    // The line for editors explains nothing.
+    for line in example.lines().filter(|line| !line.starts_with("#:")) {
         let is_comment = line == "#" || line.starts_with("# ");
         let starts_anew = match blocks.last() {
             None => true,

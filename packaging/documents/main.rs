@@ -1,14 +1,16 @@
-//! Impure. Writes the manual pages, the shell completions and, in `DIR/doc`, the documents as a package installs them:
-//! `cargo run --release --example documents -- DIR`.
+//! Impure. Writes the manual pages, the shell completions, what is in `config` and, in `DIR/doc`, the documents as a package
+//! installs them: `cargo run --release --example documents -- DIR`.
 //!
-//! Flags, subcommands and their words come from the definitions of `--help`, the keys from `config/ntpfront.toml`:
+//! Flags, subcommands and their words come from the definitions of `--help`, the keys from their rows (`src/config/keys`):
 //! nothing is told here a second time. What only a manual page tells stands in `packaging/man`.
 
 mod completions;
+mod example;
 mod keys;
 mod manual;
 mod reading;
 mod roff;
+mod schema;
 
 use std::error::Error;
 use std::fs;
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap_complete::{Shell, generate_to};
 use ntpfront::cli::definition;
+use ntpfront::config::keys::tables;
 
 const PROGRAM: &str = "ntpfront";
 
@@ -27,16 +30,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(directory);
     fs::create_dir_all(&directory)
         .map_err(|error| format!("{}: cannot make it: {error}", directory.display()))?;
+    let example = example::file(&tables())?;
     write(
         &directory.join("ntpfront.8"),
         &manual::page(include_str!("../man/ntpfront.8.in"), &definition())?,
     )?;
     write(
         &directory.join("ntpfront.toml.5"),
-        &keys::page(
-            include_str!("../man/ntpfront.toml.5.in"),
-            include_str!("../../config/ntpfront.toml"),
-        )?,
+        &keys::page(include_str!("../man/ntpfront.toml.5.in"), &example)?,
+    )?;
+    write(&directory.join("ntpfront.toml"), &example)?;
+    write(
+        &directory.join("ntpfront.schema.json"),
+        &schema::schema(&tables())?,
     )?;
     completions(&directory)?;
     documents(&directory.join("doc"))

@@ -3,10 +3,14 @@
 
 /// Where a package puts what the documents link to: the path in this tree, and the one from the directory of documents.
 /// Documents themselves are beside each other, and other files of `packaging/doc` are examples.
-const INSTALLED: [(&str, &str); 14] = [
+const INSTALLED: [(&str, &str); 15] = [
     ("README.md", "README.md"),
     ("packaging/CHANGELOG.md", "CHANGELOG.md"),
     ("config/ntpfront.toml", "/etc/ntpfront/ntpfront.toml"),
+    (
+        "config/ntpfront.schema.json",
+        "/usr/share/ntpfront/ntpfront.schema.json",
+    ),
     ("config/try.toml", "examples/try.toml"),
     (
         "packaging/grafana/ntpfront.json",

@@ -62,12 +62,6 @@ impl Setting {
     }
 }
 
-/// Texts as a TOML array.
-pub(super) fn list(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
 /// A text as TOML, on one line.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()

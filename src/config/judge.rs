@@ -1,15 +1,13 @@
 //! Pure. Judging one value at a time: it becomes either a setting in effect or a fault, and nothing is lost.
 
-use std::fmt::Debug;
 use std::io::BufRead;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::Lists;
-use super::address::Refusal;
-use super::effective::{Effective, Setting, Table, either, quoted};
+use super::effective::{Effective, Setting, Table, either};
 use super::fault::{Fault, Place, excerpt};
-use super::raw::{Origin, Said, Unknown, Value};
+use super::kind::{Kind, Refused, did_you_mean};
+use super::said::{Origin, Said, Unknown, Value};
 use super::source::Source;
 
 /// Gathers faults and settings. Every option is judged by one call, which gives `None` if it has a fault.
@@ -69,175 +67,48 @@ impl<'a> Judge<'a> {
         (self.lists)(path)
     }
 
-    /// `true` or `false`.
-    pub(super) fn truth(&mut self, key: &'static str, said: Option<&Said>, default: bool) -> Option<bool> {
-        self.option(key, said, default, Said::as_truth, || "true or false".to_owned())
-    }
-
-    /// A whole number in a range.
-    pub(super) fn whole<T>(
+    /// One key: what is said, or else as in `base`. `None` after a fault; a key that can't be left out is missed at the place
+    /// of its table.
+    pub(super) fn key<K: Kind>(
         &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        range: RangeInclusive<T>,
-        default: T,
-    ) -> Option<T>
-    where
-        T: PartialOrd + Debug + TryFrom<i64>,
-    {
-        self.option(
-            key,
-            said,
-            default,
-            |said| within(said, &range),
-            || whole_number(&range),
-        )
-    }
-
-    /// Seconds in a range, with or without a fraction.
-    pub(super) fn seconds(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        range: RangeInclusive<f64>,
-        default: f64,
-    ) -> Option<f64> {
-        self.float(key, said, "seconds", &range, default)
-    }
-
-    /// A number in a range, with or without a fraction.
-    pub(super) fn number(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        range: RangeInclusive<f64>,
-        default: f64,
-    ) -> Option<f64> {
-        self.float(key, said, "a number", &range, default)
-    }
-
-    fn float(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        what: &str,
-        range: &RangeInclusive<f64>,
-        default: f64,
-    ) -> Option<f64> {
-        let take = |said: &Said| said.as_float().filter(|number| range.contains(number));
-        let expected = || format!("{what} from {} to {}", range.start(), range.end());
-        self.option(key, said, default, take, expected)
-    }
-
-    /// Texts that are read one by one; `show` writes each as TOML.
-    pub(super) fn list<T: Clone>(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        default: &[T],
-        read: impl Fn(&str) -> Result<T, Refusal>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<Vec<T>> {
-        let origin = said.map_or(Origin::Default, |said| said.origin.clone());
-        let all = match said {
-            None => default.to_vec(),
-            Some(said) => self.items(key, said, read)?,
-        };
-        let shown: Vec<String> = all.iter().map(show).collect();
-        self.set(key, Some(format!("[{}]", shown.join(", "))), &origin);
-        Some(all)
-    }
-
-    fn items<T>(
-        &mut self,
-        key: &str,
-        said: &Said,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> Option<Vec<T>> {
-        let Some(items) = said.as_list() else {
-            let hint = Some("write it in brackets, even a single one".to_owned());
-            self.fault_at(said, key, "a list of texts", hint);
-            return None;
-        };
-        let mut all = Vec::new();
-        for item in items {
-            match read(item.as_text().unwrap_or_default()) {
-                Ok(one) => all.push(one),
-                Err(refusal) => self.fault_at(item, key, refusal.expected, refusal.hint),
-            }
-        }
-        (all.len() == items.len()).then_some(all)
-    }
-
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        words: &[(&'static str, T)],
-        default: &'static str,
-    ) -> Option<T> {
-        let default = Said::text(default, Origin::Default);
-        let said = said.unwrap_or(&default);
-        let text = said.as_text().unwrap_or_default();
-        let meant = words.iter().find(|(word, _)| *word == text).ok_or_else(|| {
-            let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            Refusal {
-                expected: either(&all),
-                hint: did_you_mean(text, &all),
-            }
-        });
-        self.settle(key, said, meant, |(word, _)| quoted(word))
-            .map(|(_, value)| *value)
-    }
-
-    /// A text that may be missing: `Some(None)` if it is.
-    pub(super) fn text(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        expected: &str,
-        accept: impl Fn(&str) -> bool,
-    ) -> Option<Option<String>> {
-        let Some(said) = said else {
-            self.set(key, None, &Origin::Default);
-            return Some(None);
-        };
-        let text = said
-            .as_text()
-            .filter(|text| accept(text))
-            .ok_or_else(|| Refusal::new(expected));
-        self.settle(key, said, text, |text| quoted(text))
-            .map(|text| Some(text.to_owned()))
-    }
-
-    /// An address, which has to be said; `show` writes it as it is meant.
-    pub(super) fn address<T>(
-        &mut self,
+        name: &'static str,
+        kind: &K,
         said: Option<&Said>,
         table: &Origin,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<T> {
-        // What is missing or no text is answered like the empty text: with what should stand there.
-        let text = said.and_then(Said::as_text).unwrap_or_default();
-        match (said, read(text)) {
-            (Some(said), result) => self.settle("address", said, result, |value| quoted(&show(value))),
-            (None, result) => {
-                let expected = result.err().map_or_else(String::new, |refusal| refusal.expected);
-                self.fault(table, "address", "nothing", expected, None);
+        base: &K::Value,
+    ) -> Option<K::Value> {
+        match (said, kind.required()) {
+            (None, None) => {
+                self.set(name, kind.shown(base), &Origin::Default);
+                Some(base.clone())
+            }
+            (None, Some(expected)) => {
+                self.fault(table, name, "nothing", expected, None);
                 None
             }
+            (Some(said), _) => match kind.read(said) {
+                Ok(value) => {
+                    self.set(name, kind.shown(&value), &said.origin);
+                    Some(value)
+                }
+                Err(refused) => {
+                    self.refuse(name, refused);
+                    None
+                }
+            },
         }
     }
 
-    /// A number that goes with no single option: the workers of a family.
-    pub(super) fn flag_number(&mut self, said: &Said, key: &str, range: &RangeInclusive<u16>) -> Option<u16> {
-        let number = within(said, range);
-        if number.is_none() {
-            self.fault_at(said, key, whole_number(range), None);
+    /// A value that has to be of this kind, too: it is refused, or it is none of the settings in effect yet.
+    pub(super) fn value<K: Kind>(&mut self, said: &Said, key: &str, kind: &K) -> Option<K::Value> {
+        let value = kind.read(said);
+        value.map_err(|refused| self.refuse(key, refused)).ok()
+    }
+
+    fn refuse(&mut self, key: &str, refused: Refused<'_>) {
+        for (said, refusal) in refused {
+            self.fault_at(said, key, refusal.expected, refusal.hint);
         }
-        number
     }
 
     /// A key that means nothing where it stands.
@@ -316,73 +187,6 @@ impl<'a> Judge<'a> {
             (Origin::File(_) | Origin::Flag(_) | Origin::Default, _) => "nothing".to_owned(),
         }
     }
-
-    /// An option whose values are written as Rust shows them.
-    fn option<T: Debug>(
-        &mut self,
-        key: &'static str,
-        said: Option<&Said>,
-        default: T,
-        take: impl Fn(&Said) -> Option<T>,
-        expected: impl Fn() -> String,
-    ) -> Option<T> {
-        let Some(said) = said else {
-            self.set(key, Some(format!("{default:?}")), &Origin::Default);
-            return Some(default);
-        };
-        let refusal = || Refusal {
-            expected: expected(),
-            hint: without_quotes(said, &take),
-        };
-        self.settle(key, said, take(said).ok_or_else(refusal), |value| {
-            format!("{value:?}")
-        })
-    }
-
-    /// The one place where a value becomes a setting or a fault.
-    fn settle<T>(
-        &mut self,
-        key: &'static str,
-        said: &Said,
-        result: Result<T, Refusal>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.set(key, Some(show(&value)), &said.origin);
-                Some(value)
-            }
-            Err(refusal) => {
-                self.fault_at(said, key, refusal.expected, refusal.hint);
-                None
-            }
-        }
-    }
-}
-
-fn within<T: PartialOrd + TryFrom<i64>>(said: &Said, range: &RangeInclusive<T>) -> Option<T> {
-    let number = T::try_from(said.as_whole()?).ok()?;
-    range.contains(&number).then_some(number)
-}
-
-fn whole_number<T: Debug>(range: &RangeInclusive<T>) -> String {
-    format!("a whole number from {:?} to {:?}", range.start(), range.end())
-}
-
-/// The commonest slip with numbers and truth values, if it is one.
-fn without_quotes<T>(said: &Said, take: impl Fn(&Said) -> Option<T>) -> Option<String> {
-    let text = said.as_text()?;
-    let value = match (text.parse(), text.parse(), text.parse()) {
-        (Ok(truth), _, _) => Value::Truth(truth),
-        (_, Ok(whole), _) => Value::Whole(whole),
-        (_, _, Ok(float)) => Value::Float(float),
-        _ => return None,
-    };
-    let bare = Said {
-        value,
-        origin: Origin::Default,
-    };
-    take(&bare).map(|_| "write it without quotes".to_owned())
 }
 
 /// A key as TOML needs it written: in quotes unless it is plain.
@@ -391,56 +195,5 @@ fn shown_key(key: &str) -> String {
     match key.is_empty() || !key.chars().all(is_plain) {
         true => format!("\"{}\"", excerpt(key)),
         false => excerpt(key),
-    }
-}
-
-/// The word that was probably meant: the start of what was found, or at most a third of its letters away.
-fn did_you_mean(found: &str, known: &[&str]) -> Option<String> {
-    // Nobody misspells a short word at length, and the distance takes time with the product of both lengths.
-    let found = Some(found)
-        .filter(|found| found.len() <= 64)?
-        .to_lowercase()
-        .replace('_', "-");
-    let distance = |word: &str| match found.starts_with(word) {
-        true => 1,
-        false => strsim::damerau_levenshtein(&found, word),
-    };
-    let near = known.iter().map(|word| (distance(word), word)).min()?;
-    match near {
-        (distance, word) if distance <= word.len().div_ceil(3) => Some(format!("did you mean \"{word}\"?")),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_near_word_is_suggested() {
-        let keys = ["min-sources", "max-distance", "enabled", "user"];
-        for (found, meant) in [
-            ("min-source", Some("min-sources")),
-            ("min_sources", Some("min-sources")),
-            ("MaxDistance", Some("max-distance")),
-            ("enable", Some("enabled")),
-            ("usr", Some("user")),
-            ("username", Some("user")),
-            ("colour", None),
-            ("", None),
-        ] {
-            let expected = meant.map(|word| format!("did you mean \"{word}\"?"));
-            assert_eq!(did_you_mean(found, &keys), expected, "{found}");
-        }
-        assert_eq!(did_you_mean(&"x".repeat(1_000_000), &keys), None);
-        assert_eq!(did_you_mean("x", &[]), None);
-    }
-
-    #[test]
-    fn quotes_around_a_number_are_noticed() {
-        let said = Said::text("4", Origin::File(0..3));
-        assert!(without_quotes(&said, |said| within(said, &(1_u16..=8))).is_some());
-        assert!(without_quotes(&said, |said| within(said, &(5_u16..=8))).is_none());
-        assert!(without_quotes(&said, Said::as_truth).is_none());
     }
 }

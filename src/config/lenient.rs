@@ -14,7 +14,7 @@ use serde::de::{
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::raw::{Origin, Said, Section, Sections, Unknown, Value};
+use super::said::{Origin, Said, Section, Sections, Unknown, Value};
 
 /// Reads a whole text.
 ///

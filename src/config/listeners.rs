@@ -3,21 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::address::{self, Refusal};
 use super::judge::Judge;
+use super::keys::{ListenerKeys, MOST_WORKERS, RawListener};
+use super::kind::whole;
 use super::policies::{self, Common};
-use super::raw::{self, Origin, Raw, Said};
+use super::raw::{self, Raw};
+use super::row::Keys;
+use super::said::{Origin, Said};
 use super::validate::{Seen, numbered};
+use crate::server::Listener;
 use crate::server::policy::Policy;
-use crate::server::{Listener, Steering, Tuning};
-
-const STEERINGS: [(&str, Steering); 3] = [
-    ("source", Steering::Source),
-    ("cpu", Steering::Cpu),
-    ("kernel", Steering::Kernel),
-];
 
 /// An address family, which has flags of its own.
 struct Family {
@@ -49,7 +45,7 @@ const FAMILIES: [Family; 2] = [
 struct Candidate<'a> {
     /// Its name in faults.
     name: String,
-    said: raw::Listener,
+    said: RawListener,
     table: Origin,
     /// The family that its flag stands for.
     family: Option<&'a Family>,
@@ -75,8 +71,9 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>
     let mut seen = Seen::new();
     let mut served = Served::default();
     for candidate in &candidates {
-        let listener = listener(judge, candidate);
-        let policy = policies::of_listener(judge, &candidate.name, &candidate.said, common);
+        let keys = keys(judge, candidate);
+        let policy = policies::of_listener(judge, &candidate.name, &candidate.said, keys.as_ref(), common);
+        let listener = keys.as_ref().map(listener);
         judge.name(candidate.name.as_str());
         if let (Some(listener), Some(said)) = (listener, &candidate.said.address) {
             seen.once(judge, listener.address, said);
@@ -160,7 +157,7 @@ fn from_file(raw: &Raw) -> Vec<Candidate<'static>> {
 fn workers(judge: &mut Judge<'_>, family: &Family, said: &raw::Family) -> Option<u16> {
     judge.name("listener");
     let flag = said.workers.as_ref()?;
-    let number = judge.flag_number(flag, "workers", &(0..=1024))?;
+    let number = judge.value(flag, "workers", &whole(0..=MOST_WORKERS))?;
     if number == 0 && !said.addresses.is_empty() {
         let expected = format!("at least 1 where {} asks for a listener", family.address_flag);
         judge.fault_at(flag, "workers", expected, None);
@@ -190,7 +187,7 @@ impl Candidate<'static> {
     }
 
     fn by_flag(family: &'static Family, address: &Said) -> Self {
-        let said = raw::Listener {
+        let said = RawListener {
             address: Some(address.clone()),
             ..Default::default()
         };
@@ -215,71 +212,28 @@ impl Candidate<'static> {
     }
 }
 
-fn listener(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<Listener> {
-    let said = &candidate.said;
-    judge.enter(candidate.name.as_str(), "[[listener]]");
-    let read = |text: &str| of_family(address::listener(text)?, candidate.family);
-    let address = judge.address(
-        said.address.as_ref(),
-        &candidate.table,
-        read,
-        SocketAddr::to_string,
-    );
-    let workers = judge.whole("workers", said.workers.as_ref(), 1..=1024, 1_u16);
-    let steering = judge.word("steering", said.steering.as_ref(), &STEERINGS, "source");
-    let required = judge.truth("required", said.required.as_ref(), false);
-    let tuning = tuning(judge, said);
-    Some(Listener {
-        address: address?,
-        workers: workers?,
-        steering: steering?,
-        required: required?,
-        tuning: tuning?,
-    })
-}
-
-fn tuning(judge: &mut Judge<'_>, said: &raw::Listener) -> Option<Tuning> {
-    let default = Tuning::default();
-    let batch = judge.whole(
-        "batch",
-        said.batch.as_ref(),
-        1..=Tuning::LARGEST_BATCH,
-        default.batch,
-    );
-    let longest = default.max_wait.as_secs_f64();
-    let max_wait = judge.seconds("max-wait", said.max_wait.as_ref(), 0.001..=longest, longest);
-    let buffers = 65_536..=536_870_912;
-    let receive_buffer = judge.whole(
-        "receive-buffer",
-        said.receive_buffer.as_ref(),
-        buffers,
-        default.receive_buffer,
-    );
-    let busy_poll = judge.whole(
-        "busy-poll",
-        said.busy_poll.as_ref(),
-        0..=10_000,
-        default.busy_poll,
-    );
-    let pin = judge.truth("pin", said.pin.as_ref(), default.pin);
-    Some(Tuning {
-        batch: batch?,
-        max_wait: Duration::from_secs_f64(max_wait?),
-        receive_buffer: receive_buffer?,
-        busy_poll: busy_poll?,
-        pin: pin?,
-    })
-}
-
-fn of_family(address: SocketAddr, family: Option<&Family>) -> Result<SocketAddr, Refusal> {
-    match family {
-        Some(family) if !(family.holds)(&address) => {
-            let hint = "-a is for IPv4 addresses, -b for IPv6 addresses".to_owned();
-            Err(Refusal {
-                expected: family.expected.to_owned(),
-                hint: Some(hint),
-            })
+/// What each of its keys means; with a fault of its own if it is of another family than its flag stands for.
+fn keys(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<ListenerKeys> {
+    judge.enter(candidate.name.as_str(), ListenerKeys::HEAD);
+    let (said, default) = (&candidate.said, ListenerKeys::default());
+    let keys = ListenerKeys::read(judge, said, &candidate.table, &default)?;
+    let address = said.address.as_ref()?;
+    match candidate.family {
+        Some(family) if !(family.holds)(&keys.address) => {
+            let hint = Some("-a is for IPv4 addresses, -b for IPv6 addresses".to_owned());
+            judge.fault_at(address, "address", family.expected, hint);
+            None
         }
-        Some(_) | None => Ok(address),
+        Some(_) | None => Some(keys),
+    }
+}
+
+fn listener(keys: &ListenerKeys) -> Listener {
+    Listener {
+        address: keys.address,
+        workers: keys.workers,
+        steering: keys.steering,
+        required: keys.required,
+        tuning: keys.tuning(),
     }
 }

@@ -1,8 +1,7 @@
 //! Pure. An operator's words: `raw` (what was said, by file and flags) becomes `validate` (what is meant).
 //!
 //! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
-//! and what is expected, and all faults are gathered. One new option costs its field in `raw`, its line in
-//! `validate`, and its line in `config/ntpfront.toml`. `diff` tells what leads from one configuration to another,
+//! and what is expected, and all faults are gathered. A new key is a row in `keys`. `diff` tells what leads from one configuration to another,
 //! `import` what another server's configuration is here.
 
 pub mod address;
@@ -13,27 +12,26 @@ pub mod fault;
 pub mod file;
 pub mod import;
 mod judge;
+pub mod keys;
+pub mod kind;
 mod lenient;
 mod listeners;
 mod policies;
 mod raw;
+pub mod row;
+mod said;
 mod source;
 mod upstreams;
 mod validate;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io::BufRead;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use strum::{IntoStaticStr, VariantArray};
-
 use crate::cli::Flags;
-use crate::fast_path::AttachMode;
-use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::Policy;
@@ -44,9 +42,13 @@ use crate::upstream::system_process::ClockPolicy;
 pub use diff::{Change, diff};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
+pub use keys::{Census, Control, FastPath, Metrics, Process, Ready};
 pub use source::decode;
 
-use raw::{Raw, Section};
+use keys::MetricsKeys;
+use raw::Raw;
+use row::Keys;
+use said::Section;
 use source::Source;
 
 /// What we are to do. A value of this type was validated: every range and agreement holds.
@@ -78,115 +80,27 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
 }
 
-/// Where the running server is asked what it does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Control {
-    /// The path of a UNIX socket, absolute; `None` if there shall be none.
-    pub socket: Option<PathBuf>,
-}
-
-/// Whether and how it is counted who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
-    /// Is it counted at all?
-    pub enabled: bool,
-    /// How many clients' last requests a worker remembers: 1024 to 2^20.
-    pub clients: u32,
-}
-
-/// Where the metrics are read over HTTP.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Metrics {
-    /// Nowhere.
-    #[default]
-    Nowhere,
-    /// At this address; the port is not 0.
-    Tcp(SocketAddr),
-    /// At this path, absolute.
-    Unix(PathBuf),
-}
-
-/// Where plain requests are answered before the network stack sees them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FastPath {
-    /// Names of interfaces, each once, at most 16; none: nowhere.
-    pub interfaces: Vec<String>,
-    /// How.
-    pub mode: AttachMode,
-}
-
-/// As in the configuration.
-impl fmt::Display for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// When the service manager is told that we are ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case")]
-pub enum Ready {
-    /// Once clients are answered, be it with "unsynchronized".
-    #[default]
-    Serving,
-    /// Once they are told a time.
-    Synchronized,
-}
-
-impl Ready {
-    /// The word for it in the configuration.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// What becomes of the process once its sockets are open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// The user to become, by name; `None` stays who we are.
-    pub user: Option<String>,
-    /// The directory to make our root, an absolute path; `None` stays where we are.
-    pub chroot: Option<PathBuf>,
-    /// When to keep the right to open ports below 1024.
-    pub keep_low_ports: LowPorts,
-    /// Whether Landlock puts all files but a few out of reach.
-    pub landlock: bool,
-    /// Whether seccomp leaves only the system calls that are needed.
-    pub seccomp: bool,
-    /// When the service manager is told that we are ready.
-    pub ready: Ready,
-}
-
 impl Config {
     /// Each key that only a restart can change, with its value as TOML, always in the same order.
-    fn restart_only(&self) -> Vec<(&'static str, String)> {
-        let text = |value: Option<&str>| value.map_or_else(|| "not set".to_owned(), effective::quoted);
-        let path = |path: &Option<PathBuf>| text(path.as_deref().map(Path::to_string_lossy).as_deref());
-        let process = &self.process;
-        vec![
-            ("process.user", text(process.user.as_deref())),
-            ("process.chroot", path(&process.chroot)),
-            (
-                "process.keep-low-ports",
-                text(Some(process.keep_low_ports.name())),
-            ),
-            ("process.landlock", process.landlock.to_string()),
-            ("process.seccomp", process.seccomp.to_string()),
-            ("process.ready", text(Some(process.ready.name()))),
-            ("control.socket", path(&self.control.socket)),
-            ("census.enabled", self.census.enabled.to_string()),
-            ("census.clients", self.census.clients.to_string()),
-            ("metrics.listen", effective::quoted(&self.metrics.to_string())),
-            (
-                "fast-path.interfaces",
-                effective::list(&self.fast_path.interfaces),
-            ),
-            ("fast-path.mode", effective::quoted(self.fast_path.mode.name())),
-        ]
+    fn restart_only(&self) -> Vec<(String, String)> {
+        let metrics = MetricsKeys {
+            listen: self.metrics.clone(),
+        };
+        let tables = [
+            (Process::HEAD, self.process.shown()),
+            (Control::HEAD, self.control.shown()),
+            (Census::HEAD, self.census.shown()),
+            (MetricsKeys::HEAD, metrics.shown()),
+            (FastPath::HEAD, self.fast_path.shown()),
+        ];
+        let settings = tables.into_iter().flat_map(|(head, settings)| {
+            let name = head.trim_matches(['[', ']']);
+            settings.into_iter().map(move |(key, value)| {
+                let value = value.unwrap_or_else(|| "not set".to_owned());
+                (format!("{name}.{key}"), value)
+            })
+        });
+        settings.collect()
     }
 }
 

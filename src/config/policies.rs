@@ -5,134 +5,47 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::address::{self, Refusal};
-use super::effective::quoted;
+use super::address;
 use super::fault::{Fault, Place, excerpt};
 use super::judge::Judge;
-use super::raw::{self, Raw, Said};
-use crate::server::policy::access::{Access, OnDeny, Prefixes};
+use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, RawListener};
+use super::raw::Raw;
+use super::row::Keys;
+use super::said::Said;
+use crate::server::policy::access::{Access, Prefixes};
 use crate::server::policy::budget::Budget;
-use crate::server::policy::limit::{Bucket, RateLimit};
-use crate::server::policy::probability::Probability;
-use crate::server::policy::{Announced, Policy, RuleMode};
+use crate::server::policy::{Announced, Policy};
 
-const MODES: [(&str, RuleMode); 3] = [
-    (RuleMode::Off.name(), RuleMode::Off),
-    (RuleMode::DryRun.name(), RuleMode::DryRun),
-    (RuleMode::On.name(), RuleMode::On),
-];
-const ALLOW: &str = "allow";
-const DENY: &str = "deny";
-const DEFAULTS: [(&str, bool); 2] = [(ALLOW, true), (DENY, false)];
-const ON_DENY: [(&str, OnDeny); 2] = [
-    (OnDeny::Drop.name(), OnDeny::Drop),
-    (OnDeny::Kiss.name(), OnDeny::Kiss),
-];
-const ANSWERS: [(&str, Announced); 2] = [
-    (Announced::Time.name(), Announced::Time),
-    (Announced::Unsynchronized.name(), Announced::Unsynchronized),
-];
 /// What is wrong in a list of prefixes is told so often: it may be a file of something else.
 const MOST_FAULTS: usize = 20;
-
-/// What `[access]` says.
-#[derive(Clone, Debug)]
-struct AccessWords {
-    mode: RuleMode,
-    default: bool,
-    allow: Vec<IpNet>,
-    deny: Vec<IpNet>,
-    allow_files: Vec<String>,
-    deny_files: Vec<String>,
-    on_deny: OnDeny,
-}
-
-/// What `[limit]` says.
-#[derive(Clone, Debug)]
-struct LimitWords {
-    mode: RuleMode,
-    client: BucketWords,
-    has_wide: bool,
-    wide: BucketWords,
-    leak: f64,
-    kiss: f64,
-    clients: u32,
-}
-
-#[derive(Clone, Debug)]
-struct BucketWords {
-    interval: f64,
-    burst: u32,
-    ipv4_prefix: u8,
-    ipv6_prefix: u8,
-}
 
 /// What holds for all listeners that don't say otherwise.
 #[derive(Debug)]
 pub(super) struct Common {
-    access: AccessWords,
-    limit: LimitWords,
+    access: AccessKeys,
+    limit: LimitKeys,
     budget: Budget,
     policy: Arc<Policy>,
 }
 
-/// Nobody is denied and nobody limited. Once limits are on: about what a client is never seen to need.
-fn defaults() -> (AccessWords, LimitWords) {
-    let access = AccessWords {
-        mode: RuleMode::On,
-        default: true,
-        allow: Vec::new(),
-        deny: Vec::new(),
-        allow_files: Vec::new(),
-        deny_files: Vec::new(),
-        on_deny: OnDeny::Drop,
-    };
-    let client = BucketWords {
-        interval: 1.0,
-        burst: 32,
-        ipv4_prefix: 32,
-        ipv6_prefix: 64,
-    };
-    let wide = BucketWords {
-        interval: 0.05,
-        burst: 1000,
-        ipv4_prefix: 24,
-        ipv6_prefix: 48,
-    };
-    let limit = LimitWords {
-        mode: RuleMode::Off,
-        client,
-        has_wide: false,
-        wide,
-        leak: 0.25,
-        kiss: 0.0,
-        clients: 65_536,
-    };
-    (access, limit)
-}
-
 /// What holds for all.
 pub(super) fn common(judge: &mut Judge<'_>, raw: &Raw) -> Option<Common> {
-    let (access, limit) = defaults();
-    judge.enter("access", "[access]");
-    let access = words_of_access(judge, &raw.access.said, &access);
+    let access = AccessKeys::read_one(judge, &raw.access, &AccessKeys::default());
     let built = access
         .as_ref()
-        .and_then(|words| list(judge, words, &raw.access.said));
-    judge.enter("limit", "[limit]");
-    let limit = words_of_limit(judge, &raw.limit.said, &limit);
-    judge.enter("budget", "[budget]");
-    let (budget, limit) = (budget(judge, &raw.budget.said)?, limit?);
+        .and_then(|keys| list(judge, keys, &raw.access.said));
+    let limit = LimitKeys::read_one(judge, &raw.limit, &LimitKeys::default());
+    let budget = BudgetKeys::read_one(judge, &raw.budget, &BudgetKeys::default());
+    let (budget, limit) = (budget?.budget(), limit?);
     let policy = Arc::new(Policy {
         access: built?,
-        limit: limit.meant(),
+        limit: limit.limit(),
         budget: budget.mode(),
         answer: Announced::default(),
-        max_stratum: 15,
+        max_stratum: ListenerKeys::default().max_stratum,
     });
     Some(Common {
         access: access?,
@@ -149,41 +62,38 @@ impl Common {
     }
 }
 
-/// What holds for one listener, whose table of this `name` is being judged. Without `common`, which has faults then, its
-/// own words are judged all the same.
+/// What holds for one listener of this `name`, whose own table has these `keys`. Without `common`, which has faults then, its
+/// tables are judged all the same.
 pub(super) fn of_listener(
     judge: &mut Judge<'_>,
     name: &str,
-    said: &raw::Listener,
+    said: &RawListener,
+    keys: Option<&ListenerKeys>,
     common: Option<&Common>,
 ) -> Option<Arc<Policy>> {
-    let answer = judge.word(
-        "answer",
-        said.answer.as_ref(),
-        &ANSWERS,
-        Announced::default().name(),
-    );
-    let max_stratum = judge.whole("max-stratum", said.max_stratum.as_ref(), 1..=15, 15_u8);
-    let (default_access, default_limit) = defaults();
+    let (default_access, default_limit) = (AccessKeys::default(), LimitKeys::default());
     judge.enter(format!("{name}.access"), "[listener.access]");
-    let words = common.map_or(&default_access, |common| &common.access);
-    let words = words_of_access(judge, &said.access.said, words);
+    let (section, base) = (
+        &said.access,
+        common.map_or(&default_access, |common| &common.access),
+    );
+    let own = AccessKeys::read(judge, &section.said, &section.origin, base);
     let says_access = judge.keep_said();
     let access = match says_access {
-        true => words.and_then(|words| list(judge, &words, &said.access.said)),
+        true => own.and_then(|own| list(judge, &own, &section.said)),
         false => common.map(|common| common.policy.access.clone()),
     };
     judge.enter(format!("{name}.limit"), "[listener.limit]");
-    let words = common.map_or(&default_limit, |common| &common.limit);
-    let limit = words_of_limit(judge, &said.limit.said, words).map(|words| words.meant());
+    let (section, base) = (&said.limit, common.map_or(&default_limit, |common| &common.limit));
+    let limit = LimitKeys::read(judge, &section.said, &section.origin, base).map(|own| own.limit());
     judge.keep_said();
-    let common = &common?.policy;
+    let (keys, common) = (keys?, &common?.policy);
     let policy = Policy {
         access: access?,
         limit: limit?,
         budget: common.budget,
-        answer: answer?,
-        max_stratum: max_stratum?,
+        answer: keys.answer,
+        max_stratum: keys.max_stratum,
     };
     // Those that are the same share their memory.
     Some(if policy == **common {
@@ -193,56 +103,14 @@ pub(super) fn of_listener(
     })
 }
 
-fn words_of_access(judge: &mut Judge<'_>, said: &raw::Access, base: &AccessWords) -> Option<AccessWords> {
-    let mode = judge.word("mode", said.mode.as_ref(), &MODES, base.mode.name());
-    let default = if base.default { ALLOW } else { DENY };
-    let default = judge.word("default", said.default.as_ref(), &DEFAULTS, default);
-    let allow = prefixes(judge, ALLOW, said.allow.as_ref(), &base.allow);
-    let deny = prefixes(judge, DENY, said.deny.as_ref(), &base.deny);
-    let allow_files = files(judge, "allow-files", said.allow_files.as_ref(), &base.allow_files);
-    let deny_files = files(judge, "deny-files", said.deny_files.as_ref(), &base.deny_files);
-    let on_deny = judge.word("on-deny", said.on_deny.as_ref(), &ON_DENY, base.on_deny.name());
-    Some(AccessWords {
-        mode: mode?,
-        default: default?,
-        allow: allow?,
-        deny: deny?,
-        allow_files: allow_files?,
-        deny_files: deny_files?,
-        on_deny: on_deny?,
-    })
-}
-
-fn prefixes(
-    judge: &mut Judge<'_>,
-    key: &'static str,
-    said: Option<&Said>,
-    base: &[IpNet],
-) -> Option<Vec<IpNet>> {
-    judge.list(key, said, base, address::prefix, |net| quoted(&net.to_string()))
-}
-
-fn files(
-    judge: &mut Judge<'_>,
-    key: &'static str,
-    said: Option<&Said>,
-    base: &[String],
-) -> Option<Vec<String>> {
-    let read = |text: &str| match text.is_empty() || text.contains(char::is_control) {
-        true => Err(Refusal::new("the path of a file with a prefix on each line")),
-        false => Ok(text.to_owned()),
-    };
-    judge.list(key, said, base, read, |path| quoted(path))
-}
-
 /// Makes one list of all that is named; `said` tells where.
-fn list(judge: &mut Judge<'_>, words: &AccessWords, said: &raw::Access) -> Option<Access> {
+fn list(judge: &mut Judge<'_>, keys: &AccessKeys, said: &RawAccess) -> Option<Access> {
     let mut all = Prefixes::default();
-    all.extend(words.allow.iter().map(|net| (*net, true)));
-    all.extend(words.deny.iter().map(|net| (*net, false)));
+    all.extend(keys.allow.iter().map(|net| (*net, true)));
+    all.extend(keys.deny.iter().map(|net| (*net, false)));
     let of_files = [
-        ("allow-files", &words.allow_files, said.allow_files.as_ref(), true),
-        ("deny-files", &words.deny_files, said.deny_files.as_ref(), false),
+        ("allow-files", &keys.allow_files, said.allow_files.as_ref(), true),
+        ("deny-files", &keys.deny_files, said.deny_files.as_ref(), false),
     ];
     let mut is_whole = true;
     for (key, paths, said, allowed) in of_files {
@@ -252,7 +120,7 @@ fn list(judge: &mut Judge<'_>, words: &AccessWords, said: &raw::Access) -> Optio
             });
         }
     }
-    is_whole.then(|| Access::of(all, words.default, words.on_deny, words.mode))
+    is_whole.then(|| Access::of(all, keys.default, keys.on_deny, keys.mode))
 }
 
 fn item(said: Option<&Said>, index: usize) -> Option<&Said> {
@@ -323,101 +191,6 @@ fn parse(path: &Path, mut lines: impl BufRead, give: &mut dyn FnMut(IpNet)) -> i
             }),
         }
     }
-}
-
-fn words_of_limit(judge: &mut Judge<'_>, said: &raw::Limit, base: &LimitWords) -> Option<LimitWords> {
-    let mode = judge.word("mode", said.mode.as_ref(), &MODES, base.mode.name());
-    let keys = ["interval", "burst", "ipv4-prefix", "ipv6-prefix"];
-    let words = [&said.interval, &said.burst, &said.ipv4_prefix, &said.ipv6_prefix];
-    let client = bucket(judge, keys, words, &base.client);
-    let leak = judge.number("leak", said.leak.as_ref(), 0.01..=0.5, base.leak);
-    let kiss = judge.number("kiss", said.kiss.as_ref(), 0.0..=1.0, base.kiss);
-    let clients = judge.whole("clients", said.clients.as_ref(), 1024..=16_777_216, base.clients);
-    let has_wide = judge.truth("wide", said.wide.as_ref(), base.has_wide);
-    let keys = [
-        "wide-interval",
-        "wide-burst",
-        "wide-ipv4-prefix",
-        "wide-ipv6-prefix",
-    ];
-    let words = [
-        &said.wide_interval,
-        &said.wide_burst,
-        &said.wide_ipv4_prefix,
-        &said.wide_ipv6_prefix,
-    ];
-    let wide = bucket(judge, keys, words, &base.wide);
-    Some(LimitWords {
-        mode: mode?,
-        client: client?,
-        has_wide: has_wide?,
-        wide: wide?,
-        leak: leak?,
-        kiss: kiss?,
-        clients: clients?,
-    })
-}
-
-/// The ranges leave room for what honest clients do: eight requests at their start, then one in 64 s.
-fn bucket(
-    judge: &mut Judge<'_>,
-    keys: [&'static str; 4],
-    said: [&Option<Said>; 4],
-    base: &BucketWords,
-) -> Option<BucketWords> {
-    let [interval, burst, ipv4, ipv6] = keys;
-    let [said_interval, said_burst, said_ipv4, said_ipv6] = said.map(Option::as_ref);
-    let interval = judge.seconds(interval, said_interval, 0.0001..=64.0, base.interval);
-    let burst = judge.whole(burst, said_burst, 8..=1_000_000, base.burst);
-    let ipv4_prefix = judge.whole(ipv4, said_ipv4, 8..=32, base.ipv4_prefix);
-    let ipv6_prefix = judge.whole(ipv6, said_ipv6, 16..=128, base.ipv6_prefix);
-    Some(BucketWords {
-        interval: interval?,
-        burst: burst?,
-        ipv4_prefix: ipv4_prefix?,
-        ipv6_prefix: ipv6_prefix?,
-    })
-}
-
-impl LimitWords {
-    fn meant(&self) -> RateLimit {
-        RateLimit {
-            mode: self.mode,
-            client: self.client.meant(),
-            wide: self.has_wide.then(|| self.wide.meant()),
-            leak: Probability::of(self.leak),
-            kiss: Probability::of(self.kiss),
-            clients: self.clients,
-        }
-    }
-}
-
-impl BucketWords {
-    fn meant(&self) -> Bucket {
-        Bucket {
-            interval: Duration::try_from_secs_f64(self.interval).unwrap_or(Duration::MAX),
-            burst: self.burst,
-            ipv4_prefix: self.ipv4_prefix,
-            ipv6_prefix: self.ipv6_prefix,
-        }
-    }
-}
-
-fn budget(judge: &mut Judge<'_>, said: &raw::Budget) -> Option<Budget> {
-    let mode = judge.word("mode", said.mode.as_ref(), &MODES, RuleMode::On.name());
-    let mut ceiling = |key, said: &Option<Said>| {
-        let ceiling = judge.number(key, said.as_ref(), 0.0..=1e9, 0.0)?;
-        Some((ceiling > 0.0).then_some(ceiling))
-    };
-    let packets_per_second = ceiling("packets-per-second", &said.packets_per_second);
-    let megabits_per_second = ceiling("megabits-per-second", &said.megabits_per_second);
-    let gigabytes_per_month = ceiling("gigabytes-per-month", &said.gigabytes_per_month);
-    Some(Budget {
-        mode: mode?,
-        packets_per_second: packets_per_second?,
-        megabits_per_second: megabits_per_second?,
-        gigabytes_per_month: gigabytes_per_month?,
-    })
 }
 
 #[cfg(test)]

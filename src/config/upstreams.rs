@@ -4,19 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::address;
 use super::judge::Judge;
-use super::raw::{self, Origin, Raw, Said, Section};
+use super::keys::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
+use super::kind::whole;
+use super::raw::Raw;
+use super::row::Keys;
+use super::said::{Said, Section};
 use super::validate::{Seen, numbered};
-use crate::upstream::{Host, Role, Upstream};
-
-/// Where the daemon is that keeps the clock of this host, if nobody says anything else.
-const DEFAULT: &str = "127.0.0.1:11123";
-
-/// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
-//= RFC 5905 §7.3 poll-defaults
-const REMOTE_POLLS: (i8, i8) = (6, 10);
-const LOOPBACK_POLLS: (i8, i8) = (2, 4);
-//= RFC 5905 §7.2 maxpoll
-const LONGEST_POLL: i8 = 17;
+use crate::upstream::{Host, Upstream};
 
 /// How many there are, with or without faults; `None` if what stands there can't be counted.
 pub(super) fn count(raw: &Raw) -> Option<usize> {
@@ -74,8 +68,8 @@ fn none(judge: &mut Judge<'_>, raw: &Raw) -> Option<Vec<Upstream>> {
     Some(Vec::new())
 }
 
-fn candidates(raw: &Raw) -> Vec<(String, Section<raw::Upstream>)> {
-    let default = [Said::text(DEFAULT, Origin::Default)];
+fn candidates(raw: &Raw) -> Vec<(String, Section<RawUpstream>)> {
+    let default = [UpstreamKeys::default_address()];
     match (raw.upstream_flags.as_slice(), &raw.upstream.said) {
         ([], Some(sections)) => {
             let all = sections.iter().enumerate();
@@ -87,8 +81,8 @@ fn candidates(raw: &Raw) -> Vec<(String, Section<raw::Upstream>)> {
     }
 }
 
-fn named(address: &Said) -> (String, Section<raw::Upstream>) {
-    let said = raw::Upstream {
+fn named(address: &Said) -> (String, Section<RawUpstream>) {
+    let said = RawUpstream {
         address: Some(address.clone()),
         ..Default::default()
     };
@@ -101,79 +95,48 @@ fn named(address: &Said) -> (String, Section<raw::Upstream>) {
     )
 }
 
-fn upstream(judge: &mut Judge<'_>, name: &str, section: &Section<raw::Upstream>) -> Option<Upstream> {
-    let said = &section.said;
-    judge.enter(name, "[[upstream]]");
-    let address = judge.address(
-        said.address.as_ref(),
-        &section.origin,
-        address::host_and_port,
-        |(host, port)| plain(host.clone(), *port).to_string(),
-    );
-    let iburst = judge.truth("iburst", said.iburst.as_ref(), true);
-    let polls = polls(judge, said, address.as_ref().map(|(host, _)| host));
-    let role = role(judge, said);
-    let ((host, port), (minpoll, maxpoll)) = (address?, polls?);
-    Some(Upstream {
-        role: role?,
-        iburst: iburst?,
-        minpoll,
-        maxpoll,
-        ..plain(host, port)
-    })
-}
-
-fn role(judge: &mut Judge<'_>, said: &raw::Upstream) -> Option<Role> {
-    let prefer = judge.truth("prefer", said.prefer.as_ref(), false);
-    let require = judge.truth("require", said.require.as_ref(), false);
-    let trust = judge.truth("trust", said.trust.as_ref(), false);
-    let noselect = judge.truth("noselect", said.noselect.as_ref(), false);
-    if let (Some(true), Some(true), Some(said)) = (noselect, require, &said.require) {
+fn upstream(judge: &mut Judge<'_>, name: &str, section: &Section<RawUpstream>) -> Option<Upstream> {
+    let address = section.said.address.as_ref().and_then(Said::as_text);
+    let host = address.and_then(|text| Some(address::host_and_port(text).ok()?.0));
+    judge.enter(name, UpstreamKeys::HEAD);
+    let said = in_range(judge, &section.said, host.as_ref());
+    let keys = UpstreamKeys::read(judge, &said, &section.origin, &defaults(&said, host.as_ref()))?;
+    if let (true, true, Some(said)) = (keys.noselect, keys.require, &said.require) {
         let hint = Some("an upstream that is only watched can't be required".to_owned());
         judge.fault_at(said, "require", "false where noselect is true", hint);
     }
-    Some(Role {
-        prefer: prefer?,
-        require: require?,
-        trust: trust?,
-        noselect: noselect?,
-    })
-}
-
-fn plain(host: Host, port: u16) -> Upstream {
-    let (minpoll, maxpoll) = REMOTE_POLLS;
-    Upstream {
-        host,
-        port,
-        iburst: true,
-        minpoll,
-        maxpoll,
-        role: Role::default(),
+    if let (true, Some(said)) = (keys.minpoll > keys.maxpoll, &said.maxpoll) {
+        let expected = format!("at least minpoll, {}", keys.minpoll);
+        judge.fault_at(said, "maxpoll", expected, None);
     }
+    Some(keys.upstream())
 }
 
-/// Where only one of both is said and the other's default contradicts it, the default moves to it.
-fn polls(judge: &mut Judge<'_>, said: &raw::Upstream, host: Option<&Host>) -> Option<(i8, i8)> {
+/// What is said, without polls that are out of the narrower range that they have for a host of the network: those are refused
+/// here. (Of an address with a fault we can't know, and then this is no second fault.)
+fn in_range(judge: &mut Judge<'_>, said: &RawUpstream, host: Option<&Host>) -> RawUpstream {
+    let mut said = said.clone();
+    if host.is_some_and(|host| !host.is_loopback()) {
+        //= RFC 5905 §7.2 minpoll
+        let remote = whole(1..=*POLLS.end());
+        for (name, poll) in [("minpoll", &mut said.minpoll), ("maxpoll", &mut said.maxpoll)] {
+            poll.take_if(|poll| judge.value(poll, name, &remote).is_none());
+        }
+    }
+    said
+}
+
+/// Where only one of both polls is said and the other's default contradicts it, the default moves to it.
+fn defaults(said: &RawUpstream, host: Option<&Host>) -> UpstreamKeys {
     let is_loopback = host.is_some_and(Host::is_loopback);
     let (min, max) = if is_loopback { LOOPBACK_POLLS } else { REMOTE_POLLS };
-    // Of an address with a fault we can't know, and then this is no second fault.
-    //= RFC 5905 §7.2 minpoll
-    let shortest = if is_loopback || host.is_none() { 0 } else { 1 };
-    let range = shortest..=LONGEST_POLL;
     let peek = |said: &Option<Said>| {
-        said.as_ref()
-            .and_then(Said::as_whole)
-            .and_then(|n| i8::try_from(n).ok())
+        let number = said.as_ref().and_then(Said::as_whole)?;
+        i8::try_from(number).ok()
     };
-    let min = peek(&said.maxpoll).map_or(min, |said| min.min(said));
-    let max = peek(&said.minpoll).map_or(max, |said| max.max(said));
-    let minpoll = judge.whole("minpoll", said.minpoll.as_ref(), range.clone(), min);
-    let maxpoll = judge.whole("maxpoll", said.maxpoll.as_ref(), range, max);
-    if let (Some(min), Some(max), Some(said)) = (minpoll, maxpoll, &said.maxpoll)
-        && min > max
-    {
-        judge.fault_at(said, "maxpoll", format!("at least minpoll, {min}"), None);
-        return None;
+    UpstreamKeys {
+        minpoll: peek(&said.maxpoll).map_or(min, |said| min.min(said)),
+        maxpoll: peek(&said.minpoll).map_or(max, |said| max.max(said)),
+        ..UpstreamKeys::default()
     }
-    Some((minpoll?, maxpoll?))
 }

@@ -2,44 +2,20 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use strum::VariantArray;
 
 use super::Lists;
-use super::address::Refusal;
-use super::effective;
+use super::fault::Fault;
 use super::judge::Judge;
-use super::raw::{self, Origin, Raw, Section, Sections};
+use super::keys::{
+    Census, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, Process, RawFastPath,
+};
+use super::raw::Raw;
+use super::row::Keys;
+use super::said::{Origin, Said, Section, Sections};
 use super::source::Source as Text;
-use super::{Census, Config, Control, FastPath, Loaded, Metrics, Process, Ready, fault::Fault};
+use super::{Config, Loaded};
 use super::{listeners, policies, upstreams};
-use crate::fast_path::{self, AttachMode, MOST_INTERFACES};
-use crate::host::privileges::LowPorts;
-use crate::observe::LogLevel;
-use crate::upstream::system_process::{ClockPolicy, LocalReference, OnDispute, Source};
-
-use crate::time::NtpDuration;
-
-/// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
-const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
-
-/// Where tzdata puts the list of leap seconds.
-const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
-
-const SOURCES: [(&str, Source); 3] = [
-    (Source::Auto.name(), Source::Auto),
-    (Source::System.name(), Source::System),
-    (Source::Tracked.name(), Source::Tracked),
-];
-
-const ON_DISPUTE: [(&str, OnDispute); 4] = [
-    ("unsynchronized", OnDispute::Unsynchronized),
-    ("track", OnDispute::Track),
-    ("drop", OnDispute::Drop),
-    ("serve", OnDispute::Serve),
-];
+use crate::fast_path::{self, MOST_INTERFACES};
 
 /// What the file (if there is one) and the flags mean together.
 ///
@@ -77,13 +53,14 @@ pub(super) fn validate(
 
 /// Every part is judged before any fault ends it.
 fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)> {
-    let process = process(judge, &raw.process.said);
-    let log_level = log(judge, &raw.log.said);
-    let clock = clock(judge, raw);
-    let control = control(judge, &raw.control.said);
-    let census = census(judge, &raw.census.said);
-    let metrics = metrics(judge, &raw.metrics.said);
-    let fast_path = fast_path(judge, &raw.fast_path.said);
+    let process = Process::read_one(judge, &raw.process, &Process::default());
+    let log = LogKeys::read_one(judge, &raw.log, &LogKeys::default());
+    let clock = ClockKeys::read_one(judge, &raw.clock, &clock_defaults(raw));
+    let local = local(judge, raw, clock.as_ref());
+    let control = Control::read_one(judge, &raw.control, &Control::default());
+    let census = Census::read_one(judge, &raw.census, &Census::default());
+    let metrics = MetricsKeys::read_one(judge, &raw.metrics, &MetricsKeys::default());
+    let fast_path = fast_path(judge, &raw.fast_path);
     let common = policies::common(judge, raw);
     let served = listeners::validate(judge, raw, common.as_ref());
     let ours = served
@@ -93,15 +70,15 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
     let upstreams = upstreams::validate(judge, raw, &ours.collect::<Vec<_>>());
     agree(judge, raw);
     let served = served?;
-    let (clock, leap_seconds) = clock?;
+    let clock = clock?;
     let config = Config {
         process: process?,
-        log_level: log_level?,
-        clock,
-        leap_seconds,
+        log_level: log?.level,
+        clock: clock.policy(&local?),
+        leap_seconds: clock.leap_seconds,
         control: control?,
         census: census?,
-        metrics: metrics?,
+        metrics: metrics?.listen,
         fast_path: fast_path?,
         listeners: served.listeners,
         policies: served.policies,
@@ -115,18 +92,17 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
 fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
     unknown_keys(judge, "", raw);
     let raw = &raw.said;
-    table(judge, "process", &raw.process, "write [process]".to_owned());
-    table(judge, "log", &raw.log, "write [log]".to_owned());
-    table(judge, "clock", &raw.clock, "write [clock]".to_owned());
-    table(judge, "local", &raw.local, "write [local]".to_owned());
-    table(judge, "control", &raw.control, "write [control]".to_owned());
-    table(judge, "census", &raw.census, "write [census]".to_owned());
-    table(judge, "metrics", &raw.metrics, "write [metrics]".to_owned());
-    let hint = "write [fast-path]".to_owned();
-    table(judge, "fast-path", &raw.fast_path, hint);
-    table(judge, "access", &raw.access, "write [access]".to_owned());
-    table(judge, "limit", &raw.limit, "write [limit]".to_owned());
-    table(judge, "budget", &raw.budget, "write [budget]".to_owned());
+    one(judge, "process", &raw.process);
+    one(judge, "log", &raw.log);
+    one(judge, "clock", &raw.clock);
+    one(judge, "local", &raw.local);
+    one(judge, "control", &raw.control);
+    one(judge, "census", &raw.census);
+    one(judge, "metrics", &raw.metrics);
+    one(judge, "fast-path", &raw.fast_path);
+    one(judge, "access", &raw.access);
+    one(judge, "limit", &raw.limit);
+    one(judge, "budget", &raw.budget);
     array(judge, "listener", &raw.listener);
     for (index, section) in raw.listener.said.iter().flatten().enumerate() {
         let name = numbered("listener", index);
@@ -136,6 +112,10 @@ fn shapes(judge: &mut Judge<'_>, raw: &Section<Raw>) {
         table(judge, &format!("{name}.limit"), limit, hint("limit"));
     }
     array(judge, "upstream", &raw.upstream);
+}
+
+fn one<T>(judge: &mut Judge<'_>, name: &str, section: &Section<T>) {
+    table(judge, name, section, format!("write [{name}]"));
 }
 
 fn table<T>(judge: &mut Judge<'_>, name: &str, section: &Section<T>, hint: String) {
@@ -168,216 +148,51 @@ pub(super) fn numbered(name: &str, index: usize) -> String {
     format!("{name}[{}]", index + 1)
 }
 
-fn process(judge: &mut Judge<'_>, said: &raw::Process) -> Option<Process> {
-    judge.enter("process", "[process]");
-    let user = judge.text(
-        "user",
-        said.user.as_ref(),
-        "the name of a user, without ':' and '/'",
-        is_user,
-    );
-    let chroot = judge.text(
-        "chroot",
-        said.chroot.as_ref(),
-        "an absolute path without control characters",
-        is_absolute,
-    );
-    let keep_low_ports = judge.word(
-        "keep-low-ports",
-        said.keep_low_ports.as_ref(),
-        &words(),
-        LowPorts::Auto.name(),
-    );
-    let landlock = judge.truth("landlock", said.landlock.as_ref(), true);
-    let seccomp = judge.truth("seccomp", said.seccomp.as_ref(), true);
-    let ready = judge.word("ready", said.ready.as_ref(), &words(), Ready::Serving.name());
-    Some(Process {
-        user: user?,
-        chroot: chroot?.map(PathBuf::from),
-        keep_low_ports: keep_low_ports?,
-        landlock: landlock?,
-        seccomp: seccomp?,
-        ready: ready?,
-    })
-}
-
-fn control(judge: &mut Judge<'_>, said: &raw::Control) -> Option<Control> {
-    judge.enter("control", "[control]");
-    let socket = path_or_none(judge, "socket", said.socket.as_ref(), CONTROL_SOCKET)?;
-    Some(Control { socket })
-}
-
-fn census(judge: &mut Judge<'_>, said: &raw::Census) -> Option<Census> {
-    judge.enter("census", "[census]");
-    let enabled = judge.truth("enabled", said.enabled.as_ref(), true);
-    let clients = judge.whole("clients", said.clients.as_ref(), 1024..=1_048_576, 65_536_u32);
-    Some(Census {
-        enabled: enabled?,
-        clients: clients?,
-    })
-}
-
-fn metrics(judge: &mut Judge<'_>, said: &raw::Metrics) -> Option<Metrics> {
-    judge.enter("metrics", "[metrics]");
-    let nowhere = raw::Said::text("", Origin::Default);
-    let expected =
-        "an address and a port such as \"127.0.0.1:9923\", \"unix:\" and an absolute path, or \"\" for none";
-    let listen = said.listen.as_ref().unwrap_or(&nowhere);
-    let text = judge.text("listen", Some(listen), expected, |text| {
-        metrics_at(text).is_some()
-    })?;
-    metrics_at(&text.unwrap_or_default())
-}
-
-fn fast_path(judge: &mut Judge<'_>, said: &raw::FastPath) -> Option<FastPath> {
-    judge.enter("fast-path", "[fast-path]");
-    let read = |name: &str| match is_interface(name) {
-        true => Ok(name.to_owned()),
-        false => Err(Refusal::new(
-            "the name of a network interface, as `ip link` shows it",
-        )),
+fn fast_path(judge: &mut Judge<'_>, section: &Section<RawFastPath>) -> Option<FastPath> {
+    let mut keys = FastPath::read_one(judge, section, &FastPath::default())?;
+    keys.interfaces.sort();
+    keys.interfaces.dedup();
+    let Some(said) = &section.said.interfaces else {
+        return Some(keys);
     };
-    let interfaces = judge.list("interfaces", said.interfaces.as_ref(), &[], read, |name| {
-        effective::quoted(name)
-    });
-    let mode = judge.word("mode", said.mode.as_ref(), &words(), AttachMode::Auto.name());
-    let mut interfaces = interfaces?;
-    interfaces.sort();
-    interfaces.dedup();
-    if let Some(all) = said
-        .interfaces
-        .as_ref()
-        .filter(|_| interfaces.len() > MOST_INTERFACES)
-    {
+    if keys.interfaces.len() > MOST_INTERFACES {
         let expected = format!("at most {MOST_INTERFACES} interfaces");
-        judge.fault_at(all, "interfaces", expected, None);
+        judge.fault_at(said, "interfaces", expected, None);
     }
-    if let Some(all) = said
-        .interfaces
-        .as_ref()
-        .filter(|_| !(interfaces.is_empty() || fast_path::AVAILABLE))
-    {
+    if !(keys.interfaces.is_empty() || fast_path::AVAILABLE) {
         let hint = Some("build with the cargo feature fast-path, on a little-endian machine".to_owned());
-        judge.fault_at(
-            all,
-            "interfaces",
-            "no interface, as this build has no fast path",
-            hint,
-        );
+        let expected = "no interface, as this build has no fast path";
+        judge.fault_at(said, "interfaces", expected, hint);
     }
-    Some(FastPath {
-        interfaces,
-        mode: mode?,
-    })
+    Some(keys)
 }
 
-/// What Linux takes as a name (`dev_valid_name` of its net/core/dev.c).
-fn is_interface(name: &str) -> bool {
-    (1..16).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':'))
-}
-
-fn metrics_at(text: &str) -> Option<Metrics> {
-    match text.strip_prefix("unix:") {
-        Some(path) => is_absolute(path).then(|| Metrics::Unix(path.into())),
-        None if text.is_empty() => Some(Metrics::Nowhere),
-        None => {
-            let address: Option<SocketAddr> = text.parse().ok();
-            address.filter(|address| address.port() != 0).map(Metrics::Tcp)
-        }
+/// From three upstreams on one liar among them can be found out: so two have to agree.
+//= RFC 5905 §11.1 cmin
+fn clock_defaults(raw: &Raw) -> ClockKeys {
+    let default = ClockKeys::default();
+    let agreeing = match upstreams::count(raw) {
+        Some(count) if count > 2 => 2,
+        Some(_) | None => default.min_sources,
+    };
+    ClockKeys {
+        min_sources: agreeing,
+        ..default
     }
 }
 
-/// Each variant with its word.
-fn words<T: VariantArray + Copy + Into<&'static str>>() -> Vec<(&'static str, T)> {
-    let variants = T::VARIANTS.iter();
-    variants.map(|variant| ((*variant).into(), *variant)).collect()
-}
-
-/// What can stand in the first field of a line of passwd(5).
-fn is_user(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, ':' | '/'))
-}
-
-fn is_absolute(path: &str) -> bool {
-    Path::new(path).is_absolute() && !path.contains(char::is_control)
-}
-
-fn log(judge: &mut Judge<'_>, said: &raw::Log) -> Option<LogLevel> {
-    judge.enter("log", "[log]");
-    judge.word("level", said.level.as_ref(), &words(), "info")
-}
-
-fn clock(judge: &mut Judge<'_>, raw: &Raw) -> Option<(ClockPolicy, Option<PathBuf>)> {
-    judge.enter("clock", "[clock]");
-    let said = &raw.clock.said;
-    let source = judge.word("source", said.source.as_ref(), &SOURCES, "auto");
-    // From three on one liar among them can be found out: so two have to agree.
-    //= RFC 5905 §11.1 cmin
-    let agreeing = if upstreams::count(raw).is_some_and(|count| count > 2) {
-        2_u8
-    } else {
-        1_u8
-    };
-    let min_sources = judge.whole("min-sources", said.min_sources.as_ref(), 1..=255, agreeing);
-    //= RFC 5905 §7.2 maxdist
-    let max_distance = judge.seconds("max-distance", said.max_distance.as_ref(), 0.0001..=16.0, 1.0);
-    let max_jitter = judge.seconds("max-jitter", said.max_jitter.as_ref(), 0.0001..=16.0, 1.0);
-    let on_dispute = judge.word(
-        "on-dispute",
-        said.on_dispute.as_ref(),
-        &ON_DISPUTE,
-        "unsynchronized",
-    );
-    let leap_seconds = path_or_none(judge, "leap-seconds", said.leap_seconds.as_ref(), LEAP_SECONDS);
-    let local = local(judge, raw, max_distance);
-    let policy = ClockPolicy {
-        source: source?,
-        max_jitter: max_jitter?,
-        on_dispute: on_dispute?,
-        min_sources: min_sources?,
-        max_distance: NtpDuration::from_seconds(max_distance?),
-        local: local?,
-    };
-    Some((policy, leap_seconds?))
-}
-
-/// The empty text says "none": to leave the key out means the `default`.
-fn path_or_none(
-    judge: &mut Judge<'_>,
-    key: &'static str,
-    said: Option<&raw::Said>,
-    default: &str,
-) -> Option<Option<PathBuf>> {
-    let default = raw::Said::text(default, Origin::Default);
-    let expected = "an absolute path without control characters, or \"\" for none";
-    let accept = |path: &str| path.is_empty() || is_absolute(path);
-    let path = judge.text(key, Some(said.unwrap_or(&default)), expected, accept)?;
-    Some(path.filter(|path| !path.is_empty()).map(PathBuf::from))
-}
-
-fn local(judge: &mut Judge<'_>, raw: &Raw, limit: Option<f64>) -> Option<Option<LocalReference>> {
-    judge.enter("local", "[local]");
-    let said = &raw.local.said;
-    let enabled = judge.truth("enabled", said.enabled.as_ref(), false);
-    let stratum = judge.whole("stratum", said.stratum.as_ref(), 1..=15, 10_u8);
-    let wait = judge.whole("wait", said.wait.as_ref(), 0..=86_400, 60_u32);
-    let distance = judge.seconds("distance", said.distance.as_ref(), 0.0..=16.0, 0.5);
-    if let (Some(true), Some(distance), Some(limit)) = (enabled, distance, limit) {
-        let blame = said.distance.as_ref().or(raw.clock.said.max_distance.as_ref());
-        distance_fits(judge, blame, distance, limit);
+fn local(judge: &mut Judge<'_>, raw: &Raw, clock: Option<&ClockKeys>) -> Option<LocalKeys> {
+    let keys = LocalKeys::read_one(judge, &raw.local, &LocalKeys::default())?;
+    if let (true, Some(clock)) = (keys.enabled, clock) {
+        let said = raw.local.said.distance.as_ref();
+        let blame = said.or(raw.clock.said.max_distance.as_ref());
+        distance_fits(judge, blame, keys.distance, clock.max_distance);
     }
-    let reference = LocalReference {
-        stratum: stratum?,
-        wait: Duration::from_secs(wait?.into()),
-        distance: NtpDuration::from_seconds(distance?),
-    };
-    Some(enabled?.then_some(reference))
+    Some(keys)
 }
 
 /// A reference that is worse than what we are allowed to announce could never be served.
-fn distance_fits(judge: &mut Judge<'_>, blame: Option<&raw::Said>, distance: f64, limit: f64) {
+fn distance_fits(judge: &mut Judge<'_>, blame: Option<&Said>, distance: f64, limit: f64) {
     if distance > limit {
         let origin = blame.map_or(&Origin::Default, |said| &said.origin);
         let expected = format!("at most clock.max-distance, {limit:?}");
@@ -425,7 +240,7 @@ impl<K: std::hash::Hash + Eq> Seen<K> {
     }
 
     /// A fault if it was seen before.
-    pub(super) fn once(&mut self, judge: &mut Judge<'_>, thing: K, said: &raw::Said) {
+    pub(super) fn once(&mut self, judge: &mut Judge<'_>, thing: K, said: &Said) {
         match self.first.get(&thing) {
             None => {
                 self.first.insert(thing, said.origin.clone());

@@ -10,11 +10,13 @@ use std::os::fd::AsFd;
 
 use libc::sock_filter as Instruction;
 use nix::sys::socket::{setsockopt, sockopt};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::sys;
 
 /// How the kernel chooses the worker that gets a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Steering {
     /// By the source address: one client always meets the same worker.
     Source,

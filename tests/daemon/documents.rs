@@ -3,6 +3,7 @@
 //! examples, links, references and words.
 
 mod examples;
+mod keys;
 mod library;
 mod links;
 mod prose;

@@ -18,6 +18,7 @@ mod common {
     pub(crate) mod program;
     pub(crate) mod random;
     pub(crate) mod relay;
+    pub(crate) mod samples;
     pub(crate) mod scripted;
     pub(crate) mod status;
     mod temp_dir;

@@ -3,6 +3,7 @@
 
 #[path = "../common"]
 mod common {
+    pub(crate) mod samples;
     mod temp_dir;
 
     pub(crate) use temp_dir::*;
@@ -10,6 +11,7 @@ mod common {
 
 mod config;
 mod corpus;
+mod keys;
 mod layers;
 mod oldest_rust;
 mod policy_flood;

@@ -12,7 +12,7 @@ const COPYRIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/copyrigh
 const RPMLINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/rpm/rpmlint.toml");
 
 /// What both packages have, at the same place.
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "/etc/ntpfront/ntpfront.toml",
     "/usr/lib/systemd/system/ntpfront.service",
     "/usr/lib/systemd/system/ntpfront.socket",
@@ -25,6 +25,7 @@ const FILES: [&str; 15] = [
     "/usr/share/doc/ntpfront/examples/prometheus-ntpfront.rules.yml",
     "/usr/share/doc/ntpfront/examples/try.toml",
     "/usr/share/fish/vendor_completions.d/ntpfront.fish",
+    "/usr/share/ntpfront/ntpfront.schema.json",
     "/usr/share/man/man5/ntpfront.toml.5.gz",
     "/usr/share/man/man8/ntpfront.8.gz",
     "_ntpfront",

@@ -277,6 +277,8 @@ fn every_sample_of_a_configuration_is_taken() {
     let samples = std::fs::read_dir(shipped("config")).unwrap();
     let samples: Vec<Example> = samples
         .map(|sample| sample.unwrap().path())
+        // The schema is no configuration: `keys` tries it.
+        .filter(|path| !path.ends_with("ntpfront.schema.json"))
         .map(|path: PathBuf| Example {
             place: path.display().to_string(),
             language: path.extension().unwrap().to_str().unwrap().to_owned(),

@@ -1,0 +1,47 @@
+//! Pure. The rows of `[fast-path]`.
+
+use crate::config::address::Refusal;
+use crate::config::effective::quoted;
+use crate::config::kind::{Texts, texts, word};
+use crate::config::row::table;
+use crate::fast_path::AttachMode;
+
+table! {
+    /// Plain requests answered in the kernel, before its network stack sees them (XDP), for a tenth of the CPU
+    /// time. THEY BYPASS THIS HOST'S FIREWALL (nftables, iptables), rp_filter, AND tcpdump ON THE INTERFACE:
+    /// only [access] and [limit] apply, and `ntpfront status` counts them. This needs Linux 6.1 and, at the
+    /// start, more privileges: root, or the drop-in 20-fast-path.conf. The document fast-path.md lists what is
+    /// left to the sockets.
+    "[fast-path]": Restart, RawFastPath
+    /// Where plain requests are answered before the network stack sees them.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FastPath {
+        /// The interfaces where requests arrive, as `ip link` names them, at most 16. Untagged requests are
+        /// answered at addresses of these interfaces and of "lo"; requests with VLAN tags at all addresses of
+        /// this host. For bonds and bridges, use their own name. Empty: no fast path.
+        interfaces: Vec<String> = Vec::new(), interfaces();
+        /// "native" is in the driver. "generic" is before the network stack, for other drivers: about half as
+        /// fast. "auto" uses the best one available, and otherwise serves without. With "native" or "generic",
+        /// the start fails if that mode is not available.
+        mode: AttachMode = AttachMode::Auto, word();
+    }
+}
+
+fn interfaces() -> Texts<String> {
+    texts(
+        |name| match is_interface(name) {
+            true => Ok(name.to_owned()),
+            false => Err(Refusal::new(
+                "the name of a network interface, as `ip link` shows it",
+            )),
+        },
+        |name| quoted(name),
+    )
+}
+
+/// What Linux takes as a name (`dev_valid_name` of its net/core/dev.c).
+fn is_interface(name: &str) -> bool {
+    (1..16).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':'))
+}

@@ -1,0 +1,101 @@
+//! Pure. The rows of `[[listener]]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::policy::{AccessKeys, LimitKeys, RawAccess, RawLimit};
+use crate::config::address;
+use crate::config::effective::quoted;
+use crate::config::kind::{Parsed, Truth, parsed, seconds, whole, word, words};
+use crate::config::row::table;
+use crate::server::policy::Announced;
+use crate::server::{Steering, Tuning};
+use crate::wire::NTP_PORT;
+
+/// The largest number of workers of one listener.
+pub(in crate::config) const MOST_WORKERS: u16 = 1024;
+
+const ANSWERS: [(&str, Announced); 2] = [
+    (Announced::Time.name(), Announced::Time),
+    (Announced::Unsynchronized.name(), Announced::Unsynchronized),
+];
+
+table! {
+    /// The addresses where clients are answered, one table each. If there is at least one, the two default
+    /// listeners below no longer apply. Flag -a replaces those of IPv4, -b those of IPv6; -4 and -6 set the
+    /// workers.
+    "[[listener]]": Reload, RawListener
+    #[derive(Clone, Debug)]
+    pub(in crate::config) struct ListenerKeys {
+        /// Address and port. A wildcard address ("0.0.0.0", "[::]") means every address of that family, and
+        /// replies leave from the address that was asked. With a single address, a response takes 4 to 6 % less
+        /// CPU time. A link-local address needs the number of its interface: "[fe80::1%2]:123".
+        address: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, NTP_PORT)), address();
+        /// Threads that answer, each with its own socket: {range}. Raise it to the number of CPUs on a busy
+        /// host.
+        workers: u16 = 1, whole(1..=MOST_WORKERS);
+        /// How packets are spread over the workers. "source": one client always meets the same worker. "cpu":
+        /// by the CPU that received the packet, for network cards with one queue per CPU; it needs pin = true,
+        /// because workers that move between CPUs are slower. "kernel": by the kernel's own hash.
+        steering: Steering = Steering::Source, word();
+        /// Whether the server must not start without this listener. If false, a missing address (added later,
+        /// in duplicate address detection, or on a missing interface) is an error in the log. The listener
+        /// starts when the address appears, and the others serve meanwhile. `ntpfront status` and the metric
+        /// ntpfront_listener_serving show it. If no listener can be opened, or if a port is in use or not
+        /// permitted, the start fails anyway. If true, the start fails, a reload is refused, and `ntpfront
+        /// health` and /readyz fail while the address is missing.
+        required: bool = false, Truth;
+        /// The remaining keys are for busy hosts; measure before and after. How many requests a worker takes at
+        /// once: {range}. A larger number lowers the cost per request, up to about 32. A request that comes
+        /// alone is taken alone in any case.
+        batch: u16 = Tuning::default().batch, whole(1..=Tuning::LARGEST_BATCH);
+        /// The maximum time in the queue, in seconds: {range}. A request that waited longer is counted
+        /// (refused-late) and not answered. Other requests are answered with the time at which they came. Lower
+        /// it if the server is overloaded, so that it answers clients that still wait.
+        max_wait: f64 = Tuning::default().max_wait.as_secs_f64(), seconds(0.001..=1.0);
+        /// Bytes of packets that the queue of each worker can hold: {range}. A request counts 400 to 2200,
+        /// depending on the network card. Raise it if `ntpfront status` shows lost packets in bursts. In
+        /// lasting overload a longer queue loses the same number, and each request waits longer. Without root,
+        /// net.core.rmem_max (sysctl) is the limit, and the log says so.
+        receive_buffer: u32 = Tuning::default().receive_buffer, whole(65_536..=536_870_912);
+        /// For how many microseconds the kernel polls the network card before a worker sleeps: {range}. 0: as
+        /// net.core.busy_read says. About 50 lower the response time if a core is idle, and keep that core busy
+        /// even without requests. It needs a start as root, and a card that supports NAPI.
+        busy_poll: u16 = Tuning::default().busy_poll, whole(0..=10_000);
+        /// Whether each worker stays on one CPU: the first worker on the first CPU that the service may use
+        /// (CPUAffinity= of the unit), and so on. Turn it on with steering = "cpu", if the card has one queue
+        /// per CPU and the host has little else to do. The unit needs the drop-in 30-pin.conf for it.
+        pin: bool = Tuning::default().pin, Truth;
+        /// What to answer: "time", or "unsynchronized" to make clients move to other servers, of their own
+        /// accord, before this server ends.
+        answer: Announced = Announced::Time, words(&ANSWERS);
+        /// If the stratum of the server is higher, it answers "unsynchronized": {range}.
+        max_stratum: u8 = 15, whole(1..=15);
+    }
+    tables {
+        access: RawAccess, AccessKeys;
+        limit: RawLimit, LimitKeys;
+    }
+}
+
+fn address() -> Parsed<SocketAddr> {
+    // What is no text gets the answer of the empty one: what should stand there.
+    parsed(
+        |text| address::listener(text.unwrap_or_default()),
+        |address| Some(quoted(&address.to_string())),
+    )
+    .required()
+}
+
+impl ListenerKeys {
+    /// How the workers and their sockets go about it.
+    pub(in crate::config) fn tuning(&self) -> Tuning {
+        Tuning {
+            batch: self.batch,
+            max_wait: Duration::from_secs_f64(self.max_wait),
+            receive_buffer: self.receive_buffer,
+            busy_poll: self.busy_poll,
+            pin: self.pin,
+        }
+    }
+}

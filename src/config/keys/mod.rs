@@ -1,0 +1,46 @@
+//! Pure. The keys of the configuration: each is a row, with its type, default, range and text.
+//!
+//! What a file may say, what a key means by itself, `config/ntpfront.toml`, ntpfront.toml(5) and the schema for editors
+//! are made of these rows (`row` says how). What keys mean together is in `validate` and the files beside it.
+
+mod clock;
+mod fast_path;
+mod listener;
+mod observe;
+mod policy;
+mod process;
+mod texts;
+mod upstream;
+
+pub use fast_path::FastPath;
+pub use observe::{Census, Control, Metrics};
+pub use process::{Process, Ready};
+
+pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
+pub(super) use fast_path::RawFastPath;
+pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
+pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
+pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
+pub(super) use process::{LogKeys, RawLog, RawProcess};
+pub(super) use upstream::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
+
+use super::row::{Keys, Table};
+
+/// Describes all tables, in the order of the example file.
+pub fn tables() -> Vec<Table> {
+    vec![
+        Process::table(),
+        LogKeys::table(),
+        ClockKeys::table(),
+        LocalKeys::table(),
+        Control::table(),
+        Census::table(),
+        MetricsKeys::table(),
+        FastPath::table(),
+        AccessKeys::table(),
+        LimitKeys::table(),
+        BudgetKeys::table(),
+        ListenerKeys::table(),
+        UpstreamKeys::table(),
+    ]
+}

@@ -1,0 +1,105 @@
+//! Pure. The rows of `[control]`, `[census]` and `[metrics]`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::texts::{is_absolute, path_or_none};
+use crate::config::address::Refusal;
+use crate::config::effective::quoted;
+use crate::config::kind::{Parsed, Truth, parsed, whole};
+use crate::config::row::table;
+
+/// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
+const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
+
+const METRICS: &str =
+    "an address and a port such as \"127.0.0.1:9923\", \"unix:\" and an absolute path, or \"\" for none";
+
+table! {
+    /// The socket for `ntpfront status`, `upstreams`, `top`, `clients`, `health` and `check --against-running`.
+    "[control]": Restart, RawControl
+    /// Where the running server is asked what it does.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Control {
+        /// The path of a UNIX socket, or "" for none. Any user with write access to it can query the server:
+        /// process.user and its group (its mode is 660). If users other than root can change the directory or
+        /// its parents, process.user needs permission to create the file. If this key is not set and the
+        /// directory does not exist, there is no socket. The service creates the directory. The file stays when
+        /// the process ends, and the next start replaces it.
+        socket: Option<PathBuf> = Some(CONTROL_SOCKET.into()), path_or_none();
+    }
+}
+
+table! {
+    /// Which clients send requests, and how often: `ntpfront clients` shows the last hour. It shows client
+    /// addresses, but only to users of the control socket. Addresses stay in memory, for at most 65 minutes,
+    /// and end with the process.
+    "[census]": Restart, RawCensus
+    /// Whether and how clients are counted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Census {
+        /// Whether to count. If it is off, no client address is remembered, except by limits that are on.
+        enabled: bool = true, Truth;
+        /// For how many clients each worker remembers the last request, to measure the times between two
+        /// requests: {range}. Each takes 8 bytes; everything else takes 1 MB. With more than half as many
+        /// clients in an hour, the times are measured for a part of them.
+        clients: u32 = 65_536, whole(1024..=1_048_576);
+    }
+}
+
+table! {
+    /// HTTP for Prometheus and probes. /metrics: the metrics. /healthz: 200 while the server runs. /readyz: 200
+    /// while clients get a time, at all required listeners; otherwise 503. /readyz?max-distance=0.01: 200 only
+    /// if the maximum error is also within that limit.
+    "[metrics]": Restart, RawMetrics
+    #[derive(Clone, Debug)]
+    pub(in crate::config) struct MetricsKeys {
+        /// An address and a port ("127.0.0.1:9923"), or "unix:" and the path of a UNIX socket, which its owner
+        /// and group can read. "" is none. There is no authentication; choose the address accordingly. If the
+        /// address cannot be opened, the log has an error, time is served anyway, and an IP address is tried
+        /// again.
+        listen: Metrics = Metrics::Nowhere, metrics();
+    }
+}
+
+/// Where the metrics are read over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Metrics {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// At this address; the port is not 0.
+    Tcp(SocketAddr),
+    /// At this path, absolute.
+    Unix(PathBuf),
+}
+
+/// As in the configuration.
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn metrics() -> Parsed<Metrics> {
+    parsed(
+        |text| text.and_then(metrics_at).ok_or_else(|| Refusal::new(METRICS)),
+        |metrics| Some(quoted(&metrics.to_string())),
+    )
+}
+
+fn metrics_at(text: &str) -> Option<Metrics> {
+    match text.strip_prefix("unix:") {
+        Some(path) => is_absolute(path).then(|| Metrics::Unix(path.into())),
+        None if text.is_empty() => Some(Metrics::Nowhere),
+        None => {
+            let address: Option<SocketAddr> = text.parse().ok();
+            address.filter(|address| address.port() != 0).map(Metrics::Tcp)
+        }
+    }
+}

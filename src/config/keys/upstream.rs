@@ -1,0 +1,103 @@
+//! Pure. The rows of `[[upstream]]`.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use crate::config::address;
+use crate::config::effective::quoted;
+use crate::config::kind::{Parsed, Truth, parsed, whole};
+use crate::config::row::table;
+use crate::config::said::{Origin, Said};
+use crate::upstream::{Host, Role, Upstream};
+
+/// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
+//= RFC 5905 §7.3 poll-defaults
+pub(in crate::config) const REMOTE_POLLS: (i8, i8) = (6, 10);
+pub(in crate::config) const LOOPBACK_POLLS: (i8, i8) = (2, 4);
+/// The range of both.
+//= RFC 5905 §7.2 maxpoll
+pub(in crate::config) const POLLS: RangeInclusive<i8> = 0..=17;
+
+table! {
+    /// The servers to poll for the time, one table each. If there is at least one, the default upstream below
+    /// no longer applies. Flag -s replaces them all. "upstream = []" at the top of the file means none; then
+    /// [local] must be enabled.
+    "[[upstream]]": Reload, RawUpstream
+    #[derive(Clone, Debug)]
+    pub(in crate::config) struct UpstreamKeys {
+        /// An address or a name, with or without a port (123): "192.0.2.1", "[2001:db8::1]:123",
+        /// "time.example". A link-local address needs its interface: "[fe80::1%eth0]:123". "localhost" means
+        /// 127.0.0.1 and ::1, without a question to a name server. Any other name that resolves to a loopback
+        /// address, or to a listener of this server, is refused. Of a name with several addresses, the first
+        /// one that answers is polled. An address that answers DENY or RSTR is left alone for an hour, then
+        /// longer, up to a day. The default is for a daemon such as chronyd that keeps this host's clock, on
+        /// another port: in chrony.conf `port 11123`, `bindaddress 127.0.0.1` and `allow 127.0.0.1`.
+        address: (Host, u16) = (Host::Address(Ipv4Addr::LOCALHOST.into()), 11_123), address();
+        /// Whether to poll four times in a row at the start, every 2 s (every second on this host), so that
+        /// there is a time within seconds. Then the interval doubles, 4 s, 8 s, 16 s, ..., up to the interval
+        /// below: the frequency of the clock is known only as well as samples are far apart. The same happens
+        /// after the host slept or its clock was stepped. Turn it off if the operator of the server asks for
+        /// that.
+        iburst: bool = true, Truth;
+        /// The minimum and maximum interval between two polls, as powers of 2 in seconds (6 is 64 s, 10 is 1024
+        /// s): {range}, where 0 is only for a loopback address (and localhost). The defaults are 6 and 10; for
+        /// a loopback address 2 and 4.
+        minpoll: i8 = LOOPBACK_POLLS.0, whole(POLLS);
+        maxpoll: i8 = LOOPBACK_POLLS.1, whole(POLLS);
+        /// Follow this upstream rather than others that agree with it.
+        prefer: bool = false, Truth;
+        /// Serve a time only if this upstream, or another one that is required, agrees.
+        require: bool = false, Truth;
+        /// Only upstreams with this key determine the time and its maximum error, as if there were no others.
+        /// That gives you the narrow error bound of a near server, and gives up the protection by the others:
+        /// if this upstream is wrong, so is the served time. (prefer gives up nothing: it only chooses the
+        /// upstream that is announced.)
+        trust: bool = false, Truth;
+        /// Only monitor this upstream: it does not influence the time.
+        noselect: bool = false, Truth;
+    }
+}
+
+/// The default is the daemon that keeps the clock of this host.
+fn address() -> Parsed<(Host, u16)> {
+    // What is no text gets the answer of the empty one: what should stand there.
+    parsed(
+        |text| address::host_and_port(text.unwrap_or_default()),
+        |address| Some(quoted(&shown(address))),
+    )
+    .required()
+}
+
+/// An address as it is written in a configuration.
+fn shown((host, port): &(Host, u16)) -> String {
+    let keys = UpstreamKeys {
+        address: (host.clone(), *port),
+        ..UpstreamKeys::default()
+    };
+    keys.upstream().to_string()
+}
+
+impl UpstreamKeys {
+    /// The address of the default upstream, as if it were said.
+    pub(in crate::config) fn default_address() -> Said {
+        Said::text(&shown(&Self::default().address), Origin::Default)
+    }
+
+    /// The server, and how it is asked.
+    pub(in crate::config) fn upstream(&self) -> Upstream {
+        let (host, port) = self.address.clone();
+        Upstream {
+            host,
+            port,
+            iburst: self.iburst,
+            minpoll: self.minpoll,
+            maxpoll: self.maxpoll,
+            role: Role {
+                prefer: self.prefer,
+                require: self.require,
+                trust: self.trust,
+                noselect: self.noselect,
+            },
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Pure. The kinds of values that keys take: how each is read, written as TOML, and described.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use strum::VariantArray;
+
+use super::address::Refusal;
+use super::effective::{either, quoted};
+use super::said::{Origin, Said, Value};
+
+/// What a key takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyType {
+    /// `true` or `false`.
+    Truth,
+    /// A whole number in a range.
+    Whole {
+        /// The smallest one.
+        least: i64,
+        /// The largest one.
+        most: i64,
+    },
+    /// A number in a range, with or without a fraction.
+    Number {
+        /// The smallest one.
+        least: f64,
+        /// The largest one.
+        most: f64,
+    },
+    /// One of these words.
+    Word(Vec<&'static str>),
+    /// A text.
+    Text,
+    /// A list of texts.
+    Texts,
+}
+
+/// What is wrong with a value: each part of it that is refused, and why. It is never empty.
+pub(super) type Refused<'a> = Vec<(&'a Said, Refusal)>;
+
+/// A kind of values.
+pub(super) trait Kind {
+    /// A value, once it was read.
+    type Value: Clone;
+
+    /// Reads what a file or a flag has.
+    ///
+    /// # Errors
+    /// What should stand there instead.
+    fn read<'a>(&self, said: &'a Said) -> Result<Self::Value, Refused<'a>>;
+
+    /// The value as TOML; `None` is "not set".
+    fn shown(&self, value: &Self::Value) -> Option<String>;
+
+    /// The description for documents and for the schema.
+    fn described(&self) -> KeyType;
+
+    /// What should stand there, if the key can't be left out.
+    fn required(&self) -> Option<String> {
+        None
+    }
+}
+
+/// `true` or `false`.
+pub(super) struct Truth;
+
+/// A whole number.
+pub(super) struct Whole<T> {
+    range: RangeInclusive<T>,
+}
+
+/// A number with or without a fraction.
+pub(super) struct Number {
+    range: RangeInclusive<f64>,
+    what: &'static str,
+}
+
+/// One of a few words.
+pub(super) struct Word<T> {
+    words: Vec<(&'static str, T)>,
+}
+
+/// A text that means something else.
+pub(super) struct Parsed<T> {
+    parse: fn(Option<&str>) -> Result<T, Refusal>,
+    show: fn(&T) -> Option<String>,
+    is_required: bool,
+}
+
+/// A list of such texts.
+pub(super) struct Texts<T> {
+    parse: fn(&str) -> Result<T, Refusal>,
+    show: fn(&T) -> String,
+}
+
+/// Whole numbers from the start to the end of the range.
+pub(super) const fn whole<T>(range: RangeInclusive<T>) -> Whole<T> {
+    Whole { range }
+}
+
+/// Seconds from the start to the end of the range.
+pub(super) const fn seconds(range: RangeInclusive<f64>) -> Number {
+    let what = "seconds";
+    Number { range, what }
+}
+
+/// Numbers from the start to the end of the range.
+pub(super) const fn number(range: RangeInclusive<f64>) -> Number {
+    let what = "a number";
+    Number { range, what }
+}
+
+/// The words of an enum.
+pub(super) fn word<T: VariantArray + Copy + Into<&'static str>>() -> Word<T> {
+    let variants = T::VARIANTS.iter();
+    Word {
+        words: variants.map(|variant| ((*variant).into(), *variant)).collect(),
+    }
+}
+
+/// Words with what each means.
+pub(super) fn words<T: Copy>(words: &[(&'static str, T)]) -> Word<T> {
+    Word {
+        words: words.to_vec(),
+    }
+}
+
+/// Texts that `parse` understands, `None` being something else than a text; `show` gives the value as TOML.
+pub(super) const fn parsed<T>(
+    parse: fn(Option<&str>) -> Result<T, Refusal>,
+    show: fn(&T) -> Option<String>,
+) -> Parsed<T> {
+    Parsed {
+        parse,
+        show,
+        is_required: false,
+    }
+}
+
+/// Lists of texts that `parse` understands; `show` gives one of the values as TOML.
+pub(super) const fn texts<T>(parse: fn(&str) -> Result<T, Refusal>, show: fn(&T) -> String) -> Texts<T> {
+    Texts { parse, show }
+}
+
+impl<T> Parsed<T> {
+    /// The same for a key that can't be left out.
+    pub(super) const fn required(mut self) -> Self {
+        self.is_required = true;
+        self
+    }
+}
+
+impl<T> Whole<T>
+where
+    T: PartialOrd + Copy + Display + TryFrom<i64>,
+{
+    /// What should stand there.
+    pub(super) fn expected(&self) -> String {
+        format!(
+            "a whole number from {} to {}",
+            self.range.start(),
+            self.range.end()
+        )
+    }
+
+    fn within(&self, said: &Said) -> Option<T> {
+        let number = T::try_from(said.as_whole()?).ok();
+        number.filter(|number| self.range.contains(number))
+    }
+}
+
+/// One refused value.
+fn refused<T>(said: &Said, expected: String, hint: Option<String>) -> Result<T, Refused<'_>> {
+    Err(vec![(said, Refusal { expected, hint })])
+}
+
+impl Kind for Truth {
+    type Value = bool;
+
+    fn read<'a>(&self, said: &'a Said) -> Result<bool, Refused<'a>> {
+        let hint = || without_quotes(said, Said::as_truth);
+        let truth = said.as_truth();
+        truth.map_or_else(|| refused(said, "true or false".to_owned(), hint()), Ok)
+    }
+
+    fn shown(&self, value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::Truth
+    }
+}
+
+impl<T> Kind for Whole<T>
+where
+    T: PartialOrd + Copy + Display + TryFrom<i64> + Into<i64>,
+{
+    type Value = T;
+
+    fn read<'a>(&self, said: &'a Said) -> Result<T, Refused<'a>> {
+        let hint = || without_quotes(said, |said| self.within(said));
+        let number = self.within(said);
+        number.map_or_else(|| refused(said, self.expected(), hint()), Ok)
+    }
+
+    fn shown(&self, value: &T) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::Whole {
+            least: (*self.range.start()).into(),
+            most: (*self.range.end()).into(),
+        }
+    }
+}
+
+impl Kind for Number {
+    type Value = f64;
+
+    fn read<'a>(&self, said: &'a Said) -> Result<f64, Refused<'a>> {
+        let within = |said: &Said| said.as_float().filter(|number| self.range.contains(number));
+        let (least, most) = (self.range.start(), self.range.end());
+        let expected = || format!("{} from {least} to {most}", self.what);
+        let number = within(said);
+        number.map_or_else(|| refused(said, expected(), without_quotes(said, within)), Ok)
+    }
+
+    /// With a point, so that it is read as a number with a fraction again.
+    fn shown(&self, value: &f64) -> Option<String> {
+        Some(format!("{value:?}"))
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::Number {
+            least: *self.range.start(),
+            most: *self.range.end(),
+        }
+    }
+}
+
+impl<T: Copy + PartialEq> Kind for Word<T> {
+    type Value = T;
+
+    fn read<'a>(&self, said: &'a Said) -> Result<T, Refused<'a>> {
+        let text = said.as_text().unwrap_or_default();
+        match self.words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let all: Vec<&str> = self.words.iter().map(|(word, _)| *word).collect();
+                refused(said, either(&all), did_you_mean(text, &all))
+            }
+        }
+    }
+
+    fn shown(&self, value: &T) -> Option<String> {
+        let word = self.words.iter().find(|(_, meant)| meant == value);
+        word.map(|(word, _)| quoted(word))
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::Word(self.words.iter().map(|(word, _)| *word).collect())
+    }
+}
+
+impl<T: Clone> Kind for Parsed<T> {
+    type Value = T;
+
+    fn read<'a>(&self, said: &'a Said) -> Result<T, Refused<'a>> {
+        (self.parse)(said.as_text()).map_err(|refusal| vec![(said, refusal)])
+    }
+
+    fn shown(&self, value: &T) -> Option<String> {
+        (self.show)(value)
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::Text
+    }
+
+    fn required(&self) -> Option<String> {
+        let refusal = (self.parse)(None).err().filter(|_| self.is_required);
+        refusal.map(|refusal| refusal.expected)
+    }
+}
+
+impl<T: Clone> Kind for Texts<T> {
+    type Value = Vec<T>;
+
+    fn read<'a>(&self, said: &'a Said) -> Result<Vec<T>, Refused<'a>> {
+        let Some(items) = said.as_list() else {
+            let hint = Some("write it in brackets, even a single one".to_owned());
+            return refused(said, "a list of texts".to_owned(), hint);
+        };
+        let (mut all, mut refused) = (Vec::new(), Vec::new());
+        for item in items {
+            match (self.parse)(item.as_text().unwrap_or_default()) {
+                Ok(one) => all.push(one),
+                Err(refusal) => refused.push((item, refusal)),
+            }
+        }
+        if refused.is_empty() { Ok(all) } else { Err(refused) }
+    }
+
+    fn shown(&self, value: &Vec<T>) -> Option<String> {
+        let shown: Vec<String> = value.iter().map(self.show).collect();
+        Some(format!("[{}]", shown.join(", ")))
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::Texts
+    }
+}
+
+/// The hint that it would do without the quotes around it.
+fn without_quotes<T>(said: &Said, take: impl Fn(&Said) -> Option<T>) -> Option<String> {
+    let text = said.as_text()?;
+    let value = match (text.parse(), text.parse(), text.parse()) {
+        (Ok(truth), _, _) => Value::Truth(truth),
+        (_, Ok(whole), _) => Value::Whole(whole),
+        (_, _, Ok(float)) => Value::Float(float),
+        _ => return None,
+    };
+    let bare = Said {
+        value,
+        origin: Origin::Default,
+    };
+    take(&bare).map(|_| "write it without quotes".to_owned())
+}
+
+/// The word that was probably meant: the start of what was found, or at most a third of its letters away.
+pub(super) fn did_you_mean(found: &str, known: &[&str]) -> Option<String> {
+    // Nobody misspells a short word at length, and the distance takes time with the product of both lengths.
+    let found = Some(found)
+        .filter(|found| found.len() <= 64)?
+        .to_lowercase()
+        .replace('_', "-");
+    let distance = |word: &str| match found.starts_with(word) {
+        true => 1,
+        false => strsim::damerau_levenshtein(&found, word),
+    };
+    let near = known.iter().map(|word| (distance(word), word)).min()?;
+    match near {
+        (distance, word) if distance <= word.len().div_ceil(3) => Some(format!("did you mean \"{word}\"?")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_near_word_is_suggested() {
+        let keys = ["min-sources", "max-distance", "enabled", "user"];
+        for (found, meant) in [
+            ("min-source", Some("min-sources")),
+            ("min_sources", Some("min-sources")),
+            ("MaxDistance", Some("max-distance")),
+            ("enable", Some("enabled")),
+            ("usr", Some("user")),
+            ("username", Some("user")),
+            ("colour", None),
+            ("", None),
+        ] {
+            let expected = meant.map(|word| format!("did you mean \"{word}\"?"));
+            assert_eq!(did_you_mean(found, &keys), expected, "{found}");
+        }
+        assert_eq!(did_you_mean(&"x".repeat(1_000_000), &keys), None);
+        assert_eq!(did_you_mean("x", &[]), None);
+    }
+
+    #[test]
+    fn quotes_around_a_number_are_noticed() {
+        let said = Said::text("4", Origin::File(0..3));
+        let hint = |read: Result<u16, Refused<'_>>| read.unwrap_err()[0].1.hint.clone();
+        assert!(hint(whole(1..=8).read(&said)).is_some());
+        assert!(hint(whole(5..=8).read(&said)).is_none());
+        assert!(Truth.read(&said).unwrap_err()[0].1.hint.is_none());
+    }
+}

@@ -1,0 +1,246 @@
+//! Pure. A row of the configuration: all that there is to say about one key, in one place.
+//!
+//! `table!` takes the rows of a table, and makes of them what a file may say (`Raw…`), what each key means by itself
+//! (with its default), the reading of the one into the other, and the description for documents.
+
+use super::effective::either;
+use super::judge::Judge;
+use super::kind::{KeyType, Kind};
+use super::said::{Origin, Section};
+
+/// A table of the configuration, for documents and for the schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Its head as in `[clock]` or `[[listener]]`.
+    pub head: &'static str,
+    /// What it is for.
+    pub about: String,
+    /// When a change of its keys takes effect.
+    pub applied: Applied,
+    /// Its keys.
+    pub keys: Vec<Key>,
+    /// The tables that it may have itself.
+    pub tables: Vec<Self>,
+}
+
+/// A key of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// What it is for, with its range; empty if the key before it says it for both.
+    pub doc: String,
+    /// What it takes.
+    pub key_type: KeyType,
+    /// Its default as TOML; `None` if it is not set.
+    pub default: Option<String>,
+    /// A text that may stand there, for a key that has no default.
+    pub example: Option<&'static str>,
+    /// Whether it can't be left out.
+    pub is_required: bool,
+}
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// On a reload.
+    Reload,
+    /// Only with a restart.
+    Restart,
+}
+
+impl Table {
+    /// Puts its own range in place of `{range}`, the range of another key in place of `{range other-key}`, and its words in
+    /// place of `{words}`.
+    pub(super) fn filled(mut self) -> Self {
+        let of_all: Vec<(&str, String)> = self.keys.iter().map(|key| (key.name, key.range())).collect();
+        for key in &mut self.keys {
+            let (range, words) = (key.range(), key.words());
+            key.doc = key.doc.replace("{range}", &range).replace("{words}", &words);
+            for (name, range) in &of_all {
+                key.doc = key.doc.replace(&format!("{{range {name}}}"), range);
+            }
+        }
+        self
+    }
+
+    /// Its name as in `clock` or `listener`.
+    pub fn name(&self) -> &'static str {
+        self.head.trim_matches(['[', ']'])
+    }
+
+    /// Whether there may be several.
+    pub fn is_array(&self) -> bool {
+        self.head.starts_with("[[")
+    }
+}
+
+impl Key {
+    pub(super) fn new<K: Kind>(name: &'static str, doc: &[&str], kind: &K, default: &K::Value) -> Self {
+        let lines: Vec<&str> = doc.iter().map(|line| line.trim()).collect();
+        Self {
+            name,
+            doc: lines.join(" "),
+            key_type: kind.described(),
+            default: kind.shown(default),
+            example: None,
+            is_required: kind.required().is_some(),
+        }
+    }
+
+    /// Its range for people; empty if it has none.
+    pub fn range(&self) -> String {
+        match &self.key_type {
+            KeyType::Whole { least, most } => format!("{least} to {most}"),
+            KeyType::Number { least, most } => format!("{least} to {most}"),
+            KeyType::Truth | KeyType::Word(_) | KeyType::Text | KeyType::Texts => String::new(),
+        }
+    }
+
+    fn words(&self) -> String {
+        if let KeyType::Word(words) = &self.key_type {
+            either(words)
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// What all keys of a table mean, each by itself.
+pub(super) trait Keys: Default {
+    /// What is said in the table.
+    type Raw;
+
+    /// Its head as in `[clock]`.
+    const HEAD: &'static str;
+
+    /// Reads what is `said` in a table that stands at `place`; what isn't said is as in `base`. `None` after a fault.
+    fn read(judge: &mut Judge<'_>, said: &Self::Raw, place: &Origin, base: &Self) -> Option<Self>;
+
+    /// Reads a table that there is once.
+    fn read_one(judge: &mut Judge<'_>, section: &Section<Self::Raw>, base: &Self) -> Option<Self> {
+        judge.enter(Self::HEAD.trim_matches(['[', ']']), Self::HEAD);
+        Self::read(judge, &section.said, &section.origin, base)
+    }
+
+    /// Each key with its value as TOML; `None` is "not set".
+    fn shown(&self) -> Vec<(&'static str, Option<String>)>;
+
+    /// Describes the table.
+    fn table() -> Table;
+}
+
+/// A name with hyphens for the underscores that Rust has.
+pub(super) const fn hyphenated<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    let (mut left, mut rest): (&mut [u8], &[u8]) = (&mut bytes, name.as_bytes());
+    while let ([byte, more @ ..], [letter, others @ ..]) = (left, rest) {
+        *byte = if *letter == b'_' { b'-' } else { *letter };
+        (left, rest) = (more, others);
+    }
+    bytes
+}
+
+/// Takes a table of the configuration: what it is for, its head, when changes take effect, the name of the struct for what is
+/// said; then the struct for what is meant, a row for each key:
+///
+/// ```text
+/// /// What it is for: {range}.
+/// key_with_hyphens: type = default, kind;
+/// ```
+macro_rules! table {
+    (
+        $(#[doc = $about:literal])*
+        $head:literal: $applied:ident, $raw:ident
+        $(#[$attribute:meta])*
+        $visible:vis struct $keys:ident {
+            $(
+                $(#[doc = $doc:literal])*
+                $key:ident: $value:ty = $default:expr, $kind:expr $(, for example $example:literal)?;
+            )*
+        }
+        $(tables { $($sub:ident: $raw_sub:ident, $keys_sub:ident;)* })?
+    ) => {
+        #[doc = concat!("What is said in `", $head, "`.")]
+        #[derive(Clone, Debug, Default, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub(in crate::config) struct $raw {
+            $(pub(in crate::config) $key: Option<$crate::config::said::Said>,)*
+            $($(pub(in crate::config) $sub: $crate::config::said::Section<$raw_sub>,)*)?
+        }
+
+        $(#[$attribute])*
+        #[allow(rustdoc::broken_intra_doc_links, reason = "the text is for the example file")]
+        $visible struct $keys {
+            $($(#[doc = $doc])* $visible $key: $value,)*
+        }
+
+        impl Default for $keys {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        impl $crate::config::row::Keys for $keys {
+            type Raw = $raw;
+
+            const HEAD: &'static str = $head;
+
+            fn read(
+                judge: &mut $crate::config::judge::Judge<'_>,
+                said: &$raw,
+                place: &$crate::config::said::Origin,
+                base: &Self,
+            ) -> Option<Self> {
+                $(let $key = judge.key(
+                    $crate::config::row::name!($key), &$kind, said.$key.as_ref(), place, &base.$key,
+                );)*
+                Some(Self { $($key: $key?,)* })
+            }
+
+            fn shown(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![$((
+                    $crate::config::row::name!($key),
+                    $crate::config::kind::Kind::shown(&$kind, &self.$key),
+                )),*]
+            }
+
+            fn table() -> $crate::config::row::Table {
+                let default = Self::default();
+                let about: &[&str] = &[$($about),*];
+                let about: Vec<&str> = about.iter().map(|line| line.trim()).collect();
+                let keys = vec![$(
+                    $crate::config::row::Key {
+                        $(example: Some($example),)?
+                        ..$crate::config::row::Key::new(
+                            $crate::config::row::name!($key), &[$($doc),*], &$kind, &default.$key,
+                        )
+                    }
+                ),*];
+                let table = $crate::config::row::Table {
+                    head: $head,
+                    about: about.join(" "),
+                    applied: $crate::config::row::Applied::$applied,
+                    keys,
+                    tables: vec![$($($keys_sub::table()),*)?],
+                };
+                table.filled()
+            }
+        }
+    };
+}
+
+/// The name of a key as it is written in a file.
+macro_rules! name {
+    ($key:ident) => {{
+        const RUST: &str = stringify!($key);
+        const BYTES: [u8; RUST.len()] = $crate::config::row::hyphenated(RUST);
+        const NAME: &str = match std::str::from_utf8(&BYTES) {
+            Ok(name) => name,
+            Err(_) => RUST,
+        };
+        NAME
+    }};
+}
+
+pub(in crate::config) use {name, table};

@@ -1,0 +1,133 @@
+//! Pure. A value as a file or a flag has it, with its place, before anything is made of it.
+
+use std::ops::Range;
+
+/// Who said something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nobody.
+    #[default]
+    Default,
+    /// A flag, named as in `-4`.
+    Flag(&'static str),
+    /// The file, in these bytes.
+    File(Range<usize>),
+}
+
+/// One value as it was said.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Said {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// The kinds of values that some option takes; all others are `Other`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Truth(bool),
+    Whole(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Said>),
+    Other,
+}
+
+/// A table, and what was wrong with it as such.
+#[derive(Clone, Debug)]
+pub(super) struct Section<T> {
+    pub(super) said: T,
+    pub(super) unknown: Vec<Unknown>,
+    /// False where something else stands in its place.
+    pub(super) is_table: bool,
+    pub(super) origin: Origin,
+}
+
+impl<T: Default> Default for Section<T> {
+    fn default() -> Self {
+        Self {
+            said: T::default(),
+            unknown: Vec::new(),
+            is_table: true,
+            origin: Origin::Default,
+        }
+    }
+}
+
+/// An array of tables: `None` if there is none.
+#[derive(Debug)]
+pub(super) struct Sections<T> {
+    pub(super) said: Option<Vec<Section<T>>>,
+    /// False where something else stands in its place.
+    pub(super) is_array: bool,
+    pub(super) origin: Origin,
+}
+
+impl<T> Default for Sections<T> {
+    fn default() -> Self {
+        Self {
+            said: None,
+            is_array: true,
+            origin: Origin::Default,
+        }
+    }
+}
+
+/// A key that has no meaning where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Unknown {
+    pub(super) key: String,
+    /// Those that have.
+    pub(super) known: &'static [&'static str],
+    pub(super) origin: Origin,
+}
+
+impl Said {
+    pub(super) fn text(text: &str, origin: Origin) -> Self {
+        Self {
+            value: Value::Text(text.to_owned()),
+            origin,
+        }
+    }
+
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+        }
+    }
+
+    /// A flag has only text to say a number with.
+    pub(super) fn as_whole(&self) -> Option<i64> {
+        match &self.value {
+            Value::Whole(number) => Some(*number),
+            Value::Text(text) if matches!(self.origin, Origin::Flag(_)) => text.parse().ok(),
+            Value::Text(_) | Value::Truth(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+        }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "numbers that large are out of every range"
+    )]
+    pub(super) fn as_float(&self) -> Option<f64> {
+        match self.value {
+            Value::Float(number) => Some(number),
+            Value::Whole(number) => Some(number as f64),
+            Value::Text(_) | Value::Truth(_) | Value::List(_) | Value::Other => None,
+        }
+    }
+
+    pub(super) fn as_truth(&self) -> Option<bool> {
+        match self.value {
+            Value::Truth(truth) => Some(truth),
+            Value::Text(_) | Value::Whole(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+        }
+    }
+
+    pub(super) fn as_list(&self) -> Option<&[Said]> {
+        match &self.value {
+            Value::List(list) => Some(list),
+            Value::Text(_) | Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::Other => None,
+        }
+    }
+}
