@@ -1,8 +1,6 @@
 //! Pure. Which listeners there are once the flags have had their say, and whether each makes sense.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::{self, Refusal};
@@ -10,7 +8,6 @@ use super::judge::Judge;
 use super::policies::{self, Common};
 use super::raw::{self, Origin, Raw, Said};
 use super::validate::{Seen, numbered};
-use crate::server::policy::Policy;
 use crate::server::{Listener, Steering, Tuning};
 
 const STEERINGS: [(&str, Steering); 3] = [
@@ -60,7 +57,6 @@ struct Candidate<'a> {
 #[derive(Default)]
 pub(super) struct Served {
     pub(super) listeners: Vec<Listener>,
-    pub(super) policies: BTreeMap<SocketAddr, Arc<Policy>>,
     /// The addresses among them that nobody asked for.
     pub(super) defaults: Vec<SocketAddr>,
 }
@@ -75,20 +71,13 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>
     let mut seen = Seen::new();
     let mut served = Served::default();
     for candidate in &candidates {
-        let listener = listener(judge, candidate);
-        let policy = policies::of_listener(judge, &candidate.name, &candidate.said, common);
-        judge.name(candidate.name.as_str());
-        if let (Some(listener), Some(said)) = (listener, &candidate.said.address) {
-            seen.once(judge, listener.address, said);
+        if let Some(listener) = listener(judge, candidate, common, &mut seen) {
             let is_default = candidate.is_default.then_some(listener.address);
             served.defaults.extend(is_default);
             served.listeners.push(listener);
-            served
-                .policies
-                .extend(policy.map(|policy| (listener.address, policy)));
         }
     }
-    (served.policies.len() == candidates.len()).then_some(served)
+    (served.listeners.len() == candidates.len()).then_some(served)
 }
 
 fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
@@ -215,7 +204,12 @@ impl Candidate<'static> {
     }
 }
 
-fn listener(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<Listener> {
+fn listener(
+    judge: &mut Judge<'_>,
+    candidate: &Candidate<'_>,
+    common: Option<&Common>,
+    seen: &mut Seen<SocketAddr>,
+) -> Option<Listener> {
     let said = &candidate.said;
     judge.enter(candidate.name.as_str(), "[[listener]]");
     let read = |text: &str| of_family(address::listener(text)?, candidate.family);
@@ -229,12 +223,18 @@ fn listener(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<Listener
     let steering = judge.word("steering", said.steering.as_ref(), &STEERINGS, "source");
     let required = judge.truth("required", said.required.as_ref(), false);
     let tuning = tuning(judge, said);
+    let policy = policies::of_listener(judge, &candidate.name, said, common);
+    judge.name(candidate.name.as_str());
+    let (address, workers, steering) = (address?, workers?, steering?);
+    let (required, tuning) = (required?, tuning?);
+    seen.once(judge, address, said.address.as_ref()?);
     Some(Listener {
-        address: address?,
-        workers: workers?,
-        steering: steering?,
-        required: required?,
-        tuning: tuning?,
+        address,
+        workers,
+        steering,
+        required,
+        tuning,
+        policy: policy?,
     })
 }
 

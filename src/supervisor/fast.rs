@@ -3,7 +3,6 @@
 //! After the start it needs no right any more: what it tells is written to memory, and to attach the program again takes
 //! the program alone.
 
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::listeners::Pace;
+use super::listeners::RateMeter;
 use super::start_error::StartError;
 use crate::clock::Reference;
 use crate::config::Config;
@@ -24,8 +23,8 @@ use crate::host::xdp::{Link, Program, Sizes};
 use crate::host::xdp_mode::{Attached, Mode};
 use crate::host::{clock, entropy, limits, sys};
 use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
-use crate::server::Counts;
-use crate::server::policy::{Policy, RuleMode};
+use crate::server::policy::RuleMode;
+use crate::server::{Counts, Listener};
 use crate::time::AlignedReadings;
 
 /// How often the time is told anew: the shorter, the less the announced error grows meanwhile (`fast::line`).
@@ -49,7 +48,7 @@ pub(super) struct FastPath {
     wires: Vec<Wire>,
     /// By number. One that is gone keeps its counts, and gets its number again if it comes back.
     seats: Vec<Seat>,
-    paces: Vec<Pace>,
+    paces: Vec<RateMeter>,
     rules: Rules,
     /// The copy of the rules that is in force, and the number of the last publication.
     copy: u32,
@@ -90,7 +89,7 @@ impl FastPath {
             }
             Mode::Native | Mode::Generic => Err(StartError::FastPath(why)),
         };
-        let places = clients(&config.policies).div_ceil(CLIENTS_A_PLACE);
+        let places = clients(&config.listeners).div_ceil(CLIENTS_A_PLACE);
         let program = match Program::load(SIZES, places) {
             Ok(program) => program,
             Err(error) => return failed(error.to_string()),
@@ -118,9 +117,7 @@ impl FastPath {
             clocks: Default::default(),
             raw_faster: None,
         };
-        let mut policies = config.policies.clone();
-        policies.retain(|address, _| is_open(address));
-        fast.obey(&policies);
+        fast.serve(config.listeners.iter().filter(|one| is_open(&one.address)));
         let fault = fast
             .wires
             .iter()
@@ -132,21 +129,26 @@ impl FastPath {
         Ok(Some(fast))
     }
 
-    /// From now on these listeners are served, by these policies.
-    pub(super) fn obey(&mut self, policies: &BTreeMap<SocketAddr, Arc<Policy>>) {
-        for seat in &mut self.seats {
-            seat.policy = policies.get(&seat.address).cloned();
-        }
-        for (address, policy) in policies {
-            if !self.seats.iter().any(|seat| seat.address == *address) {
+    /// From now on these `listeners` are served, and no others.
+    pub(super) fn serve<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener> + Clone) {
+        self.seats.iter_mut().for_each(|seat| seat.policy = None);
+        for listener in listeners.clone() {
+            let policy = Some(Arc::clone(&listener.policy));
+            let seat = self
+                .seats
+                .iter_mut()
+                .find(|seat| seat.address == listener.address);
+            if let Some(seat) = seat {
+                seat.policy = policy;
+            } else {
                 self.seats.push(Seat {
-                    address: *address,
-                    policy: Some(Arc::clone(policy)),
+                    address: listener.address,
+                    policy,
                 });
-                self.paces.push(Pace::default());
+                self.paces.push(RateMeter::default());
             }
         }
-        if clients(policies).div_ceil(CLIENTS_A_PLACE) > self.places {
+        if clients(listeners).div_ceil(CLIENTS_A_PLACE) > self.places {
             warn!("fast path: limit.clients: only a restart makes room for more clients");
         }
         self.look(clock::raw());
@@ -206,7 +208,7 @@ impl FastPath {
             let (listener, why) = fault;
             warn!(%listener, "fast path: {listener} is left to the sockets: {why}");
         }
-        if sys::wait_for_deliveries().is_err() {
+        if sys::wait_grace_period().is_err() {
             // A program takes microseconds; no core is kept from it for this long.
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -350,8 +352,8 @@ const SIZES: Sizes = Sizes {
 };
 
 /// How many clients are to be remembered; room for a few in any case, as a reload may turn limits on.
-pub(super) fn clients(policies: &BTreeMap<SocketAddr, Arc<Policy>>) -> u32 {
-    let limits = policies.values().map(|policy| &policy.limit);
+pub(super) fn clients<'a>(listeners: impl IntoIterator<Item = &'a Listener>) -> u32 {
+    let limits = listeners.into_iter().map(|listener| &listener.policy.limit);
     let wanted = limits
         .filter(|limit| limit.mode != RuleMode::Off)
         .map(|limit| limit.clients);

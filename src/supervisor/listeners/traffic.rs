@@ -1,28 +1,31 @@
 //! Impure. What the listeners' workers do, as it is shown: counts since the start, rates of the last second, and what
 //! the kernel dropped before a worker saw it.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Group, Listeners, Served};
+use super::{ListenerGroup, Listeners, WorkerSlot};
 use crate::host::bind_fault::BindFault;
 use crate::host::sys;
+use crate::observe::journal;
 use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
+use crate::server::policy::Remark;
+use crate::server::policy::budget::Sent;
 
 /// Rates are of at least this time: the supervisor's tick, or a little less.
 const SHORTEST: Duration = Duration::from_millis(900);
 
 /// How fast a count grows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in super::super) struct Pace {
+pub(in super::super) struct RateMeter {
     last: Option<(Duration, u64)>,
     per_second: f64,
 }
 
-impl Pace {
+impl RateMeter {
     /// At `now` it is `count`.
     #[expect(clippy::cast_precision_loss, reason = "no rate has as many digits")]
     pub(in super::super) fn look(&mut self, now: Duration, count: u64) {
@@ -78,17 +81,51 @@ impl Listeners {
     pub(in super::super) fn look(&mut self, now: Duration) {
         for group in &mut self.groups {
             group.drops.look(&group.sockets.members);
-            for served in &mut group.workers {
-                let received = served.worker.counters().snapshot().received();
-                served.pace.look(now, received);
+            for slot in &mut group.workers {
+                let received = slot.worker.counters().snapshot().received();
+                slot.received.look(now, received);
             }
         }
     }
 
-    /// What all did together, those who have ended included.
+    /// What all workers sent since the start, as far as a budget counts it.
+    pub(super) fn sent(&self) -> Sent {
+        let mut sent = Sent::default();
+        for group in &self.groups {
+            let replies = match group.address() {
+                SocketAddr::V4(_) => &mut sent.ipv4,
+                SocketAddr::V6(_) => &mut sent.ipv6,
+            };
+            for slot in &group.workers {
+                let counts = slot.worker.counters().snapshot();
+                *replies += counts.replied();
+                sent.on_trial += counts.remarked(Remark::WouldShed);
+            }
+        }
+        sent
+    }
+
+    /// What all workers did together since the start of the process, with those that have ended.
+    pub(in super::super) fn total(&self) -> Counts {
+        self.groups
+            .iter()
+            .map(ListenerGroup::total)
+            .fold(self.ended, Counts::plus)
+    }
+
+    /// Logs a line a worker.
+    pub(in super::super) fn log_counts(&self) {
+        for group in &self.groups {
+            for (number, slot) in group.workers.iter().enumerate() {
+                journal::tell_counts(group.address(), Some(number), &slot.worker.counters().snapshot());
+            }
+        }
+    }
+
+    /// What all did together, those that have ended included, and how fast.
     pub(in super::super) fn traffic(&self) -> Traffic {
         Traffic {
-            per_second: self.groups.iter().map(Group::per_second).sum(),
+            per_second: self.groups.iter().map(ListenerGroup::per_second).sum(),
             queue_dropped: self.groups.iter().map(|group| group.drops.total).sum::<u64>() + self.dropped,
             counts: self.total(),
         }
@@ -96,21 +133,21 @@ impl Listeners {
 
     /// Each listener with its workers.
     pub(in super::super) fn statuses(&self) -> Vec<ListenerStatus> {
-        self.groups.iter().map(Group::status).collect()
+        self.groups.iter().map(ListenerGroup::status).collect()
     }
 }
 
-impl Group {
-    /// What its workers did, those who have ended included.
+impl ListenerGroup {
+    /// What its workers did, those that have ended included.
     pub(super) fn total(&self) -> Counts {
         let workers = self.workers.iter();
         workers
-            .map(|served| served.worker.counters().snapshot())
+            .map(|slot| slot.worker.counters().snapshot())
             .fold(self.ended, Counts::plus)
     }
 
     fn per_second(&self) -> f64 {
-        self.workers.iter().map(|served| served.pace.per_second).sum()
+        self.workers.iter().map(|slot| slot.received.per_second).sum()
     }
 
     fn status(&self) -> ListenerStatus {
@@ -126,16 +163,16 @@ impl Group {
                 queue_dropped: self.drops.total,
                 counts: self.total(),
             },
-            workers: self.workers.iter().map(Served::status).collect(),
+            workers: self.workers.iter().map(WorkerSlot::status).collect(),
         }
     }
 }
 
-impl Served {
+impl WorkerSlot {
     fn status(&self) -> WorkerStatus {
         let counts = self.worker.counters().snapshot();
         WorkerStatus {
-            per_second: self.pace.per_second,
+            per_second: self.received.per_second,
             received: counts.received(),
             answered: counts.answered(),
         }
@@ -148,16 +185,16 @@ mod tests {
     use nix::sys::socket::{setsockopt, sockopt};
 
     #[test]
-    fn a_pace_is_that_of_the_last_second() {
-        let mut pace = Pace::default();
+    fn a_rate_is_that_of_the_last_second() {
+        let mut meter = RateMeter::default();
         for (millis, count, expected) in [
             (5000, 100, 0.0),
             (5100, 900, 0.0),
             (6000, 1100, 1000.0),
             (8000, 1100, 0.0),
         ] {
-            pace.look(Duration::from_millis(millis), count);
-            assert!((pace.per_second - expected).abs() < 1e-9, "{millis}: {pace:?}");
+            meter.look(Duration::from_millis(millis), count);
+            assert!((meter.per_second - expected).abs() < 1e-9, "{millis}: {meter:?}");
         }
     }
 
