@@ -17,7 +17,7 @@
 //! | [`fast`] | the kernel's fast path: the time (`line`) and who is answered (`rules`), as words for the program `host/xdp/ntp.bpf.c` (pure) |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`rooted_file`, `opener`), UNIX sockets, privileges, `sandbox` |
 //! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
 //! | [`supervisor`] | owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) is pure |
 //!

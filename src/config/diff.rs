@@ -240,7 +240,7 @@ fn policy_line(Change { from, to }: &Change<Listener>) -> Option<String> {
     (from.policy != to.policy).then(|| format!("listener {}: other policy: {}", to.address, to.policy))
 }
 
-/// The line of a listener that is served in another way, whoever is answered.
+/// The line of a listener that is served in another way, whichever clients are answered.
 fn serving_line(Change { from, to }: &Change<Listener>) -> Option<String> {
     if !to.is_served_differently(from) {
         return None;

@@ -9,11 +9,11 @@ use super::leaps::LeapList;
 use super::start_error::StartError;
 use crate::config::Process;
 use crate::config::file::Loader;
-use crate::host::anchor::Anchor;
 use crate::host::limits;
 use crate::host::names::Names;
 use crate::host::opener;
 use crate::host::privileges::{self, Identity, LowPorts};
+use crate::host::rooted_file::RootedFile;
 use crate::host::sandbox::{self, AllowedAccess, NeededCalls, seccomp};
 use crate::observe::log;
 
@@ -39,7 +39,11 @@ impl StillNeeded {
         http: Option<u16>,
         attaches: bool,
     ) -> Self {
-        let others = leaps.way().into_iter().map(Anchor::path).chain(names.paths());
+        let others = leaps
+            .file()
+            .into_iter()
+            .map(RootedFile::path)
+            .chain(names.paths());
         let mut files = loader.paths();
         files.extend(others.map(Path::to_owned));
         files.sort();

@@ -32,16 +32,16 @@ pub(super) use presence::{Lookout, log_absent};
 use traffic::Drops;
 pub(super) use traffic::RateMeter;
 
-/// All of them.
+/// All listeners that are served, or wait for their address.
 pub(super) struct Listeners {
     groups: Vec<ListenerGroup>,
     reader: Reader,
-    /// How workers count who asks, if they do.
+    /// How workers count their clients, if they do.
     census: Option<Method>,
     shedding: Shedding,
     /// How many groups there ever were: workers' threads are named after that.
     named: usize,
-    /// What those did whose listener is gone.
+    /// The counts of workers whose listener is gone.
     ended: Counts,
     /// How many packets the kernel dropped at sockets of listeners that are gone.
     dropped: u64,
@@ -94,7 +94,7 @@ impl Listeners {
         self.workers().count()
     }
 
-    /// What each worker counted of who asked: none where nobody counts.
+    /// What each worker counted of its clients; none where they are not counted.
     pub(super) fn censuses(&self) -> Vec<CensusReader> {
         let censuses = self.workers().filter_map(|slot| slot.worker.census());
         censuses.cloned().collect()

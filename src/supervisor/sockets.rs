@@ -1,4 +1,4 @@
-//! Impure. The sockets of a listener before anybody serves on them: bound by us, kept for us across a restart by the
+//! Impure. The sockets of a listener before a worker serves on them: bound by us, kept for us across a restart by the
 //! service manager's descriptor store, or bound for us by its socket units.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub(super) struct Sockets {
     pub(super) members: Vec<Arc<UdpSocket>>,
     /// A socket unit bound them: only it can add some or take some away.
     pub(super) of_unit: bool,
-    /// Why there are none, or why nobody is served there.
+    /// Why there are none, or why no client is served there.
     pub(super) fault: Option<BindFault>,
 }
 
@@ -113,7 +113,7 @@ impl Sockets {
             fault: None,
             ..Self::absent(listener, BindFault::NoAddress)
         });
-        // Whoever made it may have given it more.
+        // The service manager may have given them more.
         sockets.tune(&sockets.members, |now, wanted| now < wanted);
         let more = sockets.missing(sockets.listener.workers, owner)?;
         sockets.members.extend(more);

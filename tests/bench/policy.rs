@@ -45,8 +45,15 @@ fn main() {
 }
 
 fn row(prefixes: u32, limit: RuleMode, budget: RuleMode, clients: u32) {
-    let mut policy =
-        Policy::clone(&config::load(&Flags::default(), None).unwrap().config.listeners[0].policy);
+    let mut policy = Policy::clone(
+        &config::load(&Flags::default(), None)
+            .unwrap()
+            .config
+            .listeners
+            .first()
+            .unwrap()
+            .policy,
+    );
     policy.access = Access::new(&rules(prefixes), true, OnDeny::Drop, RuleMode::On);
     (policy.limit.mode, policy.budget) = (limit, budget);
     // As an operator of so many would set it: twice as many places.

@@ -26,7 +26,7 @@ use crate::server::policy::Policy;
 use crate::server::{Allowance, Counts, Steering, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
 
-/// How often it is looked whether workers that shall end have ended.
+/// How often it is looked whether workers that are to end have ended.
 const ENDING: Duration = Duration::from_millis(1);
 
 /// One listener that is served.
@@ -138,7 +138,7 @@ impl ListenerGroup {
         self.steer_by(members, steer)
     }
 
-    /// The same while sockets are bound that shall get none.
+    /// The same while sockets are bound that are to get none.
     pub(super) fn steer_away(&self, members: usize) -> io::Result<()> {
         self.steer_by(members, steer_away)
     }

@@ -162,7 +162,7 @@ impl Growth {
 }
 
 impl Service {
-    /// None if the group is not there: it is opened as it shall serve.
+    /// None if the group is not there: it is opened as it is to serve.
     fn of(groups: &[GroupState], listener: &Listener) -> Option<Self> {
         let group = group_of(groups, listener.address)?;
         Some(Self {
