@@ -333,11 +333,12 @@ mod tests {
             (None, one(2), one(3), "open 127.0.0.1:1*3 if free"),
             (None, one(2), listener(A, 2, 7), ""),
         ] {
-            let groups: Vec<_> = workers
-                .map(|workers| group(running.clone(), workers))
-                .into_iter()
-                .collect();
-            let plan = ListenerPlan::new(&groups, &difference(&[running.clone()], &[wanted.clone()]));
+            let (running, wanted) = ([running], [wanted]);
+            let groups = running
+                .clone()
+                .map(|one| workers.map(|workers| group(one, workers)));
+            let groups: Vec<_> = groups.into_iter().flatten().collect();
+            let plan = ListenerPlan::new(&groups, &difference(&running, &wanted));
             assert_eq!(text(&plan), expected, "{workers:?} {running:?} {wanted:?}");
             assert_eq!(
                 plan.keeps_an_open_group,
