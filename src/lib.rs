@@ -17,9 +17,9 @@
 //! | [`fast_path`] | the kernel's fast path: the `program` in C; the time (`time_segment`) and who is answered (`rules`, `destinations`) as words that it shares (`layout`; pure); `maps`, `loader` and `driver`, which keeps it attached and told |
 //! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`anchor`, `opener`), UNIX sockets, privileges, `sandbox` |
+//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`rooted_file`, `opener`), UNIX sockets, privileges, `sandbox` |
 //! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
-//! | [`supervisor`] | owns every handle: the order of the start (`start`, `confine`), the loop, the end; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) is pure |
+//! | [`supervisor`] | owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) is pure |
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
@@ -37,8 +37,10 @@
 //!          rule: policy of the listener (exchange: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
-//!          -> diff(running, wanted) -> listeners.prepare (all that can fail, beside what is there)
-//!          -> commit: log level, leap seconds, clock_manager.reconfigure (pollers, system process), listeners: policies, steer, drain, close
+//!          -> config::diff: Difference (settings, upstreams, listeners, what needs a restart) -> listeners::plan: steps (pure)
+//!          -> listeners::apply: prepare (all that can fail, beside what is there), and once that is done
+//!          -> commit: log level, leap seconds, clock_manager.reconfigure (pollers, system process), budget, steps: policies, serve, close
+//!          files: supervisor::{reading, reload}, config::{file, validate, diff}, supervisor::listeners::{plan, apply}
 //! sample   poller: addresses (whom next?) -> question, or fault -> packet::authentic -> measure -> usable
 //!          -> association (reach, filter, when to ask again; after a fault also when the kernel's routes change)
 //!          -> report -> supervisor::clock_manager -> system_process: candidate -> select (who agrees?) -> cluster -> combine

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::diff::{Change, diff};
+use super::diff::Difference;
 use super::fault::{Fault, counted, listing, printable};
 use super::{Config, FastPath, Loaded};
 use crate::fast_path::AttachMode;
@@ -48,18 +48,19 @@ impl CheckReport {
             Ok(loaded) => loaded,
             Err(faults) => return Self::refused(faults),
         };
-        let changes = diff(running, &loaded.config);
+        let difference = Difference::between(running, &loaded.config);
+        let restarts = difference.restart.iter().map(ToString::to_string);
+        let changes: Vec<String> = restarts.chain(difference.changes()).collect();
         let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
-        let needs_restart = changes.iter().any(Change::needs_restart);
         let count = match changes.len() {
             0 => "a reload changes nothing".to_owned(),
             some => format!("against the running server: {}", counted(some, "change")),
         };
         Self {
-            result: if needs_restart {
-                CheckResult::NeedsRestart
-            } else {
+            result: if difference.restart.is_empty() {
                 CheckResult::Accepted
+            } else {
+                CheckResult::NeedsRestart
             },
             summary: format!("{}{count}\n{lines}", summary(loaded)),
             notes: String::new(),

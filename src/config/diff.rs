@@ -1,47 +1,30 @@
-//! Pure. From the configuration that runs to the one that is wanted: what has to be done.
+//! Pure. The differences between the configuration that runs and the one that is wanted.
 //!
-//! The order in which listeners and upstreams stand in a file means nothing.
+//! They are what a reload applies, part by part, and what a check tells. The order in which listeners and upstreams stand in a
+//! file means nothing.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Config;
 use crate::observe::LogLevel;
 use crate::server::Listener;
-use crate::server::policy::Policy;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
 use crate::upstream::system_process::ClockPolicy;
 
-/// One difference. Its text is for the operator.
+/// All that differs between two configurations.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// A key that only a restart can change.
-    Restart(Restart),
-    /// Messages from another level on.
-    LogLevel(LogLevel),
-    /// What must hold before a time is believed and served.
-    Clock(ClockPolicy),
-    /// Another list of leap seconds.
-    LeapSeconds(Option<PathBuf>),
-    /// Not asked any more.
-    RemoveUpstream(Upstream),
-    /// Asked from now on.
-    AddUpstream(Upstream),
-    /// The same server, asked or believed in another way.
-    ChangeUpstream(Box<[Upstream; 2]>),
-    /// Another ceiling for all that is sent.
-    Budget(Budget),
-    /// Other clients are answered at this address, or in another way.
-    Policy(SocketAddr, Arc<Policy>),
-    /// Served from now on, by this policy.
-    OpenListener(Listener, Arc<Policy>),
-    /// The same address, served by more or fewer workers, or steered or tuned in another way.
-    ChangeListener([Listener; 2]),
-    /// Not served any more.
-    CloseListener(Listener),
+pub struct Difference {
+    /// The keys that only a restart can change.
+    pub restart: Vec<Restart>,
+    /// The settings of the process that change while it runs.
+    pub settings: SettingsDifference,
+    /// The upstreams.
+    pub upstreams: ListDifference<Upstream>,
+    /// The listeners, each with its policy.
+    pub listeners: ListDifference<Listener>,
 }
 
 /// A key that only a restart can change.
@@ -55,177 +38,230 @@ pub struct Restart {
     pub wanted: String,
 }
 
-/// What leads from `running` to `wanted`, in the order in which it is to be done: nothing if they mean the same.
-pub fn diff(running: &Config, wanted: &Config) -> Vec<Change> {
-    let mut changes = restarts(running, wanted);
-    if running.log_level != wanted.log_level {
-        changes.push(Change::LogLevel(wanted.log_level));
-    }
-    if running.clock != wanted.clock {
-        changes.push(Change::Clock(wanted.clock));
-    }
-    if running.leap_seconds != wanted.leap_seconds {
-        changes.push(Change::LeapSeconds(wanted.leap_seconds.clone()));
-    }
-    changes.extend(upstreams(&running.upstreams, &wanted.upstreams));
-    if running.budget != wanted.budget {
-        changes.push(Change::Budget(wanted.budget));
-    }
-    changes.extend(policies(running, wanted));
-    changes.extend(listeners(running, wanted));
-    changes
+/// The settings of the process that change while it runs; `None` for those that stay.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingsDifference {
+    /// The least important message that is logged.
+    pub log_level: Option<Change<LogLevel>>,
+    /// What must hold before a time is believed and served.
+    pub clock: Option<Change<ClockPolicy>>,
+    /// The list of leap seconds.
+    pub leap_seconds: Option<Change<Option<PathBuf>>>,
+    /// The ceiling for all that is sent.
+    pub budget: Option<Change<Budget>>,
 }
 
-fn restarts(running: &Config, wanted: &Config) -> Vec<Change> {
+/// A value before and after a reload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<T> {
+    /// The value that runs.
+    pub from: T,
+    /// The value that is wanted.
+    pub to: T,
+}
+
+/// The entries by which a list differs from another one; each list has an entry at most once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListDifference<T> {
+    /// Only in the list that runs.
+    pub removed: Vec<T>,
+    /// Only in the list that is wanted.
+    pub added: Vec<T>,
+    /// In both, but not alike.
+    pub changed: Vec<Change<T>>,
+}
+
+impl Difference {
+    /// All that leads from `running` to `wanted`.
+    pub fn between(running: &Config, wanted: &Config) -> Self {
+        let mut listeners = ListDifference::between(&running.listeners, &wanted.listeners, is_same_listener);
+        listeners.changed.iter_mut().for_each(keep_equal_policy);
+        Self {
+            restart: restarts(running, wanted),
+            settings: SettingsDifference {
+                log_level: Change::between(&running.log_level, &wanted.log_level),
+                clock: Change::between(&running.clock, &wanted.clock),
+                leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
+                budget: Change::between(&running.budget, &wanted.budget),
+            },
+            upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
+            listeners,
+        }
+    }
+
+    /// What a reload changes, a line for each change, in the order in which it is done.
+    pub fn changes(&self) -> Vec<String> {
+        let mut lines = self.settings.clock_and_log();
+        lines.extend(upstream_lines(&self.upstreams));
+        lines.extend(self.settings.budget_line());
+        lines.extend(listener_lines(&self.listeners));
+        lines
+    }
+}
+
+fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
     let both = running.restart_only().into_iter().zip(wanted.restart_only());
     both.filter(|(running, wanted)| running != wanted)
-        .map(|((key, running), (_, wanted))| {
-            Change::Restart(Restart {
-                key: key.to_owned(),
-                running,
-                wanted,
-            })
+        .map(|((key, running), (_, wanted))| Restart {
+            key: key.to_owned(),
+            running,
+            wanted,
         })
         .collect()
 }
 
-fn upstreams(running: &[Upstream], wanted: &[Upstream]) -> Vec<Change> {
-    let same = |one: &Upstream, other: &Upstream| one.id() == other.id();
-    let gone = paired(running, wanted, same)
-        .filter(|(_, pair)| pair.is_none())
-        .map(|(one, _)| Change::RemoveUpstream(one.clone()));
-    let others = paired(wanted, running, same).filter_map(|(one, pair)| match pair {
-        None => Some(Change::AddUpstream(one.clone())),
-        Some(old) if old != one => Some(Change::ChangeUpstream(Box::new([old.clone(), one.clone()]))),
-        Some(_) => None,
-    });
-    gone.chain(others).collect()
+fn is_same_upstream(one: &Upstream, other: &Upstream) -> bool {
+    one.id() == other.id()
 }
 
-/// The policies of listeners that stay.
-fn policies(running: &Config, wanted: &Config) -> impl Iterator<Item = Change> {
-    wanted.policies.iter().filter_map(|(address, policy)| {
-        let old = running.policies.get(address)?;
-        (old != policy).then(|| Change::Policy(*address, Arc::clone(policy)))
-    })
+fn is_same_listener(one: &Listener, other: &Listener) -> bool {
+    one.address == other.address
 }
 
-/// What is closed comes last: a client that moves with the change finds somebody at all times.
-fn listeners(running: &Config, wanted: &Config) -> Vec<Change> {
-    let policies = &wanted.policies;
-    let (running, wanted) = (&running.listeners, &wanted.listeners);
-    let same = |one: &Listener, other: &Listener| one.address == other.address;
-    let others = paired(wanted, running, same).filter_map(|(one, pair)| match pair {
-        None => {
-            let policy = policies.get(&one.address)?;
-            Some(Change::OpenListener(*one, Arc::clone(policy)))
+/// Has a listener whose policy stays go on with the policy that runs: an equal one would hold its lists in memory a second time.
+fn keep_equal_policy(listener: &mut Change<Listener>) {
+    if listener.from.policy == listener.to.policy {
+        listener.to.policy = Arc::clone(&listener.from.policy);
+    }
+}
+
+impl<T: Clone + PartialEq> Change<T> {
+    fn between(running: &T, wanted: &T) -> Option<Self> {
+        (running != wanted).then(|| Self {
+            from: running.clone(),
+            to: wanted.clone(),
+        })
+    }
+
+    fn apply(change: Option<&Self>, value: &mut T) {
+        if let Some(change) = change {
+            value.clone_from(&change.to);
         }
-        Some(old) if old != one => Some(Change::ChangeListener([*old, *one])),
-        Some(_) => None,
-    });
-    let gone = paired(running, wanted, same)
-        .filter(|(_, pair)| pair.is_none())
-        .map(|(one, _)| Change::CloseListener(*one));
-    others.chain(gone).collect()
+    }
 }
 
-/// Each of `ones`, with what is the same among `others`.
-fn paired<'a, T>(
-    ones: &'a [T],
-    others: &'a [T],
-    same: impl Fn(&T, &T) -> bool + 'a,
-) -> impl Iterator<Item = (&'a T, Option<&'a T>)> {
-    ones.iter()
-        .map(move |one| (one, others.iter().find(|other| same(one, other))))
-}
+impl<T: Clone + PartialEq> ListDifference<T> {
+    fn between(running: &[T], wanted: &[T], is_same: impl Fn(&T, &T) -> bool) -> Self {
+        let pair = |one: &T, others: &[T]| others.iter().position(|other| is_same(one, other));
+        let missing = |ones: &[T], others: &[T]| {
+            let ones = ones.iter().filter(|one| pair(one, others).is_none());
+            ones.cloned().collect()
+        };
+        let changed = wanted.iter().filter_map(|one| {
+            let old = running.get(pair(one, running)?)?;
+            Change::between(old, one)
+        });
+        Self {
+            removed: missing(running, wanted),
+            added: missing(wanted, running),
+            changed: changed.collect(),
+        }
+    }
 
-impl Change {
-    /// Is it one that only a restart makes?
-    pub const fn needs_restart(&self) -> bool {
-        matches!(self, Self::Restart(_))
+    /// Makes `list`, which ran, the one that was wanted; what stays keeps its place.
+    fn apply(&self, list: &mut Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
+        list.retain(|one| !self.removed.iter().any(|gone| is_same(one, gone)));
+        for one in list.iter_mut() {
+            let change = self.changed.iter().find(|change| is_same(one, &change.to));
+            Change::apply(change, one);
+        }
+        list.extend_from_slice(&self.added);
     }
 }
 
 impl Config {
-    /// What runs after `change` was made; a restart-only key stays as it is.
-    pub fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Restart(_) => {}
-            Change::LogLevel(level) => self.log_level = *level,
-            Change::Clock(policy) => self.clock = *policy,
-            Change::LeapSeconds(path) => self.leap_seconds.clone_from(path),
-            Change::RemoveUpstream(gone) => self.upstreams.retain(|one| one.id() != gone.id()),
-            Change::AddUpstream(new) => self.upstreams.push(new.clone()),
-            Change::ChangeUpstream(pair) => {
-                let [_, new] = pair.as_ref();
-                let old = self.upstreams.iter_mut().find(|one| one.id() == new.id());
-                old.into_iter().for_each(|old| old.clone_from(new));
-            }
-            Change::Budget(budget) => self.budget = *budget,
-            Change::Policy(address, policy) => {
-                self.policies.insert(*address, Arc::clone(policy));
-            }
-            Change::OpenListener(new, policy) => {
-                self.listeners.push(*new);
-                self.policies.insert(new.address, Arc::clone(policy));
-            }
-            Change::ChangeListener([_, new]) => {
-                let old = self.listeners.iter_mut().find(|one| one.address == new.address);
-                old.into_iter().for_each(|old| *old = *new);
-            }
-            Change::CloseListener(gone) => {
-                self.listeners.retain(|one| one.address != gone.address);
-                self.policies.remove(&gone.address);
-            }
-        }
+    /// Becomes what runs after a reload by `difference`; a key that only a restart can change stays as it is.
+    pub fn apply(&mut self, difference: &Difference) {
+        let settings = &difference.settings;
+        Change::apply(settings.log_level.as_ref(), &mut self.log_level);
+        Change::apply(settings.clock.as_ref(), &mut self.clock);
+        Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
+        Change::apply(settings.budget.as_ref(), &mut self.budget);
+        difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
+        difference.listeners.apply(&mut self.listeners, is_same_listener);
     }
 }
 
-impl fmt::Display for Change {
+/// For the operator.
+impl fmt::Display for Restart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restart(Restart { key, running, wanted }) => {
-                write!(f, "{key}: only a restart changes it from {running} to {wanted}")
-            }
-            Self::LogLevel(level) => write!(f, "log.level: {}", level.name()),
-            Self::Clock(_) => f.write_str("clock: other settings"),
-            Self::LeapSeconds(Some(path)) => write!(f, "clock.leap-seconds: {}", path.display()),
-            Self::LeapSeconds(None) => f.write_str("clock.leap-seconds: none"),
-            Self::RemoveUpstream(one) => write!(f, "upstream {one}: removed"),
-            Self::AddUpstream(one) => write!(f, "upstream {one}: added"),
-            Self::ChangeUpstream(pair) => {
-                let [_, new] = pair.as_ref();
-                write!(f, "upstream {new}: other settings, its samples stay")
-            }
-            Self::Budget(_) => f.write_str("budget: other ceilings"),
-            Self::Policy(address, policy) => write!(f, "listener {address}: other policy: {policy}"),
-            Self::OpenListener(one, _) => {
-                write!(f, "listener {}: added, workers {}", one.address, one.workers)
-            }
-            Self::ChangeListener([old, new]) => {
-                let (address, from, to) = (new.address, old.workers, new.workers);
-                write!(f, "listener {address}: workers {from} -> {to}")?;
-                let steered = (old.steering != new.steering).then_some(", steered in another way");
-                let tuned = (old.tuning != new.tuning).then_some(", tuned in another way");
-                let required = match (old.required, new.required) {
-                    (false, true) => Some(", required from now on"),
-                    (true, false) => Some(", not required any more"),
-                    (false, false) | (true, true) => None,
-                };
-                [steered, tuned, required]
-                    .into_iter()
-                    .flatten()
-                    .try_for_each(|words| f.write_str(words))
-            }
-            Self::CloseListener(one) => write!(f, "listener {}: removed", one.address),
-        }
+        let Self { key, running, wanted } = self;
+        write!(f, "{key}: only a restart changes it from {running} to {wanted}")
     }
+}
+
+impl SettingsDifference {
+    fn clock_and_log(&self) -> Vec<String> {
+        let level = |level: &Change<LogLevel>| format!("log.level: {}", level.to.name());
+        let clock = |_: &Change<ClockPolicy>| "clock: other settings".to_owned();
+        let leap_seconds = |list: &Change<Option<PathBuf>>| {
+            let path = list.to.as_ref().map(|path| path.display().to_string());
+            format!("clock.leap-seconds: {}", path.as_deref().unwrap_or("none"))
+        };
+        let lines = [
+            self.log_level.as_ref().map(level),
+            self.clock.as_ref().map(clock),
+            self.leap_seconds.as_ref().map(leap_seconds),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+
+    fn budget_line(&self) -> Option<String> {
+        self.budget.as_ref().map(|_| "budget: other ceilings".to_owned())
+    }
+}
+
+fn upstream_lines(upstreams: &ListDifference<Upstream>) -> impl Iterator<Item = String> {
+    let removed = upstreams.removed.iter();
+    let removed = removed.map(|one| format!("upstream {one}: removed"));
+    let added = upstreams.added.iter().map(|one| format!("upstream {one}: added"));
+    let changed = upstreams.changed.iter();
+    let changed = changed.map(|one| format!("upstream {}: other settings, its samples stay", one.to));
+    removed.chain(added).chain(changed)
+}
+
+/// What is closed comes last, as it is done: a client that moves with the change finds an open listener at all times.
+fn listener_lines(listeners: &ListDifference<Listener>) -> impl Iterator<Item = String> {
+    let changed = listeners.changed.iter();
+    let policies = changed.clone().filter_map(policy_line);
+    let added = listeners
+        .added
+        .iter()
+        .map(|one| format!("listener {}: added, workers {}", one.address, one.workers));
+    let removed = listeners.removed.iter();
+    let removed = removed.map(|one| format!("listener {}: removed", one.address));
+    policies
+        .chain(added)
+        .chain(changed.filter_map(serving_line))
+        .chain(removed)
+}
+
+fn policy_line(Change { from, to }: &Change<Listener>) -> Option<String> {
+    (from.policy != to.policy).then(|| format!("listener {}: other policy: {}", to.address, to.policy))
+}
+
+/// The line of a listener that is served in another way, whichever clients are answered.
+fn serving_line(Change { from, to }: &Change<Listener>) -> Option<String> {
+    if !to.is_served_differently(from) {
+        return None;
+    }
+    let steered = (from.steering != to.steering).then_some(", steered in another way");
+    let tuned = (from.tuning != to.tuning).then_some(", tuned in another way");
+    let required = match (from.required, to.required) {
+        (false, true) => Some(", required from now on"),
+        (true, false) => Some(", not required any more"),
+        (false, false) | (true, true) => None,
+    };
+    let more: String = [steered, tuned, required].into_iter().flatten().collect();
+    let (address, before, after) = (to.address, from.workers, to.workers);
+    Some(format!("listener {address}: workers {before} -> {after}{more}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;
+    use std::sync::LazyLock;
     use std::time::Duration;
 
     use proptest::collection::vec;
@@ -235,10 +271,23 @@ mod tests {
     use crate::cli::Flags;
     use crate::fast_path::AttachMode;
     use crate::host::privileges::LowPorts;
+    use crate::server::policy::Policy;
     use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
     use crate::upstream::Host;
     use crate::upstream::system_process::LocalReference;
+
+    /// What runs without a file.
+    static DEFAULT: LazyLock<Config> =
+        LazyLock::new(|| super::super::load(&Flags::default(), None).unwrap().config);
+
+    /// A policy by its number; each call gives one of its own, as each reading of a file does.
+    fn policy(number: u8) -> Arc<Policy> {
+        Arc::new(Policy {
+            max_stratum: 1 + number,
+            ..Policy::clone(&DEFAULT.listeners[0].policy)
+        })
+    }
 
     fn listener() -> impl Strategy<Value = Listener> {
         let steering = prop_oneof![
@@ -246,8 +295,13 @@ mod tests {
             Just(Steering::Cpu),
             Just(Steering::Kernel)
         ];
-        ("127\\.0\\.0\\.[1-6]:123|\\[::[1-4]\\]:123", 1..5_u16, steering).prop_map(
-            |(address, workers, steering)| Listener {
+        (
+            "127\\.0\\.0\\.[1-6]:123|\\[::[1-4]\\]:123",
+            1..5_u16,
+            steering,
+            0..2_u8,
+        )
+            .prop_map(|(address, workers, steering, number)| Listener {
                 address: address.parse().unwrap(),
                 workers,
                 steering,
@@ -256,8 +310,8 @@ mod tests {
                     batch: workers,
                     ..Tuning::default()
                 },
-            },
-        )
+                policy: policy(number),
+            })
     }
 
     fn upstream() -> impl Strategy<Value = Upstream> {
@@ -295,11 +349,7 @@ mod tests {
                 leap_seconds,
                 (mut listeners, mut upstreams),
             )| {
-                let base = super::super::load(&Flags::default(), None).unwrap().config;
-                let policy = base.policies.values().next().unwrap();
-                let mut other = Policy::clone(policy);
-                other.max_stratum = 7;
-                let policies = [Arc::clone(policy), Arc::new(other)];
+                let base = DEFAULT.clone();
                 listeners.sort_by_key(|one| one.address);
                 listeners.dedup_by_key(|one| one.address);
                 upstreams.sort_by_key(Upstream::to_string);
@@ -345,10 +395,6 @@ mod tests {
                         ..base.clock
                     },
                     leap_seconds: leap_seconds.map(PathBuf::from),
-                    policies: listeners
-                        .iter()
-                        .map(|one| (one.address, Arc::clone(&policies[usize::from(one.workers % 2)])))
-                        .collect(),
                     budget: Budget {
                         packets_per_second: (min_sources > 2).then_some(1000.0),
                         ..base.budget
@@ -373,27 +419,49 @@ mod tests {
         config
     }
 
+    fn is_empty(difference: &Difference) -> bool {
+        difference.restart.is_empty() && difference.changes().is_empty()
+    }
+
     proptest! {
         #[test]
-        fn the_changes_lead_from_one_to_the_other(running in config(), wanted in config()) {
+        fn a_difference_leads_from_one_to_the_other(running in config(), wanted in config()) {
             let mut model = running.clone();
-            let changes = diff(&running, &wanted);
-            changes.iter().for_each(|change| model.apply(change));
+            let difference = Difference::between(&running, &wanted);
+            model.apply(&difference);
             prop_assert_eq!(sorted(&model, &running), sorted(&wanted, &running));
-            let needs_restart = changes.iter().any(Change::needs_restart);
             let restarts =
                 |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-            prop_assert_eq!(needs_restart, restarts(&running) != restarts(&wanted));
-            prop_assert!(diff(&model, &wanted).iter().all(Change::needs_restart));
+            prop_assert_eq!(difference.restart.is_empty(), restarts(&running) == restarts(&wanted));
+            prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
+            // Each part tells what it changes.
+            let is_told = !difference.changes().is_empty();
+            prop_assert_eq!(is_told, model != running);
+        }
+
+        #[test]
+        fn what_stays_keeps_its_place_and_its_memory(running in config(), wanted in config()) {
+            let mut model = running.clone();
+            model.apply(&Difference::between(&running, &wanted));
+            let staying = |config: &Config, other: &Config| -> Vec<_> {
+                let addresses = config.listeners.iter().map(|one| one.address);
+                addresses.filter(|address| other.listeners.iter().any(|one| one.address == *address)).collect()
+            };
+            prop_assert_eq!(staying(&model, &running), staying(&running, &wanted));
+            for one in &model.listeners {
+                let old = running.listeners.iter().find(|old| old.address == one.address);
+                let equal = old.filter(|old| old.policy == one.policy);
+                prop_assert!(equal.is_none_or(|old| Arc::ptr_eq(&old.policy, &one.policy)));
+            }
         }
 
         #[test]
         fn nothing_leads_to_the_same(running in config()) {
-            prop_assert_eq!(diff(&running, &running), vec![]);
+            prop_assert!(is_empty(&Difference::between(&running, &running)));
             let mut turned = running.clone();
             turned.listeners.reverse();
             turned.upstreams.reverse();
-            prop_assert_eq!(diff(&running, &turned), vec![]);
+            prop_assert!(is_empty(&Difference::between(&running, &turned)));
         }
     }
 
@@ -404,8 +472,10 @@ mod tests {
                 .unwrap()
                 .config
         };
-        let changes = diff(&load(running), &load(wanted));
-        changes.iter().map(|change| format!("{change}\n")).collect()
+        let difference = Difference::between(&load(running), &load(wanted));
+        let restarts = difference.restart.iter().map(ToString::to_string);
+        let lines = restarts.chain(difference.changes());
+        lines.map(|line| line + "\n").collect()
     }
 
     #[test]

@@ -14,8 +14,8 @@ use nix::unistd::{getegid, geteuid};
 use super::fault::{Fault, Place};
 use super::{Loaded, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
-use crate::host::anchor::{Anchor, ReadError};
 use crate::host::limits;
+use crate::host::rooted_file::{ReadError, RootedFile};
 
 /// Longest configuration, in bytes: one that is longer is a mistake (a log, an image, a device).
 pub const LONGEST: u64 = 1024 * 1024;
@@ -26,7 +26,7 @@ const ALL_LISTS: u64 = 256 * 1024 * 1024;
 /// So much of a list is in memory at once.
 const PIECE: usize = 64 * 1024;
 
-/// Is the way to a list kept?
+/// Is a list's file held on to?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
     Yes,
@@ -39,15 +39,15 @@ pub struct Loader {
     flags: Flags,
     path: PathBuf,
     /// Kept open for when the root directory has changed; `None` where the directory isn't there.
-    way: Option<Anchor>,
+    file: Option<RootedFile>,
     /// The same for the files that it names.
-    lists: RefCell<HashMap<PathBuf, Anchor>>,
+    lists: RefCell<HashMap<PathBuf, RootedFile>>,
     /// Somebody named the file, or it was there before: to do without it would not be what was meant.
     needed: bool,
 }
 
 impl Loader {
-    /// Holds on to the way to the file that `flags` name, or the default one.
+    /// Holds on to the file that `flags` name, or the default one.
     pub fn new(flags: &Flags) -> Self {
         Self::with_default(flags, Path::new(DEFAULT_FILE))
     }
@@ -57,7 +57,7 @@ impl Loader {
         let path = flags.config.as_deref().unwrap_or(default).to_owned();
         Self {
             flags: flags.clone(),
-            way: Anchor::open(&path).ok(),
+            file: RootedFile::open(&path).ok(),
             lists: RefCell::default(),
             needed: flags.config.is_some(),
             path,
@@ -69,9 +69,9 @@ impl Loader {
     /// # Errors
     /// All faults, at least one; a file that can't be read is one.
     pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
-        let text = match &self.way {
+        let text = match &self.file {
             _ if !self.needed && is_absent(&self.path) => return self.judge_text(None, Keep::Yes),
-            Some(way) => read_again(&self.path, way)?,
+            Some(file) => read_again(&self.path, file)?,
             None => read(&self.path)?,
         };
         let loaded = self.judge_text(Some((&self.path, &text)), Keep::Yes)?;
@@ -93,24 +93,26 @@ impl Loader {
         super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
     }
 
-    /// The lines of a file that the configuration names, of which so many bytes more are `left`. The way to it may be kept, for
+    /// The lines of a file that the configuration names, of which so many bytes more are `left`. It may be held on to, for
     /// when the root directory has changed.
     fn list(&self, path: &Path, keep: Keep, left: &Cell<u64>) -> Result<Box<dyn BufRead>, String> {
-        let way_to = || {
-            self.way_to(path)
+        let find = || {
+            self.find(path)
                 .map_err(|error| format!("cannot open: {}", limits::explain(&error)))
         };
         let mut lists = self.lists.borrow_mut();
         let once;
-        let way: &Anchor = match lists.entry(path.to_owned()) {
+        let rooted: &RootedFile = match lists.entry(path.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) if keep == Keep::Yes => new.insert(way_to()?),
+            Entry::Vacant(new) if keep == Keep::Yes => new.insert(find()?),
             Entry::Vacant(_) => {
-                once = way_to()?;
+                once = find()?;
                 &once
             }
         };
-        let (file, length) = way.file(LONGEST_LIST).map_err(|error| error.to_string())?;
+        let (file, length) = rooted
+            .regular_file(LONGEST_LIST)
+            .map_err(|error| error.to_string())?;
         left.set(left.get().checked_sub(length).ok_or_else(|| {
             format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
         })?);
@@ -118,20 +120,20 @@ impl Loader {
         Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
     }
 
-    fn way_to(&self, path: &Path) -> io::Result<Anchor> {
+    fn find(&self, path: &Path) -> io::Result<RootedFile> {
         let path = std::path::absolute(path)?;
-        match &self.way {
-            Some(way) => way.another(&path).or_else(|_| Anchor::open(&path)),
-            None => Anchor::open(&path),
+        match &self.file {
+            Some(file) => file.another(&path).or_else(|_| RootedFile::open(&path)),
+            None => RootedFile::open(&path),
         }
     }
 
     /// Is there any of these files that can't be opened for lack of a right to it?
     pub fn is_denied(&self) -> bool {
         let lists = self.lists.borrow();
-        let mut ways = self.way.iter().chain(lists.values());
-        ways.any(|way| {
-            let opened = way.file(LONGEST_LIST);
+        let mut files = self.file.iter().chain(lists.values());
+        files.any(|file| {
+            let opened = file.regular_file(LONGEST_LIST);
             matches!(opened, Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::PermissionDenied)
         })
     }
@@ -139,8 +141,8 @@ impl Loader {
     /// The paths of the file and of those that it names, for a sandbox that shall leave them within reach.
     pub fn paths(&self) -> Vec<PathBuf> {
         let lists = self.lists.borrow();
-        let ways = self.way.iter().chain(lists.values());
-        ways.map(|way| way.path().to_owned()).collect()
+        let files = self.file.iter().chain(lists.values());
+        files.map(|file| file.path().to_owned()).collect()
     }
 }
 
@@ -162,8 +164,8 @@ fn is_absent(path: &Path) -> bool {
 /// # Errors
 /// What keeps us from reading it, and what to do.
 pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
-    let anchor = Anchor::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
-    read_again(path, &anchor)
+    let file = RootedFile::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
+    read_again(path, &file)
 }
 
 /// The text of a file of another daemon's, which doesn't mind in which encoding its comments are: what is no UTF-8 is replaced.
@@ -175,18 +177,18 @@ pub fn read_foreign(path: &Path) -> Result<Option<String>, Vec<Fault>> {
     if is_absent(path) {
         return Ok(None);
     }
-    let anchor = Anchor::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
-    let bytes = anchor.read(LONGEST).map_err(|error| unreadable(path, &error))?;
+    let file = RootedFile::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
+    let bytes = file.read(LONGEST).map_err(|error| unreadable(path, &error))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     decode(path, text.into_bytes()).map(Some)
 }
 
-/// The same through a way that was kept open; faults name `path`.
+/// The same of a file that was held on to; faults name `path`.
 ///
 /// # Errors
 /// What keeps us from reading it, and what to do.
-fn read_again(path: &Path, anchor: &Anchor) -> Result<String, Vec<Fault>> {
-    let bytes = anchor.read(LONGEST).map_err(|error| unreadable(path, &error))?;
+fn read_again(path: &Path, file: &RootedFile) -> Result<String, Vec<Fault>> {
+    let bytes = file.read(LONGEST).map_err(|error| unreadable(path, &error))?;
     decode(path, bytes)
 }
 

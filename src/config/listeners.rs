@@ -1,6 +1,5 @@
 //! Pure. Which listeners there are once the flags have had their say, and whether each makes sense.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,8 +11,7 @@ use super::raw::{self, Raw};
 use super::row::Keys;
 use super::said::{Origin, Said};
 use super::validate::{Seen, numbered};
-use crate::server::Listener;
-use crate::server::policy::Policy;
+use crate::server::{Listener, Policy};
 
 /// An address family, which has flags of its own.
 struct Family {
@@ -56,7 +54,6 @@ struct Candidate<'a> {
 #[derive(Default)]
 pub(super) struct Served {
     pub(super) listeners: Vec<Listener>,
-    pub(super) policies: BTreeMap<SocketAddr, Arc<Policy>>,
     /// The addresses among them that nobody asked for.
     pub(super) defaults: Vec<SocketAddr>,
 }
@@ -73,19 +70,17 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>
     for candidate in &candidates {
         let keys = keys(judge, candidate);
         let policy = policies::of_listener(judge, &candidate.name, &candidate.said, keys.as_ref(), common);
-        let listener = keys.as_ref().map(listener);
         judge.name(candidate.name.as_str());
-        if let (Some(listener), Some(said)) = (listener, &candidate.said.address) {
-            seen.once(judge, listener.address, said);
+        if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
+            seen.once(judge, keys.address, said);
+        }
+        if let Some(listener) = keys.zip(policy).map(|(keys, policy)| listener(&keys, policy)) {
             let is_default = candidate.is_default.then_some(listener.address);
             served.defaults.extend(is_default);
             served.listeners.push(listener);
-            served
-                .policies
-                .extend(policy.map(|policy| (listener.address, policy)));
         }
     }
-    (served.policies.len() == candidates.len()).then_some(served)
+    (served.listeners.len() == candidates.len()).then_some(served)
 }
 
 fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
@@ -228,12 +223,13 @@ fn keys(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<ListenerKeys
     }
 }
 
-fn listener(keys: &ListenerKeys) -> Listener {
+fn listener(keys: &ListenerKeys, policy: Arc<Policy>) -> Listener {
     Listener {
         address: keys.address,
         workers: keys.workers,
         steering: keys.steering,
         required: keys.required,
         tuning: keys.tuning(),
+        policy,
     }
 }

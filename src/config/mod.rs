@@ -1,7 +1,7 @@
 //! Pure. An operator's words: `raw` (what was said, by file and flags) becomes `validate` (what is meant).
 //!
 //! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
-//! and what is expected, and all faults are gathered. A new key is a row in `keys`. `diff` tells what leads from one configuration to another,
+//! and what is expected, and all faults are gathered. A new key is a row in `keys`. `diff` tells by what one configuration differs from another,
 //! `import` what another server's configuration is here.
 
 pub mod address;
@@ -25,21 +25,19 @@ mod upstreams;
 mod validate;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::cli::Flags;
 use crate::observe::LogLevel;
 use crate::server::Listener;
-use crate::server::policy::Policy;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
 use crate::upstream::system_process::ClockPolicy;
 
-pub use diff::{Change, diff};
+pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
 pub use keys::{Census, Control, FastPath, Metrics, Process, Ready};
@@ -72,8 +70,6 @@ pub struct Config {
     pub fast_path: FastPath,
     /// Where clients are answered: at least one, no address twice.
     pub listeners: Vec<Listener>,
-    /// Who is answered at each of them, by its address.
-    pub policies: BTreeMap<SocketAddr, Arc<Policy>>,
     /// What may be sent in all.
     pub budget: Budget,
     /// Who is asked for the time: none only if there is a local reference, nobody twice.

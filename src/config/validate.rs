@@ -81,7 +81,6 @@ fn config(judge: &mut Judge<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)>
         metrics: metrics?.listen,
         fast_path: fast_path?,
         listeners: served.listeners,
-        policies: served.policies,
         budget: common?.budget(),
         upstreams: upstreams?,
     };

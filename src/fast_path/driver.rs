@@ -3,7 +3,6 @@
 //! After the start it needs no privilege any more: what it publishes is written to memory, and to attach the program again
 //! takes the program alone.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,8 +22,7 @@ use crate::host::addresses::{self, Interface};
 use crate::host::{clock, entropy, limits, sys};
 use crate::observe::RateMeter;
 use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
-use crate::server::Counts;
-use crate::server::policy::Policy;
+use crate::server::{Counts, Listener};
 use crate::time::AlignedReadings;
 
 /// The time between two publications: the shorter, the less the announced error grows meanwhile (`time_segment`).
@@ -89,18 +87,17 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl Driver {
-    /// Loads the program and attaches it to `interfaces`, for the listeners with these policies, with room for so many
-    /// `clients`. `None` if it can't be had and `mode` allows that.
+    /// Loads the program and attaches it to `interfaces`, for these `listeners`, with room for so many `clients`. `None` if it can't be had and `mode` allows that.
     ///
     /// Nothing is answered before the first publication. Needs the privileges of the start.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(
+    pub fn open<'a>(
         interfaces: &[String],
         mode: AttachMode,
         clients: u32,
-        policies: &BTreeMap<SocketAddr, Arc<Policy>>,
+        listeners: impl Iterator<Item = &'a Listener> + Clone,
     ) -> Result<Option<Self>, OpenError> {
         let failed = |why: String| match mode {
             AttachMode::Auto => {
@@ -134,7 +131,7 @@ impl Driver {
             clocks: Default::default(),
             raw_faster: None,
         };
-        driver.apply(policies);
+        driver.serve(listeners);
         let refused = driver
             .interfaces
             .iter()
@@ -146,21 +143,25 @@ impl Driver {
         Ok(Some(driver))
     }
 
-    /// From now on these listeners are served, by these policies.
-    pub fn apply(&mut self, policies: &BTreeMap<SocketAddr, Arc<Policy>>) {
-        for slot in &mut self.slots {
-            slot.policy = policies.get(&slot.address).cloned();
-        }
-        for (address, policy) in policies {
-            if !self.slots.iter().any(|slot| slot.address == *address) {
+    /// Serves these `listeners` from now on, and no others.
+    pub fn serve<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener> + Clone) {
+        self.slots.iter_mut().for_each(|slot| slot.policy = None);
+        for listener in listeners.clone() {
+            let policy = Some(Arc::clone(&listener.policy));
+            let mut slots = self.slots.iter_mut();
+            if let Some(slot) = slots.find(|slot| slot.address == listener.address) {
+                slot.policy = policy;
+            } else {
                 self.slots.push(ListenerSlot {
-                    address: *address,
-                    policy: Some(Arc::clone(policy)),
+                    address: listener.address,
+                    policy,
                 });
                 self.rates.push(RateMeter::default());
             }
         }
-        if client_capacity(policies.values().map(Arc::as_ref)).div_ceil(CLIENTS_PER_PLACE) > self.places {
+        if client_capacity(listeners.map(|listener| &*listener.policy)).div_ceil(CLIENTS_PER_PLACE)
+            > self.places
+        {
             warn!("fast path: limit.clients: only a restart makes room for more clients");
         }
         self.follow_host(clock::raw());
@@ -219,7 +220,7 @@ impl Driver {
         for (listener, why) in rules.exclusions.iter().filter(|one| !known.contains(one)) {
             warn!(%listener, "fast path: {listener} is left to the sockets: {why}");
         }
-        if sys::wait_for_deliveries().is_err() {
+        if sys::wait_grace_period().is_err() {
             // A program takes microseconds; no core is kept from it for this long.
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -1,7 +1,6 @@
 //! What the operating system gives: sockets, clocks, randomness, names, privileges. It uses nothing of ours.
 
 pub mod addresses;
-pub mod anchor;
 pub mod bind_fault;
 pub mod changes;
 pub mod clock;
@@ -11,6 +10,7 @@ pub mod limits;
 pub mod names;
 pub mod opener;
 pub mod privileges;
+pub mod rooted_file;
 pub mod sandbox;
 pub mod shortage;
 pub mod steering;

@@ -11,7 +11,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, Resolver};
 
-use super::anchor::Anchor;
+use super::rooted_file::RootedFile;
 
 /// A file of resolvers or hosts that is longer is a mistake, or a list to block half of the world with.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -26,14 +26,14 @@ pub struct Names {
     hosts: Arc<Hosts>,
 }
 
-/// The ways to both files; `None` where there is not even a directory `/etc`.
+/// Both files; `None` where there is not even a directory `/etc`.
 struct Files {
-    resolvers: Option<Anchor>,
-    hosts: Option<Anchor>,
+    resolvers: Option<RootedFile>,
+    hosts: Option<RootedFile>,
 }
 
 impl Names {
-    /// Reads `/etc/resolv.conf` and `/etc/hosts`, and holds on to the ways there for when they are asked anew.
+    /// Reads `/etc/resolv.conf` and `/etc/hosts`, and holds on to them for when they are read again.
     ///
     /// Where there is none (or no name server in it), the one on this host is asked, as `resolv.conf(5)` has it.
     pub fn from_system() -> Self {
@@ -44,8 +44,8 @@ impl Names {
         let here = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut names = Self {
             files: Arc::new(Files {
-                resolvers: Anchor::open(resolvers).ok(),
-                hosts: Anchor::open(hosts).ok(),
+                resolvers: RootedFile::open(resolvers).ok(),
+                hosts: RootedFile::open(hosts).ok(),
             }),
             config: ResolverConfig::from_name_servers(vec![here]),
             options: ResolverOpts::default(),
@@ -57,8 +57,8 @@ impl Names {
 
     /// The paths of the files, for a sandbox that shall leave them within reach.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let anchors = self.files.resolvers.iter().chain(&self.files.hosts);
-        anchors.map(Anchor::path)
+        let files = self.files.resolvers.iter().chain(&self.files.hosts);
+        files.map(RootedFile::path)
     }
 
     /// All addresses of `name`, of both families; never an empty list.
@@ -98,7 +98,7 @@ impl Names {
     }
 }
 
-fn bytes(file: Option<&Anchor>) -> Option<Vec<u8>> {
+fn bytes(file: Option<&RootedFile>) -> Option<Vec<u8>> {
     file?.read(LONGEST).ok()
 }
 

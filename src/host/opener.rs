@@ -21,8 +21,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::anchor::Anchor;
 use super::privileges::{self, Identity};
+use super::rooted_file::RootedFile;
 use super::sandbox::{self, AllowedAccess, seccomp};
 use super::sys;
 
@@ -35,7 +35,7 @@ const MESSAGE: usize = 8;
 
 static OPENER: OnceLock<Mutex<Opener>> = OnceLock::new();
 
-/// The way to the other process.
+/// The connection to the other process.
 #[derive(Debug)]
 struct Opener {
     socket: OwnedFd,
@@ -125,7 +125,7 @@ fn serve(socket: &OwnedFd, paths: &[PathBuf], user: Option<&Identity>) {
     if sys::close_all_but(socket.as_raw_fd()).is_err() {
         return;
     }
-    let ways: Vec<Option<Anchor>> = paths.iter().map(|path| Anchor::open(path).ok()).collect();
+    let files: Vec<Option<RootedFile>> = paths.iter().map(|path| RootedFile::open(path).ok()).collect();
     let mut access = AllowedAccess::default();
     paths.iter().for_each(|path| access.read_beside(path));
     // What can't be given up here is worse than no process at all.
@@ -138,10 +138,10 @@ fn serve(socket: &OwnedFd, paths: &[PathBuf], user: Option<&Identity>) {
     drop(access);
     let _told = send(socket.as_raw_fd(), 0, 0, None);
     while let Ok(Some((turn, number, _))) = receive(socket.as_raw_fd()) {
-        let way = usize::try_from(number)
+        let file = usize::try_from(number)
             .ok()
-            .and_then(|number| ways.get(number)?.as_ref());
-        let opened = way.ok_or(Errno::EACCES).and_then(Anchor::reopen);
+            .and_then(|number| files.get(number)?.as_ref());
+        let opened = file.ok_or(Errno::EACCES).and_then(RootedFile::reopen);
         let file = opened.as_ref().ok().map(AsRawFd::as_raw_fd);
         let error = opened
             .as_ref()

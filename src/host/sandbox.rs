@@ -26,7 +26,7 @@ use landlock::{
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::anchor;
+use super::rooted_file;
 
 /// More links in a row than the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -59,7 +59,7 @@ impl AllowedAccess {
         for directory in directories(path) {
             let real = directory.canonicalize().unwrap_or_default();
             if !shared::is_shared(&real) {
-                self.directories.extend(anchor::handle(&real));
+                self.directories.extend(rooted_file::handle(&real));
             }
         }
         self.files
@@ -70,7 +70,7 @@ impl AllowedAccess {
     /// there now are left out.
     pub fn read_beside(&mut self, path: &Path) {
         for directory in directories(path) {
-            self.directories.extend(anchor::handle(&directory));
+            self.directories.extend(rooted_file::handle(&directory));
         }
     }
 }
@@ -149,7 +149,7 @@ fn lacks(status: &LandlockStatus) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::anchor::{Anchor, ReadError};
+    use crate::host::rooted_file::{ReadError, RootedFile};
     use std::io::ErrorKind;
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::linux::net::SocketAddrExt;
@@ -214,7 +214,7 @@ mod tests {
         access.read(&inside);
         access.read("/etc/passwd".as_ref());
         access.tcp_connect.push(open.port());
-        let anchors = [&inside, &outside].map(|path| Anchor::open(path).unwrap());
+        let files = [&inside, &outside].map(|path| RootedFile::open(path).unwrap());
         let job = move || {
             assert_eq!(
                 limit_to(&access).unwrap(),
@@ -223,10 +223,10 @@ mod tests {
             );
             let denied =
                 |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
-            assert_eq!(anchors[0].read(10).unwrap(), b"in");
+            assert_eq!(files[0].read(10).unwrap(), b"in");
             denied(fs::read_dir(inside.parent().unwrap()).map(|_| ()).unwrap_err());
             assert_eq!(fs::read(&neighbour).unwrap(), b"in");
-            match anchors[1].read(10) {
+            match files[1].read(10) {
                 Err(ReadError::Open(error)) => denied(error),
                 other => panic!("{other:?}"),
             }

@@ -153,7 +153,7 @@ pub fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
 ///
 /// # Errors
 /// The kernel doesn't have it, or a filter forbids it.
-pub fn wait_for_deliveries() -> io::Result<()> {
+pub fn wait_grace_period() -> io::Result<()> {
     // SAFETY: the call has no pointers; it takes a command, flags and a CPU, the last two unused by this command.
     match unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) } {
         0 => Ok(()),

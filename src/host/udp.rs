@@ -87,7 +87,7 @@ pub fn adopt(descriptor: OwnedFd) -> io::Result<(SocketAddr, UdpSocket)> {
 ///
 /// # Errors
 /// What `connect(2)` gives.
-pub fn turn_away(socket: &UdpSocket) -> io::Result<()> {
+pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
     /// "Discard" (RFC 863): nobody asks for the time from there, least of all on this host.
     const NOBODY: u16 = 9;
     let mut here = socket.local_addr()?;
@@ -329,7 +329,7 @@ mod tests {
             let other = bind_members(wildcard, 1, None).unwrap();
             let client = UdpSocket::bind((address.ip(), 0)).unwrap();
             client.send_to(b"before", address).unwrap();
-            closing.iter().for_each(|socket| turn_away(socket).unwrap());
+            closing.iter().for_each(|socket| stop_receiving(socket).unwrap());
             client.send_to(b"after", address).unwrap();
             let mut buffer = [0; 10];
             assert_eq!(other[0].recv(&mut buffer).unwrap(), 5);

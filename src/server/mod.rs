@@ -2,6 +2,7 @@
 //! `limit`, `budget`) whether this client is answered; `worker` moves bytes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod counters;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use crate::host::steering::Steering;
 pub use counters::{CountParts, Counters, Counts};
+pub use policy::Policy;
 pub use policy::allowance::Allowance;
 pub use reply::ReplyBuffer;
 pub use residence::Residence;
@@ -22,7 +24,7 @@ pub use verdict::Verdict;
 pub use worker::{INTERRUPT, Worker};
 
 /// One address that clients ask, and the workers that answer there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.
     pub address: SocketAddr,
@@ -34,6 +36,8 @@ pub struct Listener {
     pub required: bool,
     /// How the workers and their sockets go about it.
     pub tuning: Tuning,
+    /// Which clients are answered, and what.
+    pub policy: Arc<Policy>,
 }
 
 /// How workers and their sockets go about their work. It can change while they do it.
@@ -51,6 +55,28 @@ pub struct Tuning {
     pub busy_poll: u16,
     /// Whether each worker keeps to a CPU of its own.
     pub pin: bool,
+}
+
+impl Listener {
+    /// Is it served in another way than `other`, whichever clients are answered?
+    pub fn is_served_differently(&self, other: &Self) -> bool {
+        let Self {
+            address,
+            workers,
+            steering,
+            required,
+            tuning,
+            policy: _,
+        } = self;
+        (*address, *workers, *steering, *required, *tuning)
+            != (
+                other.address,
+                other.workers,
+                other.steering,
+                other.required,
+                other.tuning,
+            )
+    }
 }
 
 impl Tuning {

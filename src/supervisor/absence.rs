@@ -31,7 +31,7 @@ pub(super) const fn outcome(fault: BindFault, required: bool, is_default: bool) 
     } else if fault.is_absence() && !required {
         Outcome::Wait
     } else {
-        // A port that is taken or forbidden needs somebody to do something, and who starts us shall hear of it.
+        // A port that is taken or forbidden needs an operator, who must hear of it.
         Outcome::Refuse
     }
 }

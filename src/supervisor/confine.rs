@@ -6,15 +6,14 @@ use nix::unistd::geteuid;
 use tracing::{info, warn};
 
 use super::leaps::LeapList;
-use super::sockets::Sockets;
 use super::start_error::StartError;
 use crate::config::Process;
 use crate::config::file::Loader;
-use crate::host::anchor::Anchor;
 use crate::host::limits;
 use crate::host::names::Names;
 use crate::host::opener;
 use crate::host::privileges::{self, Identity, LowPorts};
+use crate::host::rooted_file::RootedFile;
 use crate::host::sandbox::{self, AllowedAccess, NeededCalls, seccomp};
 use crate::observe::log;
 
@@ -40,7 +39,11 @@ impl StillNeeded {
         http: Option<u16>,
         attaches: bool,
     ) -> Self {
-        let others = leaps.way().into_iter().map(Anchor::path).chain(names.paths());
+        let others = leaps
+            .file()
+            .into_iter()
+            .map(RootedFile::path)
+            .chain(names.paths());
         let mut files = loader.paths();
         files.extend(others.map(Path::to_owned));
         files.sort();
@@ -53,7 +56,7 @@ impl StillNeeded {
     }
 }
 
-/// Drops the privileges and applies the sandboxes. `forget` is for [`opener::start`].
+/// Drops the privileges and applies the sandboxes. `ports` are those of the listeners; `forget` is for [`opener::start`].
 ///
 /// Must run while the process has one thread.
 ///
@@ -63,12 +66,12 @@ impl StillNeeded {
 pub(super) fn drop_and_sandbox(
     process: &Process,
     identity: Option<&Identity>,
-    sockets: &[Sockets],
+    ports: &[u16],
     needed: &StillNeeded,
     forget: impl FnOnce(),
 ) -> Result<(), StartError> {
     let access = process.landlock.then(|| access(needed, identity, forget));
-    drop_privileges(process, identity, sockets)?;
+    drop_privileges(process, identity, ports)?;
     if let Some(access) = access {
         apply_landlock(&access);
     }
@@ -110,13 +113,8 @@ fn warn_if_root() {
 }
 
 /// The order is the point: what is below `/proc` can be looked up only before the root directory changes.
-fn drop_privileges(
-    process: &Process,
-    identity: Option<&Identity>,
-    sockets: &[Sockets],
-) -> Result<(), StartError> {
-    let ports = sockets.iter().map(|sockets| sockets.listener.address.port());
-    let wanted = process.keep_low_ports.are_wanted(ports);
+fn drop_privileges(process: &Process, identity: Option<&Identity>, ports: &[u16]) -> Result<(), StartError> {
+    let wanted = process.keep_low_ports.are_wanted(ports.iter().copied());
     let kept = privileges::drop_to(process.chroot.as_deref(), identity, wanted)?;
     if kept {
         info!("kept the right to open ports below 1024, and no other (process.keep-low-ports)");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::host::anchor::{Anchor, ReadError};
 use crate::host::clock;
+use crate::host::rooted_file::{ReadError, RootedFile};
 use crate::upstream::leap::LeapTable;
 
 /// The list has 6 kB.
@@ -16,22 +16,22 @@ const LONGEST: u64 = 1024 * 1024;
 /// How old what was read may be.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The way to the list, and when it was read.
+/// The file with the list, and when it was read.
 #[derive(Debug)]
 pub(super) struct LeapList {
     path: Option<PathBuf>,
-    way: Option<Anchor>,
+    file: Option<RootedFile>,
     read_at: Duration,
     /// What was last said of it: the same again is no news.
     told: Option<String>,
 }
 
 impl LeapList {
-    /// Holds on to the way to the list at `path`; `None` is no list.
+    /// Holds on to the file at `path`; `None` is no list.
     pub(super) fn open(path: Option<&Path>) -> Self {
         Self {
             path: path.map(Path::to_owned),
-            way: path.and_then(|path| Anchor::open(path).ok()),
+            file: path.and_then(|path| RootedFile::open(path).ok()),
             read_at: Duration::ZERO,
             told: None,
         }
@@ -39,17 +39,17 @@ impl LeapList {
 
     /// From now on another list, found through the same root directory as before.
     pub(super) fn change(&mut self, path: Option<&Path>) {
-        let old = self.way.take();
-        self.way = path.and_then(|path| {
-            old.map_or_else(|| Anchor::open(path), |old| old.another(path))
+        let old = self.file.take();
+        self.file = path.and_then(|path| {
+            old.map_or_else(|| RootedFile::open(path), |old| old.another(path))
                 .ok()
         });
         self.path = path.map(Path::to_owned);
     }
 
-    /// The way to it, for a sandbox that shall leave it within reach.
-    pub(super) fn way(&self) -> Option<&Anchor> {
-        self.way.as_ref()
+    /// Its file, for a sandbox that shall leave it within reach.
+    pub(super) fn file(&self) -> Option<&RootedFile> {
+        self.file.as_ref()
     }
 
     /// Is it time to read it again?
@@ -61,7 +61,7 @@ impl LeapList {
     pub(super) fn read(&mut self) -> Option<LeapTable> {
         self.read_at = clock::raw();
         let path = self.path.as_deref()?;
-        let found = self.way.as_ref().map_or_else(|| Ok(None), table);
+        let found = self.file.as_ref().map_or_else(|| Ok(None), table);
         let trouble = found.as_ref().err().cloned();
         if let Some(error) = trouble.as_ref().filter(|_| trouble != self.told) {
             warn!(path = %path.display(), error, "the list of leap seconds is not used");
@@ -71,8 +71,8 @@ impl LeapList {
     }
 }
 
-fn table(way: &Anchor) -> Result<Option<LeapTable>, String> {
-    let bytes = match way.read(LONGEST) {
+fn table(file: &RootedFile) -> Result<Option<LeapTable>, String> {
+    let bytes = match file.read(LONGEST) {
         Ok(bytes) => bytes,
         Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),

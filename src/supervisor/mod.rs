@@ -108,7 +108,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         opened.sockets,
         &clock_manager.reader,
         census,
-        &opened.loaded.config,
+        opened.loaded.config.budget,
     )?;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
@@ -206,7 +206,7 @@ impl Supervisor {
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
         // What came before there were news of it, and what is gone since the process before us opened it.
-        self.look_again().await;
+        self.retry_absent().await;
         loop {
             let is_refreshed = self.fast.as_ref().is_some_and(Driver::needs_refresh);
             let until_reload = self.reading.until_reload();
@@ -246,7 +246,7 @@ impl Supervisor {
                     continue;
                 }
                 () = lookout.due(), if can_be_absent => {
-                    self.look_again().await;
+                    self.retry_absent().await;
                     lookout.looked();
                     continue;
                 }
@@ -282,11 +282,11 @@ impl Supervisor {
     }
 
     /// Opens listeners whose address has come.
-    async fn look_again(&mut self) {
-        if self.listeners.look_again(&self.manager).await
+    async fn retry_absent(&mut self) {
+        if self.listeners.retry_absent(&self.manager).await
             && let Some(fast) = &mut self.fast
         {
-            fast.apply(&self.listeners.policies_served());
+            fast.serve(self.listeners.open_listeners());
         }
     }
 
@@ -386,7 +386,7 @@ impl Supervisor {
         let status = &self.status.said;
         info!(status, configuration = self.running.origin(), "status: {status}");
         self.clock_manager.tell();
-        self.listeners.tell();
+        self.listeners.log_counts();
         for (address, counts, _) in self.fast.iter().flat_map(Driver::counts) {
             journal::tell_fast_counts(address, &counts);
         }

@@ -1,7 +1,5 @@
 //! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
 
-use std::sync::Arc;
-
 use crate::config::Config;
 use crate::control::{http, server};
 use crate::fast_path::client_capacity;
@@ -145,10 +143,10 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
 
 fn memory(config: &Config, lists: u64) -> u64 {
     let census = config.census.enabled.then_some(config.census.clients);
-    let workers = config.listeners.iter().filter_map(|one| {
-        let policy = config.policies.get(&one.address)?;
-        Some(u64::from(one.workers).saturating_mul(of_worker(policy, census)))
-    });
+    let workers = config
+        .listeners
+        .iter()
+        .map(|one| u64::from(one.workers).saturating_mul(of_worker(&one.policy, census)));
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => {
@@ -161,9 +159,10 @@ fn memory(config: &Config, lists: u64) -> u64 {
 /// What all lists take, each once however many listeners share it.
 fn lists_memory(config: &Config) -> u64 {
     let mut seen: Vec<&Access> = Vec::new();
-    for policy in config.policies.values() {
-        if !seen.iter().any(|one| one.shares_list(&policy.access)) {
-            seen.push(&policy.access);
+    for listener in &config.listeners {
+        let access = &listener.policy.access;
+        if !seen.iter().any(|one| one.shares_list(access)) {
+            seen.push(access);
         }
     }
     seen.iter().map(|access| count(access.memory())).sum()
@@ -176,7 +175,11 @@ fn kernel(config: &Config) -> u64 {
     });
     let fast = match config.fast_path.interfaces.len() {
         0 => 0,
-        _ => u64::from(client_capacity(config.policies.values().map(Arc::as_ref))) * FAST_MEMORY,
+        _ => {
+            u64::from(client_capacity(
+                config.listeners.iter().map(|listener| &*listener.policy),
+            )) * FAST_MEMORY
+        }
     };
     queues.sum::<u64>() + fast
 }

@@ -8,7 +8,7 @@ use super::needs::Needs;
 use super::reading::Read;
 use super::{Supervisor, system_limits};
 use crate::config::check::CheckReport;
-use crate::config::{Change, Fault, Loaded, diff};
+use crate::config::{Difference, Fault, Loaded};
 use crate::control::protocol::ControlAnswer;
 use crate::host::limits;
 
@@ -58,54 +58,61 @@ impl Supervisor {
 
     /// Leads from what runs to `wanted`. All that can fail is done first.
     async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
-        let changes = diff(&self.running.config, &wanted.config);
+        let difference = Difference::between(&self.running.config, &wanted.config);
+        let plan = self.listeners.plan(&difference.listeners);
         let prepared = self
             .listeners
-            .prepare(&changes, &wanted)
+            .prepare(plan, &wanted)
             .map_err(|error| error.to_string())?;
-        self.commit(&changes, prepared, wanted).await;
+        self.commit(&difference, prepared, wanted).await;
         Ok(())
     }
 
-    async fn commit(&mut self, changes: &[Change], prepared: Prepared, wanted: Loaded) {
-        for change in changes {
-            if change.needs_restart() {
-                warn!(%change, "reload: {change}");
-            } else {
-                info!(%change, "reload: {change}");
-            }
-            self.running.config.apply(change);
-            match change {
-                Change::LogLevel(level) => self.log.set(*level),
-                Change::LeapSeconds(path) => self.leaps.change(path.as_deref()),
-                // The clock_manager is told of all upstreams at once; the listeners do theirs by themselves.
-                Change::Clock(_)
-                | Change::Restart(_)
-                | Change::RemoveUpstream(_)
-                | Change::AddUpstream(_)
-                | Change::ChangeUpstream(_)
-                | Change::Budget(_)
-                | Change::Policy(..)
-                | Change::OpenListener(..)
-                | Change::ChangeListener(_)
-                | Change::CloseListener(_) => {}
-            }
+    async fn commit(&mut self, difference: &Difference, prepared: Prepared, wanted: Loaded) {
+        let changes = self.log_difference(difference);
+        let settings = &difference.settings;
+        self.running.config.apply(difference);
+        if let Some(list) = &settings.leap_seconds {
+            self.leaps.change(list.to.as_deref());
         }
         self.clock_manager
             .reconfigure(&self.running.config, self.leaps.read());
-        self.listeners.commit(prepared, changes, &self.manager).await;
+        if let Some(budget) = &settings.budget {
+            self.listeners.set_budget(budget.to);
+        }
+        self.listeners.commit(prepared, &self.manager).await;
         if let Some(fast) = &mut self.fast {
-            fast.apply(&self.listeners.policies_served());
+            fast.serve(self.listeners.open_listeners());
         }
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
         self.running.lists = wanted.lists;
         system_limits::warn_if_low(&self.running, &self.limits);
-        let (changes, configuration) = (changes.len(), self.running.origin());
+        let configuration = self.running.origin();
         info!(
             changes,
             configuration, "reloaded: {configuration}: {changes} changes"
         );
+    }
+
+    /// Logs each change, at the more talkative of the old and the new level, and goes on with the new one. Returns how many
+    /// changes there are.
+    fn log_difference(&self, difference: &Difference) -> usize {
+        let level = difference.settings.log_level.as_ref();
+        if let Some(level) = level {
+            self.log.set(level.from.max(level.to));
+        }
+        for change in &difference.restart {
+            warn!(%change, "reload: {change}");
+        }
+        let changes = difference.changes();
+        for change in &changes {
+            info!(change, "reload: {change}");
+        }
+        if let Some(level) = level {
+            self.log.set(level.to);
+        }
+        difference.restart.len() + changes.len()
     }
 }
 

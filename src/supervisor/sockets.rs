@@ -1,4 +1,4 @@
-//! Impure. The sockets of a listener before anybody serves on them: bound by us, kept for us across a restart by the
+//! Impure. The sockets of a listener before a worker serves on them: bound by us, kept for us across a restart by the
 //! service manager's descriptor store, or bound for us by its socket units.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub(super) struct Sockets {
     pub(super) members: Vec<Arc<UdpSocket>>,
     /// A socket unit bound them: only it can add some or take some away.
     pub(super) of_unit: bool,
-    /// Why there are none, or why nobody is served there.
+    /// Why there are none, or why no client is served there.
     pub(super) fault: Option<BindFault>,
 }
 
@@ -42,9 +42,9 @@ fn stored_number(name: &str) -> Option<usize> {
 
 /// What the service manager gave us, by address.
 #[derive(Debug, Default)]
-pub(super) struct Given(HashMap<SocketAddr, Vec<(Option<usize>, UdpSocket)>>);
+pub(super) struct InheritedSockets(HashMap<SocketAddr, Vec<(Option<usize>, UdpSocket)>>);
 
-impl Given {
+impl InheritedSockets {
     /// Looks at each; what is no UDP socket for us is told and closed.
     pub(super) fn from(descriptors: Vec<(String, OwnedFd)>) -> Self {
         let mut given: HashMap<SocketAddr, Vec<_>> = HashMap::new();
@@ -74,12 +74,12 @@ impl Given {
     }
 
     /// The sockets for `listener`, if there are any.
-    fn take(&mut self, listener: Listener) -> Option<Sockets> {
+    fn take(&mut self, listener: &Listener) -> Option<Sockets> {
         let sockets = self.0.remove(&listener.address)?;
         let of_unit = sockets.iter().any(|(number, _)| number.is_none());
         let members = sockets.into_iter().map(|(_, socket)| Arc::new(socket)).collect();
         Some(Sockets {
-            listener,
+            listener: listener.clone(),
             members,
             of_unit,
             fault: None,
@@ -94,7 +94,7 @@ impl Given {
 
 impl Sockets {
     /// None, for this reason.
-    pub(super) const fn absent(listener: Listener, fault: BindFault) -> Self {
+    pub(super) fn absent(listener: Listener, fault: BindFault) -> Self {
         Self {
             listener,
             members: Vec::new(),
@@ -104,14 +104,18 @@ impl Sockets {
     }
 
     /// Those that were given for `listener`, and as many more as its workers need. `owner` as in [`udp::bind_members`].
-    pub(super) fn open(listener: Listener, given: &mut Given, owner: Option<Uid>) -> Result<Self, BindError> {
-        let mut sockets = given.take(listener).unwrap_or(Self {
+    pub(super) fn open(
+        listener: Listener,
+        given: &mut InheritedSockets,
+        owner: Option<Uid>,
+    ) -> Result<Self, BindError> {
+        let mut sockets = given.take(&listener).unwrap_or_else(|| Self {
             fault: None,
             ..Self::absent(listener, BindFault::NoAddress)
         });
-        // Whoever made it may have given it more.
+        // The service manager may have given them more.
         sockets.tune(&sockets.members, |now, wanted| now < wanted);
-        let more = sockets.missing(listener.workers, owner)?;
+        let more = sockets.missing(sockets.listener.workers, owner)?;
         sockets.members.extend(more);
         Ok(sockets)
     }
@@ -213,14 +217,18 @@ mod tests {
             .map(|(number, socket)| (stored_name(address, number), socket.into()))
             .collect();
         turned.reverse();
-        let mut given = Given::from(turned);
+        let mut given = InheritedSockets::from(turned);
         assert!(given.overlap(address));
+        let default = crate::config::load(&crate::cli::Flags::default(), None)
+            .unwrap()
+            .config;
         let listener = Listener {
             address,
             workers: 3,
             steering: Steering::Source,
             required: false,
             tuning: Tuning::default(),
+            policy: Arc::clone(&default.listeners[0].policy),
         };
         let sockets = Sockets::open(listener, &mut given, None).unwrap();
         let found: Vec<u64> = sockets.members.iter().map(|socket| inode(socket)).collect();
@@ -234,7 +242,7 @@ mod tests {
     #[test]
     fn a_stream_socket_is_no_use() {
         let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let given = Given::from(vec![("x".to_owned(), stream.into())]);
+        let given = InheritedSockets::from(vec![("x".to_owned(), stream.into())]);
         assert_eq!(given.left().count(), 0);
     }
 

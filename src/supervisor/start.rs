@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -14,8 +13,8 @@ use super::absence::{Outcome, outcome};
 use super::confine::{self, StillNeeded};
 use super::handover::{self, Handover};
 use super::leaps::LeapList;
-use super::listeners::tell_absent;
-use super::sockets::{Given, Sockets};
+use super::listeners::log_absent;
+use super::sockets::{InheritedSockets, Sockets};
 use super::start_error::StartError;
 use crate::config::file::Loader;
 use crate::config::{Config, Loaded};
@@ -81,7 +80,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let handover = Handover::open(left, &manager);
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
-    let sockets = open_listeners(&loaded, Given::from(given), identity.as_ref())?;
+    let mut sockets = open_listeners(&loaded, InheritedSockets::from(given), identity.as_ref())?;
     let is_open = |address: &SocketAddr| {
         let mut open = sockets.iter().filter(|sockets| !sockets.members.is_empty());
         open.any(|sockets| sockets.listener.address == *address)
@@ -99,9 +98,13 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         http.as_ref().and_then(HttpServer::port),
         fast.is_some(),
     );
-    confine::drop_and_sandbox(process, identity.as_ref(), &sockets, &still_needed, || {
-        loaded.config.policies.clear();
-    })?;
+    let ports: Vec<u16> = sockets.iter().map(|one| one.listener.address.port()).collect();
+    // A listener's policy may have long lists.
+    let forget = || {
+        loaded.config.listeners.clear();
+        sockets.clear();
+    };
+    confine::drop_and_sandbox(process, identity.as_ref(), &ports, &still_needed, forget)?;
     confine::warn_if_unreadable(&mut loader);
     Ok(Opened {
         loaded,
@@ -128,10 +131,12 @@ fn open_fast_path(
     if wanted.interfaces.is_empty() {
         return Ok(None);
     }
-    let clients = client_capacity(config.policies.values().map(Arc::as_ref));
-    let mut policies = config.policies.clone();
-    policies.retain(|address, _| is_open(address));
-    Driver::open(&wanted.interfaces, wanted.mode, clients, &policies)
+    let clients = client_capacity(config.listeners.iter().map(|listener| &*listener.policy));
+    let open = config
+        .listeners
+        .iter()
+        .filter(|listener| is_open(&listener.address));
+    Driver::open(&wanted.interfaces, wanted.mode, clients, open)
 }
 
 /// The control socket, given to `owner`; none where none is wanted, or where the default one has no directory to be in.
@@ -156,7 +161,7 @@ fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<Con
 /// The sockets of each listener; none for those whose address is not there, if that is no reason not to start.
 fn open_listeners(
     loaded: &Loaded,
-    given: Given,
+    given: InheritedSockets,
     identity: Option<&Identity>,
 ) -> Result<Vec<Sockets>, StartError> {
     let listeners = &loaded.config.listeners;
@@ -189,7 +194,7 @@ fn open_listeners(
 /// What opening the listeners needs, and the first error that was no reason to end it.
 struct Opening<'a> {
     loaded: &'a Loaded,
-    given: Given,
+    given: InheritedSockets,
     owner: Option<Uid>,
     absent: Option<BindError>,
 }
@@ -201,7 +206,7 @@ impl Opening<'_> {
         listener: &Listener,
         tried: Result<(), BindError>,
     ) -> Result<Option<Sockets>, BindError> {
-        let opened = tried.and_then(|()| Sockets::open(*listener, &mut self.given, self.owner));
+        let opened = tried.and_then(|()| Sockets::open(listener.clone(), &mut self.given, self.owner));
         let error = match opened {
             Ok(sockets) => {
                 journal::tell_listening(listener);
@@ -216,8 +221,8 @@ impl Opening<'_> {
                 Ok(None)
             }
             Outcome::Wait => {
-                tell_absent(listener.address, &error);
-                let absent = Sockets::absent(*listener, error.fault());
+                log_absent(listener.address, &error);
+                let absent = Sockets::absent(listener.clone(), error.fault());
                 self.absent.get_or_insert(error);
                 Ok(Some(absent))
             }
@@ -225,7 +230,7 @@ impl Opening<'_> {
     }
 }
 
-fn try_address(listener: &Listener, given: &Given) -> Result<(), BindError> {
+fn try_address(listener: &Listener, given: &InheritedSockets) -> Result<(), BindError> {
     // Where somebody keeps the port for us, this could not tell that from somebody else.
     if given.overlap(listener.address) {
         return Ok(());

@@ -46,13 +46,13 @@ fn main() {
 
 fn row(prefixes: u32, limit: RuleMode, budget: RuleMode, clients: u32) {
     let mut policy = Policy::clone(
-        config::load(&Flags::default(), None)
+        &config::load(&Flags::default(), None)
             .unwrap()
             .config
-            .policies
-            .values()
-            .next()
-            .unwrap(),
+            .listeners
+            .first()
+            .unwrap()
+            .policy,
     );
     policy.access = Access::new(&rules(prefixes), true, OnDeny::Drop, RuleMode::On);
     (policy.limit.mode, policy.budget) = (limit, budget);

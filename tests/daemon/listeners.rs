@@ -337,6 +337,28 @@ fn taken() -> OwnedFd {
     other
 }
 
+/// Sockets of one user may share a port, if both ask for it: then the kernel doesn't keep ours from it.
+#[test]
+fn a_port_that_another_program_would_share_is_an_error_behind_a_listener_of_ours_too() {
+    in_network(|| {
+        let served = Served::start(&[(HOME, "")]);
+        let other = socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        setsockopt(&other, sockopt::ReusePort, &true).unwrap();
+        bind(other.as_raw_fd(), &SockaddrStorage::from(at("127.0.0.2:223"))).unwrap();
+        let more = [(HOME, ""), ("127.0.0.1:223", ""), ("0.0.0.0:223", "")];
+        assert_eq!(served.reload(&more), Reload::Refused);
+        drop(other);
+        assert_eq!(served.reload(&more), Reload::Done);
+        is_served_soon("127.0.0.1:223");
+    });
+}
+
 #[test]
 fn a_port_that_is_taken_is_an_error_and_one_that_is_free_again_is_used() {
     in_network(|| {

@@ -47,7 +47,7 @@ pub(crate) struct Desk {
 pub(crate) fn policy() -> Policy {
     let text = ntpfront::config::file::load(&ntpfront::cli::Flags::default());
     let config = text.map(|loaded| loaded.config).unwrap();
-    Policy::clone(config.policies.values().next().unwrap())
+    Policy::clone(&config.listeners[0].policy)
 }
 
 impl Desk {

@@ -37,7 +37,7 @@ impl Server {
         let config = config::load(&Flags::default(), Some((Path::new("f"), &text)))
             .unwrap()
             .config;
-        let policy = Policy::clone(config.policies.values().next().unwrap());
+        let policy = Policy::clone(&config.listeners[0].policy);
         Self {
             clients: Clients::new(policy.limit.clients, [5, 6]),
             policy,

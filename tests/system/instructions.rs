@@ -102,7 +102,7 @@ const INSIDE: &str = "NTPFRONT_COUNTED_INSIDE";
 fn answer_all() {
     let text = format!("{}[[listener]]\naddress = \"127.0.0.1:123\"", all_policies());
     let loaded = config::load(&Flags::default(), Some((Path::new("f"), &text))).unwrap();
-    let policy = loaded.config.policies.values().next().unwrap();
+    let policy = &loaded.config.listeners[0].policy;
     let mut table = Clients::new(policy.limit.clients, [1, 2]);
     let mut random = Random::new(3);
     let allowance = Allowance::default();

@@ -387,7 +387,7 @@ proptest! {
         let longest = table.iter().filter(|(prefix, _)| address.starts_with(prefix)).max_by_key(|(prefix, _)| prefix.len());
         let expected = longest.is_some_and(|(_, allowed)| *allowed);
         let config = loaded(&chrony(&text)).config;
-        let policy = config.policies.values().next().unwrap();
+        let policy = &config.listeners[0].policy;
         prop_assert_eq!(policy.access.allows(address.into()), expected, "{}", text);
     }
 }

@@ -1,4 +1,4 @@
-//! Impure. One listener that is served: its sockets, who serves on them, whom packets are steered to, and how a socket is
+//! Impure. One listener that is served: its sockets, the workers on them, the steering of packets, and how a socket is
 //! left without losing what it got.
 
 use std::io;
@@ -10,48 +10,57 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::warn;
 
+use super::plan::GroupState;
+use super::progress::Progress;
 use super::traffic::Drops;
-use super::{PrepareError, Shedding};
 use crate::census::CensusSettings;
 use crate::clock::Reader;
 use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
-use crate::host::sys;
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
+use crate::host::{clock, sys};
 use crate::observe::RateMeter;
+use crate::observe::journal;
 use crate::observe::throttle::ThrottledChange;
 use crate::server::policy::Policy;
-use crate::server::{Counts, Worker};
+use crate::server::{Allowance, Counts, Steering, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
 
-/// How often to look whether those who shall end have ended.
+/// How often it is looked whether workers that are to end have ended.
 const ENDING: Duration = Duration::from_millis(1);
 
 /// One listener that is served.
-pub(super) struct Group {
+pub(super) struct ListenerGroup {
     pub(super) sockets: Sockets,
     pub(super) number: usize,
-    pub(super) policy: Arc<Policy>,
-    pub(super) workers: Vec<Served>,
-    /// What those did who have ended.
+    pub(super) workers: Vec<WorkerSlot>,
+    /// What those workers did that have ended.
     pub(super) ended: Counts,
     pub(super) drops: Drops,
-    /// What the log knows of why nobody is served there.
-    pub(super) told: ThrottledChange<Option<BindFault>>,
+    /// What the log knows of why no client is served there.
+    pub(super) logged: ThrottledChange<Option<BindFault>>,
 }
 
 /// A worker, and what was last seen of it.
-pub(super) struct Served {
+pub(super) struct WorkerSlot {
     pub(super) worker: Worker,
-    pub(super) rounds: u64,
-    pub(super) moved_at: Duration,
-    pub(super) rate: RateMeter,
+    pub(super) progress: Progress,
+    pub(super) received: RateMeter,
 }
 
-impl Group {
+impl ListenerGroup {
     pub(super) fn address(&self) -> SocketAddr {
         self.sockets.listener.address
+    }
+
+    /// As far as a plan depends on it.
+    pub(super) fn state(&self) -> GroupState {
+        GroupState {
+            listener: self.sockets.listener.clone(),
+            workers: self.workers.len(),
+            is_open: self.is_open(),
+        }
     }
 
     /// How many of the sockets have a worker.
@@ -61,14 +70,14 @@ impl Group {
 
     /// Workers for the sockets of these numbers; `more` come after those that the group has. Where there are fewer sockets
     /// than workers, they share them.
-    pub(super) fn served(
+    pub(super) fn start_workers(
         &self,
         numbers: Range<usize>,
         more: &[Arc<UdpSocket>],
         reader: &Reader,
         census: Option<CensusSettings>,
-        shedding: &Shedding,
-    ) -> Result<Vec<Served>, PrepareError> {
+        allowance: &Arc<Allowance>,
+    ) -> io::Result<Vec<WorkerSlot>> {
         let members: Vec<_> = self.sockets.members.iter().chain(more).collect();
         let start = |index: usize| {
             let socket = members
@@ -79,28 +88,47 @@ impl Group {
                 name,
                 Arc::clone(socket),
                 reader.clone(),
-                &self.policy,
-                shedding.allowance(),
+                &self.sockets.listener.policy,
+                allowance,
                 census,
             )?;
-            Ok(Served {
+            Ok(WorkerSlot {
                 worker,
-                rounds: u64::MAX,
-                moved_at: Duration::MAX,
-                rate: RateMeter::default(),
+                progress: Progress::new(),
+                received: RateMeter::default(),
             })
         };
-        numbers
-            .map(start)
-            .collect::<io::Result<_>>()
-            .map_err(|error| PrepareError::System(self.address(), error))
+        numbers.map(start).collect()
+    }
+
+    /// Takes more sockets and workers, which complete it.
+    pub(super) fn take(
+        &mut self,
+        members: Vec<Arc<UdpSocket>>,
+        workers: Vec<WorkerSlot>,
+        manager: &ServiceManager,
+    ) {
+        let stored = self.sockets.members.len();
+        self.sockets.members.extend(members);
+        self.workers.extend(workers);
+        self.store(manager, stored);
+        self.found(clock::raw());
+        if stored == 0 {
+            journal::tell_listening(&self.sockets.listener);
+        }
+    }
+
+    /// From their next batch on its workers apply `policy`.
+    pub(super) fn set_policy(&mut self, policy: &Arc<Policy>) {
+        self.sockets.listener.policy = Arc::clone(policy);
+        self.workers.iter_mut().for_each(|slot| slot.worker.apply(policy));
     }
 
     /// Its workers go about their work as the listener says.
     pub(super) fn tune_workers(&self) {
         let tuning = &self.sockets.listener.tuning;
-        for (number, served) in self.workers.iter().enumerate() {
-            if let Err(error) = served.worker.tune(tuning, tuning.pin.then_some(number)) {
+        for (number, slot) in self.workers.iter().enumerate() {
+            if let Err(error) = slot.worker.tune(tuning, tuning.pin.then_some(number)) {
                 warn!(listener = %self.address(), worker = number, %error, "a worker can't be kept to a CPU: {error}");
             }
         }
@@ -111,7 +139,7 @@ impl Group {
         self.steer_by(members, steer)
     }
 
-    /// The same while others are bound who shall get none.
+    /// The same while sockets are bound that are to get none.
     pub(super) fn steer_away(&self, members: usize) -> io::Result<()> {
         self.steer_by(members, steer_away)
     }
@@ -119,7 +147,7 @@ impl Group {
     pub(super) fn steer_by(
         &self,
         members: usize,
-        by: impl Fn(&UdpSocket, crate::server::Steering, u16) -> io::Result<()>,
+        by: impl Fn(&UdpSocket, Steering, u16) -> io::Result<()>,
     ) -> io::Result<()> {
         let [first, others @ ..] = self.sockets.members.as_slice() else {
             return Ok(());
@@ -133,24 +161,24 @@ impl Group {
     }
 
     /// Takes the workers beyond the first `kept` away, after packets were steered away from them.
-    pub(super) fn retire(&mut self, kept: usize) -> Vec<Served> {
+    pub(super) fn retire(&mut self, kept: usize) -> Vec<WorkerSlot> {
         if self.workers.len() <= kept {
             return Vec::new();
         }
         let members = kept.min(self.sockets.members.len());
         self.steer_away(members)
-            .unwrap_or_else(|error| cannot_steer(self.address(), &error));
-        wait_for_deliveries();
+            .unwrap_or_else(|error| log_unsteered(self.address(), &error));
+        wait_grace_period();
         self.workers.split_off(kept)
     }
 
     /// Lets no more packets come to the sockets from number `first` on, where that is in our hand.
-    pub(super) fn turn_away(&self, first: usize) {
+    pub(super) fn stop_receiving(&self, first: usize) {
         let leaving = self.sockets.members.get(first..).unwrap_or_default();
         if self.sockets.of_unit || leaving.is_empty() {
             return;
         }
-        turn_away(self.address(), leaving);
+        stop_receiving(self.address(), leaving);
     }
 
     /// Closes the sockets that have no worker any more, the last one first.
@@ -161,7 +189,7 @@ impl Group {
         self.drops.look(&self.sockets.members);
         // A socket that is being closed leaves its group before it leaves the kernel's table of ports, and a packet that
         // finds it between the two is its alone: so first it becomes one that no packet fits.
-        self.turn_away(self.workers.len());
+        self.stop_receiving(self.workers.len());
         while self.sockets.members.len() > self.workers.len() {
             self.sockets.members.pop();
             manager.forget(&stored_name(self.address(), self.sockets.members.len()));
@@ -181,31 +209,31 @@ impl Group {
 }
 
 /// Ends these workers: each answers what it has.
-pub(super) async fn end(workers: Vec<Served>) -> Vec<Counts> {
-    while !workers.iter().all(|served| served.worker.has_ended()) {
-        workers.iter().for_each(|served| served.worker.retire());
+pub(super) async fn end(workers: Vec<WorkerSlot>) -> Vec<Counts> {
+    while !workers.iter().all(|slot| slot.worker.has_ended()) {
+        workers.iter().for_each(|slot| slot.worker.retire());
         sleep(ENDING).await;
     }
-    workers.into_iter().map(|served| served.worker.join()).collect()
+    workers.into_iter().map(|slot| slot.worker.join()).collect()
 }
 
 /// Nothing more comes to these sockets after this.
-pub(super) fn turn_away(address: SocketAddr, leaving: &[Arc<UdpSocket>]) {
+pub(super) fn stop_receiving(address: SocketAddr, leaving: &[Arc<UdpSocket>]) {
     for socket in leaving {
-        if let Err(error) = udp::turn_away(socket) {
+        if let Err(error) = udp::stop_receiving(socket) {
             warn!(listener = %address, %error, "a socket that is closed may lose its last requests");
         }
     }
-    wait_for_deliveries();
+    wait_grace_period();
 }
 
 /// What was on its way to a socket when it was steered away from is in its queue after this. Where the kernel can't tell, the
 /// workers wait a moment instead.
-pub(super) fn wait_for_deliveries() {
-    let _waited = sys::wait_for_deliveries();
+pub(super) fn wait_grace_period() {
+    let _waited = sys::wait_grace_period();
 }
 
 /// Only a kernel without the option can refuse, and then all members have workers: packets are spread in another way.
-pub(super) fn cannot_steer(address: SocketAddr, error: &io::Error) {
+pub(super) fn log_unsteered(address: SocketAddr, error: &io::Error) {
     warn!(listener = %address, %error, "the kernel refuses to steer packets among the workers");
 }

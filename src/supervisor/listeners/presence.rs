@@ -1,23 +1,20 @@
 //! Impure. Listeners whose address is not there: told, and opened once it is; and those that are open while their address is
 //! away. The kernel keeps a socket that is bound to an address that goes, and it serves again with the address.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{error, info};
 
-use super::{Group, Listeners, PrepareError, Prepared};
-use crate::config::Change;
+use super::plan::ListenerPlan;
+use super::{ListenerGroup, Listeners, PrepareError};
 use crate::host::bind_fault::BindFault;
 use crate::host::changes::Changes;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, udp};
 use crate::server::Listener;
-use crate::server::policy::Policy;
 use crate::supervisor::absence::Schedule;
 
 /// What tells when listeners are to be looked at again.
@@ -64,31 +61,31 @@ impl Lookout {
 }
 
 /// Says why a listener is not served.
-pub(in super::super) fn tell_absent(listener: SocketAddr, why: &dyn Display) {
+pub(in super::super) fn log_absent(listener: SocketAddr, why: &dyn Display) {
     error!(%listener, "{why}; {listener} is not served until then (listener.required = true would end the start)");
 }
 
 impl Listeners {
     /// Can the address of any of them go or come? Wildcard addresses are always there.
     pub(in super::super) fn can_be_absent(&self) -> bool {
-        let mut addresses = self.groups.iter().map(Group::address);
+        let mut addresses = self.groups.iter().map(ListenerGroup::address);
         addresses.any(|address| !address.ip().is_unspecified())
     }
 
     /// Opens those that are missing and can be opened now, and looks whether the addresses of the others are there. Was any
     /// opened?
-    pub(in super::super) async fn look_again(&mut self, manager: &ServiceManager) -> bool {
+    pub(in super::super) async fn retry_absent(&mut self, manager: &ServiceManager) -> bool {
         let now = clock::raw();
         let all: Vec<_> = self
             .groups
             .iter()
-            .map(|group| (group.lacks(), group.sockets.listener))
+            .map(|group| (group.lacks(), group.sockets.listener.clone()))
             .collect();
         let mut opened = false;
         for (lacks, listener) in all {
             if lacks {
-                opened |= self.try_again(listener, manager, now).await;
-            } else if let Some(group) = self.of_mut(listener.address)
+                opened |= self.retry(&listener, manager, now).await;
+            } else if let Some(group) = self.group_mut(listener.address)
                 && !listener.address.ip().is_unspecified()
             {
                 group.look_for_address(now);
@@ -97,47 +94,30 @@ impl Listeners {
         opened
     }
 
-    async fn try_again(&mut self, listener: Listener, manager: &ServiceManager, now: Duration) -> bool {
-        let mut prepared = Prepared::default();
-        match self.grow_group(listener, &mut prepared) {
-            Ok(()) => {
-                let as_it_is = Change::ChangeListener([listener; 2]);
-                self.commit(prepared, &[as_it_is], manager).await;
-                true
-            }
-            Err(error) => {
-                self.take_back(prepared);
-                let group = self.of_mut(listener.address);
-                group.into_iter().for_each(|group| group.miss(&error, now));
-                false
-            }
+    async fn retry(&mut self, listener: &Listener, manager: &ServiceManager, now: Duration) -> bool {
+        let plan = ListenerPlan::completing(&self.states(), listener);
+        let completed = self.complete(plan, manager).await;
+        if let Err(error) = &completed
+            && let Some(group) = self.group_mut(listener.address)
+        {
+            group.miss(error, now);
         }
-    }
-
-    /// The policies of those that are open.
-    pub(in super::super) fn policies_served(&self) -> BTreeMap<SocketAddr, Arc<Policy>> {
-        let open = self.groups.iter().filter(|group| group.is_open());
-        open.map(|group| (group.address(), Arc::clone(&group.policy)))
-            .collect()
+        completed.is_ok()
     }
 
     /// How many are not served.
     pub(in super::super) fn absent(&self) -> usize {
         self.groups.iter().filter(|group| !group.is_serving()).count()
     }
-
-    pub(super) fn of_mut(&mut self, address: SocketAddr) -> Option<&mut Group> {
-        self.groups.iter_mut().find(|group| group.address() == address)
-    }
 }
 
-impl Group {
+impl ListenerGroup {
     /// Has it any socket?
     pub(super) fn is_open(&self) -> bool {
         !self.sockets.members.is_empty()
     }
 
-    /// Is anybody answered there?
+    /// Is a client answered there?
     pub(super) fn is_serving(&self) -> bool {
         self.is_open() && !self.sockets.fault.is_some_and(BindFault::is_absence)
     }
@@ -151,15 +131,15 @@ impl Group {
     pub(super) fn miss(&mut self, error: &PrepareError, now: Duration) {
         let fault = error.fault();
         self.sockets.fault = Some(fault);
-        if self.told.change(Some(fault), now).is_some() {
-            tell_absent(self.address(), error);
+        if self.logged.change(Some(fault), now).is_some() {
+            log_absent(self.address(), error);
         }
     }
 
     /// All of it is open.
     pub(super) fn found(&mut self, now: Duration) {
         self.sockets.fault = None;
-        let _told = self.told.change(None, now);
+        let _logged = self.logged.change(None, now);
     }
 
     fn look_for_address(&mut self, now: Duration) {
@@ -167,14 +147,14 @@ impl Group {
         match udp::check_address(address) {
             Ok(()) => {
                 self.sockets.fault = None;
-                if self.told.change(None, now).is_some() {
+                if self.logged.change(None, now).is_some() {
                     info!(listener = %address, "the address of {address} is there again: it is served");
                 }
             }
             Err(error) if error.fault().is_absence() => {
                 let fault = error.fault();
                 self.sockets.fault = Some(fault);
-                if self.told.change(Some(fault), now).is_some() {
+                if self.logged.change(Some(fault), now).is_some() {
                     error!(listener = %address, "the address of {address} is gone, and nobody is served there until it is back: {}", fault.text());
                 }
             }

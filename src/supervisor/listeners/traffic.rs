@@ -1,16 +1,19 @@
 //! Impure. What the listeners' workers do, as it is shown: counts since the start, rates of the last second, and what
 //! the kernel dropped before a worker saw it.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Group, Listeners, Served};
+use super::{ListenerGroup, Listeners, WorkerSlot};
 use crate::host::bind_fault::BindFault;
 use crate::host::sys;
+use crate::observe::journal;
 use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
+use crate::server::policy::Annotation;
+use crate::server::policy::budget::SentCounts;
 
 /// How many packets the kernel dropped at the sockets of a group.
 #[derive(Debug, Default)]
@@ -48,17 +51,51 @@ impl Listeners {
     pub(in super::super) fn look(&mut self, now: Duration) {
         for group in &mut self.groups {
             group.drops.look(&group.sockets.members);
-            for served in &mut group.workers {
-                let received = served.worker.counters().snapshot().received();
-                served.rate.update(now, received);
+            for slot in &mut group.workers {
+                let received = slot.worker.counters().snapshot().received();
+                slot.received.update(now, received);
             }
         }
     }
 
-    /// What all did together, those who have ended included.
+    /// What all workers sent since the start, as far as a budget counts it.
+    pub(super) fn sent(&self) -> SentCounts {
+        let mut sent = SentCounts::default();
+        for group in &self.groups {
+            let replies = match group.address() {
+                SocketAddr::V4(_) => &mut sent.ipv4,
+                SocketAddr::V6(_) => &mut sent.ipv6,
+            };
+            for slot in &group.workers {
+                let counts = slot.worker.counters().snapshot();
+                *replies += counts.replied();
+                sent.on_trial += counts.annotated(Annotation::WouldShed);
+            }
+        }
+        sent
+    }
+
+    /// What all workers did together since the start of the process, with those that have ended.
+    pub(in super::super) fn total(&self) -> Counts {
+        self.groups
+            .iter()
+            .map(ListenerGroup::total)
+            .fold(self.ended, Counts::plus)
+    }
+
+    /// Logs a line a worker.
+    pub(in super::super) fn log_counts(&self) {
+        for group in &self.groups {
+            for (number, slot) in group.workers.iter().enumerate() {
+                journal::tell_counts(group.address(), Some(number), &slot.worker.counters().snapshot());
+            }
+        }
+    }
+
+    /// What all did together, those that have ended included, and how fast.
     pub(in super::super) fn traffic(&self) -> Traffic {
         Traffic {
-            per_second: self.groups.iter().map(Group::per_second).sum(),
+            per_second: self.groups.iter().map(ListenerGroup::per_second).sum(),
             queue_dropped: self.groups.iter().map(|group| group.drops.total).sum::<u64>() + self.dropped,
             counts: self.total(),
         }
@@ -66,21 +103,21 @@ impl Listeners {
 
     /// Each listener with its workers.
     pub(in super::super) fn statuses(&self) -> Vec<ListenerStatus> {
-        self.groups.iter().map(Group::status).collect()
+        self.groups.iter().map(ListenerGroup::status).collect()
     }
 }
 
-impl Group {
-    /// What its workers did, those who have ended included.
+impl ListenerGroup {
+    /// What its workers did, those that have ended included.
     pub(super) fn total(&self) -> Counts {
         let workers = self.workers.iter();
         workers
-            .map(|served| served.worker.counters().snapshot())
+            .map(|slot| slot.worker.counters().snapshot())
             .fold(self.ended, Counts::plus)
     }
 
     fn per_second(&self) -> f64 {
-        self.workers.iter().map(|served| served.rate.per_second()).sum()
+        self.workers.iter().map(|slot| slot.received.per_second()).sum()
     }
 
     fn status(&self) -> ListenerStatus {
@@ -96,16 +133,16 @@ impl Group {
                 queue_dropped: self.drops.total,
                 counts: self.total(),
             },
-            workers: self.workers.iter().map(Served::status).collect(),
+            workers: self.workers.iter().map(WorkerSlot::status).collect(),
         }
     }
 }
 
-impl Served {
+impl WorkerSlot {
     fn status(&self) -> WorkerStatus {
         let counts = self.worker.counters().snapshot();
         WorkerStatus {
-            per_second: self.rate.per_second(),
+            per_second: self.received.per_second(),
             received: counts.received(),
             answered: counts.answered(),
         }

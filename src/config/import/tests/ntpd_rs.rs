@@ -380,7 +380,7 @@ proptest! {
         });
         let expected = allow.as_ref().is_none_or(has) && !deny.as_ref().is_some_and(has);
         let config = loaded(&report).config;
-        let access = &config.policies.values().next().unwrap().access;
+        let access = &config.listeners[0].policy.access;
         prop_assert_eq!(access.allows(address.into()), expected, "{}", report.configuration);
         let refuses = allow.is_some() || deny.is_some_and(|deny| !deny.is_empty());
         prop_assert_eq!(access.on_deny == OnDeny::Kiss, refuses && told, "{}", report.configuration);

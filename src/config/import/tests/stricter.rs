@@ -171,7 +171,7 @@ proptest! {
         let answered = |text: &str| {
             let report = if is_chrony { chrony(text) } else { ntp(text) };
             let config = loaded(&report).config;
-            let policy = config.policies.values().next().unwrap();
+            let policy = &config.listeners[0].policy;
             policy.access.allows([asked.0, asked.1, 0, 0].into())
         };
         let (whole, part) = (answered(&text(None)), answered(&text(Some(spoilt))));

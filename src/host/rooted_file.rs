@@ -1,5 +1,5 @@
 //! Impure. A file that stays within reach: found by its path as that was before the root directory and the user
-//! changed, and read anew whenever it is wanted.
+//! changed, and read again whenever it is wanted.
 //!
 //! Two handles are held, opened early. Through the old *root directory* the whole path is walked again each time
 //! (`openat2(2)` with `RESOLVE_IN_ROOT`), so that whatever an operator changes on the way there counts: an editor's
@@ -22,9 +22,9 @@ use nix::sys::stat::Mode;
 
 use super::{limits, opener};
 
-/// A way to one file.
+/// A file by its path under the root directory of the start.
 #[derive(Debug)]
-pub struct Anchor {
+pub struct RootedFile {
     path: PathBuf,
     root: OwnedFd,
     directory: OwnedFd,
@@ -60,8 +60,8 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-impl Anchor {
-    /// Holds on to the way to `path`; the file itself need not be there.
+impl RootedFile {
+    /// Holds on to the directories of the file at `path`; it need not be there itself.
     ///
     /// # Errors
     /// Its directory is not there or out of reach, or we are out of file descriptors.
@@ -76,10 +76,10 @@ impl Anchor {
         })
     }
 
-    /// The way to another file, by its absolute path through the same root directory.
+    /// Another file, by its absolute path under the same root directory.
     ///
     /// # Errors
-    /// As [`Anchor::open`].
+    /// As [`RootedFile::open`].
     pub fn another(&self, path: &Path) -> io::Result<Self> {
         let (directory, name) = split(path);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -92,7 +92,7 @@ impl Anchor {
         })
     }
 
-    /// The file's absolute path, as it was when the way was opened.
+    /// The file's absolute path, as it was at the start.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -104,7 +104,7 @@ impl Anchor {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let (file, _) = self.file(limit)?;
+        let (file, _) = self.regular_file(limit)?;
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1))
             .read_to_end(&mut bytes)
@@ -120,7 +120,7 @@ impl Anchor {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn file(&self, limit: u64) -> Result<(File, u64), ReadError> {
+    pub fn regular_file(&self, limit: u64) -> Result<(File, u64), ReadError> {
         let file = File::from(self.reopen_anyhow().map_err(ReadError::Open)?);
         let metadata = file.metadata().map_err(ReadError::Look)?;
         if !metadata.is_file() {
@@ -205,7 +205,7 @@ mod tests {
 
     impl Scratch {
         fn new() -> Self {
-            Self(mkdtemp(&std::env::temp_dir().join("ntpfront-anchor-XXXXXX")).unwrap())
+            Self(mkdtemp(&std::env::temp_dir().join("ntpfront-rooted-file-XXXXXX")).unwrap())
         }
 
         fn make(&self, name: &str, text: &str) -> PathBuf {
@@ -234,11 +234,11 @@ mod tests {
     }
 
     #[track_caller]
-    fn holds(anchor: &Anchor, text: &str) {
+    fn holds(rooted: &RootedFile, text: &str) {
         assert_eq!(
-            String::from_utf8(anchor.read(1000).unwrap()).unwrap(),
+            String::from_utf8(rooted.read(1000).unwrap()).unwrap(),
             text,
-            "{anchor:?}"
+            "{rooted:?}"
         );
     }
 
@@ -246,31 +246,31 @@ mod tests {
     fn what_is_there_now_is_read() {
         let scratch = Scratch::new();
         let path = scratch.0.join("file");
-        let anchor = Anchor::open(&path).unwrap();
-        assert_eq!(anchor.path(), path);
+        let rooted = RootedFile::open(&path).unwrap();
+        assert_eq!(rooted.path(), path);
         assert!(
-            matches!(anchor.read(10), Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
+            matches!(rooted.read(10), Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
         );
         scratch.make("file", "one");
-        holds(&anchor, "one");
+        holds(&rooted, "one");
         fs::rename(scratch.make("new", "two"), &path).unwrap();
-        holds(&anchor, "two");
-        assert!(matches!(anchor.read(2), Err(ReadError::TooLong(2))));
+        holds(&rooted, "two");
+        assert!(matches!(rooted.read(2), Err(ReadError::TooLong(2))));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(matches!(anchor.read(10), Err(ReadError::Kind("a directory"))));
+        assert!(matches!(rooted.read(10), Err(ReadError::Kind("a directory"))));
     }
 
     #[test]
     fn another_directory_in_its_place_counts_and_the_old_one_does_not() {
         let scratch = Scratch::new();
-        let anchor = Anchor::open(&scratch.make("etc/file", "old")).unwrap();
+        let rooted = RootedFile::open(&scratch.make("etc/file", "old")).unwrap();
         fs::rename(scratch.0.join("etc"), scratch.0.join("old")).unwrap();
         assert!(
-            matches!(anchor.read(10), Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
+            matches!(rooted.read(10), Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound)
         );
         scratch.make("etc/file", "new");
-        holds(&anchor, "new");
+        holds(&rooted, "new");
     }
 
     /// As Kubernetes updates a mounted map: `file` -> `..data/file`, `..data` -> `..version`.
@@ -283,11 +283,11 @@ mod tests {
         let (data, path) = (scratch.0.join("..data"), scratch.0.join("file"));
         symlink("..1", &data).unwrap();
         symlink("..data/file", &path).unwrap();
-        let anchor = Anchor::open(&path).unwrap();
-        holds(&anchor, "..1");
+        let rooted = RootedFile::open(&path).unwrap();
+        holds(&rooted, "..1");
         symlink("..2", scratch.0.join("next")).unwrap();
         fs::rename(scratch.0.join("next"), &data).unwrap();
-        holds(&anchor, "..2");
+        holds(&rooted, "..2");
     }
 
     /// The root directory belongs to a thread once it no longer shares it (`CLONE_FS`).
@@ -308,13 +308,13 @@ mod tests {
         symlink("outside/../outside/file", &relative).unwrap();
         let cage = scratch.0.join("cage");
         fs::create_dir(&cage).unwrap();
-        let anchors = [&file, &absolute, &relative].map(|path| Anchor::open(path).unwrap());
+        let files = [&file, &absolute, &relative].map(|path| RootedFile::open(path).unwrap());
         thread::spawn(move || {
             unshare(CloneFlags::CLONE_FS).unwrap();
             chroot(&cage).unwrap();
             chdir("/").unwrap();
             assert!(!file.exists());
-            anchors.iter().for_each(|anchor| holds(anchor, "one"));
+            files.iter().for_each(|rooted| holds(rooted, "one"));
         })
         .join()
         .unwrap();
@@ -331,7 +331,7 @@ mod tests {
         let all = fs::Permissions::from_mode(0o755);
         fs::set_permissions(file.parent().unwrap(), all).unwrap();
         fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
-        let anchor = Anchor::open(&file).unwrap();
+        let rooted = RootedFile::open(&file).unwrap();
         // What files a thread may open, its own file system user says (setfsuid(2)); it ends with the thread.
         thread::spawn(move || {
             nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
@@ -339,7 +339,7 @@ mod tests {
                 fs::read(&file).unwrap_err().kind(),
                 io::ErrorKind::PermissionDenied
             );
-            holds(&anchor, "one");
+            holds(&rooted, "one");
         })
         .join()
         .unwrap();

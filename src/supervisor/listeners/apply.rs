@@ -1,0 +1,334 @@
+//! Impure. The doing of a plan: `prepare` does all that can fail, beside what is there, and `commit` the rest.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::group::{ListenerGroup, WorkerSlot, end, log_unsteered, stop_receiving};
+use super::plan::{Growth, ListenerPlan, Opening, Port, Service, Step};
+use super::{Drops, Listeners, PrepareError};
+use crate::config::Loaded;
+use crate::host::systemd::ServiceManager;
+use crate::host::udp::{self, BindError};
+use crate::host::{clock, privileges};
+use crate::observe::journal;
+use crate::observe::throttle::ThrottledChange;
+use crate::server::Counts;
+use crate::server::policy::Policy;
+use crate::supervisor::absence::{Outcome, outcome};
+use crate::supervisor::sockets::{InheritedSockets, Sockets};
+
+/// All that a change of the listeners needs, ready but not in use yet, and the steps that put it in use.
+#[derive(Default)]
+pub(in super::super) struct Prepared {
+    groups: Vec<ListenerGroup>,
+    grown: Vec<Grown>,
+    /// Those whose address is not there, and what was said to it.
+    absent: Vec<(SocketAddr, PrepareError)>,
+    steps: Vec<Step>,
+}
+
+/// More sockets and workers for a group.
+struct Grown {
+    address: SocketAddr,
+    members: Vec<Arc<UdpSocket>>,
+    workers: Vec<WorkerSlot>,
+}
+
+impl Listeners {
+    /// Does all of `plan` that can fail; nothing that is served is touched. What was prepared before a failure is
+    /// taken back. Listeners that nobody asked for (`wanted` knows them) and whose address family is missing are left out, and
+    /// those whose address is not there are waited for, if any other is served.
+    pub(in super::super) fn prepare(
+        &mut self,
+        plan: ListenerPlan,
+        wanted: &Loaded,
+    ) -> Result<Prepared, PrepareError> {
+        let mut prepared = Prepared::default();
+        let keeps_an_open_group = plan.keeps_an_open_group;
+        match self.prepare_all(plan, wanted, &mut prepared) {
+            Ok(()) if prepared.absent.is_empty() || keeps_an_open_group || prepared.opens_any() => {
+                Ok(prepared)
+            }
+            Ok(()) => {
+                let (_, error) = prepared.absent.remove(0);
+                self.take_back(prepared);
+                Err(error)
+            }
+            Err(error) => {
+                self.take_back(prepared);
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare_all(
+        &mut self,
+        plan: ListenerPlan,
+        wanted: &Loaded,
+        prepared: &mut Prepared,
+    ) -> Result<(), PrepareError> {
+        // All are tried before the first is opened: our own sockets would be in the way of each other.
+        let openings = plan.openings.into_iter();
+        let openings: Vec<_> = openings
+            .map(|one| (try_port(one.listener.address, one.port), one))
+            .collect();
+        let growths = plan.growths.into_iter();
+        let growths: Vec<_> = growths
+            .map(|one| (try_port(one.listener.address, one.port), one))
+            .collect();
+        for (tried, opening) in openings {
+            self.open(opening, tried, wanted, prepared)?;
+        }
+        for (tried, growth) in growths {
+            let listener = growth.listener.clone();
+            let grown = tried
+                .map_err(PrepareError::Bind)
+                .and_then(|()| self.grow(growth, prepared));
+            if let Err(error) = grown {
+                match outcome(error.fault(), listener.required, wanted.is_default(&listener)) {
+                    Outcome::Refuse | Outcome::LeaveOut => return Err(error),
+                    Outcome::Wait => prepared.absent.push((listener.address, error)),
+                }
+            }
+        }
+        prepared.steps = plan.steps;
+        Ok(())
+    }
+
+    /// A new group beside the others; without sockets if they are to be waited for.
+    fn open(
+        &mut self,
+        opening: Opening,
+        tried: Result<(), BindError>,
+        wanted: &Loaded,
+        prepared: &mut Prepared,
+    ) -> Result<(), PrepareError> {
+        let Opening { listener, .. } = opening;
+        let (address, required) = (listener.address, listener.required);
+        let is_default = wanted.is_default(&listener);
+        let opened = tried.and_then(|()| {
+            let open = || Sockets::open(listener.clone(), &mut InheritedSockets::default(), None);
+            privileges::with_low_ports(open)
+        });
+        let sockets = match opened {
+            Ok(sockets) => sockets,
+            Err(error) => match outcome(error.fault(), required, is_default) {
+                Outcome::Refuse => return Err(PrepareError::Bind(error)),
+                Outcome::LeaveOut => return Ok(()),
+                Outcome::Wait => {
+                    let absent = Sockets::absent(listener, error.fault());
+                    prepared.absent.push((address, PrepareError::Bind(error)));
+                    absent
+                }
+            },
+        };
+        prepared.groups.push(self.group(sockets)?);
+        Ok(())
+    }
+
+    /// A new group, with the workers that its sockets are for.
+    pub(super) fn group(&mut self, sockets: Sockets) -> Result<ListenerGroup, PrepareError> {
+        let mut group = ListenerGroup {
+            sockets,
+            number: self.named,
+            workers: Vec::new(),
+            ended: Counts::default(),
+            drops: Drops::default(),
+            logged: ThrottledChange::new(None),
+        };
+        self.named += 1;
+        let all = match group.sockets.members.len() {
+            0 => 0,
+            members => usize::from(group.sockets.listener.workers).max(members),
+        };
+        group.workers = self.start_workers(&group, 0..all, &[])?;
+        group.tune_workers();
+        group
+            .steer(group.in_use())
+            .map_err(|error| PrepareError::System(group.address(), error))?;
+        Ok(group)
+    }
+
+    /// More sockets and workers for a group. They get no packet before `commit`.
+    fn grow(&self, growth: Growth, prepared: &mut Prepared) -> Result<(), PrepareError> {
+        let Growth {
+            listener, workers, ..
+        } = growth;
+        let address = listener.address;
+        let Some(group) = self.groups.iter().find(|group| group.address() == address) else {
+            return Ok(());
+        };
+        // Without a program the kernel would choose the new ones at once.
+        group
+            .steer_away(group.in_use())
+            .map_err(|error| PrepareError::System(address, error))?;
+        let missing = || group.sockets.missing(listener.workers, None);
+        let members = privileges::with_low_ports(missing).map_err(PrepareError::Bind)?;
+        let workers = self.start_workers(group, workers, &members)?;
+        prepared.grown.push(Grown {
+            address,
+            members,
+            workers,
+        });
+        Ok(())
+    }
+
+    fn start_workers(
+        &self,
+        group: &ListenerGroup,
+        numbers: Range<usize>,
+        more: &[Arc<UdpSocket>],
+    ) -> Result<Vec<WorkerSlot>, PrepareError> {
+        group
+            .start_workers(
+                numbers,
+                more,
+                &self.reader,
+                self.census,
+                self.shedding.allowance(),
+            )
+            .map_err(|error| PrepareError::System(group.address(), error))
+    }
+
+    fn take_back(&mut self, prepared: Prepared) {
+        for grown in &prepared.grown {
+            stop_receiving(grown.address, &grown.members);
+        }
+        let groups = prepared.groups.into_iter().flat_map(|group| group.workers);
+        let grown = prepared.grown.into_iter().flat_map(|grown| grown.workers);
+        for slot in groups.chain(grown) {
+            self.ended = self.ended.plus(slot.worker.join());
+        }
+        for group in &self.groups {
+            group
+                .steer(group.in_use())
+                .unwrap_or_else(|error| log_unsteered(group.address(), &error));
+        }
+    }
+
+    /// Puts what was prepared in use: from the first packet that the new ones get, to the last that the old ones answer.
+    pub(in super::super) async fn commit(&mut self, prepared: Prepared, manager: &ServiceManager) {
+        for grown in prepared.grown {
+            if let Some(group) = self.group_mut(grown.address) {
+                group.take(grown.members, grown.workers, manager);
+            }
+        }
+        for group in prepared.groups {
+            if group.is_open() {
+                journal::tell_listening(&group.sockets.listener);
+            }
+            group.store(manager, 0);
+            self.groups.push(group);
+        }
+        for (address, error) in prepared.absent {
+            let group = self.group_mut(address);
+            group
+                .into_iter()
+                .for_each(|group| group.miss(&error, clock::raw()));
+        }
+        for step in prepared.steps {
+            match step {
+                Step::SetPolicy(address, policy) => self.set_policy(address, &policy),
+                Step::Serve(service) => self.serve(service, manager).await,
+                Step::Close(address) => self.close(address, manager).await,
+            }
+        }
+    }
+
+    fn set_policy(&mut self, address: SocketAddr, policy: &Arc<Policy>) {
+        if let Some(group) = self.group_mut(address) {
+            group.set_policy(policy);
+        }
+    }
+
+    /// Has each group served by as many workers as its listener wants: after a restart there may be sockets for more.
+    pub(in super::super) async fn settle(&mut self, manager: &ServiceManager) {
+        let steps = ListenerPlan::settling(&self.states()).steps;
+        let prepared = Prepared {
+            steps,
+            ..Prepared::default()
+        };
+        self.commit(prepared, manager).await;
+    }
+
+    /// Opens what is missing of a group, and puts it in use.
+    ///
+    /// # Errors
+    /// Something is still missing; nothing has changed.
+    pub(super) async fn complete(
+        &mut self,
+        plan: ListenerPlan,
+        manager: &ServiceManager,
+    ) -> Result<(), PrepareError> {
+        let mut prepared = Prepared {
+            steps: plan.steps,
+            ..Prepared::default()
+        };
+        for growth in plan.growths {
+            let tried = try_port(growth.listener.address, growth.port).map_err(PrepareError::Bind);
+            if let Err(error) = tried.and_then(|()| self.grow(growth, &mut prepared)) {
+                self.take_back(prepared);
+                return Err(error);
+            }
+        }
+        self.commit(prepared, manager).await;
+        Ok(())
+    }
+
+    async fn serve(&mut self, service: Service, manager: &ServiceManager) {
+        let Service {
+            listener,
+            tunes_sockets,
+        } = service;
+        let (address, workers) = (listener.address, usize::from(listener.workers));
+        let Some(group) = self.group_mut(address) else {
+            return;
+        };
+        group.sockets.listener = listener;
+        if tunes_sockets {
+            group.sockets.tune_all();
+        }
+        group.tune_workers();
+        let gone = group.retire(workers);
+        group.ended = end(gone).await.into_iter().fold(group.ended, Counts::plus);
+        group.close_unused(manager);
+        group
+            .steer(group.in_use())
+            .unwrap_or_else(|error| log_unsteered(address, &error));
+    }
+
+    async fn close(&mut self, address: SocketAddr, manager: &ServiceManager) {
+        let Some(index) = self.groups.iter().position(|group| group.address() == address) else {
+            return;
+        };
+        let mut group = self.groups.remove(index);
+        if group.sockets.of_unit {
+            warn!(listener = %address, "a socket unit keeps this address open: its packets wait there for nobody");
+        }
+        group.stop_receiving(0);
+        let workers = std::mem::take(&mut group.workers);
+        let counts = end(workers).await.into_iter().fold(group.ended, Counts::plus);
+        group.close_unused(manager);
+        journal::tell_counts(address, None, &counts);
+        self.ended = self.ended.plus(counts);
+        self.dropped += group.drops.total();
+    }
+}
+
+impl Prepared {
+    /// Is there a socket among what was prepared?
+    fn opens_any(&self) -> bool {
+        self.groups.iter().any(ListenerGroup::is_open) || !self.grown.is_empty()
+    }
+}
+
+/// Fails if another program has a port that it may not have.
+fn try_port(address: SocketAddr, port: Port) -> Result<(), BindError> {
+    match port {
+        Port::MustBeFree => privileges::with_low_ports(|| udp::check_free(address)),
+        Port::Ours => Ok(()),
+    }
+}
