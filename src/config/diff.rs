@@ -90,7 +90,7 @@ fn restarts(running: &Config, wanted: &Config) -> Vec<Change> {
 }
 
 fn upstreams(running: &[Upstream], wanted: &[Upstream]) -> Vec<Change> {
-    let same = |one: &Upstream, other: &Upstream| one.id() == other.id();
+    let same = |one: &Upstream, other: &Upstream| one.endpoint() == other.endpoint();
     let gone = paired(running, wanted, same)
         .filter(|(_, pair)| pair.is_none())
         .map(|(one, _)| Change::RemoveUpstream(one.clone()));
@@ -154,11 +154,14 @@ impl Config {
             Change::LogLevel(level) => self.log_level = *level,
             Change::Clock(policy) => self.clock = *policy,
             Change::LeapSeconds(path) => self.leap_seconds.clone_from(path),
-            Change::RemoveUpstream(gone) => self.upstreams.retain(|one| one.id() != gone.id()),
+            Change::RemoveUpstream(gone) => self.upstreams.retain(|one| one.endpoint() != gone.endpoint()),
             Change::AddUpstream(new) => self.upstreams.push(new.clone()),
             Change::ChangeUpstream(pair) => {
                 let [_, new] = pair.as_ref();
-                let old = self.upstreams.iter_mut().find(|one| one.id() == new.id());
+                let old = self
+                    .upstreams
+                    .iter_mut()
+                    .find(|one| one.endpoint() == new.endpoint());
                 old.into_iter().for_each(|old| old.clone_from(new));
             }
             Change::Budget(budget) => self.budget = *budget,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::time::NtpDuration;
-use crate::upstream::association::{Asking, Peer};
 use crate::upstream::candidate::Standing;
 use crate::upstream::fault::Fault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
+use crate::upstream::registry::Entry;
 use crate::wire::Header;
 
 /// One upstream.
@@ -64,28 +64,22 @@ pub struct UpstreamMeasurement {
 }
 
 impl UpstreamStatus {
-    /// The status of an upstream called `name` at `now`.
+    /// The status of an `upstream` at `now`.
     ///
     /// `served` is how far the served clock is ahead of the local timescale.
-    pub fn of(
-        name: String,
-        peer: &Peer,
-        asking: &Asking,
-        standing: Standing,
-        now: Duration,
-        served: NtpDuration,
-    ) -> Self {
+    pub fn of(upstream: &Entry, standing: Standing, now: Duration, served: NtpDuration) -> Self {
+        let (peer, polling) = (&upstream.peer, &upstream.polling);
         let known = peer.known(&View::default());
         Self {
-            name,
+            name: upstream.settings.to_string(),
             address: peer.address,
             standing,
             reason: peer.refused.map(Reject::name),
             fault: peer.fault.map(Fault::text),
             reach: peer.reach,
-            poll: asking.interval.map(|interval| interval.as_secs_f64()),
+            poll: polling.interval.map(|interval| interval.as_secs_f64()),
             accepted: peer.accepted,
-            rejected: asking.rejected,
+            rejected: polling.rejected,
             measured: known
                 .map(|(header, estimate)| UpstreamMeasurement::of(&header, &estimate, now, served)),
         }

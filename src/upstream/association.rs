@@ -122,7 +122,7 @@ pub struct Peer {
 
 /// How an upstream is asked: nothing that is decided by, but that an operator wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asking {
+pub struct Polling {
     /// From one question to the next, as of now; none before the first one.
     pub interval: Option<Duration>,
     /// How many answers were refused, in the order of [`Reject::ALL`].
@@ -222,8 +222,8 @@ impl Association {
     }
 
     /// How it is asked.
-    pub fn asking(&self) -> Asking {
-        Asking {
+    pub fn polling(&self) -> Polling {
+        Polling {
             interval: Some(self.pause(0)),
             rejected: self.rejected,
         }

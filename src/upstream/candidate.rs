@@ -1,11 +1,12 @@
 //! Pure. What one upstream is worth at the moment: its standing, and as a candidate its claim.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Role;
-use super::association::Peer;
 use super::filter::{Estimate, View};
+use super::registry::{Entry, UpstreamId};
 use super::select::{Interval, Survivor, plausible};
 use crate::time::NtpDuration;
 use crate::wire::Header;
@@ -20,6 +21,9 @@ const MUCH_BETTER: i64 = 8;
 pub(super) const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
 /// So many questions in a row without an answer make an upstream a stale one: others are fresher.
 const STALE_AFTER: u32 = 2;
+
+/// What each upstream is worth.
+pub type Standings = BTreeMap<UpstreamId, Standing>;
 
 /// What an upstream is worth, and why. Each has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +102,8 @@ impl Standing {
 /// An upstream that may be believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Its place in the configuration.
-    pub index: usize,
+    /// Which upstream it is.
+    pub id: UpstreamId,
     /// Who answers.
     pub address: SocketAddr,
     /// Is that an address of this host?
@@ -139,19 +143,13 @@ pub struct Limits {
 }
 
 impl Candidate {
-    /// `peer` as a candidate, or why it is none. Whether it is a duplicate, the others tell.
+    /// The `upstream` as a candidate, or why it is none. Whether it is a duplicate, the others tell.
     ///
     /// # Errors
     /// Its standing.
     //= RFC 5905 §11.2.1 unusable
-    pub fn of(
-        index: usize,
-        peer: &Peer,
-        role: Role,
-        now: Duration,
-        view: &View,
-        limits: &Limits,
-    ) -> Result<Self, Standing> {
+    pub fn of(upstream: &Entry, now: Duration, view: &View, limits: &Limits) -> Result<Self, Standing> {
+        let (peer, role) = (&upstream.peer, upstream.settings.role);
         let Some(address) = peer.address else {
             return Err(Standing::Unknown);
         };
@@ -177,7 +175,7 @@ impl Candidate {
             rate = rate.hull(&Interval::around(NtpDuration::ZERO, doubt.growth()));
         }
         let candidate = Self {
-            index,
+            id: upstream.id,
             address,
             on_this_host: peer.on_this_host,
             role,

@@ -15,9 +15,10 @@ use tracing::{debug, info, warn};
 
 use super::Host;
 use super::addresses::Next;
-use super::association::{Asking, Association, Orders, Peer};
+use super::association::{Association, Orders, Peer, Polling};
 use super::fault::Fault;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample};
+use super::registry::UpstreamId;
 use crate::host::changes::Changes;
 use crate::host::clock;
 use crate::host::names::Names;
@@ -41,17 +42,17 @@ const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Whose report it is.
-    pub id: u64,
+    pub id: UpstreamId,
     /// All that is known of its upstream.
     pub peer: Peer,
-    /// How it is asked, for who looks on.
-    pub asking: Asking,
+    /// How it is asked, to be displayed.
+    pub polling: Polling,
 }
 
 /// One upstream and all that asking it needs.
 #[expect(missing_debug_implementations, reason = "holds the system's hosts file")]
 pub struct Poller {
-    id: u64,
+    id: UpstreamId,
     orders: watch::Receiver<Orders>,
     association: Association,
     names: Names,
@@ -66,10 +67,10 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Knows nothing yet of the upstream that the `orders` name. `id` marks its reports and is never used again,
+    /// Knows nothing yet of the upstream that the `orders` name. `id` marks its reports,
     /// `scale` is the local timescale, `precision` the host clock's, log2 seconds.
     pub fn new(
-        id: u64,
+        id: UpstreamId,
         mut orders: watch::Receiver<Orders>,
         names: Names,
         scale: Timescale,
@@ -107,7 +108,7 @@ impl Poller {
             let report = Report {
                 id: self.id,
                 peer: self.association.peer().clone(),
-                asking: self.association.asking(),
+                polling: self.association.polling(),
             };
             if reports.send(report).await.is_err() || self.pause().await.is_err() {
                 return;

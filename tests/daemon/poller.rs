@@ -9,6 +9,7 @@ use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
 use ntpfront::upstream::association::Orders;
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::poller::{Poller, Report};
+use ntpfront::upstream::registry::{Registry, UpstreamId};
 use ntpfront::upstream::system_process::{ClockPolicy, OnDispute, Source};
 use ntpfront::upstream::{Host, Role, Upstream};
 use tokio::runtime::{Builder, Runtime};
@@ -19,13 +20,13 @@ use tokio::time::timeout;
 use crate::common::scripted::{Scripted, honest, kiss, silent};
 use crate::common::{SOON, now, wait_until};
 
-/// Any number; reports must bear it.
-const ID: u64 = 42;
 /// Longer than a test: log2 seconds.
 const NEVER: i8 = 10;
 
 /// A running poller of a scripted upstream.
 struct Running {
+    /// Its reports must bear it.
+    id: UpstreamId,
     runtime: Runtime,
     orders: watch::Sender<Orders>,
     reports: mpsc::Receiver<Report>,
@@ -43,15 +44,19 @@ impl Running {
             on_dispute: OnDispute::Unsynchronized,
             local: None,
         };
+        let upstream = Upstream {
+            host: Host::Address(upstream.address().ip()),
+            port: upstream.address().port(),
+            iburst: false,
+            minpoll: NEVER,
+            maxpoll: NEVER,
+            role: Role::default(),
+        };
+        // One of several, so that its identity is not just the first.
+        let several = Registry::new(&[upstream.clone(), upstream.clone(), upstream.clone()]);
+        let id = several.iter().last().unwrap().id;
         let (orders, receiver) = watch::channel(Orders {
-            upstream: Upstream {
-                host: Host::Address(upstream.address().ip()),
-                port: upstream.address().port(),
-                iburst: false,
-                minpoll: NEVER,
-                maxpoll: NEVER,
-                role: Role::default(),
-            },
+            upstream,
             policy,
             view: View::default(),
             listeners: Arc::from([]),
@@ -68,10 +73,11 @@ impl Running {
             .enable_all()
             .build()
             .unwrap();
-        let poller = Poller::new(ID, receiver, Names::from_system(), scale, -20);
+        let poller = Poller::new(id, receiver, Names::from_system(), scale, -20);
         let (sender, reports) = mpsc::channel(1);
         let task = runtime.spawn(poller.run(sender));
         Self {
+            id,
             runtime,
             orders,
             reports,
@@ -83,7 +89,7 @@ impl Running {
         let report = async { timeout(SOON, self.reports.recv()).await };
         let report = self.runtime.block_on(report).expect("a report in time");
         let report = report.expect("the poller is there");
-        assert_eq!(report.id, ID);
+        assert_eq!(report.id, self.id);
         report
     }
 
@@ -132,7 +138,7 @@ fn who_told_it_to_stop_is_asked_again_after_a_reload() {
     let mut poller = Running::of(&upstream);
     let report = poller.report();
     assert!(report.peer.stopped);
-    assert!(report.asking.interval >= Some(Duration::from_secs(3590)));
+    assert!(report.polling.interval >= Some(Duration::from_secs(3590)));
     poller.tell(|orders| orders.wakes += 1);
     assert!(poller.is_quiet());
     assert_eq!(upstream.asked(), 1);

@@ -6,8 +6,8 @@ use super::selection::Majority;
 use super::{OnDispute, Source, State, SystemProcess};
 use crate::clock::ClockModel;
 use crate::time::ClockReadings;
-use crate::upstream::association::Peer;
-use crate::upstream::candidate::{Candidate, Standing};
+use crate::upstream::candidate::{Candidate, Standings};
+use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
 /// So many rounds of samples a dispute must last before it is believed.
@@ -22,12 +22,12 @@ impl SystemProcess {
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
-        peers: &[Peer],
+        upstreams: &Registry,
         majority: Option<&Majority>,
-        standings: &mut [Standing],
+        standings: &mut Standings,
     ) {
         self.usable_at = now.raw;
-        if !self.dispute_lasts(now.raw, candidates, peers) {
+        if !self.dispute_lasts(now.raw, candidates, upstreams) {
             if self.state != State::Init {
                 majority
                     .into_iter()
@@ -60,19 +60,19 @@ impl SystemProcess {
     }
 
     /// Has every candidate been heard often enough since the dispute began?
-    fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], peers: &[Peer]) -> bool {
-        let heard = |index: usize| peers.get(index).map_or(0, |peer| peer.accepted);
+    fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], upstreams: &Registry) -> bool {
+        let heard = |id: UpstreamId| upstreams.get(id).map_or(0, |one| one.peer.accepted);
         if self.dispute.is_none() {
             self.wake_for_dispute(now);
         }
         let begun = self.dispute.get_or_insert_with(|| {
             let available = candidates.iter().filter(|one| one.unavailable.is_none());
-            available.map(|one| (one.index, heard(one.index))).collect()
+            available.map(|one| (one.id, heard(one.id))).collect()
         });
         self.state == State::Disputed
             || begun
                 .iter()
-                .all(|&(index, before)| heard(index) >= before + DISPUTE_ROUNDS)
+                .all(|&(one, before)| heard(one) >= before + DISPUTE_ROUNDS)
     }
 
     /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they

@@ -5,9 +5,13 @@ mod holdover;
 mod leap;
 mod reload;
 
+use std::ops::{Deref, DerefMut};
+
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
+use crate::upstream::association::{Peer, Polling};
 use crate::upstream::packet::Sample;
+use crate::upstream::{Host, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
 const POLICY: ClockPolicy = ClockPolicy {
@@ -83,19 +87,122 @@ fn changed(peer: Peer, change: impl Fn(&mut Header)) -> Peer {
     Peer { answer, ..peer }
 }
 
-fn system(policy: ClockPolicy) -> SystemProcess {
-    with_roles(policy, &[Role::default(); 8])
+/// The system process, with the upstreams that it decides by.
+struct System {
+    process: SystemProcess,
+    upstreams: Registry,
+    /// Which upstreams are configured: each has a number of its own.
+    configured: Vec<usize>,
+    /// What is special about those with the first numbers.
+    roles: Vec<Role>,
 }
 
-fn with_roles(policy: ClockPolicy, roles: &[Role]) -> SystemProcess {
-    SystemProcess::new(policy, roles.to_vec(), None, -23, at(90))
+/// What was decided, with the standings in the order of the configuration.
+struct Decided {
+    decision: Decision,
+    standings: Vec<Standing>,
 }
 
-fn decide(system: &mut SystemProcess, second: u64, peers: &[Peer]) -> Decision {
+impl Deref for System {
+    type Target = SystemProcess;
+
+    fn deref(&self) -> &SystemProcess {
+        &self.process
+    }
+}
+
+impl DerefMut for System {
+    fn deref_mut(&mut self) -> &mut SystemProcess {
+        &mut self.process
+    }
+}
+
+impl Deref for Decided {
+    type Target = Decision;
+
+    fn deref(&self) -> &Decision {
+        &self.decision
+    }
+}
+
+impl System {
+    fn new(policy: ClockPolicy, started: ClockReadings) -> Self {
+        Self {
+            process: SystemProcess::new(policy, None, -23, started),
+            upstreams: Registry::default(),
+            configured: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+
+    /// From now on the upstreams with these numbers are asked, in this order.
+    fn configure(&mut self, numbers: &[usize]) {
+        let wanted: Vec<Upstream> = numbers
+            .iter()
+            .map(|&number| Upstream {
+                role: self.roles.get(number).copied().unwrap_or_default(),
+                ..numbered(number)
+            })
+            .collect();
+        self.upstreams.reconfigure(&wanted);
+        self.configured = numbers.to_vec();
+    }
+
+    /// A reload, as the supervisor does it.
+    fn reload(&mut self, second: u64, policy: ClockPolicy, numbers: &[usize]) {
+        self.configure(numbers);
+        self.process.reconfigure(at(second).raw, policy, &self.upstreams);
+    }
+
+    /// What the kernel says is heeded, too. As many upstreams are configured as there are `peers`, in their order.
+    fn decide(&mut self, now: ClockReadings, peers: &[Peer], kernel: Option<KernelView>) -> Decided {
+        if self.configured.len() != peers.len() {
+            self.configure(&(0..peers.len()).collect::<Vec<_>>());
+        }
+        let ids: Vec<_> = self
+            .upstreams
+            .in_configured_order()
+            .iter()
+            .map(|one| one.id)
+            .collect();
+        for (&id, peer) in ids.iter().zip(peers) {
+            self.upstreams.learn(id, peer.clone(), Polling::default());
+        }
+        let decision = self.process.decide(now, &self.upstreams, kernel);
+        Decided {
+            standings: ids.iter().map(|&id| decision.standing(id)).collect(),
+            decision,
+        }
+    }
+}
+
+fn numbered(number: usize) -> Upstream {
+    Upstream {
+        host: Host::Name(format!("n{number}.example")),
+        port: 123,
+        iburst: true,
+        minpoll: 6,
+        maxpoll: 10,
+        role: Role::default(),
+    }
+}
+
+fn system(policy: ClockPolicy) -> System {
+    System::new(policy, at(90))
+}
+
+fn with_roles(policy: ClockPolicy, roles: &[Role]) -> System {
+    System {
+        roles: roles.to_vec(),
+        ..system(policy)
+    }
+}
+
+fn decide(system: &mut System, second: u64, peers: &[Peer]) -> Decided {
     decide_at(system, at(second), peers)
 }
 
-fn decide_at(system: &mut SystemProcess, now: ClockReadings, peers: &[Peer]) -> Decision {
+fn decide_at(system: &mut System, now: ClockReadings, peers: &[Peer]) -> Decided {
     let decision = system.decide(now, peers, None);
     let announced = decision.reference.at(now);
     // At no moment leap 0 with stratum 0, or a stratum without a time.
@@ -115,8 +222,8 @@ fn close(duration: NtpDuration, seconds: f64) -> bool {
 fn before_the_first_answer_there_is_no_time() {
     let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
     assert_eq!(
-        (decision.state, decision.standings),
-        (State::Init, vec![Standing::Unknown])
+        (decision.state, &decision.standings[..]),
+        (State::Init, &[Standing::Unknown][..])
     );
     assert_eq!(
         (decision.reference.stratum, decision.reference.reference_id),
@@ -389,7 +496,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
 #[test]
 fn the_reference_time_stands_still_until_a_newer_sample_comes() {
     let mut system = system(POLICY);
-    let said = |decision: Decision| decision.reference.reference_time - at(100).realtime;
+    let said = |decision: Decided| decision.reference.reference_time - at(100).realtime;
     let mut peer = upstream(1, -0.020);
     assert!(close(said(decide(&mut system, 100, &[peer.clone()])), -0.020));
     assert!(close(said(decide(&mut system, 150, &[peer.clone()])), -0.020));

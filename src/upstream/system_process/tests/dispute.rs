@@ -24,15 +24,15 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     }
     let decision = decide(&mut system, 106, &two);
     assert_eq!(
-        (decision.state, decision.standings),
-        (State::Disputed, vec![Standing::Falseticker; 2])
+        (decision.state, &decision.standings[..]),
+        (State::Disputed, &[Standing::Falseticker; 2][..])
     );
     assert_eq!(decision.reference.reference_id, ReferenceId::DISPUTED);
     assert_eq!(decide(&mut system, 107, &three).state, State::Synchronized);
 }
 
 /// The daemon against two witnesses who say that the clock is 0.1 s off, until it is a dispute.
-fn disputed(on_dispute: OnDispute) -> Decision {
+fn disputed(on_dispute: OnDispute) -> Decided {
     let mut system = system(ClockPolicy { on_dispute, ..POLICY });
     let daemon = |second| {
         let mut daemon = daemon(0.0);
@@ -80,11 +80,13 @@ fn in_a_dispute_the_operator_may_want_something_else() {
     let off = track.reference.clock.served(at(304)) - at(304).realtime;
     assert!(
         (off.to_seconds() - 0.1).abs() < 0.001 && track.reference.stratum == 3,
-        "{track:?}"
+        "{:?}",
+        *track
     );
     assert!(
         track.reference.root_dispersion > NtpDuration::from_seconds(0.1),
-        "{track:?}"
+        "{:?}",
+        *track
     );
 }
 
