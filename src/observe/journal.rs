@@ -14,7 +14,7 @@ use super::pool::PoolScore;
 use super::throttle::{LogThrottle, ThrottledChange};
 use crate::server::{Counts, Listener};
 use crate::time::NtpDuration;
-use crate::upstream::candidate::Standing;
+use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::filter::View;
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::system_process::{Decision, Source, State};
@@ -24,7 +24,7 @@ use crate::upstream::system_process::{Decision, Source, State};
 pub struct Journal {
     state: ThrottledChange<State>,
     source: ThrottledChange<Option<Source>>,
-    upstreams: BTreeMap<UpstreamId, ThrottledChange<Standing>>,
+    upstreams: BTreeMap<UpstreamId, ThrottledChange<SelectionStatus>>,
     failures: Counts,
     send_failures: LogThrottle,
     full_buffers: LogThrottle,
@@ -55,7 +55,7 @@ impl Journal {
         for one in upstreams.in_configured_order() {
             let standing = decision.standing(one.id);
             let told = self.upstreams.entry(one.id);
-            let told = told.or_insert_with(|| ThrottledChange::new(Standing::Unknown));
+            let told = told.or_insert_with(|| ThrottledChange::new(SelectionStatus::Unknown));
             if let Some(before) = told.change(standing, now) {
                 upstream(one, Some(before), standing);
             }
@@ -173,26 +173,26 @@ macro_rules! told {
 }
 
 /// Whether a change to this standing makes nothing worse. At the start nothing is known yet of all.
-fn is_harmless(standing: Standing, was: Option<Standing>) -> bool {
+fn is_harmless(standing: SelectionStatus, was: Option<SelectionStatus>) -> bool {
     match standing {
-        Standing::Mirrored
-        | Standing::SystemPeer
-        | Standing::Agrees
-        | Standing::Outlier
-        | Standing::NoSelect
-        | Standing::Duplicate
-        | Standing::Unknown => true,
-        Standing::TooFew => was == Some(Standing::Unknown),
-        Standing::Falseticker
-        | Standing::TooFar
-        | Standing::TooJittery
-        | Standing::Refused
-        | Standing::Silent => false,
+        SelectionStatus::Mirrored
+        | SelectionStatus::SystemPeer
+        | SelectionStatus::Agrees
+        | SelectionStatus::Outlier
+        | SelectionStatus::NoSelect
+        | SelectionStatus::Duplicate
+        | SelectionStatus::Unknown => true,
+        SelectionStatus::TooFew => was == Some(SelectionStatus::Unknown),
+        SelectionStatus::Falseticker
+        | SelectionStatus::TooFar
+        | SelectionStatus::TooJittery
+        | SelectionStatus::Refused
+        | SelectionStatus::Silent => false,
     }
 }
 
 /// Logs the standing of an upstream: what it was, where that is news, and what it is.
-fn upstream(entry: &Entry, was: Option<Standing>, standing: Standing) {
+fn upstream(entry: &Entry, was: Option<SelectionStatus>, standing: SelectionStatus) {
     let (name, peer) = (entry.settings.to_string(), &entry.peer);
     let known = peer.known(&View::default());
     let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
@@ -204,7 +204,7 @@ fn upstream(entry: &Entry, was: Option<Standing>, standing: Standing) {
     told!(
         was.is_none() || is_harmless(standing, was),
         upstream = name,
-        was = was.map(Standing::name),
+        was = was.map(SelectionStatus::name),
         standing = standing.name(),
         reach = format!("{:03o}", peer.reach),
         delay = estimate.map(|estimate| seconds(estimate.delay)),
@@ -214,7 +214,7 @@ fn upstream(entry: &Entry, was: Option<Standing>, standing: Standing) {
         reference_id = header.map(|header| header.reference_id.to_string()),
         reason = known.is_none().then_some(silent),
         "upstream {name}: {}{}{}",
-        change(was.map(Standing::name), standing.name()),
+        change(was.map(SelectionStatus::name), standing.name()),
         if known.is_none() { ", " } else { "" },
         if known.is_none() { silent } else { "" }
     );

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::time::NtpDuration;
-use crate::upstream::candidate::Standing;
+use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::fault::Fault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
@@ -24,7 +24,7 @@ pub struct UpstreamStatus {
     pub address: Option<SocketAddr>,
     /// The result of the selection for it.
     #[serde(serialize_with = "standing_name")]
-    pub standing: Standing,
+    pub standing: SelectionStatus,
     /// The reason why its last answer was refused, if it was.
     pub reason: Option<&'static str>,
     /// The reason why it can't be asked, in words, if it can't.
@@ -67,7 +67,7 @@ impl UpstreamStatus {
     /// The status of an `upstream` at `now`.
     ///
     /// `served` is how far the served clock is ahead of the local timescale.
-    pub fn of(upstream: &Entry, standing: Standing, now: Duration, served: NtpDuration) -> Self {
+    pub fn of(upstream: &Entry, standing: SelectionStatus, now: Duration, served: NtpDuration) -> Self {
         let (peer, polling) = (&upstream.peer, &upstream.polling);
         let known = peer.known(&View::default());
         Self {
@@ -103,7 +103,7 @@ impl UpstreamMeasurement {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn standing_name<S: Serializer>(standing: &Standing, serializer: S) -> Result<S::Ok, S::Error> {
+fn standing_name<S: Serializer>(standing: &SelectionStatus, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(standing.name())
 }
 
@@ -119,7 +119,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
     let good = UpstreamStatus {
         name: "time.example:123".to_owned(),
         address: Some(([192, 0, 2, 1], 123).into()),
-        standing: Standing::SystemPeer,
+        standing: SelectionStatus::SystemPeer,
         reason: None,
         fault: None,
         reach: 0o377,
@@ -140,7 +140,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
     let denied = UpstreamStatus {
         name: "[2001:db8::1]:123".to_owned(),
         address: "[2001:db8::1]:123".parse().ok(),
-        standing: Standing::Refused,
+        standing: SelectionStatus::Refused,
         reason: Some(Reject::KissDeny.name()),
         fault: Some(Fault::NoRoute.text()),
         reach: 0,

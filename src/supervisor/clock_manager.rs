@@ -76,8 +76,9 @@ impl ClockManager {
     /// them; what is served changes with the next decision.
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
         self.upstreams.reconfigure(&config.upstreams);
-        let (view, wakes) = self.system.orders();
-        self.pollers.follow(&self.upstreams, config, view, wakes);
+        let (view, resample_requests) = self.system.for_pollers();
+        self.pollers
+            .follow(&self.upstreams, config, view, resample_requests);
         self.system
             .reconfigure(clock::now().raw, config.clock, &self.upstreams);
         self.system.set_leaps(leaps);
@@ -99,7 +100,7 @@ impl ClockManager {
             published: now,
             ..decision.reference
         });
-        self.pollers.tell(decision.view, decision.wakes);
+        self.pollers.update(decision.view, decision.resample_requests);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),

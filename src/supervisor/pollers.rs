@@ -1,4 +1,4 @@
-//! Impure. The pollers' handles: a task for each upstream, and the orders that it is given.
+//! Impure. The handles of the pollers: a task for each upstream, and the settings that it is given.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::time::Timescale;
-use crate::upstream::association::Orders;
+use crate::upstream::association::PollerSettings;
 use crate::upstream::filter::View;
 use crate::upstream::poller::{Poller, Report};
 use crate::upstream::registry::{Registry, UpstreamId};
@@ -21,8 +21,8 @@ pub(super) struct Pollers {
     precision: i8,
     reports: mpsc::Sender<Report>,
     reloads: u64,
-    /// How each is given orders; it ends when that is dropped.
-    running: BTreeMap<UpstreamId, watch::Sender<Orders>>,
+    /// How each is given settings; it ends when that is dropped.
+    running: BTreeMap<UpstreamId, watch::Sender<PollerSettings>>,
 }
 
 impl Pollers {
@@ -40,40 +40,46 @@ impl Pollers {
 
     /// From now on the `upstreams` are asked, and no others, as `config` says. Each that was asked before goes on, and may be asked
     /// again if it refused us.
-    pub(super) fn follow(&mut self, upstreams: &Registry, config: &Config, view: View, wakes: u64) {
+    pub(super) fn follow(
+        &mut self,
+        upstreams: &Registry,
+        config: &Config,
+        view: View,
+        resample_requests: u64,
+    ) {
         self.reloads += 1;
         let listeners: Arc<[SocketAddr]> = config.listeners.iter().map(|one| one.address).collect();
         self.running.retain(|id, _| upstreams.contains(*id));
         for upstream in upstreams.iter() {
-            let orders = Orders {
+            let settings = PollerSettings {
                 upstream: upstream.settings.clone(),
                 policy: config.clock,
                 view,
                 listeners: Arc::clone(&listeners),
                 reloads: self.reloads,
-                wakes,
+                resample_requests,
             };
             if let Some(running) = self.running.get(&upstream.id) {
-                running.send_replace(orders);
+                running.send_replace(settings);
             } else {
-                self.start(upstream.id, orders);
+                self.start(upstream.id, settings);
             }
         }
     }
 
-    fn start(&mut self, id: UpstreamId, orders: Orders) {
-        let (orders, receiver) = watch::channel(orders);
+    fn start(&mut self, id: UpstreamId, settings: PollerSettings) {
+        let (settings, receiver) = watch::channel(settings);
         let poller = Poller::new(id, receiver, self.names.clone(), self.scale, self.precision);
         tokio::spawn(poller.run(self.reports.clone()));
-        self.running.insert(id, orders);
+        self.running.insert(id, settings);
     }
 
-    /// Tells all of the last leap second, and whether new samples are wanted at once.
-    pub(super) fn tell(&self, view: View, wakes: u64) {
-        for orders in self.running.values() {
-            orders.send_if_modified(|orders| {
-                let news = (orders.view, orders.wakes) != (view, wakes);
-                (orders.view, orders.wakes) = (view, wakes);
+    /// Tells all how old samples count, and whether new ones are wanted at once.
+    pub(super) fn update(&self, view: View, resample_requests: u64) {
+        for settings in self.running.values() {
+            settings.send_if_modified(|settings| {
+                let news = (settings.view, settings.resample_requests) != (view, resample_requests);
+                (settings.view, settings.resample_requests) = (view, resample_requests);
                 news
             });
         }

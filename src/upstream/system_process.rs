@@ -23,7 +23,7 @@ mod synchronize;
 
 use std::time::Duration;
 
-use super::candidate::{Standing, Standings};
+use super::candidate::{SelectionStatus, SelectionStatuses};
 use super::filter::{LeapShift, View};
 use super::leap::LeapTable;
 use super::registry::{Registry, UpstreamId};
@@ -74,19 +74,22 @@ pub struct Decision {
     /// The configuration says so, and not what the upstreams are.
     pub source_configured: bool,
     /// What each upstream is worth.
-    pub standings: Standings,
+    pub standings: SelectionStatuses,
     /// By how much the served clock was stepped now, if it was.
     pub stepped: Option<NtpDuration>,
     /// How samples from before a leap second, a sleep or a jump count, which who measures must know of.
     pub view: View,
     /// How often samples were wanted at once so far: what was known is old, or has to be settled quickly.
-    pub wakes: u64,
+    pub resample_requests: u64,
 }
 
 impl Decision {
     /// What the upstream with this identity is worth; nothing is known of one that came after the decision.
-    pub fn standing(&self, id: UpstreamId) -> Standing {
-        self.standings.get(&id).copied().unwrap_or(Standing::Unknown)
+    pub fn standing(&self, id: UpstreamId) -> SelectionStatus {
+        self.standings
+            .get(&id)
+            .copied()
+            .unwrap_or(SelectionStatus::Unknown)
     }
 }
 
@@ -104,8 +107,8 @@ pub struct SystemProcess {
     rival: Option<(UpstreamId, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
-    /// Nobody is believed yet of those who are asked: who answers first is not believed for that.
-    strangers: bool,
+    /// None of those that are asked is believed yet: the first to answer is not believed for that.
+    none_believed: bool,
     gathering: Gathering,
     /// Those who agreed when a majority was last believed.
     believed: Vec<UpstreamId>,
@@ -121,10 +124,10 @@ pub struct SystemProcess {
     /// The list of leap seconds, if there is one.
     leaps: Option<LeapTable>,
     /// How many samples all upstreams gave so far.
-    heard: u64,
+    samples_seen: u64,
     /// Where the truth can be as a majority said last, and after how many samples, the newest of each of them.
     truth: Option<Truth>,
-    truth_heard: (u64, Vec<(UpstreamId, Duration)>),
+    truth_samples: (u64, Vec<(UpstreamId, Duration)>),
     /// The newest sample that the time was corrected by: when it was, and the time then.
     updated: Option<(Duration, NtpTimestamp)>,
     /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
@@ -132,9 +135,9 @@ pub struct SystemProcess {
     /// The next leap second that somebody warns of, or the last one until it is settled.
     leap_watch: Option<LeapWatch>,
     /// How often new samples were wanted at once, when that was last, and when last for a dispute.
-    wakes: u64,
-    woke_at: Option<Duration>,
-    dispute_woke_at: Option<Duration>,
+    resample_requests: u64,
+    resampled_at: Option<Duration>,
+    dispute_resampled_at: Option<Duration>,
     /// How the host's clocks stood to each other when last looked at.
     clocks: Option<ClockWatch>,
 }
@@ -153,7 +156,7 @@ impl SystemProcess {
             system_peer: None,
             rival: None,
             usable_at: started.raw,
-            strangers: true,
+            none_believed: true,
             gathering: Gathering {
                 since: started.raw,
                 known: false,
@@ -165,15 +168,15 @@ impl SystemProcess {
             aliases: Aliases::default(),
             survived: Vec::new(),
             leaps,
-            heard: 0,
+            samples_seen: 0,
             truth: None,
-            truth_heard: (0, Vec::new()),
+            truth_samples: (0, Vec::new()),
             updated: None,
             pending_leap: None,
             leap_watch: None,
-            wakes: 0,
-            woke_at: None,
-            dispute_woke_at: None,
+            resample_requests: 0,
+            resampled_at: None,
+            dispute_resampled_at: None,
             clocks: None,
         }
     }
@@ -192,7 +195,7 @@ impl SystemProcess {
         kernel: Option<KernelView>,
     ) -> Decision {
         self.leap(now.raw);
-        self.heard = upstreams.iter().map(|one| one.peer.accepted).sum();
+        self.samples_seen = upstreams.iter().map(|one| one.peer.accepted).sum();
         self.aliases.hear(upstreams);
         let (candidates, mut standings) = self.candidates(upstreams, now.raw);
         let source = self.source(upstreams);
@@ -203,7 +206,7 @@ impl SystemProcess {
         }
         match verdict {
             Selection::Believe(majority) => {
-                (self.dispute, self.strangers) = (None, false);
+                (self.dispute, self.none_believed) = (None, false);
                 self.believed = majority.believed.iter().map(|one| one.id).collect();
                 self.follow(now, source, &majority, &mut standings);
             }
@@ -229,7 +232,7 @@ impl SystemProcess {
         &self,
         now: ClockReadings,
         source: Source,
-        standings: Standings,
+        standings: SelectionStatuses,
         before: Option<ClockModel>,
     ) -> Decision {
         let stepped = before
@@ -243,7 +246,7 @@ impl SystemProcess {
             source_configured: self.policy.source != Source::Auto,
             standings,
             view: self.view,
-            wakes: self.wakes,
+            resample_requests: self.resample_requests,
             stepped: stepped.filter(|by| by.abs() > CONTINUOUS),
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use ntpfront::clock::{ClockModel, Reference};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
-use ntpfront::upstream::association::Orders;
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::association::PollerSettings;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
@@ -256,10 +256,10 @@ impl Network {
         self.configured = upstreams.to_vec();
         self.register();
         let Some(system) = &mut self.system else { return };
-        let (view, wakes) = system.orders();
+        let (view, resample_requests) = system.for_pollers();
         system.reconfigure(now, self.policy, &self.registry);
         self.reloads += 1;
-        for id in self.follow(view, wakes) {
+        for id in self.follow(view, resample_requests) {
             self.events.push((self.host.now(), Event::Ask(id)));
         }
         for poller in self.pollers.values_mut() {
@@ -275,34 +275,34 @@ impl Network {
     }
 
     /// As `Pollers::follow`. Returns those that are new, which ask at once.
-    fn follow(&mut self, view: View, wakes: u64) -> Vec<UpstreamId> {
+    fn follow(&mut self, view: View, resample_requests: u64) -> Vec<UpstreamId> {
         let registry = &self.registry;
         self.pollers.retain(|id, _| registry.contains(*id));
         let gone = |event: &Event| matches!(event, Event::Ask(id) if !registry.contains(*id));
         self.events.retain(|(_, event)| !gone(event));
         let entries = registry.in_configured_order();
         let of = |entry: &Entry, upstream: usize| {
-            let orders = Orders {
+            let settings = PollerSettings {
                 upstream: entry.settings.clone(),
                 policy: self.policy,
                 view,
                 listeners: Arc::from([]),
                 reloads: self.reloads,
-                wakes,
+                resample_requests,
             };
-            (entry.id, orders, upstream)
+            (entry.id, settings, upstream)
         };
         let pairs = entries.into_iter().zip(&self.configured);
         let wanted: Vec<_> = pairs.map(|(entry, &upstream)| of(entry, upstream)).collect();
         let mut new = Vec::new();
-        for (id, orders, upstream) in wanted {
+        for (id, settings, upstream) in wanted {
             let servers = self.known[upstream].servers.clone();
             if let Some(poller) = self.pollers.get_mut(&id) {
                 assert_eq!(poller.servers, servers, "one name stands for the same servers");
-                (poller.orders, poller.upstream) = (orders, upstream);
-                self.obey(id);
+                (poller.settings, poller.upstream) = (settings, upstream);
+                self.apply(id);
             } else {
-                self.pollers.insert(id, Poller::new(orders, upstream, servers));
+                self.pollers.insert(id, Poller::new(settings, upstream, servers));
                 new.push(id);
             }
         }
@@ -396,15 +396,15 @@ impl Network {
     }
 
     /// Of the upstream at this place of the configuration.
-    pub(crate) fn standing(&self, place: usize) -> Standing {
+    pub(crate) fn standing(&self, place: usize) -> SelectionStatus {
         let id = self.registry.in_configured_order()[place].id;
         self.decision
             .as_ref()
-            .map_or(Standing::Unknown, |one| one.standing(id))
+            .map_or(SelectionStatus::Unknown, |one| one.standing(id))
     }
 
     /// Of the upstream with this number, which is configured.
-    pub(crate) fn standing_of(&self, upstream: usize) -> Standing {
+    pub(crate) fn standing_of(&self, upstream: usize) -> SelectionStatus {
         let place = self.configured.iter().position(|&one| one == upstream);
         self.standing(place.unwrap())
     }

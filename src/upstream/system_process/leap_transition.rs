@@ -46,7 +46,7 @@ impl SystemProcess {
             return false;
         };
         if !watch.passed {
-            self.wake(now.raw);
+            self.resample(now.raw);
             self.leap_watch = Some(LeapWatch {
                 passed: true,
                 ..watch
@@ -118,7 +118,7 @@ impl SystemProcess {
             // It has to be seen to do the same first.
             ClockModel::Host => {}
         }
-        self.wake(now);
+        self.resample(now);
     }
 
     /// What is announced until the leap second that it warns of, and not past it: who does not know that it has

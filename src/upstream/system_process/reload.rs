@@ -27,7 +27,7 @@ impl SystemProcess {
         });
         self.believed.retain(stays);
         if self.believed.is_empty() {
-            self.strangers = true;
+            self.none_believed = true;
             self.gathering = Gathering {
                 since: now,
                 known: false,
@@ -35,14 +35,14 @@ impl SystemProcess {
         }
         self.survived.retain(stays);
         // It counts the samples of other upstreams from now on.
-        self.truth_heard = (0, Vec::new());
+        self.truth_samples = (0, Vec::new());
         self.policy = policy;
         self.shorten();
     }
 
-    /// What who asks must know of: how old samples count, and how often samples were wanted at once.
-    pub fn orders(&self) -> (View, u64) {
-        (self.view, self.wakes)
+    /// The part of the pollers' settings that is decided here: how old samples count, and how often new ones were wanted at once.
+    pub fn for_pollers(&self) -> (View, u64) {
+        (self.view, self.resample_requests)
     }
 
     /// The leap seconds that are decided, as they are known now.

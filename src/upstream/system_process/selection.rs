@@ -6,7 +6,9 @@ use super::correctness::Truth;
 use super::{Shortage, Source, State, SystemProcess};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::Peer;
-use crate::upstream::candidate::{Candidate, Limits, SILENT_CLAIMS_COUNT, Standing, Standings};
+use crate::upstream::candidate::{
+    Candidate, Limits, SILENT_CLAIMS_COUNT, SelectionStatus, SelectionStatuses,
+};
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::Leap;
@@ -83,18 +85,22 @@ impl Vote {
 
 impl SystemProcess {
     /// Each upstream as a candidate, or the reason why not.
-    pub(super) fn candidates(&self, upstreams: &Registry, now: Duration) -> (Vec<Candidate>, Standings) {
+    pub(super) fn candidates(
+        &self,
+        upstreams: &Registry,
+        now: Duration,
+    ) -> (Vec<Candidate>, SelectionStatuses) {
         let limits = Limits {
             distance: self.policy.max_distance,
             jitter: self.policy.max_jitter,
         };
         let mut candidates: Vec<Candidate> = Vec::new();
-        let mut standings = Standings::new();
+        let mut standings = SelectionStatuses::new();
         for upstream in upstreams.iter() {
             let standing = match Candidate::of(upstream, now, &self.view, &limits) {
                 Ok(one) => {
                     candidates.push(one);
-                    one.unavailable.unwrap_or(Standing::Falseticker)
+                    one.unavailable.unwrap_or(SelectionStatus::Falseticker)
                 }
                 Err(standing) => standing,
             };
@@ -119,7 +125,7 @@ impl SystemProcess {
         candidates: &[Candidate],
         upstreams: &Registry,
         source: Source,
-        standings: &mut Standings,
+        standings: &mut SelectionStatuses,
     ) -> Selection {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
@@ -158,11 +164,11 @@ impl SystemProcess {
             .collect();
         let survivors = self.survivors(&believed, standings);
         for extra in votes.iter().flat_map(further_addresses) {
-            standings.insert(extra, Standing::Duplicate);
+            standings.insert(extra, SelectionStatus::Duplicate);
         }
         if let Some(shortage) = self.shortage(now.raw, agree, &believed, upstreams) {
             for one in &believed {
-                standings.insert(one.id, Standing::TooFew);
+                standings.insert(one.id, SelectionStatus::TooFew);
             }
             return Selection::Nobody(shortage);
         }
@@ -255,11 +261,11 @@ impl SystemProcess {
             .then_some(Shortage::HostContradicted { by })
     }
 
-    /// Who answers first is not believed for that: of strangers either more than half must agree, or every other must
+    /// Who answers first is not believed for that: while none is believed yet, either more than half must agree, or every other must
     /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
     /// packet is no reason to leave it.
     fn all_had_their_chance(&self, now: Duration, agree: usize, upstreams: &Registry) -> bool {
-        if !self.strangers {
+        if !self.none_believed {
             return true;
         }
         let waited = now.saturating_sub(self.gathering.since);
@@ -276,7 +282,7 @@ impl SystemProcess {
     }
 
     /// Leaves out the outliers of those who agree, and says so.
-    fn survivors(&mut self, believed: &[Candidate], standings: &mut Standings) -> Vec<Candidate> {
+    fn survivors(&mut self, believed: &[Candidate], standings: &mut SelectionStatuses) -> Vec<Candidate> {
         let zero = believed
             .iter()
             .map(|one| one.offset)
@@ -290,9 +296,9 @@ impl SystemProcess {
         let mut survivors = Vec::new();
         for (one, survives) in believed.iter().zip(survives) {
             let standing = if survives {
-                Standing::Agrees
+                SelectionStatus::Agrees
             } else {
-                Standing::Outlier
+                SelectionStatus::Outlier
             };
             standings.insert(one.id, standing);
             survivors.extend(survives.then_some(*one));

@@ -6,7 +6,7 @@ use super::selection::Majority;
 use super::{Shortage, Source, State, SystemProcess};
 use crate::clock::Reference;
 use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::candidate::{Candidate, Standing, Standings};
+use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use crate::wire::MAX_STRATUM;
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
@@ -22,7 +22,7 @@ impl SystemProcess {
         now: ClockReadings,
         source: Source,
         majority: &Majority,
-        standings: &mut Standings,
+        standings: &mut SelectionStatuses,
     ) {
         let owner = majority
             .believed
@@ -50,9 +50,9 @@ impl SystemProcess {
             return self.go_on_without(now, false);
         }
         let standing = if owner.is_some() {
-            Standing::Mirrored
+            SelectionStatus::Mirrored
         } else {
-            Standing::SystemPeer
+            SelectionStatus::SystemPeer
         };
         standings.insert(chosen.id, standing);
         self.system_peer = Some(chosen.id);
@@ -78,10 +78,10 @@ impl SystemProcess {
             .map(|one| (one.id, one.estimate.at))
             .collect();
         voters.sort_unstable();
-        let heard = (self.heard, voters);
-        if self.truth.is_none() || self.truth_heard != heard {
+        let samples = (self.samples_seen, voters);
+        if self.truth.is_none() || self.truth_samples != samples {
             self.truth = Some(majority.truth);
-            self.truth_heard = heard;
+            self.truth_samples = samples;
         }
     }
 

@@ -100,7 +100,7 @@ struct System {
 /// What was decided, with the standings in the order of the configuration.
 struct Decided {
     decision: Decision,
-    standings: Vec<Standing>,
+    standings: Vec<SelectionStatus>,
 }
 
 impl Deref for System {
@@ -223,7 +223,7 @@ fn before_the_first_answer_there_is_no_time() {
     let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
     assert_eq!(
         (decision.state, &decision.standings[..]),
-        (State::Init, &[Standing::Unknown][..])
+        (State::Init, &[SelectionStatus::Unknown][..])
     );
     assert_eq!(
         (decision.reference.stratum, decision.reference.reference_id),
@@ -240,7 +240,7 @@ fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
     let reference = decision.reference;
     assert_eq!(
         (decision.state, decision.standings),
-        (State::Synchronized, vec![Standing::SystemPeer])
+        (State::Synchronized, vec![SelectionStatus::SystemPeer])
     );
     assert_eq!(
         (reference.stratum, reference.reference_id.to_bytes()),
@@ -312,7 +312,7 @@ fn auto_means_system_where_an_upstream_is_here() {
 fn a_daemon_that_keeps_this_clock_is_mirrored() {
     let decision = decide(&mut system(POLICY), 100, &[daemon(0.000_5)]);
     let reference = decision.reference;
-    assert_eq!(decision.standings, [Standing::Mirrored]);
+    assert_eq!(decision.standings, [SelectionStatus::Mirrored]);
     assert_eq!(
         (reference.stratum, reference.reference_id.to_bytes()),
         (2, [198, 51, 100, 0])
@@ -328,7 +328,7 @@ fn a_daemon_that_keeps_this_clock_is_mirrored() {
 #[test]
 fn a_daemon_that_keeps_another_clock_is_a_witness() {
     let decision = decide(&mut system(POLICY), 100, &[daemon(0.003)]);
-    assert_eq!(decision.standings, [Standing::SystemPeer]);
+    assert_eq!(decision.standings, [SelectionStatus::SystemPeer]);
     assert_eq!(
         (
             decision.reference.stratum,
@@ -349,7 +349,7 @@ fn enough_must_agree() {
     let one = decide(&mut system, 100, &[upstream(1, 0.0), Peer::default()]);
     assert_eq!(
         (one.state, one.standings.first()),
-        (State::Init, Some(&Standing::TooFew))
+        (State::Init, Some(&SelectionStatus::TooFew))
     );
     assert_eq!(
         decide(&mut system, 101, &[upstream(1, 0.0), upstream(2, 0.0)]).state,
@@ -374,7 +374,10 @@ fn roles() {
         100,
         &[upstream(1, 0.0), upstream(2, 0.0)],
     );
-    assert_eq!(decision.standings, [Standing::Agrees, Standing::SystemPeer]);
+    assert_eq!(
+        decision.standings,
+        [SelectionStatus::Agrees, SelectionStatus::SystemPeer]
+    );
     let required = [Role::default(), role(|role| role.require = true)];
     let decision = decide(
         &mut with_roles(POLICY, &required),
@@ -383,7 +386,10 @@ fn roles() {
     );
     assert_eq!(
         (decision.state, decision.standings),
-        (State::Init, vec![Standing::TooFew, Standing::Unknown])
+        (
+            State::Init,
+            vec![SelectionStatus::TooFew, SelectionStatus::Unknown]
+        )
     );
     let watched = [Role::default(), role(|role| role.noselect = true)];
     let decision = decide(
@@ -391,13 +397,20 @@ fn roles() {
         100,
         &[upstream(1, 0.0), upstream(2, 10.0)],
     );
-    assert_eq!(decision.standings, [Standing::SystemPeer, Standing::NoSelect]);
+    assert_eq!(
+        decision.standings,
+        [SelectionStatus::SystemPeer, SelectionStatus::NoSelect]
+    );
     let trusted = [role(|role| role.trust = true), Role::default(), Role::default()];
     let peers = [upstream(1, 0.0), upstream(2, 10.0), upstream(3, 10.0)];
     let decision = decide(&mut with_roles(POLICY, &trusted), 100, &peers);
     assert_eq!(
         decision.standings,
-        [Standing::SystemPeer, Standing::Falseticker, Standing::Falseticker]
+        [
+            SelectionStatus::SystemPeer,
+            SelectionStatus::Falseticker,
+            SelectionStatus::Falseticker
+        ]
     );
 }
 
@@ -423,7 +436,11 @@ fn one_address_counts_once() {
     let decision = decide(&mut system(POLICY), 100, &twice);
     assert_eq!(
         decision.standings,
-        [Standing::SystemPeer, Standing::Duplicate, Standing::Unknown]
+        [
+            SelectionStatus::SystemPeer,
+            SelectionStatus::Duplicate,
+            SelectionStatus::Unknown
+        ]
     );
 }
 
@@ -461,7 +478,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     let mut system = system(POLICY);
     assert_eq!(
         decide(&mut system, 100, &[upstream(1, 0.0)]).standings,
-        [Standing::SystemPeer]
+        [SelectionStatus::SystemPeer]
     );
     let nearer = changed(upstream(2, 0.0), |header| {
         (header.root_delay, header.root_dispersion) = (NtpShort::ZERO, NtpShort::ZERO);
@@ -469,7 +486,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     let both = [upstream(1, 0.0), nearer];
     assert_eq!(
         decide(&mut system, 101, &both).standings,
-        [Standing::SystemPeer, Standing::Agrees]
+        [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
     let both = both.map(|mut peer| {
         hear(&mut peer, 0.0, 164);
@@ -477,17 +494,17 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     });
     assert_eq!(
         decide(&mut system, 164, &both).standings,
-        [Standing::SystemPeer, Standing::Agrees]
+        [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
     assert_eq!(
         decide(&mut system, 165, &both).standings,
-        [Standing::Agrees, Standing::SystemPeer]
+        [SelectionStatus::Agrees, SelectionStatus::SystemPeer]
     );
     let [other, nearer] = both;
     let higher = [changed(other, |header| header.stratum = 1), nearer];
     assert_eq!(
         decide(&mut system, 166, &higher).standings,
-        [Standing::SystemPeer, Standing::Agrees]
+        [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
 }
 

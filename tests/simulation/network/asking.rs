@@ -1,4 +1,4 @@
-//! Stands in for `upstream/poller.rs`: a question goes to a server, packets come back, orders are obeyed.
+//! Stands in for `upstream/poller.rs`: a question goes to a server, packets come back, settings are applied.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::Upstream;
 use ntpfront::upstream::addresses::Next;
-use ntpfront::upstream::association::{Association, Orders};
-use ntpfront::upstream::packet::{self, Exchange, Reject, STRANGERS_MAX};
+use ntpfront::upstream::association::{Association, PollerSettings};
+use ntpfront::upstream::packet::{self, Exchange, Reject, UNSOLICITED_MAX};
 use ntpfront::upstream::registry::UpstreamId;
 use ntpfront::upstream::system_process::Decision;
 use ntpfront::wire::Header;
@@ -27,7 +27,7 @@ pub(super) struct Known {
 pub(super) struct Poller {
     /// The number of its upstream.
     pub(super) upstream: usize,
-    pub(super) orders: Orders,
+    pub(super) settings: PollerSettings,
     /// The servers that its name stands for.
     pub(super) servers: Vec<usize>,
     pub(super) association: Association,
@@ -41,11 +41,11 @@ pub(super) struct Poller {
 
 impl Poller {
     /// Knows nothing yet.
-    pub(super) fn new(orders: Orders, upstream: usize, servers: Vec<usize>) -> Self {
+    pub(super) fn new(settings: PollerSettings, upstream: usize, servers: Vec<usize>) -> Self {
         Self {
             upstream,
-            association: Association::new(orders.clone()),
-            orders,
+            association: Association::new(settings.clone()),
+            settings,
             servers,
             question: None,
             asked: BTreeMap::new(),
@@ -61,7 +61,7 @@ pub(super) struct Question {
     pub(super) number: u64,
     pub(super) nonce: NtpTimestamp,
     pub(super) sent: Duration,
-    pub(super) strangers: u32,
+    pub(super) unsolicited: u32,
     /// [`crate::host::Host::disturbed`] then.
     pub(super) disturbed: u64,
 }
@@ -129,7 +129,7 @@ impl Network {
             number,
             nonce,
             sent: self.host.raw(),
-            strangers: 0,
+            unsolicited: 0,
             disturbed: self.host.disturbed,
         });
         self.events
@@ -224,8 +224,8 @@ impl Network {
                 self.go_on(id);
             }
             Err(reject) => {
-                question.strangers += 1;
-                let given_up = question.strangers >= STRANGERS_MAX;
+                question.unsolicited += 1;
+                let given_up = question.unsolicited >= UNSOLICITED_MAX;
                 poller.association.refuse(reject);
                 if given_up {
                     self.give_up(id);
@@ -243,7 +243,7 @@ impl Network {
         };
         let own = [IpAddr::from(OWN)];
         poller.association.answered(self.servers[server].address, &own);
-        poller.association.obey(&poller.orders);
+        poller.association.apply(&poller.settings);
         let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
         if heard == Err(Reject::KissDeny) {
             poller.denied.insert(server, self.host.now());
@@ -265,21 +265,21 @@ impl Network {
         );
         let (peer, polling) = (poller.association.peer().clone(), poller.association.polling());
         self.registry.learn(id, peer, polling);
-        self.obey(id);
+        self.apply(id);
         self.counts.reports += 1;
         self.decide();
         self.hurry(self.pace.news);
     }
 
-    /// As a round of `Poller::pause`; who waits for an answer looks at its orders later.
-    pub(super) fn obey(&mut self, id: UpstreamId) {
+    /// As a round of `Poller::pause`; a poller that waits for an answer looks at its settings later.
+    pub(super) fn apply(&mut self, id: UpstreamId) {
         let Some(poller) = self.pollers.get_mut(&id) else {
             return;
         };
         if poller.question.is_some() {
             return;
         }
-        poller.association.obey(&poller.orders);
+        poller.association.apply(&poller.settings);
         self.events.retain(|(_, event)| !event.is_ask_of(id));
         let (began, random) = poller.pause;
         let waited = self.host.raw().saturating_sub(began);
@@ -295,16 +295,16 @@ impl Network {
         question.is_some_and(|question| question.number == number)
     }
 
-    /// As `Pollers::tell`.
+    /// As `Pollers::update`.
     pub(super) fn tell_pollers(&mut self, decision: &Decision) {
         let ids: Vec<_> = self.pollers.keys().copied().collect();
         for id in ids {
-            let Some(Poller { orders, .. }) = self.pollers.get_mut(&id) else {
+            let Some(Poller { settings, .. }) = self.pollers.get_mut(&id) else {
                 continue;
             };
-            if (orders.view, orders.wakes) != (decision.view, decision.wakes) {
-                (orders.view, orders.wakes) = (decision.view, decision.wakes);
-                self.obey(id);
+            if (settings.view, settings.resample_requests) != (decision.view, decision.resample_requests) {
+                (settings.view, settings.resample_requests) = (decision.view, decision.resample_requests);
+                self.apply(id);
             }
         }
     }

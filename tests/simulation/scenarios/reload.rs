@@ -1,7 +1,7 @@
 //! What the operator changes while we serve.
 
 use ntpfront::upstream::Host;
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system_process::{Source, State};
 
@@ -80,7 +80,8 @@ fn unchanged(network: &mut Network) {
 
 fn turned(network: &mut Network) {
     three_known(network);
-    let peer = |network: &Network| (0..3).find(|&one| network.standing_of(one) == Standing::SystemPeer);
+    let peer =
+        |network: &Network| (0..3).find(|&one| network.standing_of(one) == SelectionStatus::SystemPeer);
     let (steps, mut hops) = (network.steps_said, 0);
     for round in 0..60 {
         let before = peer(network);
@@ -195,7 +196,7 @@ fn all_liar_first(network: &mut Network) {
     network.run(HOUR);
     network.holds(
         "the liar is a falseticker",
-        network.standing(0) == Standing::Falseticker,
+        network.standing(0) == SelectionStatus::Falseticker,
     );
     network.at_most("steps", 0.0, (network.steps_said - steps) as f64);
     served_well(network, 5.0, 100.0);
@@ -207,7 +208,7 @@ fn to_daemon(network: &mut Network) {
     network.daemon();
     network.reload(&[3]);
     network.run(10.0 * MINUTE);
-    network.holds("mirrored", network.standing(0) == Standing::Mirrored);
+    network.holds("mirrored", network.standing(0) == SelectionStatus::Mirrored);
     network.holds("source is system", network.source() == Some(Source::System));
     network.reload(&[0, 1, 2]);
     network.run(HOUR);

@@ -12,7 +12,11 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     let decision = decide(&mut system, 101, &three);
     assert_eq!(
         decision.standings,
-        [Standing::SystemPeer, Standing::Falseticker, Standing::Agrees]
+        [
+            SelectionStatus::SystemPeer,
+            SelectionStatus::Falseticker,
+            SelectionStatus::Agrees
+        ]
     );
     // One contradiction is no dispute yet.
     assert_eq!(decide(&mut system, 102, &two).state, State::Holdover);
@@ -25,7 +29,7 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     let decision = decide(&mut system, 106, &two);
     assert_eq!(
         (decision.state, &decision.standings[..]),
-        (State::Disputed, &[Standing::Falseticker; 2][..])
+        (State::Disputed, &[SelectionStatus::Falseticker; 2][..])
     );
     assert_eq!(decision.reference.reference_id, ReferenceId::DISPUTED);
     assert_eq!(decide(&mut system, 107, &three).state, State::Synchronized);
@@ -73,7 +77,7 @@ fn in_a_dispute_the_operator_may_want_something_else() {
     let serve = disputed(OnDispute::Serve);
     assert_eq!(
         (serve.reference.stratum, serve.standings.first()),
-        (2, Some(&Standing::Mirrored))
+        (2, Some(&SelectionStatus::Mirrored))
     );
     let track = disputed(OnDispute::Track);
     // It comes from the host's clock and is slewed, 500 ppm at most: until it is there, that is a part of the error.
@@ -111,10 +115,13 @@ fn a_dispute_over_the_hosts_clock_wants_samples_at_once_and_not_too_often() {
                 decide(&mut system, 100 + 2 * second, &agreement).state,
                 State::Synchronized
             );
-            let wakes = decide(&mut system, 101 + 2 * second, &contradiction).wakes;
-            assert_eq!(wakes, wanted, "{source:?}");
+            let resample_requests = decide(&mut system, 101 + 2 * second, &contradiction).resample_requests;
+            assert_eq!(resample_requests, wanted, "{source:?}");
         }
         decide(&mut system, 1400, &agreement);
-        assert_eq!(decide(&mut system, 1401, &contradiction).wakes, 2 * wanted);
+        assert_eq!(
+            decide(&mut system, 1401, &contradiction).resample_requests,
+            2 * wanted
+        );
     }
 }

@@ -22,7 +22,7 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
         let [one, two, three] = three();
         let mut system = system(policy);
         let before = decide(&mut system, 100, &[one, two.clone(), three.clone()]);
-        assert_eq!(before.standings.get(1), Some(&Standing::SystemPeer));
+        assert_eq!(before.standings.get(1), Some(&SelectionStatus::SystemPeer));
         // The first goes, a new one comes between the others, and their order turns.
         system.reload(100, policy, &[2, 3, 1]);
         let after = decide(&mut system, 100, &[three.clone(), Peer::default(), two.clone()]);
@@ -32,7 +32,11 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
         );
         assert_eq!(
             after.standings,
-            [Standing::Agrees, Standing::Unknown, Standing::SystemPeer]
+            [
+                SelectionStatus::Agrees,
+                SelectionStatus::Unknown,
+                SelectionStatus::SystemPeer
+            ]
         );
         // Even if all but one go, that one was believed and still is.
         system.reload(101, policy, &[4, 1, 5]);
@@ -59,7 +63,7 @@ fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
     let all = [seen(4, 50.0, 102), seen(5, 0.0, 102), seen(6, 0.0, 102)];
     let settled = decide(&mut system, 103, &all);
     assert_eq!((settled.state, settled.stepped), (State::Synchronized, None));
-    assert_eq!(settled.standings.first(), Some(&Standing::Falseticker));
+    assert_eq!(settled.standings.first(), Some(&SelectionStatus::Falseticker));
     // The next ones never answer: after a while who does has had his chance.
     system.reload(104, policy, &[6, 7, 8]);
     let last = [seen(7, 0.001, 104), Peer::default(), Peer::default()];
