@@ -15,7 +15,7 @@
 //! | [`census`] | who asks: counts of clients in a fixed memory, by estimate (pure) |
 //! | [`server`] | a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each has one `verdict` |
 //! | [`fast_path`] | the kernel's fast path: the `program` in C; the time (`time_segment`) and who is answered (`rules`, `destinations`) as words that it shares (`layout`; pure); `maps`, `loader` and `driver`, which keeps it attached and told |
-//! | [`upstream`] | an upstream's sample: `poller` (task) → `identity`, `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`, `leap` (pure) |
+//! | [`upstream`] | an upstream's sample: `registry` (which upstreams there are, and what is known of each), `poller` (task) → `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`, `leap` (pure) |
 //! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
 //! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`rooted_file`, `opener`), UNIX sockets, privileges, `sandbox` |
 //! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
@@ -39,11 +39,11 @@
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
 //!          -> config::diff: Difference (settings, upstreams, listeners, what needs a restart) -> listeners::plan: steps (pure)
 //!          -> listeners::apply: prepare (all that can fail, beside what is there), and once that is done
-//!          -> commit: log level, leap seconds, clock_manager.reconfigure (pollers, system process), budget, steps: policies, serve, close
+//!          -> commit: log level, leap seconds, clock_manager.reconfigure (registry: plan; pollers and system process follow it), budget, steps: policies, serve, close
 //!          files: supervisor::{reading, reload}, config::{file, validate, diff}, supervisor::listeners::{plan, apply}
 //! sample   poller: addresses (whom next?) -> question, or fault -> packet::authentic -> measure -> usable
 //!          -> association (reach, filter, when to ask again; after a fault also when the kernel's routes change)
-//!          -> report -> supervisor::clock_manager -> system_process: candidate -> select (who agrees?) -> cluster -> combine
+//!          -> report -> supervisor::clock_manager -> registry -> system_process: candidate -> select (who agrees?) -> cluster -> combine
 //!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
 //! ```
 //!
@@ -86,6 +86,8 @@
 //! * Nobody is answered whose address can't be a host's.
 //! * A listener whose address is not there keeps nobody else from serving, unless it is required: it is opened when the
 //!   kernel says that the address came.
+//! * An upstream has one identity from its start to its end, across reloads, and it is never used again. All that is remembered of it is
+//!   found by that; the order of the configuration is displayed, and decides nothing.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
 //!   run, old ones are steered away from first, and answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.

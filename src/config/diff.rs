@@ -111,7 +111,7 @@ fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
 }
 
 fn is_same_upstream(one: &Upstream, other: &Upstream) -> bool {
-    one.id() == other.id()
+    one.endpoint() == other.endpoint()
 }
 
 fn is_same_listener(one: &Listener, other: &Listener) -> bool {

@@ -32,7 +32,7 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, ours: &[SocketAddr]) ->
     for (name, section) in &candidates {
         let upstream = upstream(judge, name, section);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
-            seen.once(judge, upstream.id(), said);
+            seen.once(judge, upstream.endpoint(), said);
             if is_ours(upstream, ours) {
                 let hint = Some("this is a listener of ours: the upstream must use another port".to_owned());
                 judge.fault_at(said, "address", "another server", hint);

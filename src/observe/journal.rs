@@ -3,6 +3,7 @@
 //! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the
 //! fields are for programs that filter and count.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use super::pool::PoolScore;
 use super::throttle::{LogThrottle, ThrottledChange};
 use crate::server::{Counts, Listener};
 use crate::time::NtpDuration;
-use crate::upstream::association::Peer;
-use crate::upstream::candidate::Standing;
+use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::filter::View;
+use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::system_process::{Decision, Source, State};
 
 /// All that was logged so far.
@@ -23,7 +24,7 @@ use crate::upstream::system_process::{Decision, Source, State};
 pub struct Journal {
     state: ThrottledChange<State>,
     source: ThrottledChange<Option<Source>>,
-    upstreams: Vec<(String, ThrottledChange<Standing>)>,
+    upstreams: BTreeMap<UpstreamId, ThrottledChange<SelectionStatus>>,
     failures: Counts,
     send_failures: LogThrottle,
     full_buffers: LogThrottle,
@@ -31,17 +32,13 @@ pub struct Journal {
     at_risk: ThrottledChange<bool>,
 }
 
-impl Journal {
-    /// A journal that has not yet told anything of the upstreams with these `names`.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        let upstreams = names
-            .into_iter()
-            .map(|name| (name, ThrottledChange::new(Standing::Unknown)))
-            .collect();
+/// A journal that has not told anything yet.
+impl Default for Journal {
+    fn default() -> Self {
         Self {
             state: ThrottledChange::new(State::Init),
             source: ThrottledChange::new(None),
-            upstreams,
+            upstreams: BTreeMap::new(),
             failures: Counts::default(),
             send_failures: LogThrottle::default(),
             full_buffers: LogThrottle::default(),
@@ -49,25 +46,18 @@ impl Journal {
             at_risk: ThrottledChange::new(false),
         }
     }
+}
 
-    /// Follows a reload: the upstreams have these `names` from now on.
-    ///
-    /// `kept` says for each which one it was before, if it was there.
-    pub fn reconfigure(&mut self, names: impl IntoIterator<Item = String>, kept: &[Option<usize>]) {
-        let before = std::mem::take(&mut self.upstreams);
-        let told = |old: Option<usize>| {
-            let known = old.and_then(|old| before.get(old));
-            known.map_or(ThrottledChange::new(Standing::Unknown), |(_, told)| told.clone())
-        };
-        self.upstreams = names.into_iter().zip(kept.iter().copied().map(told)).collect();
-    }
-
-    /// Logs what is new in `decision`, with the numbers that caused it, upstreams first.
-    pub fn tell(&mut self, decision: &Decision, peers: &[Peer], now: Duration) {
-        for (((name, told), peer), &standing) in self.upstreams.iter_mut().zip(peers).zip(&decision.standings)
-        {
+impl Journal {
+    /// Logs what is new in `decision`, with the numbers that caused it, `upstreams` first.
+    pub fn tell(&mut self, decision: &Decision, upstreams: &Registry, now: Duration) {
+        self.upstreams.retain(|id, _| upstreams.contains(*id));
+        for one in upstreams.in_configured_order() {
+            let standing = decision.standing(one.id);
+            let told = self.upstreams.entry(one.id);
+            let told = told.or_insert_with(|| ThrottledChange::new(SelectionStatus::Unknown));
             if let Some(before) = told.change(standing, now) {
-                upstream(name, peer, Some(before), standing);
+                upstream(one, Some(before), standing);
             }
         }
         if self.source.change(Some(decision.source), now).is_some() {
@@ -87,9 +77,9 @@ impl Journal {
     }
 
     /// Logs everything that `decision` says, be it news or not.
-    pub fn tell_all(&self, decision: &Decision, peers: &[Peer], now: Duration) {
-        for (((name, _), peer), &standing) in self.upstreams.iter().zip(peers).zip(&decision.standings) {
-            upstream(name, peer, None, standing);
+    pub fn tell_all(&self, decision: &Decision, upstreams: &Registry, now: Duration) {
+        for one in upstreams.in_configured_order() {
+            upstream(one, None, decision.standing(one.id));
         }
         state(decision, None, now);
     }
@@ -183,26 +173,27 @@ macro_rules! told {
 }
 
 /// Whether a change to this standing makes nothing worse. At the start nothing is known yet of all.
-fn is_harmless(standing: Standing, was: Option<Standing>) -> bool {
+fn is_harmless(standing: SelectionStatus, was: Option<SelectionStatus>) -> bool {
     match standing {
-        Standing::Mirrored
-        | Standing::SystemPeer
-        | Standing::Agrees
-        | Standing::Outlier
-        | Standing::NoSelect
-        | Standing::Duplicate
-        | Standing::Unknown => true,
-        Standing::TooFew => was == Some(Standing::Unknown),
-        Standing::Falseticker
-        | Standing::TooFar
-        | Standing::TooJittery
-        | Standing::Refused
-        | Standing::Silent => false,
+        SelectionStatus::Mirrored
+        | SelectionStatus::SystemPeer
+        | SelectionStatus::Agrees
+        | SelectionStatus::Outlier
+        | SelectionStatus::NoSelect
+        | SelectionStatus::Duplicate
+        | SelectionStatus::Unknown => true,
+        SelectionStatus::TooFew => was == Some(SelectionStatus::Unknown),
+        SelectionStatus::Falseticker
+        | SelectionStatus::TooFar
+        | SelectionStatus::TooJittery
+        | SelectionStatus::Refused
+        | SelectionStatus::Silent => false,
     }
 }
 
 /// Logs the standing of an upstream: what it was, where that is news, and what it is.
-fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) {
+fn upstream(entry: &Entry, was: Option<SelectionStatus>, standing: SelectionStatus) {
+    let (name, peer) = (entry.settings.to_string(), &entry.peer);
     let known = peer.known(&View::default());
     let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
     let silent = match (peer.fault, peer.refused) {
@@ -213,7 +204,7 @@ fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) 
     told!(
         was.is_none() || is_harmless(standing, was),
         upstream = name,
-        was = was.map(Standing::name),
+        was = was.map(SelectionStatus::name),
         standing = standing.name(),
         reach = format!("{:03o}", peer.reach),
         delay = estimate.map(|estimate| seconds(estimate.delay)),
@@ -223,7 +214,7 @@ fn upstream(name: &str, peer: &Peer, was: Option<Standing>, standing: Standing) 
         reference_id = header.map(|header| header.reference_id.to_string()),
         reason = known.is_none().then_some(silent),
         "upstream {name}: {}{}{}",
-        change(was.map(Standing::name), standing.name()),
+        change(was.map(SelectionStatus::name), standing.name()),
         if known.is_none() { ", " } else { "" },
         if known.is_none() { silent } else { "" }
     );
@@ -234,7 +225,7 @@ pub fn status(decision: &Decision, now: Duration) -> String {
     let reference = &decision.reference;
     let good = decision
         .standings
-        .iter()
+        .values()
         .filter(|standing| standing.is_good())
         .count();
     let error = if reference.is_usable() {

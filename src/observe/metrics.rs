@@ -18,7 +18,7 @@ use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
-use crate::upstream::candidate::Standing;
+use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::packet::Reject;
 use crate::upstream::system_process::{Source, State};
 
@@ -309,14 +309,14 @@ impl Page<'_> {
 
     fn asking(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
         let standings = upstreams.iter().flat_map(|one| {
-            Standing::ALL.map(|standing| {
+            SelectionStatus::ALL.map(|standing| {
                 let label = ("standing", standing.name().to_owned());
                 (with(called(one), label), u64::from(standing == one.standing))
             })
         });
         self.gauges(
             "upstream_standing",
-            "Standing of the upstream: 1 for the current one",
+            "SelectionStatus of the upstream: 1 for the current one",
             standings,
         )?;
         let good = upstreams

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::time::NtpDuration;
-use crate::upstream::association::{Asking, Peer};
-use crate::upstream::candidate::Standing;
+use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::fault::Fault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
+use crate::upstream::registry::Entry;
 use crate::wire::Header;
 
 /// One upstream.
@@ -24,7 +24,7 @@ pub struct UpstreamStatus {
     pub address: Option<SocketAddr>,
     /// The result of the selection for it.
     #[serde(serialize_with = "standing_name")]
-    pub standing: Standing,
+    pub standing: SelectionStatus,
     /// The reason why its last answer was refused, if it was.
     pub reason: Option<&'static str>,
     /// The reason why it can't be asked, in words, if it can't.
@@ -64,28 +64,22 @@ pub struct UpstreamMeasurement {
 }
 
 impl UpstreamStatus {
-    /// The status of an upstream called `name` at `now`.
+    /// The status of an `upstream` at `now`.
     ///
     /// `served` is how far the served clock is ahead of the local timescale.
-    pub fn of(
-        name: String,
-        peer: &Peer,
-        asking: &Asking,
-        standing: Standing,
-        now: Duration,
-        served: NtpDuration,
-    ) -> Self {
+    pub fn of(upstream: &Entry, standing: SelectionStatus, now: Duration, served: NtpDuration) -> Self {
+        let (peer, polling) = (&upstream.peer, &upstream.polling);
         let known = peer.known(&View::default());
         Self {
-            name,
+            name: upstream.settings.to_string(),
             address: peer.address,
             standing,
             reason: peer.refused.map(Reject::name),
             fault: peer.fault.map(Fault::text),
             reach: peer.reach,
-            poll: asking.interval.map(|interval| interval.as_secs_f64()),
+            poll: polling.interval.map(|interval| interval.as_secs_f64()),
             accepted: peer.accepted,
-            rejected: asking.rejected,
+            rejected: polling.rejected,
             measured: known
                 .map(|(header, estimate)| UpstreamMeasurement::of(&header, &estimate, now, served)),
         }
@@ -109,7 +103,7 @@ impl UpstreamMeasurement {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn standing_name<S: Serializer>(standing: &Standing, serializer: S) -> Result<S::Ok, S::Error> {
+fn standing_name<S: Serializer>(standing: &SelectionStatus, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(standing.name())
 }
 
@@ -125,7 +119,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
     let good = UpstreamStatus {
         name: "time.example:123".to_owned(),
         address: Some(([192, 0, 2, 1], 123).into()),
-        standing: Standing::SystemPeer,
+        standing: SelectionStatus::SystemPeer,
         reason: None,
         fault: None,
         reach: 0o377,
@@ -146,7 +140,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
     let denied = UpstreamStatus {
         name: "[2001:db8::1]:123".to_owned(),
         address: "[2001:db8::1]:123".parse().ok(),
-        standing: Standing::Refused,
+        standing: SelectionStatus::Refused,
         reason: Some(Reject::KissDeny.name()),
         fault: Some(Fault::NoRoute.text()),
         reach: 0,

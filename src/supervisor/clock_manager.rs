@@ -13,20 +13,18 @@ use crate::host::{clock, sys};
 use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
 use crate::observe::upstream_status::UpstreamStatus;
-use crate::upstream::association::{Asking, Peer};
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::Report;
+use crate::upstream::registry::Registry;
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
 /// The system process, with all that it is fed from and published to.
 pub(super) struct ClockManager {
     system: SystemProcess,
-    /// What each upstream's poller told last, in the order of the configuration.
-    peers: Vec<Peer>,
-    /// How each is asked, in the same order.
-    askings: Vec<Asking>,
+    /// What is known of each upstream.
+    upstreams: Registry,
     pollers: Pollers,
     publisher: Publisher,
     pub(super) reader: Reader,
@@ -47,8 +45,7 @@ impl ClockManager {
     ) -> Self {
         let precision = clock::precision();
         let started = clock::now();
-        let roles = config.upstreams.iter().map(|upstream| upstream.role).collect();
-        let mut system = SystemProcess::new(config.clock, roles, leaps, precision, started);
+        let mut system = SystemProcess::new(config.clock, leaps, precision, started);
         if let Some(left) = handover.read(started) {
             if system.resume(left, started) {
                 info!("the clock goes on where the last process left it");
@@ -59,18 +56,17 @@ impl ClockManager {
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = published(first);
         let mut pollers = Pollers::new(names, system.scale(), precision, reports);
-        pollers.reconfigure(config, View::default(), 0);
-        let peers: Vec<Peer> = config.upstreams.iter().map(Peer::unknown).collect();
+        let upstreams = Registry::new(&config.upstreams);
+        pollers.follow(&upstreams, config, View::default(), 0);
         let mut new = Self {
-            decided: system.decide(started, &peers, kernel_view()),
+            decided: system.decide(started, &upstreams, kernel_view()),
             system,
-            askings: vec![Asking::default(); peers.len()],
-            peers,
+            upstreams,
             pollers,
             publisher,
             handover,
             reader,
-            journal: Journal::new(config.upstreams.iter().map(ToString::to_string)),
+            journal: Journal::default(),
         };
         new.decide();
         new
@@ -79,51 +75,39 @@ impl ClockManager {
     /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
     /// them; what is served changes with the next decision.
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
-        let upstreams = &config.upstreams;
-        let (view, wakes) = self.system.orders();
-        let kept = self.pollers.reconfigure(config, view, wakes);
-        let peers = upstreams.iter().zip(&kept).map(|(upstream, kept)| {
-            let known = kept.and_then(|old| self.peers.get(old));
-            known.cloned().unwrap_or_else(|| Peer::unknown(upstream))
-        });
-        self.peers = peers.collect();
-        let asking = |kept: &Option<usize>| kept.and_then(|old| self.askings.get(old).copied());
-        self.askings = kept.iter().map(asking).map(Option::unwrap_or_default).collect();
-        let roles = upstreams.iter().map(|upstream| upstream.role).collect();
+        self.upstreams.reconfigure(&config.upstreams);
+        let (view, resample_requests) = self.system.for_pollers();
+        self.pollers
+            .follow(&self.upstreams, config, view, resample_requests);
         self.system
-            .reconfigure(clock::now().raw, config.clock, roles, &kept);
+            .reconfigure(clock::now().raw, config.clock, &self.upstreams);
         self.system.set_leaps(leaps);
-        self.journal
-            .reconfigure(upstreams.iter().map(ToString::to_string), &kept);
     }
 
     /// Takes the report of a poller, if its upstream is still there.
     pub(super) fn learn(&mut self, report: Report) {
-        let place = self.pollers.place(report.id);
-        let known = place.and_then(|place| Some((self.peers.get_mut(place)?, self.askings.get_mut(place)?)));
-        if let Some((peer, asking)) = known {
-            (*peer, *asking) = (report.peer, report.asking);
-        }
+        let Report { id, peer, polling } = report;
+        self.upstreams.learn(id, peer, polling);
     }
 
     /// Decides anew and publishes. Is there news for the service manager?
     pub(super) fn decide(&mut self) -> bool {
         self.notice_jumps();
         let now = clock::now();
-        let decision = self.system.decide(now, &self.peers, kernel_view());
+        let decision = self.system.decide(now, &self.upstreams, kernel_view());
         self.publisher.publish(decision.reference.alive_at(now));
         self.handover.write(&Reference {
             published: now,
             ..decision.reference
         });
-        self.pollers.tell(decision.view, decision.wakes);
+        self.pollers.update(decision.view, decision.resample_requests);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),
                 "the served time was stepped: too far off to be slewed, or another clock is served"
             );
         }
-        self.journal.tell(&decision, &self.peers, now.raw);
+        self.journal.tell(&decision, &self.upstreams, now.raw);
         let what = |decision: &Decision| {
             (
                 decision.state,
@@ -156,17 +140,13 @@ impl ClockManager {
         ClockStatus::of(&self.decided, clock::now())
     }
 
-    /// What is known of each upstream, called by these `names`.
-    pub(super) fn upstreams(&self, names: impl IntoIterator<Item = String>) -> Vec<UpstreamStatus> {
+    /// What is known of each upstream, in the order of the configuration.
+    pub(super) fn upstreams(&self) -> Vec<UpstreamStatus> {
         let now = clock::now();
         let clock = &self.decided.reference.clock;
         let served = clock.served(now) - self.system.scale().at(now.raw);
-        let known = self.peers.iter().zip(&self.askings).zip(&self.decided.standings);
-        let named = names.into_iter().zip(known);
-        named
-            .map(|(name, ((peer, asking), standing))| {
-                UpstreamStatus::of(name, peer, asking, *standing, now.raw, served)
-            })
+        let all = self.upstreams.in_configured_order().into_iter();
+        all.map(|one| UpstreamStatus::of(one, self.decided.standing(one.id), now.raw, served))
             .collect()
     }
 
@@ -177,7 +157,8 @@ impl ClockManager {
 
     /// Everything that we believe and know, into the log.
     pub(super) fn tell(&self) {
-        self.journal.tell_all(&self.decided, &self.peers, clock::raw());
+        self.journal
+            .tell_all(&self.decided, &self.upstreams, clock::raw());
     }
 
     fn notice_jumps(&mut self) {

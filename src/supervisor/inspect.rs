@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::clock_manager::ClockManager;
 use super::listeners::Listeners;
-use crate::config::Loaded;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
@@ -18,7 +17,6 @@ use crate::observe::status_text::{StatusText, UpstreamsText};
 
 /// The parts of the running server that are looked at.
 pub(super) struct Inspection<'a> {
-    pub(super) running: &'a Loaded,
     pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
     pub(super) fast: Option<&'a Driver>,
@@ -30,7 +28,6 @@ pub(super) struct Inspection<'a> {
 impl Inspection<'_> {
     /// Everything as it is now.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let upstreams = &self.running.config.upstreams;
         let clock_status = self.clock_manager.clock_status();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
@@ -42,9 +39,7 @@ impl Inspection<'_> {
             log_lines_dropped: log::dropped(),
             listeners: self.listener_statuses(),
             fast_path: self.fast.map(Driver::status),
-            upstreams: self
-                .clock_manager
-                .upstreams(upstreams.iter().map(ToString::to_string)),
+            upstreams: self.clock_manager.upstreams(),
         }
     }
 

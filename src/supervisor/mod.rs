@@ -348,7 +348,6 @@ impl Supervisor {
 
     fn inspect(&self) -> Inspection<'_> {
         Inspection {
-            running: &self.running,
             clock_manager: &self.clock_manager,
             listeners: &self.listeners,
             fast: self.fast.as_ref(),

@@ -158,7 +158,7 @@ impl Addresses {
     }
 
     /// An operator has looked after it: all may be asked again.
-    pub fn pardon(&mut self) {
+    pub fn resume_after_kiss(&mut self) {
         self.denials.clear();
     }
 
@@ -289,7 +289,7 @@ mod tests {
         addresses.answered(address(1));
         addresses.denied(address(1), now);
         assert_eq!(addresses.barred(now), Some(Duration::from_secs(HOUR)));
-        addresses.pardon();
+        addresses.resume_after_kiss();
         assert_eq!(addresses.barred(now), None);
     }
 

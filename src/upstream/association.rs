@@ -37,9 +37,9 @@ const RETRY_LOG2: i8 = 3;
 /// While nobody tells the addresses of its name, from 2 s to 64 s.
 const NAME_RETRY_LOG2: [i8; 2] = [1, 6];
 
-/// What who asks an upstream is told by who decides. All of it may change while it asks.
+/// The settings of the poller of one upstream. All of them may change while it asks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Orders {
+pub struct PollerSettings {
     /// Whom to ask, and how often. Host and port stay.
     pub upstream: Upstream,
     /// What an answer must keep to be believed.
@@ -50,14 +50,14 @@ pub struct Orders {
     pub listeners: Arc<[SocketAddr]>,
     /// How often the configuration was read again: each time an upstream that refused us is asked again at once.
     pub reloads: u64,
-    /// Raised when something happened that new samples must tell about: they are wanted at once.
-    pub wakes: u64,
+    /// How often new samples were wanted at once, as something happened that they must tell about.
+    pub resample_requests: u64,
 }
 
 /// One upstream as it is known so far.
 #[derive(Clone, Debug)]
 pub struct Association {
-    orders: Orders,
+    settings: PollerSettings,
     peer: Peer,
     burst_left: u32,
     /// After how many samples the last burst began: its number of samples tells how far the intervals have widened.
@@ -122,7 +122,7 @@ pub struct Peer {
 
 /// How an upstream is asked: nothing that is decided by, but that an operator wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asking {
+pub struct Polling {
     /// From one question to the next, as of now; none before the first one.
     pub interval: Option<Duration>,
     /// How many answers were refused, in the order of [`Reject::ALL`].
@@ -148,9 +148,9 @@ impl Peer {
 }
 
 impl Association {
-    /// Nothing is known yet of the upstream that the `orders` name.
-    pub fn new(orders: Orders) -> Self {
-        let upstream = &orders.upstream;
+    /// Nothing is known yet of the upstream that the `settings` name.
+    pub fn new(settings: PollerSettings) -> Self {
+        let upstream = &settings.upstream;
         Self {
             peer: Peer::unknown(upstream),
             burst_left: if upstream.iburst { BURST } else { 1 },
@@ -166,25 +166,25 @@ impl Association {
             barred: None,
             steady: 0,
             rejected: [0; Reject::ALL.len()],
-            orders,
+            settings,
         }
     }
 
-    /// From now on does as the `orders` say.
-    pub fn obey(&mut self, orders: &Orders) {
-        let before = std::mem::replace(&mut self.orders, orders.clone());
+    /// From now on does as the `settings` say.
+    pub fn apply(&mut self, settings: &PollerSettings) {
+        let before = std::mem::replace(&mut self.settings, settings.clone());
         self.poll = self.poll.clamp(self.shortest(), self.longest());
-        if orders.reloads != before.reloads {
-            self.pardon();
+        if settings.reloads != before.reloads {
+            self.resume_after_kiss();
         }
-        if orders.wakes != before.wakes {
-            self.wake();
+        if settings.resample_requests != before.resample_requests {
+            self.resample();
         }
     }
 
     /// The operator has looked after it: he may have found a remedy for DENY and RSTR.
-    fn pardon(&mut self) {
-        self.addresses.pardon();
+    fn resume_after_kiss(&mut self) {
+        self.addresses.resume_after_kiss();
         self.barred = None;
         if self.peer.stopped {
             self.peer.stopped = false;
@@ -193,9 +193,9 @@ impl Association {
     }
 
     /// What is known is old all of a sudden: a new start, except that who said RATE is asked no sooner for it.
-    fn wake(&mut self) {
+    fn resample(&mut self) {
         if self.ordered.is_none() {
-            self.burst_left = if self.orders.upstream.iburst { BURST } else { 1 };
+            self.burst_left = if self.settings.upstream.iburst { BURST } else { 1 };
             self.burst_from = self.peer.accepted;
         }
         (self.poll, self.steady) = (self.shortest(), 0);
@@ -203,17 +203,17 @@ impl Association {
 
     /// The shortest interval between two questions outside of bursts, log2 seconds.
     fn shortest(&self) -> i8 {
-        self.orders.upstream.minpoll.max(self.ordered.unwrap_or(0))
+        self.settings.upstream.minpoll.max(self.ordered.unwrap_or(0))
     }
 
     /// The longest one.
     fn longest(&self) -> i8 {
-        self.orders.upstream.maxpoll.max(self.shortest())
+        self.settings.upstream.maxpoll.max(self.shortest())
     }
 
     /// Whom to ask, and how.
     pub fn upstream(&self) -> &Upstream {
-        &self.orders.upstream
+        &self.settings.upstream
     }
 
     /// What the system process sees.
@@ -222,8 +222,8 @@ impl Association {
     }
 
     /// How it is asked.
-    pub fn asking(&self) -> Asking {
-        Asking {
+    pub fn polling(&self) -> Polling {
+        Polling {
             interval: Some(self.pause(0)),
             rejected: self.rejected,
         }
@@ -254,7 +254,7 @@ impl Association {
     /// Its name stands for these addresses, or it is one itself. `own` are this host's. Returns those that can't be meant, and
     /// why; they are not asked.
     pub fn found(&mut self, all: &[SocketAddr], own: &[IpAddr]) -> Vec<(SocketAddr, Fault)> {
-        let (named, listeners) = (self.is_named(), &self.orders.listeners);
+        let (named, listeners) = (self.is_named(), &self.settings.listeners);
         let fault = |one: &SocketAddr| Some((*one, fault::of_address(*one, named, own, listeners)?));
         let unfit: Vec<_> = all.iter().filter_map(fault).collect();
         let fit = all
@@ -277,7 +277,7 @@ impl Association {
 
     /// Why `address` may not be asked now, though it might when it was found: this host's own addresses change.
     pub fn objection(&self, address: SocketAddr, own: &[IpAddr]) -> Option<Fault> {
-        fault::of_address(address, self.is_named(), own, &self.orders.listeners)
+        fault::of_address(address, self.is_named(), own, &self.settings.listeners)
     }
 
     /// Nobody answered at `address`, which was asked last. `own` are this host's addresses.
@@ -336,7 +336,7 @@ impl Association {
             let here = address.ip().is_loopback() || own.contains(&address.ip());
             self.peer = Peer {
                 address: Some(address),
-                on_this_host: self.orders.upstream.host.is_loopback() || (!self.is_named() && here),
+                on_this_host: self.settings.upstream.host.is_loopback() || (!self.is_named() && here),
                 ..Peer::default()
             };
             self.burst_from = 0;
@@ -345,7 +345,7 @@ impl Association {
 
     /// Does the network have a say in what its address is?
     fn is_named(&self) -> bool {
-        match &self.orders.upstream.host {
+        match &self.settings.upstream.host {
             Host::Address(_) | Host::LinkLocal(..) => false,
             host @ Host::Name(_) => !host.is_loopback(),
         }
@@ -421,9 +421,9 @@ impl Association {
         precision: i8,
         own: &[IpAddr],
     ) -> Result<Sample, Reject> {
-        self.peer.filter.revise(&self.orders.view);
+        self.peer.filter.revise(&self.settings.view);
         let sample = packet::measure(&header, exchange, scale, precision);
-        let limit = self.orders.policy.max_distance;
+        let limit = self.settings.policy.max_distance;
         let usable = packet::usable(&header, &sample, &self.own_names(&header, own), limit);
         match (usable, self.peer.address) {
             (Err(Reject::KissDeny), Some(address)) => self.addresses.denied(address, exchange.arrived),
@@ -439,7 +439,7 @@ impl Association {
     /// What names ourselves in an answer: our addresses; and on this host the mark of a local reference at a stratum
     /// that could be ours, for whoever mirrors us passes that on.
     fn own_names(&self, header: &Header, own: &[IpAddr]) -> Vec<ReferenceId> {
-        let local = self.orders.policy.local;
+        let local = self.settings.policy.local;
         let ours = local.filter(|local| self.peer.on_this_host && header.stratum >= local.stratum);
         let addresses = own.iter().copied().map(ReferenceId::from_address);
         addresses.chain(ours.map(|_| ReferenceId::LOCAL)).collect()
@@ -450,7 +450,7 @@ impl Association {
     //= RFC 5905 §13.2 peer-poll
     fn accept(&mut self, header: Header, sample: Sample) {
         let is_back = self.peer.reach == 0 && self.unanswered > PATIENCE;
-        if self.orders.upstream.iburst && (is_back || self.relearn) {
+        if self.settings.upstream.iburst && (is_back || self.relearn) {
             // It is back after a silence: get to know it again quickly.
             self.burst_left = BURST - 1;
         }
@@ -526,7 +526,7 @@ impl Association {
     /// A burst tells the offset, but a frequency is known only as well as samples are far apart: after it the intervals
     /// double until they are as long as they shall be, as long as each question is answered and nobody says RATE.
     fn widening(&self, burst: i8) -> i8 {
-        let wanted = self.orders.upstream.iburst && self.unanswered == 0 && self.ordered.is_none();
+        let wanted = self.settings.upstream.iburst && self.unanswered == 0 && self.ordered.is_none();
         let samples = self.peer.accepted.saturating_sub(self.burst_from);
         if wanted {
             burst.saturating_add(i8::try_from(samples).map_or(i8::MAX, |samples| samples - 3))

@@ -1,11 +1,12 @@
 //! Pure. What one upstream is worth at the moment: its standing, and as a candidate its claim.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Role;
-use super::association::Peer;
 use super::filter::{Estimate, View};
+use super::registry::{Entry, UpstreamId};
 use super::select::{Interval, Survivor, plausible};
 use crate::time::NtpDuration;
 use crate::wire::Header;
@@ -21,9 +22,12 @@ pub(super) const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
 /// So many questions in a row without an answer make an upstream a stale one: others are fresher.
 const STALE_AFTER: u32 = 2;
 
-/// What an upstream is worth, and why. Each has exactly one.
+/// The result of the selection for each upstream.
+pub type SelectionStatuses = BTreeMap<UpstreamId, SelectionStatus>;
+
+/// The result of the selection for one upstream: what it is worth, and why. Each has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum SelectionStatus {
     /// We announce its time: it keeps the host's clock, and we speak as it does.
     Mirrored,
     /// We announce that we follow it.
@@ -52,7 +56,7 @@ pub enum Standing {
     Unknown,
 }
 
-impl Standing {
+impl SelectionStatus {
     /// All of them.
     pub const ALL: [Self; 13] = [
         Self::Mirrored,
@@ -98,8 +102,8 @@ impl Standing {
 /// An upstream that may be believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Its place in the configuration.
-    pub index: usize,
+    /// Which upstream it is.
+    pub id: UpstreamId,
     /// Who answers.
     pub address: SocketAddr,
     /// Is that an address of this host?
@@ -120,7 +124,7 @@ pub struct Candidate {
     pub rate: Interval,
     /// Why it is not available now, if it is not. What it said last still holds as far as it can be wrong by now: those who
     /// go on answering are no majority for that.
-    pub unavailable: Option<Standing>,
+    pub unavailable: Option<SelectionStatus>,
     /// Its last answer contradicts those before.
     pub doubted: bool,
     /// It did not answer the last questions.
@@ -139,27 +143,26 @@ pub struct Limits {
 }
 
 impl Candidate {
-    /// `peer` as a candidate, or why it is none. Whether it is a duplicate, the others tell.
+    /// The `upstream` as a candidate, or why it is none. Whether it is a duplicate, the others tell.
     ///
     /// # Errors
     /// Its standing.
     //= RFC 5905 §11.2.1 unusable
     pub fn of(
-        index: usize,
-        peer: &Peer,
-        role: Role,
+        upstream: &Entry,
         now: Duration,
         view: &View,
         limits: &Limits,
-    ) -> Result<Self, Standing> {
+    ) -> Result<Self, SelectionStatus> {
+        let (peer, role) = (&upstream.peer, upstream.settings.role);
         let Some(address) = peer.address else {
-            return Err(Standing::Unknown);
+            return Err(SelectionStatus::Unknown);
         };
         let known = peer.known(view);
         let unavailable = if peer.reach == 0 && peer.refused.is_none() {
-            Standing::Silent
+            SelectionStatus::Silent
         } else {
-            Standing::Refused
+            SelectionStatus::Refused
         };
         let lately = |estimate: &Estimate| now.saturating_sub(estimate.at) <= SILENT_CLAIMS_COUNT;
         let past = || peer.last_good.zip(peer.filter.estimate(view).filter(lately));
@@ -177,7 +180,7 @@ impl Candidate {
             rate = rate.hull(&Interval::around(NtpDuration::ZERO, doubt.growth()));
         }
         let candidate = Self {
-            index,
+            id: upstream.id,
             address,
             on_this_host: peer.on_this_host,
             role,
@@ -193,14 +196,14 @@ impl Candidate {
             estimate,
         };
         match candidate {
-            _ if role.noselect => Err(candidate.unavailable.unwrap_or(Standing::NoSelect)),
+            _ if role.noselect => Err(candidate.unavailable.unwrap_or(SelectionStatus::NoSelect)),
             _ if known.is_none()
                 && (candidate.distance > limits.distance || estimate.jitter > limits.jitter) =>
             {
                 Err(unavailable)
             }
-            _ if candidate.distance > limits.distance => Err(Standing::TooFar),
-            _ if estimate.jitter > limits.jitter => Err(Standing::TooJittery),
+            _ if candidate.distance > limits.distance => Err(SelectionStatus::TooFar),
+            _ if estimate.jitter > limits.jitter => Err(SelectionStatus::TooJittery),
             _ => Ok(candidate),
         }
     }

@@ -7,11 +7,11 @@ pub mod discipline;
 pub mod fault;
 pub mod filter;
 pub mod findings;
-pub mod identity;
 pub mod leap;
 pub mod packet;
 pub mod poller;
 pub mod query;
+pub mod registry;
 pub mod select;
 pub mod system_process;
 

@@ -8,7 +8,7 @@ use crate::wire::{Header, KissCode, Leap, MAX_STRATUM, Mode, PHI_PPM, ReferenceI
 /// An answer that takes longer measures nothing (ntpd and chrony wait as long).
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// After so many packets that are not the answer, the question is given up: somebody floods us.
-pub const STRANGERS_MAX: u32 = 1000;
+pub const UNSOLICITED_MAX: u32 = 1000;
 /// An upstream that holds a question for longer than this measures something else than a network.
 const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
 /// What a server needs for an answer: a claimed turnaround shortens the measured delay by so much at most. Who claims that

@@ -15,9 +15,10 @@ use tracing::{debug, info, warn};
 
 use super::Host;
 use super::addresses::Next;
-use super::association::{Asking, Association, Orders, Peer};
+use super::association::{Association, Peer, PollerSettings, Polling};
 use super::fault::Fault;
-use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, STRANGERS_MAX, Sample};
+use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
+use super::registry::UpstreamId;
 use crate::host::changes::Changes;
 use crate::host::clock;
 use crate::host::names::Names;
@@ -41,18 +42,18 @@ const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Whose report it is.
-    pub id: u64,
+    pub id: UpstreamId,
     /// All that is known of its upstream.
     pub peer: Peer,
-    /// How it is asked, for who looks on.
-    pub asking: Asking,
+    /// How it is asked, to be displayed.
+    pub polling: Polling,
 }
 
 /// One upstream and all that asking it needs.
 #[expect(missing_debug_implementations, reason = "holds the system's hosts file")]
 pub struct Poller {
-    id: u64,
-    orders: watch::Receiver<Orders>,
+    id: UpstreamId,
+    settings: watch::Receiver<PollerSettings>,
     association: Association,
     names: Names,
     /// The addresses of this host as they could be read last.
@@ -66,19 +67,19 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Knows nothing yet of the upstream that the `orders` name. `id` marks its reports and is never used again,
+    /// Knows nothing yet of the upstream that the `settings` name. `id` marks its reports,
     /// `scale` is the local timescale, `precision` the host clock's, log2 seconds.
     pub fn new(
-        id: u64,
-        mut orders: watch::Receiver<Orders>,
+        id: UpstreamId,
+        mut settings: watch::Receiver<PollerSettings>,
         names: Names,
         scale: Timescale,
         precision: i8,
     ) -> Self {
-        let association = Association::new(orders.borrow_and_update().clone());
+        let association = Association::new(settings.borrow_and_update().clone());
         Self {
             id,
-            orders,
+            settings,
             association,
             names,
             own: Vec::new(),
@@ -90,10 +91,10 @@ impl Poller {
         }
     }
 
-    /// Asks for as long as somebody gives orders and listens to the `reports`.
+    /// Asks for as long as somebody gives settings and listens to the `reports`.
     pub async fn run(self, reports: Sender<Report>) {
-        let mut orders = self.orders.clone();
-        let dismissed = async move { while orders.changed().await.is_ok() {} };
+        let mut settings = self.settings.clone();
+        let dismissed = async move { while settings.changed().await.is_ok() {} };
         tokio::select! {
             () = self.ask_on(reports) => {}
             () = dismissed => {}
@@ -102,12 +103,12 @@ impl Poller {
 
     async fn ask_on(mut self, reports: Sender<Report>) {
         loop {
-            self.obey();
+            self.apply();
             self.round().await;
             let report = Report {
                 id: self.id,
                 peer: self.association.peer().clone(),
-                asking: self.association.asking(),
+                polling: self.association.polling(),
             };
             if reports.send(report).await.is_err() || self.pause().await.is_err() {
                 return;
@@ -132,18 +133,18 @@ impl Poller {
         self.tell_fault(now);
     }
 
-    /// Waits until it is time for the next round; orders may change when that is, and the kernel's news.
+    /// Waits until it is time for the next round; settings may change when that is, and the kernel's news.
     async fn pause(&mut self) -> Result<(), RecvError> {
         let (began, random) = (clock::raw(), entropy::random().unwrap_or(0));
         self.watch();
         loop {
-            self.obey();
+            self.apply();
             let waited = clock::raw().saturating_sub(began);
             let due = sleep(self.association.pause(random).saturating_sub(waited));
             tokio::select! {
                 () = due => return Ok(()),
                 () = changed(self.changes.as_ref()) => break,
-                changed = self.orders.changed() => changed?,
+                changed = self.settings.changed() => changed?,
             }
         }
         let is_of_name = self.association.peer().fault.is_some_and(Fault::is_of_name);
@@ -162,9 +163,9 @@ impl Poller {
         }
     }
 
-    fn obey(&mut self) {
-        let orders = self.orders.borrow_and_update();
-        self.association.obey(&orders);
+    fn apply(&mut self) {
+        let settings = self.settings.borrow_and_update();
+        self.association.apply(&settings);
     }
 
     /// Finds the addresses of the upstream.
@@ -224,7 +225,7 @@ impl Poller {
             info!(upstream = %self.association.upstream(), %address, "this address answers");
         }
         self.association.answered(address, &self.own);
-        self.obey();
+        self.apply();
         match self
             .association
             .hear(header, &exchange, &self.scale, self.precision, &self.own)
@@ -325,15 +326,15 @@ fn of_number(number: i32) -> Fault {
     }
 }
 
-/// Asks `address` once and waits so long for the authentic answer; each packet that is not is told to `stranger`.
+/// Asks `address` once and waits so long for the authentic answer; each packet that is not is told to `unsolicited`.
 ///
 /// # Errors
-/// No answer in time, only strangers, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
+/// No answer in time, only unsolicited packets, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
 //= RFC 5905 §8 duplicate
 pub async fn question(
     address: SocketAddr,
     within: Duration,
-    stranger: impl FnMut(Reject),
+    unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
     let unsent = |error| NoAnswer::Fault(error, false);
     let nonce = NtpTimestamp::from_bits(entropy::random().map_err(unsent)?);
@@ -342,7 +343,7 @@ pub async fn question(
     let asleep = clock::gaps().asleep;
     let sent = clock::raw();
     socket.send(&request).await.map_err(unsent)?;
-    let answer = answer(&socket, nonce, asleep, stranger);
+    let answer = answer(&socket, nonce, asleep, unsolicited);
     let (header, arrived) = timeout(within, answer)
         .await
         .map_err(|elapsed| NoAnswer::Silence(elapsed.into()))??;
@@ -354,9 +355,9 @@ async fn answer(
     socket: &UdpSocket,
     nonce: NtpTimestamp,
     asleep: Duration,
-    mut stranger: impl FnMut(Reject),
+    mut unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Duration), NoAnswer> {
-    for _ in 0..STRANGERS_MAX {
+    for _ in 0..UNSOLICITED_MAX {
         let mut buffer = [0; 1024];
         let (length, stamp) = socket
             .async_io(NEWS, || udp::receive_stamped(socket, &mut buffer))
@@ -368,11 +369,11 @@ async fn answer(
                 return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }
             Ok(header) => return Ok((header, arrived)),
-            Err(reject) => stranger(reject),
+            Err(reject) => unsolicited(reject),
         }
     }
-    let strangers = io::Error::other("only packets that are not the answer");
-    Err(NoAnswer::Silence(strangers))
+    let unsolicited = io::Error::other("only packets that are not the answer");
+    Err(NoAnswer::Silence(unsolicited))
 }
 
 /// The raw counter at the moment of the kernel's stamp: the task may have been woken much later.

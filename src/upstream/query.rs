@@ -27,16 +27,16 @@ pub async fn query(server: &Upstream) -> Findings {
     };
     let mut silence = Findings::of_silence(&name, None, "the name has no address".to_owned());
     for address in addresses {
-        let mut strangers = 0;
-        match question(address, ANSWER_WITHIN, |_| strangers += 1).await {
+        let mut unsolicited = 0;
+        match question(address, ANSWER_WITHIN, |_| unsolicited += 1).await {
             Ok((header, exchange)) => {
                 let now = clock::now();
                 let scale = Timescale::new(now);
                 return Findings::of_answer(&name, address, &header, &exchange, &scale, clock::precision());
             }
             Err(error) => {
-                let heard = if strangers > 0 {
-                    format!(" ({strangers} packets that are no answer)")
+                let heard = if unsolicited > 0 {
+                    format!(" ({unsolicited} packets that are no answer)")
                 } else {
                     String::new()
                 };

@@ -23,11 +23,10 @@ mod synchronize;
 
 use std::time::Duration;
 
-use super::Role;
-use super::association::Peer;
-use super::candidate::Standing;
+use super::candidate::{SelectionStatus, SelectionStatuses};
 use super::filter::{LeapShift, View};
 use super::leap::LeapTable;
+use super::registry::{Registry, UpstreamId};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::{Leap, ReferenceId};
@@ -74,52 +73,61 @@ pub struct Decision {
     pub source: Source,
     /// The configuration says so, and not what the upstreams are.
     pub source_configured: bool,
-    /// What each upstream is worth, in their order.
-    pub standings: Vec<Standing>,
+    /// What each upstream is worth.
+    pub standings: SelectionStatuses,
     /// By how much the served clock was stepped now, if it was.
     pub stepped: Option<NtpDuration>,
     /// How samples from before a leap second, a sleep or a jump count, which who measures must know of.
     pub view: View,
     /// How often samples were wanted at once so far: what was known is old, or has to be settled quickly.
-    pub wakes: u64,
+    pub resample_requests: u64,
+}
+
+impl Decision {
+    /// What the upstream with this identity is worth; nothing is known of one that came after the decision.
+    pub fn standing(&self, id: UpstreamId) -> SelectionStatus {
+        self.standings
+            .get(&id)
+            .copied()
+            .unwrap_or(SelectionStatus::Unknown)
+    }
 }
 
 /// The memory of the system process between two decisions.
 #[derive(Clone, Debug)]
 pub struct SystemProcess {
     policy: ClockPolicy,
-    roles: Vec<Role>,
     precision: i8,
     scale: Timescale,
     state: State,
     shortage: Option<Shortage>,
     reference: Reference,
-    system_peer: Option<usize>,
+    system_peer: Option<UpstreamId>,
     /// Who has been much nearer than the system peer, and since when.
-    rival: Option<(usize, Duration)>,
+    rival: Option<(UpstreamId, Duration)>,
     /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
     usable_at: Duration,
-    /// Nobody is believed yet of those who are asked: who answers first is not believed for that.
-    strangers: bool,
+    /// None of those that are asked is believed yet: the first to answer is not believed for that.
+    none_believed: bool,
     gathering: Gathering,
     /// Those who agreed when a majority was last believed.
-    believed: Vec<usize>,
+    believed: Vec<UpstreamId>,
     /// When the host's clock was last stepped: what was known of it before is void.
     stepped_at: Duration,
     view: View,
     /// The dispute that is going on: how many samples each candidate had when it began.
-    dispute: Option<Vec<(usize, u64)>>,
+    dispute: Option<Vec<(UpstreamId, u64)>>,
     /// What upstreams told of when their clocks were set.
     aliases: Aliases,
     /// Those who were no outliers the last time.
-    survived: Vec<usize>,
+    survived: Vec<UpstreamId>,
     /// The list of leap seconds, if there is one.
     leaps: Option<LeapTable>,
     /// How many samples all upstreams gave so far.
-    heard: u64,
+    samples_seen: u64,
     /// Where the truth can be as a majority said last, and after how many samples, the newest of each of them.
     truth: Option<Truth>,
-    truth_heard: (u64, Vec<(usize, Duration)>),
+    truth_samples: (u64, Vec<(UpstreamId, Duration)>),
     /// The newest sample that the time was corrected by: when it was, and the time then.
     updated: Option<(Duration, NtpTimestamp)>,
     /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
@@ -127,27 +135,19 @@ pub struct SystemProcess {
     /// The next leap second that somebody warns of, or the last one until it is settled.
     leap_watch: Option<LeapWatch>,
     /// How often new samples were wanted at once, when that was last, and when last for a dispute.
-    wakes: u64,
-    woke_at: Option<Duration>,
-    dispute_woke_at: Option<Duration>,
+    resample_requests: u64,
+    resampled_at: Option<Duration>,
+    dispute_resampled_at: Option<Duration>,
     /// How the host's clocks stood to each other when last looked at.
     clocks: Option<ClockWatch>,
 }
 
 impl SystemProcess {
-    /// Nothing is known yet at `started`. `roles` are those of the upstreams in their order, `precision` is the
-    /// host clock's, log2 seconds.
-    pub fn new(
-        policy: ClockPolicy,
-        roles: Vec<Role>,
-        leaps: Option<LeapTable>,
-        precision: i8,
-        started: ClockReadings,
-    ) -> Self {
+    /// Nothing is known yet at `started`. `precision` is the host clock's, log2 seconds.
+    pub fn new(policy: ClockPolicy, leaps: Option<LeapTable>, precision: i8, started: ClockReadings) -> Self {
         let reference = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         Self {
             policy,
-            roles,
             precision,
             scale: Timescale::new(started),
             state: State::Init,
@@ -156,7 +156,7 @@ impl SystemProcess {
             system_peer: None,
             rival: None,
             usable_at: started.raw,
-            strangers: true,
+            none_believed: true,
             gathering: Gathering {
                 since: started.raw,
                 known: false,
@@ -168,15 +168,15 @@ impl SystemProcess {
             aliases: Aliases::default(),
             survived: Vec::new(),
             leaps,
-            heard: 0,
+            samples_seen: 0,
             truth: None,
-            truth_heard: (0, Vec::new()),
+            truth_samples: (0, Vec::new()),
             updated: None,
             pending_leap: None,
             leap_watch: None,
-            wakes: 0,
-            woke_at: None,
-            dispute_woke_at: None,
+            resample_requests: 0,
+            resampled_at: None,
+            dispute_resampled_at: None,
             clocks: None,
         }
     }
@@ -186,31 +186,37 @@ impl SystemProcess {
         self.scale
     }
 
-    /// Decides anew, from what `peers` are at `now`, and what the kernel says of the host's clock if it may be asked.
-    pub fn decide(&mut self, now: ClockReadings, peers: &[Peer], kernel: Option<KernelView>) -> Decision {
+    /// Decides anew, from what is known of the `upstreams` at `now`, and what the kernel says of the host's clock if it may be
+    /// asked.
+    pub fn decide(
+        &mut self,
+        now: ClockReadings,
+        upstreams: &Registry,
+        kernel: Option<KernelView>,
+    ) -> Decision {
         self.leap(now.raw);
-        self.heard = peers.iter().map(|peer| peer.accepted).sum();
-        self.aliases.hear(peers);
-        let (candidates, mut standings) = self.candidates(peers, now.raw);
-        let source = self.source(peers);
+        self.samples_seen = upstreams.iter().map(|one| one.peer.accepted).sum();
+        self.aliases.hear(upstreams);
+        let (candidates, mut standings) = self.candidates(upstreams, now.raw);
+        let source = self.source(upstreams);
         let before = self.announced_clock();
-        let verdict = self.judge(now, &candidates, peers, source, &mut standings);
-        if self.doubt_leap(now, peers, &candidates) {
+        let verdict = self.judge(now, &candidates, upstreams, source, &mut standings);
+        if self.doubt_leap(now, upstreams, &candidates) {
             return self.decided(now, source, standings, before);
         }
         match verdict {
             Selection::Believe(majority) => {
-                (self.dispute, self.strangers) = (None, false);
-                self.believed = majority.believed.iter().map(|one| one.index).collect();
+                (self.dispute, self.none_believed) = (None, false);
+                self.believed = majority.believed.iter().map(|one| one.id).collect();
                 self.follow(now, source, &majority, &mut standings);
             }
             Selection::Nobody(shortage) => {
                 (self.dispute, self.shortage) = (None, Some(shortage));
-                self.go_on_without(now, peers.is_empty());
+                self.go_on_without(now, upstreams.is_empty());
             }
             Selection::Contradiction(majority, shortage) => {
                 self.shortage = Some(shortage);
-                self.contradicted(now, &candidates, peers, majority.as_ref(), &mut standings);
+                self.contradicted(now, &candidates, upstreams, majority.as_ref(), &mut standings);
             }
         }
         if let Some(kernel) = kernel
@@ -226,7 +232,7 @@ impl SystemProcess {
         &self,
         now: ClockReadings,
         source: Source,
-        standings: Vec<Standing>,
+        standings: SelectionStatuses,
         before: Option<ClockModel>,
     ) -> Decision {
         let stepped = before
@@ -240,7 +246,7 @@ impl SystemProcess {
             source_configured: self.policy.source != Source::Auto,
             standings,
             view: self.view,
-            wakes: self.wakes,
+            resample_requests: self.resample_requests,
             stepped: stepped.filter(|by| by.abs() > CONTINUOUS),
         }
     }

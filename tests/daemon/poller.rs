@@ -1,4 +1,4 @@
-//! Proves, with real sockets, that a poller does as its orders say while it asks, waits or was told to stop.
+//! Proves, with real sockets, that a poller does as its settings say while it asks, waits or was told to stop.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use ntpfront::host::clock;
 use ntpfront::host::names::Names;
 use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
-use ntpfront::upstream::association::Orders;
+use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::poller::{Poller, Report};
+use ntpfront::upstream::registry::{Registry, UpstreamId};
 use ntpfront::upstream::system_process::{ClockPolicy, OnDispute, Source};
 use ntpfront::upstream::{Host, Role, Upstream};
 use tokio::runtime::{Builder, Runtime};
@@ -19,15 +20,15 @@ use tokio::time::timeout;
 use crate::common::scripted::{Scripted, honest, kiss, silent};
 use crate::common::{SOON, now, wait_until};
 
-/// Any number; reports must bear it.
-const ID: u64 = 42;
 /// Longer than a test: log2 seconds.
 const NEVER: i8 = 10;
 
 /// A running poller of a scripted upstream.
 struct Running {
+    /// Its reports must bear it.
+    id: UpstreamId,
     runtime: Runtime,
-    orders: watch::Sender<Orders>,
+    settings: watch::Sender<PollerSettings>,
     reports: mpsc::Receiver<Report>,
     task: JoinHandle<()>,
 }
@@ -43,20 +44,24 @@ impl Running {
             on_dispute: OnDispute::Unsynchronized,
             local: None,
         };
-        let (orders, receiver) = watch::channel(Orders {
-            upstream: Upstream {
-                host: Host::Address(upstream.address().ip()),
-                port: upstream.address().port(),
-                iburst: false,
-                minpoll: NEVER,
-                maxpoll: NEVER,
-                role: Role::default(),
-            },
+        let upstream = Upstream {
+            host: Host::Address(upstream.address().ip()),
+            port: upstream.address().port(),
+            iburst: false,
+            minpoll: NEVER,
+            maxpoll: NEVER,
+            role: Role::default(),
+        };
+        // One of several, so that its identity is not just the first.
+        let several = Registry::new(&[upstream.clone(), upstream.clone(), upstream.clone()]);
+        let id = several.iter().last().unwrap().id;
+        let (settings, receiver) = watch::channel(PollerSettings {
+            upstream,
             policy,
             view: View::default(),
             listeners: Arc::from([]),
             reloads: 0,
-            wakes: 0,
+            resample_requests: 0,
         });
         let scale = Timescale::new(ClockReadings {
             realtime: now(),
@@ -68,12 +73,13 @@ impl Running {
             .enable_all()
             .build()
             .unwrap();
-        let poller = Poller::new(ID, receiver, Names::from_system(), scale, -20);
+        let poller = Poller::new(id, receiver, Names::from_system(), scale, -20);
         let (sender, reports) = mpsc::channel(1);
         let task = runtime.spawn(poller.run(sender));
         Self {
+            id,
             runtime,
-            orders,
+            settings,
             reports,
             task,
         }
@@ -83,7 +89,7 @@ impl Running {
         let report = async { timeout(SOON, self.reports.recv()).await };
         let report = self.runtime.block_on(report).expect("a report in time");
         let report = report.expect("the poller is there");
-        assert_eq!(report.id, ID);
+        assert_eq!(report.id, self.id);
         report
     }
 
@@ -92,12 +98,12 @@ impl Running {
         self.runtime.block_on(wait).is_err()
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Orders)) {
-        self.orders.send_modify(change);
+    fn tell(&self, change: impl FnOnce(&mut PollerSettings)) {
+        self.settings.send_modify(change);
     }
 
     fn ends(self) {
-        drop(self.orders);
+        drop(self.settings);
         let ended = async { timeout(SOON, self.task).await };
         self.runtime.block_on(ended).expect("it ends").unwrap();
     }
@@ -109,7 +115,7 @@ fn it_asks_at_once_when_it_is_woken_and_goes_on_as_it_was_told() {
     let started = Instant::now();
     let mut poller = Running::of(&upstream);
     assert_eq!(poller.report().peer.accepted, 1);
-    poller.tell(|orders| orders.wakes += 1);
+    poller.tell(|settings| settings.resample_requests += 1);
     assert_eq!(poller.report().peer.accepted, 2);
     // At once, but not within a second of the question before: that is what a daemon on this host must bear.
     assert!(
@@ -117,10 +123,10 @@ fn it_asks_at_once_when_it_is_woken_and_goes_on_as_it_was_told() {
         "{:?}",
         started.elapsed()
     );
-    // The same orders again are no reason to ask.
-    poller.tell(|orders| orders.view = View::default());
+    // The same settings again are no reason to ask.
+    poller.tell(|settings| settings.view = View::default());
     assert!(poller.is_quiet());
-    poller.tell(|orders| (orders.upstream.minpoll, orders.upstream.maxpoll) = (0, 0));
+    poller.tell(|settings| (settings.upstream.minpoll, settings.upstream.maxpoll) = (0, 0));
     assert_eq!(poller.report().peer.accepted, 3);
     assert_eq!(poller.report().peer.accepted, 4);
     poller.ends();
@@ -132,12 +138,12 @@ fn who_told_it_to_stop_is_asked_again_after_a_reload() {
     let mut poller = Running::of(&upstream);
     let report = poller.report();
     assert!(report.peer.stopped);
-    assert!(report.asking.interval >= Some(Duration::from_secs(3590)));
-    poller.tell(|orders| orders.wakes += 1);
+    assert!(report.polling.interval >= Some(Duration::from_secs(3590)));
+    poller.tell(|settings| settings.resample_requests += 1);
     assert!(poller.is_quiet());
     assert_eq!(upstream.asked(), 1);
     upstream.turn_to(honest);
-    poller.tell(|orders| orders.reloads += 1);
+    poller.tell(|settings| settings.reloads += 1);
     let peer = poller.report().peer;
     assert_eq!((peer.stopped, peer.accepted), (false, 1));
     poller.ends();
@@ -148,9 +154,9 @@ fn a_new_policy_counts_for_the_next_answer() {
     let upstream = Scripted::start(honest);
     let mut poller = Running::of(&upstream);
     assert!(poller.report().peer.answer.is_some());
-    poller.tell(|orders| {
-        orders.policy.max_distance = NtpDuration::from_units(1);
-        orders.wakes += 1;
+    poller.tell(|settings| {
+        settings.policy.max_distance = NtpDuration::from_units(1);
+        settings.resample_requests += 1;
     });
     assert!(poller.report().peer.answer.is_none());
     poller.ends();

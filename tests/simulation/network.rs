@@ -1,20 +1,20 @@
 //! The virtual network: one host, its upstreams and the paths to them, from one event to the next. It stands in
-//! for the impure files alone (`upstream/poller.rs`, `supervisor/mod.rs`): all decisions are the product's.
+//! for the impure files alone (`upstream/poller.rs`, `supervisor/{mod,clock_manager,pollers}.rs`): all decisions are the product's,
+//! and so is the registry of the upstreams.
 
 mod asking;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ntpfront::clock::{ClockModel, Reference};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
-use ntpfront::upstream::association::{Association, Orders, Peer};
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::association::PollerSettings;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::filter::View;
-use ntpfront::upstream::identity::pair;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
+use ntpfront::upstream::registry::{Entry, Registry, UpstreamId};
 use ntpfront::upstream::system_process::{ClockPolicy, Decision, OnDispute, Source, State, SystemProcess};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
 
@@ -22,7 +22,7 @@ use super::host::{Host, Truth};
 use super::random::Random;
 use super::record::{Counts, Record};
 use super::server::Server;
-use asking::Poller;
+use asking::{Known, Poller};
 
 /// How often the supervisor decides without a report.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +70,17 @@ pub(crate) struct Network {
     pub(crate) stalled: bool,
     /// While set, no question arrives anywhere.
     pub(crate) is_cut_off: bool,
-    /// All that ever were; those that are configured, in their order.
-    pollers: Vec<Poller>,
+    /// All upstreams that scenarios speak of by their number; those that are configured, in their order.
+    known: Vec<Known>,
     configured: Vec<usize>,
+    registry: Registry,
+    /// Those that run.
+    pollers: BTreeMap<UpstreamId, Poller>,
+    reloads: u64,
     events: Vec<(f64, Event)>,
     system: Option<SystemProcess>,
     decision: Option<Decision>,
     published: Option<Reference>,
-    peers: Vec<Peer>,
     /// As of now; what was published knows those of its time.
     counts: Counts,
     published_counts: Counts,
@@ -122,22 +125,22 @@ impl Bound {
 #[derive(Debug)]
 enum Event {
     /// The pause of a poller is over.
-    Ask(usize),
+    Ask(UpstreamId),
     /// A question arrives at a server.
     AtServer {
-        poller: usize,
+        poller: UpstreamId,
         server: usize,
         number: u64,
         bytes: Vec<u8>,
     },
     /// A packet arrives at the socket of a question.
     Packet {
-        poller: usize,
+        poller: UpstreamId,
         number: u64,
         bytes: Vec<u8>,
     },
     /// A question was not answered in time.
-    GiveUp { poller: usize, number: u64 },
+    GiveUp { poller: UpstreamId, number: u64 },
     /// The supervisor looks after everything.
     Tick,
     /// UTC is shifted.
@@ -145,8 +148,8 @@ enum Event {
 }
 
 impl Event {
-    fn is_ask_of(&self, place: usize) -> bool {
-        matches!(self, Self::Ask(poller) if *poller == place)
+    fn is_ask_of(&self, id: UpstreamId) -> bool {
+        matches!(self, Self::Ask(poller) if *poller == id)
     }
 }
 
@@ -176,13 +179,15 @@ impl Network {
             streams: Vec::new(),
             stalled: false,
             is_cut_off: false,
-            pollers: Vec::new(),
+            known: Vec::new(),
             configured: Vec::new(),
+            registry: Registry::default(),
+            pollers: BTreeMap::new(),
+            reloads: 0,
             events: Vec::new(),
             system: None,
             decision: None,
             published: None,
-            peers: Vec::new(),
             counts: Counts::default(),
             published_counts: Counts::default(),
             busy_until: 0.0,
@@ -223,9 +228,9 @@ impl Network {
         let (minpoll, maxpoll) = if first.on_this_host { (2, 4) } else { (6, 10) };
         let host = match servers.len() {
             1 => Name::Address(first.address.ip()),
-            _ => Name::Name(format!("n{}.example", self.pollers.len())),
+            _ => Name::Name(format!("n{}.example", self.known.len())),
         };
-        let upstream = Upstream {
+        let settings = Upstream {
             host,
             port: first.address.port(),
             iburst: true,
@@ -233,80 +238,75 @@ impl Network {
             maxpoll,
             role: Role::default(),
         };
-        let orders = Orders {
-            upstream,
-            policy: self.policy,
-            view: View::default(),
-            listeners: Arc::from([]),
-            reloads: 0,
-            wakes: 0,
-        };
         if self.system.is_none() {
-            self.configured.push(self.pollers.len());
+            self.configured.push(self.known.len());
         }
-        self.pollers.push(Poller {
-            association: Association::new(orders.clone()),
-            orders,
-            servers,
-            question: None,
-            asked: BTreeMap::new(),
-            denied: BTreeMap::new(),
-            pause: (Duration::ZERO, 0),
-        });
+        self.known.push(Known { settings, servers });
     }
 
     /// Changes how an upstream is configured: before the first [`Network::run`], or for the next [`Network::reload`].
-    pub(crate) fn configure(&mut self, poller: usize, change: impl FnOnce(&mut Upstream)) {
-        change(&mut self.pollers[poller].orders.upstream);
+    pub(crate) fn configure(&mut self, upstream: usize, change: impl FnOnce(&mut Upstream)) {
+        change(&mut self.known[upstream].settings);
     }
 
     /// The policy as it is now and these upstreams in this order are the configuration from now on. As
-    /// `ClockManager::reconfigure` and `Pollers::reconfigure`.
+    /// `ClockManager::reconfigure`.
     pub(crate) fn reload(&mut self, upstreams: &[usize]) {
-        let before = std::mem::replace(&mut self.configured, upstreams.to_vec());
-        let old = before
-            .iter()
-            .map(|&one| self.pollers[one].association.upstream().id());
-        let new = upstreams
-            .iter()
-            .map(|&one| self.pollers[one].orders.upstream.id());
-        let kept = pair(&old.collect::<Vec<_>>(), &new.collect::<Vec<_>>());
-        for (&new, old) in upstreams.iter().zip(&kept) {
-            assert!(
-                old.is_none_or(|old| before[old] == new),
-                "each upstream has a poller of its own"
-            );
-        }
-        let peers = upstreams.iter().zip(&kept).map(|(&new, kept)| match kept {
-            Some(old) => self.peers[*old].clone(),
-            None => Peer::unknown(&self.pollers[new].orders.upstream),
-        });
-        self.peers = peers.collect();
         let now = self.host.raw();
+        self.configured = upstreams.to_vec();
+        self.register();
         let Some(system) = &mut self.system else { return };
-        let (view, wakes) = system.orders();
-        let roles = upstreams
-            .iter()
-            .map(|&one| self.pollers[one].orders.upstream.role);
-        system.reconfigure(now, self.policy, roles.collect(), &kept);
-        for gone in before.iter().filter(|one| !upstreams.contains(one)) {
-            self.pollers[*gone].question = None;
-            self.events.retain(|(_, event)| !event.is_ask_of(*gone));
+        let (view, resample_requests) = system.for_pollers();
+        system.reconfigure(now, self.policy, &self.registry);
+        self.reloads += 1;
+        for id in self.follow(view, resample_requests) {
+            self.events.push((self.host.now(), Event::Ask(id)));
         }
-        for (&place, kept) in upstreams.iter().zip(kept) {
-            let poller = &mut self.pollers[place];
-            let orders = &mut poller.orders;
-            (orders.policy, orders.view, orders.wakes) = (self.policy, view, wakes);
-            orders.reloads += 1;
+        for poller in self.pollers.values_mut() {
             poller.denied.clear();
-            match kept {
-                Some(_) => self.obey(place),
-                None => {
-                    poller.association = Association::new(poller.orders.clone());
-                    self.events.push((self.host.now(), Event::Ask(place)));
-                }
+        }
+    }
+
+    /// What is configured is what the registry knows from now on.
+    fn register(&mut self) {
+        let settings = |&one: &usize| self.known[one].settings.clone();
+        let wanted: Vec<_> = self.configured.iter().map(settings).collect();
+        self.registry.reconfigure(&wanted);
+    }
+
+    /// As `Pollers::follow`. Returns those that are new, which ask at once.
+    fn follow(&mut self, view: View, resample_requests: u64) -> Vec<UpstreamId> {
+        let registry = &self.registry;
+        self.pollers.retain(|id, _| registry.contains(*id));
+        let gone = |event: &Event| matches!(event, Event::Ask(id) if !registry.contains(*id));
+        self.events.retain(|(_, event)| !gone(event));
+        let entries = registry.in_configured_order();
+        let of = |entry: &Entry, upstream: usize| {
+            let settings = PollerSettings {
+                upstream: entry.settings.clone(),
+                policy: self.policy,
+                view,
+                listeners: Arc::from([]),
+                reloads: self.reloads,
+                resample_requests,
+            };
+            (entry.id, settings, upstream)
+        };
+        let pairs = entries.into_iter().zip(&self.configured);
+        let wanted: Vec<_> = pairs.map(|(entry, &upstream)| of(entry, upstream)).collect();
+        let mut new = Vec::new();
+        for (id, settings, upstream) in wanted {
+            let servers = self.known[upstream].servers.clone();
+            if let Some(poller) = self.pollers.get_mut(&id) {
+                assert_eq!(poller.servers, servers, "one name stands for the same servers");
+                (poller.settings, poller.upstream) = (settings, upstream);
+                self.apply(id);
+            } else {
+                self.pollers.insert(id, Poller::new(settings, upstream, servers));
+                new.push(id);
             }
         }
+        new
     }
 
     /// Simulates so many true seconds.
@@ -387,11 +387,6 @@ impl Network {
         }
     }
 
-    /// The stream of numbers of a server, or that of all.
-    fn draws(&mut self, server: usize) -> &mut Random {
-        self.streams.get_mut(server).unwrap_or(&mut self.random)
-    }
-
     pub(crate) fn state(&self) -> State {
         self.decision.as_ref().map_or(State::Init, |one| one.state)
     }
@@ -400,10 +395,24 @@ impl Network {
         self.decision.as_ref().map(|one| one.source)
     }
 
-    pub(crate) fn standing(&self, upstream: usize) -> Standing {
+    /// Of the upstream at this place of the configuration.
+    pub(crate) fn standing(&self, place: usize) -> SelectionStatus {
+        let id = self.registry.in_configured_order()[place].id;
         self.decision
             .as_ref()
-            .map_or(Standing::Unknown, |one| one.standings[upstream])
+            .map_or(SelectionStatus::Unknown, |one| one.standing(id))
+    }
+
+    /// Of the upstream with this number, which is configured.
+    pub(crate) fn standing_of(&self, upstream: usize) -> SelectionStatus {
+        let place = self.configured.iter().position(|&one| one == upstream);
+        self.standing(place.unwrap())
+    }
+
+    /// The poller that runs for an upstream.
+    fn poller_of(&self, upstream: usize) -> &Poller {
+        let mut pollers = self.pollers.values();
+        pollers.find(|one| one.upstream == upstream).unwrap()
     }
 
     pub(crate) fn reference(&self) -> Reference {
@@ -417,12 +426,12 @@ impl Network {
     }
 
     pub(crate) fn rejected(&self, upstream: usize, reject: Reject) -> u64 {
-        self.pollers[upstream].association.rejected(reject)
+        self.poller_of(upstream).association.rejected(reject)
     }
 
     /// How many good answers of an upstream are known.
     pub(crate) fn accepted(&self, upstream: usize) -> u64 {
-        self.pollers[upstream].association.peer().accepted
+        self.poller_of(upstream).association.peer().accepted
     }
 
     pub(crate) fn at_most(&mut self, what: &'static str, limit: f64, seen: f64) {
@@ -449,27 +458,21 @@ impl Network {
     }
 
     fn start(&mut self) {
-        for poller in &mut self.pollers {
-            poller.orders.policy = self.policy;
-            poller.association = Association::new(poller.orders.clone());
-        }
-        let roles = self.pollers.iter().map(|one| one.orders.upstream.role);
+        self.register();
         self.system = Some(SystemProcess::new(
             self.policy,
-            roles.collect(),
             self.leaps.clone(),
             PRECISION,
             self.host.moment(),
         ));
-        let upstreams = self.pollers.iter().map(|one| &one.orders.upstream);
-        self.peers = upstreams.map(Peer::unknown).collect();
+        let new = self.follow(View::default(), 0);
         self.decide();
         let now = self.host.now();
         let first_tick = now + self.random.unit();
-        for place in 0..self.pollers.len() {
-            let stream = self.streams.get_mut(self.pollers[place].servers[0]);
+        for id in new {
+            let stream = self.streams.get_mut(self.pollers[&id].servers[0]);
             let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
-            self.events.push((now + spread, Event::Ask(place)));
+            self.events.push((now + spread, Event::Ask(id)));
         }
         self.events.push((first_tick, Event::Tick));
         let leap = self.host.truth.leap;
@@ -525,7 +528,7 @@ impl Network {
         let Some(system) = &mut self.system else { return };
         let [realtime, asleep] = self.host.jumps();
         system.notice(now, realtime, asleep);
-        let decision = system.decide(now, &self.peers, Some(self.host.kernel()));
+        let decision = system.decide(now, &self.registry, Some(self.host.kernel()));
         self.published = Some(decision.reference.alive_at(now));
         self.record.leave(&self.host, &decision.reference);
         self.tell_pollers(&decision);

@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Line;
 use crate::config::effective::quoted;
 use crate::upstream::Host;
-use crate::upstream::identity::UpstreamId;
+use crate::upstream::registry::Endpoint;
 use crate::wire::NTP_PORT;
 
 /// Where ntpfront looks for the daemon that keeps this host's clock.
@@ -163,8 +163,8 @@ impl Draft {
 
     /// Takes a server, unless it is there already.
     pub(super) fn ask(&mut self, upstream: Upstream) -> Result<(), String> {
-        let id = |one: &Upstream| UpstreamId::new(&one.host, one.port);
-        let same = |known: &&Upstream| id(known) == id(&upstream);
+        let endpoint = |one: &Upstream| Endpoint::new(&one.host, one.port);
+        let same = |known: &&Upstream| endpoint(known) == endpoint(&upstream);
         match self.upstreams.iter().find(same) {
             Some(known) => Err(format!("it is asked already, by {}", known.origin)),
             None => {

@@ -15,7 +15,7 @@ const POLICY: ClockPolicy = ClockPolicy {
 };
 
 fn association(iburst: bool, on_this_host: bool) -> Association {
-    let mut association = Association::new(Orders {
+    let mut association = Association::new(PollerSettings {
         upstream: Upstream {
             host: Host::Name("time.example".to_owned()),
             port: 123,
@@ -28,7 +28,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
         view: View::default(),
         listeners: Arc::from([([0, 0, 0, 0], 123).into()]),
         reloads: 0,
-        wakes: 0,
+        resample_requests: 0,
     });
     association.found(&[address(1)], &[]);
     association.follow(address(1), &[]);
@@ -117,10 +117,10 @@ fn answered_with(association: &mut Association, offset: NtpDuration) {
     );
 }
 
-fn told(association: &mut Association, change: impl FnOnce(&mut Orders)) {
-    let mut orders = association.orders.clone();
-    change(&mut orders);
-    association.obey(&orders);
+fn told(association: &mut Association, change: impl FnOnce(&mut PollerSettings)) {
+    let mut settings = association.settings.clone();
+    change(&mut settings);
+    association.apply(&settings);
 }
 
 fn pause(association: &Association) -> u64 {
@@ -186,17 +186,17 @@ fn a_new_configuration_keeps_what_is_known() {
     let mut association = association(true, false);
     (0..100).for_each(|_| answered(&mut association));
     assert_eq!(pause(&association), 64);
-    told(&mut association, |orders| orders.upstream.maxpoll = 5);
+    told(&mut association, |settings| settings.upstream.maxpoll = 5);
     assert_eq!(pause(&association), 32);
-    told(&mut association, |orders| {
-        (orders.upstream.minpoll, orders.upstream.maxpoll) = (7, 10)
+    told(&mut association, |settings| {
+        (settings.upstream.minpoll, settings.upstream.maxpoll) = (7, 10)
     });
     assert_eq!(pause(&association), 128);
     assert_eq!(
         (association.peer().reach, association.peer().accepted),
         (0xff, 100)
     );
-    told(&mut association, |orders| orders.upstream.iburst = false);
+    told(&mut association, |settings| settings.upstream.iburst = false);
     assert_eq!(pause(&association), 128);
 }
 
@@ -207,16 +207,16 @@ fn an_order_to_ask_less_holds_whatever_is_configured_or_happens() {
     (0..4).for_each(|_| answered(&mut association));
     (0..4).for_each(|_| association.refuse(Reject::KissRate));
     assert_eq!(pause(&association), 256);
-    told(&mut association, |orders| {
-        orders.upstream.maxpoll = 4;
-        orders.reloads += 1;
-        orders.wakes += 1;
+    told(&mut association, |settings| {
+        settings.upstream.maxpoll = 4;
+        settings.reloads += 1;
+        settings.resample_requests += 1;
     });
     assert_eq!(pause(&association), 256);
     answered(&mut association);
     assert_eq!(pause(&association), 256);
-    told(&mut association, |orders| {
-        (orders.upstream.minpoll, orders.upstream.maxpoll) = (9, 9)
+    told(&mut association, |settings| {
+        (settings.upstream.minpoll, settings.upstream.maxpoll) = (9, 9)
     });
     assert_eq!(pause(&association), 512);
 }
@@ -230,7 +230,7 @@ fn who_refused_us_is_asked_again_after_hours_or_a_reload() {
     assert_eq!(asked, [address(1)]);
     assert!(association.peer().stopped && association.peer().known(&View::default()).is_none());
     assert_eq!(pause(&association), HOUR);
-    told(&mut association, |orders| orders.wakes += 1);
+    told(&mut association, |settings| settings.resample_requests += 1);
     assert_eq!(pause(&association), HOUR);
     // Not before: whatever wakes the poller.
     assert_eq!(round(&mut association, 200, no_route), []);
@@ -239,7 +239,7 @@ fn who_refused_us_is_asked_again_after_hours_or_a_reload() {
         denied(one, from, 100 + HOUR)
     });
     assert_eq!(pause(&association), 2 * HOUR);
-    told(&mut association, |orders| orders.reloads += 1);
+    told(&mut association, |settings| settings.reloads += 1);
     assert_eq!(pause(&association), 2);
     round(&mut association, 9000, |one, from| denied(one, from, 9000));
     assert_eq!(pause(&association), HOUR);
@@ -359,11 +359,11 @@ fn a_name_can_not_put_an_upstream_on_this_host_and_an_address_can() {
         ("192.0.2.1", "192.0.2.1:11123", (Some("192.0.2.1:11123"), true)),
         ("192.0.2.2", "192.0.2.2:11123", (Some("192.0.2.2:11123"), false)),
     ] {
-        let mut orders = association(true, false).orders.clone();
-        orders.upstream.host = host
+        let mut settings = association(true, false).settings.clone();
+        settings.upstream.host = host
             .parse()
             .map_or_else(|_| Host::Name(host.to_owned()), Host::Address);
-        let mut association = Association::new(orders);
+        let mut association = Association::new(settings);
         association.begin();
         assert_eq!(association.next(at(0)), Next::Resolve);
         association.found(&[found.parse().unwrap()], &own);
@@ -405,7 +405,7 @@ fn new_samples_are_asked_for_at_once_when_they_are_needed() {
         let mut association = association(iburst, false);
         (0..100).for_each(|_| answered(&mut association));
         assert_eq!(pause(&association), 64);
-        told(&mut association, |orders| orders.wakes += 1);
+        told(&mut association, |settings| settings.resample_requests += 1);
         let pauses = [(); 7].map(|()| {
             let pause = pause(&association);
             answered(&mut association);

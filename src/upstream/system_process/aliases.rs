@@ -9,11 +9,11 @@
 //! What can't: a server that says no fraction (some at stratum 1 say whole seconds, ntpd-rs says steps of 128 s), or that
 //! is set more often than it is asked, is not recognized, and counts as often as it is configured.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Peer;
 use crate::time::NtpTimestamp;
 use crate::upstream::candidate::Candidate;
+use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
 /// So many of an upstream's last answers are remembered.
@@ -38,23 +38,27 @@ impl Setting {
     }
 }
 
-/// The last settings that each upstream told, in the order of the configuration, and who are one server.
+/// The last settings that each upstream told, and which of them are one server.
 #[derive(Clone, Debug, Default)]
 //= RFC 5905 §11.2.1 associations
 pub(super) struct Aliases {
-    told: Vec<Told>,
-    /// Pairs of upstreams that are one server, the lower place first. Who is one with two others, these are one, too.
-    pairs: BTreeSet<(usize, usize)>,
+    told: BTreeMap<UpstreamId, History>,
+    /// Those who are one server, two by two. Who is one with two others, these are one, too.
+    pairs: BTreeSet<Pair>,
 }
 
+/// Two upstreams, the lower identity first.
+type Pair = (UpstreamId, UpstreamId);
+
+/// What one upstream told of when its clock was set.
 #[derive(Clone, Debug, Default)]
-struct Told {
-    /// How many answers there were when the last one was remembered.
-    heard: u64,
+struct History {
+    /// How many samples there were when the last one was remembered.
+    samples_seen: u64,
     settings: VecDeque<Setting>,
 }
 
-impl Told {
+impl History {
     /// Were most of the last answers of settings that `other` told, too?
     fn repeats(&self, other: &Self) -> bool {
         let last = self.settings.iter().rev().take(COMPARED);
@@ -64,18 +68,22 @@ impl Told {
 }
 
 impl Aliases {
-    /// Remembers what the `peers` said last.
-    pub(super) fn hear(&mut self, peers: &[Peer]) {
-        self.told.resize_with(peers.len(), Told::default);
-        for (index, (told, peer)) in self.told.iter_mut().zip(peers).enumerate() {
-            if peer.accepted < told.heard {
-                *told = Told::default();
-                self.pairs.retain(|pair| pair.0 != index && pair.1 != index);
+    /// Remembers what the `upstreams` said last, and forgets those who are not there any more.
+    pub(super) fn hear(&mut self, upstreams: &Registry) {
+        self.told.retain(|id, _| upstreams.contains(*id));
+        self.pairs
+            .retain(|(one, other)| upstreams.contains(*one) && upstreams.contains(*other));
+        for upstream in upstreams.iter() {
+            let (id, peer) = (upstream.id, &upstream.peer);
+            let told = self.told.entry(id).or_default();
+            if peer.accepted < told.samples_seen {
+                *told = History::default();
+                self.pairs.retain(|pair| pair.0 != id && pair.1 != id);
             }
-            let Some(header) = peer.answer.filter(|_| peer.accepted > told.heard) else {
+            let Some(header) = peer.answer.filter(|_| peer.accepted > told.samples_seen) else {
                 continue;
             };
-            told.heard = peer.accepted;
+            told.samples_seen = peer.accepted;
             told.settings.push_back(Setting {
                 stratum: header.stratum,
                 reference_id: header.reference_id,
@@ -87,26 +95,15 @@ impl Aliases {
         }
     }
 
-    /// `kept` says for each upstream of a new configuration which one it was before.
-    pub(super) fn reconfigure(&mut self, kept: &[Option<usize>]) {
-        let told = |old: &Option<usize>| old.and_then(|old| self.told.get(old).cloned());
-        self.told = kept.iter().map(|old| told(old).unwrap_or_default()).collect();
-        let place = |old: usize| kept.iter().position(|before| *before == Some(old));
-        let pairs = self.pairs.iter();
-        self.pairs = pairs
-            .filter_map(|&(one, other)| Some(pair(place(one)?, place(other)?)))
-            .collect();
-    }
-
     /// Looks at each two `candidates` whether they are one server.
     fn pair_up(&mut self, candidates: &[Candidate]) {
         let mut fresh = BTreeSet::new();
         for (place, one) in candidates.iter().enumerate() {
             for other in candidates.iter().skip(place + 1) {
-                let both = pair(one.index, other.index);
+                let both = pair(one.id, other.id);
                 if one.contradicts(other) {
                     self.pairs.remove(&both);
-                } else if one.is_as_well_known_as(other) && self.say_the_same(one.index, other.index) {
+                } else if one.is_as_well_known_as(other) && self.say_the_same(one.id, other.id) {
                     fresh.insert(both);
                 }
             }
@@ -117,7 +114,7 @@ impl Aliases {
 
     /// Who is one with two others that are not one with each other is taken for the one that it says the same as lately
     /// (`fresh`), and for neither if that is both. All at once, so that no order matters.
-    fn resolve(&mut self, fresh: &BTreeSet<(usize, usize)>) {
+    fn resolve(&mut self, fresh: &BTreeSet<Pair>) {
         loop {
             let torn: BTreeSet<_> = self
                 .pairs
@@ -135,20 +132,24 @@ impl Aliases {
     }
 
     /// Is somebody one with just one of these two?
-    fn is_torn(&self, (one, other): (usize, usize)) -> bool {
-        let is_one = |a: usize, b: usize| self.pairs.contains(&pair(a, b));
-        let mut thirds = (0..self.told.len()).filter(|&third| third != one && third != other);
+    fn is_torn(&self, (one, other): Pair) -> bool {
+        let is_one = |a: UpstreamId, b: UpstreamId| self.pairs.contains(&pair(a, b));
+        let mut thirds = self
+            .told
+            .keys()
+            .copied()
+            .filter(|&third| third != one && third != other);
         thirds.any(|third| is_one(one, third) != is_one(other, third))
     }
 
-    fn say_the_same(&self, one: usize, other: usize) -> bool {
-        let both = self.told.get(one).zip(self.told.get(other));
+    fn say_the_same(&self, one: UpstreamId, other: UpstreamId) -> bool {
+        let both = self.told.get(&one).zip(self.told.get(&other));
         both.is_some_and(|(one, other)| one.repeats(other) && other.repeats(one))
     }
 
     /// Are both the same server now?
     fn are_one(&self, one: &Candidate, other: &Candidate) -> bool {
-        let paired = self.pairs.contains(&pair(one.index, other.index));
+        let paired = self.pairs.contains(&pair(one.id, other.id));
         one.address == other.address || paired && one.is_as_well_known_as(other)
     }
 
@@ -169,7 +170,7 @@ impl Aliases {
     }
 }
 
-fn pair(one: usize, other: usize) -> (usize, usize) {
+fn pair(one: UpstreamId, other: UpstreamId) -> Pair {
     (one.min(other), one.max(other))
 }
 
@@ -179,10 +180,11 @@ mod tests {
 
     use super::*;
     use crate::time::{NtpDuration, NtpShort};
-    use crate::upstream::Role;
+    use crate::upstream::association::{Peer, Polling};
     use crate::upstream::candidate::Limits;
     use crate::upstream::filter::View;
     use crate::upstream::packet::Sample;
+    use crate::upstream::{Host, Role, Upstream};
     use crate::wire::Header;
 
     /// An upstream that answered with these reference timestamps, a second apart.
@@ -212,9 +214,21 @@ mod tests {
         history
     }
 
+    fn numbered(number: usize) -> Upstream {
+        Upstream {
+            host: Host::Name(format!("n{number}.example")),
+            port: 123,
+            iburst: true,
+            minpoll: 6,
+            maxpoll: 10,
+            role: Role::default(),
+        }
+    }
+
     /// How many servers these are, after all answers of each.
     fn servers(histories: &[Vec<Peer>]) -> usize {
         let mut aliases = Aliases::default();
+        let mut upstreams = Registry::new(&(0..histories.len()).map(numbered).collect::<Vec<_>>());
         let limits = Limits {
             distance: NtpDuration::SECOND,
             jitter: 1.0,
@@ -222,12 +236,13 @@ mod tests {
         let now = Duration::from_secs(200);
         let mut servers = 0;
         for step in 0..histories[0].len() {
-            let last: Vec<_> = histories.iter().map(|history| history[step].clone()).collect();
-            aliases.hear(&last);
-            let candidate = |(index, peer): (usize, &Peer)| {
-                Candidate::of(index, peer, Role::default(), now, &View::default(), &limits).unwrap()
-            };
-            let candidates: Vec<_> = last.iter().enumerate().map(candidate).collect();
+            let ids: Vec<_> = upstreams.iter().map(|one| one.id).collect();
+            for (id, history) in ids.into_iter().zip(histories) {
+                upstreams.learn(id, history[step].clone(), Polling::default());
+            }
+            aliases.hear(&upstreams);
+            let candidate = |one| Candidate::of(one, now, &View::default(), &limits).unwrap();
+            let candidates: Vec<_> = upstreams.iter().map(candidate).collect();
             servers = aliases.groups(&candidates).len();
         }
         servers

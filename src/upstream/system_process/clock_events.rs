@@ -7,9 +7,9 @@ use crate::clock::ClockModel;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::wire::ReferenceId;
 
-/// Who steps the host's clock all the time does not make us ask all the time. The samples that a wake asked for go on
+/// Who steps the host's clock all the time does not make us ask all the time. The samples that a request asked for go on
 /// coming for about as long.
-const WAKES_APART: Duration = Duration::from_secs(64);
+const RESAMPLES_APART: Duration = Duration::from_secs(64);
 /// A change between the host's clocks that only a step or a sleep can make.
 const JUMP: Duration = Duration::from_millis(10);
 /// A change of pace between them, as parts of the time that passes, beyond which a jump of that size is possible. A
@@ -126,7 +126,7 @@ impl SystemProcess {
         if by >= VOID {
             self.void_samples(now);
         }
-        self.wake(now.raw);
+        self.resample(now.raw);
         // One of many is no news.
         let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < TOLD_APART);
         (!lately).then(|| ClockEvent::Jumped(Duration::from_secs_f64(beyond)))
@@ -136,7 +136,7 @@ impl SystemProcess {
     pub(super) fn clock_stepped(&mut self, now: ClockReadings) {
         self.stepped_at = now.raw;
         if self.reference.clock == ClockModel::Host && self.state != State::Init {
-            self.wake(now.raw);
+            self.resample(now.raw);
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
@@ -146,16 +146,16 @@ impl SystemProcess {
         self.void_samples(now);
         self.truth = None;
         self.stepped_at = now.raw;
-        self.wake(now.raw);
+        self.resample(now.raw);
         if self.state != State::Init {
             self.lose(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
 
-    /// No sample from before `now` counts any more: all upstreams are strangers again.
+    /// No sample from before `now` counts any more: no upstream is believed any more.
     fn void_samples(&mut self, now: ClockReadings) {
         self.view.since = now.raw;
-        self.strangers = true;
+        self.none_believed = true;
         self.gathering = Gathering {
             since: now.raw,
             known: true,
@@ -163,11 +163,11 @@ impl SystemProcess {
     }
 
     /// New samples are wanted at once.
-    pub(super) fn wake(&mut self, now: Duration) {
-        let lately = |woke_at: Duration| now.saturating_sub(woke_at) < WAKES_APART;
-        if !self.woke_at.is_some_and(lately) {
-            self.woke_at = Some(now);
-            self.wakes += 1;
+    pub(super) fn resample(&mut self, now: Duration) {
+        let lately = |resampled_at: Duration| now.saturating_sub(resampled_at) < RESAMPLES_APART;
+        if !self.resampled_at.is_some_and(lately) {
+            self.resampled_at = Some(now);
+            self.resample_requests += 1;
         }
     }
 }

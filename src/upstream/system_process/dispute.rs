@@ -6,14 +6,14 @@ use super::selection::Majority;
 use super::{OnDispute, Source, State, SystemProcess};
 use crate::clock::ClockModel;
 use crate::time::ClockReadings;
-use crate::upstream::association::Peer;
-use crate::upstream::candidate::{Candidate, Standing};
+use crate::upstream::candidate::{Candidate, SelectionStatuses};
+use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
 /// So many rounds of samples a dispute must last before it is believed.
 const DISPUTE_ROUNDS: u64 = 3;
 /// Disputes that come and go don't make us ask more often than after so long.
-const WAKES_APART: Duration = Duration::from_secs(1024);
+const RESAMPLES_APART: Duration = Duration::from_secs(1024);
 
 impl SystemProcess {
     /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
@@ -22,12 +22,12 @@ impl SystemProcess {
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
-        peers: &[Peer],
+        upstreams: &Registry,
         majority: Option<&Majority>,
-        standings: &mut [Standing],
+        standings: &mut SelectionStatuses,
     ) {
         self.usable_at = now.raw;
-        if !self.dispute_lasts(now.raw, candidates, peers) {
+        if !self.dispute_lasts(now.raw, candidates, upstreams) {
             if self.state != State::Init {
                 majority
                     .into_iter()
@@ -60,29 +60,29 @@ impl SystemProcess {
     }
 
     /// Has every candidate been heard often enough since the dispute began?
-    fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], peers: &[Peer]) -> bool {
-        let heard = |index: usize| peers.get(index).map_or(0, |peer| peer.accepted);
+    fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], upstreams: &Registry) -> bool {
+        let heard = |id: UpstreamId| upstreams.get(id).map_or(0, |one| one.peer.accepted);
         if self.dispute.is_none() {
-            self.wake_for_dispute(now);
+            self.resample_for_dispute(now);
         }
         let begun = self.dispute.get_or_insert_with(|| {
             let available = candidates.iter().filter(|one| one.unavailable.is_none());
-            available.map(|one| (one.index, heard(one.index))).collect()
+            available.map(|one| (one.id, heard(one.id))).collect()
         });
         self.state == State::Disputed
             || begun
                 .iter()
-                .all(|&(index, before)| heard(index) >= before + DISPUTE_ROUNDS)
+                .all(|&(one, before)| heard(one) >= before + DISPUTE_ROUNDS)
     }
 
     /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they
     /// are wanted now, but not each time that the verdict wavers. A tracked clock goes on as it did, whoever disputes.
-    fn wake_for_dispute(&mut self, now: Duration) {
+    fn resample_for_dispute(&mut self, now: Duration) {
         let hosts = self.reference.clock == ClockModel::Host && self.reference.is_usable();
-        let lately = |woke_at: Duration| now.saturating_sub(woke_at) < WAKES_APART;
-        if hosts && !self.dispute_woke_at.is_some_and(lately) {
-            self.dispute_woke_at = Some(now);
-            self.wake(now);
+        let lately = |resampled_at: Duration| now.saturating_sub(resampled_at) < RESAMPLES_APART;
+        if hosts && !self.dispute_resampled_at.is_some_and(lately) {
+            self.dispute_resampled_at = Some(now);
+            self.resample(now);
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::selection::voters;
 use super::{KernelView, Shortage, State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Candidate;
 use crate::upstream::leap;
+use crate::upstream::registry::Registry;
 use crate::upstream::select::majority;
 use crate::wire::{Leap, ReferenceId};
 
@@ -34,12 +36,17 @@ impl SystemProcess {
     /// Is a leap second in the last hour not settled yet? It is when a majority of the upstreams, asked after it, says the same
     /// as we do. Until then it is in question if the list and the upstreams disagreed about it, or as soon as one upstream
     /// contradicts.
-    fn is_leap_in_question(&mut self, now: ClockReadings, peers: &[Peer], candidates: &[Candidate]) -> bool {
+    fn is_leap_in_question(
+        &mut self,
+        now: ClockReadings,
+        upstreams: &Registry,
+        candidates: &[Candidate],
+    ) -> bool {
         let Some(watch) = self.leap_watch.filter(|watch| now.raw >= watch.at) else {
             return false;
         };
         if !watch.passed {
-            self.wake(now.raw);
+            self.resample(now.raw);
             self.leap_watch = Some(LeapWatch {
                 passed: true,
                 ..watch
@@ -53,22 +60,22 @@ impl SystemProcess {
             })
         };
         let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.doubted;
-        let confirmed = candidates.iter().filter(confirms).count() >= majority(self.voters(peers));
+        let confirmed = candidates.iter().filter(confirms).count() >= majority(voters(upstreams).count());
         if confirmed || now.raw.saturating_sub(watch.at) > SETTLES_WITHIN {
             self.leap_watch = None;
             return false;
         }
-        (watch.disputed && !candidates.is_empty()) || peers.iter().any(contradicts)
+        (watch.disputed && !candidates.is_empty()) || upstreams.iter().any(|one| contradicts(&one.peer))
     }
 
     /// While a leap second is in question there is no time.
     pub(super) fn doubt_leap(
         &mut self,
         now: ClockReadings,
-        peers: &[Peer],
+        upstreams: &Registry,
         candidates: &[Candidate],
     ) -> bool {
-        let doubts = self.is_leap_in_question(now, peers, candidates);
+        let doubts = self.is_leap_in_question(now, upstreams, candidates);
         if doubts {
             self.shortage = Some(Shortage::LeapSecond);
             if self.reference.is_usable() && self.state != State::Local {
@@ -111,7 +118,7 @@ impl SystemProcess {
             // It has to be seen to do the same first.
             ClockModel::Host => {}
         }
-        self.wake(now);
+        self.resample(now);
     }
 
     /// What is announced until the leap second that it warns of, and not past it: who does not know that it has

@@ -6,54 +6,43 @@ use super::{ClockPolicy, Gathering, State, SystemProcess};
 use crate::clock::Reference;
 use crate::clock::handover::UNWATCHED;
 use crate::time::ClockReadings;
-use crate::upstream::Role;
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
+use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::Leap;
 
 impl SystemProcess {
-    /// From now on does as `policy` says, with upstreams in these `roles`; `kept` says for each of them which one it was
-    /// before, if it was there. Nothing that is served changes by that: the next decision judges anew.
+    /// From now on does as `policy` says, and forgets those who are not among the `upstreams` any more. Nothing that is served
+    /// changes by that: the next decision judges anew.
     ///
     /// Where none of those who were believed stays, the last time goes on, and the new ones are believed as at a start:
     /// not for answering first.
-    pub fn reconfigure(
-        &mut self,
-        now: Duration,
-        policy: ClockPolicy,
-        roles: Vec<Role>,
-        kept: &[Option<usize>],
-    ) {
-        let place = |old: usize| kept.iter().position(|before| *before == Some(old));
-        self.system_peer = self.system_peer.and_then(place);
-        self.rival = self
-            .rival
-            .and_then(|(rival, since)| place(rival).map(|rival| (rival, since)));
-        self.dispute = self.dispute.take().and_then(|begun| {
-            let stay = begun
-                .into_iter()
-                .filter_map(|(old, heard)| place(old).map(|new| (new, heard)));
-            Some(stay.collect::<Vec<_>>()).filter(|stay| !stay.is_empty())
+    pub fn reconfigure(&mut self, now: Duration, policy: ClockPolicy, upstreams: &Registry) {
+        let stays = |id: &UpstreamId| upstreams.contains(*id);
+        self.system_peer = self.system_peer.filter(stays);
+        self.rival = self.rival.filter(|(rival, _)| stays(rival));
+        self.dispute = self.dispute.take().and_then(|mut begun| {
+            begun.retain(|(one, _)| stays(one));
+            Some(begun).filter(|begun| !begun.is_empty())
         });
-        self.believed = self.believed.iter().copied().filter_map(place).collect();
+        self.believed.retain(stays);
         if self.believed.is_empty() {
-            self.strangers = true;
+            self.none_believed = true;
             self.gathering = Gathering {
                 since: now,
                 known: false,
             };
         }
-        self.survived = self.survived.iter().copied().filter_map(place).collect();
-        self.aliases.reconfigure(kept);
+        self.survived.retain(stays);
         // It counts the samples of other upstreams from now on.
-        self.truth_heard = (0, Vec::new());
-        (self.policy, self.roles) = (policy, roles);
+        self.truth_samples = (0, Vec::new());
+        self.policy = policy;
         self.shorten();
     }
 
-    /// What who asks must know of: how old samples count, and how often samples were wanted at once.
-    pub fn orders(&self) -> (View, u64) {
-        (self.view, self.wakes)
+    /// The part of the pollers' settings that is decided here: how old samples count, and how often new ones were wanted at once.
+    pub fn for_pollers(&self) -> (View, u64) {
+        (self.view, self.resample_requests)
     }
 
     /// The leap seconds that are decided, as they are known now.

@@ -6,7 +6,10 @@ use super::correctness::Truth;
 use super::{Shortage, Source, State, SystemProcess};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::Peer;
-use crate::upstream::candidate::{Candidate, Limits, SILENT_CLAIMS_COUNT, Standing};
+use crate::upstream::candidate::{
+    Candidate, Limits, SILENT_CLAIMS_COUNT, SelectionStatus, SelectionStatuses,
+};
+use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::Leap;
 
@@ -82,31 +85,34 @@ impl Vote {
 
 impl SystemProcess {
     /// Each upstream as a candidate, or the reason why not.
-    pub(super) fn candidates(&self, peers: &[Peer], now: Duration) -> (Vec<Candidate>, Vec<Standing>) {
+    pub(super) fn candidates(
+        &self,
+        upstreams: &Registry,
+        now: Duration,
+    ) -> (Vec<Candidate>, SelectionStatuses) {
         let limits = Limits {
             distance: self.policy.max_distance,
             jitter: self.policy.max_jitter,
         };
         let mut candidates: Vec<Candidate> = Vec::new();
-        let mut standings = Vec::new();
-        for (index, peer) in peers.iter().enumerate() {
-            let role = self.roles.get(index).copied().unwrap_or_default();
-            let judged = Candidate::of(index, peer, role, now, &self.view, &limits);
-            standings.push(match judged {
+        let mut standings = SelectionStatuses::new();
+        for upstream in upstreams.iter() {
+            let standing = match Candidate::of(upstream, now, &self.view, &limits) {
                 Ok(one) => {
                     candidates.push(one);
-                    one.unavailable.unwrap_or(Standing::Falseticker)
+                    one.unavailable.unwrap_or(SelectionStatus::Falseticker)
                 }
                 Err(standing) => standing,
-            });
+            };
+            standings.insert(upstream.id, standing);
         }
         (candidates, standings)
     }
 
     /// Which clock is served now.
-    pub(super) fn source(&self, peers: &[Peer]) -> Source {
+    pub(super) fn source(&self, upstreams: &Registry) -> Source {
         match self.policy.source {
-            Source::Auto if peers.iter().any(|peer| peer.on_this_host) => Source::System,
+            Source::Auto if upstreams.iter().any(|one| one.peer.on_this_host) => Source::System,
             Source::Auto | Source::Tracked => Source::Tracked,
             Source::System => Source::System,
         }
@@ -117,13 +123,13 @@ impl SystemProcess {
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
-        peers: &[Peer],
+        upstreams: &Registry,
         source: Source,
-        standings: &mut [Standing],
+        standings: &mut SelectionStatuses,
     ) -> Selection {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
-            let (of, wanted) = (self.voters(peers), usize::from(self.policy.min_sources));
+            let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
             return Selection::Nobody(if of == 0 {
                 Shortage::NoUpstream
             } else {
@@ -136,7 +142,11 @@ impl SystemProcess {
             .iter()
             .filter(|vote| vote.is_trusted() || !trusted)
             .collect();
-        let unknown = if trusted { 0 } else { self.unknown(now.raw, peers) };
+        let unknown = if trusted {
+            0
+        } else {
+            self.unknown(now.raw, upstreams)
+        };
         let claims: Vec<Interval> = voters.iter().map(|vote| vote.claim).collect();
         //= RFC 5905 §11.2 no-majority
         let Some((agreement, truth)) =
@@ -154,11 +164,11 @@ impl SystemProcess {
             .collect();
         let survivors = self.survivors(&believed, standings);
         for extra in votes.iter().flat_map(further_addresses) {
-            set(standings, extra, Standing::Duplicate);
+            standings.insert(extra, SelectionStatus::Duplicate);
         }
-        if let Some(shortage) = self.shortage(now.raw, agree, &believed, peers) {
+        if let Some(shortage) = self.shortage(now.raw, agree, &believed, upstreams) {
             for one in &believed {
-                set(standings, one.index, Standing::TooFew);
+                standings.insert(one.id, SelectionStatus::TooFew);
             }
             return Selection::Nobody(shortage);
         }
@@ -196,38 +206,30 @@ impl SystemProcess {
         now: Duration,
         agree: usize,
         believed: &[Candidate],
-        peers: &[Peer],
+        upstreams: &Registry,
     ) -> Option<Shortage> {
-        let (of, wanted) = (self.voters(peers), usize::from(self.policy.min_sources));
+        let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
         if agree < wanted {
             return Some(Shortage::TooFew { agree, of, wanted });
         }
-        if self.roles.iter().any(|role| role.require) && !believed.iter().any(|one| one.role.require) {
+        let is_required = upstreams.iter().any(|one| one.settings.role.require);
+        if is_required && !believed.iter().any(|one| one.role.require) {
             return Some(Shortage::NoneRequired { agree, of });
         }
-        (!self.all_had_their_chance(now, agree, peers)).then_some(Shortage::NotAllAsked { agree, of })
-    }
-
-    /// How many upstreams have a vote.
-    pub(super) fn voters(&self, peers: &[Peer]) -> usize {
-        (0..peers.len()).filter(|&index| !self.is_watched(index)).count()
+        (!self.all_had_their_chance(now, agree, upstreams)).then_some(Shortage::NotAllAsked { agree, of })
     }
 
     /// How many of them have a claim that nobody knows: they have not had the time to answer since we started or the host slept;
     /// or they used to answer and have not since the host slept, which voids what they said. Their votes last as long as those of
     /// the silent.
-    fn unknown(&self, now: Duration, peers: &[Peer]) -> usize {
+    fn unknown(&self, now: Duration, upstreams: &Registry) -> usize {
         let waited = now.saturating_sub(self.gathering.since);
         let waits =
             |peer: &Peer| waited < self.first_chance() && (self.gathering.known || peer.address.is_none());
         let owes =
             |peer: &Peer| waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some();
-        let voters = peers
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !self.is_watched(*index));
-        voters
-            .filter(|(_, peer)| peer.known(&self.view).is_none() && (waits(peer) || owes(peer)))
+        voters(upstreams)
+            .filter(|one| one.peer.known(&self.view).is_none() && (waits(&one.peer) || owes(&one.peer)))
             .count()
     }
 
@@ -238,10 +240,6 @@ impl SystemProcess {
         } else {
             FIRST_CHANCE
         }
-    }
-
-    fn is_watched(&self, index: usize) -> bool {
-        self.roles.get(index).is_some_and(|role| role.noselect)
     }
 
     /// Does the majority contradict the clock of the host, which is served: the daemon that keeps it, or the clock itself by
@@ -263,11 +261,11 @@ impl SystemProcess {
             .then_some(Shortage::HostContradicted { by })
     }
 
-    /// Who answers first is not believed for that: of strangers either more than half must agree, or every other must
+    /// Who answers first is not believed for that: while none is believed yet, either more than half must agree, or every other must
     /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
     /// packet is no reason to leave it.
-    fn all_had_their_chance(&self, now: Duration, agree: usize, peers: &[Peer]) -> bool {
-        if !self.strangers {
+    fn all_had_their_chance(&self, now: Duration, agree: usize, upstreams: &Registry) -> bool {
+        if !self.none_believed {
             return true;
         }
         let waited = now.saturating_sub(self.gathering.since);
@@ -280,15 +278,11 @@ impl SystemProcess {
                     || waited >= self.first_chance()
             }
         };
-        let mut voters = peers
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| !self.is_watched(*index));
-        agree >= majority(self.voters(peers)) || voters.all(|(_, peer)| heard(peer))
+        agree >= majority(voters(upstreams).count()) || voters(upstreams).all(|one| heard(&one.peer))
     }
 
     /// Leaves out the outliers of those who agree, and says so.
-    fn survivors(&mut self, believed: &[Candidate], standings: &mut [Standing]) -> Vec<Candidate> {
+    fn survivors(&mut self, believed: &[Candidate], standings: &mut SelectionStatuses) -> Vec<Candidate> {
         let zero = believed
             .iter()
             .map(|one| one.offset)
@@ -296,25 +290,27 @@ impl SystemProcess {
             .unwrap_or(NtpDuration::ZERO);
         let seen: Vec<_> = believed
             .iter()
-            .map(|one| one.survivor(zero, self.survived.contains(&one.index)))
+            .map(|one| one.survivor(zero, self.survived.contains(&one.id)))
             .collect();
         let survives = cluster(&seen);
         let mut survivors = Vec::new();
         for (one, survives) in believed.iter().zip(survives) {
-            set(
-                standings,
-                one.index,
-                if survives {
-                    Standing::Agrees
-                } else {
-                    Standing::Outlier
-                },
-            );
+            let standing = if survives {
+                SelectionStatus::Agrees
+            } else {
+                SelectionStatus::Outlier
+            };
+            standings.insert(one.id, standing);
             survivors.extend(survives.then_some(*one));
         }
-        self.survived = survivors.iter().map(|one| one.index).collect();
+        self.survived = survivors.iter().map(|one| one.id).collect();
         survivors
     }
+}
+
+/// The upstreams that have a vote: all that are not only watched.
+pub(super) fn voters(upstreams: &Registry) -> impl Iterator<Item = &Entry> {
+    upstreams.iter().filter(|one| !one.settings.role.noselect)
 }
 
 fn rates(voters: &[&Vote]) -> Vec<Interval> {
@@ -322,13 +318,13 @@ fn rates(voters: &[&Vote]) -> Vec<Interval> {
 }
 
 /// All addresses of a server but the lowest one, which stands for it.
-fn further_addresses(vote: &Vote) -> impl Iterator<Item = usize> + '_ {
-    let key = |one: &Candidate| (one.address, one.index);
+fn further_addresses(vote: &Vote) -> impl Iterator<Item = UpstreamId> + '_ {
+    let key = |one: &Candidate| (one.address, one.id);
     let members = vote.members.iter().filter(|one| one.unavailable.is_none());
     let first = members.clone().map(key).min();
     members
         .filter(move |one| Some(key(one)) != first)
-        .map(|one| one.index)
+        .map(|one| one.id)
 }
 
 /// What a majority of all says of the next leap second, whether they agree on the time or not.
@@ -342,10 +338,4 @@ fn majority_leap(voters: &[&Vote]) -> Leap {
         .into_iter()
         .find(|&leap| says(leap))
         .unwrap_or(Leap::NoWarning)
-}
-
-pub(super) fn set(standings: &mut [Standing], index: usize, standing: Standing) {
-    if let Some(place) = standings.get_mut(index) {
-        *place = standing;
-    }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::selection::{Majority, set};
+use super::selection::Majority;
 use super::{Shortage, Source, State, SystemProcess};
 use crate::clock::Reference;
 use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::candidate::{Candidate, Standing};
+use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use crate::wire::MAX_STRATUM;
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
@@ -22,7 +22,7 @@ impl SystemProcess {
         now: ClockReadings,
         source: Source,
         majority: &Majority,
-        standings: &mut [Standing],
+        standings: &mut SelectionStatuses,
     ) {
         let owner = majority
             .believed
@@ -49,16 +49,13 @@ impl SystemProcess {
             self.shortage = Some(shortage);
             return self.go_on_without(now, false);
         }
-        set(
-            standings,
-            chosen.index,
-            if owner.is_some() {
-                Standing::Mirrored
-            } else {
-                Standing::SystemPeer
-            },
-        );
-        self.system_peer = Some(chosen.index);
+        let standing = if owner.is_some() {
+            SelectionStatus::Mirrored
+        } else {
+            SelectionStatus::SystemPeer
+        };
+        standings.insert(chosen.id, standing);
+        self.system_peer = Some(chosen.id);
         self.usable_at = now.raw;
         self.state = State::Synchronized;
         self.shortage = None;
@@ -78,13 +75,13 @@ impl SystemProcess {
         let mut voters: Vec<_> = majority
             .believed
             .iter()
-            .map(|one| (one.index, one.estimate.at))
+            .map(|one| (one.id, one.estimate.at))
             .collect();
         voters.sort_unstable();
-        let heard = (self.heard, voters);
-        if self.truth.is_none() || self.truth_heard != heard {
+        let samples = (self.samples_seen, voters);
+        if self.truth.is_none() || self.truth_samples != samples {
             self.truth = Some(majority.truth);
-            self.truth_heard = heard;
+            self.truth_samples = samples;
         }
     }
 
@@ -128,7 +125,7 @@ impl SystemProcess {
         };
         let best = survivors.iter().min_by_key(rank)?;
         let first = |one: &Candidate| (one.role.prefer, one.stale, one.header.stratum);
-        let old = survivors.iter().find(|one| Some(one.index) == self.system_peer);
+        let old = survivors.iter().find(|one| Some(one.id) == self.system_peer);
         let Some(old) = old.filter(|old| first(old) == first(best)) else {
             self.rival = None;
             return Some(*best);
@@ -139,9 +136,9 @@ impl SystemProcess {
         }
         let since = self
             .rival
-            .filter(|(rival, _)| *rival == best.index)
+            .filter(|(rival, _)| *rival == best.id)
             .map_or(now, |(_, since)| since);
-        self.rival = Some((best.index, since));
+        self.rival = Some((best.id, since));
         Some(if now.saturating_sub(since) >= RIVAL_LASTS {
             *best
         } else {

@@ -5,9 +5,13 @@ mod holdover;
 mod leap;
 mod reload;
 
+use std::ops::{Deref, DerefMut};
+
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
+use crate::upstream::association::{Peer, Polling};
 use crate::upstream::packet::Sample;
+use crate::upstream::{Host, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
 const POLICY: ClockPolicy = ClockPolicy {
@@ -83,19 +87,122 @@ fn changed(peer: Peer, change: impl Fn(&mut Header)) -> Peer {
     Peer { answer, ..peer }
 }
 
-fn system(policy: ClockPolicy) -> SystemProcess {
-    with_roles(policy, &[Role::default(); 8])
+/// The system process, with the upstreams that it decides by.
+struct System {
+    process: SystemProcess,
+    upstreams: Registry,
+    /// Which upstreams are configured: each has a number of its own.
+    configured: Vec<usize>,
+    /// What is special about those with the first numbers.
+    roles: Vec<Role>,
 }
 
-fn with_roles(policy: ClockPolicy, roles: &[Role]) -> SystemProcess {
-    SystemProcess::new(policy, roles.to_vec(), None, -23, at(90))
+/// What was decided, with the standings in the order of the configuration.
+struct Decided {
+    decision: Decision,
+    standings: Vec<SelectionStatus>,
 }
 
-fn decide(system: &mut SystemProcess, second: u64, peers: &[Peer]) -> Decision {
+impl Deref for System {
+    type Target = SystemProcess;
+
+    fn deref(&self) -> &SystemProcess {
+        &self.process
+    }
+}
+
+impl DerefMut for System {
+    fn deref_mut(&mut self) -> &mut SystemProcess {
+        &mut self.process
+    }
+}
+
+impl Deref for Decided {
+    type Target = Decision;
+
+    fn deref(&self) -> &Decision {
+        &self.decision
+    }
+}
+
+impl System {
+    fn new(policy: ClockPolicy, started: ClockReadings) -> Self {
+        Self {
+            process: SystemProcess::new(policy, None, -23, started),
+            upstreams: Registry::default(),
+            configured: Vec::new(),
+            roles: Vec::new(),
+        }
+    }
+
+    /// From now on the upstreams with these numbers are asked, in this order.
+    fn configure(&mut self, numbers: &[usize]) {
+        let wanted: Vec<Upstream> = numbers
+            .iter()
+            .map(|&number| Upstream {
+                role: self.roles.get(number).copied().unwrap_or_default(),
+                ..numbered(number)
+            })
+            .collect();
+        self.upstreams.reconfigure(&wanted);
+        self.configured = numbers.to_vec();
+    }
+
+    /// A reload, as the supervisor does it.
+    fn reload(&mut self, second: u64, policy: ClockPolicy, numbers: &[usize]) {
+        self.configure(numbers);
+        self.process.reconfigure(at(second).raw, policy, &self.upstreams);
+    }
+
+    /// What the kernel says is heeded, too. As many upstreams are configured as there are `peers`, in their order.
+    fn decide(&mut self, now: ClockReadings, peers: &[Peer], kernel: Option<KernelView>) -> Decided {
+        if self.configured.len() != peers.len() {
+            self.configure(&(0..peers.len()).collect::<Vec<_>>());
+        }
+        let ids: Vec<_> = self
+            .upstreams
+            .in_configured_order()
+            .iter()
+            .map(|one| one.id)
+            .collect();
+        for (&id, peer) in ids.iter().zip(peers) {
+            self.upstreams.learn(id, peer.clone(), Polling::default());
+        }
+        let decision = self.process.decide(now, &self.upstreams, kernel);
+        Decided {
+            standings: ids.iter().map(|&id| decision.standing(id)).collect(),
+            decision,
+        }
+    }
+}
+
+fn numbered(number: usize) -> Upstream {
+    Upstream {
+        host: Host::Name(format!("n{number}.example")),
+        port: 123,
+        iburst: true,
+        minpoll: 6,
+        maxpoll: 10,
+        role: Role::default(),
+    }
+}
+
+fn system(policy: ClockPolicy) -> System {
+    System::new(policy, at(90))
+}
+
+fn with_roles(policy: ClockPolicy, roles: &[Role]) -> System {
+    System {
+        roles: roles.to_vec(),
+        ..system(policy)
+    }
+}
+
+fn decide(system: &mut System, second: u64, peers: &[Peer]) -> Decided {
     decide_at(system, at(second), peers)
 }
 
-fn decide_at(system: &mut SystemProcess, now: ClockReadings, peers: &[Peer]) -> Decision {
+fn decide_at(system: &mut System, now: ClockReadings, peers: &[Peer]) -> Decided {
     let decision = system.decide(now, peers, None);
     let announced = decision.reference.at(now);
     // At no moment leap 0 with stratum 0, or a stratum without a time.
@@ -115,8 +222,8 @@ fn close(duration: NtpDuration, seconds: f64) -> bool {
 fn before_the_first_answer_there_is_no_time() {
     let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
     assert_eq!(
-        (decision.state, decision.standings),
-        (State::Init, vec![Standing::Unknown])
+        (decision.state, &decision.standings[..]),
+        (State::Init, &[SelectionStatus::Unknown][..])
     );
     assert_eq!(
         (decision.reference.stratum, decision.reference.reference_id),
@@ -133,7 +240,7 @@ fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
     let reference = decision.reference;
     assert_eq!(
         (decision.state, decision.standings),
-        (State::Synchronized, vec![Standing::SystemPeer])
+        (State::Synchronized, vec![SelectionStatus::SystemPeer])
     );
     assert_eq!(
         (reference.stratum, reference.reference_id.to_bytes()),
@@ -205,7 +312,7 @@ fn auto_means_system_where_an_upstream_is_here() {
 fn a_daemon_that_keeps_this_clock_is_mirrored() {
     let decision = decide(&mut system(POLICY), 100, &[daemon(0.000_5)]);
     let reference = decision.reference;
-    assert_eq!(decision.standings, [Standing::Mirrored]);
+    assert_eq!(decision.standings, [SelectionStatus::Mirrored]);
     assert_eq!(
         (reference.stratum, reference.reference_id.to_bytes()),
         (2, [198, 51, 100, 0])
@@ -221,7 +328,7 @@ fn a_daemon_that_keeps_this_clock_is_mirrored() {
 #[test]
 fn a_daemon_that_keeps_another_clock_is_a_witness() {
     let decision = decide(&mut system(POLICY), 100, &[daemon(0.003)]);
-    assert_eq!(decision.standings, [Standing::SystemPeer]);
+    assert_eq!(decision.standings, [SelectionStatus::SystemPeer]);
     assert_eq!(
         (
             decision.reference.stratum,
@@ -242,7 +349,7 @@ fn enough_must_agree() {
     let one = decide(&mut system, 100, &[upstream(1, 0.0), Peer::default()]);
     assert_eq!(
         (one.state, one.standings.first()),
-        (State::Init, Some(&Standing::TooFew))
+        (State::Init, Some(&SelectionStatus::TooFew))
     );
     assert_eq!(
         decide(&mut system, 101, &[upstream(1, 0.0), upstream(2, 0.0)]).state,
@@ -267,7 +374,10 @@ fn roles() {
         100,
         &[upstream(1, 0.0), upstream(2, 0.0)],
     );
-    assert_eq!(decision.standings, [Standing::Agrees, Standing::SystemPeer]);
+    assert_eq!(
+        decision.standings,
+        [SelectionStatus::Agrees, SelectionStatus::SystemPeer]
+    );
     let required = [Role::default(), role(|role| role.require = true)];
     let decision = decide(
         &mut with_roles(POLICY, &required),
@@ -276,7 +386,10 @@ fn roles() {
     );
     assert_eq!(
         (decision.state, decision.standings),
-        (State::Init, vec![Standing::TooFew, Standing::Unknown])
+        (
+            State::Init,
+            vec![SelectionStatus::TooFew, SelectionStatus::Unknown]
+        )
     );
     let watched = [Role::default(), role(|role| role.noselect = true)];
     let decision = decide(
@@ -284,13 +397,20 @@ fn roles() {
         100,
         &[upstream(1, 0.0), upstream(2, 10.0)],
     );
-    assert_eq!(decision.standings, [Standing::SystemPeer, Standing::NoSelect]);
+    assert_eq!(
+        decision.standings,
+        [SelectionStatus::SystemPeer, SelectionStatus::NoSelect]
+    );
     let trusted = [role(|role| role.trust = true), Role::default(), Role::default()];
     let peers = [upstream(1, 0.0), upstream(2, 10.0), upstream(3, 10.0)];
     let decision = decide(&mut with_roles(POLICY, &trusted), 100, &peers);
     assert_eq!(
         decision.standings,
-        [Standing::SystemPeer, Standing::Falseticker, Standing::Falseticker]
+        [
+            SelectionStatus::SystemPeer,
+            SelectionStatus::Falseticker,
+            SelectionStatus::Falseticker
+        ]
     );
 }
 
@@ -316,7 +436,11 @@ fn one_address_counts_once() {
     let decision = decide(&mut system(POLICY), 100, &twice);
     assert_eq!(
         decision.standings,
-        [Standing::SystemPeer, Standing::Duplicate, Standing::Unknown]
+        [
+            SelectionStatus::SystemPeer,
+            SelectionStatus::Duplicate,
+            SelectionStatus::Unknown
+        ]
     );
 }
 
@@ -354,7 +478,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     let mut system = system(POLICY);
     assert_eq!(
         decide(&mut system, 100, &[upstream(1, 0.0)]).standings,
-        [Standing::SystemPeer]
+        [SelectionStatus::SystemPeer]
     );
     let nearer = changed(upstream(2, 0.0), |header| {
         (header.root_delay, header.root_dispersion) = (NtpShort::ZERO, NtpShort::ZERO);
@@ -362,7 +486,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     let both = [upstream(1, 0.0), nearer];
     assert_eq!(
         decide(&mut system, 101, &both).standings,
-        [Standing::SystemPeer, Standing::Agrees]
+        [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
     let both = both.map(|mut peer| {
         hear(&mut peer, 0.0, 164);
@@ -370,17 +494,17 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
     });
     assert_eq!(
         decide(&mut system, 164, &both).standings,
-        [Standing::SystemPeer, Standing::Agrees]
+        [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
     assert_eq!(
         decide(&mut system, 165, &both).standings,
-        [Standing::Agrees, Standing::SystemPeer]
+        [SelectionStatus::Agrees, SelectionStatus::SystemPeer]
     );
     let [other, nearer] = both;
     let higher = [changed(other, |header| header.stratum = 1), nearer];
     assert_eq!(
         decide(&mut system, 166, &higher).standings,
-        [Standing::SystemPeer, Standing::Agrees]
+        [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
 }
 
@@ -389,7 +513,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
 #[test]
 fn the_reference_time_stands_still_until_a_newer_sample_comes() {
     let mut system = system(POLICY);
-    let said = |decision: Decision| decision.reference.reference_time - at(100).realtime;
+    let said = |decision: Decided| decision.reference.reference_time - at(100).realtime;
     let mut peer = upstream(1, -0.020);
     assert!(close(said(decide(&mut system, 100, &[peer.clone()])), -0.020));
     assert!(close(said(decide(&mut system, 150, &[peer.clone()])), -0.020));

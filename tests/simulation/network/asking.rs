@@ -1,22 +1,33 @@
-//! Stands in for `upstream/poller.rs`: a question goes to a server, packets come back, orders are obeyed.
+//! Stands in for `upstream/poller.rs`: a question goes to a server, packets come back, settings are applied.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ntpfront::time::NtpTimestamp;
+use ntpfront::upstream::Upstream;
 use ntpfront::upstream::addresses::Next;
-use ntpfront::upstream::association::{Association, Orders};
-use ntpfront::upstream::packet::{self, Exchange, Reject, STRANGERS_MAX};
+use ntpfront::upstream::association::{Association, PollerSettings};
+use ntpfront::upstream::packet::{self, Exchange, Reject, UNSOLICITED_MAX};
+use ntpfront::upstream::registry::UpstreamId;
 use ntpfront::upstream::system_process::Decision;
 use ntpfront::wire::Header;
 
 use super::{Event, Network, OWN, PRECISION, SPREAD};
 use crate::liar::Asked;
 
-/// An upstream as it is configured, and the state of asking it.
+/// An upstream that may be configured.
+pub(super) struct Known {
+    pub(super) settings: Upstream,
+    /// The servers that its name stands for.
+    pub(super) servers: Vec<usize>,
+}
+
+/// A running poller: what it is told, and the state of asking.
 pub(super) struct Poller {
-    pub(super) orders: Orders,
+    /// The number of its upstream.
+    pub(super) upstream: usize,
+    pub(super) settings: PollerSettings,
     /// The servers that its name stands for.
     pub(super) servers: Vec<usize>,
     pub(super) association: Association,
@@ -28,30 +39,51 @@ pub(super) struct Poller {
     pub(super) pause: (Duration, u64),
 }
 
+impl Poller {
+    /// Knows nothing yet.
+    pub(super) fn new(settings: PollerSettings, upstream: usize, servers: Vec<usize>) -> Self {
+        Self {
+            upstream,
+            association: Association::new(settings.clone()),
+            settings,
+            servers,
+            question: None,
+            asked: BTreeMap::new(),
+            denied: BTreeMap::new(),
+            pause: (Duration::ZERO, 0),
+        }
+    }
+}
+
 /// A question that waits for its answer.
 pub(super) struct Question {
     pub(super) server: usize,
     pub(super) number: u64,
     pub(super) nonce: NtpTimestamp,
     pub(super) sent: Duration,
-    pub(super) strangers: u32,
+    pub(super) unsolicited: u32,
     /// [`crate::host::Host::disturbed`] then.
     pub(super) disturbed: u64,
 }
 
 impl Network {
     /// As the beginning of `Poller::round`.
-    pub(super) fn ask(&mut self, place: usize) {
-        self.pollers[place].association.begin();
-        self.go_on(place);
+    pub(super) fn ask(&mut self, id: UpstreamId) {
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
+        poller.association.begin();
+        self.go_on(id);
     }
 
     /// As the rest of `Poller::round`, up to the next question or the end.
-    fn go_on(&mut self, place: usize) {
+    fn go_on(&mut self, id: UpstreamId) {
         let raw = self.host.raw();
         let own = [IpAddr::from(OWN)];
         loop {
-            let poller = &mut self.pollers[place];
+            let Some(poller) = self.pollers.get_mut(&id) else {
+                return;
+            };
             poller.question = None;
             match poller.association.next(raw) {
                 Next::Resolve => {
@@ -59,19 +91,21 @@ impl Network {
                     let found: Vec<_> = servers.map(|&one| self.servers[one].address).collect();
                     assert_eq!(poller.association.found(&found, &own), []);
                 }
-                Next::Ask(address, within) => return self.question(place, address, within),
+                Next::Ask(address, within) => return self.question(id, address, within),
                 Next::End => {
                     poller.association.end(raw);
-                    return self.report(place);
+                    return self.report(id);
                 }
             }
         }
     }
 
     /// As the first half of `poller::question`.
-    fn question(&mut self, place: usize, address: SocketAddr, within: Duration) {
+    fn question(&mut self, id: UpstreamId, address: SocketAddr, within: Duration) {
         let now = self.host.now();
-        let poller = &mut self.pollers[place];
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
         let mut servers = poller.servers.iter().copied();
         let server = servers.find(|&one| self.servers[one].address == address).unwrap();
         let to = &self.servers[server];
@@ -87,27 +121,23 @@ impl Network {
         }
         self.questions += 1;
         let number = self.questions;
-        let nonce = NtpTimestamp::from_bits(self.draws(server).bits());
-        let way = self.servers[server].way_out(now, self.streams.get_mut(server).unwrap_or(&mut self.random));
-        self.pollers[place].question = Some(Question {
+        let stream = self.streams.get_mut(server).unwrap_or(&mut self.random);
+        let nonce = NtpTimestamp::from_bits(stream.bits());
+        let way = self.servers[server].way_out(now, stream);
+        poller.question = Some(Question {
             server,
             number,
             nonce,
             sent: self.host.raw(),
-            strangers: 0,
+            unsolicited: 0,
             disturbed: self.host.disturbed,
         });
-        self.events.push((
-            now + within.as_secs_f64(),
-            Event::GiveUp {
-                poller: place,
-                number,
-            },
-        ));
+        self.events
+            .push((now + within.as_secs_f64(), Event::GiveUp { poller: id, number }));
         if let Some(out) = way {
             let bytes = Header::request(nonce).to_bytes().to_vec();
             let arrival = Event::AtServer {
-                poller: place,
+                poller: id,
                 server,
                 number,
                 bytes,
@@ -117,16 +147,18 @@ impl Network {
     }
 
     /// Nobody answered in time.
-    pub(super) fn give_up(&mut self, place: usize) {
-        let poller = &mut self.pollers[place];
+    pub(super) fn give_up(&mut self, id: UpstreamId) {
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
         if let Some(question) = &poller.question {
             let address = self.servers[question.server].address;
             poller.association.silent(address, &[IpAddr::from(OWN)]);
         }
-        self.go_on(place);
+        self.go_on(id);
     }
 
-    pub(super) fn at_server(&mut self, poller: usize, server: usize, number: u64, bytes: &[u8]) {
+    pub(super) fn at_server(&mut self, poller: UpstreamId, server: usize, number: u64, bytes: &[u8]) {
         if self.is_cut_off {
             return;
         }
@@ -135,10 +167,10 @@ impl Network {
             None => Vec::new(),
         };
         let asked = Asked {
-            sent: self.pollers[poller]
-                .asked
-                .get(&server)
-                .copied()
+            sent: self
+                .pollers
+                .get(&poller)
+                .and_then(|poller| poller.asked.get(&server).copied())
                 .unwrap_or_default(),
             host: &self.host,
             words: &words,
@@ -167,18 +199,20 @@ impl Network {
     }
 
     /// As the second half of `poller::question`.
-    pub(super) fn packet(&mut self, place: usize, number: u64, bytes: &[u8]) {
-        if !self.waits_for(place, number) {
+    pub(super) fn packet(&mut self, id: UpstreamId, number: u64, bytes: &[u8]) {
+        if !self.waits_for(id, number) {
             return;
         }
         let arrived = self.host.raw();
-        let poller = &mut self.pollers[place];
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
         let Some(question) = &mut poller.question else {
             return;
         };
         match packet::authentic(bytes, question.nonce) {
             // The host slept meanwhile.
-            Ok(_) if question.disturbed != self.host.disturbed => self.report(place),
+            Ok(_) if question.disturbed != self.host.disturbed => self.report(id),
             Ok(header) => {
                 let exchange = Exchange {
                     nonce: question.nonce,
@@ -186,27 +220,30 @@ impl Network {
                     arrived,
                 };
                 let server = question.server;
-                self.judge(place, server, header, &exchange);
-                self.go_on(place);
+                self.judge(id, server, header, &exchange);
+                self.go_on(id);
             }
             Err(reject) => {
-                question.strangers += 1;
-                let given_up = question.strangers >= STRANGERS_MAX;
+                question.unsolicited += 1;
+                let given_up = question.unsolicited >= UNSOLICITED_MAX;
                 poller.association.refuse(reject);
                 if given_up {
-                    self.give_up(place);
+                    self.give_up(id);
                 }
             }
         }
     }
 
     /// As `Poller::hear`.
-    pub(super) fn judge(&mut self, place: usize, server: usize, header: Header, exchange: &Exchange) {
+    pub(super) fn judge(&mut self, id: UpstreamId, server: usize, header: Header, exchange: &Exchange) {
         let Some(system) = &self.system else { return };
-        let (scale, poller) = (system.scale(), &mut self.pollers[place]);
+        let scale = system.scale();
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
         let own = [IpAddr::from(OWN)];
         poller.association.answered(self.servers[server].address, &own);
-        poller.association.obey(&poller.orders);
+        poller.association.apply(&poller.settings);
         let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
         if heard == Err(Reject::KissDeny) {
             poller.denied.insert(server, self.host.now());
@@ -214,8 +251,10 @@ impl Network {
     }
 
     /// The end of a turn of `Poller::ask_on`, and how the supervisor takes the report.
-    pub(super) fn report(&mut self, place: usize) {
-        let poller = &mut self.pollers[place];
+    pub(super) fn report(&mut self, id: UpstreamId) {
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
         poller.question = None;
         poller.pause = (
             self.host.raw(),
@@ -224,46 +263,48 @@ impl Network {
                 .unwrap_or(&mut self.random)
                 .bits(),
         );
-        let peer = poller.association.peer().clone();
-        let configured = self.configured.iter().position(|&one| one == place);
-        if let Some(peers_place) = configured {
-            self.peers[peers_place] = peer;
-        }
-        self.obey(place);
+        let (peer, polling) = (poller.association.peer().clone(), poller.association.polling());
+        self.registry.learn(id, peer, polling);
+        self.apply(id);
         self.counts.reports += 1;
         self.decide();
         self.hurry(self.pace.news);
     }
 
-    /// As a round of `Poller::pause`; who waits for an answer looks at its orders later.
-    pub(super) fn obey(&mut self, place: usize) {
-        let poller = &mut self.pollers[place];
+    /// As a round of `Poller::pause`; a poller that waits for an answer looks at its settings later.
+    pub(super) fn apply(&mut self, id: UpstreamId) {
+        let Some(poller) = self.pollers.get_mut(&id) else {
+            return;
+        };
         if poller.question.is_some() {
             return;
         }
-        poller.association.obey(&poller.orders);
-        self.events.retain(|(_, event)| !event.is_ask_of(place));
+        poller.association.apply(&poller.settings);
+        self.events.retain(|(_, event)| !event.is_ask_of(id));
         let (began, random) = poller.pause;
         let waited = self.host.raw().saturating_sub(began);
         let left = poller.association.pause(random).saturating_sub(waited);
-        let stream = self.streams.get_mut(self.pollers[place].servers[0]);
+        let stream = self.streams.get_mut(poller.servers[0]);
         let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
         self.events
-            .push((self.host.now() + left.as_secs_f64() + spread, Event::Ask(place)));
+            .push((self.host.now() + left.as_secs_f64() + spread, Event::Ask(id)));
     }
 
-    pub(super) fn waits_for(&self, place: usize, number: u64) -> bool {
-        let question = self.pollers[place].question.as_ref();
+    pub(super) fn waits_for(&self, id: UpstreamId, number: u64) -> bool {
+        let question = self.pollers.get(&id).and_then(|poller| poller.question.as_ref());
         question.is_some_and(|question| question.number == number)
     }
 
-    /// As `Pollers::tell`.
+    /// As `Pollers::update`.
     pub(super) fn tell_pollers(&mut self, decision: &Decision) {
-        for place in self.configured.clone() {
-            let orders = &mut self.pollers[place].orders;
-            if (orders.view, orders.wakes) != (decision.view, decision.wakes) {
-                (orders.view, orders.wakes) = (decision.view, decision.wakes);
-                self.obey(place);
+        let ids: Vec<_> = self.pollers.keys().copied().collect();
+        for id in ids {
+            let Some(Poller { settings, .. }) = self.pollers.get_mut(&id) else {
+                continue;
+            };
+            if (settings.view, settings.resample_requests) != (decision.view, decision.resample_requests) {
+                (settings.view, settings.resample_requests) = (decision.view, decision.resample_requests);
+                self.apply(id);
             }
         }
     }

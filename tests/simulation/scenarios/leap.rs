@@ -1,7 +1,7 @@
 //! Leap seconds: at the end of 2027-06-30, an hour after the start.
 
 use ntpfront::time::NtpTimestamp;
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::system_process::{Source, State};
 use ntpfront::wire::Leap;
@@ -106,7 +106,7 @@ fn forgotten(network: &mut Network) {
     cross(network, Leap::AddSecond);
     network.holds(
         "the third is a falseticker",
-        network.standing(2) == Standing::Falseticker,
+        network.standing(2) == SelectionStatus::Falseticker,
     );
 }
 

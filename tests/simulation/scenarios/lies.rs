@@ -1,6 +1,6 @@
 //! What upstreams and others on the path say that is not so.
 
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system_process::State;
 use ntpfront::wire::{Leap, ReferenceId};
@@ -161,7 +161,10 @@ fn flood(network: &mut Network) {
     act(network, &[0], Act::Forged(40));
     network.run(HOUR);
     served_well(network, 5.0, 99.9);
-    let borne = matches!(network.standing(0), Standing::SystemPeer | Standing::Agrees);
+    let borne = matches!(
+        network.standing(0),
+        SelectionStatus::SystemPeer | SelectionStatus::Agrees
+    );
     network.holds("it agrees all the same", borne);
 }
 
@@ -170,7 +173,7 @@ fn replay(network: &mut Network) {
     act(network, &[0], Act::Replay);
     network.run(1.25 * HOUR);
     served_well(network, 2.0, 100.0);
-    network.holds("it is refused", network.standing(0) == Standing::Refused);
+    network.holds("it is refused", network.standing(0) == SelectionStatus::Refused);
 }
 
 fn spoofed(network: &mut Network) {
@@ -178,7 +181,7 @@ fn spoofed(network: &mut Network) {
     act(network, &[0], Act::Spoofed);
     network.run(1.25 * HOUR);
     served_well(network, 2.0, 100.0);
-    network.holds("it is silent", network.standing(0) == Standing::Silent);
+    network.holds("it is silent", network.standing(0) == SelectionStatus::Silent);
 }
 
 fn nonsense(network: &mut Network) {
@@ -187,7 +190,10 @@ fn nonsense(network: &mut Network) {
     act(network, &[1], Act::Holds(2.5));
     network.run(HOUR);
     served_well(network, 5.0, 99.9);
-    network.holds("40 bytes are refused", network.standing(0) == Standing::Refused);
+    network.holds(
+        "40 bytes are refused",
+        network.standing(0) == SelectionStatus::Refused,
+    );
 }
 
 fn no_transmit_time(network: &mut Network) {
@@ -195,7 +201,7 @@ fn no_transmit_time(network: &mut Network) {
     act(network, &[0], Act::NoTransmitTime);
     network.run(1.25 * HOUR);
     served_well(network, 2.0, 100.0);
-    network.holds("it is refused", network.standing(0) == Standing::Refused);
+    network.holds("it is refused", network.standing(0) == SelectionStatus::Refused);
 }
 
 fn rate(network: &mut Network) {
@@ -261,7 +267,7 @@ fn deny(network: &mut Network) {
     served_well(network, 2.0, 100.0);
     let asked = network.servers[0].asked.len() - before;
     network.at_most("questions to it since, one an hour later", 2.0, asked as f64);
-    network.holds("it is refused", network.standing(0) == Standing::Refused);
+    network.holds("it is refused", network.standing(0) == SelectionStatus::Refused);
 }
 
 fn restrict(network: &mut Network) {
@@ -305,7 +311,7 @@ fn loses_its_time(network: &mut Network, happens: fn(&mut Network)) {
     three_known(network);
     happens(network);
     network.run(20.0 * MINUTE);
-    network.holds("it is refused", network.standing(0) == Standing::Refused);
+    network.holds("it is refused", network.standing(0) == SelectionStatus::Refused);
     network.servers[0].offset += 0.010;
     network.run(1.25 * HOUR);
     served_well(network, 2.0, 100.0);
@@ -326,7 +332,7 @@ fn falseticker(network: &mut Network) {
     served_well(network, 5.0, 99.9);
     network.holds(
         "it is a falseticker",
-        network.standing(liar) == Standing::Falseticker,
+        network.standing(liar) == SelectionStatus::Falseticker,
     );
 }
 
@@ -343,7 +349,7 @@ fn step_of_one(network: &mut Network) {
     served_well(network, 2.0, 100.0);
     network.holds(
         "it is a falseticker",
-        network.standing(0) == Standing::Falseticker,
+        network.standing(0) == SelectionStatus::Falseticker,
     );
 }
 
@@ -366,7 +372,7 @@ fn drift_of_one(network: &mut Network) {
     served_well(network, 25.0, 90.0);
     network.holds(
         "it is a falseticker",
-        network.standing(0) == Standing::Falseticker,
+        network.standing(0) == SelectionStatus::Falseticker,
     );
 }
 
@@ -412,7 +418,7 @@ fn liars(network: &mut Network, drifts: [f64; 3]) {
     // While the liars' claims still overlap honest ones, nobody can tell who is right: what counts then is that the
     // truth is inside of what is announced, and that is checked at every step.
     served_well(network, 60.0, 100.0);
-    let found = (0..3).filter(|&place| network.standing(place) == Standing::Falseticker);
+    let found = (0..3).filter(|&place| network.standing(place) == SelectionStatus::Falseticker);
     network.at_least("falsetickers found", 3.0, found.count() as f64);
     network.record.forget();
     network.run(30.0 * MINUTE);

@@ -1,7 +1,7 @@
 //! What paths, oscillators and honest upstreams do.
 
 use ntpfront::time::NtpTimestamp;
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::system_process::State;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
@@ -122,7 +122,7 @@ fn dead(network: &mut Network) {
     network.servers[1].act = Act::Silent;
     network.run(HOUR);
     served_well(network, 5.0, 99.9);
-    network.holds("it is silent", network.standing(1) == Standing::Silent);
+    network.holds("it is silent", network.standing(1) == SelectionStatus::Silent);
     let asked = network.servers[1].asked.len();
     network.at_most("questions to it", 40.0, asked as f64);
 }
@@ -144,7 +144,10 @@ fn slow(network: &mut Network) {
     network.servers[2].back = 4.0;
     network.run(HOUR);
     served_well(network, 5.0, 99.9);
-    network.holds("late answers are none", network.standing(2) == Standing::Silent);
+    network.holds(
+        "late answers are none",
+        network.standing(2) == SelectionStatus::Silent,
+    );
 }
 
 fn loss(network: &mut Network) {
@@ -235,10 +238,13 @@ fn away(network: &mut Network) {
     three_known(network);
     network.servers[0].act = Act::Silent;
     network.run(HOUR);
-    network.holds("it is silent", network.standing(0) == Standing::Silent);
+    network.holds("it is silent", network.standing(0) == SelectionStatus::Silent);
     network.servers[0].act = Act::Honest;
     network.run(HOUR);
-    let back = matches!(network.standing(0), Standing::SystemPeer | Standing::Agrees);
+    let back = matches!(
+        network.standing(0),
+        SelectionStatus::SystemPeer | SelectionStatus::Agrees
+    );
     network.holds("it agrees again", back);
     served_well(network, 2.0, 100.0);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ntpfront::time::NtpDuration;
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::system_process::{LocalReference, OnDispute, Source, State};
 use ntpfront::wire::ReferenceId;
 
@@ -122,7 +122,7 @@ fn auto_daemon(network: &mut Network) {
     network.holds("source is system", network.source() == Some(Source::System));
     network.holds(
         "the daemon is mirrored",
-        network.standing(0) == Standing::Mirrored,
+        network.standing(0) == SelectionStatus::Mirrored,
     );
     network.holds("stratum is the daemon's", network.reference().stratum == 3);
     served_well(network, 1.0, 99.9);
@@ -164,7 +164,7 @@ fn not_the_keeper(network: &mut Network) {
     network.run(HOUR);
     network.holds(
         "it is followed, not mirrored",
-        network.standing(0) == Standing::SystemPeer,
+        network.standing(0) == SelectionStatus::SystemPeer,
     );
     network.holds("stratum is one more", network.reference().stratum == 4);
     served_well(network, 21.0, 99.9);
@@ -220,7 +220,7 @@ fn dispute_serve(network: &mut Network) {
     served_well(network, 502.0, 100.0);
     network.holds(
         "the daemon is mirrored",
-        network.standing(0) == Standing::Mirrored,
+        network.standing(0) == SelectionStatus::Mirrored,
     );
     is_right_again(network);
 }
@@ -259,7 +259,7 @@ fn min_sources(network: &mut Network) {
     settle(network);
     act(network, &[0, 1], Act::Silent);
     network.run(14.25 * HOUR);
-    network.holds("one is too few", network.standing(2) == Standing::TooFew);
+    network.holds("one is too few", network.standing(2) == SelectionStatus::TooFew);
     network.holds(
         "state is unsynchronized",
         network.state() == State::Unsynchronized,
@@ -276,7 +276,7 @@ fn prefer(network: &mut Network) {
     network.run(HOUR);
     network.holds(
         "it is the system peer",
-        network.standing(2) == Standing::SystemPeer,
+        network.standing(2) == SelectionStatus::SystemPeer,
     );
     served_well(network, 5.0, 99.9);
 }
@@ -288,7 +288,10 @@ fn require(network: &mut Network) {
     network.run(20.0 * MINUTE);
     let usable = network.record.usable_percent();
     network.at_most("usable without it, %", 0.0, usable);
-    network.holds("the others are too few", network.standing(1) == Standing::TooFew);
+    network.holds(
+        "the others are too few",
+        network.standing(1) == SelectionStatus::TooFew,
+    );
     act(network, &[0], Act::Honest);
     network.run(20.0 * MINUTE);
     network.record.forget();
@@ -310,7 +313,7 @@ fn trust(network: &mut Network) {
     served_well(network, 5.0, 99.9);
     network.holds(
         "the others are falsetickers",
-        network.standing(1) == Standing::Falseticker,
+        network.standing(1) == SelectionStatus::Falseticker,
     );
 }
 
@@ -321,7 +324,10 @@ fn noselect(network: &mut Network) {
     network.run(20.0 * MINUTE);
     act(network, &[1, 2], Act::Silent);
     network.run(1.25 * HOUR);
-    network.holds("it is only watched", network.standing(0) == Standing::NoSelect);
+    network.holds(
+        "it is only watched",
+        network.standing(0) == SelectionStatus::NoSelect,
+    );
     network.holds("state is holdover", network.state() == State::Holdover);
     served_well(network, 60.0, 99.9);
 }
@@ -342,7 +348,10 @@ fn duplicate(network: &mut Network) {
     network.run(1.25 * HOUR);
     served_well(network, 5.0, 99.9);
     let last = network.standing(4);
-    network.holds("the third address is a duplicate", last == Standing::Duplicate);
+    network.holds(
+        "the third address is a duplicate",
+        last == SelectionStatus::Duplicate,
+    );
 }
 
 fn max_jitter(network: &mut Network) {
@@ -362,7 +371,7 @@ fn max_distance(network: &mut Network) {
     let standing = network.standing(0);
     network.holds(
         "it is not believed",
-        matches!(standing, Standing::Refused | Standing::TooFar),
+        matches!(standing, SelectionStatus::Refused | SelectionStatus::TooFar),
     );
 }
 

@@ -1,7 +1,7 @@
 //! What the operator changes while we serve.
 
 use ntpfront::upstream::Host;
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::system_process::{Source, State};
 
@@ -41,6 +41,16 @@ pub(super) const ALL: &[Scenario] = &[
         run: spelling,
     },
     Scenario {
+        name: "reload-turned",
+        what: "a reload each minute for an hour that changes only the order",
+        run: turned,
+    },
+    Scenario {
+        name: "reload-any",
+        what: "every five minutes for four hours others of eight, in any order, two of them by two entries each",
+        run: any,
+    },
+    Scenario {
         name: "reload-after-deny",
         what: "the only one says DENY twice, and answers again when it is asked after a reload",
         run: after_deny,
@@ -66,6 +76,61 @@ fn unchanged(network: &mut Network) {
     let asked = network.servers[0].asked.len();
     network.at_most("questions to the first", 80.0, asked as f64);
     served_well(network, 2.0, 100.0);
+}
+
+fn turned(network: &mut Network) {
+    three_known(network);
+    let peer =
+        |network: &Network| (0..3).find(|&one| network.standing_of(one) == SelectionStatus::SystemPeer);
+    let (steps, mut hops) = (network.steps_said, 0);
+    for round in 0..60 {
+        let before = peer(network);
+        let mut order = [0, 1, 2];
+        order.rotate_left(1 + round % 2);
+        network.reload(&order);
+        network.run(1.0);
+        hops += u32::from(peer(network) != before);
+        network.run(MINUTE - 1.0);
+    }
+    network.at_most("other system peers within a second", 3.0, f64::from(hops));
+    network.holds("always synchronized", only_synchronized(network));
+    network.at_most("steps", 0.0, (network.steps_said - steps) as f64);
+    served_well(network, 2.0, 100.0);
+}
+
+/// Upstreams 0 and 8, and 1 and 9, are the same server each.
+fn any(network: &mut Network) {
+    network.honest(8);
+    (0..2).for_each(|server| network.name(vec![server]));
+    settle(network);
+    let mut before: Vec<usize> = (0..10).collect();
+    let (mut stayed, mut known) = (0, 0);
+    for _ in 0..48 {
+        let mut wanted: Vec<usize> = (0..10).collect();
+        for place in (1..wanted.len()).rev() {
+            let other = (network.random.unit() * (place + 1) as f64) as usize;
+            wanted.swap(place, other);
+        }
+        wanted.truncate(1 + (network.random.unit() * 10.0) as usize);
+        let stays: Vec<usize> = (2..8)
+            .filter(|one| before.contains(one) && wanted.contains(one))
+            .collect();
+        let samples = |network: &Network| stays.iter().map(|&one| network.accepted(one)).collect::<Vec<_>>();
+        let had = samples(network);
+        network.reload(&wanted);
+        stayed += stays.len();
+        known += had
+            .iter()
+            .zip(samples(network))
+            .filter(|(had, has)| **had == *has && *has > 0)
+            .count();
+        network.run(5.0 * MINUTE);
+        before = wanted;
+    }
+    network.holds("some stayed", stayed > 0);
+    network.holds("what stayed was known", known == stayed);
+    network.at_most("steps", 0.0, network.steps_said as f64);
+    served_well(network, 10.0, 100.0);
 }
 
 fn spelling(network: &mut Network) {
@@ -131,7 +196,7 @@ fn all_liar_first(network: &mut Network) {
     network.run(HOUR);
     network.holds(
         "the liar is a falseticker",
-        network.standing(0) == Standing::Falseticker,
+        network.standing(0) == SelectionStatus::Falseticker,
     );
     network.at_most("steps", 0.0, (network.steps_said - steps) as f64);
     served_well(network, 5.0, 100.0);
@@ -143,7 +208,7 @@ fn to_daemon(network: &mut Network) {
     network.daemon();
     network.reload(&[3]);
     network.run(10.0 * MINUTE);
-    network.holds("mirrored", network.standing(0) == Standing::Mirrored);
+    network.holds("mirrored", network.standing(0) == SelectionStatus::Mirrored);
     network.holds("source is system", network.source() == Some(Source::System));
     network.reload(&[0, 1, 2]);
     network.run(HOUR);

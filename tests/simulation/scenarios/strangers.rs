@@ -1,7 +1,7 @@
 //! What a stranger's words may not do, and what no stranger is needed for: frequencies that change, and a host's clock
 //! that all upstreams contradict.
 
-use ntpfront::upstream::candidate::Standing;
+use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::system_process::Source;
 use ntpfront::wire::Leap;
 
@@ -140,7 +140,7 @@ fn is_believed(network: &mut Network, upstreams: &[usize]) {
         let standing = network.standing(one);
         let is_heard = matches!(
             standing,
-            Standing::SystemPeer | Standing::Agrees | Standing::Outlier
+            SelectionStatus::SystemPeer | SelectionStatus::Agrees | SelectionStatus::Outlier
         );
         network.holds("an honest one is believed", is_heard);
     }

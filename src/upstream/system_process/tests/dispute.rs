@@ -12,7 +12,11 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     let decision = decide(&mut system, 101, &three);
     assert_eq!(
         decision.standings,
-        [Standing::SystemPeer, Standing::Falseticker, Standing::Agrees]
+        [
+            SelectionStatus::SystemPeer,
+            SelectionStatus::Falseticker,
+            SelectionStatus::Agrees
+        ]
     );
     // One contradiction is no dispute yet.
     assert_eq!(decide(&mut system, 102, &two).state, State::Holdover);
@@ -24,15 +28,15 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     }
     let decision = decide(&mut system, 106, &two);
     assert_eq!(
-        (decision.state, decision.standings),
-        (State::Disputed, vec![Standing::Falseticker; 2])
+        (decision.state, &decision.standings[..]),
+        (State::Disputed, &[SelectionStatus::Falseticker; 2][..])
     );
     assert_eq!(decision.reference.reference_id, ReferenceId::DISPUTED);
     assert_eq!(decide(&mut system, 107, &three).state, State::Synchronized);
 }
 
 /// The daemon against two witnesses who say that the clock is 0.1 s off, until it is a dispute.
-fn disputed(on_dispute: OnDispute) -> Decision {
+fn disputed(on_dispute: OnDispute) -> Decided {
     let mut system = system(ClockPolicy { on_dispute, ..POLICY });
     let daemon = |second| {
         let mut daemon = daemon(0.0);
@@ -73,18 +77,20 @@ fn in_a_dispute_the_operator_may_want_something_else() {
     let serve = disputed(OnDispute::Serve);
     assert_eq!(
         (serve.reference.stratum, serve.standings.first()),
-        (2, Some(&Standing::Mirrored))
+        (2, Some(&SelectionStatus::Mirrored))
     );
     let track = disputed(OnDispute::Track);
     // It comes from the host's clock and is slewed, 500 ppm at most: until it is there, that is a part of the error.
     let off = track.reference.clock.served(at(304)) - at(304).realtime;
     assert!(
         (off.to_seconds() - 0.1).abs() < 0.001 && track.reference.stratum == 3,
-        "{track:?}"
+        "{:?}",
+        *track
     );
     assert!(
         track.reference.root_dispersion > NtpDuration::from_seconds(0.1),
-        "{track:?}"
+        "{:?}",
+        *track
     );
 }
 
@@ -109,10 +115,13 @@ fn a_dispute_over_the_hosts_clock_wants_samples_at_once_and_not_too_often() {
                 decide(&mut system, 100 + 2 * second, &agreement).state,
                 State::Synchronized
             );
-            let wakes = decide(&mut system, 101 + 2 * second, &contradiction).wakes;
-            assert_eq!(wakes, wanted, "{source:?}");
+            let resample_requests = decide(&mut system, 101 + 2 * second, &contradiction).resample_requests;
+            assert_eq!(resample_requests, wanted, "{source:?}");
         }
         decide(&mut system, 1400, &agreement);
-        assert_eq!(decide(&mut system, 1401, &contradiction).wakes, 2 * wanted);
+        assert_eq!(
+            decide(&mut system, 1401, &contradiction).resample_requests,
+            2 * wanted
+        );
     }
 }

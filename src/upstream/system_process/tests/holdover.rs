@@ -72,11 +72,14 @@ fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
     system.clock_stepped(at(102));
     assert_ne!(
         decide(&mut system, 102, &[daemon(0.0)]).standings,
-        [Standing::Mirrored]
+        [SelectionStatus::Mirrored]
     );
     let mut heard = daemon(0.0);
     hear(&mut heard, 0.0, 103);
-    assert_eq!(decide(&mut system, 103, &[heard]).standings, [Standing::Mirrored]);
+    assert_eq!(
+        decide(&mut system, 103, &[heard]).standings,
+        [SelectionStatus::Mirrored]
+    );
 }
 
 #[test]
@@ -99,12 +102,12 @@ fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
         let mut system = system(ClockPolicy { source, ..POLICY });
         decide(&mut system, 100, &[upstream(1, 0.0)]);
         system.clock_stepped(at(101));
-        assert_eq!(system.orders().1, wanted);
+        assert_eq!(system.for_pollers().1, wanted);
         // Who steps it all the time does not make us ask all the time.
         system.clock_stepped(at(102));
-        assert_eq!(system.orders().1, wanted);
+        assert_eq!(system.for_pollers().1, wanted);
         system.slept(at(165));
-        assert_eq!(system.orders().1, wanted + 1);
+        assert_eq!(system.for_pollers().1, wanted + 1);
     }
 }
 

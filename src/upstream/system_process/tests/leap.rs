@@ -24,7 +24,7 @@ fn a_tracked_clock_leaps_by_itself() {
         source: Source::Tracked,
         ..POLICY
     };
-    let mut system = SystemProcess::new(policy, vec![Role::default()], None, -23, new_year(0.0));
+    let mut system = System::new(policy, new_year(0.0));
     let before = decide_at(&mut system, new_year(0.0), &[leaping()]).reference;
     assert_eq!(before.leap, Leap::AddSecond);
     assert_eq!(before.at(new_year(9.9)).stratum, 3);
@@ -50,7 +50,7 @@ fn a_tracked_clock_leaps_by_itself() {
 fn leap_seconds_need_a_majority() {
     let warning = |peer| changed(peer, |header| header.leap = Leap::AddSecond);
     let announced = |peers: &[Peer]| {
-        let mut system = SystemProcess::new(POLICY, vec![Role::default(); 3], None, -23, new_year(0.0));
+        let mut system = System::new(POLICY, new_year(0.0));
         let peers = peers.iter().map(|peer| {
             changed(peer.clone(), |header| {
                 header.reference_timestamp =
@@ -78,7 +78,7 @@ fn the_kernels_leap_second_is_the_hosts() {
             in_leap_second,
         })
     };
-    let mut system = SystemProcess::new(POLICY, vec![Role::default()], None, -23, new_year(0.0));
+    let mut system = System::new(POLICY, new_year(0.0));
     let peers = [changed(upstream(1, 0.0), |header| {
         header.reference_timestamp = new_year(-9.0).realtime
     })];
@@ -99,7 +99,7 @@ fn a_leap_second_of_the_list_comes_in_holdover_too() {
         source: Source::Tracked,
         ..POLICY
     };
-    let mut system = SystemProcess::new(policy, vec![Role::default()], None, -23, new_year(0.0));
+    let mut system = System::new(policy, new_year(0.0));
     let peers = [changed(upstream(1, 0.0), |header| {
         header.reference_timestamp = new_year(-9.0).realtime
     })];

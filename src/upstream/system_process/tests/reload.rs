@@ -1,5 +1,8 @@
 //! Pure. A new configuration.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 /// Three that agree, the second of them the system peer.
@@ -19,10 +22,9 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
         let [one, two, three] = three();
         let mut system = system(policy);
         let before = decide(&mut system, 100, &[one, two.clone(), three.clone()]);
-        assert_eq!(before.standings.get(1), Some(&Standing::SystemPeer));
+        assert_eq!(before.standings.get(1), Some(&SelectionStatus::SystemPeer));
         // The first goes, a new one comes between the others, and their order turns.
-        let kept = [Some(2), None, Some(1)];
-        system.reconfigure(at(100).raw, policy, vec![Role::default(); 3], &kept);
+        system.reload(100, policy, &[2, 3, 1]);
         let after = decide(&mut system, 100, &[three.clone(), Peer::default(), two.clone()]);
         assert_eq!(
             (after.state, after.stepped, after.reference),
@@ -30,15 +32,14 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
         );
         assert_eq!(
             after.standings,
-            [Standing::Agrees, Standing::Unknown, Standing::SystemPeer]
+            [
+                SelectionStatus::Agrees,
+                SelectionStatus::Unknown,
+                SelectionStatus::SystemPeer
+            ]
         );
         // Even if all but one go, that one was believed and still is.
-        system.reconfigure(
-            at(101).raw,
-            policy,
-            vec![Role::default(); 3],
-            &[None, Some(2), None],
-        );
+        system.reload(101, policy, &[4, 1, 5]);
         let strangers = [Peer::default(), two, Peer::default()];
         assert_eq!(decide(&mut system, 101, &strangers).state, State::Synchronized);
     }
@@ -52,7 +53,7 @@ fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
     };
     let mut system = system(policy);
     let before = decide(&mut system, 100, &three()).reference;
-    system.reconfigure(at(101).raw, policy, vec![Role::default(); 3], &[None; 3]);
+    system.reload(101, policy, &[3, 4, 5]);
     let first = [seen(4, 50.0, 102), Peer::default(), Peer::default()];
     let waits = decide(&mut system, 102, &first);
     assert_eq!(
@@ -62,9 +63,9 @@ fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
     let all = [seen(4, 50.0, 102), seen(5, 0.0, 102), seen(6, 0.0, 102)];
     let settled = decide(&mut system, 103, &all);
     assert_eq!((settled.state, settled.stepped), (State::Synchronized, None));
-    assert_eq!(settled.standings.first(), Some(&Standing::Falseticker));
+    assert_eq!(settled.standings.first(), Some(&SelectionStatus::Falseticker));
     // The next ones never answer: after a while who does has had his chance.
-    system.reconfigure(at(104).raw, policy, vec![Role::default(); 3], &[None; 3]);
+    system.reload(104, policy, &[6, 7, 8]);
     let last = [seen(7, 0.001, 104), Peer::default(), Peer::default()];
     assert_eq!(decide(&mut system, 105, &last).state, State::Holdover);
     assert_eq!(decide(&mut system, 167, &last).state, State::Holdover);
@@ -80,7 +81,7 @@ fn without_anybody_left_the_last_time_goes_on_as_long_as_the_new_policy_allows()
     let mut system = system(POLICY);
     let before = decide(&mut system, 100, &[upstream(1, 0.0)]).reference;
     // 20 ms less 11 ms at 301 ppm, since one sample says nothing of the frequency: 30 s.
-    system.reconfigure(at(101).raw, limit(0.020), Vec::new(), &[]);
+    system.reload(101, limit(0.020), &[]);
     let alone = decide(&mut system, 101, &[]);
     assert_eq!(
         (alone.state, alone.reference.clock),
@@ -94,17 +95,13 @@ fn without_anybody_left_the_last_time_goes_on_as_long_as_the_new_policy_allows()
 #[test]
 fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
     let mut system = system(POLICY);
-    let mut two = [upstream(1, 0.0), upstream(2, 10.0)];
+    let (mut two, mut numbers) = ([upstream(1, 0.0), upstream(2, 10.0)], [0, 1]);
     decide(&mut system, 100, &two[..1]);
     decide(&mut system, 101, &two);
     for round in 102..=104 {
         // Its places turn each time.
-        system.reconfigure(
-            at(round).raw,
-            POLICY,
-            vec![Role::default(); 2],
-            &[Some(1), Some(0)],
-        );
+        numbers.reverse();
+        system.reload(round, POLICY, &numbers);
         two.reverse();
         two.iter_mut().for_each(|peer| {
             let offset = if peer.address == upstream(1, 0.0).address {
@@ -126,7 +123,7 @@ fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
     let two = [upstream(1, 0.0), upstream(2, 10.0)];
     decide(&mut system, 100, &two[..1]);
     decide(&mut system, 101, &two);
-    system.reconfigure(at(102).raw, POLICY, vec![Role::default(); 2], &[None, None]);
+    system.reload(102, POLICY, &[2, 3]);
     let others = [seen(3, 0.0, 102), seen(4, 10.0, 102)];
     assert_eq!(decide(&mut system, 102, &others).state, State::Holdover);
 }
@@ -145,10 +142,10 @@ fn the_local_reference_goes_with_its_configuration() {
         ..POLICY
     };
     // The new one has not waited, but the host's clock stands in already.
-    system.reconfigure(at(92).raw, changed, vec![Role::default()], &[None]);
+    system.reload(92, changed, &[0]);
     let decision = decide(&mut system, 92, &[Peer::default()]);
     assert_eq!((decision.state, decision.reference.stratum), (State::Local, 12));
-    system.reconfigure(at(93).raw, POLICY, vec![Role::default()], &[Some(0)]);
+    system.reload(93, POLICY, &[0]);
     let decision = decide(&mut system, 93, &[Peer::default()]);
     assert_eq!(
         (decision.state, decision.reference.reference_id),
@@ -172,8 +169,8 @@ fn left(second: u64) -> Reference {
 }
 
 /// A process that starts at `now`, and what it decides first without having heard anybody.
-fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, SystemProcess, Decision) {
-    let mut system = SystemProcess::new(policy, vec![Role::default(); 3], None, -23, now);
+fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, System, Decided) {
+    let mut system = System::new(policy, now);
     let resumed = system.resume(left, now);
     let silent = [Peer::default(), Peer::default(), Peer::default()];
     let decision = system.decide(now, &silent, None);
@@ -234,4 +231,48 @@ fn a_local_reference_goes_on_if_there_still_is_one() {
     let (resumed, _, decision) = started(POLICY, left, at(201));
     assert!(!resumed);
     assert_eq!(decision.state, State::Init);
+}
+
+/// The numbers below `count` in another order, one of all that there are.
+fn turned(count: usize, mut turn: usize) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..count).collect();
+    let mut order = Vec::new();
+    while !left.is_empty() {
+        order.push(left.remove(turn % left.len()));
+        turn /= left.len() + 1;
+    }
+    order
+}
+
+proptest! {
+    /// Two that are told the same, one of them with its upstreams in another order after each reload, decide the same to the bit:
+    /// also where two upstreams have the same address, or nothing but their order tells them apart.
+    #[test]
+    fn the_order_of_the_configuration_decides_nothing(
+        offsets in vec((-3_i8..4, 1_u8..4), 1..7),
+        turns in vec(any::<usize>(), 1..6),
+        is_tracked in any::<bool>(),
+    ) {
+        let policy = if is_tracked { TRACKED } else { POLICY };
+        let mut peers: Vec<Peer> = Vec::new();
+        for (number, (offset, stratum)) in (0_u8..).zip(&offsets) {
+            let peer = upstream(1 + number % 4, f64::from(*offset) * 0.007);
+            peers.push(changed(peer, |header| header.stratum = *stratum));
+        }
+        let (mut still, mut turning) = (system(policy), system(policy));
+        let all: Vec<usize> = (0..peers.len()).collect();
+        still.configure(&all);
+        turning.configure(&all);
+        for (second, turn) in (101..).zip(turns) {
+            for (peer, (offset, _)) in peers.iter_mut().zip(&offsets) {
+                hear(peer, f64::from(*offset) * 0.007, second);
+            }
+            let order = turned(peers.len(), turn);
+            still.reload(second, policy, &all);
+            turning.reload(second, policy, &order);
+            let in_order: Vec<Peer> = order.iter().map(|&number| peers[number].clone()).collect();
+            let decided = decide(&mut still, second, &peers).decision;
+            prop_assert_eq!(decided, decide(&mut turning, second, &in_order).decision);
+        }
+    }
 }

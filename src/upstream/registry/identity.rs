@@ -1,17 +1,30 @@
-//! Pure. Which upstreams are the same one, however they are written: nobody else says so.
+//! Pure. What tells one upstream from another: its endpoint while it is only configured, its identity once it is asked.
 
-use super::{Host, Upstream};
+use crate::upstream::{Host, Upstream};
 
-/// What tells one upstream from all others: whom the configuration names, in one of several ways to write it, and the port.
-/// What its name resolves to has no part in it.
+/// The identity of an upstream that is asked: the same across reloads for as long as it stays, and never given to another one.
+///
+/// Their order is the one in which they came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpstreamId(u64);
+
+impl UpstreamId {
+    /// The identity of the one that comes next.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// The server that a configuration names, in one of several ways to write it, and the port. What its name resolves to has no
+/// part in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UpstreamId {
+pub struct Endpoint {
     host: Host,
     port: u16,
 }
 
-impl UpstreamId {
-    /// Of the server at `port` of `host`.
+impl Endpoint {
+    /// The one at `port` of `host`.
     pub fn new(host: &Host, port: u16) -> Self {
         Self {
             host: canonical(host),
@@ -21,12 +34,14 @@ impl UpstreamId {
 }
 
 impl Upstream {
-    /// What tells it from others.
-    pub fn id(&self) -> UpstreamId {
-        UpstreamId::new(&self.host, self.port)
+    /// The server that is meant.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.host, self.port)
     }
 }
 
+/// A host in one spelling.
+///
 /// Names are the same in any case, and with or without the dot that ends them (RFC 4343); so are the numbers of an
 /// interface with zeros in front. Addresses have been numbers since they were read.
 fn canonical(host: &Host) -> Host {
@@ -40,31 +55,20 @@ fn canonical(host: &Host) -> Host {
     }
 }
 
-/// For each of the `wanted` upstreams, which one `before` it was, if it was there: its samples stay. Each is one at most.
-pub fn pair(before: &[UpstreamId], wanted: &[UpstreamId]) -> Vec<Option<usize>> {
-    let mut left: Vec<Option<&UpstreamId>> = before.iter().map(Some).collect();
-    let take = |wanted: &UpstreamId| {
-        let place = left.iter().position(|one| *one == Some(wanted))?;
-        left.get_mut(place)?.take();
-        Some(place)
-    };
-    wanted.iter().map(take).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> UpstreamId {
-        UpstreamId::new(&Host::Name(text.to_owned()), 123)
+    fn name(text: &str) -> Endpoint {
+        Endpoint::new(&Host::Name(text.to_owned()), 123)
     }
 
-    fn address(text: &str) -> UpstreamId {
-        UpstreamId::new(&Host::Address(text.parse().unwrap()), 123)
+    fn address(text: &str) -> Endpoint {
+        Endpoint::new(&Host::Address(text.parse().unwrap()), 123)
     }
 
-    fn scoped(interface: &str) -> UpstreamId {
-        UpstreamId::new(
+    fn scoped(interface: &str) -> Endpoint {
+        Endpoint::new(
             &Host::LinkLocal("fe80::1".parse().unwrap(), interface.to_owned()),
             123,
         )
@@ -81,15 +85,7 @@ mod tests {
         assert_ne!(name("localhost"), address("127.0.0.1"));
         assert_ne!(scoped("eth0"), scoped("Eth0"));
         assert_ne!(scoped("2"), scoped("3"));
-        let other_port = UpstreamId::new(&Host::Name("time.example".to_owned()), 124);
+        let other_port = Endpoint::new(&Host::Name("time.example".to_owned()), 124);
         assert_ne!(name("time.example"), other_port);
-    }
-
-    #[test]
-    fn each_is_paired_once_whatever_the_order_and_the_spelling() {
-        let before = [name("a"), name("b"), address("::1")];
-        let wanted = [address("::0.0.0.1"), name("c"), name("B."), name("b")];
-        assert_eq!(pair(&before, &wanted), [Some(2), None, Some(1), None]);
-        assert_eq!(pair(&[], &before), [None; 3]);
     }
 }
