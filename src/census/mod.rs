@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use publish::{CensusPublisher, CensusReader};
-pub use report::{Class, Merge, Ranking, Report, Talker};
+pub use report::{CensusReport, Class, Merge, Ranking, Talker};
 
 use distinct::Distinct;
 use heavy_hitters::Talkers;
@@ -312,7 +312,7 @@ mod tests {
             self.census.tell(&mut self.history, self.now);
         }
 
-        fn report(&self) -> Report {
+        fn report(&self) -> CensusReport {
             let mut merge = Merge::new(self.now);
             merge.add(&self.history);
             merge.report()

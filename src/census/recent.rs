@@ -15,7 +15,7 @@ const FEWEST: u32 = 12;
 /// A client that has no place in its set takes that of the one that asked longest ago.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
-struct ClientSet {
+struct RecentSet {
     /// Half a hash each: two in a set have the same once in 2^32 times.
     tags: [u32; WAYS],
     /// In ticks; 0 is never.
@@ -24,7 +24,7 @@ struct ClientSet {
 
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
-    sets: Vec<ClientSet>,
+    sets: Vec<RecentSet>,
     /// One client of `2^divisor_log2` is followed.
     divisor_log2: u32,
 }
@@ -47,7 +47,7 @@ impl Recent {
         let clients = Self::room(clients);
         let sets = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
         Self {
-            sets: vec![ClientSet::default(); sets],
+            sets: vec![RecentSet::default(); sets],
             divisor_log2: 0,
         }
     }

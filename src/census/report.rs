@@ -36,7 +36,7 @@ pub struct Merge {
 
 /// What the census found. As JSON its shape is stable: names stay, and keep their meaning; more may come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub struct CensusReport {
     /// How many workers' censuses are in it.
     pub workers: usize,
     /// Over how many seconds, up to the last one: 65 minutes at most.
@@ -165,7 +165,7 @@ impl Merge {
     }
 
     /// What there is to tell.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> CensusReport {
         let windows = [self.first, self.recent_first].map(|first| self.last.saturating_sub(first));
         let [window, recent_window] = windows.map(|window| window.as_secs_f64());
         let rank = |counts: &RankedCounts, name: fn(Ipv6Addr) -> String| {
@@ -182,7 +182,7 @@ impl Merge {
                 others_at_most: counts.floors.iter().copied().max().unwrap_or(0),
             }
         };
-        Report {
+        CensusReport {
             workers: self.workers,
             window,
             requests: self.requests,
@@ -332,7 +332,7 @@ mod tests {
         (0..workers).map(one).collect()
     }
 
-    fn together<'a>(histories: impl Iterator<Item = &'a History>) -> Report {
+    fn together<'a>(histories: impl Iterator<Item = &'a History>) -> CensusReport {
         let mut merge = Merge::new(START + Duration::from_secs(2 * WINDOW));
         histories.for_each(|history| merge.add(history));
         merge.report()

@@ -23,7 +23,7 @@ pub const LONGEST: usize = 4096;
 
 /// Why what a predecessor left is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum HandoverRefusal {
     /// It does not begin as this version begins it, or is longer than any.
     Unknown,
     /// Its checksum is not that of its content: written halfway, or changed.
@@ -40,7 +40,7 @@ pub enum Refusal {
     OutOfRange(&'static str),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for HandoverRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => write!(f, "it is not of this version of ntpfront"),
@@ -124,16 +124,18 @@ fn sealed(content: &str) -> Vec<u8> {
 }
 
 /// What is behind the first words, if the checksum is right.
-fn unsealed(bytes: &[u8]) -> Result<&[u8], Refusal> {
+fn unsealed(bytes: &[u8]) -> Result<&[u8], HandoverRefusal> {
     if bytes.len() > LONGEST {
-        return Err(Refusal::Unknown);
+        return Err(HandoverRefusal::Unknown);
     }
-    let rest = bytes.strip_prefix(HEAD.as_bytes()).ok_or(Refusal::Unknown)?;
-    let (sum, content) = rest.split_at_checked(18).ok_or(Refusal::Torn)?;
+    let rest = bytes
+        .strip_prefix(HEAD.as_bytes())
+        .ok_or(HandoverRefusal::Unknown)?;
+    let (sum, content) = rest.split_at_checked(18).ok_or(HandoverRefusal::Torn)?;
     if sum == format!(" {:016x}\n", checksum(content)).as_bytes() {
         Ok(content)
     } else {
-        Err(Refusal::Torn)
+        Err(HandoverRefusal::Torn)
     }
 }
 
@@ -167,18 +169,22 @@ fn tracked(clock: &ClockModel) -> Option<Tracked> {
 ///
 /// # Errors
 /// Why it is not used: there is no part of it that is better than the rest.
-pub fn read(bytes: &[u8], now: ClockReadings, boot: Option<&str>) -> Result<Option<Reference>, Refusal> {
+pub fn read(
+    bytes: &[u8],
+    now: ClockReadings,
+    boot: Option<&str>,
+) -> Result<Option<Reference>, HandoverRefusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let plain: Plain = serde_json::from_slice(unsealed(bytes)?).map_err(|_| Refusal::Unreadable)?;
+    let plain: Plain = serde_json::from_slice(unsealed(bytes)?).map_err(|_| HandoverRefusal::Unreadable)?;
     let theirs = plain.boot.as_deref();
     if theirs.zip(boot).is_some_and(|(theirs, ours)| theirs != ours) {
-        return Err(Refusal::OtherBoot);
+        return Err(HandoverRefusal::OtherBoot);
     }
     // More bits than there are would be cut.
     if plain.leap > Leap::DeleteSecond.to_bits() {
-        return Err(Refusal::OutOfRange("leap indicator"));
+        return Err(HandoverRefusal::OutOfRange("leap indicator"));
     }
     admissible(plain.into(), now).map(Some)
 }

@@ -7,5 +7,5 @@ mod publish;
 mod variables;
 
 pub use model::ClockModel;
-pub use publish::{Publisher, Reader, published};
+pub use publish::{ReferencePublisher, ReferenceReader, published};
 pub use variables::{Reference, SystemVariables};

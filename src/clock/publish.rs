@@ -5,22 +5,25 @@ use crate::published::{self, Subscriber};
 
 /// The writer's end.
 #[derive(Debug)]
-pub struct Publisher(published::Publisher<Reference>);
+pub struct ReferencePublisher(published::Publisher<Reference>);
 
 /// A reader's end, with its own copy; each worker has one.
 #[derive(Debug)]
-pub struct Reader {
+pub struct ReferenceReader {
     newest: Subscriber<Reference>,
     copy: Reference,
 }
 
 /// Both ends of a new one that begins as `first`.
-pub fn published(first: Reference) -> (Publisher, Reader) {
+pub fn published(first: Reference) -> (ReferencePublisher, ReferenceReader) {
     let (publisher, newest) = published::published(first);
-    (Publisher(publisher), Reader { newest, copy: first })
+    (
+        ReferencePublisher(publisher),
+        ReferenceReader { newest, copy: first },
+    )
 }
 
-impl Publisher {
+impl ReferencePublisher {
     /// From now on every reader that looks finds `reference`.
     pub fn publish(&self, reference: Reference) {
         self.0.change(|value| *value = reference);
@@ -28,14 +31,14 @@ impl Publisher {
 }
 
 /// A new reader knows at once what was published last, even if it has to wait for the writer: it has no older copy.
-impl Clone for Reader {
+impl Clone for ReferenceReader {
     fn clone(&self) -> Self {
         let (newest, copy) = self.newest.another(|value| *value);
         Self { newest, copy }
     }
 }
 
-impl Reader {
+impl ReferenceReader {
     /// The newest reference; for one batch more the old one, if the writer is just there.
     pub fn latest(&mut self) -> &Reference {
         if self.newest.is_changed() {

@@ -14,7 +14,7 @@ use super::validate::{Seen, numbered};
 use crate::server::{Listener, Policy};
 
 /// An address family, which has flags of its own.
-struct Family {
+struct AddressFamily {
     expected: &'static str,
     holds: fn(&SocketAddr) -> bool,
     default: &'static str,
@@ -22,15 +22,15 @@ struct Family {
     said: fn(&Raw) -> &raw::Family,
 }
 
-const FAMILIES: [Family; 2] = [
-    Family {
+const FAMILIES: [AddressFamily; 2] = [
+    AddressFamily {
         expected: "an IPv4 address and a port",
         holds: SocketAddr::is_ipv4,
         default: "0.0.0.0:123",
         address_flag: "-a",
         said: |raw| &raw.ipv4,
     },
-    Family {
+    AddressFamily {
         expected: "an IPv6 address and a port",
         holds: SocketAddr::is_ipv6,
         default: "[::]:123",
@@ -40,13 +40,13 @@ const FAMILIES: [Family; 2] = [
 ];
 
 /// A listener before it is judged.
-struct Candidate<'a> {
+struct ListenerDraft<'a> {
     /// Its name in faults.
     name: String,
     said: RawListener,
     table: Origin,
     /// The family that its flag stands for.
-    family: Option<&'a Family>,
+    family: Option<&'a AddressFamily>,
     is_default: bool,
 }
 
@@ -110,10 +110,10 @@ fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
 }
 
 /// The listeners of the file (or the default ones), as the flags change them.
-fn candidates(judge: &mut Judge<'_>, raw: &Raw) -> Vec<Candidate<'static>> {
+fn candidates(judge: &mut Judge<'_>, raw: &Raw) -> Vec<ListenerDraft<'static>> {
     let mut all = match &raw.listener.said {
         Some(_) => from_file(raw),
-        None => FAMILIES.iter().map(Candidate::default_of).collect(),
+        None => FAMILIES.iter().map(ListenerDraft::default_of).collect(),
     };
     for family in &FAMILIES {
         let said = (family.said)(raw);
@@ -123,7 +123,7 @@ fn candidates(judge: &mut Judge<'_>, raw: &Raw) -> Vec<Candidate<'static>> {
             all.extend(
                 said.addresses
                     .iter()
-                    .map(|address| Candidate::by_flag(family, address)),
+                    .map(|address| ListenerDraft::by_flag(family, address)),
             );
         }
         match (workers, &said.workers) {
@@ -135,11 +135,11 @@ fn candidates(judge: &mut Judge<'_>, raw: &Raw) -> Vec<Candidate<'static>> {
     all
 }
 
-fn from_file(raw: &Raw) -> Vec<Candidate<'static>> {
+fn from_file(raw: &Raw) -> Vec<ListenerDraft<'static>> {
     let sections = raw.listener.said.iter().flatten().enumerate();
     sections
         .filter(|(_, section)| section.is_table)
-        .map(|(index, section)| Candidate {
+        .map(|(index, section)| ListenerDraft {
             name: numbered("listener", index),
             said: section.said.clone(),
             table: section.origin.clone(),
@@ -149,7 +149,7 @@ fn from_file(raw: &Raw) -> Vec<Candidate<'static>> {
         .collect()
 }
 
-fn workers(judge: &mut Judge<'_>, family: &Family, said: &raw::Family) -> Option<u16> {
+fn workers(judge: &mut Judge<'_>, family: &AddressFamily, said: &raw::Family) -> Option<u16> {
     judge.name("listener");
     let flag = said.workers.as_ref()?;
     let number = judge.value(flag, "workers", &whole(0..=MOST_WORKERS))?;
@@ -162,9 +162,9 @@ fn workers(judge: &mut Judge<'_>, family: &Family, said: &raw::Family) -> Option
 }
 
 /// Asking for workers of a family asks for a listener of it, too.
-fn set_workers(all: &mut Vec<Candidate<'static>>, family: &'static Family, workers: &Said) {
+fn set_workers(all: &mut Vec<ListenerDraft<'static>>, family: &'static AddressFamily, workers: &Said) {
     if !all.iter().any(|candidate| candidate.is_of(family)) {
-        all.push(Candidate::default_of(family));
+        all.push(ListenerDraft::default_of(family));
     }
     for candidate in all.iter_mut().filter(|candidate| candidate.is_of(family)) {
         candidate.said.workers = Some(workers.clone());
@@ -172,8 +172,8 @@ fn set_workers(all: &mut Vec<Candidate<'static>>, family: &'static Family, worke
     }
 }
 
-impl Candidate<'static> {
-    fn default_of(family: &'static Family) -> Self {
+impl ListenerDraft<'static> {
+    fn default_of(family: &'static AddressFamily) -> Self {
         let address = Said::text(family.default, Origin::Default);
         Self {
             is_default: true,
@@ -181,7 +181,7 @@ impl Candidate<'static> {
         }
     }
 
-    fn by_flag(family: &'static Family, address: &Said) -> Self {
+    fn by_flag(family: &'static AddressFamily, address: &Said) -> Self {
         let said = RawListener {
             address: Some(address.clone()),
             ..Default::default()
@@ -196,7 +196,7 @@ impl Candidate<'static> {
         }
     }
 
-    fn is_of(&self, family: &Family) -> bool {
+    fn is_of(&self, family: &AddressFamily) -> bool {
         let address = self.said.address.as_ref().and_then(Said::as_text);
         match self.family {
             Some(own) => own.default == family.default,
@@ -208,7 +208,7 @@ impl Candidate<'static> {
 }
 
 /// What each of its keys means; with a fault of its own if it is of another family than its flag stands for.
-fn keys(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<ListenerKeys> {
+fn keys(judge: &mut Judge<'_>, candidate: &ListenerDraft<'_>) -> Option<ListenerKeys> {
     judge.enter(candidate.name.as_str(), ListenerKeys::HEAD);
     let (said, default) = (&candidate.said, ListenerKeys::default());
     let keys = ListenerKeys::read(judge, said, &candidate.table, &default)?;

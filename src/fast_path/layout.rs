@@ -99,7 +99,7 @@ shared! {
 
 shared! {
     /// What is served: the map `state`.
-    pub(super) struct State as "state" {
+    pub(super) struct PublishedState as "state" {
         /// The number of the newest publication
         current: u64,
         /// 0

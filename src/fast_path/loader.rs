@@ -11,7 +11,7 @@ use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
-use super::layout::{AllBoundaries4, AllBoundaries6, BothRules, Cells, LISTENERS, State, WORD};
+use super::layout::{AllBoundaries4, AllBoundaries6, BothRules, Cells, LISTENERS, PublishedState, WORD};
 use super::mode::{AttachMode, Attachment};
 use crate::host::limits;
 use crate::host::sys::bpf::{Shared, attach_xdp};
@@ -121,7 +121,7 @@ impl Program {
             .load(&OBJECT.0)?;
         program(&mut kernel)?.load()?;
         Ok(Self {
-            state: shared::<State>(&kernel, "state", 1)?,
+            state: shared::<PublishedState>(&kernel, "state", 1)?,
             rules: shared::<BothRules>(&kernel, "rules", 1)?,
             boundaries4: shared::<AllBoundaries4>(&kernel, "boundaries4", 1)?,
             boundaries6: shared::<AllBoundaries6>(&kernel, "boundaries6", 1)?,

@@ -4,7 +4,8 @@ use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::layout::{
-    ANNOTATIONS, BUCKETS, Cells, InMemory, KINDS, LISTENERS, PUBLICATIONS, Publication, State, VERDICTS, WORD,
+    ANNOTATIONS, BUCKETS, Cells, InMemory, KINDS, LISTENERS, PUBLICATIONS, Publication, PublishedState,
+    VERDICTS, WORD,
 };
 use super::rules::Rules;
 use crate::server::{CountParts, Counts};
@@ -19,7 +20,7 @@ pub fn publish(state: &[AtomicU64], publication: &Publication) {
     put(state, at, &[0]);
     fence(Ordering::Release);
     put(state, at + 1, words.get(1..).unwrap_or_default());
-    let current = offset_of!(State, current) / WORD;
+    let current = offset_of!(PublishedState, current) / WORD;
     if let (Some(place), Some(current)) = (state.get(at), state.get(current)) {
         place.store(publication.number, Ordering::Release);
         current.store(publication.number, Ordering::Release);
@@ -32,7 +33,7 @@ const _: () = assert!(offset_of!(Publication, number) == 0);
 /// The word where the publication of this number begins.
 fn place_of(number: u64) -> usize {
     let index = usize::try_from(number).unwrap_or(usize::MAX) % PUBLICATIONS;
-    (offset_of!(State, publications) + index * size_of::<Publication>()) / WORD
+    (offset_of!(PublishedState, publications) + index * size_of::<Publication>()) / WORD
 }
 
 /// Writes a copy of the rules into the maps `rules`, `boundaries4` and `boundaries6`.
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_publication_is_at_its_place_before_it_is_told() {
-        let state = memory(size_of::<State>() / WORD);
+        let state = memory(size_of::<PublishedState>() / WORD);
         for number in [1, 63, 64, 1000] {
             let publication = Publication {
                 number,

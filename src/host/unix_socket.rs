@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf, absolute};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 
-use owner::{Maker, SET_GROUP, Step, maker};
+use owner::{Maker, PathElement, SET_GROUP, maker};
 
 /// More links than the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -62,7 +62,7 @@ pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<UnixListener> 
 
 /// The directory that an absolute path leads to, without a link, and all that decides where it leads: each directory that is passed,
 /// itself the last, and each link.
-fn walk(path: &Path) -> io::Result<(PathBuf, Vec<Step>)> {
+fn walk(path: &Path) -> io::Result<(PathBuf, Vec<PathElement>)> {
     let mut here = PathBuf::from("/");
     let mut steps = vec![seen(&fs::metadata(&here)?)];
     let mut links = 0;
@@ -94,8 +94,8 @@ fn walk(path: &Path) -> io::Result<(PathBuf, Vec<Step>)> {
     Ok((here, steps))
 }
 
-fn seen(found: &Metadata) -> Step {
-    Step {
+fn seen(found: &Metadata) -> PathElement {
+    PathElement {
         user: found.uid(),
         group: found.gid(),
         // Everybody may do everything with a link but change it.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::census::{Class, Ranking, Report, Talker};
+use crate::census::{CensusReport, Class, Ranking, Talker};
 
 /// Rows of a table: so many fit on a screen.
 const ROWS: usize = 10;
@@ -10,7 +10,7 @@ const ROWS: usize = 10;
 const BAR: f64 = 40.0;
 
 /// The census for people.
-pub fn text(report: &Report) -> String {
+pub fn text(report: &CensusReport) -> String {
     let mut text = headline(report);
     table(&mut text, "ADDRESS", &report.addresses);
     table(&mut text, "PREFIX", &report.prefixes);
@@ -18,7 +18,7 @@ pub fn text(report: &Report) -> String {
     text
 }
 
-fn headline(report: &Report) -> String {
+fn headline(report: &CensusReport) -> String {
     format!(
         "About {} {} (± {:.0} %) in the last {}\n{} requests, {}/s; in the last minutes {}/s\n",
         report.clients,
@@ -69,7 +69,7 @@ fn cells(talker: &Talker) -> [String; 6] {
 }
 
 /// Adds the histogram, from the shortest time that there was to the longest.
-fn histogram(text: &mut String, report: &Report) {
+fn histogram(text: &mut String, report: &CensusReport) {
     let classes = &report.intervals;
     let is_used = |class: &Class| class.count > 0;
     let (Some(first), Some(last)) = (
@@ -139,14 +139,14 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
+    fn report() -> CensusReport {
         let class = |from: f64, to, count: u64, share| Class {
             from,
             to,
             count,
             share,
         };
-        Report {
+        CensusReport {
             workers: 2,
             window: 3660.0,
             requests: 4_000_000_000,

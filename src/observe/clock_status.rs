@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::system_process::{Decision, Source, State};
+use crate::upstream::system_process::{ClockSource, Decision, State};
 
 /// The time that clients are told, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub struct ClockStatus {
     pub state_reason: Option<String>,
     /// The served clock: `system` or `tracked`.
     #[serde(serialize_with = "source_name")]
-    pub clock: Source,
+    pub clock: ClockSource,
     /// Whether a client gets an answer at all.
     pub answers: bool,
     /// Whether a client is told a time now (and not that there is none, or nothing).
@@ -83,7 +83,7 @@ fn state_name<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::E
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn source_name<S: Serializer>(source: &Source, serializer: S) -> Result<S::Ok, S::Error> {
+fn source_name<S: Serializer>(source: &ClockSource, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(source.name())
 }
 
@@ -93,7 +93,7 @@ pub(super) fn example() -> ClockStatus {
     ClockStatus {
         state: State::Synchronized,
         state_reason: None,
-        clock: Source::System,
+        clock: ClockSource::System,
         answers: true,
         usable: true,
         reference: ReferenceStatus {

@@ -17,13 +17,13 @@ use crate::time::NtpDuration;
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::filter::View;
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
-use crate::upstream::system_process::{Decision, Source, State};
+use crate::upstream::system_process::{ClockSource, Decision, State};
 
 /// All that was logged so far.
 #[derive(Debug)]
 pub struct Journal {
     state: ThrottledChange<State>,
-    source: ThrottledChange<Option<Source>>,
+    source: ThrottledChange<Option<ClockSource>>,
     upstreams: BTreeMap<UpstreamId, ThrottledChange<SelectionStatus>>,
     failures: Counts,
     send_failures: LogThrottle,
@@ -64,8 +64,8 @@ impl Journal {
             let clock = decision.source.name();
             let because = match (decision.source_configured, decision.source) {
                 (true, _) => "clock.source says so",
-                (false, Source::System) => "clock.source is \"auto\" and an upstream is on this host",
-                (false, Source::Tracked | Source::Auto) => {
+                (false, ClockSource::System) => "clock.source is \"auto\" and an upstream is on this host",
+                (false, ClockSource::Tracked | ClockSource::Auto) => {
                     "clock.source is \"auto\" and no upstream is on this host"
                 }
             };

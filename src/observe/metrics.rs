@@ -20,7 +20,7 @@ use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::packet::Reject;
-use crate::upstream::system_process::{Source, State};
+use crate::upstream::system_process::{ClockSource, State};
 
 /// The content type of the page, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -97,7 +97,7 @@ impl Page<'_> {
             "State of the served time: 1 for the current state",
             State::ALL.map(state),
         )?;
-        let source = |source: Source| {
+        let source = |source: ClockSource| {
             (
                 vec![("source", source.name().to_owned())],
                 u64::from(source == clock.clock),
@@ -106,7 +106,7 @@ impl Page<'_> {
         self.gauges(
             "clock_source",
             "Clock that is served: 1 for the current one",
-            [Source::System, Source::Tracked].map(source),
+            [ClockSource::System, ClockSource::Tracked].map(source),
         )?;
         self.gauge("usable", "1 if clients get a time", u64::from(clock.usable))?;
         self.gauge(

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::time::NtpDuration;
 use crate::upstream::candidate::SelectionStatus;
-use crate::upstream::fault::Fault;
+use crate::upstream::fault::QueryFault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::packet::Reject;
 use crate::upstream::registry::Entry;
@@ -75,7 +75,7 @@ impl UpstreamStatus {
             address: peer.address,
             standing,
             reason: peer.refused.map(Reject::name),
-            fault: peer.fault.map(Fault::text),
+            fault: peer.fault.map(QueryFault::text),
             reach: peer.reach,
             poll: polling.interval.map(|interval| interval.as_secs_f64()),
             accepted: peer.accepted,
@@ -142,7 +142,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         address: "[2001:db8::1]:123".parse().ok(),
         standing: SelectionStatus::Refused,
         reason: Some(Reject::KissDeny.name()),
-        fault: Some(Fault::NoRoute.text()),
+        fault: Some(QueryFault::NoRoute.text()),
         reach: 0,
         poll: None,
         accepted: 0,

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::handover::{self, Handover};
 use super::pollers::Pollers;
-use crate::clock::{ClockModel, Publisher, Reader, Reference, published};
+use crate::clock::{ClockModel, Reference, ReferencePublisher, ReferenceReader, published};
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
@@ -15,7 +15,7 @@ use crate::observe::journal::{self, Journal};
 use crate::observe::upstream_status::UpstreamStatus;
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
-use crate::upstream::poller::Report;
+use crate::upstream::poller::PollerReport;
 use crate::upstream::registry::Registry;
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
@@ -26,8 +26,8 @@ pub(super) struct ClockManager {
     /// What is known of each upstream.
     upstreams: Registry,
     pollers: Pollers,
-    publisher: Publisher,
-    pub(super) reader: Reader,
+    publisher: ReferencePublisher,
+    pub(super) reader: ReferenceReader,
     pub(super) journal: Journal,
     decided: Decision,
     handover: Handover,
@@ -40,7 +40,7 @@ impl ClockManager {
         config: &Config,
         leaps: Option<LeapTable>,
         names: Names,
-        reports: mpsc::Sender<Report>,
+        reports: mpsc::Sender<PollerReport>,
         handover: Handover,
     ) -> Self {
         let precision = clock::precision();
@@ -85,8 +85,8 @@ impl ClockManager {
     }
 
     /// Takes the report of a poller, if its upstream is still there.
-    pub(super) fn learn(&mut self, report: Report) {
-        let Report { id, peer, polling } = report;
+    pub(super) fn learn(&mut self, report: PollerReport) {
+        let PollerReport { id, peer, polling } = report;
         self.upstreams.learn(id, peer, polling);
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::shedding::Shedding;
 use super::sockets::Sockets;
 use crate::census::{CensusReader, CensusSettings};
-use crate::clock::Reader;
+use crate::clock::ReferenceReader;
 use crate::config::ListDifference;
 use crate::host::systemd::ServiceManager;
 use crate::observe::journal;
@@ -34,7 +34,7 @@ use traffic::Drops;
 /// All listeners that are served, or wait for their address.
 pub(super) struct Listeners {
     groups: Vec<ListenerGroup>,
-    reader: Reader,
+    reader: ReferenceReader,
     /// How workers count their clients, if they do.
     census: Option<CensusSettings>,
     shedding: Shedding,
@@ -50,7 +50,7 @@ impl Listeners {
     /// Starts the workers of each listener on its sockets, within `budget`.
     pub(super) fn start(
         opened: Vec<Sockets>,
-        reader: &Reader,
+        reader: &ReferenceReader,
         census: Option<CensusSettings>,
         budget: Budget,
     ) -> Result<Self, PrepareError> {

@@ -41,7 +41,7 @@ use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::observe::snapshot::Reloads;
 use crate::observe::{journal, log};
-use crate::upstream::poller::Report;
+use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
 use inspect::Inspection;
@@ -150,7 +150,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
 
 /// Whatever the supervisor is told.
 struct Heard {
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<PollerReport>,
     signals: mpsc::Receiver<i32>,
     requests: mpsc::Receiver<PendingRequest>,
     scrapes: mpsc::Receiver<Scrape>,

@@ -11,7 +11,7 @@ use crate::host::names::Names;
 use crate::time::Timescale;
 use crate::upstream::association::PollerSettings;
 use crate::upstream::filter::View;
-use crate::upstream::poller::{Poller, Report};
+use crate::upstream::poller::{Poller, PollerReport};
 use crate::upstream::registry::{Registry, UpstreamId};
 
 /// All pollers.
@@ -19,7 +19,7 @@ pub(super) struct Pollers {
     names: Names,
     scale: Timescale,
     precision: i8,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<PollerReport>,
     reloads: u64,
     /// How each is given settings; it ends when that is dropped.
     running: BTreeMap<UpstreamId, watch::Sender<PollerSettings>>,
@@ -27,7 +27,12 @@ pub(super) struct Pollers {
 
 impl Pollers {
     /// Nobody is asked yet.
-    pub(super) fn new(names: Names, scale: Timescale, precision: i8, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(
+        names: Names,
+        scale: Timescale,
+        precision: i8,
+        reports: mpsc::Sender<PollerReport>,
+    ) -> Self {
         Self {
             names,
             scale,

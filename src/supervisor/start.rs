@@ -170,7 +170,7 @@ fn open_listeners(
     let owner = identity
         .filter(|identity| identity.is_another())
         .map(Identity::uid);
-    let mut opening = Opening {
+    let mut opening = ListenerOpening {
         loaded,
         given,
         owner,
@@ -192,14 +192,14 @@ fn open_listeners(
 }
 
 /// What opening the listeners needs, and the first error that was no reason to end it.
-struct Opening<'a> {
+struct ListenerOpening<'a> {
     loaded: &'a Loaded,
     given: InheritedSockets,
     owner: Option<Uid>,
     absent: Option<BindError>,
 }
 
-impl Opening<'_> {
+impl ListenerOpening<'_> {
     /// The sockets of `listener`, as far as that was `tried` with success; `None` if it is left out.
     fn open(
         &mut self,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::addresses::{Addresses, Next};
-use super::fault::{self, Fault};
+use super::fault::{self, QueryFault};
 use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{self, Exchange, Reject, Sample};
 use super::system_process::ClockPolicy;
@@ -89,7 +89,7 @@ struct Round {
     /// Somebody did not.
     silent: bool,
     /// Why there was nobody, and did a packet leave this host?
-    fault: Option<(Fault, bool)>,
+    fault: Option<(QueryFault, bool)>,
 }
 
 /// The part of it that the system process looks at.
@@ -117,7 +117,7 @@ pub struct Peer {
     /// Why the last answer was refused, if it was.
     pub refused: Option<Reject>,
     /// Why there was nobody to ask the last time, if there was nobody.
-    pub fault: Option<Fault>,
+    pub fault: Option<QueryFault>,
 }
 
 /// How an upstream is asked: nothing that is decided by, but that an operator wants to see.
@@ -253,7 +253,7 @@ impl Association {
 
     /// Its name stands for these addresses, or it is one itself. `own` are this host's. Returns those that can't be meant, and
     /// why; they are not asked.
-    pub fn found(&mut self, all: &[SocketAddr], own: &[IpAddr]) -> Vec<(SocketAddr, Fault)> {
+    pub fn found(&mut self, all: &[SocketAddr], own: &[IpAddr]) -> Vec<(SocketAddr, QueryFault)> {
         let (named, listeners) = (self.is_named(), &self.settings.listeners);
         let fault = |one: &SocketAddr| Some((*one, fault::of_address(*one, named, own, listeners)?));
         let unfit: Vec<_> = all.iter().filter_map(fault).collect();
@@ -270,13 +270,13 @@ impl Association {
     }
 
     /// Its addresses could not be found: those of before are tried, if there were any.
-    pub fn not_found(&mut self, fault: Fault) {
+    pub fn not_found(&mut self, fault: QueryFault) {
         self.addresses.not_found();
         self.round.fault = self.round.fault.or(Some((fault, false)));
     }
 
     /// Why `address` may not be asked now, though it might when it was found: this host's own addresses change.
-    pub fn objection(&self, address: SocketAddr, own: &[IpAddr]) -> Option<Fault> {
+    pub fn objection(&self, address: SocketAddr, own: &[IpAddr]) -> Option<QueryFault> {
         fault::of_address(address, self.is_named(), own, &self.settings.listeners)
     }
 
@@ -291,11 +291,11 @@ impl Association {
 
     /// There is no way to `address`, or nobody there: was a packet `sent` to another host to know that? `own` are this
     /// host's addresses.
-    pub fn fault(&mut self, address: SocketAddr, fault: Fault, sent: bool, own: &[IpAddr]) {
+    pub fn fault(&mut self, address: SocketAddr, fault: QueryFault, sent: bool, own: &[IpAddr]) {
         if self.peer.address.is_none() && (!fault.is_of_name() || !self.is_named()) {
             self.follow(address, own);
         }
-        if fault == Fault::Ourselves && self.peer.address.is_none_or(|known| known == address) {
+        if fault == QueryFault::Ourselves && self.peer.address.is_none_or(|known| known == address) {
             self.refuse(Reject::Loop);
         }
         let told = self.round.fault;
@@ -375,7 +375,7 @@ impl Association {
 
     /// There was nobody to ask. That takes nothing from the burst; what was `sent` to another host counts as unanswered, and
     /// otherwise nothing but the time that passes.
-    fn failed(&mut self, fault: Fault, sent: bool, now: Duration) {
+    fn failed(&mut self, fault: QueryFault, sent: bool, now: Duration) {
         self.peer.fault = Some(fault);
         self.faults = self.faults.saturating_add(1);
         if sent {
@@ -404,7 +404,10 @@ impl Association {
 
     /// Is it good news for us when links, addresses or routes of this host change?
     pub fn waits_for_changes(&self) -> bool {
-        self.peer.fault.is_some_and(|fault| fault != Fault::NobodyListens) && self.missed.is_some()
+        self.peer
+            .fault
+            .is_some_and(|fault| fault != QueryFault::NobodyListens)
+            && self.missed.is_some()
     }
 
     /// An authentic answer came: its sample is taken, or it is refused.

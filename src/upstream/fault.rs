@@ -7,7 +7,7 @@ use crate::host::shortage::Shortage;
 
 /// Why there is nobody to ask. Its text is for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum QueryFault {
     /// ENETUNREACH.
     NoRoute,
     /// EHOSTUNREACH.
@@ -42,7 +42,7 @@ pub enum Fault {
     Ourselves,
 }
 
-impl Fault {
+impl QueryFault {
     /// Is it of the name, so that the network has no part in it?
     pub const fn is_of_name(self) -> bool {
         matches!(
@@ -81,7 +81,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for QueryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
@@ -94,7 +94,7 @@ pub fn of_address(
     is_named: bool,
     own: &[IpAddr],
     listeners: &[SocketAddr],
-) -> Option<Fault> {
+) -> Option<QueryFault> {
     let ip = address.ip().to_canonical();
     let here = ip.is_loopback() || own.contains(&ip);
     let is_ours = |listener: &SocketAddr| {
@@ -102,13 +102,13 @@ pub fn of_address(
         listener.port() == address.port() && (listener.ip() == ip || any)
     };
     match ip {
-        _ if here && listeners.iter().any(is_ours) => Some(Fault::Ourselves),
+        _ if here && listeners.iter().any(is_ours) => Some(QueryFault::Ourselves),
         _ if !is_named => None,
-        _ if ip.is_loopback() => Some(Fault::Loopback),
-        _ if ip.is_unspecified() => Some(Fault::Unspecified),
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some(Fault::Unspecified),
-        _ if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => Some(Fault::Multicast),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(Fault::LinkLocal),
+        _ if ip.is_loopback() => Some(QueryFault::Loopback),
+        _ if ip.is_unspecified() => Some(QueryFault::Unspecified),
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some(QueryFault::Unspecified),
+        _ if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => Some(QueryFault::Multicast),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(QueryFault::LinkLocal),
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
@@ -121,18 +121,18 @@ mod tests {
     fn a_name_may_not_stand_for_every_address() {
         let own = ["127.0.0.1", "192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
         for (address, expected) in [
-            ("127.0.0.1:11123", Some(Fault::Loopback)),
-            ("127.0.1.1:123", Some(Fault::Loopback)),
-            ("[::1]:123", Some(Fault::Loopback)),
-            ("[::ffff:127.0.0.1]:123", Some(Fault::Loopback)),
-            ("0.0.0.0:123", Some(Fault::Unspecified)),
-            ("0.1.2.3:123", Some(Fault::Unspecified)),
-            ("[::]:123", Some(Fault::Unspecified)),
-            ("[::ffff:0.0.0.0]:123", Some(Fault::Unspecified)),
-            ("224.0.1.1:123", Some(Fault::Multicast)),
-            ("[ff02::101]:123", Some(Fault::Multicast)),
-            ("255.255.255.255:123", Some(Fault::Multicast)),
-            ("[fe80::1]:123", Some(Fault::LinkLocal)),
+            ("127.0.0.1:11123", Some(QueryFault::Loopback)),
+            ("127.0.1.1:123", Some(QueryFault::Loopback)),
+            ("[::1]:123", Some(QueryFault::Loopback)),
+            ("[::ffff:127.0.0.1]:123", Some(QueryFault::Loopback)),
+            ("0.0.0.0:123", Some(QueryFault::Unspecified)),
+            ("0.1.2.3:123", Some(QueryFault::Unspecified)),
+            ("[::]:123", Some(QueryFault::Unspecified)),
+            ("[::ffff:0.0.0.0]:123", Some(QueryFault::Unspecified)),
+            ("224.0.1.1:123", Some(QueryFault::Multicast)),
+            ("[ff02::101]:123", Some(QueryFault::Multicast)),
+            ("255.255.255.255:123", Some(QueryFault::Multicast)),
+            ("[fe80::1]:123", Some(QueryFault::LinkLocal)),
             ("192.0.2.7:123", None),
             ("[2001:db8::7]:123", None),
             // Another server on this host.
@@ -163,7 +163,7 @@ mod tests {
             let address = address.parse().unwrap();
             for is_named in [true, false] {
                 let fault = of_address(address, is_named, &own, &listeners);
-                assert_eq!(fault == Some(Fault::Ourselves), is_ours, "{address}");
+                assert_eq!(fault == Some(QueryFault::Ourselves), is_ours, "{address}");
             }
         }
     }

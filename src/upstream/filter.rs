@@ -157,8 +157,8 @@ impl ClockFilter {
         self.jumped = view.jump.map_or(self.jumped, |(_, total)| total);
     }
 
-    fn seen(&self) -> Seen {
-        Seen {
+    fn seen(&self) -> Revisions {
+        Revisions {
             leapt: self.leapt,
             jumped: self.jumped,
         }
@@ -235,12 +235,12 @@ fn count<T>(things: impl IntoIterator<Item = T>) -> f64 {
 
 /// What samples have been revised for already.
 #[derive(Clone, Copy)]
-struct Seen {
+struct Revisions {
     leapt: Option<Duration>,
     jumped: NtpDuration,
 }
 
-impl Seen {
+impl Revisions {
     /// A sample as it counts in this view.
     fn revised(self, sample: Sample, view: &View) -> Sample {
         let leap = view

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::Host;
 use super::addresses::Next;
 use super::association::{Association, Peer, PollerSettings, Polling};
-use super::fault::Fault;
+use super::fault::QueryFault;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
 use super::registry::UpstreamId;
 use crate::host::changes::Changes;
@@ -40,7 +40,7 @@ const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// What a poller knows after a question.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct PollerReport {
     /// Whose report it is.
     pub id: UpstreamId,
     /// All that is known of its upstream.
@@ -62,7 +62,7 @@ pub struct Poller {
     changes: Option<Changes>,
     scale: Timescale,
     precision: i8,
-    fault: ThrottledChange<Option<Fault>>,
+    fault: ThrottledChange<Option<QueryFault>>,
     kiss: ThrottledChange<Option<SocketAddr>>,
 }
 
@@ -92,7 +92,7 @@ impl Poller {
     }
 
     /// Asks for as long as somebody gives settings and listens to the `reports`.
-    pub async fn run(self, reports: Sender<Report>) {
+    pub async fn run(self, reports: Sender<PollerReport>) {
         let mut settings = self.settings.clone();
         let dismissed = async move { while settings.changed().await.is_ok() {} };
         tokio::select! {
@@ -101,11 +101,11 @@ impl Poller {
         }
     }
 
-    async fn ask_on(mut self, reports: Sender<Report>) {
+    async fn ask_on(mut self, reports: Sender<PollerReport>) {
         loop {
             self.apply();
             self.round().await;
-            let report = Report {
+            let report = PollerReport {
                 id: self.id,
                 peer: self.association.peer().clone(),
                 polling: self.association.polling(),
@@ -147,7 +147,7 @@ impl Poller {
                 changed = self.settings.changed() => changed?,
             }
         }
-        let is_of_name = self.association.peer().fault.is_some_and(Fault::is_of_name);
+        let is_of_name = self.association.peer().fault.is_some_and(QueryFault::is_of_name);
         let apart = if is_of_name { NAMES_APART } else { SETTLED };
         let waited = clock::raw().saturating_sub(began);
         sleep(apart.saturating_sub(waited).max(SETTLED)).await;
@@ -193,7 +193,7 @@ impl Poller {
             Err(error) => {
                 debug!(%upstream, %error, "no address");
                 self.association
-                    .not_found(fault_of(&error).unwrap_or(Fault::Unresolved));
+                    .not_found(fault_of(&error).unwrap_or(QueryFault::Unresolved));
             }
         }
     }
@@ -211,9 +211,9 @@ impl Poller {
                 debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
                 self.association.silent(address, &self.own);
             }
-            Err(NoAnswer::Fault(error, sent)) => {
+            Err(NoAnswer::QueryFault(error, sent)) => {
                 debug!(upstream = %self.association.upstream(), %address, %error, "nobody to ask");
-                let fault = fault_of(&error).unwrap_or(Fault::Refused);
+                let fault = fault_of(&error).unwrap_or(QueryFault::Refused);
                 let here = address.ip().is_loopback() || self.own.contains(&address.ip());
                 self.association.fault(address, fault, sent && !here, &self.own);
             }
@@ -269,7 +269,7 @@ impl Poller {
     fn tell_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
-            let reason = if let Fault::Short(shortage) = fault {
+            let reason = if let QueryFault::Short(shortage) = fault {
                 limits::told(shortage)
             } else {
                 fault.text().to_owned()
@@ -290,7 +290,7 @@ async fn changed(changes: Option<&Changes>) {
 #[derive(Debug)]
 pub enum NoAnswer {
     /// There is no way to it, or nobody listens there: was a packet sent to know that?
-    Fault(io::Error, bool),
+    QueryFault(io::Error, bool),
     /// The question was sent, and nothing came that is an answer to it.
     Silence(io::Error),
 }
@@ -299,7 +299,7 @@ impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silence(error) => error.fmt(f),
-            Self::Fault(error, _) => match fault_of(error) {
+            Self::QueryFault(error, _) => match fault_of(error) {
                 Some(fault) => fault.fmt(f),
                 None => error.fmt(f),
             },
@@ -308,21 +308,21 @@ impl fmt::Display for NoAnswer {
 }
 
 /// The kernel's word for it, wherever in an error of a library it is.
-fn fault_of(error: &io::Error) -> Option<Fault> {
+fn fault_of(error: &io::Error) -> Option<QueryFault> {
     limits::errno(error).map(of_number)
 }
 
-fn of_number(number: i32) -> Fault {
+fn of_number(number: i32) -> QueryFault {
     match number {
-        libc::ENETUNREACH => Fault::NoRoute,
-        libc::EHOSTUNREACH => Fault::HostUnreachable,
-        libc::ENETDOWN => Fault::NetworkDown,
-        libc::EADDRNOTAVAIL => Fault::NoOwnAddress,
-        libc::EAFNOSUPPORT => Fault::NoFamily,
-        libc::ENODEV | libc::ENXIO => Fault::NoInterface,
-        libc::ECONNREFUSED => Fault::NobodyListens,
-        libc::EACCES | libc::EPERM => Fault::Forbidden,
-        other => limits::shortage_of(other).map_or(Fault::Refused, Fault::Short),
+        libc::ENETUNREACH => QueryFault::NoRoute,
+        libc::EHOSTUNREACH => QueryFault::HostUnreachable,
+        libc::ENETDOWN => QueryFault::NetworkDown,
+        libc::EADDRNOTAVAIL => QueryFault::NoOwnAddress,
+        libc::EAFNOSUPPORT => QueryFault::NoFamily,
+        libc::ENODEV | libc::ENXIO => QueryFault::NoInterface,
+        libc::ECONNREFUSED => QueryFault::NobodyListens,
+        libc::EACCES | libc::EPERM => QueryFault::Forbidden,
+        other => limits::shortage_of(other).map_or(QueryFault::Refused, QueryFault::Short),
     }
 }
 
@@ -336,7 +336,7 @@ pub async fn question(
     within: Duration,
     unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
-    let unsent = |error| NoAnswer::Fault(error, false);
+    let unsent = |error| NoAnswer::QueryFault(error, false);
     let nonce = NtpTimestamp::from_bits(entropy::random().map_err(unsent)?);
     let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
     let request = Header::request(nonce).to_bytes();
@@ -362,7 +362,7 @@ async fn answer(
         let (length, stamp) = socket
             .async_io(NEWS, || udp::receive_stamped(socket, &mut buffer))
             .await
-            .map_err(|error| NoAnswer::Fault(error, true))?;
+            .map_err(|error| NoAnswer::QueryFault(error, true))?;
         let arrived = arrival(stamp);
         match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
             Ok(_) if clock::gaps().asleep.abs_diff(asleep) > NAP => {

@@ -34,11 +34,11 @@ use crate::wire::{Leap, ReferenceId};
 use aliases::Aliases;
 pub use clock_events::ClockEvent;
 use clock_events::ClockWatch;
-use correctness::Truth;
+use correctness::TruthInterval;
 use leap_transition::LeapWatch;
-pub use policy::{ClockPolicy, LocalReference, OnDispute, Source, State};
+pub use policy::{ClockPolicy, ClockSource, LocalReference, OnDispute, State};
 use selection::Selection;
-pub use shortage::Shortage;
+pub use shortage::SourceShortage;
 
 /// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
 const CONTINUOUS: NtpDuration = NtpDuration::from_units((1 << 32) / 1_000_000);
@@ -68,9 +68,9 @@ pub struct Decision {
     /// Where the served time stands.
     pub state: State,
     /// Why it is not synchronized, if it is not.
-    pub shortage: Option<Shortage>,
-    /// Which clock is served: [`Source::System`] or [`Source::Tracked`].
-    pub source: Source,
+    pub shortage: Option<SourceShortage>,
+    /// Which clock is served: [`ClockSource::System`] or [`ClockSource::Tracked`].
+    pub source: ClockSource,
     /// The configuration says so, and not what the upstreams are.
     pub source_configured: bool,
     /// What each upstream is worth.
@@ -100,7 +100,7 @@ pub struct SystemProcess {
     precision: i8,
     scale: Timescale,
     state: State,
-    shortage: Option<Shortage>,
+    shortage: Option<SourceShortage>,
     reference: Reference,
     system_peer: Option<UpstreamId>,
     /// Who has been much nearer than the system peer, and since when.
@@ -126,7 +126,7 @@ pub struct SystemProcess {
     /// How many samples all upstreams gave so far.
     samples_seen: u64,
     /// Where the truth can be as a majority said last, and after how many samples, the newest of each of them.
-    truth: Option<Truth>,
+    truth: Option<TruthInterval>,
     truth_samples: (u64, Vec<(UpstreamId, Duration)>),
     /// The newest sample that the time was corrected by: when it was, and the time then.
     updated: Option<(Duration, NtpTimestamp)>,
@@ -231,7 +231,7 @@ impl SystemProcess {
     fn decided(
         &self,
         now: ClockReadings,
-        source: Source,
+        source: ClockSource,
         standings: SelectionStatuses,
         before: Option<ClockModel>,
     ) -> Decision {
@@ -243,7 +243,7 @@ impl SystemProcess {
             state: self.state,
             shortage: self.shortage,
             source,
-            source_configured: self.policy.source != Source::Auto,
+            source_configured: self.policy.source != ClockSource::Auto,
             standings,
             view: self.view,
             resample_requests: self.resample_requests,

@@ -8,9 +8,9 @@ use ntpfront::host::names::Names;
 use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::filter::View;
-use ntpfront::upstream::poller::{Poller, Report};
+use ntpfront::upstream::poller::{Poller, PollerReport};
 use ntpfront::upstream::registry::{Registry, UpstreamId};
-use ntpfront::upstream::system_process::{ClockPolicy, OnDispute, Source};
+use ntpfront::upstream::system_process::{ClockPolicy, ClockSource, OnDispute};
 use ntpfront::upstream::{Host, Role, Upstream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -29,7 +29,7 @@ struct Running {
     id: UpstreamId,
     runtime: Runtime,
     settings: watch::Sender<PollerSettings>,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<PollerReport>,
     task: JoinHandle<()>,
 }
 
@@ -37,7 +37,7 @@ impl Running {
     /// Asks `upstream` once, and then as good as never.
     fn of(upstream: &Scripted) -> Self {
         let policy = ClockPolicy {
-            source: Source::Tracked,
+            source: ClockSource::Tracked,
             min_sources: 1,
             max_distance: NtpDuration::SECOND,
             max_jitter: 1.0,
@@ -85,7 +85,7 @@ impl Running {
         }
     }
 
-    fn report(&mut self) -> Report {
+    fn report(&mut self) -> PollerReport {
         let report = async { timeout(SOON, self.reports.recv()).await };
         let report = self.runtime.block_on(report).expect("a report in time");
         let report = report.expect("the poller is there");

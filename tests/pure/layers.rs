@@ -455,7 +455,7 @@ fn it_does_not_see_what_is_right() {
         ),
         (
             "config/a.rs",
-            "//! Pure.\n#![deny(unsafe_code)]\nuse super::fault::Fault;",
+            "//! Pure.\n#![deny(unsafe_code)]\nuse super::fault::QueryFault;",
         ),
     ] {
         let source = Source {

@@ -15,7 +15,9 @@ use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::registry::{Entry, Registry, UpstreamId};
-use ntpfront::upstream::system_process::{ClockPolicy, Decision, OnDispute, Source, State, SystemProcess};
+use ntpfront::upstream::system_process::{
+    ClockPolicy, ClockSource, Decision, OnDispute, State, SystemProcess,
+};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
 
 use super::host::{Host, Truth};
@@ -166,7 +168,7 @@ impl Network {
             host,
             servers: Vec::new(),
             policy: ClockPolicy {
-                source: Source::Tracked,
+                source: ClockSource::Tracked,
                 min_sources: 1,
                 max_distance: NtpDuration::SECOND,
                 max_jitter: 1.0,
@@ -391,7 +393,7 @@ impl Network {
         self.decision.as_ref().map_or(State::Init, |one| one.state)
     }
 
-    pub(crate) fn source(&self) -> Option<Source> {
+    pub(crate) fn source(&self) -> Option<ClockSource> {
         self.decision.as_ref().map(|one| one.source)
     }
 

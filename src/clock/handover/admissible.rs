@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Refusal;
+use super::HandoverRefusal;
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::wire::{MAX_STRATUM, ReferenceId};
@@ -36,7 +36,7 @@ const REFERENCE_GRACE: NtpDuration = NtpDuration::from_units(2 << 32);
 ///
 /// # Errors
 /// The first thing that can't be.
-pub fn admissible(left: Reference, now: ClockReadings) -> Result<Reference, Refusal> {
+pub fn admissible(left: Reference, now: ClockReadings) -> Result<Reference, HandoverRefusal> {
     watched(&left, now)?;
     header(&left)?;
     let kind = match left.clock {
@@ -54,50 +54,50 @@ pub fn admissible(left: Reference, now: ClockReadings) -> Result<Reference, Refu
     Ok(left)
 }
 
-fn hold(good: bool, what: &'static str) -> Result<(), Refusal> {
+fn hold(good: bool, what: &'static str) -> Result<(), HandoverRefusal> {
     if good {
         Ok(())
     } else {
-        Err(Refusal::OutOfRange(what))
+        Err(HandoverRefusal::OutOfRange(what))
     }
 }
 
 /// Was it written on this host a moment ago, and did all its clocks run alike since?
-fn watched(left: &Reference, now: ClockReadings) -> Result<(), Refusal> {
+fn watched(left: &Reference, now: ClockReadings) -> Result<(), HandoverRefusal> {
     let unwatched = now.raw.checked_sub(left.published.raw);
     if unwatched.is_none_or(|unwatched| unwatched > UNWATCHED) {
-        return Err(Refusal::Unwatched);
+        return Err(HandoverRefusal::Unwatched);
     }
     // A tracked clock does not care for the time of day, but its distance from the time since boot tells boots apart.
     if now.ran_alike_since(left.published) {
         Ok(())
     } else {
-        Err(Refusal::Jumped)
+        Err(HandoverRefusal::Jumped)
     }
 }
 
 /// What replies say as it is.
-fn header(left: &Reference) -> Result<(), Refusal> {
+fn header(left: &Reference) -> Result<(), HandoverRefusal> {
     hold(left.is_usable() && left.answers, "leap indicator")?;
     hold((1..MAX_STRATUM).contains(&left.stratum), "stratum")?;
     hold(PRECISION.contains(&left.precision), "precision")
 }
 
 /// The host's clock as a reference of its own: as wrong as the operator says, for ever.
-fn local(left: &Reference) -> Result<(), Refusal> {
+fn local(left: &Reference) -> Result<(), HandoverRefusal> {
     let is_local = left.reference_id == ReferenceId::LOCAL && left.root_delay == NtpDuration::ZERO;
     hold(is_local, "end")?;
     hold(left.growth == 0.0, "growth")
 }
 
 /// A time that ends when its error is too large: not later than that, and the error grows.
-fn growing(left: &Reference, least: f64) -> Result<(), Refusal> {
+fn growing(left: &Reference, least: f64) -> Result<(), HandoverRefusal> {
     hold((least..=MOST_GROWTH).contains(&left.growth), "growth")?;
     hold(left.not_after <= left.expiry(MOST_DISTANCE), "end")
 }
 
 /// How wrong it is said to be, from the moment when that was said.
-fn errors(left: &Reference, now: ClockReadings) -> Result<(), Refusal> {
+fn errors(left: &Reference, now: ClockReadings) -> Result<(), HandoverRefusal> {
     hold(left.root_delay >= NtpDuration::ZERO, "root delay")?;
     hold(left.root_dispersion >= NtpDuration::ZERO, "root dispersion")?;
     hold(left.epoch <= left.published.raw, "epoch")?;
@@ -106,7 +106,7 @@ fn errors(left: &Reference, now: ClockReadings) -> Result<(), Refusal> {
 }
 
 /// A clock of our own: we are somebody's client then, and both ways were measured with clocks that are not exact.
-fn tracked(left: &Reference) -> Result<(), Refusal> {
+fn tracked(left: &Reference) -> Result<(), HandoverRefusal> {
     let ClockModel::Tracked {
         epoch,
         rate,

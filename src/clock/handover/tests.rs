@@ -79,7 +79,7 @@ fn local() -> Reference {
     }
 }
 
-fn taken(left: &Reference) -> Result<Option<Reference>, Refusal> {
+fn taken(left: &Reference) -> Result<Option<Reference>, HandoverRefusal> {
     read(&write(left, BOOT), now(), BOOT)
 }
 
@@ -254,7 +254,7 @@ fn what_no_ntpfront_announces_is_refused_with_its_name() {
             let wanted = if what.is_empty() {
                 Ok(Some(bad))
             } else {
-                Err(Refusal::OutOfRange(what))
+                Err(HandoverRefusal::OutOfRange(what))
             };
             assert_eq!(found, wanted, "number {number} of {good:?}");
         }
@@ -273,36 +273,39 @@ fn what_is_not_ours_or_not_whole_is_refused() {
     let text = content(&tracked());
     let without_end = text.strip_suffix('}').unwrap();
     for (bytes, wanted) in [
-        (text.clone().into_bytes(), Refusal::Unknown),
-        (b"junk".to_vec(), Refusal::Unknown),
-        (vec![0; 5000], Refusal::Unknown),
-        (vec![b'['; 4000], Refusal::Unknown),
-        ([&good[..], &vec![0; 4000][..]].concat(), Refusal::Unknown),
-        ([&good[..], b"\0"].concat(), Refusal::Torn),
-        (good[..30].to_vec(), Refusal::Torn),
-        (good[..good.len() - 1].to_vec(), Refusal::Torn),
-        (sealed(""), Refusal::Unreadable),
-        (sealed(&"[".repeat(3000)), Refusal::Unreadable),
-        (sealed(&text.replace("stratum", "strata")), Refusal::Unreadable),
+        (text.clone().into_bytes(), HandoverRefusal::Unknown),
+        (b"junk".to_vec(), HandoverRefusal::Unknown),
+        (vec![0; 5000], HandoverRefusal::Unknown),
+        (vec![b'['; 4000], HandoverRefusal::Unknown),
+        ([&good[..], &vec![0; 4000][..]].concat(), HandoverRefusal::Unknown),
+        ([&good[..], b"\0"].concat(), HandoverRefusal::Torn),
+        (good[..30].to_vec(), HandoverRefusal::Torn),
+        (good[..good.len() - 1].to_vec(), HandoverRefusal::Torn),
+        (sealed(""), HandoverRefusal::Unreadable),
+        (sealed(&"[".repeat(3000)), HandoverRefusal::Unreadable),
+        (
+            sealed(&text.replace("stratum", "strata")),
+            HandoverRefusal::Unreadable,
+        ),
         (
             sealed(&text.replace("\"stratum\":3", "\"stratum\":256")),
-            Refusal::Unreadable,
+            HandoverRefusal::Unreadable,
         ),
         (
             sealed(&text.replace("\"stratum\":3", "\"stratum\":-3")),
-            Refusal::Unreadable,
+            HandoverRefusal::Unreadable,
         ),
         (
             sealed(&format!("{without_end},\"more\":1}}")),
-            Refusal::Unreadable,
+            HandoverRefusal::Unreadable,
         ),
         (
             sealed(&text.replace("\"leap\":0", "\"leap\":7")),
-            Refusal::OutOfRange("leap indicator"),
+            HandoverRefusal::OutOfRange("leap indicator"),
         ),
         (
             sealed(&text.replace("\"leap\":0", "\"leap\":4")),
-            Refusal::OutOfRange("leap indicator"),
+            HandoverRefusal::OutOfRange("leap indicator"),
         ),
     ] {
         assert_eq!(
@@ -317,7 +320,10 @@ fn what_is_not_ours_or_not_whole_is_refused() {
 #[test]
 fn another_boot_and_another_moment_are_refused() {
     let left = write(&tracked(), BOOT);
-    assert_eq!(read(&left, now(), Some("another")), Err(Refusal::OtherBoot));
+    assert_eq!(
+        read(&left, now(), Some("another")),
+        Err(HandoverRefusal::OtherBoot)
+    );
     let away = |realtime: f64, raw: f64, boot: f64| {
         let by = |start: Duration, seconds: f64| Duration::from_secs_f64(start.as_secs_f64() + seconds);
         ClockReadings {
@@ -330,15 +336,15 @@ fn another_boot_and_another_moment_are_refused() {
         (away(0.0, 0.0, 0.0), None),
         (away(4.9, 4.9, 4.9), None),
         (away(1.05, 1.0, 1.05), None),
-        (away(5.1, 5.1, 5.1), Some(Refusal::Unwatched)),
-        (away(-1.0, -1.0, -1.0), Some(Refusal::Unwatched)),
+        (away(5.1, 5.1, 5.1), Some(HandoverRefusal::Unwatched)),
+        (away(-1.0, -1.0, -1.0), Some(HandoverRefusal::Unwatched)),
         // The host slept.
-        (away(61.0, 1.0, 61.0), Some(Refusal::Jumped)),
+        (away(61.0, 1.0, 61.0), Some(HandoverRefusal::Jumped)),
         // Its clock was stepped, or this is another boot at about the same age.
-        (away(3601.0, 1.0, 1.0), Some(Refusal::Jumped)),
-        (away(-9.0, 1.0, 1.0), Some(Refusal::Jumped)),
-        (away(1.0, 1.0, 9.0), Some(Refusal::Jumped)),
-        (away(1.0, 1.0, 0.0), Some(Refusal::Jumped)),
+        (away(3601.0, 1.0, 1.0), Some(HandoverRefusal::Jumped)),
+        (away(-9.0, 1.0, 1.0), Some(HandoverRefusal::Jumped)),
+        (away(1.0, 1.0, 9.0), Some(HandoverRefusal::Jumped)),
+        (away(1.0, 1.0, 0.0), Some(HandoverRefusal::Jumped)),
     ] {
         for good in [tracked(), mirrored(), local()] {
             let found = read(&write(&good, BOOT), now, BOOT);

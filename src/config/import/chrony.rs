@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::Meaning::{Carried, Given, Left};
-use super::draft::{BESIDE, Draft, Limit, Local, Upstream, everybody};
+use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, everybody};
 use super::server::{self, Choice};
-use super::{Keywords, Line, nearest_interval, number, path};
+use super::{Keywords, SourceLine, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
 use crate::upstream::Host;
@@ -185,20 +185,20 @@ const CHOICES: [(&str, Choice); 35] = [
     ("extfield", Choice::Foreign(1)),
 ];
 
-fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn source(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     server::carry(draft, line, &CHOICES)
 }
 
-fn allow(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn allow(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     rule(draft, line, true)
 }
 
-fn deny(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn deny(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     rule(draft, line, false).map_err(|why| draft.close(&why))
 }
 
 /// `allow [all] [SUBNET]`: the longest prefix decides, whatever the order; `all` is for all of its parts, too.
-fn rule(draft: &mut Draft, line: &Line<'_>, allowed: bool) -> Result<(), String> {
+fn rule(draft: &mut Draft, line: &SourceLine<'_>, allowed: bool) -> Result<(), String> {
     let (is_for_all, words) = match line.words.split_first() {
         Some((all, words)) if all.eq_ignore_ascii_case("all") => (true, words),
         Some(_) | None => (false, line.words.as_slice()),
@@ -248,7 +248,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
 /// `ratelimit [interval 3] [burst 8] [leak 2] [kod 0]`: the exponents are powers of two, of seconds and of a share.
 ///
 /// Whatever can't be carried of it, there is a limit: with the default of chronyd, or the nearest that we have.
-fn ratelimit(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn ratelimit(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let (mut every, mut burst, mut leak) = (8.0, 8, 2);
     for pair in line.words.chunks(2) {
         let [option, value] = pair else {
@@ -282,7 +282,7 @@ const LOCAL_WAIT: u32 = 4;
 const ORPHAN_WAIT: u32 = 300;
 
 /// `local [stratum 10] [waitunsynced SECONDS] …`
-fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn local(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut local = Local {
         stratum: 10,
         wait: None,
@@ -310,7 +310,7 @@ fn local(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn port(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn port(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     match number(line.value()?, 0, u16::MAX)? {
         0 => Err(draft.close("with port 0 chronyd serves nobody; ntpfront listens on port 123")),
         port => {
@@ -320,7 +320,7 @@ fn port(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     }
 }
 
-fn bindaddress(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn bindaddress(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let address = bound(line).inspect_err(|_| draft.is_bound_elsewhere = true)?;
     // The last of a family counts.
     draft.bound.retain(|bound| bound.is_ipv4() != address.is_ipv4());
@@ -328,13 +328,13 @@ fn bindaddress(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn binddevice(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
+fn binddevice(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> {
     draft.is_bound_elsewhere = true;
     Err("name a [[listener]] for each address of the device".to_owned())
 }
 
 /// The address where to listen.
-fn bound(line: &Line<'_>) -> Result<IpAddr, String> {
+fn bound(line: &SourceLine<'_>) -> Result<IpAddr, String> {
     let address: IpAddr = line.value()?.parse().map_err(|_| "it is no address".to_owned())?;
     listener(&SocketAddr::from((address, NTP_PORT)).to_string()).map_err(|refusal| {
         let why = refusal.hint.unwrap_or(refusal.expected);
@@ -343,27 +343,27 @@ fn bound(line: &Line<'_>) -> Result<IpAddr, String> {
     Ok(address)
 }
 
-fn leapseclist(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn leapseclist(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     draft.leap_seconds = Some(path(line)?);
     Ok(())
 }
 
-fn minsources(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn minsources(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     draft.min_sources = Some(number(line.value()?, 1, u8::MAX)?);
     Ok(())
 }
 
-fn maxdistance(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn maxdistance(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     draft.max_distance = Some(number(line.value()?, 0.0001, 16.0)?);
     Ok(())
 }
 
-fn maxjitter(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn maxjitter(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     draft.max_jitter = Some(number(line.value()?, 0.0001, 16.0)?);
     Ok(())
 }
 
-fn noclientlog(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
+fn noclientlog(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> {
     draft.census_off = true;
     Ok(())
 }
@@ -397,7 +397,7 @@ pub(super) fn finish(draft: &mut Draft) {
 /// It is asked first then, and what it says of its own clients is not about ours.
 fn beside(draft: &mut Draft) {
     let (address, port) = BESIDE;
-    let first = Upstream {
+    let first = DraftUpstream {
         host: Host::Address(address),
         port,
         iburst: true,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::Line;
+use super::SourceLine;
 use crate::config::effective::quoted;
 use crate::upstream::Host;
 use crate::upstream::registry::Endpoint;
@@ -27,7 +27,7 @@ pub(super) struct Draft {
     pub(super) remarks: Vec<String>,
     /// What is to be said in front of all, as comments.
     pub(super) preface: &'static str,
-    pub(super) upstreams: Vec<Upstream>,
+    pub(super) upstreams: Vec<DraftUpstream>,
     /// Was anybody to be asked, carried or not?
     pub(super) has_sources: bool,
     pub(super) min_sources: Option<u8>,
@@ -75,7 +75,7 @@ pub(super) struct Draft {
 
 /// A server to ask.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream {
+pub(super) struct DraftUpstream {
     pub(super) host: Host,
     pub(super) port: u16,
     pub(super) iburst: bool,
@@ -124,7 +124,7 @@ impl Draft {
     }
 
     /// Tells that a line, or a part of it, is not carried.
-    pub(super) fn leave(&mut self, line: &Line<'_>, why: &str) {
+    pub(super) fn leave(&mut self, line: &SourceLine<'_>, why: &str) {
         self.remarks.push(format!("{}: {why}", line.shown()));
     }
 
@@ -162,9 +162,9 @@ impl Draft {
     }
 
     /// Takes a server, unless it is there already.
-    pub(super) fn ask(&mut self, upstream: Upstream) -> Result<(), String> {
-        let endpoint = |one: &Upstream| Endpoint::new(&one.host, one.port);
-        let same = |known: &&Upstream| endpoint(known) == endpoint(&upstream);
+    pub(super) fn ask(&mut self, upstream: DraftUpstream) -> Result<(), String> {
+        let endpoint = |one: &DraftUpstream| Endpoint::new(&one.host, one.port);
+        let same = |known: &&DraftUpstream| endpoint(known) == endpoint(&upstream);
         match self.upstreams.iter().find(same) {
             Some(known) => Err(format!("it is asked already, by {}", known.origin)),
             None => {
@@ -185,7 +185,7 @@ impl Draft {
         } else {
             &self.listeners
         };
-        let is_ours = |upstream: &Upstream| {
+        let is_ours = |upstream: &DraftUpstream| {
             let Host::Address(address) = upstream.host else {
                 return false;
             };
@@ -196,8 +196,8 @@ impl Draft {
         };
         let (ourselves, others) = std::mem::take(&mut self.upstreams).into_iter().partition(is_ours);
         self.upstreams = others;
-        let ourselves: Vec<Upstream> = ourselves;
-        let remark = |upstream: Upstream| format!("{}: that would be ntpfront itself", upstream.origin);
+        let ourselves: Vec<DraftUpstream> = ourselves;
+        let remark = |upstream: DraftUpstream| format!("{}: that would be ntpfront itself", upstream.origin);
         self.remarks.extend(ourselves.into_iter().map(remark));
     }
 
@@ -326,7 +326,7 @@ impl Draft {
     }
 }
 
-impl Upstream {
+impl DraftUpstream {
     fn to_toml(&self) -> String {
         let host = &self.host;
         let address = match self.port {

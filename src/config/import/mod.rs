@@ -40,7 +40,7 @@ pub enum ImportResult {
 
 /// One line with something to say.
 #[derive(Clone, Debug)]
-struct Line<'a> {
+struct SourceLine<'a> {
     path: &'a Path,
     number: usize,
     /// As it stands there.
@@ -54,7 +54,7 @@ struct Line<'a> {
 #[derive(Clone, Copy)]
 enum Meaning {
     /// It is carried as far as this can.
-    Carried(fn(&mut Draft, &Line<'_>) -> Result<(), String>),
+    Carried(fn(&mut Draft, &SourceLine<'_>) -> Result<(), String>),
     /// It is as it says here anyway.
     Given,
     /// It isn't carried, and this is why.
@@ -197,7 +197,7 @@ fn made(
 }
 
 /// Is anything of the line carried?
-fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) -> bool {
+fn take(draft: &mut Draft, dialect: Dialect, line: &SourceLine<'_>) -> bool {
     let meaning = keywords(dialect)
         .iter()
         .find(|(names, _)| names.contains(&line.keyword.as_str()));
@@ -211,7 +211,7 @@ fn take(draft: &mut Draft, dialect: Dialect, line: &Line<'_>) -> bool {
 }
 
 /// A word that isn't one of this daemon's may be one of the other's: then the guess was wrong, or the file is.
-fn not_known(dialect: Dialect, line: &Line<'_>) -> String {
+fn not_known(dialect: Dialect, line: &SourceLine<'_>) -> String {
     let others = [
         (Dialect::Chrony, "chronyd's (--from chrony)"),
         (Dialect::Ntp, "ntpd's (--from ntp)"),
@@ -225,12 +225,12 @@ fn not_known(dialect: Dialect, line: &Line<'_>) -> String {
     }
 }
 
-fn knows(dialect: Dialect, line: &Line<'_>) -> bool {
+fn knows(dialect: Dialect, line: &SourceLine<'_>) -> bool {
     let mut names = keywords(dialect).iter().flat_map(|(names, _)| names.iter());
     names.any(|name| *name == line.keyword)
 }
 
-fn lines_of(dialect: Dialect, files: &[(PathBuf, String)]) -> impl Iterator<Item = Line<'_>> {
+fn lines_of(dialect: Dialect, files: &[(PathBuf, String)]) -> impl Iterator<Item = SourceLine<'_>> {
     files
         .iter()
         .flat_map(move |(path, text)| lines(dialect, path, text))
@@ -268,7 +268,7 @@ fn guess(files: &[(PathBuf, String)]) -> Option<Dialect> {
 }
 
 /// Comments: a line of chrony.conf that starts with one of four signs; in ntp.conf all that comes after `#`.
-fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<Item = Line<'a>> {
+fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<Item = SourceLine<'a>> {
     text.lines().enumerate().filter_map(move |(index, text)| {
         let said = match dialect {
             Dialect::Chrony if text.trim_start().starts_with(['#', '%', '!', ';']) => "",
@@ -277,7 +277,7 @@ fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<I
             Dialect::NtpdRs => "",
         };
         let mut words = said.split_whitespace();
-        Some(Line {
+        Some(SourceLine {
             path,
             number: index + 1,
             text: said.trim(),
@@ -287,7 +287,7 @@ fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<I
     })
 }
 
-impl Line<'_> {
+impl SourceLine<'_> {
     /// Where it stands, what it says, safe to print.
     fn shown(&self) -> String {
         let path = Place::Whole(self.path.to_owned());
@@ -315,7 +315,7 @@ where
 
 /// 2 to the power that stands there, in seconds, as both write intervals: 3, the default of both, where that can't be read.
 /// The nearest where there is no room for it here (0.0001 to 64): a limit that is told to be another is better than none.
-fn nearest_interval(draft: &mut Draft, line: &Line<'_>, text: &str) -> f64 {
+fn nearest_interval(draft: &mut Draft, line: &SourceLine<'_>, text: &str) -> f64 {
     let power = number(text, -13, 6).unwrap_or_else(|why| {
         draft.leave(line, &format!("{why}: the nearest is taken"));
         text.parse().unwrap_or(3).clamp(-13, 6)
@@ -324,7 +324,7 @@ fn nearest_interval(draft: &mut Draft, line: &Line<'_>, text: &str) -> f64 {
 }
 
 /// Directives that need no more than a path.
-fn path(line: &Line<'_>) -> Result<String, String> {
+fn path(line: &SourceLine<'_>) -> Result<String, String> {
     let path = line.value()?.trim_matches('"');
     let is_sound = Path::new(path).is_absolute() && !path.contains(char::is_control);
     match is_sound {

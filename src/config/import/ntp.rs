@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Meaning::{Carried, Left};
 use super::draft::{Draft, Limit, Local, everybody};
 use super::server::{self, Choice};
-use super::{Keywords, Line, nearest_interval, number, path};
+use super::{Keywords, SourceLine, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
 use crate::wire::NTP_PORT;
@@ -129,7 +129,7 @@ const LOCAL_STRATUM: u8 = 5;
 const ORPHAN_WAIT: u32 = 300;
 
 /// `server [-4|-6] HOST …`; an address of 127.127 is a driver.
-fn source(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn source(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut line = line.clone();
     if matches!(line.words.first(), Some(&("-4" | "-6"))) {
         let family = line.words.remove(0);
@@ -160,7 +160,7 @@ fn local_clock(draft: &mut Draft, is_preferred: bool) {
 }
 
 /// ntpsec's `refclock local [unit 0] [stratum 5] [prefer]`; others are left.
-fn refclock(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn refclock(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut words = line.words.iter();
     if !words
         .next()
@@ -185,7 +185,7 @@ fn refclock(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 }
 
 /// `fudge 127.127.1.0 stratum 10`: of drivers only that of the host's clock is carried.
-fn fudge(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn fudge(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let Some((driver, options)) = line.words.split_first() else {
         return Err("of which driver is missing".to_owned());
     };
@@ -208,7 +208,7 @@ fn fudge(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 const ONLY_LOCAL: &str = "only the stratum of the host's own clock (127.127.1.0) is carried";
 
 /// `restrict [-4|-6] (default|source|ADDRESS[/BITS]) [mask MASK] FLAG…`: the longest prefix decides.
-fn restrict(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn restrict(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let (nets, flags) = restricted(&line.words)?;
     let nets = match nets {
         Ok(nets) => nets,
@@ -250,7 +250,7 @@ fn is_limited(flag: &str) -> bool {
 }
 
 /// Whom ntpd limits: here it is all addresses or none. So that nobody gets more than there, it is all.
-fn limited(draft: &mut Draft, line: &Line<'_>, nets: &[IpNet], limited: bool) {
+fn limited(draft: &mut Draft, line: &SourceLine<'_>, nets: &[IpNet], limited: bool) {
     let is_default = nets.iter().any(|net| net.prefix_len() == 0);
     let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
     if limited {
@@ -295,7 +295,7 @@ fn denies(flag: &str) -> bool {
 }
 
 /// It takes back a rule, be it one that lets in.
-fn unrestrict(draft: &mut Draft, _line: &Line<'_>) -> Result<(), String> {
+fn unrestrict(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> {
     Err(draft.close(TAKES_BACK))
 }
 
@@ -356,7 +356,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
 }
 
 /// `discard [average 3] [minimum 1] [monitor 3000]`
-fn discard(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn discard(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     for pair in line.words.chunks(2) {
         match pair {
             [option, value] if option.eq_ignore_ascii_case("average") => {
@@ -370,7 +370,7 @@ fn discard(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 }
 
 /// ntpsec's `limit [average 1] [burst 20] [kod 0.5]`: answers a second, and at once; it holds without a flag of `restrict`, too.
-fn rate(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn rate(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut limit = Limit {
         interval: 1.0,
         burst: Some(20),
@@ -395,7 +395,7 @@ fn rate(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 }
 
 /// `tos [minsane 1] [maxdist 1.5] …`
-fn tos(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn tos(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     for pair in line.words.chunks(2) {
         match pair {
             [option, value] if option.eq_ignore_ascii_case("minsane") => {
@@ -414,9 +414,9 @@ fn tos(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn leapfile(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn leapfile(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     // Some add whether to check it.
-    let only = Line {
+    let only = SourceLine {
         words: line.words.iter().take(1).copied().collect(),
         ..line.clone()
     };
@@ -426,7 +426,7 @@ fn leapfile(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
 
 /// `interface listen ADDRESS`: the last line that is about an address decides. As soon as there is one, ntpd listens on no other
 /// address, but on those of the loopback interface. What can't be said makes that narrower, never wider.
-fn interface(draft: &mut Draft, line: &Line<'_>) -> Result<(), String> {
+fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let lowercase: Vec<String> = line.words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lowercase.iter().map(String::as_str).collect();
     match words.as_slice() {

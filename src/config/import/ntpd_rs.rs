@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Line;
-use super::draft::{Draft, Upstream};
+use super::SourceLine;
+use super::draft::{Draft, DraftUpstream};
 use super::server::{AUTHENTICATED, POOL};
 use crate::config::address::{Refusal, host_and_port, listener};
 use crate::config::effective::quoted;
@@ -63,11 +63,11 @@ struct File<'a> {
 
 impl<'a> File<'a> {
     /// The line in which the byte number `at` is.
-    fn line(self, at: usize) -> Line<'a> {
+    fn line(self, at: usize) -> SourceLine<'a> {
         let before = self.text.get(..at).unwrap_or_default();
         let start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = self.text.get(start..).and_then(|rest| rest.lines().next());
-        Line {
+        SourceLine {
             path: self.path,
             number: before.matches('\n').count() + 1,
             text: line.unwrap_or_default().trim(),
@@ -224,7 +224,7 @@ fn source(draft: &mut Draft, table: &Table<'_, '_>, polls: [Option<i8>; 2]) -> b
     let taken = asked.and_then(|(host, port)| {
         let origin = table.file.line(table.at).shown();
         let origin = format!("{origin} {}", excerpt(table.text("address").unwrap_or_default()));
-        draft.ask(Upstream {
+        draft.ask(DraftUpstream {
             host,
             port,
             iburst: false,

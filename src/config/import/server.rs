@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-use super::draft::{Draft, Upstream};
-use super::{Line, number};
+use super::draft::{Draft, DraftUpstream};
+use super::{SourceLine, number};
 use crate::config::address::host_and_port;
 use crate::config::fault::excerpt;
 use crate::upstream::Host;
@@ -33,7 +33,11 @@ pub(super) enum Choice {
 }
 
 /// Carries such a line; `choices` are the options that may follow the host.
-pub(super) fn carry(draft: &mut Draft, line: &Line<'_>, choices: &[(&str, Choice)]) -> Result<(), String> {
+pub(super) fn carry(
+    draft: &mut Draft,
+    line: &SourceLine<'_>,
+    choices: &[(&str, Choice)],
+) -> Result<(), String> {
     draft.has_sources = true;
     let (host, options) = line.words.split_first().ok_or("whom to ask is missing")?;
     let mut wanted = Wanted::default();
@@ -105,7 +109,12 @@ impl Wanted {
     }
 
     /// What can be asked for together; what can't is added to what is `left`.
-    fn upstream(mut self, host: &str, line: &Line<'_>, left: &mut Vec<String>) -> Result<Upstream, String> {
+    fn upstream(
+        mut self,
+        host: &str,
+        line: &SourceLine<'_>,
+        left: &mut Vec<String>,
+    ) -> Result<DraftUpstream, String> {
         let (host, port) = address(host, self.port)?;
         let is_loopback = host.is_loopback();
         let shortest = if is_loopback { 0 } else { 1 };
@@ -122,7 +131,7 @@ impl Wanted {
             left.push("require: who is only watched can't be required".to_owned());
         }
         let shown = line.shown();
-        Ok(Upstream {
+        Ok(DraftUpstream {
             host,
             port,
             iburst: self.iburst,

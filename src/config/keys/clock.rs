@@ -7,15 +7,15 @@ use super::texts::path_or_none;
 use crate::config::kind::{Truth, seconds, whole, words};
 use crate::config::row::table;
 use crate::time::NtpDuration;
-use crate::upstream::system_process::{ClockPolicy, LocalReference, OnDispute, Source};
+use crate::upstream::system_process::{ClockPolicy, ClockSource, LocalReference, OnDispute};
 
 /// Where tzdata puts the list of leap seconds.
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
 
-const SOURCES: [(&str, Source); 3] = [
-    (Source::Auto.name(), Source::Auto),
-    (Source::System.name(), Source::System),
-    (Source::Tracked.name(), Source::Tracked),
+const SOURCES: [(&str, ClockSource); 3] = [
+    (ClockSource::Auto.name(), ClockSource::Auto),
+    (ClockSource::System.name(), ClockSource::System),
+    (ClockSource::Tracked.name(), ClockSource::Tracked),
 ];
 
 const ON_DISPUTE: [(&str, OnDispute); 4] = [
@@ -35,7 +35,7 @@ table! {
         /// happens to the host's. "auto": "system" if an upstream is on this host, otherwise "tracked". Only an
         /// address in this file (or "localhost") counts as an upstream on this host: what a name resolves to
         /// does not, so that a name server cannot choose the clock.
-        source: Source = Source::Auto, words(&SOURCES);
+        source: ClockSource = ClockSource::Auto, words(&SOURCES);
         /// How many upstreams must be available and agree: {range}, at most the number of upstreams. Not set: 1
         /// with one or two upstreams, 2 with three or more, so that a single one cannot mislead the server.
         min_sources: u8 = 1, whole(1..=255);

@@ -6,9 +6,9 @@ use super::structure::{Declaration, Field};
 use super::*;
 
 /// The whole file.
-struct Header;
+struct LayoutHeader;
 
-impl Display for Header {
+impl Display for LayoutHeader {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(
             "// SPDX-License-Identifier: GPL-2.0-or-later\n//\n\
@@ -37,7 +37,7 @@ impl Display for Header {
 /// All structures, each behind those that are parts of it.
 const STRUCTURES: [Declaration; 11] = [
     Publication::DECLARATION,
-    State::DECLARATION,
+    PublishedState::DECLARATION,
     Destination::DECLARATION,
     ListenerPolicy::DECLARATION,
     DeviceEntry::DECLARATION,
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn layout_h_is_what_is_generated() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/fast_path/program/layout.h");
-        let wanted = Header.to_string();
+        let wanted = LayoutHeader.to_string();
         if std::env::var_os("WRITE_LAYOUT").is_some() {
             std::fs::write(path, &wanted).unwrap();
         }

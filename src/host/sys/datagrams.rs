@@ -26,7 +26,7 @@ const CONTROL_MAX: usize = 96;
 struct ControlBuffer([u8; CONTROL_MAX]);
 
 #[derive(Clone)]
-struct Slot {
+struct DatagramSlot {
     payload: [u8; PAYLOAD_MAX],
     payload_len: usize,
     peer: libc::sockaddr_storage,
@@ -45,7 +45,7 @@ struct Slot {
     reason = "a heap of raw buffers tells nobody anything"
 )]
 pub struct Batch {
-    slots: Vec<Slot>,
+    slots: Vec<DatagramSlot>,
     received: usize,
     queued: Vec<usize>,
     headers: Vec<libc::mmsghdr>,
@@ -95,7 +95,7 @@ impl Batch {
     /// Room for `capacity` datagrams (at least 1).
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
-        let slot = Slot {
+        let slot = DatagramSlot {
             payload: [0; PAYLOAD_MAX],
             payload_len: 0,
             // SAFETY: sockaddr_storage is plain integers, for which all zeros is a value.
@@ -193,7 +193,7 @@ impl Batch {
             source,
             source_port,
             arrived_at: slot.info.arrived_at,
-            unicast: slot.info.asked.is_none_or(Destination::is_unicast),
+            unicast: slot.info.asked.is_none_or(LocalDestination::is_unicast),
             reply: slot.reply.get_mut(..slot.payload_len)?,
         })
     }
@@ -306,12 +306,12 @@ fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> SendOu
 
 /// The local address that a datagram was sent to, as the kernel's packet info tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Destination {
+enum LocalDestination {
     V4 { header: Ipv4Addr, local: Ipv4Addr },
     V6 { header: Ipv6Addr, interface: u32 },
 }
 
-impl Destination {
+impl LocalDestination {
     /// The kernel names another local address than the packet's destination exactly when that is a group.
     fn is_unicast(self) -> bool {
         match self {
@@ -324,10 +324,10 @@ impl Destination {
 #[derive(Clone, Copy, Debug, Default)]
 struct ControlInfo {
     arrived_at: Option<NtpTimestamp>,
-    asked: Option<Destination>,
+    asked: Option<LocalDestination>,
 }
 
-impl Slot {
+impl DatagramSlot {
     fn payload_vector(&mut self) -> libc::iovec {
         libc::iovec {
             iov_base: self.payload.as_mut_ptr().cast(),
@@ -418,13 +418,13 @@ impl Slot {
                     });
                 }
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    info.asked = read_data::<libc::in_pktinfo>(message).map(|packet| Destination::V4 {
+                    info.asked = read_data::<libc::in_pktinfo>(message).map(|packet| LocalDestination::V4 {
                         header: Ipv4Addr::from_bits(u32::from_be(packet.ipi_addr.s_addr)),
                         local: Ipv4Addr::from_bits(u32::from_be(packet.ipi_spec_dst.s_addr)),
                     });
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    info.asked = read_data::<libc::in6_pktinfo>(message).map(|packet| Destination::V6 {
+                    info.asked = read_data::<libc::in6_pktinfo>(message).map(|packet| LocalDestination::V6 {
                         header: Ipv6Addr::from(packet.ipi6_addr.s6_addr),
                         interface: packet.ipi6_ifindex,
                     });
@@ -440,10 +440,10 @@ impl Slot {
     /// Asks for `asked` as the reply's source address; returns the length of the control message.
     ///
     /// The received control buffer can't be sent back: with an arrival time in it that is EINVAL.
-    fn write_control(&mut self, asked: Option<Destination>) -> usize {
+    fn write_control(&mut self, asked: Option<LocalDestination>) -> usize {
         match asked {
             None => 0,
-            Some(Destination::V4 { local, .. }) => {
+            Some(LocalDestination::V4 { local, .. }) => {
                 let source = libc::in_addr {
                     s_addr: local.to_bits().to_be(),
                 };
@@ -455,7 +455,7 @@ impl Slot {
                 };
                 self.write_message(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
             }
-            Some(Destination::V6 { header, interface }) => {
+            Some(LocalDestination::V6 { header, interface }) => {
                 // A link-local address means something only together with its interface (RFC 4007 §6).
                 let interface = if header.is_unicast_link_local() {
                     interface

@@ -10,7 +10,7 @@ const ROOT: u32 = 0;
 
 /// What is known of a directory or a link on the way to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct PathElement {
     pub(super) user: u32,
     pub(super) group: u32,
     pub(super) mode: u32,
@@ -29,12 +29,12 @@ pub(super) enum Maker {
 
 /// Who makes it, when we are `user` and `owner` shall have it. `way`: all that is passed on the way
 /// there, from the root directory to the one that the socket is in.
-pub(super) fn maker(user: u32, owner: Option<u32>, way: &[Step]) -> Maker {
+pub(super) fn maker(user: u32, owner: Option<u32>, way: &[PathElement]) -> Maker {
     let Some(_another) = owner.filter(|owner| *owner != user && user == ROOT) else {
         return Maker::Ourselves;
     };
     // In a sticky directory nobody else can put another directory in the place of root's; a file that is not there yet anybody can.
-    let above = |step: &Step| is_roots(*step) || (step.user == ROOT && step.mode & STICKY != 0);
+    let above = |step: &PathElement| is_roots(*step) || (step.user == ROOT && step.mode & STICKY != 0);
     if way.iter().all(above) && way.last().copied().is_some_and(is_roots) {
         Maker::RootForOwner
     } else {
@@ -43,7 +43,7 @@ pub(super) fn maker(user: u32, owner: Option<u32>, way: &[Step]) -> Maker {
 }
 
 /// Nobody but root can change what is in it.
-fn is_roots(step: Step) -> bool {
+fn is_roots(step: PathElement) -> bool {
     step.user == ROOT
         && step.mode & OTHERS_WRITE == 0
         && (step.mode & GROUP_WRITES == 0 || step.group == ROOT)
@@ -53,8 +53,8 @@ fn is_roots(step: Step) -> bool {
 mod tests {
     use super::*;
 
-    const fn directory(user: u32, group: u32, mode: u32) -> Step {
-        Step { user, group, mode }
+    const fn directory(user: u32, group: u32, mode: u32) -> PathElement {
+        PathElement { user, group, mode }
     }
 
     #[test]

@@ -192,25 +192,25 @@ fn ipv6_span(bytes: &[u8; 18]) -> Span<u128> {
 }
 
 /// An address as a number.
-trait Number: Copy + Ord {
+trait AddressNumber: Copy + Ord {
     /// The next address, if there is one.
     fn next(self) -> Option<Self>;
 }
 
-impl Number for u32 {
+impl AddressNumber for u32 {
     fn next(self) -> Option<Self> {
         self.checked_add(1)
     }
 }
 
-impl Number for u128 {
+impl AddressNumber for u128 {
     fn next(self) -> Option<Self> {
         self.checked_add(1)
     }
 }
 
 /// What sorted prefixes say. They are gone through twice: what is counted first needs no more room than it will have.
-fn turns<B, T: Number + Default>(sorted: &[B], span: fn(&B) -> Span<T>, default: bool) -> Turns<T> {
+fn turns<B, T: AddressNumber + Default>(sorted: &[B], span: fn(&B) -> Span<T>, default: bool) -> Turns<T> {
     let mut count = 0_usize;
     let spans = || sorted.iter().map(span);
     let first = each_turn(spans(), default, |_| count += 1);
@@ -221,7 +221,7 @@ fn turns<B, T: Number + Default>(sorted: &[B], span: fn(&B) -> Span<T>, default:
 
 /// Prefixes are nested or apart, so a stack of those that are open tells what holds at each point. Is the lowest address
 /// allowed?
-fn each_turn<T: Number + Default>(
+fn each_turn<T: AddressNumber + Default>(
     spans: impl Iterator<Item = Span<T>>,
     default: bool,
     turn: impl FnMut(T),
@@ -244,7 +244,7 @@ fn each_turn<T: Number + Default>(
 }
 
 /// Ends the open prefixes of which `is_over` says so: after each the one below holds again.
-fn close<T: Number + Default>(
+fn close<T: AddressNumber + Default>(
     open: &mut Vec<Span<T>>,
     points: &mut Points<T, impl FnMut(T)>,
     default: bool,
@@ -269,7 +269,7 @@ struct Points<T, F> {
     turn: F,
 }
 
-impl<T: Number + Default, F: FnMut(T)> Points<T, F> {
+impl<T: AddressNumber + Default, F: FnMut(T)> Points<T, F> {
     /// From `start` on it holds what was said last of it.
     fn say(&mut self, start: T, allowed: bool) {
         if start != self.last.0 {

@@ -16,7 +16,7 @@ use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
 use crate::census::{CensusPublisher, CensusReader, CensusSettings};
-use crate::clock::{ClockModel, Reader, SystemVariables};
+use crate::clock::{ClockModel, ReferenceReader, SystemVariables};
 use crate::host::clock;
 use crate::host::entropy;
 use crate::host::privileges;
@@ -69,7 +69,7 @@ impl Worker {
     pub fn start(
         name: String,
         socket: Arc<UdpSocket>,
-        reference: Reader,
+        reference: ReferenceReader,
         policy: &Arc<Policy>,
         allowance: &Arc<Allowance>,
         census: Option<CensusSettings>,
@@ -172,7 +172,7 @@ impl Drop for Worker {
 
 struct WorkerLoop {
     socket: Arc<UdpSocket>,
-    reference: Reader,
+    reference: ReferenceReader,
     census: Option<CensusPublisher>,
     policy: PolicyReader,
     counters: Arc<Counters>,

@@ -14,7 +14,7 @@ use super::plan::GroupState;
 use super::progress::Progress;
 use super::traffic::Drops;
 use crate::census::CensusSettings;
-use crate::clock::Reader;
+use crate::clock::ReferenceReader;
 use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
 use crate::host::systemd::ServiceManager;
@@ -74,7 +74,7 @@ impl ListenerGroup {
         &self,
         numbers: Range<usize>,
         more: &[Arc<UdpSocket>],
-        reader: &Reader,
+        reader: &ReferenceReader,
         census: Option<CensusSettings>,
         allowance: &Arc<Allowance>,
     ) -> io::Result<Vec<WorkerSlot>> {

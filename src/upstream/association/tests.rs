@@ -3,10 +3,10 @@
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
-use crate::upstream::system_process::{OnDispute, Source};
+use crate::upstream::system_process::{ClockSource, OnDispute};
 
 const POLICY: ClockPolicy = ClockPolicy {
-    source: Source::Tracked,
+    source: ClockSource::Tracked,
     min_sources: 1,
     max_distance: NtpDuration::SECOND,
     max_jitter: 1.0,
@@ -78,7 +78,7 @@ fn round(
     association.begin();
     loop {
         match association.next(at(now)) {
-            Next::Resolve => association.not_found(Fault::Unresolved),
+            Next::Resolve => association.not_found(QueryFault::Unresolved),
             Next::Ask(address, _) => {
                 asked.push(address);
                 answer(association, address);
@@ -91,7 +91,7 @@ fn round(
 }
 
 fn no_route(association: &mut Association, address: SocketAddr) {
-    association.fault(address, Fault::NoRoute, false, &[]);
+    association.fault(address, QueryFault::NoRoute, false, &[]);
 }
 
 fn sample(at: u64) -> Sample {
@@ -281,7 +281,7 @@ fn what_could_not_be_asked_is_no_silence() {
         round(&mut association, n as u64, no_route);
         assert_eq!(pause(&association), expected);
     }
-    assert_eq!(association.peer().fault, Some(Fault::NoRoute));
+    assert_eq!(association.peer().fault, Some(QueryFault::NoRoute));
     assert!(association.waits_for_changes());
     // The burst is as it was.
     let pauses = [(); 4].map(|()| {
@@ -319,7 +319,7 @@ fn where_nobody_listens_is_asked_soon_again_and_then_less_and_less() {
     let mut association = association(true, false);
     let pauses = [(); 8].map(|()| {
         round(&mut association, 0, |one, to| {
-            one.fault(to, Fault::NobodyListens, true, &[]);
+            one.fault(to, QueryFault::NobodyListens, true, &[]);
         });
         pause(&association)
     });
@@ -391,7 +391,7 @@ fn ourselves_are_a_loop_also_when_the_address_came_to_us_later() {
     let peer = association.peer();
     assert_eq!(
         (peer.fault, peer.refused),
-        (Some(Fault::Ourselves), Some(Reject::Loop))
+        (Some(QueryFault::Ourselves), Some(Reject::Loop))
     );
     assert!(peer.known(&View::default()).is_none());
 }

@@ -107,11 +107,11 @@ fn points(
 struct Fitted {
     points: Vec<Point>,
     sums: Sums,
-    line: Line,
+    line: FittedLine,
     /// The weighted sum of squares of what is left.
     misfit: f64,
     /// The line through the queues, and one over the variance of what they count: how that makes the line unsure.
-    queues: Line,
+    queues: FittedLine,
     square: f64,
 }
 
@@ -169,7 +169,7 @@ impl Fitted {
 /// what is left of the offsets on what is left of the queues.
 ///
 /// Beside it, one over its variance.
-fn one_sided(points: &[Point], offsets: &Line, queues: &Line) -> (f64, f64) {
+fn one_sided(points: &[Point], offsets: &FittedLine, queues: &FittedLine) -> (f64, f64) {
     let (mut product, mut square) = (0.0, ONE_SIDED.powi(-2));
     for point in points {
         product += point.weight * point.queues * (point.offset - offsets.at(point.age));
@@ -182,7 +182,7 @@ fn one_sided(points: &[Point], offsets: &Line, queues: &Line) -> (f64, f64) {
 fn limit(
     sign: f64,
     points: &[Point],
-    line: &Line,
+    line: &FittedLine,
     frequency: (f64, f64),
     newest: &Sample,
 ) -> (Duration, f64) {
@@ -195,13 +195,13 @@ fn limit(
 }
 
 /// A line over the ages of points.
-struct Line {
+struct FittedLine {
     /// Its value at age zero.
     offset: f64,
     slope: f64,
 }
 
-impl Line {
+impl FittedLine {
     fn at(&self, age: f64) -> f64 {
         self.offset + self.slope * age
     }
@@ -241,14 +241,14 @@ impl Sums {
     }
 
     /// The line that fits `value` best.
-    fn line(&self, points: &[Point], value: impl Fn(&Point) -> f64) -> Line {
+    fn line(&self, points: &[Point], value: impl Fn(&Point) -> f64) -> FittedLine {
         let sum: f64 = points.iter().map(|point| point.weight * value(point)).sum();
         let product: f64 = points
             .iter()
             .map(|point| point.weight * point.age * value(point))
             .sum();
         let determinant = self.determinant();
-        Line {
+        FittedLine {
             offset: (self.square * sum - self.age * product) / determinant,
             slope: (self.weight * product - self.age * sum) / determinant,
         }

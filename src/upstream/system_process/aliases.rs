@@ -25,13 +25,13 @@ const COARSE: u32 = 32 - 12;
 
 /// What a server says of the last time that its clock was set: until the next time it is the same by all addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Setting {
+struct ClockSetting {
     stratum: u8,
     reference_id: ReferenceId,
     reference_timestamp: NtpTimestamp,
 }
 
-impl Setting {
+impl ClockSetting {
     /// It is told so finely that no other server says the same by chance.
     fn is_telling(&self) -> bool {
         self.reference_timestamp.to_bits().trailing_zeros() < COARSE
@@ -42,7 +42,7 @@ impl Setting {
 #[derive(Clone, Debug, Default)]
 //= RFC 5905 §11.2.1 associations
 pub(super) struct Aliases {
-    told: BTreeMap<UpstreamId, History>,
+    told: BTreeMap<UpstreamId, SettingHistory>,
     /// Those who are one server, two by two. Who is one with two others, these are one, too.
     pairs: BTreeSet<Pair>,
 }
@@ -52,17 +52,17 @@ type Pair = (UpstreamId, UpstreamId);
 
 /// What one upstream told of when its clock was set.
 #[derive(Clone, Debug, Default)]
-struct History {
+struct SettingHistory {
     /// How many samples there were when the last one was remembered.
     samples_seen: u64,
-    settings: VecDeque<Setting>,
+    settings: VecDeque<ClockSetting>,
 }
 
-impl History {
+impl SettingHistory {
     /// Were most of the last answers of settings that `other` told, too?
     fn repeats(&self, other: &Self) -> bool {
         let last = self.settings.iter().rev().take(COMPARED);
-        let repeated = |setting: &&Setting| setting.is_telling() && other.settings.contains(setting);
+        let repeated = |setting: &&ClockSetting| setting.is_telling() && other.settings.contains(setting);
         last.clone().filter(repeated).count() * 2 > last.count()
     }
 }
@@ -77,14 +77,14 @@ impl Aliases {
             let (id, peer) = (upstream.id, &upstream.peer);
             let told = self.told.entry(id).or_default();
             if peer.accepted < told.samples_seen {
-                *told = History::default();
+                *told = SettingHistory::default();
                 self.pairs.retain(|pair| pair.0 != id && pair.1 != id);
             }
             let Some(header) = peer.answer.filter(|_| peer.accepted > told.samples_seen) else {
                 continue;
             };
             told.samples_seen = peer.accepted;
-            told.settings.push_back(Setting {
+            told.settings.push_back(ClockSetting {
                 stratum: header.stratum,
                 reference_id: header.reference_id,
                 reference_timestamp: header.reference_timestamp,

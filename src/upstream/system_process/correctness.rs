@@ -12,7 +12,7 @@ use crate::upstream::select::{Interval, majority_hull, majority_span};
 ///
 /// As long as a minority of the claims are lies, both the offset and the rate of true time are inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Truth {
+pub(super) struct TruthInterval {
     at: Duration,
     /// Offsets from the local timescale at that moment.
     offsets: Interval,
@@ -21,7 +21,7 @@ pub(super) struct Truth {
     fastest: f64,
 }
 
-impl Truth {
+impl TruthInterval {
     /// By these `claims` at `now`, and by what each says of the rate, when as many more votes are still `unknown`. `None` if
     /// no majority agrees.
     pub(super) fn of(now: Duration, claims: &[Interval], rates: &[Interval], unknown: usize) -> Option<Self> {

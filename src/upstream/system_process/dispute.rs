@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::selection::Majority;
-use super::{OnDispute, Source, State, SystemProcess};
+use super::{ClockSource, OnDispute, State, SystemProcess};
 use crate::clock::ClockModel;
 use crate::time::ClockReadings;
 use crate::upstream::candidate::{Candidate, SelectionStatuses};
@@ -42,14 +42,14 @@ impl SystemProcess {
             .copied();
         match (self.policy.on_dispute, majority) {
             (OnDispute::Track, Some(majority)) => {
-                self.follow(now, Source::Tracked, majority, standings);
+                self.follow(now, ClockSource::Tracked, majority, standings);
                 self.state = State::Disputed;
             }
             (OnDispute::Serve, _) if keeper.is_some() => {
                 let Some(majority) = keeper.and_then(|one| Majority::of_one(now, one)) else {
                     return;
                 };
-                self.follow(now, Source::System, &majority, standings);
+                self.follow(now, ClockSource::System, &majority, standings);
                 self.state = State::Disputed;
             }
             (OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve, _) => {

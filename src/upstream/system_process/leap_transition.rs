@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::selection::voters;
-use super::{KernelView, Shortage, State, SystemProcess};
+use super::{KernelView, SourceShortage, State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::upstream::association::Peer;
@@ -77,7 +77,7 @@ impl SystemProcess {
     ) -> bool {
         let doubts = self.is_leap_in_question(now, upstreams, candidates);
         if doubts {
-            self.shortage = Some(Shortage::LeapSecond);
+            self.shortage = Some(SourceShortage::LeapSecond);
             if self.reference.is_usable() && self.state != State::Local {
                 self.lose(State::Unsynchronized, ReferenceId::STEP, now);
             }

@@ -6,7 +6,7 @@ use crate::time::NtpDuration;
 
 /// Which clock to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ClockSource {
     /// `System` where an upstream is on this host, else `Tracked`.
     Auto,
     /// The host's time of day.
@@ -32,7 +32,7 @@ pub enum OnDispute {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockPolicy {
     /// Which clock to serve.
-    pub source: Source,
+    pub source: ClockSource,
     /// How many upstreams must be available and agree: 1 to 255.
     pub min_sources: u8,
     /// Largest root distance at which an upstream is believed and our own time is announced.
@@ -73,7 +73,7 @@ pub enum State {
     Local,
 }
 
-impl Source {
+impl ClockSource {
     /// The word for it in the configuration.
     pub const fn name(self) -> &'static str {
         match self {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::correctness::Truth;
-use super::{Shortage, Source, State, SystemProcess};
+use super::correctness::TruthInterval;
+use super::{ClockSource, SourceShortage, State, SystemProcess};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::{
@@ -23,9 +23,9 @@ pub(super) enum Selection {
     /// Enough of them agree.
     Believe(Majority),
     /// They contradict each other (no majority), or the majority contradicts the clock that is served.
-    Contradiction(Option<Majority>, Shortage),
+    Contradiction(Option<Majority>, SourceShortage),
     /// There are none, or too few.
-    Nobody(Shortage),
+    Nobody(SourceShortage),
 }
 
 /// Those who agree, and what they say.
@@ -37,7 +37,7 @@ pub(super) struct Majority {
     /// The leap second that a majority of all warns of.
     pub(super) leap: Leap,
     /// Where the truth can be.
-    pub(super) truth: Truth,
+    pub(super) truth: TruthInterval,
     /// What a majority finds plausible.
     pub(super) plausible: Interval,
 }
@@ -47,7 +47,7 @@ impl Majority {
     pub(super) fn of_one(now: ClockReadings, one: Candidate) -> Option<Self> {
         Some(Self {
             leap: one.header.leap,
-            truth: Truth::of(now.raw, &[one.claim], &[one.rate], 0)?,
+            truth: TruthInterval::of(now.raw, &[one.claim], &[one.rate], 0)?,
             plausible: one.plausible(),
             believed: vec![one],
             survivors: vec![one],
@@ -110,11 +110,11 @@ impl SystemProcess {
     }
 
     /// Which clock is served now.
-    pub(super) fn source(&self, upstreams: &Registry) -> Source {
+    pub(super) fn source(&self, upstreams: &Registry) -> ClockSource {
         match self.policy.source {
-            Source::Auto if upstreams.iter().any(|one| one.peer.on_this_host) => Source::System,
-            Source::Auto | Source::Tracked => Source::Tracked,
-            Source::System => Source::System,
+            ClockSource::Auto if upstreams.iter().any(|one| one.peer.on_this_host) => ClockSource::System,
+            ClockSource::Auto | ClockSource::Tracked => ClockSource::Tracked,
+            ClockSource::System => ClockSource::System,
         }
     }
 
@@ -124,16 +124,16 @@ impl SystemProcess {
         now: ClockReadings,
         candidates: &[Candidate],
         upstreams: &Registry,
-        source: Source,
+        source: ClockSource,
         standings: &mut SelectionStatuses,
     ) -> Selection {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
             let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
             return Selection::Nobody(if of == 0 {
-                Shortage::NoUpstream
+                SourceShortage::NoUpstream
             } else {
-                Shortage::TooFew { agree: 0, of, wanted }
+                SourceShortage::TooFew { agree: 0, of, wanted }
             });
         }
         let votes = self.votes(candidates);
@@ -150,9 +150,9 @@ impl SystemProcess {
         let claims: Vec<Interval> = voters.iter().map(|vote| vote.claim).collect();
         //= RFC 5905 §11.2 no-majority
         let Some((agreement, truth)) =
-            Agreement::of(&claims).zip(Truth::of(now.raw, &claims, &rates(&voters), unknown))
+            Agreement::of(&claims).zip(TruthInterval::of(now.raw, &claims, &rates(&voters), unknown))
         else {
-            return Selection::Contradiction(None, Shortage::NoMajority { answering });
+            return Selection::Contradiction(None, SourceShortage::NoMajority { answering });
         };
         let available = votes.iter().filter(|vote| vote.is_available());
         let agree = agreement.depth(&available.map(|vote| vote.claim).collect::<Vec<_>>());
@@ -207,16 +207,17 @@ impl SystemProcess {
         agree: usize,
         believed: &[Candidate],
         upstreams: &Registry,
-    ) -> Option<Shortage> {
+    ) -> Option<SourceShortage> {
         let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
         if agree < wanted {
-            return Some(Shortage::TooFew { agree, of, wanted });
+            return Some(SourceShortage::TooFew { agree, of, wanted });
         }
         let is_required = upstreams.iter().any(|one| one.settings.role.require);
         if is_required && !believed.iter().any(|one| one.role.require) {
-            return Some(Shortage::NoneRequired { agree, of });
+            return Some(SourceShortage::NoneRequired { agree, of });
         }
-        (!self.all_had_their_chance(now, agree, upstreams)).then_some(Shortage::NotAllAsked { agree, of })
+        (!self.all_had_their_chance(now, agree, upstreams))
+            .then_some(SourceShortage::NotAllAsked { agree, of })
     }
 
     /// How many of them have a claim that nobody knows: they have not had the time to answer since we started or the host slept;
@@ -249,16 +250,16 @@ impl SystemProcess {
         &self,
         now: ClockReadings,
         candidates: &[Candidate],
-        source: Source,
+        source: ClockSource,
         majority: &Majority,
-    ) -> Option<Shortage> {
+    ) -> Option<SourceShortage> {
         let is_here = |one: &Candidate| one.on_this_host && one.unavailable.is_none();
         let any_here = |list: &[Candidate]| list.iter().any(is_here);
         let host = self.scale.host_offset(now);
         let by = majority.truth.offsets().farthest(host);
         let daemon = any_here(candidates) && !any_here(&majority.believed) && majority.believed.len() >= 2;
-        (source == Source::System && (daemon || by > self.policy.max_distance))
-            .then_some(Shortage::HostContradicted { by })
+        (source == ClockSource::System && (daemon || by > self.policy.max_distance))
+            .then_some(SourceShortage::HostContradicted { by })
     }
 
     /// Who answers first is not believed for that: while none is believed yet, either more than half must agree, or every other must

@@ -6,7 +6,7 @@ use crate::time::NtpDuration;
 
 /// What is missing for the time to be synchronized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
+pub enum SourceShortage {
     /// No upstream is configured, but for such that are only watched.
     NoUpstream,
     /// Too few upstreams are available and agree: `min-sources` are wanted.
@@ -55,7 +55,7 @@ pub enum Shortage {
     LeapSecond,
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for SourceShortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let agree = |agree: usize| if agree == 1 { "agrees" } else { "agree" };
         match *self {

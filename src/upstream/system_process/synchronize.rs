@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::selection::Majority;
-use super::{Shortage, Source, State, SystemProcess};
+use super::{ClockSource, SourceShortage, State, SystemProcess};
 use crate::clock::Reference;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
@@ -20,14 +20,14 @@ impl SystemProcess {
     pub(super) fn follow(
         &mut self,
         now: ClockReadings,
-        source: Source,
+        source: ClockSource,
         majority: &Majority,
         standings: &mut SelectionStatuses,
     ) {
         let owner = majority
             .believed
             .iter()
-            .find(|one| source == Source::System && self.keeps_the_clock(one, now))
+            .find(|one| source == ClockSource::System && self.keeps_the_clock(one, now))
             .copied();
         let Some(chosen) = owner.or_else(|| self.choose(now.raw, &majority.survivors)) else {
             return;
@@ -35,15 +35,15 @@ impl SystemProcess {
         self.learn_truth(majority);
         self.notice_update(&majority.survivors);
         let announced = match (source, owner) {
-            (Source::System, Some(owner)) => self.mirror(now, &owner, majority.leap),
-            (Source::System, None) => self.announce(now, &chosen, majority.leap),
-            (Source::Tracked | Source::Auto, _) => self.track(now, &chosen, majority),
+            (ClockSource::System, Some(owner)) => self.mirror(now, &owner, majority.leap),
+            (ClockSource::System, None) => self.announce(now, &chosen, majority.leap),
+            (ClockSource::Tracked | ClockSource::Auto, _) => self.track(now, &chosen, majority),
         };
         let (distance, limit) = (announced.root_distance_at(now.raw), self.policy.max_distance);
         let shortage = if announced.stratum >= MAX_STRATUM {
-            Some(Shortage::Stratum)
+            Some(SourceShortage::Stratum)
         } else {
-            (distance > limit).then_some(Shortage::Distance { distance, limit })
+            (distance > limit).then_some(SourceShortage::Distance { distance, limit })
         };
         if let Some(shortage) = shortage {
             self.shortage = Some(shortage);

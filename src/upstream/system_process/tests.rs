@@ -15,7 +15,7 @@ use crate::upstream::{Host, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
 const POLICY: ClockPolicy = ClockPolicy {
-    source: Source::System,
+    source: ClockSource::System,
     min_sources: 1,
     max_distance: NtpDuration::SECOND,
     max_jitter: 1.0,
@@ -256,7 +256,7 @@ fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
 #[test]
 fn a_tracked_clock_is_corrected() {
     let policy = ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     };
     let reference = decide(&mut system(policy), 100, &[upstream(1, -0.020)]).reference;
@@ -274,7 +274,7 @@ fn a_tracked_clock_is_corrected() {
 #[test]
 fn a_tracked_clock_is_deaf_to_the_hosts() {
     let mut system = system(ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     });
     decide(&mut system, 100, &[upstream(1, 0.0)]);
@@ -294,16 +294,16 @@ fn a_tracked_clock_is_deaf_to_the_hosts() {
 #[test]
 fn auto_means_system_where_an_upstream_is_here() {
     let auto = ClockPolicy {
-        source: Source::Auto,
+        source: ClockSource::Auto,
         ..POLICY
     };
     assert_eq!(
         decide(&mut system(auto), 100, &[daemon(0.0), upstream(1, 0.0)]).source,
-        Source::System
+        ClockSource::System
     );
     assert_eq!(
         decide(&mut system(auto), 100, &[upstream(1, 0.0)]).source,
-        Source::Tracked
+        ClockSource::Tracked
     );
 }
 
@@ -426,7 +426,7 @@ fn one_address_counts_once() {
         (decision.state, decision.shortage),
         (
             State::Init,
-            Some(Shortage::TooFew {
+            Some(SourceShortage::TooFew {
                 agree: 1,
                 of: 3,
                 wanted: 2
@@ -452,7 +452,7 @@ fn the_nearest_one_is_not_believed_for_that() {
         })
     };
     let policy = ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     };
     // 11 ms is what the honest ones don't know, and the liar says 1 ms.

@@ -1,6 +1,6 @@
 //! A strategy is played, and judged by what was promised.
 
-use ntpfront::upstream::system_process::Source;
+use ntpfront::upstream::system_process::ClockSource;
 use ntpfront::wire::Leap;
 
 use super::genes::Genome;
@@ -231,7 +231,7 @@ fn excuse(network: &mut Network) {
 
 fn happen(network: &mut Network, event: &Genome, bent: &mut f64, grace: f64) {
     let by = event.get("by");
-    let is_system = network.policy.source == Source::System;
+    let is_system = network.policy.source == ClockSource::System;
     let is_kept = is_system && (network.is_cut_off || event.word("what") == "slew");
     if is_kept && matches!(event.word("what"), "step" | "slew" | "others") {
         return;
@@ -287,7 +287,7 @@ fn build(strategy: &Strategy, order: &[usize]) -> Network {
     host.wander = world.get("wander");
     host.error = world.get("host");
     if world.word("source") == "system" {
-        network.policy.source = Source::System;
+        network.policy.source = ClockSource::System;
         host.kept = true;
     }
     let honest = strategy.honest.iter().enumerate();

@@ -3,7 +3,7 @@
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::leap::LeapTable;
-use ntpfront::upstream::system_process::{Source, State};
+use ntpfront::upstream::system_process::{ClockSource, State};
 use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well};
@@ -128,21 +128,21 @@ fn unannounced(network: &mut Network) {
 }
 
 fn insert_system(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     prepare(network, Leap::AddSecond);
     cross_system(network, Leap::AddSecond);
 }
 
 fn delete_system(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     prepare(network, Leap::DeleteSecond);
     cross_system(network, Leap::DeleteSecond);
 }
 
 fn deaf_kernel(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     network.honest(2);
     network.host.deaf = true;

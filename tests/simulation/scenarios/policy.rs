@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ntpfront::time::NtpDuration;
 use ntpfront::upstream::candidate::SelectionStatus;
-use ntpfront::upstream::system_process::{LocalReference, OnDispute, Source, State};
+use ntpfront::upstream::system_process::{ClockSource, LocalReference, OnDispute, State};
 use ntpfront::wire::ReferenceId;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};
@@ -115,11 +115,11 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 fn auto_daemon(network: &mut Network) {
-    network.policy.source = Source::Auto;
+    network.policy.source = ClockSource::Auto;
     network.daemon();
     network.honest(2);
     network.run(1.25 * HOUR);
-    network.holds("source is system", network.source() == Some(Source::System));
+    network.holds("source is system", network.source() == Some(ClockSource::System));
     network.holds(
         "the daemon is mirrored",
         network.standing(0) == SelectionStatus::Mirrored,
@@ -129,16 +129,19 @@ fn auto_daemon(network: &mut Network) {
 }
 
 fn auto_alone(network: &mut Network) {
-    network.policy.source = Source::Auto;
+    network.policy.source = ClockSource::Auto;
     network.host.error = wrong(network, 3600.0);
     network.honest(3);
     network.run(1.25 * HOUR);
-    network.holds("source is tracked", network.source() == Some(Source::Tracked));
+    network.holds(
+        "source is tracked",
+        network.source() == Some(ClockSource::Tracked),
+    );
     served_well(network, 5.0, 99.9);
 }
 
 fn system_without_daemon(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     (network.host.kept, network.host.error) = (true, wrong(network, 0.003));
     network.honest(3);
     network.run(1.25 * HOUR);
@@ -146,7 +149,7 @@ fn system_without_daemon(network: &mut Network) {
 }
 
 fn slewed_daemon(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     (network.host.error, network.servers[0].root_dispersion) = (0.050, 0.060);
     settle(network);
@@ -157,7 +160,7 @@ fn slewed_daemon(network: &mut Network) {
 
 fn not_the_keeper(network: &mut Network) {
     // It serves the right time (as chronyd -x does), and the host's clock is wrong by 20 ms.
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     network.host.error = wrong(network, 0.020);
     network.servers[0].offset = -network.host.error;
@@ -172,7 +175,7 @@ fn not_the_keeper(network: &mut Network) {
 
 /// A daemon and two witnesses are known; then the daemon, and the clock that it keeps, drifts away fast.
 fn daemon_goes_wrong(network: &mut Network, on_dispute: OnDispute) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.policy.on_dispute = on_dispute;
     network.daemon();
     network.honest(2);

@@ -3,7 +3,7 @@
 use ntpfront::upstream::Host;
 use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::packet::Reject;
-use ntpfront::upstream::system_process::{Source, State};
+use ntpfront::upstream::system_process::{ClockSource, State};
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;
@@ -203,16 +203,19 @@ fn all_liar_first(network: &mut Network) {
 }
 
 fn to_daemon(network: &mut Network) {
-    network.policy.source = Source::Auto;
+    network.policy.source = ClockSource::Auto;
     three_known(network);
     network.daemon();
     network.reload(&[3]);
     network.run(10.0 * MINUTE);
     network.holds("mirrored", network.standing(0) == SelectionStatus::Mirrored);
-    network.holds("source is system", network.source() == Some(Source::System));
+    network.holds("source is system", network.source() == Some(ClockSource::System));
     network.reload(&[0, 1, 2]);
     network.run(HOUR);
-    network.holds("source is tracked", network.source() == Some(Source::Tracked));
+    network.holds(
+        "source is tracked",
+        network.source() == Some(ClockSource::Tracked),
+    );
     network.holds("synchronized", network.state() == State::Synchronized);
     served_well(network, 5.0, 100.0);
 }

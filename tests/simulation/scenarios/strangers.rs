@@ -2,7 +2,7 @@
 //! that all upstreams contradict.
 
 use ntpfront::upstream::candidate::SelectionStatus;
-use ntpfront::upstream::system_process::Source;
+use ntpfront::upstream::system_process::ClockSource;
 use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};
@@ -343,7 +343,7 @@ fn walk_4500(network: &mut Network) {
 
 /// Three remote upstreams and the host's clock, which somebody keeps well for a while.
 fn system(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.policy.min_sources = 2;
     (network.host.kept, network.host.error) = (true, 0.002);
     network.honest(3);

@@ -1,6 +1,6 @@
 //! What happens to the host, and to ourselves.
 
-use ntpfront::upstream::system_process::{Source, State};
+use ntpfront::upstream::system_process::{ClockSource, State};
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;
@@ -61,7 +61,7 @@ fn host_step_tracked(network: &mut Network) {
 }
 
 fn host_step_system(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     network.honest(2);
     settle(network);
@@ -81,7 +81,7 @@ fn host_step_system(network: &mut Network) {
 }
 
 fn host_step_small(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     // The daemon learns that its clock was wrong by as much as it said that it could be.
     (network.host.error, network.servers[0].root_dispersion) = (-0.2, 0.3);
@@ -114,7 +114,7 @@ fn host_sleep_tracked(network: &mut Network) {
 }
 
 fn host_sleep_system(network: &mut Network) {
-    network.policy.source = Source::System;
+    network.policy.source = ClockSource::System;
     network.daemon();
     network.honest(2);
     settle(network);

@@ -143,14 +143,14 @@ fn who_has_no_such_family_gets_nothing() {
 
 #[test]
 fn groups_are_told_from_hosts() {
-    let v4 = |header: [u8; 4], local: [u8; 4]| Destination::V4 {
+    let v4 = |header: [u8; 4], local: [u8; 4]| LocalDestination::V4 {
         header: header.into(),
         local: local.into(),
     };
     assert!(v4([192, 0, 2, 1], [192, 0, 2, 1]).is_unicast());
     assert!(!v4([192, 0, 2, 255], [192, 0, 2, 1]).is_unicast());
     assert!(!v4([224, 0, 1, 1], [224, 0, 1, 1]).is_unicast());
-    let v6 = |text: &str| Destination::V6 {
+    let v6 = |text: &str| LocalDestination::V6 {
         header: text.parse().unwrap(),
         interface: 2,
     };

@@ -108,7 +108,7 @@ fn a_dispute_is_no_reason_to_trust_the_host() {
 fn a_dispute_over_the_hosts_clock_wants_samples_at_once_and_not_too_often() {
     let contradiction = [upstream(1, 0.0), upstream(2, 10.0)];
     let agreement = [upstream(1, 0.0), upstream(2, 0.0)];
-    for (source, wanted) in [(Source::System, 1), (Source::Tracked, 0)] {
+    for (source, wanted) in [(ClockSource::System, 1), (ClockSource::Tracked, 0)] {
         let mut system = system(ClockPolicy { source, ..POLICY });
         for second in 0..10 {
             assert_eq!(

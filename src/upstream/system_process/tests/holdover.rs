@@ -85,7 +85,7 @@ fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
 #[test]
 fn after_a_sleep_nothing_is_known() {
     let mut system = system(ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     });
     decide(&mut system, 100, &[upstream(1, 0.0)]);
@@ -98,7 +98,7 @@ fn after_a_sleep_nothing_is_known() {
 
 #[test]
 fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
-    for (source, wanted) in [(Source::System, 1), (Source::Tracked, 0)] {
+    for (source, wanted) in [(ClockSource::System, 1), (ClockSource::Tracked, 0)] {
         let mut system = system(ClockPolicy { source, ..POLICY });
         decide(&mut system, 100, &[upstream(1, 0.0)]);
         system.clock_stepped(at(101));
@@ -129,7 +129,7 @@ fn clocks_that_jump_against_each_other() {
         (0.300, Some(ClockEvent::Slept(Duration::from_millis(300)))),
     ] {
         let mut system = system(ClockPolicy {
-            source: Source::Tracked,
+            source: ClockSource::Tracked,
             ..POLICY
         });
         for second in 100..110 {

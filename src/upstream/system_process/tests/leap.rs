@@ -21,7 +21,7 @@ fn leaping() -> Peer {
 #[test]
 fn a_tracked_clock_leaps_by_itself() {
     let policy = ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     };
     let mut system = System::new(policy, new_year(0.0));
@@ -96,7 +96,7 @@ fn the_kernels_leap_second_is_the_hosts() {
 fn a_leap_second_of_the_list_comes_in_holdover_too() {
     let list = "#@ 3976704000\n3644697600 36\n3692217600 37\n";
     let policy = ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     };
     let mut system = System::new(policy, new_year(0.0));

@@ -17,7 +17,7 @@ fn three() -> [Peer; 3] {
 
 #[test]
 fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
-    for source in [Source::System, Source::Tracked] {
+    for source in [ClockSource::System, ClockSource::Tracked] {
         let policy = ClockPolicy { source, ..POLICY };
         let [one, two, three] = three();
         let mut system = system(policy);
@@ -48,7 +48,7 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
 #[test]
 fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
     let policy = ClockPolicy {
-        source: Source::Tracked,
+        source: ClockSource::Tracked,
         ..POLICY
     };
     let mut system = system(policy);
@@ -154,7 +154,7 @@ fn the_local_reference_goes_with_its_configuration() {
 }
 
 const TRACKED: ClockPolicy = ClockPolicy {
-    source: Source::Tracked,
+    source: ClockSource::Tracked,
     ..POLICY
 };
 
