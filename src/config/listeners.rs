@@ -73,7 +73,7 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>
     for candidate in &candidates {
         let keys = keys(judge, candidate);
         let policy = policies::of_listener(judge, &candidate.name, &candidate.said, keys.as_ref(), common);
-        let listener = keys.as_ref().map(listener);
+        let listener = keys.as_ref().map(ListenerKeys::listener);
         judge.name(candidate.name.as_str());
         if let (Some(listener), Some(said)) = (listener, &candidate.said.address) {
             seen.once(judge, listener.address, said);
@@ -225,15 +225,5 @@ fn keys(judge: &mut Judge<'_>, candidate: &Candidate<'_>) -> Option<ListenerKeys
             None
         }
         Some(_) | None => Some(keys),
-    }
-}
-
-fn listener(keys: &ListenerKeys) -> Listener {
-    Listener {
-        address: keys.address,
-        workers: keys.workers,
-        steering: keys.steering,
-        required: keys.required,
-        tuning: keys.tuning(),
     }
 }

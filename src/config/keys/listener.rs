@@ -8,8 +8,10 @@ use crate::config::address;
 use crate::config::effective::quoted;
 use crate::config::kind::{Parsed, Truth, parsed, seconds, whole, word, words};
 use crate::config::row::table;
-use crate::server::policy::Announced;
-use crate::server::{Steering, Tuning};
+use crate::server::policy::access::Access;
+use crate::server::policy::limit::Limit;
+use crate::server::policy::{Announced, Policy, RuleMode};
+use crate::server::{Listener, Steering, Tuning};
 use crate::wire::NTP_PORT;
 
 /// The largest number of workers of one listener.
@@ -88,8 +90,29 @@ fn address() -> Parsed<SocketAddr> {
 }
 
 impl ListenerKeys {
-    /// How the workers and their sockets go about it.
-    pub(in crate::config) fn tuning(&self) -> Tuning {
+    /// The address, and how it is served.
+    pub(in crate::config) fn listener(&self) -> Listener {
+        Listener {
+            address: self.address,
+            workers: self.workers,
+            steering: self.steering,
+            required: self.required,
+            tuning: self.tuning(),
+        }
+    }
+
+    /// Which clients are answered, and with what: by these rules, which other tables have.
+    pub(in crate::config) fn policy(&self, access: Access, limit: Limit, budget: RuleMode) -> Policy {
+        Policy {
+            access,
+            limit,
+            budget,
+            answer: self.answer,
+            max_stratum: self.max_stratum,
+        }
+    }
+
+    fn tuning(&self) -> Tuning {
         Tuning {
             batch: self.batch,
             max_wait: Duration::from_secs_f64(self.max_wait),
