@@ -1,7 +1,6 @@
 //! Pure. Which listeners there are once the flags have had their say, and whether each makes sense.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::judge::Judge;
 use super::keys::{ListenerKeys, MOST_WORKERS, RawListener};
@@ -11,7 +10,7 @@ use super::raw::{self, Raw};
 use super::row::Keys;
 use super::said::{Origin, Said};
 use super::validate::{Seen, numbered};
-use crate::server::{Listener, Policy};
+use crate::server::Listener;
 
 /// An address family, which has flags of its own.
 struct AddressFamily {
@@ -74,7 +73,7 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
             seen.once(judge, keys.address, said);
         }
-        if let Some(listener) = keys.zip(policy).map(|(keys, policy)| listener(&keys, policy)) {
+        if let Some(listener) = keys.zip(policy).map(|(keys, policy)| keys.listener(policy)) {
             let is_default = candidate.is_default.then_some(listener.address);
             served.defaults.extend(is_default);
             served.listeners.push(listener);
@@ -220,16 +219,5 @@ fn keys(judge: &mut Judge<'_>, candidate: &ListenerDraft<'_>) -> Option<Listener
             None
         }
         Some(_) | None => Some(keys),
-    }
-}
-
-fn listener(keys: &ListenerKeys, policy: Arc<Policy>) -> Listener {
-    Listener {
-        address: keys.address,
-        workers: keys.workers,
-        steering: keys.steering,
-        required: keys.required,
-        tuning: keys.tuning(),
-        policy,
     }
 }

@@ -15,9 +15,9 @@ use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, Ra
 use super::raw::Raw;
 use super::row::Keys;
 use super::said::Said;
+use crate::server::policy::Policy;
 use crate::server::policy::access::{Access, Prefixes};
 use crate::server::policy::budget::Budget;
-use crate::server::policy::{Announced, Policy};
 
 /// What is wrong in a list of prefixes is told so often: it may be a file of something else.
 const MOST_FAULTS: usize = 20;
@@ -40,18 +40,12 @@ pub(super) fn common(judge: &mut Judge<'_>, raw: &Raw) -> Option<Common> {
     let limit = LimitKeys::read_one(judge, &raw.limit, &LimitKeys::default());
     let budget = BudgetKeys::read_one(judge, &raw.budget, &BudgetKeys::default());
     let (budget, limit) = (budget?.budget(), limit?);
-    let policy = Arc::new(Policy {
-        access: built?,
-        limit: limit.limit(),
-        budget: budget.mode(),
-        answer: Announced::default(),
-        max_stratum: ListenerKeys::default().max_stratum,
-    });
+    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode());
     Some(Common {
         access: access?,
         limit,
         budget,
-        policy,
+        policy: Arc::new(policy),
     })
 }
 
@@ -88,13 +82,7 @@ pub(super) fn of_listener(
     let limit = LimitKeys::read(judge, &section.said, &section.origin, base).map(|own| own.limit());
     judge.keep_said();
     let (keys, common) = (keys?, &common?.policy);
-    let policy = Policy {
-        access: access?,
-        limit: limit?,
-        budget: common.budget,
-        answer: keys.answer,
-        max_stratum: keys.max_stratum,
-    };
+    let policy = keys.policy(access?, limit?, common.budget);
     // Those that are the same share their memory.
     Some(if policy == **common {
         Arc::clone(common)

@@ -1,6 +1,7 @@
 //! Pure. The rows of `[[listener]]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{AccessKeys, LimitKeys, RawAccess, RawLimit};
@@ -8,8 +9,10 @@ use crate::config::address;
 use crate::config::effective::quoted;
 use crate::config::kind::{Parsed, Truth, parsed, seconds, whole, word, words};
 use crate::config::row::table;
-use crate::server::policy::Announced;
-use crate::server::{Steering, Tuning};
+use crate::server::policy::access::Access;
+use crate::server::policy::limit::RateLimit;
+use crate::server::policy::{Announced, Policy, RuleMode};
+use crate::server::{Listener, Steering, Tuning};
 use crate::wire::NTP_PORT;
 
 /// The largest number of workers of one listener.
@@ -88,8 +91,30 @@ fn address() -> Parsed<SocketAddr> {
 }
 
 impl ListenerKeys {
-    /// How the workers and their sockets go about it.
-    pub(in crate::config) fn tuning(&self) -> Tuning {
+    /// The listener, with its `policy`.
+    pub(in crate::config) fn listener(&self, policy: Arc<Policy>) -> Listener {
+        Listener {
+            address: self.address,
+            workers: self.workers,
+            steering: self.steering,
+            required: self.required,
+            tuning: self.tuning(),
+            policy,
+        }
+    }
+
+    /// Which clients are answered, and with what: by these rules, which other tables have.
+    pub(in crate::config) fn policy(&self, access: Access, limit: RateLimit, budget: RuleMode) -> Policy {
+        Policy {
+            access,
+            limit,
+            budget,
+            answer: self.answer,
+            max_stratum: self.max_stratum,
+        }
+    }
+
+    fn tuning(&self) -> Tuning {
         Tuning {
             batch: self.batch,
             max_wait: Duration::from_secs_f64(self.max_wait),
