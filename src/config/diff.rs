@@ -267,7 +267,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{Census, Control, FastPath, Metrics, Process, Ready};
+    use super::super::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
     use crate::cli::Flags;
     use crate::fast_path::AttachMode;
     use crate::host::privileges::LowPorts;
@@ -371,7 +371,7 @@ mod tests {
                     control: Control {
                         socket: socket.map(PathBuf::from),
                     },
-                    census: Census {
+                    census: CensusKeys {
                         enabled,
                         ..base.census
                     },

@@ -8,12 +8,12 @@ use super::fault::{Place, printable};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective {
     /// The tables; one per listener and upstream.
-    pub tables: Vec<Table>,
+    pub tables: Vec<EffectiveTable>,
 }
 
 /// One table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct EffectiveTable {
     /// Its head as in `[clock]` or `[[listener]]`; empty for what stands above all tables.
     pub head: &'static str,
     /// What stands in it.
@@ -93,14 +93,14 @@ mod tests {
         };
         let effective = Effective {
             tables: vec![
-                Table {
+                EffectiveTable {
                     head: "",
                     settings: vec![setting("upstream", Some("[]"), Place::Flag("-s"))],
                 },
-                Table {
+                EffectiveTable {
                     head: "[process]",
                     settings: vec![
-                        setting("user", Some("\"nobody\""), Place::Whole("a\nb".into())),
+                        setting("user", Some("\"nobody\""), Place::Integer("a\nb".into())),
                         setting("chroot", None, Place::Default),
                     ],
                 },

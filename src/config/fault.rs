@@ -14,7 +14,7 @@ pub enum Place {
     /// By a flag, named as in `-4`.
     Flag(&'static str),
     /// In a file, as a whole.
-    Whole(PathBuf),
+    Integer(PathBuf),
     /// In a file, there.
     File {
         /// Which file.
@@ -31,7 +31,7 @@ impl fmt::Display for Place {
         match self {
             Self::Default => f.write_str("default"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
-            Self::Whole(path) => f.write_str(&printable(&path.to_string_lossy())),
+            Self::Integer(path) => f.write_str(&printable(&path.to_string_lossy())),
             Self::File { path, line, column } => {
                 write!(f, "{}:{line}:{column}", printable(&path.to_string_lossy()))
             }

@@ -70,11 +70,11 @@ impl Loader {
     /// All faults, at least one; a file that can't be read is one.
     pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
         let text = match &self.file {
-            _ if !self.needed && is_absent(&self.path) => return self.judge_text(None, Keep::Yes),
+            _ if !self.needed && is_absent(&self.path) => return self.load_text(None, Keep::Yes),
             Some(file) => read_again(&self.path, file)?,
             None => read(&self.path)?,
         };
-        let loaded = self.judge_text(Some((&self.path, &text)), Keep::Yes)?;
+        let loaded = self.load_text(Some((&self.path, &text)), Keep::Yes)?;
         self.needed = true;
         Ok(loaded)
     }
@@ -83,12 +83,12 @@ impl Loader {
     ///
     /// # Errors
     /// All faults, at least one.
-    pub fn judge(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
+    pub fn check(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
         // Whoever asks about files leaves no descriptor behind.
-        self.judge_text(Some((Path::new(path), text)), Keep::No)
+        self.load_text(Some((Path::new(path), text)), Keep::No)
     }
 
-    fn judge_text(&self, text: Option<(&Path, &str)>, keep: Keep) -> Result<Loaded, Vec<Fault>> {
+    fn load_text(&self, text: Option<(&Path, &str)>, keep: Keep) -> Result<Loaded, Vec<Fault>> {
         let left = Cell::new(ALL_LISTS);
         super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
     }
@@ -199,7 +199,7 @@ fn unreadable(path: &Path, error: &ReadError) -> Vec<Fault> {
         ReadError::Look(_) | ReadError::Kind(_) | ReadError::Read(_) => (error.to_string(), None),
     };
     vec![Fault {
-        place: Place::Whole(path.to_owned()),
+        place: Place::Integer(path.to_owned()),
         key: String::new(),
         found,
         expected: String::new(),
@@ -229,7 +229,7 @@ fn permissions(path: &Path) -> String {
     match look.next() {
         Some((at, metadata)) => {
             let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
-            let place = Place::Whole(at.to_owned());
+            let place = Place::Integer(at.to_owned());
             format!("{we}, but {place} has mode {mode:04o}, owner {uid} and group {gid}")
         }
         None => we,

@@ -7,15 +7,15 @@ use strum::VariantArray;
 
 use super::address::Refusal;
 use super::effective::{either, quoted};
-use super::said::{Origin, Said, Value};
+use super::raw_value::{Origin, RawValue, Value};
 
 /// What a key takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyType {
     /// `true` or `false`.
-    Truth,
+    Bool,
     /// A whole number in a range.
-    Whole {
+    Integer {
         /// The smallest one.
         least: i64,
         /// The largest one.
@@ -37,7 +37,7 @@ pub enum KeyType {
 }
 
 /// What is wrong with a value: each part of it that is refused, and why. It is never empty.
-pub(super) type Refused<'a> = Vec<(&'a Said, Refusal)>;
+pub(super) type Refused<'a> = Vec<(&'a RawValue, Refusal)>;
 
 /// A kind of values.
 pub(super) trait Kind {
@@ -48,7 +48,7 @@ pub(super) trait Kind {
     ///
     /// # Errors
     /// What should stand there instead.
-    fn read<'a>(&self, said: &'a Said) -> Result<Self::Value, Refused<'a>>;
+    fn read<'a>(&self, said: &'a RawValue) -> Result<Self::Value, Refused<'a>>;
 
     /// The value as TOML; `None` is "not set".
     fn shown(&self, value: &Self::Value) -> Option<String>;
@@ -63,10 +63,10 @@ pub(super) trait Kind {
 }
 
 /// `true` or `false`.
-pub(super) struct Truth;
+pub(super) struct Bool;
 
 /// A whole number.
-pub(super) struct Whole<T> {
+pub(super) struct Integer<T> {
     range: RangeInclusive<T>,
 }
 
@@ -95,8 +95,8 @@ pub(super) struct Texts<T> {
 }
 
 /// Whole numbers from the start to the end of the range.
-pub(super) const fn whole<T>(range: RangeInclusive<T>) -> Whole<T> {
-    Whole { range }
+pub(super) const fn whole<T>(range: RangeInclusive<T>) -> Integer<T> {
+    Integer { range }
 }
 
 /// Seconds from the start to the end of the range.
@@ -151,7 +151,7 @@ impl<T> Parsed<T> {
     }
 }
 
-impl<T> Whole<T>
+impl<T> Integer<T>
 where
     T: PartialOrd + Copy + Display + TryFrom<i64>,
 {
@@ -164,23 +164,23 @@ where
         )
     }
 
-    fn within(&self, said: &Said) -> Option<T> {
-        let number = T::try_from(said.as_whole()?).ok();
+    fn within(&self, said: &RawValue) -> Option<T> {
+        let number = T::try_from(said.as_integer()?).ok();
         number.filter(|number| self.range.contains(number))
     }
 }
 
 /// One refused value.
-fn refused<T>(said: &Said, expected: String, hint: Option<String>) -> Result<T, Refused<'_>> {
+fn refused<T>(said: &RawValue, expected: String, hint: Option<String>) -> Result<T, Refused<'_>> {
     Err(vec![(said, Refusal { expected, hint })])
 }
 
-impl Kind for Truth {
+impl Kind for Bool {
     type Value = bool;
 
-    fn read<'a>(&self, said: &'a Said) -> Result<bool, Refused<'a>> {
-        let hint = || without_quotes(said, Said::as_truth);
-        let truth = said.as_truth();
+    fn read<'a>(&self, said: &'a RawValue) -> Result<bool, Refused<'a>> {
+        let hint = || without_quotes(said, RawValue::as_bool);
+        let truth = said.as_bool();
         truth.map_or_else(|| refused(said, "true or false".to_owned(), hint()), Ok)
     }
 
@@ -189,17 +189,17 @@ impl Kind for Truth {
     }
 
     fn described(&self) -> KeyType {
-        KeyType::Truth
+        KeyType::Bool
     }
 }
 
-impl<T> Kind for Whole<T>
+impl<T> Kind for Integer<T>
 where
     T: PartialOrd + Copy + Display + TryFrom<i64> + Into<i64>,
 {
     type Value = T;
 
-    fn read<'a>(&self, said: &'a Said) -> Result<T, Refused<'a>> {
+    fn read<'a>(&self, said: &'a RawValue) -> Result<T, Refused<'a>> {
         let hint = || without_quotes(said, |said| self.within(said));
         let number = self.within(said);
         number.map_or_else(|| refused(said, self.expected(), hint()), Ok)
@@ -210,7 +210,7 @@ where
     }
 
     fn described(&self) -> KeyType {
-        KeyType::Whole {
+        KeyType::Integer {
             least: (*self.range.start()).into(),
             most: (*self.range.end()).into(),
         }
@@ -220,8 +220,8 @@ where
 impl Kind for Number {
     type Value = f64;
 
-    fn read<'a>(&self, said: &'a Said) -> Result<f64, Refused<'a>> {
-        let within = |said: &Said| said.as_float().filter(|number| self.range.contains(number));
+    fn read<'a>(&self, said: &'a RawValue) -> Result<f64, Refused<'a>> {
+        let within = |said: &RawValue| said.as_float().filter(|number| self.range.contains(number));
         let (least, most) = (self.range.start(), self.range.end());
         let expected = || format!("{} from {least} to {most}", self.what);
         let number = within(said);
@@ -244,7 +244,7 @@ impl Kind for Number {
 impl<T: Copy + PartialEq> Kind for Word<T> {
     type Value = T;
 
-    fn read<'a>(&self, said: &'a Said) -> Result<T, Refused<'a>> {
+    fn read<'a>(&self, said: &'a RawValue) -> Result<T, Refused<'a>> {
         let text = said.as_text().unwrap_or_default();
         match self.words.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(*value),
@@ -268,7 +268,7 @@ impl<T: Copy + PartialEq> Kind for Word<T> {
 impl<T: Clone> Kind for Parsed<T> {
     type Value = T;
 
-    fn read<'a>(&self, said: &'a Said) -> Result<T, Refused<'a>> {
+    fn read<'a>(&self, said: &'a RawValue) -> Result<T, Refused<'a>> {
         (self.parse)(said.as_text()).map_err(|refusal| vec![(said, refusal)])
     }
 
@@ -289,7 +289,7 @@ impl<T: Clone> Kind for Parsed<T> {
 impl<T: Clone> Kind for Texts<T> {
     type Value = Vec<T>;
 
-    fn read<'a>(&self, said: &'a Said) -> Result<Vec<T>, Refused<'a>> {
+    fn read<'a>(&self, said: &'a RawValue) -> Result<Vec<T>, Refused<'a>> {
         let Some(items) = said.as_list() else {
             let hint = Some("write it in brackets, even a single one".to_owned());
             return refused(said, "a list of texts".to_owned(), hint);
@@ -315,15 +315,15 @@ impl<T: Clone> Kind for Texts<T> {
 }
 
 /// The hint that it would do without the quotes around it.
-fn without_quotes<T>(said: &Said, take: impl Fn(&Said) -> Option<T>) -> Option<String> {
+fn without_quotes<T>(said: &RawValue, take: impl Fn(&RawValue) -> Option<T>) -> Option<String> {
     let text = said.as_text()?;
     let value = match (text.parse(), text.parse(), text.parse()) {
-        (Ok(truth), _, _) => Value::Truth(truth),
-        (_, Ok(whole), _) => Value::Whole(whole),
+        (Ok(truth), _, _) => Value::Bool(truth),
+        (_, Ok(whole), _) => Value::Integer(whole),
         (_, _, Ok(float)) => Value::Float(float),
         _ => return None,
     };
-    let bare = Said {
+    let bare = RawValue {
         value,
         origin: Origin::Default,
     };
@@ -374,10 +374,10 @@ mod tests {
 
     #[test]
     fn quotes_around_a_number_are_noticed() {
-        let said = Said::text("4", Origin::File(0..3));
+        let said = RawValue::text("4", Origin::File(0..3));
         let hint = |read: Result<u16, Refused<'_>>| read.unwrap_err()[0].1.hint.clone();
         assert!(hint(whole(1..=8).read(&said)).is_some());
         assert!(hint(whole(5..=8).read(&said)).is_none());
-        assert!(Truth.read(&said).unwrap_err()[0].1.hint.is_none());
+        assert!(Bool.read(&said).unwrap_err()[0].1.hint.is_none());
     }
 }

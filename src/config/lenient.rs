@@ -14,7 +14,7 @@ use serde::de::{
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::said::{Origin, Said, Section, Sections, Unknown, Value};
+use super::raw_value::{Origin, RawValue, Section, Sections, Unknown, Value};
 
 /// Reads a whole text.
 ///
@@ -25,24 +25,24 @@ pub(super) fn read<'de, T: Deserialize<'de> + Default>(
 ) -> Result<Section<T>, toml::de::Error> {
     let mut document = DeTable::parse(text)?;
     for (_, value) in document.get_mut().iter_mut() {
-        soften(value);
+        normalize(value);
     }
     Section::deserialize(toml::Deserializer::from(document))
 }
 
 /// Numbers that no type of ours holds, and dates, would end the reading: they become something that is merely wrong.
-fn soften(value: &mut Spanned<DeValue<'_>>) {
+fn normalize(value: &mut Spanned<DeValue<'_>>) {
     let fits = match value.get_mut() {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).is_ok(),
         DeValue::Float(number) => number.as_str().contains("inf") || is_finite_or_nan(number.as_str()),
         DeValue::Datetime(_) => false,
         DeValue::String(_) | DeValue::Boolean(_) => true,
         DeValue::Array(items) => {
-            items.iter_mut().for_each(soften);
+            items.iter_mut().for_each(normalize);
             true
         }
         DeValue::Table(table) => {
-            table.iter_mut().for_each(|(_, item)| soften(item));
+            table.iter_mut().for_each(|(_, item)| normalize(item));
             true
         }
     };
@@ -94,11 +94,11 @@ impl<'de, L: Lenient<'de>> Visitor<'de> for Take<L> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<L, E> {
-        Ok(L::scalar(Value::Truth(value)))
+        Ok(L::scalar(Value::Bool(value)))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<L, E> {
-        Ok(L::scalar(Value::Whole(value)))
+        Ok(L::scalar(Value::Integer(value)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<L, E> {
@@ -134,7 +134,7 @@ impl<'de> Lenient<'de> for Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Said {
+impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (value, origin) = placed(deserializer)?;
         Ok(Self { value, origin })

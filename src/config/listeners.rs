@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use super::judge::Judge;
 use super::keys::{ListenerKeys, MOST_WORKERS, RawListener};
 use super::kind::whole;
 use super::policies::{self, Common};
 use super::raw::{self, Raw};
+use super::raw_value::{Origin, RawValue};
 use super::row::Keys;
-use super::said::{Origin, Said};
 use super::validate::{Seen, numbered};
+use super::validator::Validator;
 use crate::server::Listener;
 
 /// An address family, which has flags of its own.
@@ -38,7 +38,7 @@ const FAMILIES: [AddressFamily; 2] = [
     },
 ];
 
-/// A listener before it is judged.
+/// A listener before it is validated.
 struct ListenerDraft<'a> {
     /// Its name in faults.
     name: String,
@@ -58,20 +58,21 @@ pub(super) struct Served {
 }
 
 /// All listeners, each with its policy: `common`, but for what it says itself.
-pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>) -> Option<Served> {
-    let candidates = candidates(judge, raw);
+pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<&Common>) -> Option<Served> {
+    let candidates = candidates(validator, raw);
     if candidates.is_empty() {
-        nothing_to_serve(judge, raw);
+        nothing_to_serve(validator, raw);
         return None;
     }
     let mut seen = Seen::new();
     let mut served = Served::default();
     for candidate in &candidates {
-        let keys = keys(judge, candidate);
-        let policy = policies::of_listener(judge, &candidate.name, &candidate.said, keys.as_ref(), common);
-        judge.name(candidate.name.as_str());
+        let keys = keys(validator, candidate);
+        let policy =
+            policies::of_listener(validator, &candidate.name, &candidate.said, keys.as_ref(), common);
+        validator.name(candidate.name.as_str());
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
-            seen.once(judge, keys.address, said);
+            seen.once(validator, keys.address, said);
         }
         if let Some(listener) = keys.zip(policy).map(|(keys, policy)| keys.listener(policy)) {
             let is_default = candidate.is_default.then_some(listener.address);
@@ -82,7 +83,7 @@ pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, common: Option<&Common>
     (served.listeners.len() == candidates.len()).then_some(served)
 }
 
-fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
+fn nothing_to_serve(validator: &mut Validator<'_>, raw: &Raw) {
     if raw
         .listener
         .said
@@ -96,10 +97,10 @@ fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
     let zero = flags
         .into_iter()
         .flatten()
-        .find(|said| said.as_whole() == Some(0));
+        .find(|said| said.as_integer() == Some(0));
     let origin = zero.map_or(&raw.listener.origin, |said| &said.origin);
-    judge.name("");
-    judge.fault(
+    validator.name("");
+    validator.fault(
         origin,
         "listener",
         "none",
@@ -109,14 +110,14 @@ fn nothing_to_serve(judge: &mut Judge<'_>, raw: &Raw) {
 }
 
 /// The listeners of the file (or the default ones), as the flags change them.
-fn candidates(judge: &mut Judge<'_>, raw: &Raw) -> Vec<ListenerDraft<'static>> {
+fn candidates(validator: &mut Validator<'_>, raw: &Raw) -> Vec<ListenerDraft<'static>> {
     let mut all = match &raw.listener.said {
         Some(_) => from_file(raw),
         None => FAMILIES.iter().map(ListenerDraft::default_of).collect(),
     };
     for family in &FAMILIES {
         let said = (family.said)(raw);
-        let workers = workers(judge, family, said);
+        let workers = workers(validator, family, said);
         if !said.addresses.is_empty() {
             all.retain(|candidate| !candidate.is_of(family));
             all.extend(
@@ -148,20 +149,20 @@ fn from_file(raw: &Raw) -> Vec<ListenerDraft<'static>> {
         .collect()
 }
 
-fn workers(judge: &mut Judge<'_>, family: &AddressFamily, said: &raw::Family) -> Option<u16> {
-    judge.name("listener");
+fn workers(validator: &mut Validator<'_>, family: &AddressFamily, said: &raw::Family) -> Option<u16> {
+    validator.name("listener");
     let flag = said.workers.as_ref()?;
-    let number = judge.value(flag, "workers", &whole(0..=MOST_WORKERS))?;
+    let number = validator.value(flag, "workers", &whole(0..=MOST_WORKERS))?;
     if number == 0 && !said.addresses.is_empty() {
         let expected = format!("at least 1 where {} asks for a listener", family.address_flag);
-        judge.fault_at(flag, "workers", expected, None);
+        validator.fault_at(flag, "workers", expected, None);
         return None;
     }
     Some(number)
 }
 
 /// Asking for workers of a family asks for a listener of it, too.
-fn set_workers(all: &mut Vec<ListenerDraft<'static>>, family: &'static AddressFamily, workers: &Said) {
+fn set_workers(all: &mut Vec<ListenerDraft<'static>>, family: &'static AddressFamily, workers: &RawValue) {
     if !all.iter().any(|candidate| candidate.is_of(family)) {
         all.push(ListenerDraft::default_of(family));
     }
@@ -173,14 +174,14 @@ fn set_workers(all: &mut Vec<ListenerDraft<'static>>, family: &'static AddressFa
 
 impl ListenerDraft<'static> {
     fn default_of(family: &'static AddressFamily) -> Self {
-        let address = Said::text(family.default, Origin::Default);
+        let address = RawValue::text(family.default, Origin::Default);
         Self {
             is_default: true,
             ..Self::by_flag(family, &address)
         }
     }
 
-    fn by_flag(family: &'static AddressFamily, address: &Said) -> Self {
+    fn by_flag(family: &'static AddressFamily, address: &RawValue) -> Self {
         let said = RawListener {
             address: Some(address.clone()),
             ..Default::default()
@@ -196,7 +197,7 @@ impl ListenerDraft<'static> {
     }
 
     fn is_of(&self, family: &AddressFamily) -> bool {
-        let address = self.said.address.as_ref().and_then(Said::as_text);
+        let address = self.said.address.as_ref().and_then(RawValue::as_text);
         match self.family {
             Some(own) => own.default == family.default,
             None => address
@@ -207,15 +208,15 @@ impl ListenerDraft<'static> {
 }
 
 /// What each of its keys means; with a fault of its own if it is of another family than its flag stands for.
-fn keys(judge: &mut Judge<'_>, candidate: &ListenerDraft<'_>) -> Option<ListenerKeys> {
-    judge.enter(candidate.name.as_str(), ListenerKeys::HEAD);
+fn keys(validator: &mut Validator<'_>, candidate: &ListenerDraft<'_>) -> Option<ListenerKeys> {
+    validator.enter(candidate.name.as_str(), ListenerKeys::HEAD);
     let (said, default) = (&candidate.said, ListenerKeys::default());
-    let keys = ListenerKeys::read(judge, said, &candidate.table, &default)?;
+    let keys = ListenerKeys::read(validator, said, &candidate.table, &default)?;
     let address = said.address.as_ref()?;
     match candidate.family {
         Some(family) if !(family.holds)(&keys.address) => {
             let hint = Some("-a is for IPv4 addresses, -b for IPv6 addresses".to_owned());
-            judge.fault_at(address, "address", family.expected, hint);
+            validator.fault_at(address, "address", family.expected, hint);
             None
         }
         Some(_) | None => Some(keys),

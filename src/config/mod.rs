@@ -11,18 +11,18 @@ pub mod effective;
 pub mod fault;
 pub mod file;
 pub mod import;
-mod judge;
 pub mod keys;
 pub mod kind;
 mod lenient;
 mod listeners;
 mod policies;
 mod raw;
+mod raw_value;
 pub mod row;
-mod said;
 mod source;
 mod upstreams;
 mod validate;
+mod validator;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -40,13 +40,13 @@ use crate::upstream::system_process::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{Census, Control, FastPath, Metrics, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
 pub use source::decode;
 
 use keys::MetricsKeys;
 use raw::Raw;
+use raw_value::Section;
 use row::Keys;
-use said::Section;
 use source::Source;
 
 /// What we are to do. A value of this type was validated: every range and agreement holds.
@@ -63,7 +63,7 @@ pub struct Config {
     /// Where the running server is asked.
     pub control: Control,
     /// Whether and how it is counted who asks.
-    pub census: Census,
+    pub census: CensusKeys,
     /// Where the metrics are read over HTTP.
     pub metrics: Metrics,
     /// Where plain requests are answered before the network stack sees them.
@@ -85,7 +85,7 @@ impl Config {
         let tables = [
             (Process::HEAD, self.process.shown()),
             (Control::HEAD, self.control.shown()),
-            (Census::HEAD, self.census.shown()),
+            (CensusKeys::HEAD, self.census.shown()),
             (MetricsKeys::HEAD, metrics.shown()),
             (FastPath::HEAD, self.fast_path.shown()),
         ];

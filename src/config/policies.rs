@@ -10,11 +10,11 @@ use ipnet::IpNet;
 
 use super::address;
 use super::fault::{Fault, Place, excerpt};
-use super::judge::Judge;
 use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, RawListener};
 use super::raw::Raw;
+use super::raw_value::RawValue;
 use super::row::Keys;
-use super::said::Said;
+use super::validator::Validator;
 use crate::server::policy::Policy;
 use crate::server::policy::access::{Access, Prefixes};
 use crate::server::policy::budget::Budget;
@@ -32,13 +32,13 @@ pub(super) struct Common {
 }
 
 /// What holds for all.
-pub(super) fn common(judge: &mut Judge<'_>, raw: &Raw) -> Option<Common> {
-    let access = AccessKeys::read_one(judge, &raw.access, &AccessKeys::default());
+pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common> {
+    let access = AccessKeys::read_one(validator, &raw.access, &AccessKeys::default());
     let built = access
         .as_ref()
-        .and_then(|keys| list(judge, keys, &raw.access.said));
-    let limit = LimitKeys::read_one(judge, &raw.limit, &LimitKeys::default());
-    let budget = BudgetKeys::read_one(judge, &raw.budget, &BudgetKeys::default());
+        .and_then(|keys| list(validator, keys, &raw.access.said));
+    let limit = LimitKeys::read_one(validator, &raw.limit, &LimitKeys::default());
+    let budget = BudgetKeys::read_one(validator, &raw.budget, &BudgetKeys::default());
     let (budget, limit) = (budget?.budget(), limit?);
     let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode());
     Some(Common {
@@ -57,30 +57,30 @@ impl Common {
 }
 
 /// What holds for one listener of this `name`, whose own table has these `keys`. Without `common`, which has faults then, its
-/// tables are judged all the same.
+/// tables are validated all the same.
 pub(super) fn of_listener(
-    judge: &mut Judge<'_>,
+    validator: &mut Validator<'_>,
     name: &str,
     said: &RawListener,
     keys: Option<&ListenerKeys>,
     common: Option<&Common>,
 ) -> Option<Arc<Policy>> {
     let (default_access, default_limit) = (AccessKeys::default(), LimitKeys::default());
-    judge.enter(format!("{name}.access"), "[listener.access]");
+    validator.enter(format!("{name}.access"), "[listener.access]");
     let (section, base) = (
         &said.access,
         common.map_or(&default_access, |common| &common.access),
     );
-    let own = AccessKeys::read(judge, &section.said, &section.origin, base);
-    let says_access = judge.keep_said();
+    let own = AccessKeys::read(validator, &section.said, &section.origin, base);
+    let says_access = validator.keep_said();
     let access = match says_access {
-        true => own.and_then(|own| list(judge, &own, &section.said)),
+        true => own.and_then(|own| list(validator, &own, &section.said)),
         false => common.map(|common| common.policy.access.clone()),
     };
-    judge.enter(format!("{name}.limit"), "[listener.limit]");
+    validator.enter(format!("{name}.limit"), "[listener.limit]");
     let (section, base) = (&said.limit, common.map_or(&default_limit, |common| &common.limit));
-    let limit = LimitKeys::read(judge, &section.said, &section.origin, base).map(|own| own.limit());
-    judge.keep_said();
+    let limit = LimitKeys::read(validator, &section.said, &section.origin, base).map(|own| own.limit());
+    validator.keep_said();
     let (keys, common) = (keys?, &common?.policy);
     let policy = keys.policy(access?, limit?, common.budget);
     // Those that are the same share their memory.
@@ -92,7 +92,7 @@ pub(super) fn of_listener(
 }
 
 /// Makes one list of all that is named; `said` tells where.
-fn list(judge: &mut Judge<'_>, keys: &AccessKeys, said: &RawAccess) -> Option<Access> {
+fn list(validator: &mut Validator<'_>, keys: &AccessKeys, said: &RawAccess) -> Option<Access> {
     let mut all = Prefixes::default();
     all.extend(keys.allow.iter().map(|net| (*net, true)));
     all.extend(keys.deny.iter().map(|net| (*net, false)));
@@ -103,7 +103,7 @@ fn list(judge: &mut Judge<'_>, keys: &AccessKeys, said: &RawAccess) -> Option<Ac
     let mut is_whole = true;
     for (key, paths, said, allowed) in of_files {
         for (index, path) in paths.iter().enumerate() {
-            is_whole &= read(judge, key, path, item(said, index), &mut |net| {
+            is_whole &= read(validator, key, path, item(said, index), &mut |net| {
                 all.push((net, allowed))
             });
         }
@@ -111,33 +111,35 @@ fn list(judge: &mut Judge<'_>, keys: &AccessKeys, said: &RawAccess) -> Option<Ac
     is_whole.then(|| Access::of(all, keys.default, keys.on_deny, keys.mode))
 }
 
-fn item(said: Option<&Said>, index: usize) -> Option<&Said> {
-    said.and_then(Said::as_list).and_then(|list| list.get(index))
+fn item(said: Option<&RawValue>, index: usize) -> Option<&RawValue> {
+    said.and_then(RawValue::as_list).and_then(|list| list.get(index))
 }
 
 /// Gives each prefix of one file. Is it whole and good? One that only the common table names was read, and told, there
 /// already.
 fn read(
-    judge: &mut Judge<'_>,
+    validator: &mut Validator<'_>,
     key: &str,
     path: &str,
-    said: Option<&Said>,
+    said: Option<&RawValue>,
     give: &mut dyn FnMut(IpNet),
 ) -> bool {
-    let path = judge.beside(path);
-    let parsed = judge
+    let path = validator.beside(path);
+    let parsed = validator
         .read(&path)
         .and_then(|lines| parse(&path, lines, give).map_err(|error| unreadable(&error)));
     match parsed {
         Ok(faults) => {
             let is_good = faults.is_empty();
-            judge.faults.extend(faults.into_iter().filter(|_| said.is_some()));
+            validator
+                .faults
+                .extend(faults.into_iter().filter(|_| said.is_some()));
             is_good
         }
         Err(why) => {
             if let Some(said) = said {
                 let found = format!("\"{}\": {why}", excerpt(&path.to_string_lossy()));
-                judge.fault(&said.origin, key, found, "", None);
+                validator.fault(&said.origin, key, found, "", None);
             }
             false
         }

@@ -9,7 +9,7 @@ use super::keys::{
     RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawLimit, RawListener, RawLocal,
     RawLog, RawMetrics, RawProcess, RawUpstream,
 };
-use super::said::{Origin, Said, Section, Sections};
+use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
 
 /// All that can be said.
@@ -35,14 +35,14 @@ pub(super) struct Raw {
     #[serde(skip)]
     pub(super) ipv6: Family,
     #[serde(skip)]
-    pub(super) upstream_flags: Vec<Said>,
+    pub(super) upstream_flags: Vec<RawValue>,
 }
 
 /// What the flags say about the listeners of one family.
 #[derive(Debug, Default)]
 pub(super) struct Family {
-    pub(super) workers: Option<Said>,
-    pub(super) addresses: Vec<Said>,
+    pub(super) workers: Option<RawValue>,
+    pub(super) addresses: Vec<RawValue>,
 }
 
 impl Raw {
@@ -60,15 +60,15 @@ impl Raw {
     }
 }
 
-fn flag(name: &'static str, text: Option<&str>, slot: &mut Option<Said>) {
+fn flag(name: &'static str, text: Option<&str>, slot: &mut Option<RawValue>) {
     if let Some(text) = text {
-        *slot = Some(Said::text(text, Origin::Flag(name)));
+        *slot = Some(RawValue::text(text, Origin::Flag(name)));
     }
 }
 
-fn repeated(name: &'static str, texts: &[String]) -> Vec<Said> {
+fn repeated(name: &'static str, texts: &[String]) -> Vec<RawValue> {
     texts
         .iter()
-        .map(|text| Said::text(text, Origin::Flag(name)))
+        .map(|text| RawValue::text(text, Origin::Flag(name)))
         .collect()
 }

@@ -4,9 +4,9 @@
 //! (with its default), the reading of the one into the other, and the description for documents.
 
 use super::effective::either;
-use super::judge::Judge;
 use super::kind::{KeyType, Kind};
-use super::said::{Origin, Section};
+use super::raw_value::{Origin, Section};
+use super::validator::Validator;
 
 /// A table of the configuration, for documents and for the schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,9 +91,9 @@ impl Key {
     /// Its range for people; empty if it has none.
     pub fn range(&self) -> String {
         match &self.key_type {
-            KeyType::Whole { least, most } => format!("{least} to {most}"),
+            KeyType::Integer { least, most } => format!("{least} to {most}"),
             KeyType::Number { least, most } => format!("{least} to {most}"),
-            KeyType::Truth | KeyType::Word(_) | KeyType::Text | KeyType::Texts => String::new(),
+            KeyType::Bool | KeyType::Word(_) | KeyType::Text | KeyType::Texts => String::new(),
         }
     }
 
@@ -115,12 +115,12 @@ pub(super) trait Keys: Default {
     const HEAD: &'static str;
 
     /// Reads what is `said` in a table that stands at `place`; what isn't said is as in `base`. `None` after a fault.
-    fn read(judge: &mut Judge<'_>, said: &Self::Raw, place: &Origin, base: &Self) -> Option<Self>;
+    fn read(validator: &mut Validator<'_>, said: &Self::Raw, place: &Origin, base: &Self) -> Option<Self>;
 
     /// Reads a table that there is once.
-    fn read_one(judge: &mut Judge<'_>, section: &Section<Self::Raw>, base: &Self) -> Option<Self> {
-        judge.enter(Self::HEAD.trim_matches(['[', ']']), Self::HEAD);
-        Self::read(judge, &section.said, &section.origin, base)
+    fn read_one(validator: &mut Validator<'_>, section: &Section<Self::Raw>, base: &Self) -> Option<Self> {
+        validator.enter(Self::HEAD.trim_matches(['[', ']']), Self::HEAD);
+        Self::read(validator, &section.said, &section.origin, base)
     }
 
     /// Each key with its value as TOML; `None` is "not set".
@@ -165,8 +165,8 @@ macro_rules! table {
         #[derive(Clone, Debug, Default, serde::Deserialize)]
         #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
         pub(in crate::config) struct $raw {
-            $(pub(in crate::config) $key: Option<$crate::config::said::Said>,)*
-            $($(pub(in crate::config) $sub: $crate::config::said::Section<$raw_sub>,)*)?
+            $(pub(in crate::config) $key: Option<$crate::config::raw_value::RawValue>,)*
+            $($(pub(in crate::config) $sub: $crate::config::raw_value::Section<$raw_sub>,)*)?
         }
 
         $(#[$attribute])*
@@ -187,12 +187,12 @@ macro_rules! table {
             const HEAD: &'static str = $head;
 
             fn read(
-                judge: &mut $crate::config::judge::Judge<'_>,
+                validator: &mut $crate::config::validator::Validator<'_>,
                 said: &$raw,
-                place: &$crate::config::said::Origin,
+                place: &$crate::config::raw_value::Origin,
                 base: &Self,
             ) -> Option<Self> {
-                $(let $key = judge.key(
+                $(let $key = validator.key(
                     $crate::config::row::name!($key), &$kind, said.$key.as_ref(), place, &base.$key,
                 );)*
                 Some(Self { $($key: $key?,)* })

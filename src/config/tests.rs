@@ -124,7 +124,7 @@ fn flags_change_the_listeners_of_their_family() {
             "",
             "flag -a: listener.address: found \"127.0.0.1:9\", expected each address once; it stands at flag -a already\n1 fault\n",
         ),
-        // What a flag replaces is not judged; what it leaves is, and under the number that it has in the file.
+        // What a flag replaces is not validated; what it leaves is, and under the number that it has in the file.
         (
             "-a 127.0.0.1:9",
             "[[listener]]\naddress = \"0.0.0.0:123\"\nworkers = \"x\"",

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::address;
-use super::judge::Judge;
 use super::keys::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 use super::kind::whole;
 use super::raw::Raw;
+use super::raw_value::{RawValue, Section};
 use super::row::Keys;
-use super::said::{Said, Section};
 use super::validate::{Seen, numbered};
+use super::validator::Validator;
 use crate::upstream::{Host, Upstream};
 
 /// How many there are, with or without faults; `None` if what stands there can't be counted.
@@ -22,20 +22,24 @@ pub(super) fn count(raw: &Raw) -> Option<usize> {
 }
 
 /// `ours` are the addresses of the listeners: who asks itself has no time to tell.
-pub(super) fn validate(judge: &mut Judge<'_>, raw: &Raw, ours: &[SocketAddr]) -> Option<Vec<Upstream>> {
+pub(super) fn validate(
+    validator: &mut Validator<'_>,
+    raw: &Raw,
+    ours: &[SocketAddr],
+) -> Option<Vec<Upstream>> {
     let candidates = candidates(raw);
     if candidates.is_empty() {
-        return none(judge, raw);
+        return none(validator, raw);
     }
     let mut seen = Seen::new();
     let mut upstreams = Some(Vec::new());
     for (name, section) in &candidates {
-        let upstream = upstream(judge, name, section);
+        let upstream = upstream(validator, name, section);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
-            seen.once(judge, upstream.endpoint(), said);
+            seen.once(validator, upstream.endpoint(), said);
             if is_ours(upstream, ours) {
                 let hint = Some("this is a listener of ours: the upstream must use another port".to_owned());
-                judge.fault_at(said, "address", "another server", hint);
+                validator.fault_at(said, "address", "another server", hint);
             }
         }
         upstreams = upstreams.zip(upstream).map(|(mut all, one)| {
@@ -59,11 +63,11 @@ fn is_ours(upstream: &Upstream, listeners: &[SocketAddr]) -> bool {
 }
 
 /// `upstream = []` stands above all tables: below one it would be a key of it.
-fn none(judge: &mut Judge<'_>, raw: &Raw) -> Option<Vec<Upstream>> {
-    judge.enter("", "");
-    judge.set("upstream", Some("[]".to_owned()), &raw.upstream.origin);
-    if let Some(table) = judge.effective.tables.pop() {
-        judge.effective.tables.insert(0, table);
+fn none(validator: &mut Validator<'_>, raw: &Raw) -> Option<Vec<Upstream>> {
+    validator.enter("", "");
+    validator.set("upstream", Some("[]".to_owned()), &raw.upstream.origin);
+    if let Some(table) = validator.effective.tables.pop() {
+        validator.effective.tables.insert(0, table);
     }
     Some(Vec::new())
 }
@@ -81,7 +85,7 @@ fn candidates(raw: &Raw) -> Vec<(String, Section<RawUpstream>)> {
     }
 }
 
-fn named(address: &Said) -> (String, Section<RawUpstream>) {
+fn named(address: &RawValue) -> (String, Section<RawUpstream>) {
     let said = RawUpstream {
         address: Some(address.clone()),
         ..Default::default()
@@ -95,32 +99,32 @@ fn named(address: &Said) -> (String, Section<RawUpstream>) {
     )
 }
 
-fn upstream(judge: &mut Judge<'_>, name: &str, section: &Section<RawUpstream>) -> Option<Upstream> {
-    let address = section.said.address.as_ref().and_then(Said::as_text);
+fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpstream>) -> Option<Upstream> {
+    let address = section.said.address.as_ref().and_then(RawValue::as_text);
     let host = address.and_then(|text| Some(address::host_and_port(text).ok()?.0));
-    judge.enter(name, UpstreamKeys::HEAD);
-    let said = in_range(judge, &section.said, host.as_ref());
-    let keys = UpstreamKeys::read(judge, &said, &section.origin, &defaults(&said, host.as_ref()))?;
+    validator.enter(name, UpstreamKeys::HEAD);
+    let said = in_range(validator, &section.said, host.as_ref());
+    let keys = UpstreamKeys::read(validator, &said, &section.origin, &defaults(&said, host.as_ref()))?;
     if let (true, true, Some(said)) = (keys.noselect, keys.require, &said.require) {
         let hint = Some("an upstream that is only watched can't be required".to_owned());
-        judge.fault_at(said, "require", "false where noselect is true", hint);
+        validator.fault_at(said, "require", "false where noselect is true", hint);
     }
     if let (true, Some(said)) = (keys.minpoll > keys.maxpoll, &said.maxpoll) {
         let expected = format!("at least minpoll, {}", keys.minpoll);
-        judge.fault_at(said, "maxpoll", expected, None);
+        validator.fault_at(said, "maxpoll", expected, None);
     }
     Some(keys.upstream())
 }
 
 /// What is said, without polls that are out of the narrower range that they have for a host of the network: those are refused
 /// here. (Of an address with a fault we can't know, and then this is no second fault.)
-fn in_range(judge: &mut Judge<'_>, said: &RawUpstream, host: Option<&Host>) -> RawUpstream {
+fn in_range(validator: &mut Validator<'_>, said: &RawUpstream, host: Option<&Host>) -> RawUpstream {
     let mut said = said.clone();
     if host.is_some_and(|host| !host.is_loopback()) {
         //= RFC 5905 §7.2 minpoll
         let remote = whole(1..=*POLLS.end());
         for (name, poll) in [("minpoll", &mut said.minpoll), ("maxpoll", &mut said.maxpoll)] {
-            poll.take_if(|poll| judge.value(poll, name, &remote).is_none());
+            poll.take_if(|poll| validator.value(poll, name, &remote).is_none());
         }
     }
     said
@@ -130,8 +134,8 @@ fn in_range(judge: &mut Judge<'_>, said: &RawUpstream, host: Option<&Host>) -> R
 fn defaults(said: &RawUpstream, host: Option<&Host>) -> UpstreamKeys {
     let is_loopback = host.is_some_and(Host::is_loopback);
     let (min, max) = if is_loopback { LOOPBACK_POLLS } else { REMOTE_POLLS };
-    let peek = |said: &Option<Said>| {
-        let number = said.as_ref().and_then(Said::as_whole)?;
+    let peek = |said: &Option<RawValue>| {
+        let number = said.as_ref().and_then(RawValue::as_integer)?;
         i8::try_from(number).ok()
     };
     UpstreamKeys {

@@ -6,13 +6,13 @@ use tokio::task::yield_now;
 
 use super::inspect;
 use crate::census::{CensusReader, CensusSettings, Merge};
-use crate::config::Census;
+use crate::config::CensusKeys;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::host::{clock, entropy};
 use crate::observe::clients_text;
 
 /// How the workers of this process count, if they do.
-pub(super) fn settings(census: Census) -> io::Result<Option<CensusSettings>> {
+pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>> {
     if !census.enabled {
         return Ok(None);
     }

@@ -103,7 +103,7 @@ impl Reading {
             // Without a thread the client has no answer, and sees that.
             let _begun = self.begin(|loader| {
                 let PendingCheck { path, text, reply } = check;
-                Read::Check(reply, loader.judge(&path, &text))
+                Read::Check(reply, loader.check(&path, &text))
             });
         }
     }

@@ -116,8 +116,8 @@ fn text_of(path: &str) -> String {
 fn values(key: &Key, path: &str) -> (Vec<String>, Vec<String>) {
     let all = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
     match &key.key_type {
-        KeyType::Truth => (all(&["true", "false"]), all(&["1", "\"true\""])),
-        KeyType::Whole { least, most } => (
+        KeyType::Bool => (all(&["true", "false"]), all(&["1", "\"true\""])),
+        KeyType::Integer { least, most } => (
             vec![least.to_string(), most.to_string()],
             vec![
                 (least - 1).to_string(),

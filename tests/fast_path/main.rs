@@ -1,5 +1,6 @@
 //! The kernel's fast path by itself: the program runs in the kernel on frames that are made up here (`BPF_PROG_TEST_RUN`),
 //! and gives the same answers as the socket path, by the same rules.
+#![cfg(feature = "fast-path")]
 #![cfg(test)]
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock")]
 

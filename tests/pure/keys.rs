@@ -186,7 +186,7 @@ fn flags_say_what_the_rows_of_their_keys_say() {
                 "{flag}: {default}: {help}"
             );
         }
-        if let KeyType::Whole { most, .. } = key(path).key_type {
+        if let KeyType::Integer { most, .. } = key(path).key_type {
             // None of a family may be asked for, too.
             assert!(help.contains(&format!(", 0 to {most};")), "{flag}: {help}");
         }

@@ -74,7 +74,7 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
         .map(|(path, _)| {
             format!(
                 "{}: there is no such file: passed over\n",
-                Place::Whole(path.clone())
+                Place::Integer(path.clone())
             )
         })
         .collect();
@@ -112,7 +112,7 @@ const OURS: [&str; 2] = ["[[upstream]]", "[[listener]]"];
 /// Why these are not what they are said to be, or not of one daemon.
 fn mistaken(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Option<String> {
     let says = |text: &str, is_such: fn(&str) -> bool| text.lines().any(is_such);
-    let name = |(path, _): &(PathBuf, String)| Place::Whole(path.clone());
+    let name = |(path, _): &(PathBuf, String)| Place::Integer(path.clone());
     let ours = files
         .iter()
         .find(|(_, text)| says(text, |line| OURS.contains(&line.trim())));
@@ -174,7 +174,7 @@ fn made(
     let body = draft.written();
     let names: Vec<String> = files
         .iter()
-        .map(|(path, _)| Place::Whole(path.clone()).to_string())
+        .map(|(path, _)| Place::Integer(path.clone()).to_string())
         .collect();
     let left = draft.remarks;
     let remarks: String = left.iter().map(|remark| format!("{remark}\n")).collect();
@@ -290,7 +290,7 @@ fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<I
 impl SourceLine<'_> {
     /// Where it stands, what it says, safe to print.
     fn shown(&self) -> String {
-        let path = Place::Whole(self.path.to_owned());
+        let path = Place::Integer(self.path.to_owned());
         format!("{path}:{}: {}", self.number, excerpt(self.text))
     }
 

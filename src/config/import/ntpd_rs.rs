@@ -78,13 +78,13 @@ impl<'a> File<'a> {
 }
 
 /// A table of the file, where it stands, and its keys in the order in which they stand.
-struct Table<'a, 'd> {
+struct PlacedTable<'a, 'd> {
     file: File<'a>,
     at: usize,
     keys: Vec<(&'d str, &'d Spanned<DeValue<'a>>, usize)>,
 }
 
-impl<'a, 'd> Table<'a, 'd> {
+impl<'a, 'd> PlacedTable<'a, 'd> {
     fn new(file: File<'a>, at: usize, table: &'d DeTable<'a>) -> Self {
         let keys = table
             .iter()
@@ -141,10 +141,10 @@ pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, 
         let at = error.span().map_or(0, |span| span.start);
         format!("{}: no TOML: {}", file.line(at).shown(), excerpt(error.message()))
     })?;
-    let document = Table::new(file, 0, document.get_ref());
+    let document = PlacedTable::new(file, 0, document.get_ref());
     let mut polls = POLLS.map(Some);
     if let Some(DeValue::Table(defaults)) = document.get("source-defaults") {
-        polls = intervals(draft, &Table::new(file, 0, defaults), polls);
+        polls = intervals(draft, &PlacedTable::new(file, 0, defaults), polls);
     }
     let mut carried = false;
     for (name, value, at) in &document.keys {
@@ -153,8 +153,10 @@ pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, 
                 each(file, value).fold(false, |carried, table| source(draft, &table, polls) | carried)
             }
             "server" => each(file, value).fold(false, |carried, table| server(draft, &table) | carried),
-            "synchronization" => Table::of(file, value).is_some_and(|table| synchronization(draft, &table)),
-            "observability" => Table::of(file, value).is_some_and(|table| observability(draft, &table)),
+            "synchronization" => {
+                PlacedTable::of(file, value).is_some_and(|table| synchronization(draft, &table))
+            }
+            "observability" => PlacedTable::of(file, value).is_some_and(|table| observability(draft, &table)),
             "source-defaults" => true,
             "keyset" | "nts-ke-server" => {
                 draft.leave(&file.line(*at), NO_NTS);
@@ -170,23 +172,26 @@ pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, 
 }
 
 /// The tables of an array of tables.
-fn each<'a, 'd>(file: File<'a>, value: &'d Spanned<DeValue<'a>>) -> impl Iterator<Item = Table<'a, 'd>> {
+fn each<'a, 'd>(
+    file: File<'a>,
+    value: &'d Spanned<DeValue<'a>>,
+) -> impl Iterator<Item = PlacedTable<'a, 'd>> {
     let tables = value
         .get_ref()
         .as_array()
         .into_iter()
         .flat_map(|array| array.iter());
-    tables.filter_map(move |table| Table::of(file, table))
+    tables.filter_map(move |table| PlacedTable::of(file, table))
 }
 
 /// `poll-interval-limits = { min = 4, max = 10 }`; what is not said there stays as it is.
-fn intervals(draft: &mut Draft, table: &Table<'_, '_>, before: [Option<i8>; 2]) -> [Option<i8>; 2] {
+fn intervals(draft: &mut Draft, table: &PlacedTable<'_, '_>, before: [Option<i8>; 2]) -> [Option<i8>; 2] {
     let why = "ntpfront begins with the shortest interval";
     table.leave_key(draft, "initial-poll-interval", why);
     let Some(DeValue::Table(limits)) = table.get("poll-interval-limits") else {
         return before;
     };
-    let limits = Table::new(table.file, table.at, limits);
+    let limits = PlacedTable::new(table.file, table.at, limits);
     let [min, max] = before;
     let polls = [("min", min), ("max", max)].map(|(key, before)| match limits.get(key) {
         Some(value) => whole(value).and_then(|poll| i8::try_from(poll).ok()),
@@ -203,7 +208,7 @@ fn intervals(draft: &mut Draft, table: &Table<'_, '_>, before: [Option<i8>; 2]) 
 }
 
 /// Is the source asked?
-fn source(draft: &mut Draft, table: &Table<'_, '_>, polls: [Option<i8>; 2]) -> bool {
+fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]) -> bool {
     draft.has_sources = true;
     let refused = match table.text("mode") {
         Some("server" | "pool") => None,
@@ -261,7 +266,7 @@ fn source(draft: &mut Draft, table: &Table<'_, '_>, polls: [Option<i8>; 2]) -> b
 }
 
 /// Is a listener made of it?
-fn server(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
+fn server(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     let at = table
         .text("listen")
         .ok_or("where to listen is missing".to_owned());
@@ -294,7 +299,7 @@ fn server(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
 }
 
 /// An address is answered that the allowlist has, if there is one, and the denylist hasn't.
-fn access(draft: &mut Draft, table: &Table<'_, '_>) -> String {
+fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     let nts = match table.get("require-nts") {
         None | Some(DeValue::Boolean(false)) => None,
         Some(value) => Some(value.as_str() == Some("deny")),
@@ -347,7 +352,7 @@ fn access(draft: &mut Draft, table: &Table<'_, '_>) -> String {
 }
 
 /// Are those who are denied told so? Both lists have to do the same here.
-fn is_told(draft: &mut Draft, table: &Table<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
+fn is_told(draft: &mut Draft, table: &PlacedTable<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
     let told = lists.map(|list| list.as_ref().map(|list| list.is_told));
     match told {
         [Some(one), Some(other)] if one != other => {
@@ -392,8 +397,8 @@ struct Filter {
     is_spoilt: bool,
 }
 
-fn filter(draft: &mut Draft, table: &Table<'_, '_>, key: &str) -> Option<Filter> {
-    let list = Table::new(table.file, table.at, table.get(key)?.as_table()?);
+fn filter(draft: &mut Draft, table: &PlacedTable<'_, '_>, key: &str) -> Option<Filter> {
+    let list = PlacedTable::new(table.file, table.at, table.get(key)?.as_table()?);
     let said = list.get("filter").and_then(DeValue::as_array);
     let mut filter = Filter {
         nets: Vec::new(),
@@ -419,7 +424,7 @@ fn filter(draft: &mut Draft, table: &Table<'_, '_>, key: &str) -> Option<Filter>
 }
 
 /// Who asks again too soon is told so there, each time.
-fn limit(draft: &mut Draft, table: &Table<'_, '_>) -> String {
+fn limit(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     let number = |key| table.get(key).and_then(whole).unwrap_or(0);
     let (cutoff, size) = (
         number("rate-limiting-cutoff-ms"),
@@ -446,7 +451,7 @@ fn limit(draft: &mut Draft, table: &Table<'_, '_>) -> String {
     )
 }
 
-fn synchronization(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
+fn synchronization(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     let mut known = Vec::new();
     if let Some(value) = table.get("minimum-agreeing-sources") {
         let count = whole(value).and_then(|count| u8::try_from(count.clamp(1, 255)).ok());
@@ -474,7 +479,7 @@ fn synchronization(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
     draft.min_sources.is_some()
 }
 
-fn observability(draft: &mut Draft, table: &Table<'_, '_>) -> bool {
+fn observability(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     let level = table.text("log-level").filter(|level| LEVELS.contains(level));
     draft.log_level = level.and_then(|said| LEVELS.into_iter().find(|level| *level == said));
     // It is for a process of its own there.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::texts::path_or_none;
-use crate::config::kind::{Truth, seconds, whole, words};
+use crate::config::kind::{Bool, seconds, whole, words};
 use crate::config::row::table;
 use crate::time::NtpDuration;
 use crate::upstream::system_process::{ClockPolicy, ClockSource, LocalReference, OnDispute};
@@ -63,7 +63,7 @@ table! {
         /// Whether to serve the host's clock when no upstream is usable. Turn it on for an isolated network
         /// whose clients need to agree with each other more than with the world. Elsewhere, no time is the
         /// better answer.
-        enabled: bool = false, Truth;
+        enabled: bool = false, Bool;
         /// The stratum to announce then: {range}. Keep it high, so that clients prefer every better server.
         stratum: u8 = 10, whole(1..=15);
         /// For how many whole seconds no upstream must have been usable before the host's clock is served:

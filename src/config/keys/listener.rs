@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::policy::{AccessKeys, LimitKeys, RawAccess, RawLimit};
 use crate::config::address;
 use crate::config::effective::quoted;
-use crate::config::kind::{Parsed, Truth, parsed, seconds, whole, word, words};
+use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word, words};
 use crate::config::row::table;
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
@@ -47,7 +47,7 @@ table! {
         /// ntpfront_listener_serving show it. If no listener can be opened, or if a port is in use or not
         /// permitted, the start fails anyway. If true, the start fails, a reload is refused, and `ntpfront
         /// health` and /readyz fail while the address is missing.
-        required: bool = false, Truth;
+        required: bool = false, Bool;
         /// The remaining keys are for busy hosts; measure before and after. How many requests a worker takes at
         /// once: {range}. A larger number lowers the cost per request, up to about 32. A request that comes
         /// alone is taken alone in any case.
@@ -68,7 +68,7 @@ table! {
         /// Whether each worker stays on one CPU: the first worker on the first CPU that the service may use
         /// (CPUAffinity= of the unit), and so on. Turn it on with steering = "cpu", if the card has one queue
         /// per CPU and the host has little else to do. The unit needs the drop-in 30-pin.conf for it.
-        pin: bool = Tuning::default().pin, Truth;
+        pin: bool = Tuning::default().pin, Bool;
         /// What to answer: "time", or "unsynchronized" to make clients move to other servers, of their own
         /// accord, before this server ends.
         answer: Announced = Announced::Time, words(&ANSWERS);

@@ -12,12 +12,12 @@ mod process;
 mod texts;
 mod upstream;
 
-pub use fast_path::FastPath;
-pub use observe::{Census, Control, Metrics};
+pub use self::fast_path::FastPath;
+pub use observe::{CensusKeys, Control, Metrics};
 pub use process::{Process, Ready};
 
+pub(super) use self::fast_path::RawFastPath;
 pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
-pub(super) use fast_path::RawFastPath;
 pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
 pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
 pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
@@ -34,7 +34,7 @@ pub fn tables() -> Vec<Table> {
         ClockKeys::table(),
         LocalKeys::table(),
         Control::table(),
-        Census::table(),
+        CensusKeys::table(),
         MetricsKeys::table(),
         FastPath::table(),
         AccessKeys::table(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::texts::{is_absolute, path_or_none};
 use crate::config::address::Refusal;
 use crate::config::effective::quoted;
-use crate::config::kind::{Parsed, Truth, parsed, whole};
+use crate::config::kind::{Bool, Parsed, parsed, whole};
 use crate::config::row::table;
 
 /// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
@@ -38,9 +38,9 @@ table! {
     "[census]": Restart, RawCensus
     /// Whether and how clients are counted.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Census {
+    pub struct CensusKeys {
         /// Whether to count. If it is off, no client address is remembered, except by limits that are on.
-        enabled: bool = true, Truth;
+        enabled: bool = true, Bool;
         /// For how many clients each worker remembers the last request, to measure the times between two
         /// requests: {range}. Each takes 8 bytes; everything else takes 1 MB. With more than half as many
         /// clients in an hour, the times are measured for a part of them.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::address::{self, Refusal};
 use crate::config::effective::quoted;
-use crate::config::kind::{Texts, Truth, number, seconds, texts, whole, words};
+use crate::config::kind::{Bool, Texts, number, seconds, texts, whole, words};
 use crate::config::row::table;
 use crate::server::policy::RuleMode;
 use crate::server::policy::access::OnDeny;
@@ -91,7 +91,7 @@ table! {
         clients: u32 = 65_536, whole(1024..=16_777_216);
         /// Whether all clients of a wider prefix also share a second bucket, by the keys below: {range wide-interval}
         /// seconds, {range wide-burst} answers, {range wide-ipv4-prefix} bits for IPv4, {range wide-ipv6-prefix} for IPv6.
-        wide: bool = false, Truth;
+        wide: bool = false, Bool;
         wide_interval: f64 = 0.05, seconds(INTERVAL);
         wide_burst: u32 = 1000, whole(BURST);
         wide_ipv4_prefix: u8 = 24, whole(IPV4_PREFIX);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use strum::{IntoStaticStr, VariantArray};
 
 use super::texts::{path, user};
-use crate::config::kind::{Truth, word};
+use crate::config::kind::{Bool, word};
 use crate::config::row::table;
 use crate::host::privileges::LowPorts;
 use crate::observe::LogLevel;
@@ -34,12 +34,12 @@ table! {
         /// directories with other files, such as /etc. Restart ntpfront if a link now leads to another
         /// directory than at the start, or if you add a list in a directory with other files. Turn this off if
         /// it gets in the way.
-        landlock: bool = true, Truth;
+        landlock: bool = true, Bool;
         /// Whether to restrict system calls with seccomp to those that are needed; workers keep only a few. A
         /// call that executes a program, traces, mounts, or sets the clock then kills the process (SIGSYS).
         /// Other calls fail. Turn this off if a system library needs a call that ntpfront does not expect: the
         /// log shows "Operation not permitted" without another reason.
-        seccomp: bool = true, Truth;
+        seccomp: bool = true, Bool;
         /// When to report to systemd that ntpfront is ready. "serving": when clients get answers, even if there
         /// is no time yet. "synchronized": when clients get a time. Units that are ordered after this one wait
         /// for that.

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 
 use crate::config::address;
 use crate::config::effective::quoted;
-use crate::config::kind::{Parsed, Truth, parsed, whole};
+use crate::config::kind::{Bool, Parsed, parsed, whole};
+use crate::config::raw_value::{Origin, RawValue};
 use crate::config::row::table;
-use crate::config::said::{Origin, Said};
 use crate::upstream::{Host, Role, Upstream};
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
@@ -38,23 +38,23 @@ table! {
         /// below: the frequency of the clock is known only as well as samples are far apart. The same happens
         /// after the host slept or its clock was stepped. Turn it off if the operator of the server asks for
         /// that.
-        iburst: bool = true, Truth;
+        iburst: bool = true, Bool;
         /// The minimum and maximum interval between two polls, as powers of 2 in seconds (6 is 64 s, 10 is 1024
         /// s): {range}, where 0 is only for a loopback address (and localhost). The defaults are 6 and 10; for
         /// a loopback address 2 and 4.
         minpoll: i8 = LOOPBACK_POLLS.0, whole(POLLS);
         maxpoll: i8 = LOOPBACK_POLLS.1, whole(POLLS);
         /// Follow this upstream rather than others that agree with it.
-        prefer: bool = false, Truth;
+        prefer: bool = false, Bool;
         /// Serve a time only if this upstream, or another one that is required, agrees.
-        require: bool = false, Truth;
+        require: bool = false, Bool;
         /// Only upstreams with this key determine the time and its maximum error, as if there were no others.
         /// That gives you the narrow error bound of a near server, and gives up the protection by the others:
         /// if this upstream is wrong, so is the served time. (prefer gives up nothing: it only chooses the
         /// upstream that is announced.)
-        trust: bool = false, Truth;
+        trust: bool = false, Bool;
         /// Only monitor this upstream: it does not influence the time.
-        noselect: bool = false, Truth;
+        noselect: bool = false, Bool;
     }
 }
 
@@ -79,8 +79,8 @@ fn shown((host, port): &(Host, u16)) -> String {
 
 impl UpstreamKeys {
     /// The address of the default upstream, as if it were said.
-    pub(in crate::config) fn default_address() -> Said {
-        Said::text(&shown(&Self::default().address), Origin::Default)
+    pub(in crate::config) fn default_address() -> RawValue {
+        RawValue::text(&shown(&Self::default().address), Origin::Default)
     }
 
     /// The server, and how it is asked.

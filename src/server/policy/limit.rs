@@ -431,9 +431,9 @@ mod tests {
     }
 
     /// A worker's memory, and the dice.
-    struct Table(Clients, Random);
+    struct TestClients(Clients, Random);
 
-    impl Table {
+    impl TestClients {
         fn new(clients: u32) -> Self {
             Self(Clients::new(clients, [1, 2]), Random::new(3))
         }
@@ -455,9 +455,9 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_one_an_interval() {
-        let (mut table, limit) = (Table::new(4), limit());
+        let (mut table, limit) = (TestClients::new(4), limit());
         let start = 1000 * SECOND;
-        let answers = |table: &mut Table, at: Duration| {
+        let answers = |table: &mut TestClients, at: Duration| {
             (0..20)
                 .filter(|_| table.ask(&limit, "192.0.2.1", at) == Limited::Within)
                 .count()
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn those_of_one_prefix_share_a_bucket_and_others_do_not() {
-        let (mut table, limit) = (Table::new(1024), limit());
+        let (mut table, limit) = (TestClients::new(1024), limit());
         for source in ["2001:db8::1", "2001:db8::ffff:ffff"] {
             (0..4).for_each(|_| assert_eq!(table.ask(&limit, source, SECOND), Limited::Within));
         }
@@ -493,7 +493,7 @@ mod tests {
             }),
             ..limit()
         };
-        let mut table = Table::new(1024);
+        let mut table = TestClients::new(1024);
         let mut answered = |net: u8| {
             let sources = (0..=255).map(|last| IpAddr::from([192, 0, net, last]));
             sources
@@ -505,7 +505,7 @@ mod tests {
 
     #[test]
     fn made_up_addresses_do_not_wash_a_heavy_client_out() {
-        let (mut table, limit) = (Table::new(1024), limit());
+        let (mut table, limit) = (TestClients::new(1024), limit());
         let heavy: IpAddr = "192.0.2.1".parse().unwrap();
         let mut answered = 0;
         for round in 0..100_u32 {
@@ -527,7 +527,7 @@ mod tests {
             kiss: Probability::of(0.5),
             ..limit()
         };
-        let mut table = Table::new(4);
+        let mut table = TestClients::new(4);
         let mut counts = [0; 4];
         for _ in 0..10_008 {
             let at = match table.ask(&limit, "192.0.2.1", SECOND) {
@@ -548,7 +548,7 @@ mod tests {
 
     /// Asks again after `patient` seconds if it was answered, else after `retry`; the answers among the last 400 of 500.
     fn answered_late(limit: &RateLimit, patient: f64, retry: f64) -> usize {
-        let mut table = Table::new(4);
+        let mut table = TestClients::new(4);
         let mut now = 1000.0;
         let mut answers = Vec::new();
         for _ in 0..500 {
@@ -592,9 +592,9 @@ mod tests {
 
     #[test]
     fn no_room_is_no_limit() {
-        let mut table = Table::new(0);
+        let mut table = TestClients::new(0);
         assert!((0..100).all(|_| table.ask(&limit(), "192.0.2.1", SECOND) == Limited::Within));
         assert_eq!(table.0.memory(), 0);
-        assert_eq!(Table::new(65_536).0.memory(), 65_536 * 32);
+        assert_eq!(TestClients::new(65_536).0.memory(), 65_536 * 32);
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Origin {
 
 /// One value as it was said.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Said {
+pub(super) struct RawValue {
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
@@ -24,11 +24,11 @@ pub(super) struct Said {
 /// The kinds of values that some option takes; all others are `Other`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    Truth(bool),
-    Whole(i64),
+    Bool(bool),
+    Integer(i64),
     Float(f64),
     Text(String),
-    List(Vec<Said>),
+    List(Vec<RawValue>),
     Other,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Unknown {
     pub(super) origin: Origin,
 }
 
-impl Said {
+impl RawValue {
     pub(super) fn text(text: &str, origin: Origin) -> Self {
         Self {
             value: Value::Text(text.to_owned()),
@@ -92,16 +92,16 @@ impl Said {
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
-            Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+            Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
         }
     }
 
     /// A flag has only text to say a number with.
-    pub(super) fn as_whole(&self) -> Option<i64> {
+    pub(super) fn as_integer(&self) -> Option<i64> {
         match &self.value {
-            Value::Whole(number) => Some(*number),
+            Value::Integer(number) => Some(*number),
             Value::Text(text) if matches!(self.origin, Origin::Flag(_)) => text.parse().ok(),
-            Value::Text(_) | Value::Truth(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+            Value::Text(_) | Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
         }
     }
 
@@ -112,22 +112,22 @@ impl Said {
     pub(super) fn as_float(&self) -> Option<f64> {
         match self.value {
             Value::Float(number) => Some(number),
-            Value::Whole(number) => Some(number as f64),
-            Value::Text(_) | Value::Truth(_) | Value::List(_) | Value::Other => None,
+            Value::Integer(number) => Some(number as f64),
+            Value::Text(_) | Value::Bool(_) | Value::List(_) | Value::Other => None,
         }
     }
 
-    pub(super) fn as_truth(&self) -> Option<bool> {
+    pub(super) fn as_bool(&self) -> Option<bool> {
         match self.value {
-            Value::Truth(truth) => Some(truth),
-            Value::Text(_) | Value::Whole(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
+            Value::Bool(truth) => Some(truth),
+            Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
         }
     }
 
-    pub(super) fn as_list(&self) -> Option<&[Said]> {
+    pub(super) fn as_list(&self) -> Option<&[RawValue]> {
         match &self.value {
             Value::List(list) => Some(list),
-            Value::Text(_) | Value::Truth(_) | Value::Whole(_) | Value::Float(_) | Value::Other => None,
+            Value::Text(_) | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Other => None,
         }
     }
 }

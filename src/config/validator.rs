@@ -1,26 +1,26 @@
-//! Pure. Judging one value at a time: it becomes either a setting in effect or a fault, and nothing is lost.
+//! Pure. The validation of one value at a time: it becomes either a setting in effect or a fault, and nothing is lost.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use super::Lists;
-use super::effective::{Effective, Setting, Table, either};
+use super::effective::{Effective, EffectiveTable, Setting, either};
 use super::fault::{Fault, Place, excerpt};
 use super::kind::{Kind, Refused, did_you_mean};
-use super::said::{Origin, Said, Unknown, Value};
+use super::raw_value::{Origin, RawValue, Unknown, Value};
 use super::source::Source;
 
-/// Gathers faults and settings. Every option is judged by one call, which gives `None` if it has a fault.
-pub(super) struct Judge<'a> {
+/// Gathers faults and settings. Every key is validated by one call, which gives `None` if it has a fault.
+pub(super) struct Validator<'a> {
     source: Option<&'a Source<'a>>,
     lists: Lists<'a>,
-    /// The table that is being judged, as in `listener[2]`.
+    /// The table that is being validated, as in `listener[2]`.
     table: String,
     pub(super) faults: Vec<Fault>,
     pub(super) effective: Effective,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Validator<'a> {
     pub(super) fn new(source: Option<&'a Source<'a>>, lists: Lists<'a>) -> Self {
         Self {
             source,
@@ -39,7 +39,7 @@ impl<'a> Judge<'a> {
     /// What comes next is in this table: its name in faults, its head in the effective configuration.
     pub(super) fn enter(&mut self, name: impl Into<String>, head: &'static str) {
         self.name(name);
-        self.effective.tables.push(Table {
+        self.effective.tables.push(EffectiveTable {
             head,
             settings: Vec::new(),
         });
@@ -73,7 +73,7 @@ impl<'a> Judge<'a> {
         &mut self,
         name: &'static str,
         kind: &K,
-        said: Option<&Said>,
+        said: Option<&RawValue>,
         table: &Origin,
         base: &K::Value,
     ) -> Option<K::Value> {
@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A value that has to be of this kind, too: it is refused, or it is none of the settings in effect yet.
-    pub(super) fn value<K: Kind>(&mut self, said: &Said, key: &str, kind: &K) -> Option<K::Value> {
+    pub(super) fn value<K: Kind>(&mut self, said: &RawValue, key: &str, kind: &K) -> Option<K::Value> {
         let value = kind.read(said);
         value.map_err(|refused| self.refuse(key, refused)).ok()
     }
@@ -137,7 +137,7 @@ impl<'a> Judge<'a> {
     /// A fault of a value that was said.
     pub(super) fn fault_at(
         &mut self,
-        said: &Said,
+        said: &RawValue,
         key: &str,
         expected: impl Into<String>,
         hint: Option<String>,
