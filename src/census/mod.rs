@@ -285,13 +285,13 @@ mod tests {
     }
 
     /// A worker's census, told every second.
-    struct Worker {
+    struct CensusWorker {
         census: Census,
         history: History,
         now: Duration,
     }
 
-    impl Worker {
+    impl CensusWorker {
         fn new(clients: u32) -> Self {
             let (settings, now) = (
                 CensusSettings { seed: 1, clients },
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn an_hour_and_not_more() {
-        let mut worker = Worker::new(1024);
+        let mut worker = CensusWorker::new(1024);
         worker.second(0..100);
         assert_eq!(worker.report().requests, 100);
         for second in 0..4000 {
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn intervals_are_right_for_more_clients_than_are_followed() {
         // Nine of ten requests come from clients that ask every 64 s, one from those who ask every 4 s.
-        let mut worker = Worker::new(256);
+        let mut worker = CensusWorker::new(256);
         for second in 0..1200 {
             worker.second(
                 (0..9000)
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_stood_still_goes_on() {
-        let mut worker = Worker::new(64);
+        let mut worker = CensusWorker::new(64);
         worker.second(0..10);
         worker.now += Duration::from_secs(2 * 3600);
         worker.second(0..5);

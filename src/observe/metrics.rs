@@ -95,7 +95,7 @@ impl Page<'_> {
         self.gauges(
             "state",
             "State of the served time: 1 for the current state",
-            State::ALL.map(state),
+            State::all().map(state),
         )?;
         let source = |source: ClockSource| {
             (
@@ -309,7 +309,7 @@ impl Page<'_> {
 
     fn asking(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
         let standings = upstreams.iter().flat_map(|one| {
-            SelectionStatus::ALL.map(|standing| {
+            SelectionStatus::all().map(|standing| {
                 let label = ("standing", standing.name().to_owned());
                 (with(called(one), label), u64::from(standing == one.standing))
             })
@@ -336,7 +336,7 @@ impl Page<'_> {
         let accepted = upstreams.iter().map(|one| (called(one), one.accepted));
         self.counters("upstream_answers_total", "Good answers", accepted)?;
         let rejected = upstreams.iter().flat_map(|one| {
-            let counted = Reject::ALL.into_iter().zip(one.rejected);
+            let counted = Reject::all().zip(one.rejected);
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))
         });
         self.counters("upstream_rejected_total", "Rejected answers, by reason", rejected)

@@ -331,10 +331,7 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
         poll.unwrap_or_default()
     );
     line(f, "  answers", &answers)?;
-    let refused = Reject::ALL
-        .iter()
-        .zip(one.rejected)
-        .filter(|(_, count)| *count > 0);
+    let refused = Reject::all().zip(one.rejected).filter(|(_, count)| *count > 0);
     let refused: Vec<String> = refused
         .map(|(reject, count)| format!("{count} {}", reject.name()))
         .collect();

@@ -37,7 +37,7 @@ pub struct UpstreamStatus {
     pub accepted: u64,
     /// Refused answers so far, by reason.
     #[serde(serialize_with = "by_reason")]
-    pub rejected: [u64; Reject::ALL.len()],
+    pub rejected: [u64; Reject::COUNT],
     /// The result of its samples; `null` without one that counts.
     pub measured: Option<UpstreamMeasurement>,
 }
@@ -107,14 +107,14 @@ fn standing_name<S: Serializer>(standing: &SelectionStatus, serializer: S) -> Re
     serializer.serialize_str(standing.name())
 }
 
-fn by_reason<S: Serializer>(rejected: &[u64; Reject::ALL.len()], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(Reject::ALL.iter().map(|reject| reject.name()).zip(rejected))
+fn by_reason<S: Serializer>(rejected: &[u64; Reject::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Reject::all().map(|reject| reject.name()).zip(rejected))
 }
 
 /// One good and one refused upstream, for tests.
 #[cfg(test)]
 pub(super) fn examples() -> Vec<UpstreamStatus> {
-    let mut rejected = [0; Reject::ALL.len()];
+    let mut rejected = [0; Reject::COUNT];
     rejected[Reject::KissDeny.index()] = 1;
     let good = UpstreamStatus {
         name: "time.example:123".to_owned(),
@@ -125,7 +125,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         reach: 0o377,
         poll: Some(64.0),
         accepted: 20,
-        rejected: [0; Reject::ALL.len()],
+        rejected: [0; Reject::COUNT],
         measured: Some(UpstreamMeasurement {
             offset: -12.3e-6,
             delay: 0.0012,

@@ -78,7 +78,7 @@ pub struct Association {
     barred: Option<Duration>,
     /// Samples in a row that fit the line of those before.
     steady: u32,
-    rejected: [u64; Reject::ALL.len()],
+    rejected: [u64; Reject::COUNT],
 }
 
 /// What came of a round of asking so far: all addresses of a name may have their turn in one.
@@ -125,8 +125,8 @@ pub struct Peer {
 pub struct Polling {
     /// From one question to the next, as of now; none before the first one.
     pub interval: Option<Duration>,
-    /// How many answers were refused, in the order of [`Reject::ALL`].
-    pub rejected: [u64; Reject::ALL.len()],
+    /// How many answers were refused, in the order of [`Reject::all`].
+    pub rejected: [u64; Reject::COUNT],
 }
 
 impl Peer {
@@ -165,7 +165,7 @@ impl Association {
             round: Round::default(),
             barred: None,
             steady: 0,
-            rejected: [0; Reject::ALL.len()],
+            rejected: [0; Reject::COUNT],
             settings,
         }
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::Role;
 use super::filter::{Estimate, View};
 use super::registry::{Entry, UpstreamId};
@@ -26,7 +28,8 @@ const STALE_AFTER: u32 = 2;
 pub type SelectionStatuses = BTreeMap<UpstreamId, SelectionStatus>;
 
 /// The result of the selection for one upstream: what it is worth, and why. Each has exactly one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum SelectionStatus {
     /// We announce its time: it keeps the host's clock, and we speak as it does.
     Mirrored,
@@ -41,6 +44,7 @@ pub enum SelectionStatus {
     /// It agrees, but too few do, or none of those that are required.
     TooFew,
     /// It is only watched.
+    #[strum(serialize = "noselect")]
     NoSelect,
     /// It agrees, but is the same server as another upstream: both count once.
     Duplicate,
@@ -58,21 +62,9 @@ pub enum SelectionStatus {
 
 impl SelectionStatus {
     /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::Mirrored,
-        Self::SystemPeer,
-        Self::Agrees,
-        Self::Outlier,
-        Self::Falseticker,
-        Self::TooFew,
-        Self::NoSelect,
-        Self::Duplicate,
-        Self::TooFar,
-        Self::TooJittery,
-        Self::Refused,
-        Self::Silent,
-        Self::Unknown,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied()
+    }
 
     /// Is its time a part of ours?
     pub const fn is_good(self) -> bool {
@@ -80,22 +72,8 @@ impl SelectionStatus {
     }
 
     /// The word for it in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mirrored => "mirrored",
-            Self::SystemPeer => "system-peer",
-            Self::Agrees => "agrees",
-            Self::Outlier => "outlier",
-            Self::Falseticker => "falseticker",
-            Self::TooFew => "too-few",
-            Self::NoSelect => "noselect",
-            Self::Duplicate => "duplicate",
-            Self::TooFar => "too-far",
-            Self::TooJittery => "too-jittery",
-            Self::Refused => "refused",
-            Self::Silent => "silent",
-            Self::Unknown => "unknown",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

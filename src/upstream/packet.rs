@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::time::{NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::{Header, KissCode, Leap, MAX_STRATUM, Mode, PHI_PPM, ReferenceId};
 
@@ -42,7 +44,8 @@ pub struct Sample {
 }
 
 /// Why an answer is not used. Each has its own counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Reject {
     /// Fewer bytes than a header.
     TooShort,
@@ -72,21 +75,13 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// The number of them.
+    pub const COUNT: usize = Self::VARIANTS.len();
+
     /// All of them, each at the place of its [`Reject::index`].
-    pub const ALL: [Self; 12] = [
-        Self::TooShort,
-        Self::WrongMode,
-        Self::WrongVersion,
-        Self::WrongOrigin,
-        Self::KissRate,
-        Self::KissDeny,
-        Self::Unsynchronized,
-        Self::NoTransmitTime,
-        Self::Turnaround,
-        Self::ReferenceInFuture,
-        Self::Loop,
-        Self::Distance,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied()
+    }
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -94,21 +89,8 @@ impl Reject {
     }
 
     /// The word for it in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TooShort => "too-short",
-            Self::WrongMode => "wrong-mode",
-            Self::WrongVersion => "wrong-version",
-            Self::WrongOrigin => "wrong-origin",
-            Self::KissRate => "kiss-rate",
-            Self::KissDeny => "kiss-deny",
-            Self::Unsynchronized => "unsynchronized",
-            Self::NoTransmitTime => "no-transmit-time",
-            Self::Turnaround => "turnaround",
-            Self::ReferenceInFuture => "reference-in-future",
-            Self::Loop => "loop",
-            Self::Distance => "distance",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -427,12 +409,7 @@ mod tests {
 
     #[test]
     fn counters_have_a_place_for_each_reason() {
-        assert!(
-            Reject::ALL
-                .into_iter()
-                .enumerate()
-                .all(|(at, reject)| reject.index() == at)
-        );
+        assert!(Reject::all().enumerate().all(|(at, reject)| reject.index() == at));
     }
 
     proptest! {

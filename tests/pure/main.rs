@@ -13,6 +13,7 @@ mod config;
 mod corpus;
 mod keys;
 mod layers;
+mod names;
 mod oldest_rust;
 mod policy_flood;
 mod programs;

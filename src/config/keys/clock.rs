@@ -4,26 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::texts::path_or_none;
-use crate::config::kind::{Bool, seconds, whole, words};
+use crate::config::kind::{Bool, seconds, whole, word};
 use crate::config::row::table;
 use crate::time::NtpDuration;
 use crate::upstream::system_process::{ClockPolicy, ClockSource, LocalReference, OnDispute};
 
 /// Where tzdata puts the list of leap seconds.
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
-
-const SOURCES: [(&str, ClockSource); 3] = [
-    (ClockSource::Auto.name(), ClockSource::Auto),
-    (ClockSource::System.name(), ClockSource::System),
-    (ClockSource::Tracked.name(), ClockSource::Tracked),
-];
-
-const ON_DISPUTE: [(&str, OnDispute); 4] = [
-    ("unsynchronized", OnDispute::Unsynchronized),
-    ("track", OnDispute::Track),
-    ("drop", OnDispute::Drop),
-    ("serve", OnDispute::Serve),
-];
 
 table! {
     /// The conditions for believing and serving a time.
@@ -35,7 +22,7 @@ table! {
         /// happens to the host's. "auto": "system" if an upstream is on this host, otherwise "tracked". Only an
         /// address in this file (or "localhost") counts as an upstream on this host: what a name resolves to
         /// does not, so that a name server cannot choose the clock.
-        source: ClockSource = ClockSource::Auto, words(&SOURCES);
+        source: ClockSource = ClockSource::Auto, word();
         /// How many upstreams must be available and agree: {range}, at most the number of upstreams. Not set: 1
         /// with one or two upstreams, 2 with three or more, so that a single one cannot mislead the server.
         min_sources: u8 = 1, whole(1..=255);
@@ -47,7 +34,7 @@ table! {
         /// What to do when upstreams contradict each other, or the daemon on this host, for three rounds.
         /// "unsynchronized": announce that there is no time. "track": follow the majority with a clock of
         /// ntpfront's own. "drop": do not answer. "serve": keep serving the time of the daemon on this host.
-        on_dispute: OnDispute = OnDispute::Unsynchronized, words(&ON_DISPUTE);
+        on_dispute: OnDispute = OnDispute::Unsynchronized, word();
         /// The list of leap seconds that comes with tzdata. It is read at the start, on reload and every day.
         /// While it is current, it alone decides when a leap second is announced. Without it, or with "", the
         /// majority of the upstreams decides, on the last day of a month.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::policy::{AccessKeys, LimitKeys, RawAccess, RawLimit};
 use crate::config::address;
 use crate::config::effective::quoted;
-use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word, words};
+use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word};
 use crate::config::row::table;
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
@@ -17,11 +17,6 @@ use crate::wire::NTP_PORT;
 
 /// The largest number of workers of one listener.
 pub(in crate::config) const MOST_WORKERS: u16 = 1024;
-
-const ANSWERS: [(&str, Announced); 2] = [
-    (Announced::Time.name(), Announced::Time),
-    (Announced::Unsynchronized.name(), Announced::Unsynchronized),
-];
 
 table! {
     /// The addresses where clients are answered, one table each. If there is at least one, the two default
@@ -71,7 +66,7 @@ table! {
         pin: bool = Tuning::default().pin, Bool;
         /// What to answer: "time", or "unsynchronized" to make clients move to other servers, of their own
         /// accord, before this server ends.
-        answer: Announced = Announced::Time, words(&ANSWERS);
+        answer: Announced = Announced::Time, word();
         /// If the stratum of the server is higher, it answers "unsynchronized": {range}.
         max_stratum: u8 = 15, whole(1..=15);
     }

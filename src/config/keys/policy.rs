@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::address::{self, Refusal};
 use crate::config::effective::quoted;
-use crate::config::kind::{Bool, Texts, number, seconds, texts, whole, words};
+use crate::config::kind::{Bool, Texts, number, seconds, texts, whole, word, words};
 use crate::config::row::table;
 use crate::server::policy::RuleMode;
 use crate::server::policy::access::OnDeny;
@@ -15,16 +15,7 @@ use crate::server::policy::budget::Budget;
 use crate::server::policy::limit::{Bucket, RateLimit};
 use crate::server::policy::probability::Probability;
 
-const MODES: [(&str, RuleMode); 3] = [
-    (RuleMode::Off.name(), RuleMode::Off),
-    (RuleMode::DryRun.name(), RuleMode::DryRun),
-    (RuleMode::On.name(), RuleMode::On),
-];
 const DEFAULTS: [(&str, bool); 2] = [("allow", true), ("deny", false)];
-const ON_DENY: [(&str, OnDeny); 2] = [
-    (OnDeny::Drop.name(), OnDeny::Drop),
-    (OnDeny::Kiss.name(), OnDeny::Kiss),
-];
 
 // They leave room for what honest clients do: eight requests at their start, then one in 64 s.
 const INTERVAL: RangeInclusive<f64> = 0.0001..=64.0;
@@ -39,7 +30,7 @@ table! {
     #[derive(Clone, Debug)]
     pub(in crate::config) struct AccessKeys {
         /// "on", "dry-run" (count the requests that the lists would deny, and deny none) or "off".
-        mode: RuleMode = RuleMode::On, words(&MODES);
+        mode: RuleMode = RuleMode::On, word();
         /// What applies to addresses that match no prefix: "allow" or "deny".
         default: bool = true, words(&DEFAULTS);
         /// Prefixes ("192.0.2.0/24", "2001:db8::/32") or single addresses. The longest matching prefix decides.
@@ -56,7 +47,7 @@ table! {
         deny_files: Vec<String> = Vec::new(), files();
         /// What to do with a denied request: "drop" (no answer), or "kiss" (answer DENY: do not ask again).
         /// Keep "drop" in the NTP Pool: a single DENY to its monitor removes the server.
-        on_deny: OnDeny = OnDeny::Drop, words(&ON_DENY);
+        on_deny: OnDeny = OnDeny::Drop, word();
     }
 }
 
@@ -69,7 +60,7 @@ table! {
     #[derive(Clone, Debug)]
     pub(in crate::config) struct LimitKeys {
         /// "off", "dry-run" (count the requests that it would refuse, and refuse none) or "on".
-        mode: RuleMode = RuleMode::Off, words(&MODES);
+        mode: RuleMode = RuleMode::Off, word();
         /// The seconds in which a client gets one answer on average: {range}. (chrony's `ratelimit interval 3`
         /// is 8.0, and so is ntpd's `discard average 3`.)
         interval: f64 = 1.0, seconds(INTERVAL);
@@ -108,7 +99,7 @@ table! {
     #[derive(Clone, Debug)]
     pub(in crate::config) struct BudgetKeys {
         /// "on", "dry-run" (count the requests that it would refuse, and refuse none) or "off".
-        mode: RuleMode = RuleMode::On, words(&MODES);
+        mode: RuleMode = RuleMode::On, word();
         /// Answers per second: {range}; 0: no ceiling. It applies over some seconds, against any mix of
         /// clients.
         packets_per_second: f64 = 0.0, number(CEILING);

@@ -172,9 +172,9 @@ mod tests {
 
     /// Written lines, and a reader that reads only when it is told to.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>, Arc<Mutex<()>>);
+    struct WrittenLines(Arc<Mutex<Vec<u8>>>, Arc<Mutex<()>>);
 
-    impl std::io::Write for Page {
+    impl std::io::Write for WrittenLines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let _reads = self.1.lock().unwrap();
             self.0.lock().unwrap().extend(bytes);
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    impl<'a> MakeWriter<'a> for Page {
+    impl<'a> MakeWriter<'a> for WrittenLines {
         type Writer = Self;
 
         fn make_writer(&'a self) -> Self {
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    fn said(page: &Page) -> Vec<String> {
+    fn said(page: &WrittenLines) -> Vec<String> {
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes)
             .unwrap()
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn lines_wait_in_order_and_what_has_no_room_is_counted_where_it_is_missing() {
-        let page = Page::default();
+        let page = WrittenLines::default();
         let outlet = page.clone();
         let (relay, writer, shared) = queue(move || {
             let text = layer().with_writer(outlet).with_ansi(false).with_target(false);

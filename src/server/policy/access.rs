@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use ipnet::IpNet;
 
 use crate::server::policy::RuleMode;
@@ -22,7 +24,8 @@ pub struct Access {
 }
 
 /// What becomes of a request that is denied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum OnDeny {
     /// Nothing: silence.
     #[default]
@@ -33,11 +36,8 @@ pub enum OnDeny {
 
 impl OnDeny {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::Kiss => "kiss",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -38,7 +38,8 @@ pub struct Policy {
 }
 
 /// What the answers of a listener say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Announced {
     /// The time, if there is one.
     #[default]
@@ -49,11 +50,8 @@ pub enum Announced {
 
 impl Announced {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Time => "time",
-            Self::Unsynchronized => "unsynchronized",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

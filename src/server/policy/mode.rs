@@ -1,7 +1,10 @@
 //! Pure. Whether a rule is applied.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Whether a rule of a policy is applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RuleMode {
     /// It is not applied.
     Off,
@@ -14,11 +17,7 @@ pub enum RuleMode {
 
 impl RuleMode {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::DryRun => "dry-run",
-            Self::On => "on",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

@@ -451,7 +451,7 @@ fn rate_slows_down_for_good() {
 fn what_anybody_could_have_sent_changes_no_belief() {
     let mut association = association(true, false);
     answered(&mut association);
-    for reject in Reject::ALL {
+    for reject in Reject::all() {
         let before = association.peer().answer.is_some();
         association.refuse(reject);
         let ends_belief = matches!(

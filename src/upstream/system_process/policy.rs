@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::time::NtpDuration;
 
 /// Which clock to serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ClockSource {
     /// `System` where an upstream is on this host, else `Tracked`.
     Auto,
@@ -16,7 +19,8 @@ pub enum ClockSource {
 }
 
 /// What to do while upstreams contradict each other, or the host's daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum OnDispute {
     /// Announce that there is no time.
     Unsynchronized,
@@ -57,7 +61,8 @@ pub struct LocalReference {
 }
 
 /// Where the served time stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// No upstream was usable yet.
     Init,
@@ -75,35 +80,19 @@ pub enum State {
 
 impl ClockSource {
     /// The word for it in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::System => "system",
-            Self::Tracked => "tracked",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Init,
-        Self::Synchronized,
-        Self::Holdover,
-        Self::Unsynchronized,
-        Self::Disputed,
-        Self::Local,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::VARIANTS.iter().copied()
+    }
 
     /// The word for it in logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Synchronized => "synchronized",
-            Self::Holdover => "holdover",
-            Self::Unsynchronized => "unsynchronized",
-            Self::Disputed => "disputed",
-            Self::Local => "local",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

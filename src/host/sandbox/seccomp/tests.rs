@@ -116,7 +116,7 @@ fn the_process_can_do_what_it_needs_and_not_more() {
 
 /// What the kernel does to a call with these arguments: it runs the filters as it does (seccomp(2), classic BPF), and takes
 /// the hardest answer.
-fn answer(filters: &[BpfProgram], call: libc::c_long, arguments: [u64; 6]) -> Answer {
+fn answer(filters: &[BpfProgram], call: libc::c_long, arguments: [u64; 6]) -> CallResult {
     // struct seccomp_data: the call, the architecture, the address of the instruction, the arguments.
     let call = u32::try_from(call).unwrap();
     let mut words = vec![call, ARCHITECTURE, 0, 0];
@@ -125,21 +125,21 @@ fn answer(filters: &[BpfProgram], call: libc::c_long, arguments: [u64; 6]) -> An
         words.extend([low, high].map(|half| u32::try_from(half).unwrap()));
     }
     let returned = filters.iter().map(|filter| match run(filter, &words) {
-        0x8000_0000 => Answer::Kills,
-        0x7fff_0000 => Answer::Open,
-        other => Answer::Fails(other & 0xffff),
+        0x8000_0000 => CallResult::Kills,
+        0x7fff_0000 => CallResult::Open,
+        other => CallResult::Fails(other & 0xffff),
     });
     returned.max().unwrap()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Answer {
+enum CallResult {
     Open,
     Fails(u32),
     Kills,
 }
 
-const REFUSED: Answer = Answer::Fails(libc::EPERM as u32);
+const REFUSED: CallResult = CallResult::Fails(libc::EPERM as u32);
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -178,7 +178,7 @@ fn open(filters: &[BpfProgram], judged: &[Judged]) -> Vec<libc::c_long> {
         let plain = [[u64::from(u32::MAX); 6]];
         asked
             .chain(plain)
-            .any(|arguments| answer(filters, *call, arguments) == Answer::Open)
+            .any(|arguments| answer(filters, *call, arguments) == CallResult::Open)
     };
     (0..=calls::NEWEST).filter(is_open).collect()
 }
@@ -342,12 +342,12 @@ fn arguments_decide() {
     for (call, arguments) in &open {
         assert_eq!(
             answer(&process, *call, full(*arguments)),
-            Answer::Open,
+            CallResult::Open,
             "{call} {arguments:?}"
         );
         assert_eq!(
             answer(&rich, *call, full(*arguments)),
-            Answer::Open,
+            CallResult::Open,
             "{call} {arguments:?}"
         );
     }
@@ -359,7 +359,7 @@ fn arguments_decide() {
             "{call} {arguments:?}"
         );
         let of_rich = if (*call, *arguments) == journal {
-            Answer::Open
+            CallResult::Open
         } else {
             REFUSED
         };
@@ -375,14 +375,14 @@ fn arguments_decide() {
         );
     }
     for (command, with, without) in [
-        (28, Answer::Open, Answer::Kills),
-        (5, Answer::Kills, Answer::Kills),
+        (28, CallResult::Open, CallResult::Kills),
+        (5, CallResult::Kills, CallResult::Kills),
     ] {
         assert_eq!(answer(&rich, libc::SYS_bpf, full([command, 0, 0])), with);
         assert_eq!(answer(&process, libc::SYS_bpf, full([command, 0, 0])), without);
         assert_ne!(
             answer(&worker, libc::SYS_bpf, full([command, 0, 0])),
-            Answer::Open
+            CallResult::Open
         );
     }
     for call in [
@@ -396,7 +396,10 @@ fn arguments_decide() {
     ] {
         assert_eq!(answer(&worker, call, full([2, 2, 0])), REFUSED, "{call}");
     }
-    assert_eq!(answer(&worker, libc::SYS_write, full([2, 0, 0])), Answer::Open);
+    assert_eq!(
+        answer(&worker, libc::SYS_write, full([2, 0, 0])),
+        CallResult::Open
+    );
     assert_eq!(answer(&worker, libc::SYS_write, full([7, 0, 0])), REFUSED);
 }
 
