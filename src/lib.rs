@@ -158,6 +158,7 @@ pub mod control;
 pub mod fast_path;
 pub mod hash;
 pub mod host;
+pub mod log;
 pub mod observe;
 pub mod published;
 pub mod server;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Config;
-use crate::observe::LogLevel;
+use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;

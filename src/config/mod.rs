@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Flags;
-use crate::observe::LogLevel;
+use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;

@@ -32,10 +32,10 @@ use tracing::{error, info, warn};
 
 use crate::config::Metrics;
 use crate::host::{clock, limits, unix_socket};
+use crate::log::throttle::LogThrottle;
 use crate::observe::health::Health;
 use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
-use crate::observe::throttle::LogThrottle;
 
 /// Connections at once.
 ///

@@ -21,7 +21,7 @@ use tracing::warn;
 
 use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST};
 use crate::host::{clock, limits, unix_socket};
-use crate::observe::throttle::LogThrottle;
+use crate::log::throttle::LogThrottle;
 
 /// Clients that are served at the same time; more wait.
 pub const CLIENTS: usize = 8;

@@ -20,10 +20,10 @@ use super::time_segment::{TimeSegment, raw_faster, stop};
 use crate::clock::Reference;
 use crate::host::addresses::{self, Interface};
 use crate::host::{clock, entropy, limits, sys};
-use crate::observe::RateMeter;
 use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
 use crate::server::{Counts, Listener};
 use crate::time::AlignedReadings;
+use crate::time::RateMeter;
 
 /// The time between two publications: the shorter, the less the announced error grows meanwhile (`time_segment`).
 pub const REFRESH: Duration = Duration::from_millis(5);

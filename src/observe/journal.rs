@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
-use super::throttle::{LogThrottle, ThrottledChange};
+use crate::log::throttle::{LogThrottle, ThrottledChange};
 use crate::server::{Counts, Listener};
 use crate::time::NtpDuration;
 use crate::upstream::candidate::SelectionStatus;

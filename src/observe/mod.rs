@@ -1,44 +1,15 @@
 //! What an operator sees.
 //!
-//! The log, and how often it may say something (`throttle`); a `snapshot` of everything, as `status_text`, as
-//! `metrics`, as `health`; the score that the NTP `pool` would give; and the census (`clients_text`).
+//! A `snapshot` of everything, as `status_text`, as
+//! `metrics`, as `health`; the score that the NTP `pool` would give; the census (`clients_text`); and what the log
+//! says of all that (`journal`).
 
 pub mod clients_text;
 pub mod clock_status;
 pub mod health;
 pub mod journal;
-pub mod log;
 pub mod metrics;
 pub mod pool;
-mod rate_meter;
 pub mod snapshot;
 pub mod status_text;
-pub mod throttle;
 pub mod upstream_status;
-
-pub use rate_meter::RateMeter;
-
-use strum::{IntoStaticStr, VariantArray};
-
-/// The least important message that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "kebab-case")]
-pub enum LogLevel {
-    /// Only what stops the service from doing its work.
-    Error,
-    /// Also what will need attention.
-    Warn,
-    /// Also what changed: states, upstreams, start and stop.
-    Info,
-    /// Also every sample and refusal of an upstream.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// Its name in the configuration.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}

@@ -15,7 +15,7 @@ use crate::host::opener;
 use crate::host::privileges::{self, Identity, LowPorts};
 use crate::host::rooted_file::RootedFile;
 use crate::host::sandbox::{self, AllowedAccess, NeededCalls, seccomp};
-use crate::observe::log;
+use crate::log;
 
 /// TCP port of name servers (RFC 1035 §4.2).
 const NAME_SERVER_PORT: u16 = 53;

@@ -19,8 +19,8 @@ use crate::census::{CensusReader, CensusSettings};
 use crate::clock::ReferenceReader;
 use crate::config::ListDifference;
 use crate::host::systemd::ServiceManager;
+use crate::log::throttle::ThrottledChange;
 use crate::observe::journal;
-use crate::observe::throttle::ThrottledChange;
 use crate::server::policy::budget::Budget;
 use crate::server::{Counts, Listener};
 

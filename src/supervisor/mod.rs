@@ -39,8 +39,9 @@ use crate::control::server::PendingRequest;
 use crate::fast_path::driver::{self, Driver};
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
+use crate::log;
+use crate::observe::journal;
 use crate::observe::snapshot::Reloads;
-use crate::observe::{journal, log};
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;

@@ -3,11 +3,13 @@
 //!
 //! Times are exact integers; a float appears only where a human or a statistic asks for seconds.
 
+mod rate_meter;
 mod readings;
 mod short;
 mod timescale;
 mod timestamp;
 
+pub use rate_meter::RateMeter;
 pub use readings::{AlignedReadings, ClockReadings, within_slew};
 pub use short::NtpShort;
 pub use timescale::Timescale;

@@ -23,7 +23,7 @@ use crate::host::changes::Changes;
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, limits, udp};
-use crate::observe::throttle::ThrottledChange;
+use crate::log::throttle::ThrottledChange;
 use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 

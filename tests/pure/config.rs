@@ -18,7 +18,7 @@ use ntpfront::config::effective::Setting;
 use ntpfront::config::file::Loader;
 use ntpfront::config::keys::tables;
 use ntpfront::config::{Config, Loaded, Place, Process, file, load};
-use ntpfront::observe::LogLevel;
+use ntpfront::log::LogLevel;
 
 use crate::common::TempDir;
 

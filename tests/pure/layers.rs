@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
     ("cli", &[]),
+    ("log", &[]),
     ("wire", &["time"]),
     ("host", &["time"]),
     ("clock", &["published", "time", "wire"]),
@@ -24,13 +25,13 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "clock",
             "census",
             "host",
-            "observe",
+            "log",
         ],
     ),
-    ("upstream", &["time", "wire", "clock", "host", "observe"]),
+    ("upstream", &["time", "wire", "clock", "host", "log"]),
     (
         "observe",
-        &["time", "wire", "clock", "census", "server", "upstream"],
+        &["time", "wire", "log", "clock", "census", "server", "upstream"],
     ),
     (
         "fast_path",
@@ -47,10 +48,10 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "server",
             "fast_path",
             "upstream",
-            "observe",
+            "log",
         ],
     ),
-    ("control", &["host", "observe", "config"]),
+    ("control", &["host", "log", "observe", "config"]),
     (
         "supervisor",
         &[
@@ -58,6 +59,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "wire",
             "host",
             "cli",
+            "log",
             "clock",
             "census",
             "server",
@@ -72,6 +74,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
         "commands",
         &[
             "cli",
+            "log",
             "host",
             "fast_path",
             "upstream",

@@ -8,7 +8,7 @@ use super::texts::{path, user};
 use crate::config::kind::{Bool, word};
 use crate::config::row::table;
 use crate::host::privileges::LowPorts;
-use crate::observe::LogLevel;
+use crate::log::LogLevel;
 
 table! {
     /// The process, once its sockets are open.

@@ -22,7 +22,7 @@ use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::Batch;
-use crate::observe::log;
+use crate::log;
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
 use crate::server::policy::{Policy, Ruling};

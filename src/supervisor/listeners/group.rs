@@ -20,12 +20,12 @@ use crate::host::steering::{steer, steer_away};
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
 use crate::host::{clock, sys};
-use crate::observe::RateMeter;
+use crate::log::throttle::ThrottledChange;
 use crate::observe::journal;
-use crate::observe::throttle::ThrottledChange;
 use crate::server::policy::Policy;
 use crate::server::{Allowance, Counts, Steering, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
+use crate::time::RateMeter;
 
 /// How often it is looked whether workers that are to end have ended.
 const ENDING: Duration = Duration::from_millis(1);

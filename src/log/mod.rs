@@ -3,8 +3,10 @@
 //! A thread that logs a line leaves it in a queue and goes on; a thread of its own writes them, and waits for
 //! the reader (`queue`).
 
+mod level;
 mod line;
 mod queue;
+pub mod throttle;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -27,7 +29,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as to_text, reload};
 
-use super::LogLevel;
+pub use level::LogLevel;
 use line::WhenSaid;
 pub use queue::Writer;
 use queue::{Outlet, QueueState};
