@@ -12,7 +12,7 @@ use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
-use crate::upstream::system_process::ClockPolicy;
+use crate::upstream::clock_policy::ClockPolicy;
 
 /// All that differs between two configurations.
 #[derive(Clone, Debug, PartialEq)]
@@ -275,7 +275,7 @@ mod tests {
     use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
     use crate::upstream::Host;
-    use crate::upstream::system_process::LocalReference;
+    use crate::upstream::clock_policy::LocalReference;
 
     /// What runs without a file.
     static DEFAULT: LazyLock<Config> =

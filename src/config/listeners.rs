@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
+use super::entries::{Entries, numbered};
 use super::keys::{ListenerKeys, MOST_WORKERS, RawListener};
 use super::kind::whole;
 use super::policies::{self, Common};
 use super::raw::{self, Raw};
 use super::raw_value::{Origin, RawValue};
 use super::row::Keys;
-use super::validate::{Seen, numbered};
 use super::validator::Validator;
 use crate::server::Listener;
 
@@ -64,7 +64,7 @@ pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<
         nothing_to_serve(validator, raw);
         return None;
     }
-    let mut seen = Seen::new();
+    let mut seen = Entries::new();
     let mut served = Served::default();
     for candidate in &candidates {
         let keys = keys(validator, candidate);

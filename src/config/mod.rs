@@ -8,6 +8,7 @@ pub mod address;
 pub mod check;
 pub mod diff;
 pub mod effective;
+mod entries;
 pub mod fault;
 pub mod file;
 pub mod import;
@@ -35,7 +36,7 @@ use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
-use crate::upstream::system_process::ClockPolicy;
+use crate::upstream::clock_policy::ClockPolicy;
 
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::address;
+use super::entries::{Entries, numbered};
 use super::keys::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 use super::kind::whole;
 use super::raw::Raw;
 use super::raw_value::{RawValue, Section};
 use super::row::Keys;
-use super::validate::{Seen, numbered};
 use super::validator::Validator;
 use crate::upstream::{Host, Upstream};
 
@@ -31,7 +31,7 @@ pub(super) fn validate(
     if candidates.is_empty() {
         return none(validator, raw);
     }
-    let mut seen = Seen::new();
+    let mut seen = Entries::new();
     let mut upstreams = Some(Vec::new());
     for (name, section) in &candidates {
         let upstream = upstream(validator, name, section);

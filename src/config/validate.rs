@@ -1,9 +1,9 @@
 //! Pure. From what was said to what it means, with all faults of meaning at once.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::Lists;
+use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
     CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, Process, RawFastPath,
@@ -142,11 +142,6 @@ fn unknown_keys<T>(validator: &mut Validator<'_>, name: &str, section: &Section<
     }
 }
 
-/// The name of one table of several, counted from 1 as people do.
-pub(super) fn numbered(name: &str, index: usize) -> String {
-    format!("{name}[{}]", index + 1)
-}
-
 fn fast_path(validator: &mut Validator<'_>, section: &Section<RawFastPath>) -> Option<FastPath> {
     let mut keys = FastPath::read_one(validator, section, &FastPath::default())?;
     keys.interfaces.sort();
@@ -223,31 +218,5 @@ fn agree(validator: &mut Validator<'_>, raw: &Raw) {
     {
         let expected = format!("at most the number of upstreams, {upstreams}");
         validator.fault_at(said, "clock.min-sources", expected, None);
-    }
-}
-
-/// Finds what is there twice, and where it was first.
-pub(super) struct Seen<K> {
-    first: HashMap<K, Origin>,
-}
-
-impl<K: std::hash::Hash + Eq> Seen<K> {
-    pub(super) fn new() -> Self {
-        Self {
-            first: HashMap::new(),
-        }
-    }
-
-    /// A fault if it was seen before.
-    pub(super) fn once(&mut self, validator: &mut Validator<'_>, thing: K, said: &RawValue) {
-        match self.first.get(&thing) {
-            None => {
-                self.first.insert(thing, said.origin.clone());
-            }
-            Some(first) => {
-                let hint = Some(format!("it stands at {} already", validator.place(first)));
-                validator.fault_at(said, "address", "each address once", hint);
-            }
-        }
     }
 }

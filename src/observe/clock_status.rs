@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::system_process::{ClockSource, Decision, State};
+use crate::upstream::clock_policy::ClockSource;
+use crate::upstream::system_process::{Decision, State};
 
 /// The time that clients are told, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

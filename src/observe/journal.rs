@@ -15,9 +15,10 @@ use crate::log::throttle::{LogThrottle, ThrottledChange};
 use crate::server::{Counts, Listener};
 use crate::time::NtpDuration;
 use crate::upstream::candidate::SelectionStatus;
+use crate::upstream::clock_policy::ClockSource;
 use crate::upstream::filter::View;
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
-use crate::upstream::system_process::{ClockSource, Decision, State};
+use crate::upstream::system_process::{Decision, State};
 
 /// All that was logged so far.
 #[derive(Debug)]

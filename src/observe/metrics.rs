@@ -19,8 +19,9 @@ use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::SelectionStatus;
+use crate::upstream::clock_policy::ClockSource;
 use crate::upstream::packet::Reject;
-use crate::upstream::system_process::{ClockSource, State};
+use crate::upstream::system_process::State;
 
 /// The content type of the page, for HTTP.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

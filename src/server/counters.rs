@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::server::Verdict;
-use crate::server::residence::{self, Residence};
+use crate::server::residence::{self, Residence, add_all};
 use crate::time::NtpDuration;
 
 /// Versions and modes, three bits each: how many there can be of either.
@@ -150,13 +150,6 @@ fn add(cell: &AtomicU64, count: u64) {
         cell.load(Ordering::Relaxed).wrapping_add(count),
         Ordering::Relaxed,
     );
-}
-
-/// Adds each of `more` to its counterpart.
-pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
-    for (count, more) in counts.iter_mut().zip(more) {
-        *count = count.wrapping_add(*more);
-    }
 }
 
 impl Counts {

@@ -2,7 +2,6 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use crate::server::counters::add_all;
 use crate::time::NtpDuration;
 
 /// The first bucket holds up to 2^12 units of 2^-32 s.
@@ -71,6 +70,13 @@ impl Serialize for Residence {
         fields.serialize_field("sum", &self.seconds())?;
         fields.serialize_field("buckets", &self.counts)?;
         fields.end()
+    }
+}
+
+/// Adds each of `more` to its counterpart.
+pub(super) fn add_all(counts: &mut [u64], more: &[u64]) {
+    for (count, more) in counts.iter_mut().zip(more) {
+        *count = count.wrapping_add(*more);
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::addresses::{Addresses, Next};
+use super::clock_policy::ClockPolicy;
 use super::fault::{self, QueryFault};
 use super::filter::{ClockFilter, Estimate, View};
 use super::packet::{self, Exchange, Reject, Sample};
-use super::system_process::ClockPolicy;
 use super::{Host, Upstream};
 use crate::time::Timescale;
 use crate::wire::{Header, ReferenceId};

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod association;
 pub mod candidate;
+pub mod clock_policy;
 pub mod discipline;
 pub mod fault;
 pub mod filter;

@@ -15,15 +15,16 @@ mod correctness;
 mod dispute;
 mod holdover;
 mod leap_transition;
-mod policy;
 mod reload;
 mod selection;
 mod shortage;
+mod state;
 mod synchronize;
 
 use std::time::Duration;
 
 use super::candidate::{SelectionStatus, SelectionStatuses};
+use super::clock_policy::{ClockPolicy, ClockSource};
 use super::filter::{LeapShift, View};
 use super::leap::LeapTable;
 use super::registry::{Registry, UpstreamId};
@@ -36,9 +37,9 @@ pub use clock_events::ClockEvent;
 use clock_events::ClockWatch;
 use correctness::TruthInterval;
 use leap_transition::LeapWatch;
-pub use policy::{ClockPolicy, ClockSource, LocalReference, OnDispute, State};
 use selection::Selection;
 pub use shortage::SourceShortage;
+pub use state::State;
 
 /// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
 const CONTINUOUS: NtpDuration = NtpDuration::from_units((1 << 32) / 1_000_000);

@@ -11,13 +11,12 @@ use ntpfront::clock::{ClockModel, Reference};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::candidate::SelectionStatus;
+use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource, OnDispute};
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::registry::{Entry, Registry, UpstreamId};
-use ntpfront::upstream::system_process::{
-    ClockPolicy, ClockSource, Decision, OnDispute, State, SystemProcess,
-};
+use ntpfront::upstream::system_process::{Decision, State, SystemProcess};
 use ntpfront::upstream::{Host as Name, Role, Upstream};
 
 use super::host::{Host, Truth};

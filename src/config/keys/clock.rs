@@ -7,7 +7,7 @@ use super::texts::path_or_none;
 use crate::config::kind::{Bool, seconds, whole, word};
 use crate::config::row::table;
 use crate::time::NtpDuration;
-use crate::upstream::system_process::{ClockPolicy, ClockSource, LocalReference, OnDispute};
+use crate::upstream::clock_policy::{ClockPolicy, ClockSource, LocalReference, OnDispute};
 
 /// Where tzdata puts the list of leap seconds.
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";

@@ -3,7 +3,7 @@
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
-use crate::upstream::system_process::{ClockSource, OnDispute};
+use crate::upstream::clock_policy::{ClockSource, OnDispute};
 
 const POLICY: ClockPolicy = ClockPolicy {
     source: ClockSource::Tracked,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::selection::Majority;
-use super::{LocalReference, State, SystemProcess};
+use super::{State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::Candidate;
+use crate::upstream::clock_policy::LocalReference;
 use crate::upstream::discipline::steer;
 use crate::upstream::select::{Survivor, combine};
 use crate::wire::{Leap, ReferenceId};

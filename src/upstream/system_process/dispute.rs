@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::selection::Majority;
-use super::{ClockSource, OnDispute, State, SystemProcess};
+use super::{State, SystemProcess};
 use crate::clock::ClockModel;
 use crate::time::ClockReadings;
 use crate::upstream::candidate::{Candidate, SelectionStatuses};
+use crate::upstream::clock_policy::{ClockSource, OnDispute};
 use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 

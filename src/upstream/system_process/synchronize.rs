@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::selection::Majority;
-use super::{ClockSource, SourceShortage, State, SystemProcess};
+use super::{SourceShortage, State, SystemProcess};
 use crate::clock::Reference;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
+use crate::upstream::clock_policy::ClockSource;
 use crate::wire::MAX_STRATUM;
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.

@@ -5,6 +5,7 @@ mod holdover;
 mod leap;
 mod reload;
 
+use crate::upstream::clock_policy::{LocalReference, OnDispute};
 use std::ops::{Deref, DerefMut};
 
 use super::*;

@@ -1,6 +1,6 @@
 //! A strategy is played, and judged by what was promised.
 
-use ntpfront::upstream::system_process::ClockSource;
+use ntpfront::upstream::clock_policy::ClockSource;
 use ntpfront::wire::Leap;
 
 use super::genes::Genome;

@@ -2,8 +2,9 @@
 
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::SelectionStatus;
+use ntpfront::upstream::clock_policy::ClockSource;
 use ntpfront::upstream::leap::LeapTable;
-use ntpfront::upstream::system_process::{ClockSource, State};
+use ntpfront::upstream::system_process::State;
 use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ntpfront::time::NtpDuration;
 use ntpfront::upstream::candidate::SelectionStatus;
-use ntpfront::upstream::system_process::{ClockSource, LocalReference, OnDispute, State};
+use ntpfront::upstream::clock_policy::{ClockSource, LocalReference, OnDispute};
+use ntpfront::upstream::system_process::State;
 use ntpfront::wire::ReferenceId;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};

@@ -2,8 +2,9 @@
 
 use ntpfront::upstream::Host;
 use ntpfront::upstream::candidate::SelectionStatus;
+use ntpfront::upstream::clock_policy::ClockSource;
 use ntpfront::upstream::packet::Reject;
-use ntpfront::upstream::system_process::{ClockSource, State};
+use ntpfront::upstream::system_process::State;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;

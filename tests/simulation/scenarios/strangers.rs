@@ -2,7 +2,7 @@
 //! that all upstreams contradict.
 
 use ntpfront::upstream::candidate::SelectionStatus;
-use ntpfront::upstream::system_process::ClockSource;
+use ntpfront::upstream::clock_policy::ClockSource;
 use ntpfront::wire::Leap;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle};

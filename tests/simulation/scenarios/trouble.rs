@@ -1,6 +1,7 @@
 //! What happens to the host, and to ourselves.
 
-use ntpfront::upstream::system_process::{ClockSource, State};
+use ntpfront::upstream::clock_policy::ClockSource;
+use ntpfront::upstream::system_process::State;
 
 use super::{HOUR, MINUTE, Scenario, served_well, settle, three_known};
 use crate::network::Network;

@@ -1,6 +1,7 @@
 //! Pure. Contradictions.
 
 use super::*;
+use crate::upstream::clock_policy::OnDispute;
 
 //= RFC 5905 §11.2 no-majority
 #[test]

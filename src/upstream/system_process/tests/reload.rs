@@ -1,5 +1,6 @@
 //! Pure. A new configuration.
 
+use crate::upstream::clock_policy::LocalReference;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
