@@ -56,7 +56,9 @@ pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
 
 fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
     let Some(socket) = &loaded.config.control.socket else {
-        return Err(running::refusal("there is no control.socket to ask through"));
+        return Err(running::refusal(
+            "control.socket is empty: there is no socket to connect to",
+        ));
     };
     let path = loaded.path.as_deref();
     let text = path.map(file::read).transpose();

@@ -38,7 +38,7 @@ pub(super) fn socket(server: &RunningServer, flags: &Flags) -> Result<PathBuf, S
     }
     let loaded = file::load(flags).map_err(|faults| listing(&faults).trim_end().to_owned())?;
     let socket = loaded.config.control.socket;
-    socket.ok_or_else(|| "there is no control.socket to ask through".to_owned())
+    socket.ok_or_else(|| "control.socket is empty: there is no socket to connect to".to_owned())
 }
 
 /// The form of the answer that is wanted.
@@ -61,5 +61,5 @@ pub(super) fn refusal(why: &str) -> String {
 
 /// The reason where the answer is that to another request.
 pub(super) fn no_such_answer() -> String {
-    refusal("unexpected answer: it is one to another request")
+    refusal("unexpected reply: it belongs to another request (is the server another version?)")
 }

@@ -84,10 +84,10 @@ impl HttpServer {
             Metrics::Unix(path) => unix_socket::open(path, owner).map(HttpSocket::Unix),
         };
         match &socket {
-            Ok(_) => info!(place = %address, "metrics are read at {address}"),
+            Ok(_) => info!(place = %address, "serving metrics at {address}"),
             Err(error) => {
                 let error = limits::explain(error);
-                error!(place = %address, error, "metrics can't be read: cannot open {address} (metrics.listen): {error}");
+                error!(place = %address, error, "metrics are unavailable: cannot open {address} (metrics.listen): {error}");
             }
         }
         Some(Self {
@@ -121,7 +121,7 @@ impl HttpServer {
         };
         if let Err(error) = accept_all(socket, &pages).await {
             let error = limits::explain(&error);
-            error!(place = %self.address, error, "metrics can't be read any more");
+            error!(place = %self.address, error, "metrics are no longer available: {error}");
         }
     }
 }
@@ -184,7 +184,10 @@ impl Connections {
             Err(error) => {
                 if self.failures.pass(clock::raw()) {
                     let error = limits::explain(&error);
-                    warn!(error, "readers of the metrics have to wait: {error}");
+                    warn!(
+                        error,
+                        "cannot accept a connection for metrics, trying again: {error}"
+                    );
                 }
                 return sleep(Duration::from_millis(100)).await;
             }
@@ -259,7 +262,7 @@ impl PageCache {
         if !matches!(uri.path(), "/metrics" | "/healthz" | "/readyz") {
             return response(
                 StatusCode::NOT_FOUND,
-                "there are /metrics, /healthz and /readyz\n".into(),
+                "only /metrics, /healthz and /readyz exist\n".into(),
             );
         }
         let Some(page) = self.page().await else {
@@ -304,7 +307,10 @@ fn readiness(snapshot: &Snapshot, query: &str) -> Response<Full<Bytes>> {
         None if query.is_empty() => None,
         Some(Ok(limit)) => Some(limit),
         Some(Err(_)) | None => {
-            return response(StatusCode::BAD_REQUEST, "there is ?max-distance=SECONDS\n".into());
+            return response(
+                StatusCode::BAD_REQUEST,
+                "only ?max-distance=SECONDS is known\n".into(),
+            );
         }
     };
     let health = Health::of(snapshot, limit);

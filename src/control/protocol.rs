@@ -118,7 +118,7 @@ impl fmt::Display for ControlFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CensusOff => f.write_str("the census is off (census.enabled)"),
-            Self::TooManyChecks => f.write_str("too many files wait to be checked"),
+            Self::TooManyChecks => f.write_str("too many checks are pending: try again later"),
             Self::TooLong => f.write_str("the request is too long for the running server"),
             Self::OtherVersion => f.write_str("the running server is of another version"),
             Self::Unreadable(why) => {
@@ -152,15 +152,15 @@ impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoVersion => f.write_str(
-                "the running server is older than this program, or no ntpfront: restart it, or ask it with its own program",
+                "the running server is older than this program, or not ntpfront: restart it, or use the program of its version",
             ),
             Self::OtherVersion { protocol, program } => write!(
                 f,
-                "the running server is ntpfront {} (control protocol {protocol}), this program {} (control protocol {VERSION}): restart it, or ask it with its own program",
+                "the running server is ntpfront {} (control protocol {protocol}), this program {} (control protocol {VERSION}): restart it, or use the program of its version",
                 printable(program),
                 env!("CARGO_PKG_VERSION"),
             ),
-            Self::Unreadable(why) => write!(f, "unexpected answer: {}", printable(why)),
+            Self::Unreadable(why) => write!(f, "unexpected reply (is the server another version?): {}", printable(why)),
         }
     }
 }
@@ -236,7 +236,7 @@ pub fn write_refusal(error: MessageError) -> String {
             return line(&UnversionedAnswer {
                 out: "",
                 err: format!(
-                    "the running server is ntpfront {} and does not know such requests: ask it with its own program\n",
+                    "the running server is ntpfront {} and does not know such requests: use the program of its version\n",
                     env!("CARGO_PKG_VERSION")
                 ),
                 status: 2,
@@ -405,10 +405,13 @@ mod tests {
                 "ntpfront 9.9\\u{1b} (control protocol 2)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
-            ("{\"protocol\":1}", "unexpected answer: missing field"),
+            (
+                "{\"protocol\":1}",
+                "unexpected reply (is the server another version?): missing field",
+            ),
             (
                 "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
-                "unexpected answer: unknown field `more`",
+                "unexpected reply (is the server another version?): unknown field `more`",
             ),
         ] {
             let said = read_answer(message.as_bytes()).unwrap_err().to_string();
@@ -423,7 +426,10 @@ mod tests {
             let answer: serde_json::Value = serde_json::from_str(&refusal(message)).unwrap();
             assert_eq!((&answer["out"], &answer["status"]), (&"".into(), &2.into()));
             assert!(
-                answer["err"].as_str().unwrap().contains("with its own program\n"),
+                answer["err"]
+                    .as_str()
+                    .unwrap()
+                    .contains("use the program of its version\n"),
                 "{answer}"
             );
         }

@@ -87,7 +87,7 @@ impl ControlSocket {
             Ok(listener) => listener,
             Err(error) => {
                 let error = limits::explain(&error);
-                return warn!(path = %self.path.display(), error, "the control socket can't be used");
+                return warn!(path = %self.path.display(), error, "the control socket is unavailable: {error}");
             }
         };
         let places = Arc::new(Semaphore::new(CLIENTS));
@@ -109,7 +109,10 @@ impl ControlSocket {
                 Err(error) => {
                     if failures.pass(clock::raw()) {
                         let error = limits::explain(&error);
-                        warn!(error, "clients of the control socket have to wait: {error}");
+                        warn!(
+                            error,
+                            "cannot accept a connection to the control socket, trying again: {error}"
+                        );
                     }
                     sleep(CLIENT_TIMEOUT).await;
                 }

@@ -63,7 +63,7 @@ impl Journal {
         if self.source.change(Some(decision.source), now).is_some() {
             let clock = decision.source.name();
             let because = match (decision.source_configured, decision.source) {
-                (true, _) => "clock.source says so",
+                (true, _) => "it is set in clock.source",
                 (false, ClockSource::System) => "clock.source is \"auto\" and an upstream is on this host",
                 (false, ClockSource::Tracked | ClockSource::Auto) => {
                     "clock.source is \"auto\" and no upstream is on this host"
@@ -98,7 +98,7 @@ impl Journal {
         if sends > 0 && self.send_failures.pass(now) {
             warn!(
                 replies = sends,
-                "the kernel refused to send replies (no route, or a firewall)"
+                "the kernel refused to send some replies (no route, or a firewall)"
             );
             self.failures.send_failed = total.send_failed;
         }
@@ -108,13 +108,13 @@ impl Journal {
         if full > 0 && self.full_buffers.pass(now) {
             warn!(
                 replies = full,
-                "the send buffers were full: replies to addresses that are not there fill them (ntpfront-sysctl.conf)"
+                "the send buffers were full: replies to local addresses that do not exist fill them (see ntpfront-sysctl.conf)"
             );
             self.failures.send_buffer_full = total.send_buffer_full;
         }
         let receives = total.receive_failed.wrapping_sub(self.failures.receive_failed);
         if receives > 0 && self.receive_failures.pass(now) {
-            warn!(times = receives, "the kernel failed to hand over packets");
+            warn!(times = receives, "receiving packets failed");
             self.failures.receive_failed = total.receive_failed;
         }
     }
@@ -230,7 +230,7 @@ pub fn status(decision: &Decision, now: Duration) -> String {
         .count();
     let error = if reference.is_usable() {
         format!(
-            ", wrong by {:.6} s at most",
+            ", maximum error {:.6} s",
             reference.root_distance_at(now).to_seconds()
         )
     } else {
@@ -277,9 +277,9 @@ fn state(decision: &Decision, was: Option<State>, now: Duration) {
 fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
     let (stratum, score) = (clock.reference.stratum, format!("{:.1}", score.score));
     let verdict = if was {
-        "would keep us"
+        "would keep this server"
     } else {
-        "might drop us soon"
+        "might drop this server soon"
     };
     told!(
         was,
@@ -289,7 +289,7 @@ fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
             .reference
             .root_distance
             .map(|distance| format!("{distance:.9}")),
-        "the NTP Pool {verdict}: at worst our score comes to {score} (a root distance under 0.1 s and a stratum under 8 keep it over 10)"
+        "the NTP Pool {verdict}: its score would be {score} at worst (a root distance under 0.1 s and a stratum under 8 keep it over 10)"
     );
 }
 
