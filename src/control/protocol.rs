@@ -48,14 +48,14 @@ pub enum ControlRequest {
         /// Form of the answer.
         format: Format,
     },
-    /// Whether the server is fit to be asked for the time. The answer is a [`ControlAnswer::Health`].
+    /// Whether the server is healthy. The answer is a [`ControlAnswer::Health`].
     Health {
         /// Form of the answer.
         format: Format,
-        /// Largest root distance that is fit, in seconds, if there is a limit. Finite.
+        /// Largest healthy root distance, in seconds, if there is a limit. Finite.
         max_distance: Option<f64>,
     },
-    /// What a reload would make of a configuration. The answer is a [`ControlAnswer::Check`].
+    /// The effect that a reload of a configuration would have. The answer is a [`ControlAnswer::Check`].
     Check {
         /// Path of the file, for messages; it is not read.
         path: String,
@@ -70,7 +70,7 @@ pub enum ControlRequest {
 pub enum Format {
     /// Text of at most 80 columns.
     Text,
-    /// One JSON object or array.
+    /// A JSON object or array.
     Json,
 }
 
@@ -78,21 +78,21 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlAnswer {
-    /// What was asked for.
+    /// The requested report.
     Report {
         /// The report, its last line end included.
         text: String,
     },
-    /// The fitness of the server.
+    /// The health of the server.
     Health {
-        /// Whether it is fit to be asked for the time.
+        /// Whether it is healthy.
         healthy: bool,
         /// The report, its last line end included.
         text: String,
     },
     /// The result of a check.
     Check(CheckReport),
-    /// No answer, and why.
+    /// An error instead of an answer.
     Failed(ControlFailure),
 }
 
@@ -100,9 +100,9 @@ pub enum ControlAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlFailure {
-    /// There is no census to report.
+    /// The census is off.
     CensusOff,
-    /// Too many checks wait for their turn.
+    /// Too many checks are pending.
     TooManyChecks,
     /// The request is longer than [`LONGEST_REQUEST`].
     TooLong,
@@ -134,20 +134,20 @@ impl fmt::Display for ControlFailure {
 /// The reason why a message of the other side can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageError {
-    /// It has no version: its sender is older than the protocol, or another program.
+    /// No version: the sender is older than the protocol, or another program.
     NoVersion,
-    /// It is of another version of the protocol.
+    /// Another version of the protocol.
     OtherVersion {
         /// Version of the protocol.
         protocol: u32,
         /// Version of the program that sent it.
         program: String,
     },
-    /// It is of this version, and can't be read all the same.
+    /// This version, but not readable.
     Unreadable(String),
 }
 
-/// As the client says it of an answer.
+/// The error of a client that got such an answer.
 impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -197,7 +197,7 @@ struct UnversionedAnswer {
     status: u8,
 }
 
-/// The message that asks for `request`.
+/// Writes the message with `request`.
 ///
 /// # Errors
 /// It would be longer than [`LONGEST_REQUEST`].
@@ -211,7 +211,7 @@ pub fn write_request(request: ControlRequest) -> Result<String, ControlFailure> 
     is_long.then_some(message).ok_or(ControlFailure::TooLong)
 }
 
-/// The request in a `message`.
+/// Reads the request in a `message`.
 ///
 /// # Errors
 /// It is of another version, or no request.
@@ -220,7 +220,7 @@ pub fn read_request(message: &[u8]) -> Result<ControlRequest, MessageError> {
     Ok(message.request)
 }
 
-/// The message that says `answer`.
+/// Writes the message with `answer`.
 pub fn write_answer(answer: ControlAnswer) -> String {
     line(&AnswerMessage {
         protocol: VERSION,
@@ -229,7 +229,7 @@ pub fn write_answer(answer: ControlAnswer) -> String {
     })
 }
 
-/// The message that says why a request can't be used, in a form that its sender understands.
+/// Writes the message that says why a request can't be used, in a form that its sender understands.
 pub fn write_refusal(error: MessageError) -> String {
     let failure = match error {
         MessageError::NoVersion => {
@@ -248,7 +248,7 @@ pub fn write_refusal(error: MessageError) -> String {
     write_answer(ControlAnswer::Failed(failure))
 }
 
-/// The answer in a `message`.
+/// Reads the answer in a `message`.
 ///
 /// # Errors
 /// It is of another version, or no answer.
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Other programs may ask, too: the shape stays as long as the version.
+    /// Other programs may use the protocol, too: its shape changes only with the version.
     #[test]
     fn the_shape_of_this_version() {
         let program = env!("CARGO_PKG_VERSION");

@@ -117,7 +117,7 @@ pub fn explain_thread(error: &io::Error) -> String {
 /// Returns words for a shortage, with the limits of this process.
 pub fn told(shortage: Shortage) -> String {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    shortage.told(limit, NEEDED.load(Ordering::Relaxed))
+    shortage.with_limits(limit, NEEDED.load(Ordering::Relaxed))
 }
 
 #[cfg(test)]

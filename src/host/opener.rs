@@ -92,11 +92,11 @@ pub fn start(paths: &[PathBuf], user: Option<&Identity>, forget: impl FnOnce()) 
 pub(super) fn open(path: &Path) -> Option<io::Result<OwnedFd>> {
     let mut opener = OPENER.get()?.lock().unwrap_or_else(PoisonError::into_inner);
     let number = opener.paths.iter().position(|known| known == path)?;
-    Some(opener.ask(number))
+    Some(opener.request(number))
 }
 
 impl Opener {
-    fn ask(&mut self, number: usize) -> io::Result<OwnedFd> {
+    fn request(&mut self, number: usize) -> io::Result<OwnedFd> {
         self.turn = self.turn.wrapping_add(1);
         let number = u32::try_from(number).map_err(io::Error::other)?;
         send(self.socket.as_raw_fd(), self.turn, number, None).map_err(ended)?;

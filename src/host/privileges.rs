@@ -25,11 +25,11 @@ const LOW_PORTS: Capability = Capability::CAP_NET_BIND_SERVICE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum LowPorts {
-    /// If a listener has a low port.
+    /// Kept if a listener has a low port.
     Auto,
-    /// Also if none has: a reload may bring one.
+    /// Kept also if none has: a reload may bring one.
     Always,
-    /// Not at all: a reload can't open low ports then.
+    /// Dropped: a reload can't open low ports then.
     Never,
 }
 

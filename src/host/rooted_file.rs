@@ -1,7 +1,6 @@
-//! Impure.
+//! Impure. A file that stays readable, and is read again on demand.
 //!
-//! A file that stays readable: found by its path before the root directory and the user changed, and read
-//! again on demand.
+//! It is found by its path from before the root directory and the user changed.
 //!
 //! Two handles are held, opened early. Through the old *root directory* the whole path is resolved again each
 //! time (`openat2(2)` with `RESOLVE_IN_ROOT`), so that every change on the way counts: an editor's rename, a
@@ -36,15 +35,15 @@ pub struct RootedFile {
 /// The reason why a file can't be read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It can't be opened: it does not exist, or its permissions forbid it.
+    /// The file can't be opened: it does not exist, or its permissions forbid it.
     Open(io::Error),
-    /// Its status can't be read.
+    /// The file's status can't be read.
     Look(io::Error),
-    /// It is this, with its article, and no regular file.
+    /// The file is not a regular one but this, with its article.
     Kind(&'static str),
-    /// It can't be read.
+    /// The file can't be read.
     Read(io::Error),
-    /// It is longer than this limit, in bytes.
+    /// The file is longer than this limit, in bytes.
     TooLong(u64),
 }
 

@@ -1,7 +1,6 @@
-//! Impure.
+//! Impure. The confinement of the process, in case it is taken over.
 //!
-//! The confinement of the process, in case it is taken over: Landlock leaves a few files readable (this
-//! file), [`seccomp`] a few system calls.
+//! Landlock leaves a few files readable (this file), [`seccomp`] a few system calls.
 //!
 //! Both are applied after the privileges are dropped and before the first thread starts, so that all threads
 //! have them, and neither can be removed again. The server also serves on a kernel that lacks one: the log

@@ -31,7 +31,7 @@ impl Shortage {
     }
 
     /// Returns the same with the numbers: the limit of open files, and how many are needed, if that is known (not 0).
-    pub fn told(self, limit: u64, needed: u64) -> String {
+    pub fn with_limits(self, limit: u64, needed: u64) -> String {
         let mut text = self.text().to_owned();
         if self == Self::ProcessFiles {
             // Writing to a string can't fail.
@@ -68,9 +68,9 @@ mod tests {
                 "too many open files on this host (ENFILE): raise the sysctl fs.file-max",
             ),
         ] {
-            assert_eq!(shortage.told(1024, needed), words);
+            assert_eq!(shortage.with_limits(1024, needed), words);
         }
-        assert!(Shortage::Memory.told(1, 1).contains("MemoryMax="));
-        assert!(Shortage::Threads.told(1, 1).contains("TasksMax="));
+        assert!(Shortage::Memory.with_limits(1, 1).contains("MemoryMax="));
+        assert!(Shortage::Threads.with_limits(1, 1).contains("TasksMax="));
     }
 }

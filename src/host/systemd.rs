@@ -40,18 +40,18 @@ impl ServiceManager {
     }
 
     /// Sends `states`, together. A message that can't be sent is lost: that is no reason to stop.
-    pub fn tell(&self, states: &[NotifyState<'_>]) {
+    pub fn notify(&self, states: &[NotifyState<'_>]) {
         self.send(states, &[]);
     }
 
     /// Reports that the configuration is being read again: until `NotifyState::Ready` follows, this is not done.
-    pub fn tell_reloading(&self) {
+    pub fn notify_reloading(&self) {
         let now = NotifyState::monotonic_usec_now();
         let states = now.map_or_else(
             |_| vec![NotifyState::Reloading],
             |now| vec![NotifyState::Reloading, now],
         );
-        self.tell(&states);
+        self.notify(&states);
     }
 
     /// Whether there is a manager.

@@ -1,28 +1,28 @@
-//! Pure. The fitness of the server to be asked for the time.
+//! Pure. The health of the server.
 //!
-//! One answer for load balancers, route announcers and probes.
+//! It is one answer for load balancers, route announcers and probes.
 
 use serde::Serialize;
 
 use super::snapshot::Snapshot;
 
-/// The fitness of the server, and the reason.
+/// The health of the server, and the reason.
 ///
 /// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether clients are told a time, one that is good enough, at all listeners that are required.
+    /// Whether clients get a time, one that is good enough, at all listeners that are required.
     pub healthy: bool,
     /// The reason in one line, without its end.
     pub reason: String,
 }
 
 impl Health {
-    /// The fitness by what clients are told now.
+    /// The health by what clients get now.
     ///
-    /// `max_distance` is the largest root distance that is fit, in seconds, if there is a limit.
+    /// `max_distance` is the largest healthy root distance, in seconds, if there is a limit.
     ///
-    /// A listener whose address is not there is named, and counts only if it is required: some addresses come
+    /// A listener whose address is absent is named, and counts only if it is required: some addresses come
     /// only to a healthy host.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
         let clock = &snapshot.clock_status;
@@ -49,7 +49,7 @@ impl Health {
         }
     }
 
-    /// The fitness in one line for people, its end included.
+    /// Returns the health in one line for people, its end included.
     pub fn line(&self) -> String {
         let word = if self.healthy { "healthy" } else { "not healthy" };
         format!("{word}: {}\n", self.reason)

@@ -170,7 +170,7 @@ fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
     }
 }
 
-/// Writes a name and what belongs to it, which goes on below where it is too long.
+/// Writes a name and its value, which continues below if it is too long.
 fn line(f: &mut Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     let mut name = name;
     for part in wrapped(text, WIDTH - 13) {
@@ -371,7 +371,7 @@ fn measurement(f: &mut Formatter<'_>, measured: &UpstreamMeasurement) -> fmt::Re
     )
 }
 
-/// Seconds in a unit that fits, in at most eight characters: `123.4us`; with a sign if asked for.
+/// Seconds in a unit that fits, in at most eight characters: `123.4us`; with a sign on request.
 struct ShortTime(f64);
 
 impl Display for ShortTime {

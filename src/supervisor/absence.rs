@@ -53,12 +53,12 @@ impl Schedule {
     }
 
     /// Takes a notice of the kernel.
-    pub(super) fn hear(&mut self, now: Duration) {
+    pub(super) fn note_change(&mut self, now: Duration) {
         self.news_at.get_or_insert(now);
     }
 
     /// Whether there were notices since the last check.
-    pub(super) const fn has_news(&self) -> bool {
+    pub(super) const fn has_changes(&self) -> bool {
         self.news_at.is_some()
     }
 
@@ -116,9 +116,9 @@ mod tests {
             (1000, &[30_950], 31_000),
         ] {
             let mut schedule = Schedule::new(at(looked_at));
-            news.iter().for_each(|&millis| schedule.hear(at(millis)));
+            news.iter().for_each(|&millis| schedule.note_change(at(millis)));
             assert_eq!(schedule.due(), at(due), "{looked_at} {news:?}");
-            assert_eq!(schedule.has_news(), !news.is_empty());
+            assert_eq!(schedule.has_changes(), !news.is_empty());
         }
     }
 }

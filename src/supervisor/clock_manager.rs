@@ -50,7 +50,7 @@ impl ClockManager {
             if system.resume(left, started) {
                 info!("continuing with the time of the previous process");
             } else {
-                handover::refuse(&"the configuration does not allow it (clock.max-distance, [local])");
+                handover::log_unused(&"the configuration does not allow it (clock.max-distance, [local])");
             }
         }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
@@ -108,7 +108,7 @@ impl ClockManager {
                 "the served time was stepped: its error was too large to be slewed, or another clock is served now"
             );
         }
-        self.journal.tell(&decision, &self.upstreams, now.raw);
+        self.journal.log_decision(&decision, &self.upstreams, now.raw);
         let what = |decision: &Decision| {
             (
                 decision.state,
@@ -157,9 +157,8 @@ impl ClockManager {
     }
 
     /// Logs the whole state.
-    pub(super) fn tell(&self) {
-        self.journal
-            .tell_all(&self.decided, &self.upstreams, clock::raw());
+    pub(super) fn log_state(&self) {
+        self.journal.log_all(&self.decided, &self.upstreams, clock::raw());
     }
 
     fn notice_jumps(&mut self) {

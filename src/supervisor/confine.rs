@@ -104,7 +104,7 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
     access
 }
 
-/// Warns that the process stays root: an operator who sets no user may not know the consequences.
+/// Warns that the process stays root, since the consequences are not obvious.
 fn warn_if_root() {
     if geteuid().is_root() {
         warn!(

@@ -43,7 +43,7 @@ impl Handover {
         let mut bytes = [0; handover::LONGEST + 1];
         let length = self.memory.as_ref()?.read_at(&mut bytes, 0).ok()?;
         handover::read(bytes.get(..length)?, now, self.boot.as_deref()).unwrap_or_else(|refusal| {
-            refuse(&refusal);
+            log_unused(&refusal);
             None
         })
     }
@@ -58,7 +58,7 @@ impl Handover {
 }
 
 /// Logs why the last process's time is not used.
-pub(super) fn refuse(why: &dyn std::fmt::Display) {
+pub(super) fn log_unused(why: &dyn std::fmt::Display) {
     warn!("the time of the previous process is not used: {why}");
 }
 
@@ -76,7 +76,7 @@ fn received(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Option<Fi
     let Some(fault) = fault else {
         return Some(memory);
     };
-    refuse(&fault);
+    log_unused(&fault);
     manager.forget(NAME);
     None
 }

@@ -151,7 +151,7 @@ impl Listeners {
                 .await
                 .into_iter()
                 .fold(group.ended, Counts::plus);
-            journal::tell_counts(address, None, &counts);
+            journal::log_counts(address, None, &counts);
         }
     }
 }

@@ -196,7 +196,7 @@ impl Supervisor {
             workers,
             upstreams, "ready: {workers} workers, {upstreams} upstreams"
         );
-        self.tell_ready();
+        self.notify_ready();
     }
 
     /// Runs the supervisor's loop, until the first signal to end.
@@ -238,7 +238,7 @@ impl Supervisor {
                         continue;
                     }
                     Some(SIGUSR1) => {
-                        self.tell();
+                        self.log_state();
                         continue;
                     }
                     Some(_) | None => return,
@@ -249,14 +249,14 @@ impl Supervisor {
                 }
                 () = lookout.due(), if can_be_absent => {
                     self.retry_absent().await;
-                    lookout.looked();
+                    lookout.mark_checked();
                     continue;
                 }
                 _ = refresh.tick(), if is_refreshed => {
                     self.fast.iter_mut().for_each(Driver::refresh);
                     continue;
                 }
-                _ = tick.tick() => self.look_after(),
+                _ = tick.tick() => self.run_periodic_tasks(),
             }
             self.decide();
         }
@@ -269,17 +269,17 @@ impl Supervisor {
             fast.publish(self.clock_manager.published());
         }
         if !self.is_ready && self.clock_manager.is_usable() {
-            self.tell_ready();
+            self.notify_ready();
         }
         let now = clock::raw();
         self.clock_manager
             .journal
-            .tell_failures(&self.listeners.total(), now);
+            .log_failures(&self.listeners.total(), now);
         self.clock_manager
             .journal
-            .tell_pool(&self.clock_manager.clock_status(), now);
+            .log_pool(&self.clock_manager.clock_status(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
-            self.tell_status(now);
+            self.notify_status(now);
         }
     }
 
@@ -293,10 +293,10 @@ impl Supervisor {
     }
 
     /// Does the periodic work: the list of leap seconds, and a sign of life while all workers run.
-    fn look_after(&mut self) {
+    fn run_periodic_tasks(&mut self) {
         let now = clock::raw();
         self.listeners.nudge();
-        self.listeners.look(now);
+        self.listeners.update_traffic(now);
         self.fast.iter_mut().for_each(|fast| fast.follow_host(now));
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
@@ -306,7 +306,7 @@ impl Supervisor {
             return;
         };
         match self.listeners.stuck(now, limit / 2) {
-            None => self.manager.tell(&[NotifyState::Watchdog]),
+            None => self.manager.notify(&[NotifyState::Watchdog]),
             Some((listener, worker)) => error!(
                 %listener,
                 worker,
@@ -315,17 +315,17 @@ impl Supervisor {
         }
     }
 
-    fn tell_ready(&mut self) {
+    fn notify_ready(&mut self) {
         let wanted = self.running.config.process.ready;
         if self.is_ready || wanted == Ready::Serving || self.clock_manager.is_usable() {
             self.is_ready = true;
-            self.manager.tell(&[NotifyState::Ready]);
+            self.manager.notify(&[NotifyState::Ready]);
         }
-        self.tell_status(clock::raw());
+        self.notify_status(clock::raw());
     }
 
     /// Sends one line for `systemctl status`.
-    fn tell_status(&mut self, now: Duration) {
+    fn notify_status(&mut self, now: Duration) {
         let rate = self.inspect().traffic().per_second;
         let workers = self.listeners.count();
         let refused = self
@@ -343,7 +343,7 @@ impl Supervisor {
             refused.unwrap_or_default()
         );
         if said != self.status.said {
-            self.manager.tell(&[NotifyState::Status(&said)]);
+            self.manager.notify(&[NotifyState::Status(&said)]);
         }
         self.status = Status { said, at: now };
     }
@@ -383,18 +383,18 @@ impl Supervisor {
     }
 
     /// Logs the state of everything, as one block.
-    fn tell(&self) {
+    fn log_state(&self) {
         let status = &self.status.said;
         info!(status, configuration = self.running.origin(), "status: {status}");
-        self.clock_manager.tell();
+        self.clock_manager.log_state();
         self.listeners.log_counts();
         for (address, counts, _) in self.fast.iter().flat_map(Driver::counts) {
-            journal::tell_fast_counts(address, &counts);
+            journal::log_fast_path_counts(address, &counts);
         }
     }
 
     async fn end(self) {
-        self.manager.tell(&[NotifyState::Stopping]);
+        self.manager.notify(&[NotifyState::Stopping]);
         self.listeners.stop().await;
         info!("ended");
     }

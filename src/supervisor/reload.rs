@@ -16,7 +16,7 @@ use crate::host::limits;
 impl Supervisor {
     /// Begins to read the configuration again.
     pub(super) fn begin_reload(&mut self) {
-        self.manager.tell_reloading();
+        self.manager.notify_reloading();
         if let Err(error) = self.reading.begin_reload() {
             self.end_reload(Some(format!(
                 "cannot start a thread to read it: {}",
@@ -33,7 +33,7 @@ impl Supervisor {
                 let fault = self.apply(loaded).await.err();
                 self.end_reload(fault);
             }
-            Read::Reload(Err(faults)) => self.end_reload(Some(refuse(&faults))),
+            Read::Reload(Err(faults)) => self.end_reload(Some(log_faults(&faults))),
             Read::Check(reply, loaded) => {
                 let mut report = CheckReport::against(&self.running.config, &loaded);
                 if let Ok(loaded) = &loaded {
@@ -57,7 +57,7 @@ impl Supervisor {
         } else {
             self.reloads.done += 1;
         }
-        self.tell_ready();
+        self.notify_ready();
     }
 
     /// Changes the running configuration to `wanted`. All that can fail is done first.
@@ -122,7 +122,7 @@ impl Supervisor {
 }
 
 /// Logs each error by itself; returns their summary.
-fn refuse(faults: &[Fault]) -> String {
+fn log_faults(faults: &[Fault]) -> String {
     faults
         .iter()
         .for_each(|fault| error!(%fault, "configuration: {fault}"));

@@ -214,7 +214,7 @@ impl ListenerOpening<'_> {
         let opened = tried.and_then(|()| Sockets::open(listener.clone(), &mut self.given, self.owner));
         let error = match opened {
             Ok(sockets) => {
-                journal::tell_listening(listener);
+                journal::log_listening(listener);
                 return Ok(Some(sockets));
             }
             Err(error) => error,

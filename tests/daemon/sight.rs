@@ -471,7 +471,7 @@ fn servers_of_other_versions_are_called_so() {
                 outcome.said()
             );
             let begin = format!(
-                "ntpfront {word}: cannot ask the running server: {}: ",
+                "ntpfront {word}: cannot query the running server: {}: ",
                 socket.display()
             );
             assert!(outcome.stderr.starts_with(&begin), "{}", outcome.said());

@@ -50,7 +50,7 @@ pub struct Batch {
     vectors: Vec<libc::iovec>,
 }
 
-/// One received datagram.
+/// A received datagram.
 #[derive(Debug)]
 pub struct Datagram<'a> {
     /// The UDP payload, cut at 1024 bytes.

@@ -220,7 +220,7 @@ impl Listeners {
         }
         for group in prepared.groups {
             if group.is_open() {
-                journal::tell_listening(&group.sockets.listener);
+                journal::log_listening(&group.sockets.listener);
             }
             group.store(manager, 0);
             self.groups.push(group);
@@ -229,7 +229,7 @@ impl Listeners {
             let group = self.group_mut(address);
             group
                 .into_iter()
-                .for_each(|group| group.miss(&error, clock::raw()));
+                .for_each(|group| group.mark_missing(&error, clock::raw()));
         }
         for step in prepared.steps {
             match step {
@@ -314,7 +314,7 @@ impl Listeners {
         let workers = std::mem::take(&mut group.workers);
         let counts = end(workers).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
-        journal::tell_counts(address, None, &counts);
+        journal::log_counts(address, None, &counts);
         self.ended = self.ended.plus(counts);
         self.dropped += group.drops.total();
     }

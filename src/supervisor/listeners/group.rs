@@ -1,4 +1,4 @@
-//! Impure. One listener that is served: its sockets, their workers, and the steering of packets.
+//! Impure. A listener that is served: its sockets, their workers, and the steering of packets.
 //!
 //! Sockets are closed without losing what they received.
 
@@ -114,9 +114,9 @@ impl ListenerGroup {
         self.sockets.members.extend(members);
         self.workers.extend(workers);
         self.store(manager, stored);
-        self.found(clock::raw());
+        self.mark_complete(clock::raw());
         if stored == 0 {
-            journal::tell_listening(&self.sockets.listener);
+            journal::log_listening(&self.sockets.listener);
         }
     }
 
@@ -188,7 +188,7 @@ impl ListenerGroup {
         if self.sockets.of_unit {
             return;
         }
-        self.drops.look(&self.sockets.members);
+        self.drops.update(&self.sockets.members);
         // A socket that is being closed leaves its group before it leaves the kernel's table of ports, and a
         // packet that finds it in between is lost: so first it becomes one that no packet fits.
         self.stop_receiving(self.workers.len());

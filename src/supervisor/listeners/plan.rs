@@ -54,7 +54,7 @@ pub(super) struct Growth {
 /// The state of an address's port before a socket is bound there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Port {
-    /// No other program may have it.
+    /// The port must not be another program's.
     MustBeFree,
     /// Sockets of this process have it: they can't be told from another program's.
     Ours,
@@ -277,7 +277,7 @@ mod tests {
     const B: &str = "127.0.0.2:1";
     const ALL: &str = "0.0.0.0:1";
 
-    /// One listener, served by this many workers (`None`: it has no group), is changed to another one.
+    /// A listener, served by this many workers (`None`: it has no group), is changed to another one.
     #[test]
     fn a_change_of_one_listener_is_done_by_these_steps() {
         let tuned = |mut listener: Listener| {

@@ -39,13 +39,13 @@ impl Lookout {
     pub(in super::super) async fn due(&mut self) {
         loop {
             let until = self.schedule.due().saturating_sub(clock::raw());
-            let Some(changes) = self.changes.as_ref().filter(|_| !self.schedule.has_news()) else {
+            let Some(changes) = self.changes.as_ref().filter(|_| !self.schedule.has_changes()) else {
                 return sleep(until).await;
             };
             tokio::select! {
                 () = sleep(until) => return,
                 news = changes.changed() => match news {
-                    Ok(()) => self.schedule.hear(clock::raw()),
+                    Ok(()) => self.schedule.note_change(clock::raw()),
                     Err(_) => self.changes = None,
                 },
             }
@@ -53,7 +53,7 @@ impl Lookout {
     }
 
     /// Takes note of a check.
-    pub(in super::super) fn looked(&mut self) {
+    pub(in super::super) fn mark_checked(&mut self) {
         if self.changes.is_none() {
             self.changes = Changes::watch_addresses().ok();
         }
@@ -90,7 +90,7 @@ impl Listeners {
             } else if let Some(group) = self.group_mut(listener.address)
                 && !listener.address.ip().is_unspecified()
             {
-                group.look_for_address(now);
+                group.check_address(now);
             }
         }
         opened
@@ -102,7 +102,7 @@ impl Listeners {
         if let Err(error) = &completed
             && let Some(group) = self.group_mut(listener.address)
         {
-            group.miss(error, now);
+            group.mark_missing(error, now);
         }
         completed.is_ok()
     }
@@ -130,7 +130,7 @@ impl ListenerGroup {
     }
 
     /// Logs that it can't be opened, or only in part.
-    pub(super) fn miss(&mut self, error: &PrepareError, now: Duration) {
+    pub(super) fn mark_missing(&mut self, error: &PrepareError, now: Duration) {
         let fault = error.fault();
         self.sockets.fault = Some(fault);
         if self.logged.change(Some(fault), now).is_some() {
@@ -139,12 +139,12 @@ impl ListenerGroup {
     }
 
     /// Logs that all of it is open.
-    pub(super) fn found(&mut self, now: Duration) {
+    pub(super) fn mark_complete(&mut self, now: Duration) {
         self.sockets.fault = None;
         let _logged = self.logged.change(None, now);
     }
 
-    fn look_for_address(&mut self, now: Duration) {
+    fn check_address(&mut self, now: Duration) {
         let address = self.address();
         match udp::check_address(address) {
             Ok(()) => {

@@ -1,7 +1,4 @@
-//! Impure.
-//!
-//! The traffic of the listeners: counts since the start, rates of the last second, and packets that the
-//! kernel dropped.
+//! Impure. The traffic of the listeners: counts since the start, rates, and packets that the kernel dropped.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -29,7 +26,7 @@ pub(super) struct Drops {
 
 impl Drops {
     /// Updates the number from the counters of all sockets of the group.
-    pub(super) fn look(&mut self, sockets: &[Arc<UdpSocket>]) {
+    pub(super) fn update(&mut self, sockets: &[Arc<UdpSocket>]) {
         self.seen.resize(sockets.len(), 0);
         for (seen, socket) in self.seen.iter_mut().zip(sockets) {
             if let Ok(dropped) = sys::dropped(socket.as_fd()) {
@@ -51,9 +48,9 @@ impl Drops {
 
 impl Listeners {
     /// Updates rates and drops; to be called once a second.
-    pub(in super::super) fn look(&mut self, now: Duration) {
+    pub(in super::super) fn update_traffic(&mut self, now: Duration) {
         for group in &mut self.groups {
-            group.drops.look(&group.sockets.members);
+            group.drops.update(&group.sockets.members);
             for slot in &mut group.workers {
                 let received = slot.worker.counters().snapshot().received();
                 slot.received.update(now, received);
@@ -90,7 +87,7 @@ impl Listeners {
     pub(in super::super) fn log_counts(&self) {
         for group in &self.groups {
             for (number, slot) in group.workers.iter().enumerate() {
-                journal::tell_counts(group.address(), Some(number), &slot.worker.counters().snapshot());
+                journal::log_counts(group.address(), Some(number), &slot.worker.counters().snapshot());
             }
         }
     }
@@ -170,8 +167,8 @@ mod tests {
         assert!(received < 100);
         let sockets = [Arc::new(socket)];
         let mut drops = Drops::default();
-        drops.look(&sockets);
-        drops.look(&sockets);
+        drops.update(&sockets);
+        drops.update(&sockets);
         assert_eq!(drops.total(), 100 - u64::try_from(received).unwrap());
         drops.forget_beyond(0);
         assert_eq!(drops.total(), 100 - u64::try_from(received).unwrap());
