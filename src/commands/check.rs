@@ -1,20 +1,20 @@
-//! Impure. `ntpfront check`: all faults of a configuration, and what the host lacks for it.
+//! Impure. `ntpfront check`: all errors of a configuration, and what the host lacks for it.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::output::{FAILURE, FAULT, RESTART, complain, fail, print};
+use super::output::{FAILURE, FAULT, RESTART, fail, print, print_error};
 use super::running;
 use crate::cli::Flags;
 use crate::config::check::{CheckReport, CheckResult};
 use crate::config::{Loaded, file, listing};
-use crate::control::client::ask;
+use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::fast_path::requirements;
 use crate::supervisor::needs::Needs;
 use crate::supervisor::system_limits;
 
-/// Checks the file, and what it wants of this host.
+/// Checks the file, and whether this host has what it needs.
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let loaded = file::load(flags);
     let mut report = CheckReport::of(&loaded);
@@ -42,7 +42,7 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
 
 /// Asks the running server what a reload would make of the file.
 ///
-/// The file is checked here first: then the server can't be blamed for its faults, nor asked for nothing.
+/// The file is checked here first, so that a failure of the request is never the file's.
 pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
     let loaded = match file::load(flags) {
         Ok(loaded) => loaded,
@@ -56,7 +56,9 @@ pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
 
 fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
     let Some(socket) = &loaded.config.control.socket else {
-        return Err(running::refusal("there is no control.socket to ask through"));
+        return Err(running::refusal(
+            "control.socket is empty: there is no socket to connect to",
+        ));
     };
     let path = loaded.path.as_deref();
     let text = path.map(file::read).transpose();
@@ -66,16 +68,16 @@ fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
             .map_err(|faults| running::refusal(listing(&faults).trim_end()))?
             .unwrap_or_default(),
     };
-    match ask(socket, request) {
+    match send_request(socket, request) {
         Ok(ControlAnswer::Check(report)) => Ok(report),
-        Ok(_) => Err(running::no_such_answer()),
+        Ok(_) => Err(running::unexpected_answer()),
         Err(error) => Err(running::explain(&error)),
     }
 }
 
 fn end(report: &CheckReport) -> ExitCode {
     print(&report.summary);
-    complain(&report.notes);
+    print_error(&report.notes);
     match report.result {
         CheckResult::Accepted => ExitCode::SUCCESS,
         CheckResult::NeedsRestart => RESTART.into(),

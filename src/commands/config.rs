@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::output::{print, refuse};
+use super::output::{fail_with_faults, print};
 use crate::cli::Flags;
 use crate::config::file;
 
@@ -12,6 +12,6 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
             print(&loaded.effective.to_string());
             ExitCode::SUCCESS
         }
-        Err(faults) => refuse(&faults),
+        Err(faults) => fail_with_faults(&faults),
     }
 }

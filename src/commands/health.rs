@@ -1,9 +1,9 @@
-//! Impure. `ntpfront health`: whether the running server is fit to be asked for the time.
+//! Impure. `ntpfront health`: whether the running server is healthy.
 
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, fail, print};
-use super::running::{ask, format, no_such_answer};
+use super::running::{format, query_running, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 
@@ -13,7 +13,7 @@ pub(super) fn run(server: &RunningServer, flags: &Flags, max_distance: Option<f6
         format: format(server),
         max_distance,
     };
-    match ask(server, flags, request) {
+    match query_running(server, flags, request) {
         Ok(ControlAnswer::Health { healthy, text }) => {
             print(&text);
             if healthy {
@@ -22,7 +22,7 @@ pub(super) fn run(server: &RunningServer, flags: &Flags, max_distance: Option<f6
                 FAILURE.into()
             }
         }
-        Ok(_) => fail("health", &no_such_answer(), FAULT),
+        Ok(_) => fail("health", &unexpected_answer(), FAULT),
         Err(why) => fail("health", &why, FAULT),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::output::{FAILURE, FAULT, complain, print, refuse};
+use super::output::{FAILURE, FAULT, fail_with_faults, print, print_error};
 use crate::cli::Import;
 use crate::config::import::{ImportResult, import};
 use crate::config::{Fault, file};
@@ -16,12 +16,12 @@ pub(super) fn run(asked: &Import) -> ExitCode {
         Err(mut faults) => {
             // They would be about the file that is served.
             faults.iter_mut().for_each(|fault| fault.hint = None);
-            return refuse(&faults);
+            return fail_with_faults(&faults);
         }
     };
     let report = import(asked.from, &files);
     print(&report.configuration);
-    complain(&report.remarks);
+    print_error(&report.remarks);
     match report.result {
         ImportResult::Whole => ExitCode::SUCCESS,
         ImportResult::InPart => FAILURE.into(),

@@ -1,6 +1,6 @@
-//! The subcommands, one a file: what each asks for, prints, and ends with.
+//! The subcommands, one per file: what each requests, its output and its exit status.
 //!
-//! `output` prints and has the exit statuses, `running` asks the running server.
+//! `output` prints and has the exit statuses, `running` sends requests to the running server.
 
 mod check;
 mod clients;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Command, Invocation};
 
-/// Does what was asked of the program, to its end.
+/// Runs the subcommand, or the server, to its end.
 pub fn run(invocation: &Invocation) -> ExitCode {
     let flags = &invocation.flags;
     match &invocation.command {

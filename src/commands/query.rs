@@ -1,4 +1,4 @@
-//! Impure. `ntpfront query`: one question to one server, or as many as the NTP Pool's monitor asks.
+//! Impure. `ntpfront query`: one query to one server, or as many as the NTP Pool's monitor makes.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ pub(super) fn run(asked: &Query) -> ExitCode {
     }
 }
 
-/// The server that is called so, or why there is none.
+/// The server of this name, or the reason why there is none.
 fn server(name: &str) -> Result<Upstream, String> {
     let (host, port) = address::host_and_port(name).map_err(|refusal| {
         let hint = refusal.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Impure. No subcommand: serves time until a signal ends it.
+//! Impure. The server itself, without a subcommand: serves time until a signal ends it.
 
 use std::process::ExitCode;
 
-use super::output::{FAILURE, refuse};
+use super::output::{FAILURE, fail_with_faults};
 use crate::cli::Flags;
 use crate::config::file::Loader;
 use crate::supervisor;
@@ -11,7 +11,7 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
     let mut loader = Loader::new(flags);
     let loaded = match loader.load() {
         Ok(loaded) => loaded,
-        Err(faults) => return refuse(&faults),
+        Err(faults) => return fail_with_faults(&faults),
     };
     match supervisor::run(loader, loaded) {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use terminal_size::{Height, terminal_size};
 
 use super::output::{FAILURE, fail};
-use super::running::{explain, format, no_such_answer, socket};
+use super::running::{explain, format, socket, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
-use crate::control::client::ask;
+use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
 
 /// Time from one status to the next.
@@ -27,7 +27,7 @@ pub(super) fn run(server: &RunningServer, flags: &Flags) -> ExitCode {
     loop {
         let text = match (status(&socket, format(server)), is_in_place) {
             (Ok(text), false) => text,
-            // While the server is started again, the screen says so and goes on.
+            // While the server restarts, the screen shows that and is updated further.
             (Ok(text) | Err(text), true) => screen(&text, rows()),
             (Err(why), false) => return fail("top", &why, FAILURE),
         };
@@ -39,9 +39,9 @@ pub(super) fn run(server: &RunningServer, flags: &Flags) -> ExitCode {
 }
 
 fn status(socket: &Path, format: Format) -> Result<String, String> {
-    match ask(socket, ControlRequest::Status { format }) {
+    match send_request(socket, ControlRequest::Status { format }) {
         Ok(ControlAnswer::Report { text }) => Ok(text),
-        Ok(_) => Err(no_such_answer()),
+        Ok(_) => Err(unexpected_answer()),
         Err(error) => Err(explain(&error)),
     }
 }
@@ -61,7 +61,7 @@ fn rows() -> usize {
 
 /// A text that replaces what is on the terminal: each line over the old one, and nothing below.
 ///
-/// Lines after so many `rows` are left out.
+/// Lines beyond this many `rows` are left out.
 fn screen(text: &str, rows: usize) -> String {
     let lines: String = text
         .lines()

@@ -15,16 +15,16 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The reason why there is no answer.
 #[derive(Debug)]
-pub enum AskError {
+pub enum RequestError {
     /// The server can't be reached.
     Unreachable(PathBuf, io::Error),
-    /// It speaks another protocol.
+    /// The server uses another protocol.
     Incompatible(PathBuf, MessageError),
-    /// It says why.
+    /// The server reports an error.
     Failed(ControlFailure),
 }
 
-impl fmt::Display for AskError {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(path, error) => match limits::shortage(error) {
@@ -41,7 +41,7 @@ impl fmt::Display for AskError {
     }
 }
 
-impl std::error::Error for AskError {}
+impl std::error::Error for RequestError {}
 
 /// Sends `request` to the server behind the socket at `path`, and returns its answer.
 ///
@@ -50,13 +50,14 @@ impl std::error::Error for AskError {}
 /// # Errors
 /// No server is there, the socket is closed to this user, or no answer comes within 5 s, or none that can be
 /// used.
-pub fn ask(path: &Path, request: ControlRequest) -> Result<ControlAnswer, AskError> {
-    let request = protocol::write_request(request).map_err(AskError::Failed)?;
-    let answer = exchange(path, &request).map_err(|error| AskError::Unreachable(path.to_owned(), error))?;
+pub fn send_request(path: &Path, request: ControlRequest) -> Result<ControlAnswer, RequestError> {
+    let request = protocol::write_request(request).map_err(RequestError::Failed)?;
+    let answer =
+        exchange(path, &request).map_err(|error| RequestError::Unreachable(path.to_owned(), error))?;
     match protocol::read_answer(&answer) {
-        Ok(ControlAnswer::Failed(failure)) => Err(AskError::Failed(failure)),
+        Ok(ControlAnswer::Failed(failure)) => Err(RequestError::Failed(failure)),
         Ok(answer) => Ok(answer),
-        Err(error) => Err(AskError::Incompatible(path.to_owned(), error)),
+        Err(error) => Err(RequestError::Incompatible(path.to_owned(), error)),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Impure. What Prometheus and probes read over HTTP: `/metrics`, `/healthz`, `/readyz`.
+//! Impure. The HTTP server for Prometheus and probes: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Readers can't harm the service: all this runs on the supervisor's thread, not on a worker's. Few
-//! connections are kept at once, for a short time each. One too many takes the place of the oldest one, among
-//! those of the address that has most: so neither connections that never read nor a thousand new ones a
-//! second can keep others out. The page is made at most once a second.
+//! Its clients can't harm the service: all this runs on the supervisor's thread, not on a worker's. Few
+//! connections are kept at once, for a short time each. A further one replaces the oldest one, among those of
+//! the address that has most: so neither connections that never read nor a thousand new ones a second can
+//! keep others out. The page is made at most once per second.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -37,12 +37,12 @@ use crate::observe::health::Health;
 use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
 
-/// Connections at once.
+/// Largest number of connections at once.
 ///
-/// So many that each has some tenths of a second even if a thousand others come a second, each from an
-/// address of its own.
+/// With it each has some tenths of a second even if a thousand others come per second, each from an address
+/// of its own.
 pub const CONNECTIONS: usize = 256;
-/// Connections of one address.
+/// Largest number of connections of one address.
 const CONNECTIONS_AN_ADDRESS: usize = 64;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -76,7 +76,7 @@ enum HttpSocket {
 impl HttpServer {
     /// Opens what is configured, if anything is, and gives a file to `owner`.
     ///
-    /// A failure is logged, and no more: to be seen matters less than to serve.
+    /// A failure is only logged: time is served without metrics.
     pub fn open(address: &Metrics, owner: Option<(Uid, Gid)>) -> Option<Self> {
         let socket = match address {
             Metrics::Nowhere => return None,
@@ -84,10 +84,10 @@ impl HttpServer {
             Metrics::Unix(path) => unix_socket::open(path, owner).map(HttpSocket::Unix),
         };
         match &socket {
-            Ok(_) => info!(place = %address, "metrics are read at {address}"),
+            Ok(_) => info!(place = %address, "serving metrics at {address}"),
             Err(error) => {
                 let error = limits::explain(error);
-                error!(place = %address, error, "metrics can't be read: cannot open {address} (metrics.listen): {error}");
+                error!(place = %address, error, "metrics are unavailable: cannot open {address} (metrics.listen): {error}");
             }
         }
         Some(Self {
@@ -104,7 +104,7 @@ impl HttpServer {
         }
     }
 
-    /// Answers for as long as there is a supervisor to ask.
+    /// Answers requests while the supervisor runs.
     pub async fn serve(mut self, supervisor: mpsc::Sender<Scrape>) {
         let pages = Arc::new(PageCache {
             supervisor,
@@ -121,7 +121,7 @@ impl HttpServer {
         };
         if let Err(error) = accept_all(socket, &pages).await {
             let error = limits::explain(&error);
-            error!(place = %self.address, error, "metrics can't be read any more");
+            error!(place = %self.address, error, "metrics are no longer available: {error}");
         }
     }
 }
@@ -178,13 +178,16 @@ impl Connections {
     {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
-            // The client went away.
+            // The client has disconnected.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
-            // Out of descriptors or memory: it will pass.
+            // Out of descriptors or memory: it is only for a while.
             Err(error) => {
                 if self.failures.pass(clock::raw()) {
                     let error = limits::explain(&error);
-                    warn!(error, "readers of the metrics have to wait: {error}");
+                    warn!(
+                        error,
+                        "cannot accept a connection for metrics, trying again: {error}"
+                    );
                 }
                 return sleep(Duration::from_millis(100)).await;
             }
@@ -197,7 +200,7 @@ impl Connections {
             // Its descriptor is closed when the runtime comes to it: that must not wait for a hundred others.
             yield_now().await;
         }
-        let connection = tokio::spawn(converse(stream, Arc::clone(pages)));
+        let connection = tokio::spawn(serve_connection(stream, Arc::clone(pages)));
         self.all.push_back((address, connection.abort_handle()));
     }
 }
@@ -219,8 +222,8 @@ fn dispensable<A: Copy + Eq + Hash>(addresses: impl Iterator<Item = A> + Clone, 
         .map(|(at, _)| at)
 }
 
-/// One request, one answer.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, pages: Arc<PageCache>) {
+/// Serves one request on a connection.
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, pages: Arc<PageCache>) {
     let answer = |request: Request<Incoming>| {
         let pages = Arc::clone(&pages);
         async move { Ok::<_, Infallible>(pages.answer(&request).await) }
@@ -229,7 +232,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, pages: Arc<PageC
         .keep_alive(false)
         .max_buf_size(LONGEST_REQUEST)
         .serve_connection(TokioIo::new(stream), service_fn(answer));
-    // A client that went away, or never asked, is no news.
+    // A client that disconnects, or sends nothing, is not logged.
     let _served = timeout(TIMEOUT, connection).await;
 }
 
@@ -259,7 +262,7 @@ impl PageCache {
         if !matches!(uri.path(), "/metrics" | "/healthz" | "/readyz") {
             return response(
                 StatusCode::NOT_FOUND,
-                "there are /metrics, /healthz and /readyz\n".into(),
+                "only /metrics, /healthz and /readyz exist\n".into(),
             );
         }
         let Some(page) = self.page().await else {
@@ -275,7 +278,7 @@ impl PageCache {
         }
     }
 
-    /// The page of the last second. A request waits for the snapshot that another one has asked for already.
+    /// Returns the page of the last second. A request waits for a snapshot that is already being made.
     async fn page(&self) -> Option<CachedPage> {
         let mut last = self.last.lock().await;
         let is_fresh = |page: &&CachedPage| clock::raw().saturating_sub(page.made_at) < PAGE_AGE;
@@ -304,7 +307,10 @@ fn readiness(snapshot: &Snapshot, query: &str) -> Response<Full<Bytes>> {
         None if query.is_empty() => None,
         Some(Ok(limit)) => Some(limit),
         Some(Err(_)) | None => {
-            return response(StatusCode::BAD_REQUEST, "there is ?max-distance=SECONDS\n".into());
+            return response(
+                StatusCode::BAD_REQUEST,
+                "only ?max-distance=SECONDS is known\n".into(),
+            );
         }
     };
     let health = Health::of(snapshot, limit);

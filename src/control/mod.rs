@@ -1,4 +1,4 @@
-//! How the running server is asked about itself.
+//! Access to the running server's state.
 //!
 //! Through its control socket (`protocol`, its two ends `client` and `server`), and over HTTP (`http`).
 

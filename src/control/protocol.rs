@@ -48,14 +48,14 @@ pub enum ControlRequest {
         /// Form of the answer.
         format: Format,
     },
-    /// Whether the server is fit to be asked for the time. The answer is a [`ControlAnswer::Health`].
+    /// Whether the server is healthy. The answer is a [`ControlAnswer::Health`].
     Health {
         /// Form of the answer.
         format: Format,
-        /// Largest root distance that is fit, in seconds, if there is a limit. Finite.
+        /// Largest healthy root distance, in seconds, if there is a limit. Finite.
         max_distance: Option<f64>,
     },
-    /// What a reload would make of a configuration. The answer is a [`ControlAnswer::Check`].
+    /// The effect that a reload of a configuration would have. The answer is a [`ControlAnswer::Check`].
     Check {
         /// Path of the file, for messages; it is not read.
         path: String,
@@ -70,7 +70,7 @@ pub enum ControlRequest {
 pub enum Format {
     /// Text of at most 80 columns.
     Text,
-    /// One JSON object or array.
+    /// A JSON object or array.
     Json,
 }
 
@@ -78,21 +78,21 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlAnswer {
-    /// What was asked for.
+    /// The requested report.
     Report {
         /// The report, its last line end included.
         text: String,
     },
-    /// The fitness of the server.
+    /// The health of the server.
     Health {
-        /// Whether it is fit to be asked for the time.
+        /// Whether it is healthy.
         healthy: bool,
         /// The report, its last line end included.
         text: String,
     },
     /// The result of a check.
     Check(CheckReport),
-    /// No answer, and why.
+    /// An error instead of an answer.
     Failed(ControlFailure),
 }
 
@@ -100,9 +100,9 @@ pub enum ControlAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlFailure {
-    /// There is no census to report.
+    /// The census is off.
     CensusOff,
-    /// Too many checks wait for their turn.
+    /// Too many checks are pending.
     TooManyChecks,
     /// The request is longer than [`LONGEST_REQUEST`].
     TooLong,
@@ -118,7 +118,7 @@ impl fmt::Display for ControlFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CensusOff => f.write_str("the census is off (census.enabled)"),
-            Self::TooManyChecks => f.write_str("too many files wait to be checked"),
+            Self::TooManyChecks => f.write_str("too many checks are pending: try again later"),
             Self::TooLong => f.write_str("the request is too long for the running server"),
             Self::OtherVersion => f.write_str("the running server is of another version"),
             Self::Unreadable(why) => {
@@ -134,33 +134,33 @@ impl fmt::Display for ControlFailure {
 /// The reason why a message of the other side can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageError {
-    /// It has no version: its sender is older than the protocol, or another program.
+    /// No version: the sender is older than the protocol, or another program.
     NoVersion,
-    /// It is of another version of the protocol.
+    /// Another version of the protocol.
     OtherVersion {
         /// Version of the protocol.
         protocol: u32,
         /// Version of the program that sent it.
         program: String,
     },
-    /// It is of this version, and can't be read all the same.
+    /// This version, but not readable.
     Unreadable(String),
 }
 
-/// As the client says it of an answer.
+/// The error of a client that got such an answer.
 impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoVersion => f.write_str(
-                "the running server is older than this program, or no ntpfront: restart it, or ask it with its own program",
+                "the running server is older than this program, or not ntpfront: restart it, or use the program of its version",
             ),
             Self::OtherVersion { protocol, program } => write!(
                 f,
-                "the running server is ntpfront {} (control protocol {protocol}), this program {} (control protocol {VERSION}): restart it, or ask it with its own program",
+                "the running server is ntpfront {} (control protocol {protocol}), this program {} (control protocol {VERSION}): restart it, or use the program of its version",
                 printable(program),
                 env!("CARGO_PKG_VERSION"),
             ),
-            Self::Unreadable(why) => write!(f, "unexpected answer: {}", printable(why)),
+            Self::Unreadable(why) => write!(f, "unexpected reply (is the server another version?): {}", printable(why)),
         }
     }
 }
@@ -197,7 +197,7 @@ struct UnversionedAnswer {
     status: u8,
 }
 
-/// The message that asks for `request`.
+/// Writes the message with `request`.
 ///
 /// # Errors
 /// It would be longer than [`LONGEST_REQUEST`].
@@ -211,7 +211,7 @@ pub fn write_request(request: ControlRequest) -> Result<String, ControlFailure> 
     is_long.then_some(message).ok_or(ControlFailure::TooLong)
 }
 
-/// The request in a `message`.
+/// Reads the request in a `message`.
 ///
 /// # Errors
 /// It is of another version, or no request.
@@ -220,7 +220,7 @@ pub fn read_request(message: &[u8]) -> Result<ControlRequest, MessageError> {
     Ok(message.request)
 }
 
-/// The message that says `answer`.
+/// Writes the message with `answer`.
 pub fn write_answer(answer: ControlAnswer) -> String {
     line(&AnswerMessage {
         protocol: VERSION,
@@ -229,14 +229,14 @@ pub fn write_answer(answer: ControlAnswer) -> String {
     })
 }
 
-/// The message that says why a request can't be used, in a form that its sender understands.
+/// Writes the message that says why a request can't be used, in a form that its sender understands.
 pub fn write_refusal(error: MessageError) -> String {
     let failure = match error {
         MessageError::NoVersion => {
             return line(&UnversionedAnswer {
                 out: "",
                 err: format!(
-                    "the running server is ntpfront {} and does not know such requests: ask it with its own program\n",
+                    "the running server is ntpfront {} and does not know such requests: use the program of its version\n",
                     env!("CARGO_PKG_VERSION")
                 ),
                 status: 2,
@@ -248,7 +248,7 @@ pub fn write_refusal(error: MessageError) -> String {
     write_answer(ControlAnswer::Failed(failure))
 }
 
-/// The answer in a `message`.
+/// Reads the answer in a `message`.
 ///
 /// # Errors
 /// It is of another version, or no answer.
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Other programs may ask, too: the shape stays as long as the version.
+    /// Other programs may use the protocol, too: its shape changes only with the version.
     #[test]
     fn the_shape_of_this_version() {
         let program = env!("CARGO_PKG_VERSION");
@@ -405,10 +405,13 @@ mod tests {
                 "ntpfront 9.9\\u{1b} (control protocol 2)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
-            ("{\"protocol\":1}", "unexpected answer: missing field"),
+            (
+                "{\"protocol\":1}",
+                "unexpected reply (is the server another version?): missing field",
+            ),
             (
                 "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
-                "unexpected answer: unknown field `more`",
+                "unexpected reply (is the server another version?): unknown field `more`",
             ),
         ] {
             let said = read_answer(message.as_bytes()).unwrap_err().to_string();
@@ -423,7 +426,10 @@ mod tests {
             let answer: serde_json::Value = serde_json::from_str(&refusal(message)).unwrap();
             assert_eq!((&answer["out"], &answer["status"]), (&"".into(), &2.into()));
             assert!(
-                answer["err"].as_str().unwrap().contains("with its own program\n"),
+                answer["err"]
+                    .as_str()
+                    .unwrap()
+                    .contains("use the program of its version\n"),
                 "{answer}"
             );
         }

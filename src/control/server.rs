@@ -1,9 +1,9 @@
 //! Impure. The server's end of the control socket.
 //!
-//! It is a UNIX socket; the permissions of its file say which users may ask.
+//! It is a UNIX socket; the permissions of its file decide which users may connect.
 //!
-//! One request a connection, of at most [`LONGEST_REQUEST`] bytes, up to where the client says no more; then
-//! one answer. The [`protocol`] says what both are.
+//! A connection has one request, of at most [`LONGEST_REQUEST`] bytes, up to where the client closes its
+//! side, and one answer. The [`protocol`] defines both.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -25,7 +25,7 @@ use crate::log::throttle::LogThrottle;
 
 /// Clients that are served at the same time; more wait.
 pub const CLIENTS: usize = 8;
-/// The longest time that a client may take to ask, or to take the answer.
+/// The longest time that a client may take to send its request, or to read the answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest time that the supervisor may take to answer.
 ///
@@ -51,12 +51,12 @@ impl PendingRequest {
 }
 
 impl Reply {
-    /// Sends the answer. A client that went away needs it no more.
+    /// Sends the answer. A client that has disconnected does not need it any more.
     pub fn send(self, answer: ControlAnswer) {
         let _sent = self.0.send(answer);
     }
 
-    /// Whether the client went away.
+    /// Whether the client has disconnected.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
@@ -81,13 +81,13 @@ impl ControlSocket {
         })
     }
 
-    /// Serves clients for as long as something takes their requests.
+    /// Serves clients while something takes their requests.
     pub async fn serve(self, requests: mpsc::Sender<PendingRequest>) {
         let listener = match UnixListener::from_std(self.listener) {
             Ok(listener) => listener,
             Err(error) => {
                 let error = limits::explain(&error);
-                return warn!(path = %self.path.display(), error, "the control socket can't be used");
+                return warn!(path = %self.path.display(), error, "the control socket is unavailable: {error}");
             }
         };
         let places = Arc::new(Semaphore::new(CLIENTS));
@@ -100,16 +100,19 @@ impl ControlSocket {
                 Ok((client, _)) => {
                     let requests = requests.clone();
                     tokio::spawn(async move {
-                        // A client that went away, or never said what it wants, is no news.
-                        let _served = converse(client, requests).await;
+                        // A client that disconnects, or sends no request, is not logged.
+                        let _served = serve_client(client, requests).await;
                         drop(place);
                     });
                 }
-                // Out of descriptors or memory: it will pass.
+                // Out of descriptors or memory: it is only for a while.
                 Err(error) => {
                     if failures.pass(clock::raw()) {
                         let error = limits::explain(&error);
-                        warn!(error, "clients of the control socket have to wait: {error}");
+                        warn!(
+                            error,
+                            "cannot accept a connection to the control socket, trying again: {error}"
+                        );
                     }
                     sleep(CLIENT_TIMEOUT).await;
                 }
@@ -118,7 +121,7 @@ impl ControlSocket {
     }
 }
 
-async fn converse(client: UnixStream, requests: mpsc::Sender<PendingRequest>) -> io::Result<()> {
+async fn serve_client(client: UnixStream, requests: mpsc::Sender<PendingRequest>) -> io::Result<()> {
     let (mut reader, mut writer) = client.into_split();
     let answer = answer(&mut reader, requests).await?;
     timeout(CLIENT_TIMEOUT, writer.write_all(answer.as_bytes())).await?

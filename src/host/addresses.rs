@@ -7,10 +7,10 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrIn, SockaddrStorage};
 
-/// All addresses that the interfaces have now.
+/// Returns all addresses that the interfaces have now.
 ///
 /// # Errors
-/// When the kernel doesn't tell (no netlink socket allowed).
+/// The kernel does not say, as when no netlink socket is allowed.
 pub fn own() -> io::Result<Vec<IpAddr>> {
     let interfaces = getifaddrs()?;
     Ok(interfaces.filter_map(|interface| address(&interface)).collect())
@@ -19,21 +19,21 @@ pub fn own() -> io::Result<Vec<IpAddr>> {
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Linux' number for it; another one when it comes back after it was gone.
+    /// Linux' number for it. An interface that was removed and comes back has another one.
     pub index: u32,
-    /// Its hardware address; zeros where it has none.
+    /// Hardware address; zeros if there is none.
     pub hardware: [u8; 6],
-    /// Does it lead back to this host alone?
+    /// Whether it leads back to this host alone.
     pub is_loopback: bool,
-    /// Its addresses.
+    /// Addresses.
     pub addresses: Vec<IpAddr>,
-    /// The broadcast addresses of its IPv4 networks (RFC 919): those that are said, and the last of each network.
+    /// Broadcast addresses of its IPv4 networks (RFC 919): the configured ones, and the last address of each network.
     pub broadcasts: Vec<Ipv4Addr>,
 }
 
-/// All interfaces that there are now.
+/// Returns all interfaces that there are now.
 ///
 /// # Errors
 /// As [`own`].
@@ -68,11 +68,12 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
-/// The number of an interface that is called by its name or its number: the scope of a link-local address. Numbers are not
-/// looked up.
+/// Returns the number of the interface of this name or number: the scope of a link-local address.
+///
+/// Numbers are not looked up.
 ///
 /// # Errors
-/// `ENODEV` when there is none of this name now, or as [`own`].
+/// `ENODEV` if there is no interface of this name now, or as [`own`].
 pub fn scope(interface: &str) -> io::Result<u32> {
     if let Ok(number) = interface.parse() {
         return Ok(number);
@@ -90,7 +91,9 @@ fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
     v4.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-/// The broadcast address that is said, and the last address of the network. A network of one or two has none (RFC 3021).
+/// Returns the configured broadcast address, and the last address of the network.
+///
+/// A network of one or two addresses has none (RFC 3021).
 fn broadcasts(interface: &InterfaceAddress) -> [Option<Ipv4Addr>; 2] {
     let v4 = |storage: Option<SockaddrStorage>| storage?.as_sockaddr_in().map(SockaddrIn::ip);
     let said = interface

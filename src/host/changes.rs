@@ -1,4 +1,4 @@
-//! Impure. The kernel's news of links, addresses and routes (rtnetlink(7)): that something changed, not what.
+//! Impure. Notices of the kernel about links, addresses and routes (rtnetlink(7)): that something changed, not what.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,31 +11,31 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Links and addresses of both families (linux/rtnetlink.h).
+/// Multicast groups for links and addresses of both families (linux/rtnetlink.h).
 const ADDRESSES: i32 = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
-/// And routes.
+/// The same, and those for routes.
 const ROUTES: i32 = ADDRESSES | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE;
 
-/// News that nobody reads take no more memory than this, however many there are: on a router thousands a second.
+/// Memory for notices that wait to be read, in bytes: a router may get thousands a second.
 const QUEUE: usize = 16 * 1024;
 
-/// Hears of what changes from its making on.
+/// A subscription to the kernel's notices, from its creation on.
 #[derive(Debug)]
 pub struct Changes {
-    /// No UDP socket, but a socket of datagrams: all that the type knows of it here is how to wait.
+    /// A datagram socket, though not a UDP one: the type is used only for its way to wait.
     socket: UdpSocket,
 }
 
 impl Changes {
-    /// Begins to listen, for links, addresses and routes.
+    /// Subscribes to changes of links, addresses and routes.
     ///
     /// # Errors
-    /// No such socket allowed, out of descriptors, or no runtime of tokio around.
+    /// No such socket is allowed, there are no more descriptors, or there is no tokio runtime.
     pub fn watch() -> io::Result<Self> {
         Self::of(ROUTES)
     }
 
-    /// The same for links and addresses alone, which change more rarely than routes do on a router.
+    /// Subscribes to changes of links and addresses alone: on a router they are rarer than those of routes.
     ///
     /// # Errors
     /// As [`Changes::watch`].
@@ -57,10 +57,10 @@ impl Changes {
         Ok(Self { socket })
     }
 
-    /// Waits until something has changed that this call, or the one before, has not told of.
+    /// Waits for a change since the last call.
     ///
     /// # Errors
-    /// The socket is of no use any more.
+    /// The socket can't be used any more.
     pub async fn changed(&self) -> io::Result<()> {
         let interest = Interest::READABLE.add(Interest::ERROR);
         self.socket.async_io(interest, || take(&self.socket)).await?;
@@ -68,7 +68,7 @@ impl Changes {
         Ok(())
     }
 
-    /// All that was said so far is no news any more. At most as much as the queue holds.
+    /// Discards the notices so far, at most as many as the queue holds.
     fn drain(&self) {
         for _ in 0..QUEUE {
             if take(&self.socket).is_err() {
@@ -78,7 +78,7 @@ impl Changes {
     }
 }
 
-/// One message, whatever it says; so many that some were lost are news, too.
+/// Takes one message, whatever it says. A report of lost messages is a change, too.
 fn take(socket: &UdpSocket) -> io::Result<()> {
     let mut nothing = [0; 1];
     match recv(

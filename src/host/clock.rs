@@ -13,12 +13,12 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::time::{AlignedReadings, ClockReadings, NtpTimestamp};
 
-/// Readings that are further apart are not one reading: the thread was not running between them.
+/// The longest time between the first and the last reading of one set: above it the thread did not run in between.
 const TOGETHER: Duration = Duration::from_micros(100);
-/// How often to try for better ones.
+/// Number of attempts at a better set of readings.
 const TRIES: u32 = 4;
 
-/// What time it is, by all clocks.
+/// Reads all clocks.
 pub fn now() -> ClockReadings {
     let mut reading = read_all();
     for _ in 0..TRIES {
@@ -38,17 +38,17 @@ fn read_all() -> ClockReadings {
     }
 }
 
-/// What time of day the host has.
+/// Reads the host's time of day.
 pub fn realtime() -> NtpTimestamp {
     timestamp(read_raw(ClockId::CLOCK_REALTIME))
 }
 
-/// A time of day as the kernel says it.
+/// Converts the kernel's time of day.
 pub(super) fn timestamp(time: TimeSpec) -> NtpTimestamp {
     NtpTimestamp::from_unix(time.tv_sec(), u32::try_from(time.tv_nsec()).unwrap_or(0))
 }
 
-/// What the host's oscillator has counted.
+/// Reads the raw counter of the host's oscillator.
 pub fn raw() -> Duration {
     read(ClockId::CLOCK_MONOTONIC_RAW)
 }
@@ -62,24 +62,24 @@ fn read_raw(clock: ClockId) -> TimeSpec {
     clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
 }
 
-/// The identity of this boot of the host, if it tells (systemd's `ProcSubset=pid` hides it).
+/// Returns the identity of this boot of the host, if it can be read (systemd's `ProcSubset=pid` hides it).
 pub fn boot() -> Option<String> {
     let said = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(said.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// The gaps between the host's clocks: only a step of its time of day, or a sleep of the host, changes them.
+/// The distances between the host's clocks: only a step of its time of day, or a suspension, changes them.
 ///
-/// `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC` run at the same pace, however they are slewed.
+/// `CLOCK_REALTIME`, `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC` run at the same rate, however they are slewed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockGaps {
-    /// How far the time of day is ahead of the time since boot: a step changes it.
+    /// Time of day minus time since boot: a step changes it.
     pub realtime: Duration,
-    /// How far the time since boot is ahead of the time awake: a sleep changes it.
+    /// Time since boot minus time awake: a suspension changes it.
     pub asleep: Duration,
 }
 
-/// The gaps now.
+/// Measures the distances now.
 pub fn gaps() -> ClockGaps {
     let realtime = || read(ClockId::CLOCK_REALTIME);
     let boottime = || read(ClockId::CLOCK_BOOTTIME);
@@ -90,8 +90,9 @@ pub fn gaps() -> ClockGaps {
     }
 }
 
-/// How far one clock is ahead of another, in nanoseconds. A pause between two readings would look like a jump, so the closest
-/// of some pairs around it counts.
+/// Returns `one` minus `other`, in nanoseconds.
+///
+/// A pause between two readings would look like a jump, so the closest of some pairs around it counts.
 fn ahead(one: impl Fn() -> Duration, other: impl Fn() -> Duration) -> i128 {
     let mut best = (i128::MAX, 0);
     for _ in 0..5 {
@@ -103,14 +104,14 @@ fn ahead(one: impl Fn() -> Duration, other: impl Fn() -> Duration) -> i128 {
     best.1
 }
 
-/// None, if it is negative.
+/// Converts nanoseconds; negative ones are zero.
 fn length(nanos: i128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
-/// All clocks at one moment; `None` if the time of day is just being stepped.
+/// Reads all clocks at one moment; `None` if the time of day is being stepped meanwhile.
 ///
-/// They are as exact as said while this thread is not kept from running.
+/// The result is as exact as it says, if this thread is not interrupted.
 pub fn aligned() -> Option<AlignedReadings> {
     let realtime = || read(ClockId::CLOCK_REALTIME);
     let ahead_of_monotonic = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_MONOTONIC));
@@ -136,15 +137,17 @@ pub fn aligned() -> Option<AlignedReadings> {
     })
 }
 
-/// Two measurements of the same distance differ by less.
+/// The most by which two measurements of the same distance differ.
 const SAME: Duration = Duration::from_micros(2);
 
 fn nanos(time: Duration) -> i128 {
     i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
 }
 
-/// Precision of the host's clock, log2 seconds: the shortest time between two readings, which is the larger of
-/// its resolution and the cost of reading it (RFC 5905 §7.3).
+/// Returns the precision of the host's clock, in log2 seconds (RFC 5905 §7.3).
+///
+/// It is the shortest time between two readings: the larger of the clock's resolution and the cost of reading
+/// it.
 //= RFC 5905 §11.1 precision
 pub fn precision() -> i8 {
     let mut shortest = Duration::from_millis(10);
@@ -159,7 +162,7 @@ pub fn precision() -> i8 {
     log2_at_least(shortest)
 }
 
-/// The smallest power of two that is at least `step`.
+/// Returns the exponent of the smallest power of two that is at least `step`.
 fn log2_at_least(step: Duration) -> i8 {
     (-30..0_i8)
         .find(|&power| f64::from(power).exp2() >= step.as_secs_f64())

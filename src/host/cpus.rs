@@ -1,4 +1,4 @@
-//! Impure. Which CPUs threads run on.
+//! Impure. The CPUs that threads run on.
 
 use std::io;
 
@@ -11,28 +11,29 @@ use nix::unistd::{Pid, gettid};
 pub struct Thread(Pid);
 
 impl Thread {
-    /// The one that asks.
+    /// Returns the calling thread.
     pub fn current() -> Self {
         Self(gettid())
     }
 
-    /// Its number: never 0.
+    /// Returns its number: never 0.
     pub fn number(self) -> i32 {
         self.0.as_raw()
     }
 
-    /// The one of this number, if it is any.
+    /// Returns the thread of this number; `None` if no thread can have it.
     pub fn of(number: i32) -> Option<Self> {
         (number > 0).then(|| Self(Pid::from_raw(number)))
     }
 
-    /// Has it run on no other CPU than number `cpu` of those that the process may use, counted from 0, and from the first again
-    /// after the last; `None`: on all of those.
+    /// Keeps the thread to CPU number `cpu` of those that the process may use; `None`: to all of those.
+    ///
+    /// CPUs are counted from 0, and again from the first after the last.
     ///
     /// # Errors
-    /// What `sched_setaffinity(2)` gives: the thread has ended, or a filter forbids it.
+    /// As `sched_setaffinity(2)`: the thread has ended, or a filter forbids it.
     pub fn keep_to(self, cpu: Option<usize>) -> io::Result<()> {
-        // The first thread keeps what the process was started with.
+        // The first thread keeps the CPUs that the process was started with.
         let ours = sched_getaffinity(Pid::this())?;
         let usable: Vec<usize> = (0..CpuSet::count())
             .filter(|&cpu| ours.is_set(cpu) == Ok(true))

@@ -7,10 +7,10 @@
 
 use std::io;
 
-/// Sixty-four bits that nobody can guess.
+/// Returns 64 unpredictable bits.
 ///
 /// # Errors
-/// Where the kernel gives no randomness (before `getrandom` existed, or forbidden by a filter).
+/// The kernel gives no randomness: it is older than `getrandom`, or a filter forbids it.
 pub fn random() -> io::Result<u64> {
     getrandom::u64().map_err(io::Error::from)
 }

@@ -1,4 +1,4 @@
-//! Impure. The limits that the system sets this process, and errors that come from them called by their name.
+//! Impure. The system's limits for this process, and the words for errors that come from them.
 
 use std::error::Error;
 use std::fs;
@@ -10,19 +10,20 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::shortage::Shortage;
 
-/// How many descriptors the configuration needs, for who meets their end: 0 where nobody said.
+/// Number of descriptors that the configuration needs, for messages when they run out; 0 if not known.
 static NEEDED: AtomicU64 = AtomicU64::new(0);
 
-/// Where control groups are (cgroups(7), version 2).
+/// Directory of the control groups (cgroups(7), version 2).
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// From now on so many descriptors are needed.
+/// Sets the number of descriptors that messages name as needed.
 pub fn expect_files(needed: u64) {
     NEEDED.store(needed, Ordering::Relaxed);
 }
 
-/// Lets this process open as many files as it may allow itself, and tells how many that are. (Nothing here minds numbers above
-/// 1023, as `select(2)` does.)
+/// Raises the limit of open files as far as it goes, and returns it.
+///
+/// Numbers above 1023 are no problem here, as they are for `select(2)`.
 pub fn raise_files() -> u64 {
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
@@ -34,19 +35,21 @@ pub fn raise_files() -> u64 {
     }
 }
 
-/// How many files this process could have open, had it raised its limit.
+/// Returns how far the limit of open files can be raised.
 pub fn most_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard)
 }
 
-/// How many bytes of addresses this process may have (`RLIMIT_AS`); `None` where there is no such limit.
+/// Returns the limit of this process's address space, in bytes (`RLIMIT_AS`); `None` without a limit.
 pub fn address_space() -> Option<u64> {
     let (soft, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
     (soft != libc::RLIM_INFINITY).then_some(soft)
 }
 
-/// The least `memory.max` in bytes of our control group and of those around it, and whose it is. To be asked before the root
-/// directory changes. `None` where there is none: on hosts without control groups of version 2, too.
+/// Returns the lowest `memory.max` of this process's control group and those around it, in bytes, and its file.
+///
+/// Must be called before the root directory changes. `None` without a limit, also on hosts without control
+/// groups of version 2.
 pub fn group_memory() -> Option<(u64, PathBuf)> {
     let ours = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = ours.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -63,7 +66,7 @@ pub fn group_memory() -> Option<(u64, PathBuf)> {
         .min()
 }
 
-/// The kernel's number of an error, wherever in an error of a library it is.
+/// Returns the kernel's number of an error, at any depth of a library's error.
 pub fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -83,7 +86,7 @@ pub fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
     None
 }
 
-/// What there is not enough of, if that is what the kernel's `number` says.
+/// Returns the resource that has run out, if the kernel's `number` means that.
 pub fn shortage_of(number: i32) -> Option<Shortage> {
     match number {
         libc::EMFILE => Some(Shortage::ProcessFiles),
@@ -93,17 +96,17 @@ pub fn shortage_of(number: i32) -> Option<Shortage> {
     }
 }
 
-/// What there is not enough of, in words, if that is behind `error`: no other advice is of use then.
+/// Returns words for the resource that has run out, if that caused `error`: no other advice helps then.
 pub fn shortage(error: &(dyn Error + 'static)) -> Option<String> {
     errno(error).and_then(shortage_of).map(told)
 }
 
-/// What is behind `error`: its own words, or what there is not enough of.
+/// Returns words for `error`: those for the resource that has run out, or else its own.
 pub fn explain<E: Error + 'static>(error: &E) -> String {
     shortage(error).unwrap_or_else(|| error.to_string())
 }
 
-/// The same of an error of starting a thread, for which the kernel has another word.
+/// The same as [`explain`] for an error of starting a thread: the kernel has another number for it.
 pub fn explain_thread(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EAGAIN) => told(Shortage::Threads),
@@ -111,10 +114,10 @@ pub fn explain_thread(error: &io::Error) -> String {
     }
 }
 
-/// In words, with the numbers of this process.
+/// Returns words for a shortage, with the limits of this process.
 pub fn told(shortage: Shortage) -> String {
     let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    shortage.told(limit, NEEDED.load(Ordering::Relaxed))
+    shortage.with_limits(limit, NEEDED.load(Ordering::Relaxed))
 }
 
 #[cfg(test)]

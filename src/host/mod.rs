@@ -1,4 +1,4 @@
-//! What the operating system gives: sockets, clocks, randomness, names, privileges. It uses nothing of ours.
+//! The operating system's services: sockets, clocks, randomness, names, privileges.
 
 pub mod addresses;
 pub mod bind_fault;

@@ -1,5 +1,7 @@
-//! Impure. Names to addresses, without the C library: its resolver blocks a thread, needs its plug-ins after a
-//! change of the root directory, and can't be linked statically.
+//! Impure. Names to addresses, without the C library.
+//!
+//! Its resolver blocks a thread, needs its plug-ins after a change of the root directory, and can't be linked
+//! statically.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,7 +15,7 @@ use hickory_resolver::{Hosts, Resolver};
 
 use super::rooted_file::RootedFile;
 
-/// A file of resolvers or hosts that is longer is a mistake, or a list to block half of the world with.
+/// The longest file of resolvers or hosts, in bytes. A longer one is a mistake, or a very long list of blocked names.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// The system's resolver configuration and hosts file: the newest that could be read.
@@ -33,9 +35,9 @@ struct Files {
 }
 
 impl Names {
-    /// Reads `/etc/resolv.conf` and `/etc/hosts`, and holds on to them for when they are read again.
+    /// Reads `/etc/resolv.conf` and `/etc/hosts`, and keeps handles to read them again.
     ///
-    /// Where there is none (or no name server in it), the one on this host is asked, as `resolv.conf(5)` has it.
+    /// Without the first, or without a name server in it, the one on this host is asked (`resolv.conf(5)`).
     pub fn from_system() -> Self {
         Self::from_files("/etc/resolv.conf".as_ref(), "/etc/hosts".as_ref())
     }
@@ -55,19 +57,19 @@ impl Names {
         names
     }
 
-    /// The paths of the files, for a sandbox that shall leave them within reach.
+    /// The paths of the files, for a sandbox that must leave them readable.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let files = self.files.resolvers.iter().chain(&self.files.hosts);
         files.map(RootedFile::path)
     }
 
-    /// All addresses of `name`, of both families; never an empty list.
+    /// Resolves `name` to all its addresses, of both families; never an empty list.
     ///
-    /// Each call asks anew: it is made at the start and when an upstream fell silent, and an answer from a
-    /// cache would be the old address again.
+    /// Each call asks again: it is made at the start and when an upstream is silent, and a cached answer
+    /// would be the old address.
     ///
     /// # Errors
-    /// The resolver's words: no such name, no answer in time, ….
+    /// The resolver's error: no such name, no answer in time, ….
     pub async fn resolve(&mut self, name: &str) -> io::Result<Vec<IpAddr>> {
         self.reread();
         let mut builder = Resolver::builder_with_config(self.config.clone(), TokioRuntimeProvider::default());
@@ -83,7 +85,7 @@ impl Names {
         }
     }
 
-    /// The network may have come up, or changed, since. What can't be read now stays as it was.
+    /// Reads the files again: the network may have changed. A file that can't be read now keeps its old content.
     fn reread(&mut self) {
         let resolvers = bytes(self.files.resolvers.as_ref());
         if let Some(Ok((config, options))) = resolvers.map(parse_resolv_conf) {

@@ -1,10 +1,10 @@
-//! Impure. A process of its own that opens files for this one: those that are read again, when others have been put in their
-//! place.
+//! Impure. A process of its own that opens files for this one: those that are read again after they were replaced.
 //!
-//! Landlock knows files, not names: a file that replaces `/etc/resolv.conf` is another one, and to have it in reach all of
-//! `/etc` would have to be. So a copy of this process, made at the start, has those directories in its reach, and nothing else: no
-//! socket but the one to us, no memory in common, three system calls and some for its end. It is told the number of a path that it
-//! has known from the start, and hands the open file over. It ends when we do.
+//! Landlock knows files, not names: a file that replaces `/etc/resolv.conf` is another file, and to permit
+//! it, all of `/etc` would have to be permitted. So a copy of this process, made at the start, has those
+//! directories permitted, and nothing else: no socket except the one to its parent, no shared memory, three
+//! system calls and some for its end. It receives the number of a path that it has known from the start, and
+//! sends the open file. It ends with its parent.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -26,11 +26,14 @@ use super::rooted_file::RootedFile;
 use super::sandbox::{self, AllowedAccess, seccomp};
 use super::sys;
 
-/// Its name among the processes (15 bytes at most).
+/// Name of the process (15 bytes at most).
 const NAME: &std::ffi::CStr = c"ntpfront-files";
-/// To open a file takes no longer, where the file system is well.
+/// The longest wait for a file, in seconds: a working file system takes less.
 const PATIENCE_S: i64 = 2;
-/// A question is its turn and the number of a path, an answer the same turn and an error number, or 0 and a descriptor.
+/// Length of a message in bytes.
+///
+/// A request is its turn and the number of a path. An answer is the same turn and an error number, or 0 and a
+/// descriptor.
 const MESSAGE: usize = 8;
 
 static OPENER: OnceLock<Mutex<Opener>> = OnceLock::new();
@@ -43,9 +46,11 @@ struct Opener {
     turn: u32,
 }
 
-/// Starts it, for `paths`, with the rights of `user` if it is to become one. `forget` gives up what takes much memory, in the copy
-/// alone: what it keeps, the system has twice once this process replaces it. Must run while the process has one thread, with the
-/// rights and the root directory of the start.
+/// Starts the process, for `paths`, with the permissions of `user` if it becomes one.
+///
+/// `forget` releases what takes much memory, in the copy alone: the system has twice what the copy keeps,
+/// once this process replaces it. Must run while the process has one thread, with the permissions and the
+/// root directory of the start.
 ///
 /// # Errors
 /// There can be no other process.
@@ -57,7 +62,7 @@ pub fn start(paths: &[PathBuf], user: Option<&Identity>, forget: impl FnOnce()) 
         SockFlag::SOCK_CLOEXEC,
     )?;
     setsockopt(&ours, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE_S))?;
-    // A signal to end or to reload is not for the copy; ours must not come meanwhile.
+    // A signal to end or to reload is not for the copy; the parent's must not be lost meanwhile.
     let before = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)?;
     let started = sys::start_copy(|| {
         forget();
@@ -66,9 +71,9 @@ pub fn start(paths: &[PathBuf], user: Option<&Identity>, forget: impl FnOnce()) 
     before.thread_set_mask()?;
     started?;
     drop(theirs);
-    // It says so when it has locked itself up: where it can't, it is gone.
+    // It reports when it is confined; if it can't be, it has ended.
     if receive(ours.as_raw_fd())?.is_none() {
-        return Err(io::Error::other("it has ended at once"));
+        return Err(io::Error::other("the process ended immediately"));
     }
     let opener = Opener {
         socket: ours,
@@ -79,25 +84,26 @@ pub fn start(paths: &[PathBuf], user: Option<&Identity>, forget: impl FnOnce()) 
     Ok(())
 }
 
-/// The file that `path` is now, open for reading, from the other process.
+/// Opens the file that `path` is now, for reading, through the other process.
 ///
 /// # Errors
-/// `None`: there is no such process, or it doesn't know the path. Else what it got from the kernel; or that it has ended.
+/// `None`: there is no such process, or it doesn't know the path. Else the kernel's error there, or that the
+/// process has ended.
 pub(super) fn open(path: &Path) -> Option<io::Result<OwnedFd>> {
     let mut opener = OPENER.get()?.lock().unwrap_or_else(PoisonError::into_inner);
     let number = opener.paths.iter().position(|known| known == path)?;
-    Some(opener.ask(number))
+    Some(opener.request(number))
 }
 
 impl Opener {
-    fn ask(&mut self, number: usize) -> io::Result<OwnedFd> {
+    fn request(&mut self, number: usize) -> io::Result<OwnedFd> {
         self.turn = self.turn.wrapping_add(1);
         let number = u32::try_from(number).map_err(io::Error::other)?;
         send(self.socket.as_raw_fd(), self.turn, number, None).map_err(ended)?;
         loop {
             let answer = receive(self.socket.as_raw_fd())?.ok_or_else(|| ended(Errno::EPIPE.into()))?;
             match answer {
-                // To an older question, whose turn we did not wait for.
+                // An answer to an older request, after the wait for it had ended.
                 (turn, _, _) if turn != self.turn => {}
                 (_, 0, Some(file)) => return Ok(file),
                 (_, error, _) => {
@@ -113,13 +119,13 @@ fn ended(error: io::Error) -> io::Error {
     io::Error::new(
         kind,
         format!(
-            "{error} (the process {} that opens it has ended: restart)",
+            "{error} (the process {}, which opens this file, has ended: restart ntpfront)",
             NAME.to_string_lossy()
         ),
     )
 }
 
-/// The life of the copy.
+/// Runs the copy until its parent ends.
 fn serve(socket: &OwnedFd, paths: &[PathBuf], user: Option<&Identity>) {
     let _named = set_name(NAME);
     if sys::close_all_but(socket.as_raw_fd()).is_err() {
@@ -128,7 +134,7 @@ fn serve(socket: &OwnedFd, paths: &[PathBuf], user: Option<&Identity>) {
     let files: Vec<Option<RootedFile>> = paths.iter().map(|path| RootedFile::open(path).ok()).collect();
     let mut access = AllowedAccess::default();
     paths.iter().for_each(|path| access.read_beside(path));
-    // What can't be given up here is worse than no process at all.
+    // A process with privileges that can't be dropped is worse than none.
     if privileges::drop_to(None, user, false).is_err()
         || sandbox::limit_to(&access).is_err()
         || seccomp::limit_opener().is_err()
@@ -171,7 +177,7 @@ fn send(socket: RawFd, turn: u32, number: u32, file: Option<RawFd>) -> io::Resul
     Ok(())
 }
 
-/// A message and what came with it; `None` when the other side has ended.
+/// Receives a message and the descriptor that came with it; `None` if the other side has ended.
 fn receive(socket: RawFd) -> io::Result<Option<(u32, u32, Option<OwnedFd>)>> {
     let mut message = [0; MESSAGE];
     let mut space = cmsg_space!([RawFd; 1]);

@@ -1,8 +1,9 @@
-//! Impure. Giving up what the start needed: the root directory, the groups, the user and the capabilities.
+//! Impure. Dropping what the start needed: the root directory, the groups, the user and the capabilities.
 //!
-//! One capability may stay, `CAP_NET_BIND_SERVICE`: without it no reload could open a port below 1024. It is only
-//! *permitted* then, on the supervisor's thread alone, and *effective* (usable) just while [`with_low_ports`] runs.
-//! Root that stays root has no more than that either: it is root in name, and owner of its files.
+//! One capability may stay, `CAP_NET_BIND_SERVICE`: without it no reload could open a port below 1024. It is
+//! only *permitted* then, on the supervisor's thread alone, and *effective* (usable) just while
+//! [`with_low_ports`] runs. A process that stays root has no other capability either: it is root in name, and
+//! owner of its files.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,25 +21,25 @@ use strum::{IntoStaticStr, VariantArray};
 
 const LOW_PORTS: Capability = Capability::CAP_NET_BIND_SERVICE;
 
-/// When to keep the right to open low ports, as far as we have it.
+/// The condition for keeping the capability to open low ports, if the process has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum LowPorts {
-    /// If a listener has a low port.
+    /// Kept if a listener has a low port.
     Auto,
-    /// Also if none has: a reload may bring one.
+    /// Kept also if none has: a reload may bring one.
     Always,
-    /// Not at all: a reload can't open low ports then.
+    /// Dropped: a reload can't open low ports then.
     Never,
 }
 
 impl LowPorts {
-    /// The word for it in the configuration.
+    /// Returns its word in the configuration.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// Is the right to be kept, with listeners on `ports`?
+    /// Whether to keep the capability, with listeners on `ports`.
     pub fn are_wanted(self, ports: impl IntoIterator<Item = u16>) -> bool {
         match self {
             Self::Auto => {
@@ -51,7 +52,7 @@ impl LowPorts {
     }
 }
 
-/// The first port that everybody may open (`ip(7)`, ip_unprivileged_port_start; it holds for both families).
+/// Returns the first port that needs no privilege (`ip(7)`, ip_unprivileged_port_start; for both families).
 fn first_unprivileged_port() -> u32 {
     let said = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     said.ok()
@@ -67,7 +68,7 @@ pub struct Identity {
     gid: Gid,
 }
 
-/// What could not be given up, and why. It is fatal: who asked for it counts on it.
+/// A privilege that could not be dropped, and why. It is fatal, since the configuration relies on it.
 #[derive(Debug)]
 pub enum PrivilegeError {
     /// There is no such user.
@@ -82,7 +83,7 @@ pub enum PrivilegeError {
     User(String, io::Error),
     /// Capabilities could not be given up.
     Capabilities(CapsError),
-    /// A door that shall never open again could not be locked.
+    /// A way to new privileges could not be closed.
     Lock(&'static str, io::Error),
 }
 
@@ -91,10 +92,10 @@ impl fmt::Display for PrivilegeError {
         match self {
             Self::UnknownUser(name) => write!(
                 f,
-                "there is no user {name:?}: make it (`useradd --system {name}`), or name another with --user"
+                "there is no user {name:?}: create it (`useradd --system {name}`), or set another with --user"
             ),
             Self::Lookup(name, cause) => write!(f, "cannot look up the user {name:?}: {cause}"),
-            Self::NotRoot(what) => write!(f, "only root may {what}: start as root, or leave it out"),
+            Self::NotRoot(what) => write!(f, "only root may {what}: start as root, or remove the setting"),
             Self::Chroot(path, cause) => {
                 write!(
                     f,
@@ -103,7 +104,7 @@ impl fmt::Display for PrivilegeError {
                 )
             }
             Self::User(name, cause) => write!(f, "cannot become user {name:?}: {cause}"),
-            Self::Capabilities(cause) => write!(f, "cannot give up capabilities: {cause}"),
+            Self::Capabilities(cause) => write!(f, "cannot drop capabilities: {cause}"),
             Self::Lock(what, cause) => write!(f, "cannot {what}: {cause}"),
         }
     }
@@ -112,17 +113,17 @@ impl fmt::Display for PrivilegeError {
 impl std::error::Error for PrivilegeError {}
 
 impl Identity {
-    /// Is that somebody else than who we are?
+    /// Whether this is another user than the process has now.
     pub fn is_another(&self) -> bool {
         self.uid != geteuid()
     }
 
-    /// Its number, for what it shall own.
+    /// Returns its number, for the files that it owns.
     pub fn uid(&self) -> Uid {
         self.uid
     }
 
-    /// The number of its group, too.
+    /// Returns its number and the number of its group.
     pub fn uid_and_gid(&self) -> (Uid, Gid) {
         (self.uid, self.gid)
     }
@@ -148,15 +149,17 @@ impl Identity {
     }
 }
 
-/// Changes the root directory, then drops supplementary groups, group, user and capabilities, in this order; what is
-/// `None` is left as it is. Then nothing that is executed can bring more rights, and no memory gets into a core dump.
-/// Must run while the process has one thread.
+/// Changes the root directory, then drops supplementary groups, group, user and capabilities, in this order.
 ///
-/// A process that already is that user (as a unit with `User=`) keeps it. `low_ports` keeps the right to open low
-/// ports, if there is one; the other capabilities go in any case. Returns whether that right was kept.
+/// What is `None` stays as it is. Then no executed program can gain privileges, and no memory gets into a
+/// core dump. Must run while the process has one thread.
+///
+/// A process that already is that user (as in a unit with `User=`) keeps it. `low_ports` keeps the capability
+/// to open low ports, if there is one; the other capabilities are dropped in any case. Returns whether that
+/// one was kept.
 ///
 /// # Errors
-/// The first thing that could not be done; the process must not go on then.
+/// The first thing that could not be done; the process must not continue then.
 pub fn drop_to(
     root: Option<&Path>,
     user: Option<&Identity>,
@@ -175,32 +178,36 @@ pub fn drop_to(
     Ok(kept)
 }
 
-/// Gives up every capability of the calling thread: for threads that never bind.
+/// Drops every capability of the calling thread: for threads that never bind.
 ///
 /// # Errors
-/// [`PrivilegeError::Capabilities`]; the thread must not go on then.
+/// [`PrivilegeError::Capabilities`]; the thread must not continue then.
 pub fn drop_all_of_thread() -> Result<(), PrivilegeError> {
     permit(None)
 }
 
-/// Runs `bind` with the right to open low ports in use, if this thread kept it; without it all the same, and
-/// the kernel then says which port it was that needs it.
+/// Runs `bind` with the capability to open low ports in use, if this thread kept it.
+///
+/// It runs without it, too: the kernel then reports which port needs it.
 pub fn with_low_ports<T>(bind: impl FnOnce() -> T) -> T {
     let raised = is_permitted(LOW_PORTS).is_ok_and(|permitted| permitted)
         && caps::raise(None, CapSet::Effective, LOW_PORTS).is_ok();
     let result = bind();
     if raised && caps::clear(None, CapSet::Effective).is_err() {
-        // The kernel lets everybody give up a capability, so somebody else is in control here.
+        // The kernel lets every process drop a capability, so an attacker is in control here.
         std::process::abort();
     }
     result
 }
 
-/// The sets from which a program that we execute could take: the inheritable (the ambient can't have more, so that
-/// it is emptied by the kernel, `capabilities(7)`), and the bound of all.
+/// Empties the sets from which an executed program could gain capabilities.
+///
+/// They are the inheritable one and the bounding set. The kernel empties the ambient one with the inheritable
+/// (`capabilities(7)`).
 fn forget_what_could_be_gained() -> Result<(), PrivilegeError> {
     caps::clear(None, CapSet::Inheritable)?;
-    // Who may not shrink the bound (CAP_SETPCAP) has nothing to take through it: `lock` forbids all gains.
+    // A process that may not shrink the bounding set (CAP_SETPCAP) can gain nothing through it: `lock`
+    // forbids all gains.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         caps::clear(None, CapSet::Bounding)?;
     }
@@ -211,24 +218,24 @@ fn is_permitted(capability: Capability) -> Result<bool, CapsError> {
     caps::has_cap(None, CapSet::Permitted, capability)
 }
 
-/// Leaves this thread with `kept` at most, and that not in use; then looks whether it is so.
+/// Leaves this thread with `kept` at most, not effective, and checks that it is so.
 fn permit(kept: Option<Capability>) -> Result<(), PrivilegeError> {
     let kept = HashSet::from_iter(kept);
     caps::clear(None, CapSet::Effective)?;
     caps::set(None, CapSet::Permitted, &kept)?;
     if caps::read(None, CapSet::Permitted)? != kept || !caps::read(None, CapSet::Effective)?.is_empty() {
-        return Err(CapsError::from("they are still there").into());
+        return Err(CapsError::from("some remain after the call").into());
     }
     Ok(())
 }
 
 fn lock() -> Result<(), PrivilegeError> {
     let failed = |what| move |errno: Errno| PrivilegeError::Lock(what, errno.into());
-    set_no_new_privs().map_err(failed("forbid itself new privileges"))?;
+    set_no_new_privs().map_err(failed("turn new privileges off"))?;
     // A limit of zero does not stop dumps into a pipe (core(5)), being undumpable does. It also keeps other
-    // processes of the same user from looking into our memory.
-    set_dumpable(false).map_err(failed("make itself undumpable"))?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core dumps"))
+    // processes of the same user from reading this process's memory.
+    set_dumpable(false).map_err(failed("make the process undumpable"))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("turn core dumps off"))
 }
 
 impl From<CapsError> for PrivilegeError {
@@ -255,7 +262,7 @@ fn change_user(identity: &Identity, low_ports: bool) -> Result<(), PrivilegeErro
     let failed = |errno: Errno| PrivilegeError::User(identity.name.clone(), io::Error::from(errno));
     setgroups(&[identity.gid]).map_err(failed)?;
     setresgid(identity.gid, identity.gid, identity.gid).map_err(failed)?;
-    // Who may not even ask to keep capabilities loses them all: that is for the caller to see.
+    // A process that may not ask to keep capabilities loses them all: the caller checks.
     let _kept = set_keepcaps(low_ports);
     // All three user IDs at once: there is no way back. The kernel takes the capabilities away, unless asked not to.
     setresuid(identity.uid, identity.uid, identity.uid).map_err(failed)?;

@@ -1,11 +1,12 @@
-//! Impure. A file that stays within reach: found by its path as that was before the root directory and the user
-//! changed, and read again whenever it is wanted.
+//! Impure. A file that stays readable, and is read again on demand.
 //!
-//! Two handles are held, opened early. Through the old *root directory* the whole path is walked again each time
-//! (`openat2(2)` with `RESOLVE_IN_ROOT`), so that whatever an operator changes on the way there counts: an editor's
-//! rename, a directory put in the place of another, links, be they relative (Kubernetes' `..data`) or absolute (NixOS,
-//! `/etc/resolv.conf`). Through the file's own *directory* it is found where that way is closed: to a user who may not
-//! pass the directories above, and on kernels before 5.6.
+//! It is found by its path from before the root directory and the user changed.
+//!
+//! Two handles are held, opened early. Through the old *root directory* the whole path is resolved again each
+//! time (`openat2(2)` with `RESOLVE_IN_ROOT`), so that every change on the way counts: an editor's rename, a
+//! directory put in the place of another, links, both relative (Kubernetes' `..data`) and absolute (NixOS,
+//! `/etc/resolv.conf`). Through the file's own *directory* it is found where that way is closed: to a user
+//! that may not pass the directories above, and on kernels before 5.6.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -31,18 +32,18 @@ pub struct RootedFile {
     name: OsString,
 }
 
-/// What keeps us from reading a file.
+/// The reason why a file can't be read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// It can't be opened: it is not there, or we have no right to it.
+    /// The file can't be opened: it does not exist, or its permissions forbid it.
     Open(io::Error),
-    /// It can't be looked at.
+    /// The file's status can't be read.
     Look(io::Error),
-    /// It is no regular file but this, with its article.
+    /// The file is not a regular one but this, with its article.
     Kind(&'static str),
-    /// It can't be read.
+    /// The file can't be read.
     Read(io::Error),
-    /// It has more bytes than these, which were allowed.
+    /// The file is longer than this limit, in bytes.
     TooLong(u64),
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open(cause) => write!(f, "cannot open: {}", limits::explain(cause)),
-            Self::Look(cause) => write!(f, "cannot look at it: {}", limits::explain(cause)),
+            Self::Look(cause) => write!(f, "cannot read its status: {}", limits::explain(cause)),
             Self::Kind(kind) => write!(f, "is {kind}, not a regular file"),
             Self::Read(cause) => write!(f, "cannot read: {}", limits::explain(cause)),
             Self::TooLong(limit) => write!(f, "is larger than {limit} bytes"),
@@ -61,10 +62,10 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {}
 
 impl RootedFile {
-    /// Holds on to the directories of the file at `path`; it need not be there itself.
+    /// Opens handles for the file at `path`, which need not exist.
     ///
     /// # Errors
-    /// Its directory is not there or out of reach, or we are out of file descriptors.
+    /// Its directory does not exist or can't be reached, or there are no more file descriptors.
     pub fn open(path: &Path) -> io::Result<Self> {
         let path = absolute(path)?;
         let (directory, name) = split(&path);
@@ -76,7 +77,7 @@ impl RootedFile {
         })
     }
 
-    /// Another file, by its absolute path under the same root directory.
+    /// Opens handles for another file, by its absolute path under the same root directory.
     ///
     /// # Errors
     /// As [`RootedFile::open`].
@@ -92,12 +93,12 @@ impl RootedFile {
         })
     }
 
-    /// The file's absolute path, as it was at the start.
+    /// Returns the file's absolute path, as it was at the start.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The bytes that a regular file of at most `limit` bytes has now.
+    /// Reads all bytes of a regular file of at most `limit` bytes.
     ///
     /// It never waits: opening a pipe would wait for a writer, and reading some devices never ends.
     ///
@@ -116,7 +117,7 @@ impl RootedFile {
         }
     }
 
-    /// The regular file that it is now, of at most `limit` bytes, and how many it has.
+    /// Opens the regular file of at most `limit` bytes, and returns it with its length.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -132,7 +133,7 @@ impl RootedFile {
         }
     }
 
-    /// What is out of our reach the other process may open for us, if it is a file that has been put there since.
+    /// Opens the file, or has the other process open it if it has been replaced and is out of reach.
     fn reopen_anyhow(&self) -> io::Result<OwnedFd> {
         match self.reopen() {
             Err(Errno::EACCES) => opener::open(&self.path).unwrap_or(Err(Errno::EACCES.into())),
@@ -140,17 +141,17 @@ impl RootedFile {
         }
     }
 
-    /// The file that is there now, open for reading; it never waits for it.
+    /// Opens the current file for reading, without waiting.
     ///
     /// # Errors
-    /// What `open(2)` gives.
+    /// As `open(2)`.
     pub(super) fn reopen(&self) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let as_before = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let whole_way = openat2(&self.root, &self.path, as_before);
         match whole_way {
-            // Closed is not missing: where the file was moved away, no other may be found by a handle on its old place.
-            // (EXDEV and ELOOP: such links of /proc as /dev/stdin lead through.)
+            // Closed is not missing: if the file was moved away, a handle on its old place must not find
+            // another. (EXDEV and ELOOP: such links of /proc as /dev/stdin lead through.)
             Err(Errno::EACCES | Errno::EPERM | Errno::ENOSYS | Errno::EXDEV | Errno::ELOOP) => {
                 openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())
             }
@@ -159,19 +160,19 @@ impl RootedFile {
     }
 }
 
-/// The directory in which a file stands, and its name there.
+/// Splits a path into the directory of the file and its name there.
 fn split(path: &Path) -> (&Path, &OsStr) {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => (parent, name),
-        // "/" and what ends in "..": directories by themselves.
+        // "/" and paths that end in "..": directories themselves.
         (_, _) => (path, OsStr::new(".")),
     }
 }
 
-/// A handle on a directory that can be walked from and not be read.
+/// Opens a handle on a directory: for resolving paths below it, not for reading it.
 ///
 /// # Errors
-/// It is no directory, not there, out of reach, or we are out of file descriptors.
+/// It is no directory, does not exist, can't be reached, or there are no more file descriptors.
 pub(super) fn handle(directory: &Path) -> nix::Result<OwnedFd> {
     open(
         directory,
@@ -200,7 +201,7 @@ mod tests {
     use nix::sched::{CloneFlags, unshare};
     use nix::unistd::{chdir, chroot, geteuid, mkdtemp};
 
-    /// A directory of a test's own; it goes when the test ends.
+    /// A directory for one test, removed at its end.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -222,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Root, unless `tests/run` said that it has to be left out.
+    /// Whether the test runs as root; false only if `tests/run` left root out.
     fn root() -> bool {
         let without = std::env::var("NTPFRONT_WITHOUT").unwrap_or_default();
         let left_out = without.split_whitespace().any(|word| word == "root");
@@ -320,7 +321,7 @@ mod tests {
         .unwrap();
     }
 
-    /// The file is open to all, a directory above it is not.
+    /// The file is open to all users, a directory above it is not.
     #[test]
     fn a_directory_above_that_nobody_may_pass_is_passed_by_the_handle() {
         if !root() {
@@ -332,7 +333,8 @@ mod tests {
         fs::set_permissions(file.parent().unwrap(), all).unwrap();
         fs::set_permissions(scratch.0.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         let rooted = RootedFile::open(&file).unwrap();
-        // What files a thread may open, its own file system user says (setfsuid(2)); it ends with the thread.
+        // The file system user of a thread decides which files it may open (setfsuid(2)); it ends with the
+        // thread.
         thread::spawn(move || {
             nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
             assert_eq!(

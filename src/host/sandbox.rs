@@ -1,8 +1,10 @@
-//! Impure. What the process can't do any more, whoever takes it over: Landlock leaves a few files within reach
-//! (this file), [`seccomp`] a few system calls.
+//! Impure. The confinement of the process, in case it is taken over.
 //!
-//! Both are put on after the privileges are dropped and before the first thread starts, so that all threads have them,
-//! and neither can be taken off again. A kernel that lacks one is no reason not to serve: the log says what it lacks.
+//! Landlock leaves a few files readable (this file), [`seccomp`] a few system calls.
+//!
+//! Both are applied after the privileges are dropped and before the first thread starts, so that all threads
+//! have them, and neither can be removed again. The server also serves on a kernel that lacks one: the log
+//! says which.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod arguments;
@@ -28,7 +30,7 @@ use nix::sys::stat::Mode;
 
 use super::rooted_file;
 
-/// More links in a row than the kernel follows (`path_resolution(7)`).
+/// The longest chain of links that is followed; the kernel's limit is lower (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
 /// The system calls that only some processes need.
@@ -36,25 +38,27 @@ const MOST_LINKS: usize = 40;
 pub struct NeededCalls {
     /// A BPF program that is loaded already may be attached to an interface again.
     pub attaches: bool,
-    /// The log goes to journald, message by message.
+    /// Each log message is sent to journald by itself.
     pub journal: bool,
 }
 
-/// Files and TCP ports that stay within reach. Files are opened when they are named, before the root directory changes.
+/// Files and TCP ports that stay permitted. Files are opened when they are named, before the root directory changes.
 #[derive(Debug, Default)]
 pub struct AllowedAccess {
     directories: Vec<OwnedFd>,
     files: Vec<OwnedFd>,
-    /// TCP ports that may be listened on.
+    /// TCP ports to listen on.
     pub tcp_listen: Vec<u16>,
-    /// TCP ports of other hosts that may be connected to.
+    /// TCP ports of other hosts to connect to.
     pub tcp_connect: Vec<u16>,
 }
 
 impl AllowedAccess {
-    /// Leaves the file at `path` readable: the one that is there now, and, in a directory that has nothing to do with others, also
-    /// one that is put in its place, and its neighbours. (What else is put in its place [`super::opener`] opens.) The same
-    /// goes for the directory of each link on the way to what it is now.
+    /// Permits reading the file at `path`.
+    ///
+    /// That is the current file. In a directory that serves one purpose it is also any later file there.
+    /// (What replaces a file elsewhere is opened by [`super::opener`].) The same holds for the directory of
+    /// each link on the way to the file.
     pub fn read(&mut self, path: &Path) {
         for directory in directories(path) {
             let real = directory.canonicalize().unwrap_or_default();
@@ -66,8 +70,9 @@ impl AllowedAccess {
             .extend(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()));
     }
 
-    /// Leaves all files beside the one at `path` readable, too, and those beside each link on the way. Directories that are not
-    /// there now are left out.
+    /// Permits reading all files beside the one at `path`, too, and beside each link on the way.
+    ///
+    /// Directories that do not exist now are left out.
     pub fn read_beside(&mut self, path: &Path) {
         for directory in directories(path) {
             self.directories.extend(rooted_file::handle(&directory));
@@ -75,7 +80,7 @@ impl AllowedAccess {
     }
 }
 
-/// The directories of a file, of what it links to, and so on.
+/// Returns the directories of a file, of its link's target, and so on.
 fn directories(path: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut next = absolute(path).ok();
@@ -90,12 +95,13 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Puts all files but those that `access` names out of reach of the calling thread and those that it will start, forbids all
-/// other TCP ports, and signals and abstract Unix sockets to other processes (what is connected already stays so).
-/// UDP is free. Returns what of that this kernel can't do.
+/// Confines the calling thread, and those that it starts, to `access`.
+///
+/// All other files and TCP ports are forbidden, and so are signals and abstract Unix sockets to other
+/// processes (open connections stay). UDP is free. Returns the restrictions that this kernel lacks.
 ///
 /// # Errors
-/// When the kernel can do it and refuses.
+/// The kernel has Landlock and refuses.
 pub fn limit_to(access: &AllowedAccess) -> Result<Option<String>, RulesetError> {
     let places = access.directories.iter().chain(&access.files);
     let places = places.map(|place| Ok::<_, RulesetError>(PathBeneath::new(place, AccessFs::ReadFile)));
@@ -117,17 +123,17 @@ pub fn limit_to(access: &AllowedAccess) -> Result<Option<String>, RulesetError> 
     Ok(lacks(&status.landlock))
 }
 
-/// What a kernel of this status can't do of all that is asked of it.
+/// Returns the restrictions that a kernel of this status lacks.
 fn lacks(status: &LandlockStatus) -> Option<String> {
     let abi = match status {
         LandlockStatus::NotImplemented => {
             return Some(
-                "this kernel has no Landlock (Linux 5.13 and newer can have it), or a container's filter forbids it: files stay within reach"
+                "this kernel has no Landlock (added in Linux 5.13), or a container's filter forbids it: file access is not restricted"
                     .to_owned(),
             );
         }
         LandlockStatus::NotEnabled => {
-            return Some("Landlock is not turned on in this kernel (add it to lsm= of its command line): files stay within reach".to_owned());
+            return Some("Landlock is not enabled in this kernel (add it to lsm= on its command line): file access is not restricted".to_owned());
         }
         LandlockStatus::Available { effective_abi, .. } => *effective_abi,
     };
@@ -143,7 +149,7 @@ fn lacks(status: &LandlockStatus) -> Option<String> {
         .map(|(_, what)| *what)
         .collect();
     let list = missing.join(", ");
-    (!list.is_empty()).then(|| format!("Landlock of this kernel is too old to forbid: {list}"))
+    (!list.is_empty()).then(|| format!("the Landlock version of this kernel can't restrict: {list}"))
 }
 
 #[cfg(test)]
@@ -173,7 +179,7 @@ mod tests {
         assert!(said(LandlockStatus::NotEnabled).contains("lsm="));
         assert_eq!(
             said(available(ABI::V3)),
-            "Landlock of this kernel is too old to forbid: TCP ports, commands to devices, signals and abstract Unix sockets"
+            "the Landlock version of this kernel can't restrict: TCP ports, commands to devices, signals and abstract Unix sockets"
         );
         assert_eq!(lacks(&available(ABI::V6)), None);
         assert_eq!(lacks(&available(ABI::V10)), None);
@@ -195,7 +201,7 @@ mod tests {
         fs::remove_dir_all(&top).unwrap();
     }
 
-    /// Landlock binds the thread that asks for it and no other, so that it can be tried here.
+    /// Landlock applies to the calling thread alone, so that it can be tried here.
     #[test]
     fn what_is_not_named_is_out_of_reach() {
         let top = mkdtemp(&std::env::temp_dir().join("ntpfront-reach-XXXXXX")).unwrap();

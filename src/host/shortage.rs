@@ -1,22 +1,22 @@
-//! Pure. What this process or this host has run out of: in words that name the limit, and what to do.
+//! Pure. Resources that this process or this host has run out of: in words that name the limit, and what to do.
 
 use std::fmt::Write as _;
 
-/// What there is not enough of.
+/// A resource that has run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// EMFILE: this process has too many open files.
+    /// EMFILE: too many open files in this process.
     ProcessFiles,
-    /// ENFILE: this host has.
+    /// ENFILE: too many open files on this host.
     SystemFiles,
     /// ENOMEM, ENOBUFS.
     Memory,
-    /// EAGAIN, when a thread shall be started.
+    /// EAGAIN when a thread is started.
     Threads,
 }
 
 impl Shortage {
-    /// What is missing, with the kernel's own word for it, and the remedy.
+    /// Returns the resource, with the kernel's own word for it, and the remedy.
     pub const fn text(self) -> &'static str {
         match self {
             Self::ProcessFiles => "too many open files (EMFILE): raise LimitNOFILE=",
@@ -30,11 +30,11 @@ impl Shortage {
         }
     }
 
-    /// The same with the numbers: how many files may be open, and how many are needed, where that is known (not 0).
-    pub fn told(self, limit: u64, needed: u64) -> String {
+    /// Returns the same with the numbers: the limit of open files, and how many are needed, if that is known (not 0).
+    pub fn with_limits(self, limit: u64, needed: u64) -> String {
         let mut text = self.text().to_owned();
         if self == Self::ProcessFiles {
-            // Nothing can go wrong with writing to a text.
+            // Writing to a string can't fail.
             let _written = write!(text, " (the limit is {limit}");
             if needed > 0 {
                 let _written = write!(text, ", up to {needed} are needed");
@@ -68,9 +68,9 @@ mod tests {
                 "too many open files on this host (ENFILE): raise the sysctl fs.file-max",
             ),
         ] {
-            assert_eq!(shortage.told(1024, needed), words);
+            assert_eq!(shortage.with_limits(1024, needed), words);
         }
-        assert!(Shortage::Memory.told(1, 1).contains("MemoryMax="));
-        assert!(Shortage::Threads.told(1, 1).contains("TasksMax="));
+        assert!(Shortage::Memory.with_limits(1, 1).contains("MemoryMax="));
+        assert!(Shortage::Threads.with_limits(1, 1).contains("TasksMax="));
     }
 }

@@ -1,8 +1,10 @@
-//! Impure. Which socket of a group gets a packet: classic BPF programs for `SO_ATTACH_REUSEPORT_CBPF`, which need no
-//! right and return the index of the chosen socket.
+//! Impure. The choice of the socket of a group that gets a packet.
 //!
-//! The kernel numbers the sockets of a group as they are bound, and closing one moves the last one to its place: so only
-//! the last ones are ever closed, after they were steered away from.
+//! It is made by classic BPF programs for `SO_ATTACH_REUSEPORT_CBPF`, which need no privilege and return the
+//! index of the chosen socket.
+//!
+//! The kernel numbers the sockets of a group as they are bound, and closing one moves the last one to its
+//! place: so only the last ones are ever closed, after packets were steered away from them.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,23 +16,24 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::sys;
 
-/// How the kernel chooses the worker that gets a packet.
+/// The kernel's choice of the worker that gets a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Steering {
-    /// By the source address: one client always meets the same worker.
+    /// By the source address: a client always gets the same worker.
     Source,
-    /// By the CPU that received the packet: best where every CPU has a hardware queue of its own.
+    /// By the CPU that received the packet: best if every CPU has a hardware queue of its own.
     Cpu,
     /// By the kernel's own hash of addresses and ports.
     Kernel,
 }
 
-/// From now on only the first `members` sockets of the group that `member` belongs to get packets. More of them may be
-/// bound already, or still be bound.
+/// Steers packets to the first `members` sockets of the group of `member`, and to no others.
+///
+/// More of them may be bound already, or still be bound.
 ///
 /// # Errors
-/// What `setsockopt(2)` gives: the socket is in no group.
+/// As `setsockopt(2)`: the socket is in no group.
 pub fn steer(member: &UdpSocket, steering: Steering, members: u16) -> io::Result<()> {
     let address = member.local_addr()?;
     match steering {
@@ -40,7 +43,9 @@ pub fn steer(member: &UdpSocket, steering: Steering, members: u16) -> io::Result
     }
 }
 
-/// The same while some members are about to be closed: the kernel's own choice would still find them.
+/// Steers packets as [`steer`] does, while some members are about to be closed.
+///
+/// The kernel's own choice would still find those.
 ///
 /// # Errors
 /// As [`steer`].
@@ -66,11 +71,11 @@ fn by_source(address: SocketAddr, members: u16) -> Vec<Instruction> {
     }
 }
 
-/// Absolute loads from here on see the network header (linux/filter.h, SKF_NET_OFF = -0x100000).
+/// Offset of the network header for absolute loads (linux/filter.h, SKF_NET_OFF = -0x100000).
 const NETWORK_HEADER: u32 = 0_u32.wrapping_sub(0x10_0000);
-/// The CPU that handles the packet (linux/filter.h, SKF_AD_OFF = -0x1000 and SKF_AD_CPU = 36).
+/// Offset that loads the CPU that handles the packet (linux/filter.h, SKF_AD_OFF = -0x1000 and SKF_AD_CPU = 36).
 const CPU: u32 = 0_u32.wrapping_sub(0x1000) + 36;
-/// 2^32 divided by the golden ratio: multiplied by it, near addresses come to lie far apart.
+/// 2^32 divided by the golden ratio: multiplied by it, near addresses lie far apart.
 const SPREAD: u32 = 0x9E37_79B1;
 
 fn by_cpu(members: u16) -> Vec<Instruction> {
@@ -87,7 +92,7 @@ fn by_ipv4_source(members: u16) -> Vec<Instruction> {
     ]
 }
 
-/// All 128 bits count: a whole LAN may share its first 64, and one worker would serve it alone.
+/// Makes the program for IPv6. All 128 bits count: a whole LAN may share its first 64, and one worker would serve it.
 fn by_ipv6_source(members: u16) -> Vec<Instruction> {
     let mut program = vec![load(NETWORK_HEADER + 8), MULTIPLY];
     for word in [12, 16, 20] {
@@ -145,7 +150,7 @@ mod tests {
         (address, group)
     }
 
-    /// So many members of the group on `address`, which wait for nothing.
+    /// As many more `members` of the group on `address`, which wait for nothing.
     fn more(address: SocketAddr, members: u16) -> Vec<UdpSocket> {
         let more = bind_members(address, members, None).unwrap();
         more.iter()
@@ -153,7 +158,7 @@ mod tests {
         more
     }
 
-    /// Which members got something, and how much.
+    /// The members that got something, and how much.
     fn received(group: &[UdpSocket]) -> HashMap<usize, usize> {
         let mut counts = HashMap::new();
         for (index, member) in group.iter().enumerate() {

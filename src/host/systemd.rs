@@ -1,6 +1,6 @@
-//! Impure. The service manager: words to it (`sd_notify(3)`), what it expects of us, and the sockets that it keeps for us.
+//! Impure. The service manager: notifications to it (`sd_notify(3)`), its watchdog, and the sockets that it keeps.
 //!
-//! Its socket is connected early: after a change of the root directory its path is not there any more.
+//! Its socket is connected early: after a change of the root directory its path does not exist any more.
 
 use std::env;
 use std::fmt::Display;
@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 
 use super::sys;
 
-/// The way to the service manager, if there is one.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub struct ServiceManager(Option<UnixDatagram>);
 
@@ -24,7 +24,7 @@ impl ServiceManager {
     /// Connects to the socket that `$NOTIFY_SOCKET` names; without one every message is dropped.
     ///
     /// # Errors
-    /// When the variable is set and nobody can be reached there: the manager would wait for us in vain.
+    /// The variable is set and nothing can be reached there: the manager would wait in vain.
     pub fn connect() -> io::Result<Self> {
         let Some(path) = env::var_os("NOTIFY_SOCKET") else {
             return Ok(Self(None));
@@ -39,30 +39,32 @@ impl ServiceManager {
         Ok(Self(Some(socket)))
     }
 
-    /// Tells `states`, together. A manager that doesn't listen is not worth more than a lost message.
-    pub fn tell(&self, states: &[NotifyState<'_>]) {
+    /// Sends `states`, together. A message that can't be sent is lost: that is no reason to stop.
+    pub fn notify(&self, states: &[NotifyState<'_>]) {
         self.send(states, &[]);
     }
 
-    /// Says that the configuration is read again: until `NotifyState::Ready` follows, this is not done.
-    pub fn tell_reloading(&self) {
+    /// Reports that the configuration is being read again: until `NotifyState::Ready` follows, this is not done.
+    pub fn notify_reloading(&self) {
         let now = NotifyState::monotonic_usec_now();
         let states = now.map_or_else(
             |_| vec![NotifyState::Reloading],
             |now| vec![NotifyState::Reloading, now],
         );
-        self.tell(&states);
+        self.notify(&states);
     }
 
-    /// Is there a manager?
+    /// Whether there is a manager.
     pub fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Gives a copy of `socket` into the descriptor store, to be kept across a restart under this unique `name` (no colon,
-    /// at most 255 bytes).
+    /// Puts a copy of `socket` into the descriptor store, to be kept across a restart under this unique `name`.
+    ///
+    /// The name has no colon and at most 255 bytes.
     pub fn store(&self, name: &str, socket: &impl AsFd) {
-        // Without polling: an error that waits on a UDP socket (somebody's ICMP message) says nothing of its health.
+        // Without polling: an error that waits on a UDP socket (from an ICMP message) says nothing about its
+        // health.
         let states = [format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}")];
         self.send(
             &states,
@@ -70,7 +72,7 @@ impl ServiceManager {
         );
     }
 
-    /// Has it closed what it keeps under `name`.
+    /// Makes it close what it keeps under `name`.
     pub fn forget(&self, name: &str) {
         self.send(&[format!("FDSTOREREMOVE=1\nFDNAME={name}")], &[]);
     }
@@ -84,19 +86,19 @@ impl ServiceManager {
     }
 }
 
-/// How often the manager wants to hear that we live; `None` if it doesn't watch us.
+/// Returns the interval in which the manager expects a sign of life; `None` without a watchdog.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-/// The descriptors that the manager gave us, each with its name: of socket units, and from the descriptor store.
+/// Returns the descriptors that the manager passed, each with its name: of socket units, and from the descriptor store.
 ///
 /// To be called once.
 ///
 /// # Errors
-/// When what the environment says of them can't be.
+/// The environment's description of them is wrong.
 pub fn given() -> io::Result<Vec<(String, OwnedFd)>> {
-    // This looks at each of them, and lets no child of ours inherit it.
+    // This checks each of them, and sets close-on-exec.
     let (numbers, names): (Vec<_>, Vec<_>) = sd_notify::listen_fds_with_names()?.unzip();
     Ok(names.into_iter().zip(sys::inherited(numbers)).collect())
 }

@@ -1,4 +1,4 @@
-//! Impure. UDP sockets: the group of a listener, one socket a worker, and the socket of a question.
+//! Impure. UDP sockets: the group of a listener, one socket per worker, and the socket of a query.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -18,14 +18,16 @@ use super::clock;
 use super::{addresses, limits, sys};
 use crate::time::NtpTimestamp;
 
-/// Room for replies that wait, in bytes: those to addresses of our own network that are not there stay for three seconds, until
-/// the kernel has given up to look for them. It is enough for 3500 of them a second. What nobody fills costs nothing.
+/// Size of the send buffer, in bytes.
+///
+/// Replies to addresses of a local network that don't exist wait in it for three seconds, until the kernel
+/// has given up to resolve them. It is enough for 3500 of them per second. Unused memory costs nothing.
 const SEND_BUFFER: usize = 4 << 20;
 
-/// Fails if any socket of this host has the port of `address`, be it another process of ours.
+/// Fails if any socket of this host has the port of `address`, also one of this user's other processes.
 ///
-/// With `SO_REUSEPORT` alone two servers of one user would share a port in silence and each get half of the
-/// requests, so the port is first taken for ourselves alone, for a moment.
+/// With `SO_REUSEPORT` alone two servers of one user would share a port unnoticed, and each get half of the
+/// requests. So the port is first taken exclusively, for a moment.
 ///
 /// # Errors
 /// [`BindError`], as for [`bind_members`].
@@ -34,11 +36,14 @@ pub fn check_free(address: SocketAddr) -> Result<(), BindError> {
     alone.map_err(|cause| BindError::new(address, cause))
 }
 
-/// Opens `count` sockets on the same `address`, each stamping arrivals: new members of the group of those that are bound
-/// there already. `owner` is the user that will add members later, for the kernel lets nobody else: `None` is ourselves.
+/// Opens `count` sockets on the same `address`, each stamping arrivals.
+///
+/// They are new members of the group of those that are bound there already. `owner` is the user that will add
+/// members later, for the kernel permits no other; `None` is the current one.
 ///
 /// # Errors
-/// [`BindError`]: the port is taken, the address is not there, no right to it, or out of descriptors.
+/// [`BindError`]: the port is taken, the address is absent, a privilege is missing, or there are no more
+/// descriptors.
 pub fn bind_members(
     address: SocketAddr,
     count: u16,
@@ -62,33 +67,34 @@ fn bind_member(address: SocketAddr, owner: Option<Uid>) -> io::Result<UdpSocket>
     Ok(socket)
 }
 
-/// A socket that the service manager bound for us: where it listens, ready for a worker.
+/// Prepares a socket that the service manager bound; returns its address and the socket, ready for a worker.
 ///
 /// # Errors
 /// `InvalidInput` if it is not a UDP socket of IPv4, or of IPv6 alone.
 pub fn adopt(descriptor: OwnedFd) -> io::Result<(SocketAddr, UdpSocket)> {
     let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
     if getsockopt(&descriptor, sockopt::SockType)? != SockType::Datagram {
-        return Err(refused("it is no datagram socket (ListenDatagram=)"));
+        return Err(refused("not a datagram socket: use ListenDatagram="));
     }
     let socket = UdpSocket::from(descriptor);
     let address = socket.local_addr()?;
     if address.is_ipv6() && !getsockopt(&socket, sockopt::Ipv6V6Only)? {
         return Err(refused(
-            "it takes IPv4 packets, too: BindIPv6Only=ipv6-only is needed",
+            "it receives IPv4 packets, too: set BindIPv6Only=ipv6-only",
         ));
     }
     prepare(&socket, address)?;
     Ok((address, socket))
 }
 
-/// From now on nothing more arrives on `socket`; what is queued stays, and can be answered. Packets for its address go to
-/// another socket that takes them, as one on the wildcard address does.
+/// Stops arrivals on `socket`; queued packets stay, and can be answered.
+///
+/// Packets for its address go to another socket that takes them, as one on the wildcard address does.
 ///
 /// # Errors
-/// What `connect(2)` gives.
+/// As `connect(2)`.
 pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
-    /// "Discard" (RFC 863): nobody asks for the time from there, least of all on this host.
+    /// Port "Discard" (RFC 863): no client asks for the time from there, least of all on this host.
     const NOBODY: u16 = 9;
     let mut here = socket.local_addr()?;
     if here.ip().is_unspecified() {
@@ -98,11 +104,11 @@ pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
         });
     }
     here.set_port(NOBODY);
-    // A connected socket gets nothing but its peer's packets. It can still send to anybody.
+    // A connected socket gets only its peer's packets. It can still send to any address.
     socket.connect(here)
 }
 
-/// What a worker needs of its socket.
+/// Sets the options that a worker needs of its socket.
 fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
     sys::send_plainly(socket.as_fd(), address.is_ipv6())?;
@@ -114,16 +120,17 @@ fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
         }
     }
     socket.set_nonblocking(false)?;
-    // A worker waits until a packet comes, or somebody interrupts it (*measured*: a timer would cost 0.3 us a packet that
-    // comes alone).
+    // A worker waits until a packet comes, or a signal interrupts it (*measured*: a timer would cost 0.3 us
+    // per packet that comes alone).
     socket.set_read_timeout(None)?;
     widen_send_buffer(socket)
 }
 
-/// Lets [`SEND_BUFFER`] bytes wait to be sent from `socket`, or as many as the system's limit (`net.core.wmem_max`) allows where
-/// there is no right to go past it.
+/// Sets the send buffer of `socket` to [`SEND_BUFFER`] bytes.
+///
+/// Without the privilege to exceed the system's limit (`net.core.wmem_max`) it gets as many as that allows.
 fn widen_send_buffer(socket: &UdpSocket) -> io::Result<()> {
-    // The kernel doubles what it is told, for its own needs.
+    // The kernel doubles the given size, for its own needs.
     if getsockopt(socket, sockopt::SndBuf)? / 2 >= SEND_BUFFER {
         return Ok(());
     }
@@ -132,11 +139,12 @@ fn widen_send_buffer(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the queue of `socket` take `bytes` of packets (`SO_RCVBUF`). Where there is no right to go past the system's limit
-/// (`net.core.rmem_max`) it takes as many as that allows. Returns what it may take now.
+/// Sets the receive buffer of `socket` to `bytes` of packets (`SO_RCVBUF`), and returns its size now.
+///
+/// Without the privilege to exceed the system's limit (`net.core.rmem_max`) it gets as many as that allows.
 ///
 /// # Errors
-/// What `setsockopt(2)` gives.
+/// As `setsockopt(2)`.
 pub fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<u32> {
     let wanted = usize::try_from(bytes).unwrap_or(usize::MAX);
     setsockopt(socket, sockopt::RcvBufForce, &wanted)
@@ -144,25 +152,25 @@ pub fn set_receive_buffer(socket: &UdpSocket, bytes: u32) -> io::Result<u32> {
     receive_buffer(socket)
 }
 
-/// How many bytes of packets the queue of `socket` may take.
+/// Returns the size of the receive buffer of `socket`, in bytes of packets.
 ///
 /// # Errors
-/// What `getsockopt(2)` gives.
+/// As `getsockopt(2)`.
 pub fn receive_buffer(socket: &UdpSocket) -> io::Result<u32> {
-    // The kernel doubles what it is told, for its own needs.
+    // The kernel doubles the given size, for its own needs.
     let doubled = getsockopt(socket, sockopt::RcvBuf)?;
     Ok(u32::try_from(doubled / 2).unwrap_or(u32::MAX))
 }
 
-/// Has the kernel look for packets at the network card for so many microseconds before a receiver of `socket` sleeps.
+/// Makes the kernel poll the network card for this many microseconds before a receiver of `socket` sleeps.
 ///
 /// # Errors
-/// What `setsockopt(2)` gives: to raise it needs CAP_NET_ADMIN.
+/// As `setsockopt(2)`: to raise it needs CAP_NET_ADMIN.
 pub fn set_busy_poll(socket: &UdpSocket, microseconds: u16) -> io::Result<()> {
     sys::set_busy_poll(socket.as_fd(), microseconds)
 }
 
-/// A UDP socket of the family of `address`; one of IPv6 takes no IPv4 packets, whatever the system's default.
+/// Makes a UDP socket of the family of `address`; one of IPv6 takes no IPv4 packets, whatever the system's default.
 fn unbound(address: SocketAddr) -> io::Result<UdpSocket> {
     let family = if address.is_ipv4() {
         AddressFamily::Inet
@@ -180,11 +188,13 @@ fn storage(address: SocketAddr) -> SockaddrStorage {
     SockaddrStorage::from(address)
 }
 
-/// A socket to ask `peer` one question: the kernel chooses a random source port (RFC 9109), lets only answers
-/// of that address and port through, and stamps them.
+/// Opens a socket for one query to `peer`.
+///
+/// The kernel chooses a random source port (RFC 9109), lets only answers of that address and port through,
+/// and stamps them.
 ///
 /// # Errors
-/// What the kernel says: no route, no such family, out of descriptors.
+/// The kernel's error: no route, no such family, no more descriptors.
 //= RFC 5905 §9.1 source-port
 pub fn ask(peer: SocketAddr) -> io::Result<UdpSocket> {
     let any = match peer {
@@ -194,7 +204,8 @@ pub fn ask(peer: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any)?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
-    // A router that knows no way on is heard at once, and not only a host where nobody listens.
+    // Also a router's report that there is no route ends the wait, and not only that of a host without such a
+    // port.
     match peer {
         SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
@@ -203,10 +214,10 @@ pub fn ask(peer: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Takes one datagram: its length (cut at the buffer's) and when the kernel got it.
+/// Receives one datagram: its length (cut at the buffer's) and the kernel's time of its arrival.
 ///
 /// # Errors
-/// What `recvmsg(2)` gives; `WouldBlock` when nothing is there, `ConnectionRefused` when nobody listens.
+/// As `recvmsg(2)`; `WouldBlock` if none is queued, `ConnectionRefused` if nothing listens at the peer.
 pub fn receive_stamped(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<NtpTimestamp>)> {
     let mut control = cmsg_space!(TimeSpec);
     let mut vector = [IoSliceMut::new(buffer)];
@@ -227,10 +238,10 @@ pub fn receive_stamped(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usi
     Ok((message.bytes, arrived_at))
 }
 
-/// Is there an address to listen on? (That its port is taken is not seen here.)
+/// Checks that the address can be bound; whether its port is taken is not seen here.
 ///
 /// # Errors
-/// [`BindError`]: it is not there, or out of descriptors.
+/// [`BindError`]: it is absent, or there are no more descriptors.
 pub fn check_address(address: SocketAddr) -> Result<(), BindError> {
     let mut any_port = address;
     any_port.set_port(0);
@@ -238,7 +249,7 @@ pub fn check_address(address: SocketAddr) -> Result<(), BindError> {
     bound.map_err(|cause| BindError::new(address, cause))
 }
 
-/// Why a listener can't be opened.
+/// The reason why a listener can't be opened.
 #[derive(Debug)]
 pub struct BindError {
     address: SocketAddr,
@@ -264,18 +275,18 @@ impl BindError {
         }
     }
 
-    /// What is behind it.
+    /// Returns the kind of the failure.
     pub fn fault(&self) -> BindFault {
         self.fault
     }
 
-    /// Does this host lack the whole address family?
+    /// Whether this host lacks the whole address family.
     pub fn is_family_missing(&self) -> bool {
         self.fault == BindFault::NoFamily
     }
 }
 
-/// Does an interface have the address (the one that it names, if it does)? It may not be fit to be used.
+/// Whether an interface (the one that the address names, if it does) has the address. It may not be usable yet.
 fn has_address(address: SocketAddr) -> bool {
     let scope = match address {
         SocketAddr::V6(v6) => v6.scope_id(),

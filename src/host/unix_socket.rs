@@ -1,8 +1,9 @@
-//! Impure. UNIX sockets with a name: whose they are, and who may connect, without a moment in which it is somebody else.
+//! Impure. UNIX sockets with a name: their owner and permissions, without a moment in which they are others.
 //!
-//! Root that is to become a user opens them while it is still root. In a directory that others can change, whatever root does
-//! to a path may hit another file than it meant, as a link may have been put there meanwhile. So `owner` decides with whose
-//! rights a socket is made there; its mode comes from the umask, and nothing is changed afterwards that somebody could swap.
+//! A root process that will change its user opens them before that. In a directory that other users can
+//! change, whatever root does to a path may hit another file, as a link may have been put there meanwhile. So
+//! `owner` decides with which user's permissions a socket is made there; its mode comes from the umask, and
+//! nothing is changed afterwards that another user could swap.
 
 mod owner;
 
@@ -20,16 +21,19 @@ use owner::{Maker, PathElement, SET_GROUP, maker};
 /// More links than the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
-/// All but reading and writing by user and group.
+/// Mode bits to mask: all except reading and writing by user and group.
 const HIDDEN: Mode = Mode::from_bits_truncate(0o117);
 
-/// Opens a socket at `path` that `owner` and his group (ourselves, if nobody) may connect to, and nobody else. What a server that
-/// died left there is replaced; one that lives is in the way. Must run while the process has one thread.
+/// Opens a socket at `path` that only `owner` and that user's group may connect to; `None` is the current user.
+///
+/// A socket left by a server that died is replaced; one that is in use is an error. Must run while the
+/// process has one thread.
 ///
 /// In a directory whose files inherit its group (set-group-ID) the group is that one.
 ///
 /// # Errors
-/// The directory is not there, or closed to whoever has to make the socket; or somebody listens there.
+/// The directory does not exist, or is closed to the user that has to make the socket; or a server listens
+/// there.
 pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<UnixListener> {
     let path = absolute(path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -41,10 +45,10 @@ pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<UnixListener> 
     let _mode = Umask::set(HIDDEN);
     let listener = match (maker, owner) {
         (Maker::Owner, Some((uid, gid))) => as_user(uid, gid, || bind(&path)).map_err(|error| {
-            // Root could do it, and is not asked to: the reason must be said.
+            // Root could do it, and is not asked to: the error must say why.
             let kind = error.kind();
             let why = format!(
-                "{error} (as user {uid}, since others than root can change {})",
+                "{error} (as user {uid}, since users other than root can change {})",
                 directory.display()
             );
             io::Error::new(kind, why)
@@ -60,8 +64,9 @@ pub fn open(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<UnixListener> 
     Ok(listener)
 }
 
-/// The directory that an absolute path leads to, without a link, and all that decides where it leads: each directory that is passed,
-/// itself the last, and each link.
+/// Returns the directory that an absolute path leads to, without links, and all elements that decide where it leads.
+///
+/// Those are each directory that is passed, the last one included, and each link.
 fn walk(path: &Path) -> io::Result<(PathBuf, Vec<PathElement>)> {
     let mut here = PathBuf::from("/");
     let mut steps = vec![seen(&fs::metadata(&here)?)];
@@ -72,7 +77,7 @@ fn walk(path: &Path) -> io::Result<(PathBuf, Vec<PathElement>)> {
         .map(|part| part.as_os_str().into())
         .collect();
     while let Some(part) = ahead.pop() {
-        // As the kernel does it: "/" leads to the top, ".." up, "." nowhere.
+        // As the kernel does it: "/" leads to the top, ".." up, and "." nowhere.
         let next = match part.to_str() {
             Some(".") => continue,
             Some("..") => here.parent().unwrap_or(&here).to_owned(),
@@ -98,7 +103,7 @@ fn seen(found: &Metadata) -> PathElement {
     PathElement {
         user: found.uid(),
         group: found.gid(),
-        // Everybody may do everything with a link but change it.
+        // All users may do everything with a link except change it.
         mode: if found.is_symlink() { 0o755 } else { found.mode() },
     }
 }
@@ -115,10 +120,10 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Does `job` with the rights of another user to files, and none of root's (`setfsuid(2)`: with the user they go, too).
+/// Runs `job` with another user's permissions for files, and none of root's (`setfsuid(2)`).
 fn as_user<T>(user: Uid, group: Gid, job: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let (our_user, our_group) = (setfsuid(user), setfsgid(group));
-    // These calls tell nothing but who it was before; nobody has the highest number.
+    // These calls return only the previous user; no user has the highest number.
     let nobody = (Uid::from_raw(u32::MAX), Gid::from_raw(u32::MAX));
     let became = (setfsuid(nobody.0), setfsgid(nobody.1)) == (user, group);
     let done = if became {
@@ -128,12 +133,12 @@ fn as_user<T>(user: Uid, group: Gid, job: impl FnOnce() -> io::Result<T>) -> io:
     };
     let (_user, _group) = (setfsuid(our_user), setfsgid(our_group));
     if (setfsuid(nobody.0), setfsgid(nobody.1)) != (our_user, our_group) {
-        return Err(io::Error::other("we can't be ourselves any more"));
+        return Err(io::Error::other("cannot return to the previous user"));
     }
     done
 }
 
-/// What new files get no right to, until this is dropped.
+/// Permissions that new files don't get, until this is dropped.
 struct Umask(Mode);
 
 impl Umask {

@@ -6,20 +6,20 @@ use strum::{IntoStaticStr, VariantArray};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum LogLevel {
-    /// Only what stops the service from doing its work.
+    /// Failures that stop the service from doing its work.
     Error,
-    /// Also what will need attention.
+    /// In addition, what will need attention.
     Warn,
-    /// Also what changed: states, upstreams, start and stop.
+    /// In addition, what changed: states, upstreams, start and stop.
     Info,
-    /// Also every sample and refusal of an upstream.
+    /// In addition, every sample and refusal of an upstream.
     Debug,
     /// Everything.
     Trace,
 }
 
 impl LogLevel {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -19,7 +19,7 @@ thread_local! {
     static SAID_AT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// One line, with the fields that have a value.
+/// A line, with the fields that have a value.
 pub(super) struct LogLine {
     metadata: &'static Metadata<'static>,
     values: Vec<(Field, Box<dyn Value + Send>)>,
@@ -39,7 +39,7 @@ impl LogLine {
             dropped_before: 0,
         };
         event.record(&mut line);
-        // Without a clock a line has no time, and is worth having all the same.
+        // Without a clock a line has no time, and is logged anyway.
         let _said = SystemTime.format_time(&mut Writer::new(&mut line.said_at));
         line
     }
@@ -59,7 +59,7 @@ impl LogLine {
         SAID_AT.with_borrow_mut(|said_at| said_at.clone_from(&self.said_at));
         let values = self.metadata.fields().value_set(&values);
         to.event(&Event::new(self.metadata, &values));
-        // What this thread says by itself has no time but its own.
+        // Lines that this thread itself logs have only their own time.
         SAID_AT.with_borrow_mut(String::clear);
     }
 

@@ -1,7 +1,7 @@
 //! Impure. The log: to journald with its fields under systemd, else to standard error.
 //!
-//! A thread that logs a line leaves it in a queue and goes on; a thread of its own writes them, and waits for
-//! the reader (`queue`).
+//! A thread that logs a line puts it into a queue and continues; a thread of its own writes the lines, and
+//! waits for the reader (`queue`).
 
 mod level;
 mod line;
@@ -84,7 +84,7 @@ pub fn start(level: LogLevel, keeps_root: bool) -> (Switch, Writer) {
     RUNNING.get_or_init(|| shared);
     let by_itself = panic::take_hook();
     panic::set_hook(Box::new(move |info| match RUNNING.get() {
-        Some(shared) if shared.is_written() => tell_panic(info),
+        Some(shared) if shared.is_written() => log_panic(info),
         Some(_) | None => by_itself(info),
     }));
     (Switch(switch), writer)
@@ -105,7 +105,7 @@ pub fn dropped() -> u64 {
 /// Logs the last line of the process.
 ///
 /// By itself it would be written by the thread that panics, which could wait for ever.
-fn tell_panic(info: &PanicHookInfo<'_>) {
+fn log_panic(info: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());

@@ -37,7 +37,7 @@ thread_local! {
 struct LineCounts {
     /// Lines that are not written yet.
     waiting: AtomicUsize,
-    /// Dropped lines that the log doesn't tell of yet.
+    /// Dropped lines that the log does not mention yet.
     untold: AtomicU64,
     /// All dropped lines.
     dropped: AtomicU64,
@@ -128,17 +128,17 @@ impl<S: Subscriber> Layer<S> for Relay {
 }
 
 impl Writer {
-    /// Writes lines as they come, for ever: the calling thread may wait for the reader as long as it likes.
+    /// Writes lines as they come, without end: the calling thread may wait for the reader for any time.
     pub fn run(self) {
         WRITES.set(true);
         let Self { lines, shared, open } = self;
         let outlet = shared.outlet.get_or_init(open);
         for line in lines {
-            tell(line.dropped_before);
+            log_dropped(line.dropped_before);
             line.write(outlet);
             let counts = &shared.counts;
             if counts.waiting.load(Ordering::Acquire) <= 1 {
-                tell(counts.untold.swap(0, Ordering::Relaxed));
+                log_dropped(counts.untold.swap(0, Ordering::Relaxed));
             }
             counts.waiting.fetch_sub(1, Ordering::AcqRel);
         }
@@ -146,7 +146,7 @@ impl Writer {
 }
 
 /// Logs, in the thread that writes, how many lines are missing here.
-fn tell(dropped: u64) {
+fn log_dropped(dropped: u64) {
     if dropped > 0 {
         warn!(
             dropped,
@@ -170,7 +170,7 @@ mod tests {
     use tracing_subscriber::fmt::{MakeWriter, layer};
     use tracing_subscriber::layer::SubscriberExt;
 
-    /// Written lines, and a reader that reads only when it is told to.
+    /// Written lines, and a reader that reads only on demand.
     #[derive(Clone, Default)]
     struct WrittenLines(Arc<Mutex<Vec<u8>>>, Arc<Mutex<()>>);
 

@@ -1,11 +1,11 @@
-//! Pure. The limit that keeps the log readable whatever the network sends: one line a minute and kind.
+//! Pure. The limit that keeps the log readable whatever the network sends: one line per minute and kind.
 
 use std::time::Duration;
 
 /// The shortest time between two lines of one kind.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A limit for one kind of line: one a minute.
+/// A limit for one kind of line: one per minute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogThrottle {
     opens_at: Option<Duration>,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::census::{CensusReport, Class, Ranking, Talker};
 
-/// Rows of a table: so many fit on a screen.
+/// Rows of a table: as many as fit on a screen.
 const ROWS: usize = 10;
 /// Length of the longest bar.
 const BAR: f64 = 40.0;

@@ -1,4 +1,4 @@
-//! Pure. The state of the served clock, as clients are told it at one moment.
+//! Pure. The state of the served clock, as clients get it at one moment.
 //!
 //! Its JSON names are stable, as those of the whole [snapshot](super::snapshot).
 
@@ -10,7 +10,7 @@ use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::clock_policy::ClockSource;
 use crate::upstream::system_process::{Decision, State};
 
-/// The time that clients are told, and the reason for it.
+/// The time that clients get, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClockStatus {
     /// `init`, `synchronized`, `holdover`, `unsynchronized`, `disputed` or `local`.
@@ -23,7 +23,7 @@ pub struct ClockStatus {
     pub clock: ClockSource,
     /// Whether a client gets an answer at all.
     pub answers: bool,
-    /// Whether a client is told a time now (and not that there is none, or nothing).
+    /// Whether a client gets a time now (not an answer without one, or no answer).
     pub usable: bool,
     /// The system variables as of now.
     pub reference: ReferenceStatus,

@@ -1,28 +1,28 @@
-//! Pure. The fitness of the server to be asked for the time.
+//! Pure. The health of the server.
 //!
-//! One answer for load balancers, route announcers and probes.
+//! It is one answer for load balancers, route announcers and probes.
 
 use serde::Serialize;
 
 use super::snapshot::Snapshot;
 
-/// The fitness of the server, and the reason.
+/// The health of the server, and the reason.
 ///
 /// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// Whether clients are told a time, one that is good enough, at all listeners that are required.
+    /// Whether clients get a time, one that is good enough, at all listeners that are required.
     pub healthy: bool,
     /// The reason in one line, without its end.
     pub reason: String,
 }
 
 impl Health {
-    /// The fitness by what clients are told now.
+    /// The health by what clients get now.
     ///
-    /// `max_distance` is the largest root distance that is fit, in seconds, if there is a limit.
+    /// `max_distance` is the largest healthy root distance, in seconds, if there is a limit.
     ///
-    /// A listener whose address is not there is named, and counts only if it is required: some addresses come
+    /// A listener whose address is absent is named, and counts only if it is required: some addresses come
     /// only to a healthy host.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
         let clock = &snapshot.clock_status;
@@ -33,10 +33,10 @@ impl Health {
                 let limit = max_distance.filter(|_| !within);
                 let over = limit.map_or_else(String::new, |limit| format!(", over the limit of {limit} s"));
                 let stratum = clock.reference.stratum;
-                let reason = format!("{state}, stratum {stratum}, wrong by {distance:.6} s at most{over}");
+                let reason = format!("{state}, stratum {stratum}, maximum error {distance:.6} s{over}");
                 (within, reason)
             }
-            _ => (false, format!("{state}: clients are told no time")),
+            _ => (false, format!("{state}: clients get no time")),
         };
         let absent = || snapshot.listeners.iter().filter(|one| !one.serving);
         for one in absent() {
@@ -49,7 +49,7 @@ impl Health {
         }
     }
 
-    /// The fitness in one line for people, its end included.
+    /// Returns the health in one line for people, its end included.
     pub fn line(&self) -> String {
         let word = if self.healthy { "healthy" } else { "not healthy" };
         format!("{word}: {}\n", self.reason)
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_listener_without_its_address_is_named_and_counts_if_it_is_required() {
         let mut snapshot = example();
-        let good = "synchronized, stratum 3, wrong by 0.000750 s at most";
+        let good = "synchronized, stratum 3, maximum error 0.000750 s";
         assert_eq!(
             Health::of(&snapshot, None).line(),
             format!("healthy: {good}; not served: 192.0.2.7:123\n")
@@ -86,12 +86,12 @@ mod tests {
         let health = Health::of(&snapshot, Some(0.001));
         assert_eq!(
             health.line(),
-            "healthy: synchronized, stratum 3, wrong by 0.000750 s at most\n"
+            "healthy: synchronized, stratum 3, maximum error 0.000750 s\n"
         );
         let health = Health::of(&snapshot, Some(0.0005));
         assert_eq!(
             health.line(),
-            "not healthy: synchronized, stratum 3, wrong by 0.000750 s at most, over the limit of 0.0005 s\n"
+            "not healthy: synchronized, stratum 3, maximum error 0.000750 s, over the limit of 0.0005 s\n"
         );
         snapshot.clock_status.state = State::Holdover;
         assert!(Health::of(&snapshot, None).healthy);
@@ -100,7 +100,7 @@ mod tests {
         snapshot.clock_status.reference.root_distance = None;
         assert_eq!(
             Health::of(&snapshot, None).line(),
-            "not healthy: disputed: clients are told no time\n"
+            "not healthy: disputed: clients get no time\n"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Impure. Log lines about changes: the state of the clock, the standing of upstreams, failures of workers.
 //!
-//! A message says the main thing by itself, for it is all that `systemctl status` and `journalctl` show; the
+//! The message alone says the main thing, for it is all that `systemctl status` and `journalctl` show; the
 //! fields are for programs that filter and count.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::upstream::filter::View;
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::system_process::{Decision, State};
 
-/// All that was logged so far.
+/// The state of what was logged.
 #[derive(Debug)]
 pub struct Journal {
     state: ThrottledChange<State>,
@@ -33,7 +33,7 @@ pub struct Journal {
     at_risk: ThrottledChange<bool>,
 }
 
-/// A journal that has not told anything yet.
+/// A journal that has not logged anything yet.
 impl Default for Journal {
     fn default() -> Self {
         Self {
@@ -51,20 +51,20 @@ impl Default for Journal {
 
 impl Journal {
     /// Logs what is new in `decision`, with the numbers that caused it, `upstreams` first.
-    pub fn tell(&mut self, decision: &Decision, upstreams: &Registry, now: Duration) {
+    pub fn log_decision(&mut self, decision: &Decision, upstreams: &Registry, now: Duration) {
         self.upstreams.retain(|id, _| upstreams.contains(*id));
         for one in upstreams.in_configured_order() {
             let standing = decision.standing(one.id);
             let told = self.upstreams.entry(one.id);
             let told = told.or_insert_with(|| ThrottledChange::new(SelectionStatus::Unknown));
             if let Some(before) = told.change(standing, now) {
-                upstream(one, Some(before), standing);
+                log_upstream(one, Some(before), standing);
             }
         }
         if self.source.change(Some(decision.source), now).is_some() {
             let clock = decision.source.name();
             let because = match (decision.source_configured, decision.source) {
-                (true, _) => "clock.source says so",
+                (true, _) => "it is set in clock.source",
                 (false, ClockSource::System) => "clock.source is \"auto\" and an upstream is on this host",
                 (false, ClockSource::Tracked | ClockSource::Auto) => {
                     "clock.source is \"auto\" and no upstream is on this host"
@@ -73,33 +73,33 @@ impl Journal {
             info!(clock, because, "clock source: {clock}, since {because}");
         }
         if let Some(before) = self.state.change(decision.state, now) {
-            state(decision, Some(before), now);
+            log_clock_state(decision, Some(before), now);
         }
     }
 
-    /// Logs everything that `decision` says, be it news or not.
-    pub fn tell_all(&self, decision: &Decision, upstreams: &Registry, now: Duration) {
+    /// Logs the whole state in `decision`, changed or not.
+    pub fn log_all(&self, decision: &Decision, upstreams: &Registry, now: Duration) {
         for one in upstreams.in_configured_order() {
-            upstream(one, None, decision.standing(one.id));
+            log_upstream(one, None, decision.standing(one.id));
         }
-        state(decision, None, now);
+        log_clock_state(decision, None, now);
     }
 
-    /// Logs when the NTP Pool would come to drop this server for its time, and when not any more.
-    pub fn tell_pool(&mut self, clock: &ClockStatus, now: Duration) {
+    /// Logs when the NTP Pool would drop this server for its time, and when not any more.
+    pub fn log_pool(&mut self, clock: &ClockStatus, now: Duration) {
         let score = PoolScore::of(clock);
         if let Some(was) = self.at_risk.change(score.is_at_risk(clock), now) {
-            pool(score, clock, was);
+            log_pool_score(score, clock, was);
         }
     }
 
-    /// Logs failures of the workers, once a minute and kind; `total` is what all did so far.
-    pub fn tell_failures(&mut self, total: &Counts, now: Duration) {
+    /// Logs failures of the workers, one line per minute and kind; `total` is the sum since the start.
+    pub fn log_failures(&mut self, total: &Counts, now: Duration) {
         let sends = total.send_failed.wrapping_sub(self.failures.send_failed);
         if sends > 0 && self.send_failures.pass(now) {
             warn!(
                 replies = sends,
-                "the kernel refused to send replies (no route, or a firewall)"
+                "the kernel refused to send some replies (no route, or a firewall)"
             );
             self.failures.send_failed = total.send_failed;
         }
@@ -109,26 +109,26 @@ impl Journal {
         if full > 0 && self.full_buffers.pass(now) {
             warn!(
                 replies = full,
-                "the send buffers were full: replies to addresses that are not there fill them (ntpfront-sysctl.conf)"
+                "the send buffers were full: replies to local addresses that do not exist fill them (see ntpfront-sysctl.conf)"
             );
             self.failures.send_buffer_full = total.send_buffer_full;
         }
         let receives = total.receive_failed.wrapping_sub(self.failures.receive_failed);
         if receives > 0 && self.receive_failures.pass(now) {
-            warn!(times = receives, "the kernel failed to hand over packets");
+            warn!(times = receives, "receiving packets failed");
             self.failures.receive_failed = total.receive_failed;
         }
     }
 }
 
 /// Logs that a listener was opened.
-pub fn tell_listening(listener: &Listener) {
+pub fn log_listening(listener: &Listener) {
     let Listener { address, workers, .. } = listener;
     info!(listener = %address, workers, "listening on {address}, workers {workers}");
 }
 
-/// Logs what a worker of a listener did since its start, or (`None`) all that ended together.
-pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts) {
+/// Logs the counts of a worker of a listener since its start, or (`None`) of all that ended together.
+pub fn log_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts) {
     info!(
         %listener,
         worker,
@@ -147,8 +147,8 @@ pub fn tell_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts)
     );
 }
 
-/// Logs what the kernel's fast path did for a listener since the start.
-pub fn tell_fast_counts(listener: SocketAddr, counts: &Counts) {
+/// Logs the counts of the kernel's fast path for a listener since the start.
+pub fn log_fast_path_counts(listener: SocketAddr, counts: &Counts) {
     info!(
         %listener,
         received = counts.received(),
@@ -166,8 +166,8 @@ fn change(was: Option<&str>, is: &str) -> String {
     was.map_or_else(|| is.to_owned(), |was| format!("{was} -> {is}"))
 }
 
-/// Logs a line of the same content: good news, or a warning.
-macro_rules! told {
+/// Logs one message at the level for good news, or as a warning.
+macro_rules! log_change {
     ($good:expr, $($content:tt)*) => {
         if $good { info!($($content)*) } else { warn!($($content)*) }
     };
@@ -192,8 +192,8 @@ fn is_harmless(standing: SelectionStatus, was: Option<SelectionStatus>) -> bool 
     }
 }
 
-/// Logs the standing of an upstream: what it was, where that is news, and what it is.
-fn upstream(entry: &Entry, was: Option<SelectionStatus>, standing: SelectionStatus) {
+/// Logs the standing of an upstream: the previous one, if it has changed, and the current one.
+fn log_upstream(entry: &Entry, was: Option<SelectionStatus>, standing: SelectionStatus) {
     let (name, peer) = (entry.settings.to_string(), &entry.peer);
     let known = peer.known(&View::default());
     let (header, estimate) = (known.map(|known| known.0), known.map(|known| known.1));
@@ -202,7 +202,7 @@ fn upstream(entry: &Entry, was: Option<SelectionStatus>, standing: SelectionStat
         (None, Some(reject)) => reject.name(),
         (None, None) => "no-answer",
     };
-    told!(
+    log_change!(
         was.is_none() || is_harmless(standing, was),
         upstream = name,
         was = was.map(SelectionStatus::name),
@@ -231,7 +231,7 @@ pub fn status(decision: &Decision, now: Duration) -> String {
         .count();
     let error = if reference.is_usable() {
         format!(
-            ", wrong by {:.6} s at most",
+            ", maximum error {:.6} s",
             reference.root_distance_at(now).to_seconds()
         )
     } else {
@@ -249,12 +249,12 @@ pub fn status(decision: &Decision, now: Duration) -> String {
     )
 }
 
-/// Logs the state: what it was, where that is news, and what it is.
-fn state(decision: &Decision, was: Option<State>, now: Duration) {
+/// Logs the state of the clock: the previous one, if it has changed, and the current one.
+fn log_clock_state(decision: &Decision, was: Option<State>, now: Duration) {
     let (reference, state) = (&decision.reference, decision.state);
     let reason = decision.shortage.map(|shortage| shortage.to_string());
     let good_for = reference.not_after.saturating_sub(now).as_secs();
-    told!(
+    log_change!(
         was.is_none() || matches!(state, State::Init | State::Synchronized),
         was = was.map(State::name),
         state = state.name(),
@@ -275,14 +275,14 @@ fn state(decision: &Decision, was: Option<State>, now: Duration) {
 /// Logs the score that the NTP Pool would come to.
 ///
 /// `was` says whether there was a risk before of being dropped there.
-fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
+fn log_pool_score(score: PoolScore, clock: &ClockStatus, was: bool) {
     let (stratum, score) = (clock.reference.stratum, format!("{:.1}", score.score));
     let verdict = if was {
-        "would keep us"
+        "would keep this server"
     } else {
-        "might drop us soon"
+        "might drop this server soon"
     };
-    told!(
+    log_change!(
         was,
         pool_score = score,
         stratum,
@@ -290,7 +290,7 @@ fn pool(score: PoolScore, clock: &ClockStatus, was: bool) {
             .reference
             .root_distance
             .map(|distance| format!("{distance:.9}")),
-        "the NTP Pool {verdict}: at worst our score comes to {score} (a root distance under 0.1 s and a stratum under 8 keep it over 10)"
+        "the NTP Pool {verdict}: its score would be {score} at worst (a root distance under 0.1 s and a stratum under 8 keep it over 10)"
     );
 }
 

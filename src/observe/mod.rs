@@ -1,8 +1,7 @@
-//! What an operator sees.
+//! The view of operators: log, status, metrics, health.
 //!
-//! A `snapshot` of everything, as `status_text`, as
-//! `metrics`, as `health`; the score that the NTP `pool` would give; the census (`clients_text`); and what the log
-//! says of all that (`journal`).
+//! A `snapshot` of everything, as `status_text`, as `metrics`, as `health`; the score that the NTP `pool` would give; the
+//! census (`clients_text`); and what the log says of all that (`journal`).
 
 pub mod clients_text;
 pub mod clock_status;

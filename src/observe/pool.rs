@@ -30,7 +30,7 @@ pub enum PoolObservation {
     Nothing,
     /// A kiss to a client that asks too often.
     KissRate,
-    /// A kiss to a client that is not to ask.
+    /// A kiss to a client that must not ask.
     KissDeny,
     /// Stratum 0 without a reason.
     NoStratum,
@@ -156,7 +156,7 @@ pub struct PoolScore {
 }
 
 impl PoolScore {
-    /// The score by what clients are told now.
+    /// The score by what clients get now.
     pub fn of(clock: &ClockStatus) -> Self {
         let step = ScoreStep::of(PoolObservation::at_worst(clock));
         Self {
@@ -174,14 +174,14 @@ impl PoolScore {
     }
 }
 
-/// One check of a server: the answer of `ntpfront query --pool`.
+/// A check of a server: the answer of `ntpfront query --pool`.
 ///
 /// As JSON its names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PoolCheck {
     /// The observation that counted, in words.
     pub seen: String,
-    /// Its step.
+    /// Step of the check.
     #[serde(flatten)]
     pub step: ScoreStep,
     /// Score in the end, if all checks are like this one.

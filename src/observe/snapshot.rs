@@ -21,12 +21,12 @@ pub struct Snapshot {
     pub version: &'static str,
     /// Seconds since it started.
     pub uptime: f64,
-    /// The time that clients are told.
+    /// The time that clients get.
     #[serde(flatten)]
     pub clock_status: ClockStatus,
     /// The score that the NTP Pool's monitor would give that at worst.
     pub pool: PoolScore,
-    /// What all workers did since the start, those that have ended included.
+    /// Counts of all workers since the start, those included that have ended.
     pub requests: Traffic,
     /// Reloads of the configuration.
     pub reloads: Reloads,
@@ -74,7 +74,7 @@ pub struct FastPathStatus {
 /// An interface of the fast path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InterfaceStatus {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
     /// `native` or `generic`; `null` while there is none, and the sockets answer.
     pub mode: Option<&'static str>,
@@ -83,28 +83,28 @@ pub struct InterfaceStatus {
 /// Reloads of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reloads {
-    /// Those that took effect.
+    /// Reloads that took effect.
     pub done: u64,
-    /// Those that changed nothing, because of a fault.
+    /// Reloads that changed nothing, because of an error.
     pub refused: u64,
-    /// The fault of the last one; `null` if it took effect.
+    /// The error of the last one; `null` if it took effect.
     pub fault: Option<String>,
 }
 
-/// One listener.
+/// A listener.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ListenerStatus {
-    /// Its address.
+    /// Address of the listener.
     pub address: SocketAddr,
     /// `ipv4` or `ipv6`.
     pub family: &'static str,
-    /// Whether clients are answered there: not while its address is not there.
+    /// Whether clients are answered there; not while its address is absent.
     pub serving: bool,
-    /// Whether the server is fit to be asked only with it.
+    /// Whether the server is healthy only with it.
     pub required: bool,
     /// The reason why it is not served, or not by all of its workers, in words; `null` if it is.
     pub fault: Option<&'static str>,
-    /// What all its workers did, those that have ended included.
+    /// Counts of all its workers, those included that have ended.
     #[serde(flatten)]
     pub traffic: Traffic,
     /// The workers that answer now, by their numbers.
@@ -118,7 +118,7 @@ impl ListenerStatus {
     }
 }
 
-/// One worker since it was started.
+/// A worker since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct WorkerStatus {
     /// Packets received in the last second.

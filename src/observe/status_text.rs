@@ -65,7 +65,7 @@ fn clock(f: &mut Formatter<'_>, clock: &ClockStatus) -> fmt::Result {
         &format!("stratum {stratum}, reference ID {id}, leap {leap}"),
     )?;
     match reference.root_distance {
-        None => line(f, "error bound", "none: clients are told no time"),
+        None => line(f, "error bound", "none: clients get no time"),
         Some(distance) => {
             let (delay, dispersion) = (
                 ShortTime(reference.root_delay),
@@ -96,7 +96,7 @@ fn pool(f: &mut Formatter<'_>, score: PoolScore) -> fmt::Result {
         f,
         "NTP Pool",
         &format!(
-            "score {:.1} at worst, by our own error bound: {verdict}",
+            "score {:.1} at worst, by its own error bound: {verdict}",
             score.score
         ),
     )
@@ -170,7 +170,7 @@ fn log(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
     }
 }
 
-/// Writes a name and what belongs to it, which goes on below where it is too long.
+/// Writes a name and its value, which continues below if it is too long.
 fn line(f: &mut Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     let mut name = name;
     for part in wrapped(text, WIDTH - 13) {
@@ -271,7 +271,7 @@ fn upstreams(f: &mut Formatter<'_>, upstreams: &[UpstreamStatus]) -> fmt::Result
             writeln!(f, "{:<width$} last answer refused: {reason}", "")?;
         }
         if let Some(fault) = one.fault {
-            below(f, width, &format!("not asked: {fault}"))?;
+            below(f, width, &format!("not polled: {fault}"))?;
         }
     }
     Ok(())
@@ -296,7 +296,7 @@ fn name(f: &mut Formatter<'_>, name: &str, width: usize) -> fmt::Result {
 impl Display for UpstreamsText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.0.upstreams.is_empty() {
-            return writeln!(f, "no upstreams: the time is that of this host ([local])");
+            return writeln!(f, "no upstreams: the time is from this host's clock ([local])");
         }
         for (index, upstream) in self.0.upstreams.iter().enumerate() {
             if index > 0 {
@@ -321,9 +321,9 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
         measurement(f, measured)?;
     }
     if let Some(fault) = one.fault {
-        line(f, "  not asked", fault)?;
+        line(f, "  not polled", fault)?;
     }
-    let poll = one.poll.map(|poll| format!(", asked every {poll:.0} s"));
+    let poll = one.poll.map(|poll| format!(", polled every {poll:.0} s"));
     let answers = format!(
         "reach {:03o}, {} good answers{}",
         one.reach,
@@ -364,11 +364,11 @@ fn measurement(f: &mut Formatter<'_>, measured: &UpstreamMeasurement) -> fmt::Re
     line(
         f,
         "  announces",
-        &format!("stratum {stratum}, reference ID {id}, wrong by {distance} at most"),
+        &format!("stratum {stratum}, reference ID {id}, maximum error {distance}"),
     )
 }
 
-/// Seconds in a unit that fits, in at most eight characters: `123.4us`; with a sign if asked for.
+/// Seconds in a unit that fits, in at most eight characters: `123.4us`; with a sign on request.
 struct ShortTime(f64);
 
 impl Display for ShortTime {
@@ -419,7 +419,7 @@ state        synchronized, system clock
 announced    stratum 3, reference ID C0000201, leap 0
 error bound  750.0us (root delay 500.0us, dispersion 500.0us)
 checked      2.5s ago, good for 1000s
-NTP Pool     score 20.0 at worst, by our own error bound: handed out
+NTP Pool     score 20.0 at worst, by its own error bound: handed out
 requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short
@@ -442,7 +442,7 @@ UPSTREAM               STANDING    REACH ST    OFFSET    DELAY   JITTER  POLL
 time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
 [2001:db8::1]:123      refused       000  -         -        -        -     -
                        last answer refused: kiss-deny
-                       not asked: no route to it (ENETUNREACH)
+                       not polled: no route to it (ENETUNREACH)
 ";
         assert_eq!(StatusText(&example()).to_string(), expected);
     }
@@ -454,8 +454,8 @@ time.example:123
   standing   system-peer, at 192.0.2.1:123
   measured   offset -0.000012300 s, delay 0.001200000 s, jitter 0.000000900 s
   samples    12, the newest 3.0s ago
-  announces  stratum 2, reference ID C6336401, wrong by 2.0ms at most
-  answers    reach 377, 20 good answers, asked every 64 s
+  announces  stratum 2, reference ID C6336401, maximum error 2.0ms
+  answers    reach 377, 20 good answers, polled every 64 s
 
 [2001:db8::1]:123
   standing   refused, at [2001:db8::1]:123

@@ -1,4 +1,4 @@
-//! Pure. What is known of each upstream at one moment.
+//! Pure. The status of each upstream at one moment.
 //!
 //! Its JSON names are stable, as those of the whole [snapshot](super::snapshot).
 
@@ -15,23 +15,23 @@ use crate::upstream::packet::Reject;
 use crate::upstream::registry::Entry;
 use crate::wire::Header;
 
-/// One upstream.
+/// An upstream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpstreamStatus {
-    /// Its name, as it was configured.
+    /// Name, as it was configured.
     pub name: String,
-    /// The address that is asked.
+    /// The address that is polled.
     pub address: Option<SocketAddr>,
     /// The result of the selection for it.
     #[serde(serialize_with = "standing_name")]
     pub standing: SelectionStatus,
     /// The reason why its last answer was refused, if it was.
     pub reason: Option<&'static str>,
-    /// The reason why it can't be asked, in words, if it can't.
+    /// The reason why it can't be polled, in words, if it can't.
     pub fault: Option<&'static str>,
-    /// One bit for each of the last eight questions, the newest lowest: set for a good answer.
+    /// A bit for each of the last eight polls, the newest lowest: set for a good answer.
     pub reach: u8,
-    /// Seconds from one question to the next.
+    /// Seconds from one poll to the next.
     pub poll: Option<f64>,
     /// Good answers so far.
     pub accepted: u64,
@@ -42,7 +42,7 @@ pub struct UpstreamStatus {
     pub measured: Option<UpstreamMeasurement>,
 }
 
-/// What is known of an upstream's clock.
+/// The measurement of an upstream's clock.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpstreamMeasurement {
     /// Seconds by which its clock is ahead of the one that is served.
@@ -59,7 +59,7 @@ pub struct UpstreamMeasurement {
     pub stratum: u8,
     /// Four letters, or eight hexadecimal digits.
     pub reference_id: String,
-    /// Error of its clock at most, as it says itself.
+    /// Maximum error of its clock, as it announces it.
     pub root_distance: f64,
 }
 
@@ -111,7 +111,7 @@ fn by_reason<S: Serializer>(rejected: &[u64; Reject::COUNT], serializer: S) -> R
     serializer.collect_map(Reject::all().map(|reject| reject.name()).zip(rejected))
 }
 
-/// One good and one refused upstream, for tests.
+/// A good and a refused upstream, for tests.
 #[cfg(test)]
 pub(super) fn examples() -> Vec<UpstreamStatus> {
     let mut rejected = [0; Reject::COUNT];

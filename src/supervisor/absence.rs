@@ -1,42 +1,42 @@
-//! Pure. A listener that can't be opened: which fault ends a start or refuses a reload, which is waited out, and when it is
-//! tried again.
+//! Pure. Listeners that can't be opened: which failures end a start or refuse a reload, and which are retried.
 
 use std::time::Duration;
 
 use crate::host::bind_fault::BindFault;
 
-/// News of the kernel come in groups (link, address): so long after the first one all listeners are looked at together, …
+/// Delay from the first notice of the kernel to the check of all listeners: notices come in groups (link, address).
 const SETTLED: Duration = Duration::from_millis(100);
-/// … no more often than this, however many news there are, …
+/// Shortest time from one check to the next, however many notices there are.
 const APART: Duration = Duration::from_secs(1);
-/// … and so often without any: what no news tell of (an address without an interface, a port that is free again) is seen, too.
+/// Time to the next check without notices: they don't report everything (an address without an interface, a free port).
 const SLOW: Duration = Duration::from_secs(30);
 
-/// What becomes of a listener that can't be opened.
+/// The consequence of a listener that can't be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is served once that is possible.
+    /// Opened as soon as that is possible.
     Wait,
-    /// It is as if it had not been asked for.
+    /// Ignored.
     LeaveOut,
-    /// Nothing is done: no start, no reload.
+    /// Fatal: the start or the reload ends, and nothing is changed.
     Refuse,
 }
 
-/// What becomes of a listener that can't be opened for this reason: one that is `required`, or that nobody asked for
-/// (`is_default`).
+/// Returns the consequence of a listener that can't be opened for this reason.
+///
+/// `required` is its key; `is_default` is for listeners that are built in and not configured.
 pub(super) const fn outcome(fault: BindFault, required: bool, is_default: bool) -> Outcome {
     if is_default && matches!(fault, BindFault::NoFamily) {
         Outcome::LeaveOut
     } else if fault.is_absence() && !required {
         Outcome::Wait
     } else {
-        // A port that is taken or forbidden needs an operator, who must hear of it.
+        // A port that is taken or forbidden needs an operator, so the failure must be visible.
         Outcome::Refuse
     }
 }
 
-/// When listeners are looked at again, by the raw counter.
+/// The time of the next check of all listeners, by the raw counter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     looked_at: Duration,
@@ -44,7 +44,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// They were looked at `now`.
+    /// A schedule after a check at `now`.
     pub(super) const fn new(now: Duration) -> Self {
         Self {
             looked_at: now,
@@ -52,17 +52,17 @@ impl Schedule {
         }
     }
 
-    /// The kernel has news.
-    pub(super) fn hear(&mut self, now: Duration) {
+    /// Takes a notice of the kernel.
+    pub(super) fn note_change(&mut self, now: Duration) {
         self.news_at.get_or_insert(now);
     }
 
-    /// Has it, since they were looked at?
-    pub(super) const fn has_news(&self) -> bool {
+    /// Whether there were notices since the last check.
+    pub(super) const fn has_changes(&self) -> bool {
         self.news_at.is_some()
     }
 
-    /// When they are looked at next.
+    /// Returns the time of the next check.
     pub(super) fn due(&self) -> Duration {
         let slow = self.looked_at.saturating_add(SLOW);
         let soon = self.news_at.map_or(slow, |news_at| {
@@ -116,9 +116,9 @@ mod tests {
             (1000, &[30_950], 31_000),
         ] {
             let mut schedule = Schedule::new(at(looked_at));
-            news.iter().for_each(|&millis| schedule.hear(at(millis)));
+            news.iter().for_each(|&millis| schedule.note_change(at(millis)));
             assert_eq!(schedule.due(), at(due), "{looked_at} {news:?}");
-            assert_eq!(schedule.has_news(), !news.is_empty());
+            assert_eq!(schedule.has_changes(), !news.is_empty());
         }
     }
 }

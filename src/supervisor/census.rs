@@ -1,4 +1,4 @@
-//! Impure. The census of this process: how its workers count clients, and the report of all of them.
+//! Impure. The census of this process: the settings of its workers' counts, and the report of all of them.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::host::{clock, entropy};
 use crate::observe::clients_text;
 
-/// How the workers of this process count, if they do.
+/// Makes the settings for counting clients; `None` if the census is off.
 pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>> {
     if !census.enabled {
         return Ok(None);
@@ -21,9 +21,9 @@ pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>>
     Ok(Some(CensusSettings { seed, clients }))
 }
 
-/// The answer to `clients`, of what the workers of these censuses counted.
+/// Answers `clients` from the counts of these workers.
 ///
-/// Each takes about a millisecond: what else is due goes on in between.
+/// Each takes about a millisecond: other tasks continue in between.
 pub(super) async fn clients(censuses: Vec<CensusReader>, format: Format) -> ControlAnswer {
     let mut merge = Merge::new(clock::raw());
     for census in &censuses {

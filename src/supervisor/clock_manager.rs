@@ -1,5 +1,4 @@
-//! Impure. Drives the system process (RFC 5905 §11): reads the clocks, hands it the reports of the pollers, and publishes what it
-//! decides.
+//! Impure. The driver of the system process (RFC 5905 §11): clocks and reports in, the published time out.
 
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -20,10 +19,10 @@ use crate::upstream::registry::Registry;
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
-/// The system process, with all that it is fed from and published to.
+/// The system process, with its inputs and outputs.
 pub(super) struct ClockManager {
     system: SystemProcess,
-    /// What is known of each upstream.
+    /// The upstreams and what is known of each.
     upstreams: Registry,
     pollers: Pollers,
     publisher: ReferencePublisher,
@@ -34,8 +33,9 @@ pub(super) struct ClockManager {
 }
 
 impl ClockManager {
-    /// Decides for the first time, so that no worker ever lacks a state, and lets all upstreams be asked. What they
-    /// answer is sent to `reports`, to be learned.
+    /// Decides for the first time, so that no worker lacks a state, and starts all pollers.
+    ///
+    /// Their results are sent to `reports`, for [`ClockManager::learn`].
     pub(super) fn new(
         config: &Config,
         leaps: Option<LeapTable>,
@@ -48,9 +48,9 @@ impl ClockManager {
         let mut system = SystemProcess::new(config.clock, leaps, precision, started);
         if let Some(left) = handover.read(started) {
             if system.resume(left, started) {
-                info!("the clock goes on where the last process left it");
+                info!("continuing with the time of the previous process");
             } else {
-                handover::refuse(&"the configuration allows no such time (clock.max-distance, [local])");
+                handover::log_unused(&"the configuration does not allow it (clock.max-distance, [local])");
             }
         }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
@@ -72,8 +72,9 @@ impl ClockManager {
         new
     }
 
-    /// From now on believes, asks and tells as `config` and `leaps` say. Upstreams that stay keep all that is known of
-    /// them; what is served changes with the next decision.
+    /// Applies `config` and `leaps`.
+    ///
+    /// Upstreams that stay keep all that is known of them; what is served changes with the next decision.
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
         self.upstreams.reconfigure(&config.upstreams);
         let (view, resample_requests) = self.system.for_pollers();
@@ -84,13 +85,13 @@ impl ClockManager {
         self.system.set_leaps(leaps);
     }
 
-    /// Takes the report of a poller, if its upstream is still there.
+    /// Takes the report of a poller, if its upstream still exists.
     pub(super) fn learn(&mut self, report: PollerReport) {
         let PollerReport { id, peer, polling } = report;
         self.upstreams.learn(id, peer, polling);
     }
 
-    /// Decides anew and publishes. Is there news for the service manager?
+    /// Decides and publishes. Returns whether there is news for the service manager.
     pub(super) fn decide(&mut self) -> bool {
         self.notice_jumps();
         let now = clock::now();
@@ -104,10 +105,10 @@ impl ClockManager {
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),
-                "the served time was stepped: too far off to be slewed, or another clock is served"
+                "the served time was stepped: its error was too large to be slewed, or another clock is served now"
             );
         }
-        self.journal.tell(&decision, &self.upstreams, now.raw);
+        self.journal.log_decision(&decision, &self.upstreams, now.raw);
         let what = |decision: &Decision| {
             (
                 decision.state,
@@ -120,27 +121,27 @@ impl ClockManager {
         news
     }
 
-    /// What was published last.
+    /// Returns what was published last.
     pub(super) fn published(&self) -> Reference {
         *self.reader.clone().latest()
     }
 
-    /// The list of leap seconds has been read again.
+    /// Sets the list of leap seconds after it was read again.
     pub(super) fn set_leaps(&mut self, leaps: Option<LeapTable>) {
         self.system.set_leaps(leaps);
     }
 
-    /// Are clients told a time?
+    /// Whether clients get a time.
     pub(super) fn is_usable(&self) -> bool {
         self.decided.reference.is_usable()
     }
 
-    /// What clients are told now.
+    /// Returns what clients get now.
     pub(super) fn clock_status(&self) -> ClockStatus {
         ClockStatus::of(&self.decided, clock::now())
     }
 
-    /// What is known of each upstream, in the order of the configuration.
+    /// Returns what is known of each upstream, in the order of the configuration.
     pub(super) fn upstreams(&self) -> Vec<UpstreamStatus> {
         let now = clock::now();
         let clock = &self.decided.reference.clock;
@@ -150,15 +151,14 @@ impl ClockManager {
             .collect()
     }
 
-    /// What we believe, in half a line.
+    /// Returns the state in half a line.
     pub(super) fn status(&self) -> String {
         journal::status(&self.decided, clock::raw())
     }
 
-    /// Everything that we believe and know, into the log.
-    pub(super) fn tell(&self) {
-        self.journal
-            .tell_all(&self.decided, &self.upstreams, clock::raw());
+    /// Logs the whole state.
+    pub(super) fn log_state(&self) {
+        self.journal.log_all(&self.decided, &self.upstreams, clock::raw());
     }
 
     fn notice_jumps(&mut self) {
@@ -167,13 +167,13 @@ impl ClockManager {
             Some(ClockEvent::Slept(time)) => {
                 warn!(
                     seconds = time.as_secs_f64(),
-                    "the host slept, or its clocks jumped far against each other: all samples are void, and new ones are asked for"
+                    "the host was suspended, or its clocks jumped far apart: all samples are discarded, and upstreams are polled again"
                 );
             }
             Some(ClockEvent::Jumped(by)) => {
                 warn!(
                     seconds = by.as_secs_f64(),
-                    "the host's clocks jumped against each other: all samples from before are uncertain by as much"
+                    "the host's clocks jumped relative to each other: the maximum error of all earlier samples grows by as much"
                 );
             }
             Some(ClockEvent::Stepped(by)) => {
@@ -184,7 +184,7 @@ impl ClockManager {
     }
 }
 
-/// The kernel's word on the host's clock; none where a filter forbids to ask.
+/// Reads the kernel's view of the host's clock; `None` if a filter forbids it.
 fn kernel_view() -> Option<KernelView> {
     let clock = sys::kernel_clock().ok()?;
     let leap = match (clock.insert_second, clock.delete_second) {

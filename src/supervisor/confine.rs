@@ -20,7 +20,7 @@ use crate::log;
 /// TCP port of name servers (RFC 1035 §4.2).
 const NAME_SERVER_PORT: u16 = 53;
 
-/// What is still needed after the start.
+/// Access that is still needed after the start.
 pub(super) struct StillNeeded {
     /// Files that are read again.
     files: Vec<PathBuf>,
@@ -31,7 +31,7 @@ pub(super) struct StillNeeded {
 }
 
 impl StillNeeded {
-    /// The files that a reload and the resolver of names read, and the port of `http`.
+    /// Collects the files that a reload and the name resolver read, and the port of `http`.
     pub(super) fn new(
         loader: &Loader,
         names: &Names,
@@ -56,12 +56,13 @@ impl StillNeeded {
     }
 }
 
-/// Drops the privileges and applies the sandboxes. `ports` are those of the listeners; `forget` is for [`opener::start`].
+/// Drops the privileges and applies the sandboxes.
 ///
-/// Must run while the process has one thread.
+/// `ports` are those of the listeners; `forget` is for [`opener::start`]. Must run while the process has one
+/// thread.
 ///
 /// # Errors
-/// A privilege can't be dropped: the process must not go on then. A sandbox that the kernel lacks is no
+/// A privilege can't be dropped: the process must not continue then. A sandbox that the kernel lacks is no
 /// error.
 pub(super) fn drop_and_sandbox(
     process: &Process,
@@ -85,7 +86,7 @@ pub(super) fn drop_and_sandbox(
     Ok(())
 }
 
-/// The files, and the only TCP that is spoken: long answers of name servers, and metrics.
+/// Collects the permitted files, and the only TCP ports: long answers of name servers, and metrics.
 fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce()) -> AllowedAccess {
     let mut access = AllowedAccess::default();
     match opener::start(&needed.files, identity, forget) {
@@ -93,7 +94,7 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
         Err(error) => {
             let why = limits::explain(&error);
             warn!(
-                "no process that opens files that are replaced: their directories stay within reach (process.landlock): {why}"
+                "cannot start the process that opens replaced files: all files in their directories stay readable (process.landlock): {why}"
             );
             needed.files.iter().for_each(|path| access.read_beside(path));
         }
@@ -103,24 +104,24 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
     access
 }
 
-/// An operator who starts it as root and names no user may not know what that means.
+/// Warns that the process stays root, since the consequences are not obvious.
 fn warn_if_root() {
     if geteuid().is_root() {
         warn!(
-            "root was kept, without its capabilities, but with root's files: name a user (-u ntpfront, or process.user) to be less"
+            "still running as root, without capabilities but with access to root's files: set a user (-u ntpfront, or process.user)"
         );
     }
 }
 
-/// The order is the point: what is below `/proc` can be looked up only before the root directory changes.
+/// Drops the privileges, after a look at `/proc`: below it nothing can be found once the root directory has changed.
 fn drop_privileges(process: &Process, identity: Option<&Identity>, ports: &[u16]) -> Result<(), StartError> {
     let wanted = process.keep_low_ports.are_wanted(ports.iter().copied());
     let kept = privileges::drop_to(process.chroot.as_deref(), identity, wanted)?;
     if kept {
-        info!("kept the right to open ports below 1024, and no other (process.keep-low-ports)");
+        info!("dropped all capabilities except CAP_NET_BIND_SERVICE (process.keep-low-ports)");
     } else if process.keep_low_ports == LowPorts::Always {
         warn!(
-            "process.keep-low-ports is \"always\", but there is no right to keep: start as root, or with AmbientCapabilities=CAP_NET_BIND_SERVICE"
+            "process.keep-low-ports is \"always\", but there is no capability to keep: start as root, or with AmbientCapabilities=CAP_NET_BIND_SERVICE"
         );
     }
     Ok(())
@@ -128,12 +129,14 @@ fn drop_privileges(process: &Process, identity: Option<&Identity>, ports: &[u16]
 
 fn apply_landlock(access: &AllowedAccess) {
     match sandbox::limit_to(access) {
-        Ok(None) => info!("Landlock keeps all files but a few out of reach (process.landlock)"),
+        Ok(None) => info!(
+            "Landlock sandbox enabled: only the files that ntpfront needs are accessible (process.landlock)"
+        ),
         Ok(Some(lacks)) => info!("{lacks} (process.landlock)"),
         Err(error) => match limits::shortage(&error) {
-            Some(shortage) => warn!("Landlock can't be put on, so files stay within reach: {shortage}"),
+            Some(shortage) => warn!("Landlock is unavailable: file access is not restricted: {shortage}"),
             None => {
-                warn!(%error, "Landlock refuses, so files stay within reach (process.landlock = false turns this warning off)");
+                warn!(%error, "Landlock is unavailable: file access is not restricted (process.landlock = false turns this warning off)");
             }
         },
     }
@@ -141,11 +144,13 @@ fn apply_landlock(access: &AllowedAccess) {
 
 fn apply_seccomp(needed: NeededCalls) {
     match seccomp::limit_process(needed) {
-        Ok(()) => info!("seccomp leaves only the system calls that are needed (process.seccomp)"),
+        Ok(()) => info!(
+            "seccomp filters enabled: only the system calls that ntpfront needs are permitted (process.seccomp)"
+        ),
         Err(error) => match limits::shortage(&error) {
-            Some(shortage) => warn!("seccomp can't be put on, so all system calls are left: {shortage}"),
+            Some(shortage) => warn!("seccomp is unavailable: system calls are not restricted: {shortage}"),
             None => {
-                warn!(%error, "seccomp refuses, so all system calls are left (process.seccomp = false turns this warning off)");
+                warn!(%error, "seccomp is unavailable: system calls are not restricted (process.seccomp = false turns this warning off)");
             }
         },
     }
@@ -153,7 +158,7 @@ fn apply_seccomp(needed: NeededCalls) {
 
 /// Logs that a reload will fail, if the configuration can't be read any more.
 ///
-/// The time to say so is before it is needed.
+/// The warning comes before a reload is needed.
 pub(super) fn warn_if_unreadable(loader: &mut Loader) {
     let faults = loader.load().err().unwrap_or_default();
     let is_denied = !faults.is_empty() && loader.is_denied();

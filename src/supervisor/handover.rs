@@ -1,5 +1,6 @@
-//! Impure. What is announced, in a piece of memory that outlives the process: the service manager's descriptor store keeps
-//! it, so that a restart is no gap in the time.
+//! Impure. The announced time in a piece of memory that outlives the process.
+//!
+//! The service manager's descriptor store keeps it, so that a restart is no gap in the time.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -15,10 +16,10 @@ use crate::host::systemd::ServiceManager;
 use crate::host::{clock, limits};
 use crate::time::ClockReadings;
 
-/// Its name in the descriptor store.
+/// Name in the descriptor store.
 pub(super) const NAME: &str = "reference";
 
-/// The memory, where somebody keeps it, and what boot of the host this is, where that is known.
+/// The memory, if the manager keeps it, and the identity of this boot of the host, if it is known.
 #[derive(Debug)]
 pub(super) struct Handover {
     memory: Option<File>,
@@ -26,7 +27,9 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    /// What the last process left, or else a new one that `manager` will keep. To be called with the rights of the start.
+    /// Opens what the last process left, or makes new memory for `manager` to keep.
+    ///
+    /// Must be called with the privileges of the start.
     pub(super) fn open(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Self {
         Self {
             memory: received(left, manager).or_else(|| new(manager)),
@@ -34,58 +37,60 @@ impl Handover {
         }
     }
 
-    /// What the last process announced at its end, if it did, and if it may be believed `now`.
+    /// Reads what the last process announced at its end, if that is still valid at `now`.
     pub(super) fn read(&self, now: ClockReadings) -> Option<Reference> {
-        // One byte more than there may be.
+        // One byte more than the longest valid content.
         let mut bytes = [0; handover::LONGEST + 1];
         let length = self.memory.as_ref()?.read_at(&mut bytes, 0).ok()?;
         handover::read(bytes.get(..length)?, now, self.boot.as_deref()).unwrap_or_else(|refusal| {
-            refuse(&refusal);
+            log_unused(&refusal);
             None
         })
     }
 
-    /// Leaves `reference` to the next process.
+    /// Writes `reference` for the next process.
     pub(super) fn write(&self, reference: &Reference) {
         if let Some(memory) = &self.memory {
-            // What is written halfway when the process ends is not taken for anything.
+            // Content written only in part when the process ends is not valid.
             let _written = write(memory, &handover::write(reference, self.boot.as_deref()));
         }
     }
 }
 
-/// Says why the last process's time is not used.
-pub(super) fn refuse(why: &dyn std::fmt::Display) {
-    warn!("the handed-over time was not used: {why}");
+/// Logs why the last process's time is not used.
+pub(super) fn log_unused(why: &dyn std::fmt::Display) {
+    warn!("the time of the previous process is not used: {why}");
 }
 
-/// The memory of the last process. What is not one piece of memory that only our user can write, nobody keeps any longer.
+/// Takes the memory of the last process.
+///
+/// Descriptors that are not one piece of memory which only this user can write are removed from the store.
 fn received(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Option<File> {
     let mut left = left.into_iter().map(|(_, memory)| File::from(memory));
     let memory = left.next()?;
     let fault = if left.next().is_some() {
-        Some("there are several")
+        Some("there are several of them")
     } else {
         fault(&memory)
     };
     let Some(fault) = fault else {
         return Some(memory);
     };
-    refuse(&fault);
+    log_unused(&fault);
     manager.forget(NAME);
     None
 }
 
 fn fault(memory: &File) -> Option<&'static str> {
     let Ok(about) = memory.metadata() else {
-        return Some("nothing is known of its memory");
+        return Some("the state of its memory can't be read");
     };
     if !about.is_file() {
-        Some("it is not in a piece of memory")
+        Some("it is not in memory")
     } else if about.uid() != geteuid().as_raw() {
-        Some("another user wrote it")
+        Some("its memory belongs to another user")
     } else if about.mode() & 0o077 != 0 {
-        Some("other users can write it")
+        Some("other users can access its memory")
     } else {
         None
     }
@@ -110,7 +115,7 @@ fn new(manager: &ServiceManager) -> Option<File> {
         Err(error) => {
             warn!(
                 error = limits::explain(&error),
-                "no memory for the next process: a restart will be a gap in the time"
+                "cannot store the time for the next process: after a restart, clients get no time until upstreams have answered"
             );
             None
         }

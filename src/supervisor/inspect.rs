@@ -1,4 +1,4 @@
-//! Impure. The snapshot of the running server, and the reports that are made of it.
+//! Impure. The snapshot of the running server, and the reports made from it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::observe::pool::PoolScore;
 use crate::observe::snapshot::{ListenerStatus, Reloads, Snapshot, Traffic};
 use crate::observe::status_text::{StatusText, UpstreamsText};
 
-/// The parts of the running server that are looked at.
+/// The parts of the running server that a snapshot shows.
 pub(super) struct Inspection<'a> {
     pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
@@ -26,7 +26,7 @@ pub(super) struct Inspection<'a> {
 }
 
 impl Inspection<'_> {
-    /// Everything as it is now.
+    /// Makes the snapshot of the current moment.
     pub(super) fn snapshot(&self) -> Snapshot {
         let clock_status = self.clock_manager.clock_status();
         Snapshot {
@@ -43,7 +43,7 @@ impl Inspection<'_> {
         }
     }
 
-    /// What became of all packets, at the sockets and on the fast path.
+    /// Sums up the outcomes of all packets, at the sockets and on the fast path.
     pub(super) fn traffic(&self) -> Traffic {
         let counts = self.fast.into_iter().flat_map(Driver::counts);
         counts.fold(self.listeners.traffic(), |traffic, (_, counts, per_second)| {
@@ -51,7 +51,7 @@ impl Inspection<'_> {
         })
     }
 
-    /// Each listener with its workers, and what the fast path did for it.
+    /// Returns each listener with its workers, and the fast path's counts for it.
     fn listener_statuses(&self) -> Vec<ListenerStatus> {
         let mut statuses = self.listeners.statuses();
         for (address, counts, per_second) in self.fast.into_iter().flat_map(Driver::counts) {
@@ -61,13 +61,13 @@ impl Inspection<'_> {
         statuses
     }
 
-    /// The answer to `status`.
+    /// Answers `status`.
     pub(super) fn status(&self, format: Format) -> ControlAnswer {
         let snapshot = self.snapshot();
         report(format, &snapshot, || StatusText(&snapshot).to_string())
     }
 
-    /// The answer to `upstreams`.
+    /// Answers `upstreams`.
     pub(super) fn upstreams(&self, format: Format) -> ControlAnswer {
         let snapshot = self.snapshot();
         report(format, &snapshot.upstreams, || {
@@ -75,7 +75,7 @@ impl Inspection<'_> {
         })
     }
 
-    /// The answer to `health`, with the largest root distance that is fit, in seconds, if there is a limit.
+    /// Answers `health`, with the largest healthy root distance, in seconds, if there is a limit.
     pub(super) fn health(&self, format: Format, max_distance: Option<f64>) -> ControlAnswer {
         let health = Health::of(&self.snapshot(), max_distance);
         let healthy = health.healthy;
@@ -86,7 +86,7 @@ impl Inspection<'_> {
     }
 }
 
-/// The report of a thing.
+/// Makes a report of `thing`.
 pub(super) fn report(format: Format, thing: &impl Serialize, text: impl FnOnce() -> String) -> ControlAnswer {
     match write(format, thing, text) {
         Ok(text) => ControlAnswer::Report { text },
@@ -94,7 +94,7 @@ pub(super) fn report(format: Format, thing: &impl Serialize, text: impl FnOnce()
     }
 }
 
-/// A thing as one JSON value on a line of its own, or as its text.
+/// Writes a thing as one JSON value on a line of its own, or as its text.
 fn write(
     format: Format,
     thing: &impl Serialize,

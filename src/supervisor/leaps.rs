@@ -1,5 +1,6 @@
-//! Impure. The list of leap seconds, read when starting, on each reload and once a day: tzdata brings a new one twice a
-//! year.
+//! Impure. The list of leap seconds, read at the start, on each reload and once a day.
+//!
+//! tzdata brings a new one twice a year.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use crate::host::clock;
 use crate::host::rooted_file::{ReadError, RootedFile};
 use crate::upstream::leap::LeapTable;
 
-/// The list has 6 kB.
+/// Longest file, in bytes; the list has 6 kB.
 const LONGEST: u64 = 1024 * 1024;
-/// How old what was read may be.
+/// Greatest age of what was read.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The file with the list, and when it was read.
@@ -22,12 +23,12 @@ pub(super) struct LeapList {
     path: Option<PathBuf>,
     file: Option<RootedFile>,
     read_at: Duration,
-    /// What was last said of it: the same again is no news.
+    /// Problem that was logged last: the same one again is not logged.
     told: Option<String>,
 }
 
 impl LeapList {
-    /// Holds on to the file at `path`; `None` is no list.
+    /// Opens handles for the file at `path`; `None` is no list.
     pub(super) fn open(path: Option<&Path>) -> Self {
         Self {
             path: path.map(Path::to_owned),
@@ -37,7 +38,7 @@ impl LeapList {
         }
     }
 
-    /// From now on another list, found through the same root directory as before.
+    /// Changes the list, found through the same root directory as before.
     pub(super) fn change(&mut self, path: Option<&Path>) {
         let old = self.file.take();
         self.file = path.and_then(|path| {
@@ -47,24 +48,24 @@ impl LeapList {
         self.path = path.map(Path::to_owned);
     }
 
-    /// Its file, for a sandbox that shall leave it within reach.
+    /// Its file, for a sandbox that must leave it readable.
     pub(super) fn file(&self) -> Option<&RootedFile> {
         self.file.as_ref()
     }
 
-    /// Is it time to read it again?
+    /// Whether it is time to read it again.
     pub(super) fn is_old(&self, now: Duration) -> bool {
         self.path.is_some() && now.saturating_sub(self.read_at) >= DAY
     }
 
-    /// Reads it. Without it the upstreams' majority is heard alone, so what is wrong with it is worth a line and no more.
+    /// Reads it. A problem is only logged: without the list the upstreams' majority decides alone.
     pub(super) fn read(&mut self) -> Option<LeapTable> {
         self.read_at = clock::raw();
         let path = self.path.as_deref()?;
         let found = self.file.as_ref().map_or_else(|| Ok(None), table);
         let trouble = found.as_ref().err().cloned();
         if let Some(error) = trouble.as_ref().filter(|_| trouble != self.told) {
-            warn!(path = %path.display(), error, "the list of leap seconds is not used");
+            warn!(path = %path.display(), error, "the list of leap seconds is not used: {error}");
         }
         self.told = trouble;
         found.ok().flatten()

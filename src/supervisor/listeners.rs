@@ -1,6 +1,6 @@
 //! Impure. The listeners that are served: their sockets and workers, from their start to their end.
 //!
-//! How they change while packets arrive is decided in `plan`, and done in `apply`.
+//! Changes while packets arrive are decided in `plan`, and done in `apply`.
 
 mod apply;
 mod group;
@@ -31,18 +31,18 @@ pub(super) use prepare_error::PrepareError;
 pub(super) use presence::{Lookout, log_absent};
 use traffic::Drops;
 
-/// All listeners that are served, or wait for their address.
+/// All listeners, those included that wait for their address.
 pub(super) struct Listeners {
     groups: Vec<ListenerGroup>,
     reader: ReferenceReader,
-    /// How workers count their clients, if they do.
+    /// Settings for counting clients; `None` if the census is off.
     census: Option<CensusSettings>,
     shedding: Shedding,
-    /// How many groups there ever were: workers' threads are named after that.
+    /// Number of groups so far: workers' threads are named after it.
     named: usize,
-    /// The counts of workers whose listener is gone.
+    /// Counts of workers of listeners that were removed.
     ended: Counts,
-    /// How many packets the kernel dropped at sockets of listeners that are gone.
+    /// Packets that the kernel dropped at sockets of listeners that were removed.
     dropped: u64,
 }
 
@@ -71,7 +71,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// What is to be done so that they differ from the configuration that runs by `difference`.
+    /// Returns the plan for the `difference` from the running configuration.
     pub(super) fn plan(&self, difference: &ListDifference<Listener>) -> ListenerPlan {
         ListenerPlan::new(&self.states(), difference)
     }
@@ -88,12 +88,12 @@ impl Listeners {
         self.groups.iter().flat_map(|group| &group.workers)
     }
 
-    /// How many workers there are.
+    /// Returns the number of workers.
     pub(super) fn count(&self) -> usize {
         self.workers().count()
     }
 
-    /// What each worker counted of its clients; none where they are not counted.
+    /// Returns each worker's census of its clients; none if the census is off.
     pub(super) fn censuses(&self) -> Vec<CensusReader> {
         let censuses = self.workers().filter_map(|slot| slot.worker.census());
         censuses.cloned().collect()
@@ -105,23 +105,23 @@ impl Listeners {
         open.map(|group| &group.sockets.listener)
     }
 
-    /// From now on as much may be sent as `budget` says.
+    /// Sets the budget for replies.
     pub(super) fn set_budget(&mut self, budget: Budget) {
         self.shedding.set_budget(budget);
     }
 
-    /// Sheds what the budget can't bear.
+    /// Sheds requests beyond the budget.
     pub(super) fn shed(&mut self) {
         let sent = self.sent();
         self.shedding.update(sent);
     }
 
-    /// Has every worker make a round of its loop, whether or not packets come.
+    /// Makes every worker run its loop once, whether or not packets come.
     pub(super) fn nudge(&self) {
         self.workers().for_each(|slot| slot.worker.nudge());
     }
 
-    /// A worker that made no round of its loop for `limit` until `now`, if there is one: its listener and number.
+    /// Returns the listener and number of a worker that did not run its loop for `limit` until `now`, if there is one.
     pub(super) fn stuck(&mut self, now: Duration, limit: Duration) -> Option<(SocketAddr, usize)> {
         let mut stuck = None;
         for group in &mut self.groups {
@@ -136,13 +136,14 @@ impl Listeners {
         stuck
     }
 
-    /// Hands every socket of ours to the service manager's descriptor store, so that a restart finds it with its queue.
+    /// Puts all sockets into the service manager's descriptor store, so that a restart finds them with their queues.
     pub(super) fn store(&self, manager: &ServiceManager) {
         self.groups.iter().for_each(|group| group.store(manager, 0));
     }
 
-    /// Lets each answer what is queued, waits for all, and says what they did. What arrives later waits in the
-    /// descriptor store for our successor, if there is one.
+    /// Makes each worker answer what is queued, waits for all, and logs their counts.
+    ///
+    /// Later requests wait in the descriptor store for the next process, if there is one.
     pub(super) async fn stop(self) {
         for group in self.groups {
             let address = group.address();
@@ -150,7 +151,7 @@ impl Listeners {
                 .await
                 .into_iter()
                 .fold(group.ended, Counts::plus);
-            journal::tell_counts(address, None, &counts);
+            journal::log_counts(address, None, &counts);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Impure. The supervisor: owns every handle, starts and ends everything, and takes the system process from
-//! one report to the next. It is the only room that knows all others.
+//! Impure. The supervisor: owns every handle, starts and ends everything, and feeds reports to the system process.
+//!
+//! It is the only room that knows all others.
 
 mod absence;
 mod census;
@@ -53,15 +54,15 @@ use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
 
-/// How often the state is decided and published anew, even without news.
+/// Interval in which the state is decided and published, even without news.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the service manager gets a new status line when only the numbers in it changed.
+/// Interval of new status lines for the service manager when only numbers in it change.
 const STATUS: Duration = Duration::from_secs(10);
 
 /// Serves as `loaded` says, until a signal ends it; `loader` reads the configuration again.
 ///
 /// # Errors
-/// What keeps the server from starting, as it was logged. Once it runs, it runs.
+/// The reason why the server can't start, as it was logged. There is none once it runs.
 pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     sys::give_back_memory();
     let (log, writer) = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
@@ -77,7 +78,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     system_limits::warn_if_low(&loaded, &limits);
     let serve = || {
         let opened = open(loader, loaded)?;
-        // A thread for the log, as little trusted as the others.
+        // The thread for the log is started with as few privileges as the others.
         write_log(&mut writer).map_err(StartError::thread("start a thread for the log"))?;
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -86,7 +87,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
         runtime.block_on(serve(opened, log, limits))
     };
     let outcome = serve().inspect_err(|error| error!("{error}"));
-    // What kept us from the start is still to be written.
+    // The reason why the start failed is still to be written.
     let _started = write_log(&mut writer);
     log::finish();
     outcome
@@ -149,7 +150,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     Ok(())
 }
 
-/// Whatever the supervisor is told.
+/// The inputs of the supervisor.
 struct Heard {
     reports: mpsc::Receiver<PollerReport>,
     signals: mpsc::Receiver<i32>,
@@ -158,10 +159,10 @@ struct Heard {
     readings: mpsc::Receiver<Read>,
 }
 
-/// All that runs.
+/// The parts of the running server.
 struct Supervisor {
     running: Loaded,
-    /// What the system allows us.
+    /// The system's limits.
     limits: SystemLimits,
     reading: Reading,
     log: log::Switch,
@@ -170,17 +171,17 @@ struct Supervisor {
     fast: Option<Driver>,
     leaps: LeapList,
     manager: ServiceManager,
-    /// How often the service manager wants to hear that we live.
+    /// Interval in which the service manager expects a sign of life.
     watchdog: Option<Duration>,
-    /// Does the service manager know that we are ready?
+    /// Whether the service manager knows that the server is ready.
     is_ready: bool,
-    /// When we began to serve.
+    /// Start of the service, by the raw counter.
     started: Duration,
     reloads: Reloads,
     status: Status,
 }
 
-/// The line that the service manager shows, and what it was made from.
+/// The status line of the service manager, and what it was made from.
 #[derive(Default)]
 struct Status {
     said: String,
@@ -196,23 +197,24 @@ impl Supervisor {
             workers,
             upstreams, "ready: {workers} workers, {upstreams} upstreams"
         );
-        self.tell_ready();
+        self.notify_ready();
     }
 
-    /// The loop of the supervisor's life. It ends with the first signal that asks for it.
+    /// Runs the supervisor's loop, until the first signal to end.
     async fn watch(&mut self, mut heard: Heard) {
         let mut tick = interval(self.watchdog.map_or(TICK, |limit| TICK.min(limit / 4)));
         let mut refresh = interval(driver::REFRESH);
-        // What was missed is told once.
+        // Missed ticks count as one.
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
-        // What came before there were news of it, and what is gone since the process before us opened it.
+        // Changes before the first notice, and addresses that went away since the previous process opened
+        // them.
         self.retry_absent().await;
         loop {
             let is_refreshed = self.fast.as_ref().is_some_and(Driver::needs_refresh);
             let until_reload = self.reading.until_reload();
             let can_be_absent = self.listeners.can_be_absent();
-            // What is not followed by a decision ends with `continue`: whoever only looks must not cost one.
+            // Branches without a decision end with `continue`: reading the state must not cost one.
             tokio::select! {
                 Some(report) = heard.reports.recv() => self.clock_manager.learn(report),
                 Some(request) = heard.requests.recv() => {
@@ -220,7 +222,7 @@ impl Supervisor {
                     continue;
                 }
                 Some(scrape) = heard.scrapes.recv() => {
-                    // A client that went away needs it no more.
+                    // A client that has disconnected does not need it any more.
                     let _sent = scrape.send(self.inspect().snapshot());
                     continue;
                 }
@@ -237,7 +239,7 @@ impl Supervisor {
                         continue;
                     }
                     Some(SIGUSR1) => {
-                        self.tell();
+                        self.log_state();
                         continue;
                     }
                     Some(_) | None => return,
@@ -248,37 +250,37 @@ impl Supervisor {
                 }
                 () = lookout.due(), if can_be_absent => {
                     self.retry_absent().await;
-                    lookout.looked();
+                    lookout.mark_checked();
                     continue;
                 }
                 _ = refresh.tick(), if is_refreshed => {
                     self.fast.iter_mut().for_each(Driver::refresh);
                     continue;
                 }
-                _ = tick.tick() => self.look_after(),
+                _ = tick.tick() => self.run_periodic_tasks(),
             }
             self.decide();
         }
     }
 
-    /// Decides anew, and tells whom it concerns.
+    /// Decides, and sends the result to the pollers and the service manager.
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
         if let Some(fast) = &mut self.fast {
             fast.publish(self.clock_manager.published());
         }
         if !self.is_ready && self.clock_manager.is_usable() {
-            self.tell_ready();
+            self.notify_ready();
         }
         let now = clock::raw();
         self.clock_manager
             .journal
-            .tell_failures(&self.listeners.total(), now);
+            .log_failures(&self.listeners.total(), now);
         self.clock_manager
             .journal
-            .tell_pool(&self.clock_manager.clock_status(), now);
+            .log_pool(&self.clock_manager.clock_status(), now);
         if news || now.saturating_sub(self.status.at) >= STATUS {
-            self.tell_status(now);
+            self.notify_status(now);
         }
     }
 
@@ -291,11 +293,11 @@ impl Supervisor {
         }
     }
 
-    /// What is due now and then: the list of leap seconds, and a sign of life while all workers move.
-    fn look_after(&mut self) {
+    /// Does the periodic work: the list of leap seconds, and a sign of life while all workers run.
+    fn run_periodic_tasks(&mut self) {
         let now = clock::raw();
         self.listeners.nudge();
-        self.listeners.look(now);
+        self.listeners.update_traffic(now);
         self.fast.iter_mut().for_each(|fast| fast.follow_host(now));
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
@@ -305,26 +307,26 @@ impl Supervisor {
             return;
         };
         match self.listeners.stuck(now, limit / 2) {
-            None => self.manager.tell(&[NotifyState::Watchdog]),
+            None => self.manager.notify(&[NotifyState::Watchdog]),
             Some((listener, worker)) => error!(
                 %listener,
                 worker,
-                "worker {worker} of {listener} does not move: the service manager will start us again"
+                "worker {worker} of {listener} is stuck: the service manager will restart ntpfront"
             ),
         }
     }
 
-    fn tell_ready(&mut self) {
+    fn notify_ready(&mut self) {
         let wanted = self.running.config.process.ready;
         if self.is_ready || wanted == Ready::Serving || self.clock_manager.is_usable() {
             self.is_ready = true;
-            self.manager.tell(&[NotifyState::Ready]);
+            self.manager.notify(&[NotifyState::Ready]);
         }
-        self.tell_status(clock::raw());
+        self.notify_status(clock::raw());
     }
 
-    /// One line for `systemctl status`.
-    fn tell_status(&mut self, now: Duration) {
+    /// Sends one line for `systemctl status`.
+    fn notify_status(&mut self, now: Duration) {
         let rate = self.inspect().traffic().per_second;
         let workers = self.listeners.count();
         let refused = self
@@ -342,7 +344,7 @@ impl Supervisor {
             refused.unwrap_or_default()
         );
         if said != self.status.said {
-            self.manager.tell(&[NotifyState::Status(&said)]);
+            self.manager.notify(&[NotifyState::Status(&said)]);
         }
         self.status = Status { said, at: now };
     }
@@ -357,7 +359,7 @@ impl Supervisor {
         }
     }
 
-    /// Answers what came through the control socket, now or later.
+    /// Answers a request of the control socket, now or later.
     fn answer(&mut self, pending: PendingRequest) {
         let (request, reply) = pending.into_parts();
         let answer = match request {
@@ -366,7 +368,7 @@ impl Supervisor {
             ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
             ControlRequest::Clients { format } => {
                 let censuses = self.listeners.censuses();
-                // It takes a while with many workers.
+                // It takes some time with many workers.
                 tokio::spawn(async move { reply.send(census::clients(censuses, format).await) });
                 return;
             }
@@ -381,25 +383,25 @@ impl Supervisor {
         reply.send(answer);
     }
 
-    /// The state of everything, as one block in the log.
-    fn tell(&self) {
+    /// Logs the state of everything, as one block.
+    fn log_state(&self) {
         let status = &self.status.said;
         info!(status, configuration = self.running.origin(), "status: {status}");
-        self.clock_manager.tell();
+        self.clock_manager.log_state();
         self.listeners.log_counts();
         for (address, counts, _) in self.fast.iter().flat_map(Driver::counts) {
-            journal::tell_fast_counts(address, &counts);
+            journal::log_fast_path_counts(address, &counts);
         }
     }
 
     async fn end(self) {
-        self.manager.tell(&[NotifyState::Stopping]);
+        self.manager.notify(&[NotifyState::Stopping]);
         self.listeners.stop().await;
         info!("ended");
     }
 }
 
-/// Starts the thread that writes the log, if none does.
+/// Starts the thread that writes the log, if it does not run.
 fn write_log(writer: &mut Option<log::Writer>) -> io::Result<()> {
     let Some(writer) = writer.take() else {
         return Ok(());
@@ -414,7 +416,7 @@ fn write_log(writer: &mut Option<log::Writer>) -> io::Result<()> {
         .map(drop)
 }
 
-/// Hands signals from a thread of their own to the loop.
+/// Sends signals from a thread of their own to the loop.
 fn forward(mut signals: Signals) -> io::Result<mpsc::Receiver<i32>> {
     let (sender, receiver) = mpsc::channel(16);
     let deliver = move || {

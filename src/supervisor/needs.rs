@@ -1,4 +1,4 @@
-//! Pure. What a configuration needs of the system, descriptors and memory, and which limits are too low for it.
+//! Pure. The needs of a configuration, descriptors and memory, and the system's limits that are too low for it.
 
 use crate::config::Config;
 use crate::control::{http, server};
@@ -7,67 +7,70 @@ use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
 
-/// Descriptors of every server: standard streams, log, signals, runtime, service manager, the kernel's news, the ways to the
-/// files of the configuration, of names and of leap seconds, and what is open for a moment (*measured*: 20 and those).
+/// Descriptors of every server (*measured*: 20, and those that are open for a moment).
+///
+/// They are standard streams, log, signals, runtime, service manager, the kernel's notices, and handles to
+/// the files of the configuration, of names and of leap seconds.
 const FIXED_FILES: u64 = 32;
-/// Of an upstream: its question, and the kernel's news while it can't be asked.
+/// Descriptors per upstream: its query, and the kernel's notices while it can't be polled.
 const FILES_AN_UPSTREAM: u64 = 2;
-/// Of one that has a name, while that is resolved: two questions to two name servers, and one more over TCP.
+/// Descriptors per name, while it is resolved: two queries to two name servers, and one more over TCP.
 const FILES_A_NAME: u64 = 5;
-/// Of a list: the way to it, and the file while it is read.
+/// Descriptors per list: the handle, and the file while it is read.
 const FILES_A_LIST: u64 = 3;
-/// Of the fast path, beside one for each interface: its program and what it shares with us.
+/// Descriptors of the fast path, beside one for each interface: its program and the shared maps.
 const FAST_FILES: u64 = 16;
 
-/// What every server takes, in bytes: its pages of the program that are in use, and the supervisor's own (*measured*: 2 MB and
-/// 6 MB).
+/// Memory of every server, in bytes (*measured*: 2 MB and 6 MB).
+///
+/// It is the pages of the program that are in use, and the supervisor's own.
 const FIXED_MEMORY: u64 = 8 << 20;
-/// A connection over HTTP.
+/// Memory per HTTP connection, in bytes.
 const MEMORY_A_READER: u64 = 32 << 10;
-/// What the kernel's fast path takes for a client.
+/// Memory of the kernel's fast path per client, in bytes.
 const FAST_MEMORY: u64 = 32;
-/// While a list is read again there are three of it: the old one, what is gathered, and what is made of that.
+/// Copies of a list while it is read again, beside the old one: the entries, and the table made from them.
 const LISTS_IN_RELOAD: u64 = 2;
-/// Addresses without memory behind them: the program with its libraries, …
+/// Address space without memory behind it, in bytes: the program with its libraries.
 const PROGRAM: u64 = 64 << 20;
-/// … a thread's stack, …
+/// Address space of a thread's stack, in bytes.
 const STACK: u64 = 2 << 20;
-/// … and what glibc sets aside for its allocations, for so many threads a CPU.
+/// Address space of one of glibc's arenas, in bytes.
 const ARENA: u64 = 64 << 20;
 const ARENAS_A_CPU: u64 = 8;
 /// Threads beside the workers: supervisor, log, signals, and the one that reads a configuration.
 const OTHER_THREADS: u64 = 4;
 
-/// What a configuration needs.
+/// The needs of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Descriptors, at most.
+    /// Largest number of descriptors.
     pub files: u64,
-    /// Bytes of memory of the process, all tables full.
+    /// Bytes of memory of the process, with all tables full.
     pub memory: u64,
-    /// More of it while lists are read again.
+    /// Additional bytes while lists are read again.
     pub in_reload: u64,
-    /// Bytes that the kernel may take for us: queues of packets at most, and the fast path's clients.
+    /// Largest number of bytes in the kernel: packet queues, and the fast path's clients.
     pub kernel: u64,
-    /// Threads, at most.
+    /// Largest number of threads.
     pub threads: u64,
 }
 
-/// What the system allows.
+/// The system's limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemLimits {
-    /// Descriptors.
+    /// Number of descriptors.
     pub files: u64,
-    /// Bytes of memory, and who says so, if anybody does.
+    /// Bytes of memory, and the source of the limit, if there is one.
     pub memory: Option<(u64, String)>,
-    /// Bytes of addresses, if there is a limit.
+    /// Bytes of address space, if there is a limit.
     pub addresses: Option<u64>,
-    /// CPUs.
+    /// Number of CPUs.
     pub cpus: u64,
 }
 
 impl Needs {
-    /// What `config` needs, which names so many `lists`.
+    /// Computes the needs of `config`, which has this many `lists`.
     pub fn of(config: &Config, lists: usize) -> Self {
         let workers: u64 = config.listeners.iter().map(|one| u64::from(one.workers)).sum();
         let lists_memory = lists_memory(config);
@@ -80,12 +83,12 @@ impl Needs {
         }
     }
 
-    /// What `limits` are too low for, a line each, with the numbers and the remedy.
+    /// Returns the `limits` that are too low, a line each, with the numbers and the remedy.
     pub fn shortfalls(&self, limits: &SystemLimits) -> Vec<String> {
         let (files, allowed) = (self.files, limits.files);
         let files = (files > allowed).then(|| {
             format!(
-                "too few open files are allowed: {allowed}, and up to {files} are needed: raise LimitNOFILE=, or use fewer workers"
+                "the limit of open files is low: {allowed}, and up to {files} are needed: raise LimitNOFILE=, or use fewer workers"
             )
         });
         let all = self.memory + self.in_reload + self.kernel;
@@ -104,7 +107,7 @@ impl Needs {
         let addresses = limits.addresses.filter(|most| wanted > *most);
         let addresses = addresses.map(|most| {
             format!(
-                "too few addresses are allowed: {}, and up to {} are needed: raise LimitAS=, or lower limit.clients, census.clients or the number of workers",
+                "the limit of address space is low: {}, and up to {} are needed: raise LimitAS=, or lower limit.clients, census.clients or the number of workers",
                 mebibytes(most),
                 mebibytes(wanted)
             )
@@ -112,16 +115,16 @@ impl Needs {
         files.into_iter().chain(memory).chain(addresses).collect()
     }
 
-    /// Bytes of addresses (`RLIMIT_AS`), on a host with so many CPUs.
+    /// Returns the needed bytes of address space (`RLIMIT_AS`), on a host with this many CPUs.
     pub fn addresses(&self, cpus: u64) -> u64 {
-        // One more while one is set aside.
+        // One more while an arena is being created.
         let arenas = self.threads.min(ARENAS_A_CPU * cpus) + 1;
         PROGRAM + self.threads * STACK + arenas * ARENA + self.memory + self.in_reload
     }
 }
 
 fn files(config: &Config, lists: usize, workers: u64) -> u64 {
-    // One more to look whether an address is there.
+    // One more for checking whether an address is there.
     let listeners = workers + 1;
     let upstreams = config.upstreams.iter().map(|one| match one.host {
         Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
@@ -130,7 +133,7 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
     let control = config.control.socket.as_ref().map_or(0, |_| 1 + server::CLIENTS);
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
-        // The one that comes, before the one who makes room is gone.
+        // The new connection, before the one that makes room for it is closed.
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::CONNECTIONS,
     };
     let fast = match count(config.fast_path.interfaces.len()) {
@@ -156,7 +159,7 @@ fn memory(config: &Config, lists: u64) -> u64 {
     FIXED_MEMORY + workers.sum::<u64>() + http + lists
 }
 
-/// What all lists take, each once however many listeners share it.
+/// Returns the memory of all lists, each once however many listeners share it.
 fn lists_memory(config: &Config) -> u64 {
     let mut seen: Vec<&Access> = Vec::new();
     for listener in &config.listeners {
@@ -170,7 +173,7 @@ fn lists_memory(config: &Config) -> u64 {
 
 fn kernel(config: &Config) -> u64 {
     let queues = config.listeners.iter().map(|one| {
-        // The kernel doubles what it is told, for its own needs.
+        // The kernel doubles the given size, for its own needs.
         u64::from(one.workers) * 2 * u64::from(one.tuning.receive_buffer)
     });
     let fast = match config.fast_path.interfaces.len() {
@@ -277,9 +280,9 @@ mod tests {
         };
         let told = needs.shortfalls(&low);
         for (line, words) in told.iter().zip([
-            "too few open files are allowed: 1024, and up to 1040 are needed: raise LimitNOFILE=",
+            "the limit of open files is low: 1024, and up to 1040 are needed: raise LimitNOFILE=",
             "the limit of memory is low: 16 MiB (/sys/fs/cgroup/a/memory.max), and up to 16 MiB are needed (tables 10 MiB, a reload of lists 0 MiB, the kernel's queues 6 MiB)",
-            "too few addresses are allowed: 666 MiB, and up to 666 MiB are needed: raise LimitAS=",
+            "the limit of address space is low: 666 MiB, and up to 666 MiB are needed: raise LimitAS=",
         ]) {
             assert!(line.starts_with(words), "{line}");
         }

@@ -1,4 +1,4 @@
-//! Impure. The handles of the pollers: a task for each upstream, and the settings that it is given.
+//! Impure. The handles of the pollers: a task for each upstream, and its settings.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,12 +21,12 @@ pub(super) struct Pollers {
     precision: i8,
     reports: mpsc::Sender<PollerReport>,
     reloads: u64,
-    /// How each is given settings; it ends when that is dropped.
+    /// The sender of each poller's settings; the poller ends when it is dropped.
     running: BTreeMap<UpstreamId, watch::Sender<PollerSettings>>,
 }
 
 impl Pollers {
-    /// Nobody is asked yet.
+    /// Makes the handles; nothing is polled yet.
     pub(super) fn new(
         names: Names,
         scale: Timescale,
@@ -43,8 +43,9 @@ impl Pollers {
         }
     }
 
-    /// From now on the `upstreams` are asked, and no others, as `config` says. Each that was asked before goes on, and may be asked
-    /// again if it refused us.
+    /// Starts and ends pollers so that exactly `upstreams` are polled, as `config` says.
+    ///
+    /// A poller that stays continues, and polls again even if the upstream had refused with a kiss.
     pub(super) fn follow(
         &mut self,
         upstreams: &Registry,
@@ -79,7 +80,7 @@ impl Pollers {
         self.running.insert(id, settings);
     }
 
-    /// Tells all how old samples count, and whether new ones are wanted at once.
+    /// Sends the view to all pollers: how old samples count, and whether new ones are needed immediately.
     pub(super) fn update(&self, view: View, resample_requests: u64) {
         for settings in self.running.values() {
             settings.send_if_modified(|settings| {

@@ -1,5 +1,6 @@
-//! Impure. Reading a configuration, in a thread of its own: its lists may have millions of prefixes, and meanwhile the time is
-//! renewed. One is read at a time; reloads come first.
+//! Impure. The reading of a configuration, in a thread of its own, one at a time; reloads come first.
+//!
+//! Its lists may have millions of prefixes, and meanwhile the time is renewed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,9 +15,9 @@ use crate::config::{Fault, Loaded};
 use crate::control::server::Reply;
 use crate::host::{clock, privileges};
 
-/// Signals to reload that come nearer than this are answered by one reload.
+/// Interval in which several signals to reload cause one reload.
 const RELOADS_APART: Duration = Duration::from_millis(100);
-/// So many files wait to be checked at most.
+/// Largest number of files that wait for a check.
 const WAITING: usize = 8;
 
 /// A file that waits to be checked.
@@ -29,27 +30,27 @@ pub(super) struct PendingCheck {
     pub(super) reply: Reply,
 }
 
-/// What was read.
+/// A result of reading.
 pub(super) enum Read {
-    /// Our own file, for a reload.
+    /// The server's own file, for a reload.
     Reload(Result<Loaded, Vec<Fault>>),
-    /// A file that was to be checked, for the client behind this.
+    /// A file of a check, for the client behind this.
     Check(Reply, Result<Loaded, Vec<Fault>>),
 }
 
-/// What is read, and what shall be.
+/// The current and the pending work.
 pub(super) struct Reading {
     loader: Arc<Mutex<Loader>>,
     done: mpsc::Sender<Read>,
     is_reading: bool,
-    /// When the next reload may begin, by the raw counter, if one is wanted.
+    /// Earliest time of the next reload, by the raw counter, if one is pending.
     reload_at: Option<Duration>,
     last_reload: Option<Duration>,
     checks: VecDeque<PendingCheck>,
 }
 
 impl Reading {
-    /// Nothing is read yet; what comes to be read is sent to `done`.
+    /// Makes an idle reader; results are sent to `done`.
     pub(super) fn new(loader: Loader, done: mpsc::Sender<Read>) -> Self {
         Self {
             loader: Arc::new(Mutex::new(loader)),
@@ -61,20 +62,20 @@ impl Reading {
         }
     }
 
-    /// A reload is wanted: all that are wanted at about the same time are one.
+    /// Requests a reload: requests at about the same time cause one.
     pub(super) fn want_reload(&mut self) {
         let now = clock::raw();
         let soonest = self.last_reload.map_or(now, |last| last + RELOADS_APART);
         self.reload_at.get_or_insert(soonest.max(now));
     }
 
-    /// Until the reload that is wanted may begin, if one is, and nothing is read now.
+    /// Returns the time until the pending reload may begin, if there is one and nothing is being read.
     pub(super) fn until_reload(&self) -> Option<Duration> {
         let reload_at = self.reload_at.filter(|_| !self.is_reading)?;
         Some(reload_at.saturating_sub(clock::raw()))
     }
 
-    /// Begins to read our own file again.
+    /// Begins to read the server's own file again.
     ///
     /// # Errors
     /// There can be no more threads.
@@ -83,7 +84,7 @@ impl Reading {
         self.begin(|loader| Read::Reload(loader.load()))
     }
 
-    /// A file shall be checked. It is given back where too many wait already.
+    /// Queues a file for a check. It is given back if too many wait already.
     pub(super) fn want_check(&mut self, check: PendingCheck) -> Result<(), PendingCheck> {
         self.checks.retain(|waiting| !waiting.reply.is_closed());
         if self.checks.len() >= WAITING {
@@ -94,13 +95,13 @@ impl Reading {
         Ok(())
     }
 
-    /// Begins the next check, if nothing is read now and no reload is due.
+    /// Begins the next check, if nothing is being read and no reload is due.
     pub(super) fn begin_check(&mut self) {
         if self.is_reading || self.reload_at.is_some() {
             return;
         }
         if let Some(check) = self.checks.pop_front() {
-            // Without a thread the client has no answer, and sees that.
+            // Without a thread the client's connection is closed without an answer.
             let _begun = self.begin(|loader| {
                 let PendingCheck { path, text, reply } = check;
                 Read::Check(reply, loader.check(&path, &text))
@@ -108,7 +109,7 @@ impl Reading {
         }
     }
 
-    /// What was read has come.
+    /// Takes note that a result has come.
     pub(super) fn end(&mut self, read: &Read) {
         self.is_reading = false;
         if matches!(read, Read::Reload(_)) {
@@ -120,11 +121,11 @@ impl Reading {
         let (loader, done) = (Arc::clone(&self.loader), self.done.clone());
         let job = move || {
             if privileges::drop_all_of_thread().is_err() {
-                // The kernel lets everybody give up a capability, so somebody else is in control here.
+                // The kernel lets every process drop a capability, so an attacker is in control here.
                 std::process::abort();
             }
             let read = read(&mut loader.lock().unwrap_or_else(PoisonError::into_inner));
-            // Who is gone needs no configuration.
+            // A client that has disconnected needs no result.
             let _sent = done.blocking_send(read);
         };
         thread::Builder::new().name("reader".to_owned()).spawn(job)?;

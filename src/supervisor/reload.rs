@@ -1,5 +1,6 @@
-//! Impure. A reload: the configuration is read again, compared with the one that runs, and what is new is applied. A fault
-//! anywhere leaves everything as it was.
+//! Impure. A reload: the configuration is read again, and its differences from the running one are applied.
+//!
+//! An error anywhere leaves everything as it was.
 
 use tracing::{error, info, warn};
 
@@ -15,7 +16,7 @@ use crate::host::limits;
 impl Supervisor {
     /// Begins to read the configuration again.
     pub(super) fn begin_reload(&mut self) {
-        self.manager.tell_reloading();
+        self.manager.notify_reloading();
         if let Err(error) = self.reading.begin_reload() {
             self.end_reload(Some(format!(
                 "cannot start a thread to read it: {}",
@@ -24,7 +25,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes what was read: applies what is new, as a whole or not at all, or answers who asked.
+    /// Takes what was read: applies the differences, all or none, or answers the client of a check.
     pub(super) async fn take(&mut self, read: Read) {
         self.reading.end(&read);
         match read {
@@ -32,7 +33,7 @@ impl Supervisor {
                 let fault = self.apply(loaded).await.err();
                 self.end_reload(fault);
             }
-            Read::Reload(Err(faults)) => self.end_reload(Some(refuse(&faults))),
+            Read::Reload(Err(faults)) => self.end_reload(Some(log_faults(&faults))),
             Read::Check(reply, loaded) => {
                 let mut report = CheckReport::against(&self.running.config, &loaded);
                 if let Ok(loaded) = &loaded {
@@ -49,14 +50,17 @@ impl Supervisor {
         self.reloads.fault = fault;
         if let Some(reason) = &self.reloads.fault {
             self.reloads.refused += 1;
-            error!(reason, "configuration refused, the old one goes on: {reason}");
+            error!(
+                reason,
+                "configuration refused; the previous one stays in effect: {reason}"
+            );
         } else {
             self.reloads.done += 1;
         }
-        self.tell_ready();
+        self.notify_ready();
     }
 
-    /// Leads from what runs to `wanted`. All that can fail is done first.
+    /// Changes the running configuration to `wanted`. All that can fail is done first.
     async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
         let difference = Difference::between(&self.running.config, &wanted.config);
         let plan = self.listeners.plan(&difference.listeners);
@@ -95,8 +99,9 @@ impl Supervisor {
         );
     }
 
-    /// Logs each change, at the more talkative of the old and the new level, and goes on with the new one. Returns how many
-    /// changes there are.
+    /// Logs each change, at the more verbose of the old and the new level, and switches to the new one.
+    ///
+    /// Returns the number of changes.
     fn log_difference(&self, difference: &Difference) -> usize {
         let level = difference.settings.log_level.as_ref();
         if let Some(level) = level {
@@ -116,8 +121,8 @@ impl Supervisor {
     }
 }
 
-/// Tells each fault by itself, and their number.
-fn refuse(faults: &[Fault]) -> String {
+/// Logs each error by itself; returns their summary.
+fn log_faults(faults: &[Fault]) -> String {
     faults
         .iter()
         .for_each(|fault| error!(%fault, "configuration: {fault}"));

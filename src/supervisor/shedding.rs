@@ -1,4 +1,4 @@
-//! Impure. The budget at work: compares what the workers sent with what may be sent, and sets what they shed.
+//! Impure. The enforcement of the budget: compares what the workers sent with it, and sets what they shed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use crate::host::clock;
 use crate::server::Allowance;
 use crate::server::policy::budget::{Budget, BudgetController, SentCounts};
 
-/// The shortest time that counts are compared over: those of less say little.
+/// Shortest time between two comparisons: counts over less are not significant.
 const SHORTEST: Duration = Duration::from_millis(500);
 
 /// The time without a shed request after which shedding is over.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The budget, and what the workers make of it.
+/// The budget, and its state.
 pub(super) struct Shedding {
     controller: BudgetController,
     allowance: Arc<Allowance>,
-    /// What had been sent at the last comparison.
+    /// Counts of what had been sent, at the last comparison.
     sent: SentCounts,
     /// Time of the last comparison.
     at: Duration,
@@ -40,7 +40,7 @@ impl Shedding {
         }
     }
 
-    /// What the workers may send, as they read it.
+    /// Returns the workers' allowance, as they read it.
     pub(super) fn allowance(&self) -> &Arc<Allowance> {
         &self.allowance
     }
@@ -74,13 +74,13 @@ impl Shedding {
             None if is_shedding => {
                 warn!(
                     budget,
-                    "over the budget: the heaviest clients and new ones are shed"
+                    "over the budget: requests of the heaviest and of new clients are dropped"
                 );
                 self.quiet_since = Some(now);
             }
             Some(_) if is_shedding => self.quiet_since = Some(now),
             Some(since) if now.saturating_sub(since) >= QUIET => {
-                info!(budget, "within the budget: no client is shed any more");
+                info!(budget, "within the budget: requests are no longer dropped");
                 self.quiet_since = None;
             }
             None | Some(_) => {}

@@ -1,5 +1,7 @@
-//! Impure. The sockets of a listener before a worker serves on them: bound by us, kept for us across a restart by the
-//! service manager's descriptor store, or bound for us by its socket units.
+//! Impure. The sockets of a listener before a worker serves on them.
+//!
+//! They are bound by this process, kept across a restart by the service manager's descriptor store, or bound
+//! by its socket units.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +17,7 @@ use crate::host::limits;
 use crate::host::udp::{self, BindError};
 use crate::server::Listener;
 
-/// What the sockets of one address are called in the descriptor store: unique, and without colons (`sd_notify(3)`).
+/// Prefix of a socket's name in the descriptor store: unique, and without colons (`sd_notify(3)`).
 const STORED: &str = "udp-";
 
 /// The sockets of one listener, in the order in which the kernel numbers them.
@@ -23,9 +25,9 @@ const STORED: &str = "udp-";
 pub(super) struct Sockets {
     pub(super) listener: Listener,
     pub(super) members: Vec<Arc<UdpSocket>>,
-    /// A socket unit bound them: only it can add some or take some away.
+    /// Whether a socket unit bound them: then this process can't add or remove any.
     pub(super) of_unit: bool,
-    /// Why there are none, or why no client is served there.
+    /// The reason why there are none, or why no client is served there.
     pub(super) fault: Option<BindFault>,
 }
 
@@ -35,17 +37,17 @@ pub(super) fn stored_name(address: SocketAddr, member: usize) -> String {
     format!("{STORED}{address}-{member}")
 }
 
-/// The number of a socket by its name in the descriptor store; `None` if it comes from a socket unit.
+/// Returns the number of a socket by its name in the descriptor store; `None` if it comes from a socket unit.
 fn stored_number(name: &str) -> Option<usize> {
     name.strip_prefix(STORED)?.rsplit_once('-')?.1.parse().ok()
 }
 
-/// What the service manager gave us, by address.
+/// The sockets from the service manager, by address.
 #[derive(Debug, Default)]
 pub(super) struct InheritedSockets(HashMap<SocketAddr, Vec<(Option<usize>, UdpSocket)>>);
 
 impl InheritedSockets {
-    /// Looks at each; what is no UDP socket for us is told and closed.
+    /// Checks each descriptor; those that are no suitable UDP socket are logged and closed.
     pub(super) fn from(descriptors: Vec<(String, OwnedFd)>) -> Self {
         let mut given: HashMap<SocketAddr, Vec<_>> = HashMap::new();
         for (name, descriptor) in descriptors {
@@ -57,23 +59,23 @@ impl InheritedSockets {
                 Err(error) => warn!(
                     name,
                     error = limits::explain(&error),
-                    "a socket of the service manager can't be used"
+                    "cannot use a socket of the service manager: {error}"
                 ),
             }
         }
-        // What comes from a unit keeps its order, before what was stored.
+        // Those of a unit keep their order, before the stored ones.
         given
             .values_mut()
             .for_each(|sockets| sockets.sort_by_key(|(number, _)| *number));
         Self(given)
     }
 
-    /// Is any of them where a socket on `address` would get in its way?
+    /// Whether any of them would be in the way of a socket on `address`.
     pub(super) fn overlap(&self, address: SocketAddr) -> bool {
         self.0.keys().any(|&given| overlap(given, address))
     }
 
-    /// The sockets for `listener`, if there are any.
+    /// Takes the sockets for `listener`, if there are any.
     fn take(&mut self, listener: &Listener) -> Option<Sockets> {
         let sockets = self.0.remove(&listener.address)?;
         let of_unit = sockets.iter().any(|(number, _)| number.is_none());
@@ -93,7 +95,7 @@ impl InheritedSockets {
 }
 
 impl Sockets {
-    /// None, for this reason.
+    /// Makes an empty set, for this reason.
     pub(super) fn absent(listener: Listener, fault: BindFault) -> Self {
         Self {
             listener,
@@ -103,7 +105,9 @@ impl Sockets {
         }
     }
 
-    /// Those that were given for `listener`, and as many more as its workers need. `owner` as in [`udp::bind_members`].
+    /// Takes the inherited sockets for `listener`, and opens as many more as its workers need.
+    ///
+    /// `owner` is as in [`udp::bind_members`].
     pub(super) fn open(
         listener: Listener,
         given: &mut InheritedSockets,
@@ -113,31 +117,32 @@ impl Sockets {
             fault: None,
             ..Self::absent(listener, BindFault::NoAddress)
         });
-        // The service manager may have given them more.
+        // The service manager may have given them larger ones.
         sockets.tune(&sockets.members, |now, wanted| now < wanted);
         let more = sockets.missing(sockets.listener.workers, owner)?;
         sockets.members.extend(more);
         Ok(sockets)
     }
 
-    /// Gives all members what the listener's tuning says now.
+    /// Applies the listener's current tuning to all members.
     pub(super) fn tune_all(&self) {
         self.tune(&self.members, |now, wanted| now != wanted);
         if self.listener.tuning.busy_poll == 0 {
-            // To end it needs no right.
+            // Turning it off needs no privilege.
             self.members.iter().for_each(|socket| {
                 let _ended = udp::set_busy_poll(socket, 0);
             });
         }
     }
 
-    /// Gives `members` what the listener's tuning says, as far as we may; their receive buffers if `is_due`, told of what there is
-    /// and what is wanted, says so.
+    /// Applies the listener's tuning to `members`, as far as privileges allow.
+    ///
+    /// Their receive buffers are set if `is_due`, given the current and the wanted size, says so.
     fn tune(&self, members: &[Arc<UdpSocket>], is_due: impl Fn(u32, u32) -> bool) {
         let (address, tuning) = (self.listener.address, self.listener.tuning);
         let wanted = tuning.receive_buffer;
         let set = |socket: &Arc<UdpSocket>| {
-            // Where nothing is said the system's default (net.core.busy_read) counts.
+            // If it is not set, the system's default (net.core.busy_read) counts.
             if tuning.busy_poll > 0
                 && let Err(error) = udp::set_busy_poll(socket, tuning.busy_poll)
             {
@@ -153,18 +158,18 @@ impl Sockets {
                 if let Some(least) = buffers.into_iter().min().filter(|&least| least < wanted) {
                     info!(
                         listener = %address, bytes = least, wanted,
-                        "the receive buffers are smaller than listener.receive-buffer, as net.core.rmem_max is: raise it with sysctl"
+                        "the receive buffers are smaller than listener.receive-buffer: raise net.core.rmem_max with sysctl"
                     );
                 }
             }
             Err(error) => {
                 let error = limits::explain(&error);
-                warn!(listener = %address, error, "the receive buffers can't be set");
+                warn!(listener = %address, error, "cannot set the receive buffers: {error}");
             }
         }
     }
 
-    /// As many new members as `workers` need; none where a socket unit has the say: then workers share its sockets.
+    /// Opens as many new members as `workers` need; none beside those of a socket unit: workers share them.
     pub(super) fn missing(&self, workers: u16, owner: Option<Uid>) -> Result<Vec<Arc<UdpSocket>>, BindError> {
         let have = u16::try_from(self.members.len()).unwrap_or(u16::MAX);
         if self.of_unit {
@@ -177,7 +182,7 @@ impl Sockets {
     }
 }
 
-/// Do packets to one of both addresses reach sockets of the other, if its own are not there?
+/// Whether packets to one of both addresses reach sockets of the other, if there are none of its own.
 pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && (any || one.ip() == other.ip())

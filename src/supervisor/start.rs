@@ -1,4 +1,4 @@
-//! Impure. The start, in the only order that works: what needs rights first, then giving them up.
+//! Impure. The start, in the only order that works: first what needs privileges, then dropping them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use crate::host::{limits, sys};
 use crate::observe::journal;
 use crate::server::{INTERRUPT, Listener};
 
-/// All that had to be opened with the rights of the start. When this exists, they are given up.
+/// All that had to be opened with the privileges of the start. When this exists, they are dropped.
 pub(super) struct Opened {
     pub(super) loaded: Loaded,
     pub(super) loader: Loader,
@@ -38,38 +38,41 @@ pub(super) struct Opened {
     pub(super) fast: Option<Driver>,
     pub(super) names: Names,
     pub(super) leaps: LeapList,
-    /// What the last process left for us, and we leave for the next one.
+    /// The memory that the last process left for this one, and this one leaves for the next.
     pub(super) handover: Handover,
     pub(super) control: Option<ControlSocket>,
     pub(super) http: Option<HttpServer>,
     pub(super) manager: ServiceManager,
-    /// How often the service manager wants to hear that we live.
+    /// Interval in which the service manager expects a sign of life.
     pub(super) watchdog: Option<Duration>,
     pub(super) signals: Signals,
 }
 
-/// Those that end it, have it reload or speak.
+/// Signals that end the server, make it reload, or log its state.
 const HEARD: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
 
-/// Handles those, and the one that wakes workers. Every thread inherits that those are blocked: the kernel keeps them until
-/// the one thread takes them that [`unblock_signals`]. It could give them to any other that doesn't block them, and what a
-/// worker may call is not enough to tell of them.
+/// Handles those signals, and the one that wakes workers.
+///
+/// Every thread inherits that they are blocked: the kernel keeps them until the one thread takes them that
+/// [`unblock_signals`]. It could deliver them to any other that doesn't block them, and a worker's permitted
+/// calls are not enough to report them.
 fn handle_signals() -> io::Result<Signals> {
     SigSet::from_iter(HEARD).thread_block()?;
     let signals = Signals::new(HEARD.map(|signal| signal as i32))?;
     sys::interrupt_by(INTERRUPT)?;
-    // Whoever started us may have blocked it.
+    // The parent process may have blocked it.
     SigSet::from_iter([INTERRUPT]).thread_unblock()?;
     Ok(signals)
 }
 
-/// From here on the calling thread is the one that takes the signals.
+/// Makes the calling thread the one that takes the signals.
 pub(super) fn unblock_signals() -> io::Result<()> {
     Ok(SigSet::from_iter(HEARD).thread_unblock()?)
 }
 
-/// Opens everything and drops what is not needed any more. No thread runs before this is done: user and groups
-/// are changed for the whole process.
+/// Opens everything and drops the privileges that are not needed any more.
+///
+/// No thread runs before this is done: user and groups are changed for the whole process.
 pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, StartError> {
     // From here on a signal to end is remembered, not fatal in the middle of the start.
     let signals = handle_signals().map_err(StartError::system("handle signals"))?;
@@ -122,7 +125,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     })
 }
 
-/// The fast path, if the configuration wants it, for those listeners that are open; with room for the clients of all.
+/// Opens the fast path, if it is configured, for the open listeners; with room for the clients of all.
 fn open_fast_path(
     config: &Config,
     is_open: impl Fn(&SocketAddr) -> bool,
@@ -139,7 +142,9 @@ fn open_fast_path(
     Driver::open(&wanted.interfaces, wanted.mode, clients, open)
 }
 
-/// The control socket, given to `owner`; none where none is wanted, or where the default one has no directory to be in.
+/// Opens the control socket, given to `owner`.
+///
+/// `None` if it is turned off, or if it is the default one and its directory does not exist.
 fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<ControlSocket>, StartError> {
     let Some(path) = &loaded.config.control.socket else {
         return Ok(None);
@@ -148,7 +153,7 @@ fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<Con
         Ok(socket) => Ok(Some(socket)),
         Err(error) if loaded.default_control => {
             let error = limits::explain(&error);
-            info!(path = %path.display(), error, "no control socket: `--against-running` can't ask this server");
+            info!(path = %path.display(), error, "no control socket (control.socket): `ntpfront status` and other commands can't reach this server");
             Ok(None)
         }
         Err(error) => {
@@ -158,14 +163,14 @@ fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<Con
     }
 }
 
-/// The sockets of each listener; none for those whose address is not there, if that is no reason not to start.
+/// Opens the sockets of each listener; none if the address is absent and the start continues without it.
 fn open_listeners(
     loaded: &Loaded,
     given: InheritedSockets,
     identity: Option<&Identity>,
 ) -> Result<Vec<Sockets>, StartError> {
     let listeners = &loaded.config.listeners;
-    // All are tried before the first is opened: our own sockets would be in the way of each other.
+    // All are tried before the first is opened: ntpfront's own sockets would be in the way of each other.
     let tried: Vec<_> = listeners.iter().map(|one| try_address(one, &given)).collect();
     let owner = identity
         .filter(|identity| identity.is_another())
@@ -186,12 +191,12 @@ fn open_listeners(
             .map_or(StartError::NothingToServe, StartError::Bind));
     }
     for address in opening.given.left() {
-        warn!(%address, "a socket of the service manager belongs to no listener: closed (configure a listener of this address)");
+        warn!(%address, "closed a socket of the service manager: no listener has its address (configure one)");
     }
     Ok(opened)
 }
 
-/// What opening the listeners needs, and the first error that was no reason to end it.
+/// The needs of opening the listeners, and the first error that did not end it.
 struct ListenerOpening<'a> {
     loaded: &'a Loaded,
     given: InheritedSockets,
@@ -200,7 +205,7 @@ struct ListenerOpening<'a> {
 }
 
 impl ListenerOpening<'_> {
-    /// The sockets of `listener`, as far as that was `tried` with success; `None` if it is left out.
+    /// Opens the sockets of `listener`, if it was `tried` with success; `None` if it is left out.
     fn open(
         &mut self,
         listener: &Listener,
@@ -209,7 +214,7 @@ impl ListenerOpening<'_> {
         let opened = tried.and_then(|()| Sockets::open(listener.clone(), &mut self.given, self.owner));
         let error = match opened {
             Ok(sockets) => {
-                journal::tell_listening(listener);
+                journal::log_listening(listener);
                 return Ok(Some(sockets));
             }
             Err(error) => error,
@@ -231,7 +236,7 @@ impl ListenerOpening<'_> {
 }
 
 fn try_address(listener: &Listener, given: &InheritedSockets) -> Result<(), BindError> {
-    // Where somebody keeps the port for us, this could not tell that from somebody else.
+    // If the service manager keeps the port, it would look like another program's.
     if given.overlap(listener.address) {
         return Ok(());
     }

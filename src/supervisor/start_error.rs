@@ -9,20 +9,20 @@ use crate::host::limits;
 use crate::host::privileges::PrivilegeError;
 use crate::host::udp::BindError;
 
-/// The reason why the server can't start. Each names its remedy.
+/// The reason why the server can't start, with its remedy.
 #[derive(Debug)]
 pub enum StartError {
     /// A listener can't be opened.
     Bind(BindError),
-    /// A privilege can't be given up.
+    /// A privilege can't be dropped.
     Privilege(PrivilegeError),
     /// The kernel refuses something that every start needs.
     System(String, io::Error),
     /// The kernel refuses a thread.
     Thread(String, io::Error),
-    /// The fast path can't be had in the mode that was asked for.
+    /// The fast path is not available in the configured mode.
     FastPath(String),
-    /// The built-in listeners are all of a family that this host doesn't have.
+    /// This host lacks the address families of all built-in listeners.
     NothingToServe,
 }
 
@@ -52,12 +52,12 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl StartError {
-    /// An error for `map_err`: the kernel refused this.
+    /// Makes the error of a refused operation, for `map_err`.
     pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::System(what.into(), error)
     }
 
-    /// An error for `map_err`: the kernel refused a thread.
+    /// Makes the error of a refused thread, for `map_err`.
     pub(super) fn thread(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Thread(what.into(), error)
     }

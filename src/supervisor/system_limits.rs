@@ -8,7 +8,7 @@ use super::needs::{Needs, SystemLimits};
 use crate::config::Loaded;
 use crate::host::limits;
 
-/// The limits of this process, the one of descriptors raised as far as it goes.
+/// Returns the limits of this process, after raising that of descriptors as far as it goes.
 pub fn raised() -> SystemLimits {
     let memory = limits::group_memory();
     SystemLimits {
@@ -19,9 +19,9 @@ pub fn raised() -> SystemLimits {
     }
 }
 
-/// Logs which `limits` are too low for `loaded`, which is served from now on.
+/// Logs the `limits` that are too low for `loaded`, which is served from now on.
 ///
-/// Errors that come from a lack of descriptors name the number that it needs.
+/// Errors that come from a lack of descriptors name the needed number.
 pub(super) fn warn_if_low(loaded: &Loaded, limits: &SystemLimits) {
     let needs = Needs::of(&loaded.config, loaded.lists);
     limits::expect_files(needs.files);

@@ -1,4 +1,4 @@
-//! Pure. How fast a count grows.
+//! Pure. The rate at which a count grows.
 
 use std::time::Duration;
 

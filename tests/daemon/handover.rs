@@ -80,7 +80,10 @@ fn a_good_time_goes_on_at_once() {
     let (reply, log) = handed(&handover::write(&left(), boot().as_deref()), |_| ());
     assert_eq!((reply.leap, reply.stratum), (Leap::NoWarning, 4), "{log}");
     assert!((client::ahead(&reply) - 3600.0).abs() < 0.1, "{log}");
-    assert!(log.contains("goes on where the last process left it"), "{log}");
+    assert!(
+        log.contains("continuing with the time of the previous process"),
+        "{log}"
+    );
 }
 
 fn is_refused(bytes: &[u8], prepare: impl FnOnce(&Path), why: &str) {
@@ -91,7 +94,7 @@ fn is_refused(bytes: &[u8], prepare: impl FnOnce(&Path), why: &str) {
         "{why}: {log}"
     );
     assert!(client::ahead(&reply).abs() < 0.1, "{why}: {log}");
-    let wanted = format!("the handed-over time was not used: {why}");
+    let wanted = format!("the time of the previous process is not used: {why}");
     assert!(log.contains(&wanted), "{wanted}: {log}");
     assert!(!log.contains("panicked"), "{log}");
 }
@@ -117,7 +120,7 @@ fn a_bad_one_is_refused_and_the_reason_told() {
     is_refused(
         &spoiled(|bad| bad.root_dispersion = NtpDuration::from_seconds(1.5)),
         |_| (),
-        "the configuration allows no such time",
+        "the configuration does not allow it",
     );
     is_refused(
         &handover::write(&left(), Some("other")),
@@ -131,9 +134,9 @@ fn a_bad_one_is_refused_and_the_reason_told() {
 fn one_that_others_could_write_is_refused() {
     let bytes = handover::write(&left(), boot().as_deref());
     let open = |file: &Path| fs::set_permissions(file, fs::Permissions::from_mode(0o620)).unwrap();
-    is_refused(&bytes, open, "other users can write it");
+    is_refused(&bytes, open, "other users can access its memory");
     if root() {
         let give = |file: &Path| std::os::unix::fs::chown(file, Some(65_534), None).unwrap();
-        is_refused(&bytes, give, "another user wrote it");
+        is_refused(&bytes, give, "its memory belongs to another user");
     }
 }

@@ -250,7 +250,7 @@ fn a_listener_that_is_required_is_served_or_nothing_is() {
         wait_until("it is not fit any more", SOON, || {
             served
                 .ask(&["health"])
-                .contains("not healthy: local, stratum 10, wrong by 0.5")
+                .contains("not healthy: local, stratum 10, maximum error 0.5")
                 .then_some(())
         });
     });

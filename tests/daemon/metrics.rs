@@ -273,7 +273,7 @@ fn an_address_in_use_is_an_error_in_the_log_and_no_more() {
     let occupant = TcpListener::bind("127.0.0.1:0").unwrap();
     let scraped = Scraped::at(LOCAL, occupant.local_addr().unwrap());
     let log = scraped.daemon.log();
-    assert!(log.contains("ERROR metrics can't be read"), "{log}");
+    assert!(log.contains("ERROR metrics are unavailable"), "{log}");
     drop(occupant);
     wait_until("the metrics are there", SOON, || {
         let mut stream = TcpStream::connect(scraped.http).ok()?;

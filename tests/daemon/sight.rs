@@ -40,7 +40,7 @@ fn the_pool_is_thought_of_before_it_drops_us() {
         let log = seen.daemon.log();
         let warning = log
             .lines()
-            .find(|line| line.contains("the NTP Pool might drop us"))?;
+            .find(|line| line.contains("the NTP Pool might drop this server"))?;
         assert!(warning.contains("WARN"), "{warning}");
         Some(())
     });
@@ -409,7 +409,7 @@ fn clients_of_other_versions_are_told_so() {
         let answer: Value = serde_json::from_str(&exchange(&socket, request)).unwrap();
         assert_eq!((&answer["out"], &answer["status"]), (&"".into(), &2.into()));
         let said = answer["err"].as_str().unwrap();
-        assert!(said.ends_with("ask it with its own program\n"), "{said}");
+        assert!(said.ends_with("use the program of its version\n"), "{said}");
     }
     let newer = exchange(
         &socket,
@@ -471,7 +471,7 @@ fn servers_of_other_versions_are_called_so() {
                 outcome.said()
             );
             let begin = format!(
-                "ntpfront {word}: cannot ask the running server: {}: ",
+                "ntpfront {word}: cannot query the running server: {}: ",
                 socket.display()
             );
             assert!(outcome.stderr.starts_with(&begin), "{}", outcome.said());

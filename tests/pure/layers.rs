@@ -1,5 +1,6 @@
-//! Proves that the walls between the rooms of `src/` stand: who may use whom, which files are pure,
-//! and where `unsafe` may be. It reads the source, and proves on bad samples that it would see them.
+//! Proves that the walls between the rooms of `src/` stand: which room may use which, which files are pure, where
+//! `unsafe` may be, and how comments are written. It reads the source, and proves on bad samples that it would see
+//! them.
 
 use std::path::{Path, PathBuf};
 
@@ -124,6 +125,40 @@ const IMPURE: [&str; 23] = [
     "std::sync::atomic",
 ];
 
+/// The rooms whose comments are read for their words; the others follow.
+const WORDED: [&str; 5] = ["host", "observe", "control", "supervisor", "commands"];
+
+/// Words that a documentation comment doesn't say: programs, packets and threads are no persons, and plain English has
+/// plainer words.
+const UNPLAIN: [&str; 10] = [
+    "who",
+    "whom",
+    "whoever",
+    "nobody",
+    "somebody",
+    "everybody",
+    "anybody",
+    "shall",
+    "anew",
+    "so many",
+];
+
+/// A documentation comment begins with the thing or with what it does, not with one of these.
+const CLAUSES: [&str; 9] = [
+    "What",
+    "How",
+    "Who",
+    "Where",
+    "When",
+    "Why",
+    "One",
+    "It",
+    "From now on",
+];
+
+/// Longer lines of a comment break where they are read (rustfmt does not see them).
+const MOST_COLUMNS: usize = 130;
+
 /// The only place with `unsafe`: this file, and what is in its folder.
 const UNSAFE: &str = "host/sys";
 
@@ -246,6 +281,7 @@ fn faults(source: &Source) -> Vec<String> {
     faults.extend(narrowness(source));
     faults.extend(purity(source));
     faults.extend(unsafety(source));
+    faults.extend(comments(source));
     faults
         .into_iter()
         .map(|fault| format!("src/{}: {fault}", source.path))
@@ -289,6 +325,14 @@ fn purity(source: &Source) -> Vec<String> {
     if !says && !source.is_free() {
         return vec!["the first line says neither `//! Pure.` nor `//! Impure.`".to_owned()];
     }
+    let first = source
+        .text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("//! "));
+    if !says && first.is_none_or(|sentence| sentence.split_whitespace().count() < 2) {
+        return vec!["the first line doesn't say what is in here".to_owned()];
+    }
     if !source.is_pure() {
         return Vec::new();
     }
@@ -307,6 +351,60 @@ fn unsafety(source: &Source) -> Vec<String> {
         return Vec::new();
     }
     vec![format!("unsafe is for {UNSAFE} alone")]
+}
+
+/// The text of a line of documentation, and what marks it.
+fn documentation(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start();
+    let (mark, text) = line.split_at_checked(3)?;
+    // Four slashes are no documentation.
+    (matches!(mark, "///" | "//!") && !text.starts_with('/')).then(|| (mark, text.trim()))
+}
+
+/// The words of a documentation line, in lower case, with a blank around each; code in backticks is left out.
+fn spoken(text: &str) -> String {
+    let outside = text.split('`').step_by(2).collect::<Vec<_>>().join(" ");
+    let words = outside.split(|c: char| !c.is_alphanumeric() && c != '\'');
+    let words: Vec<_> = words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    format!(" {} ", words.join(" "))
+}
+
+/// What is wrong with the comments of a room that is read for that.
+fn comments(source: &Source) -> Vec<String> {
+    if !source.room().is_some_and(|room| WORDED.contains(&room)) {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    let lines: Vec<&str> = source.text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        let columns = line.chars().count();
+        if line.trim_start().starts_with("//") && columns > MOST_COLUMNS {
+            faults.push(format!("{}: {columns} columns", index + 1));
+        }
+        let Some((mark, text)) = documentation(line) else {
+            continue;
+        };
+        let said = spoken(text);
+        let unplain = UNPLAIN.iter().filter(|word| said.contains(&format!(" {word} ")));
+        faults.extend(unplain.map(|word| format!("{}: \"{word}\" in: {text}", index + 1)));
+        let is_first = index == 0 || documentation(lines[index - 1]).is_none_or(|before| before.0 != mark);
+        if !is_first {
+            continue;
+        }
+        let thing = text.trim_start_matches("Pure. ").trim_start_matches("Impure. ");
+        let clause = CLAUSES
+            .iter()
+            .find(|clause| thing.starts_with(&format!("{clause} ")));
+        faults.extend(clause.map(|clause| format!("{}: begins with \"{clause}\": {text}", index + 1)));
+        let next = lines.get(index + 1).and_then(|line| documentation(line));
+        if next.is_some_and(|(_, text)| !text.is_empty()) {
+            faults.push(format!("{}: no empty line after the first: {text}", index + 1));
+        }
+    }
+    faults
 }
 
 #[test]
@@ -418,6 +516,47 @@ use crate::server::C;",
             "//! Impure.\nunsafe fn f() {}",
             "unsafe is for host/sys alone",
         ),
+        (
+            "wire/mod.rs",
+            "use std::fmt;",
+            "the first line doesn't say what is in here",
+        ),
+        (
+            "main.rs",
+            "//!\nuse std::fmt;",
+            "the first line doesn't say what is in here",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\n\n/// The process, for\n/// whoever asks.",
+            "4: \"whoever\" in: whoever asks.",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\n//!\n//! There are so\tmany of them.",
+            "3: \"so many\" in: There are so\tmany of them.",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. What sockets do.",
+            "1: begins with \"What\": Impure. What sockets do.",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\nstruct A {\n    /// How it waits.\n    a: u8,\n}",
+            "3: begins with \"How\": How it waits.",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\n//! It waits.",
+            "1: no empty line after the first: Impure. A socket.",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\n// 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 \
+             0123456789 0123456789 0123456789 0123456789 0123456789",
+            "2: 134 columns",
+        ),
     ] {
         let source = Source {
             path: path.to_owned(),
@@ -459,6 +598,14 @@ fn it_does_not_see_what_is_right() {
         (
             "config/a.rs",
             "//! Pure.\n#![deny(unsafe_code)]\nuse super::fault::QueryFault;",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\n//!\n//! Its user is `nobody`, its shallow whole.\n\n/// Its user.\n// Who reads this?",
+        ),
+        (
+            "host/a.rs",
+            "//! Impure. A socket.\n\n//// Who draws lines like this?",
         ),
     ] {
         let source = Source {

@@ -1,23 +1,24 @@
-//! Impure. The system calls whose arguments decide: what is asked of them, as tables. (Impure for the numbers alone, which are
-//! the C library's and Linux'.)
+//! Impure. The system calls whose arguments decide, as tables.
 //!
-//! A filter sees the arguments as numbers, not what a pointer points to. So `openat2`, `clone3` and the like can't be judged
-//! here; the second is refused, for the first there is Landlock.
+//! They are impure only for the numbers, which are the C library's and Linux'.
+//!
+//! A filter sees the arguments as numbers, not what a pointer points to. So `openat2`, `clone3` and the like
+//! can't be checked here; the second is refused, and Landlock restricts the first.
 
 use libc::{c_int, c_long};
 
 use super::NeededCalls;
 
-/// To attach a BPF program that is there already (linux/bpf.h).
+/// Command that attaches a loaded BPF program (linux/bpf.h).
 const BPF_LINK_CREATE: c_int = 28;
-/// To make a socket non-blocking, by `ioctl` (its number; the C libraries disagree about its type).
+/// Request of `ioctl` that makes a socket non-blocking (the C libraries disagree about its type).
 const FIONBIO: c_int = 0x5421;
-/// To put a filter on (linux/seccomp.h; the C libraries disagree about its type).
+/// Operation that applies a filter (linux/seccomp.h; the C libraries disagree about its type).
 const SECCOMP_SET_MODE_FILTER: c_int = 1;
 
-/// What may be set of a socket's type beside the type.
+/// Flags that a socket's type may have.
 const TYPE_FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-/// Threads are made by `clone`; processes and namespaces are not.
+/// Flags of `clone` for new namespaces: it may make threads, but no processes or namespaces.
 const NAMESPACES: c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
@@ -26,23 +27,23 @@ const NAMESPACES: c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
-/// Something that is asked of one argument, of which the kernel looks at 32 bits.
+/// A condition on one argument, of which the kernel looks at 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Test {
-    /// Which argument, counted from 0.
+    /// The argument's place, counted from 0.
     pub(super) index: u8,
-    /// The bits that are looked at.
+    /// The bits that are compared.
     pub(super) mask: u32,
-    /// What they must be.
+    /// The value of these bits.
     pub(super) value: u32,
 }
 
-/// A call that is open if all tests of one of the alternatives hold.
+/// A call that is permitted if all conditions of one of the alternatives hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judged {
-    /// Its number.
+    /// The call's number.
     pub(super) call: c_long,
-    /// Each a list of tests.
+    /// Alternatives, each a list of conditions.
     pub(super) any_of: Vec<Vec<Test>>,
 }
 
@@ -58,7 +59,7 @@ const fn masked(index: u8, mask: c_int, value: c_int) -> Test {
     }
 }
 
-/// The argument at `index` is one of `values`.
+/// A call that is permitted if the argument at `index` is one of `values`.
 fn one_of(call: c_long, index: u8, values: &[c_int]) -> Judged {
     Judged {
         call,
@@ -66,7 +67,7 @@ fn one_of(call: c_long, index: u8, values: &[c_int]) -> Judged {
     }
 }
 
-/// What the process needs, whose number is `pid`, beside [`super::calls::OF_PROCESS`].
+/// Returns the calls that the process with number `pid` needs, beside [`super::calls::OF_PROCESS`].
 pub(super) fn of_process(needs: NeededCalls, pid: c_int) -> Vec<Judged> {
     let mut judged = vec![
         sockets(needs),
@@ -79,7 +80,7 @@ pub(super) fn of_process(needs: NeededCalls, pid: c_int) -> Vec<Judged> {
             )]],
         },
         one_of(libc::SYS_ioctl, 1, &[FIONBIO]),
-        // To close when a program is executed, to block or not, a copy, and for journald a seal.
+        // Close on exec, blocking, duplicates, and a seal for journald.
         one_of(
             libc::SYS_fcntl,
             1,
@@ -92,20 +93,20 @@ pub(super) fn of_process(needs: NeededCalls, pid: c_int) -> Vec<Judged> {
                 libc::F_ADD_SEALS,
             ],
         ),
-        // A thread's name, and what comes before a filter.
+        // A thread's name, and the call that must come before a filter.
         one_of(
             libc::SYS_prctl,
             0,
             &[libc::PR_SET_NAME, libc::PR_SET_NO_NEW_PRIVS],
         ),
-        // Workers put a filter on.
+        // Workers apply a filter.
         one_of(libc::SYS_seccomp, 0, &[SECCOMP_SET_MODE_FILTER]),
-        // Its own threads and limits, nobody else's.
+        // Its own threads and limits, no other process's.
         one_of(libc::SYS_tgkill, 0, &[pid]),
         one_of(libc::SYS_prlimit64, 0, &[0, pid]),
     ];
     if needs.journal {
-        // What is too long for a message is handed over in a piece of memory.
+        // A log record that is too long for a message is sent to journald as a piece of memory.
         judged.push(Judged {
             call: libc::SYS_memfd_create,
             any_of: vec![Vec::new()],
@@ -118,12 +119,12 @@ pub(super) fn of_process(needs: NeededCalls, pid: c_int) -> Vec<Judged> {
     judged
 }
 
-/// What a worker needs of the process whose number is `pid`, beside [`super::calls::OF_WORKERS`].
+/// Returns the calls that a worker of the process with number `pid` needs, beside [`super::calls::OF_WORKERS`].
 pub(super) fn of_workers(pid: c_int) -> Vec<Judged> {
     let mut judged = vec![
-        // What the standard library asks before it closes a descriptor, where it is built to look for mistakes.
+        // The standard library's check before it closes a descriptor, in builds that look for mistakes.
         one_of(libc::SYS_fcntl, 1, &[libc::F_GETFD]),
-        // A panic's message before there is a log, to standard error.
+        // The message of a panic before there is a log, on standard error.
         one_of(libc::SYS_write, 0, &[libc::STDERR_FILENO]),
         one_of(libc::SYS_writev, 0, &[libc::STDERR_FILENO]),
         one_of(libc::SYS_tgkill, 0, &[pid]),
@@ -132,20 +133,22 @@ pub(super) fn of_workers(pid: c_int) -> Vec<Judged> {
     judged
 }
 
-/// Of the calls that kill, the use that is open: [`of_process`] has it, too.
+/// Returns the permitted use of a call that else kills: [`of_process`] has it, too.
 pub(super) fn of_deadly(needs: NeededCalls) -> Option<(c_long, Test)> {
     needs.attaches.then(|| (libc::SYS_bpf, is(0, BPF_LINK_CREATE)))
 }
 
-/// UDP and TCP, by protocol: Landlock's rules for TCP know nothing of MPTCP. The kernel's news of interfaces and addresses,
-/// which the C library asks for, too. And the way to journald.
+/// Returns the permitted sockets.
+///
+/// UDP and TCP, by protocol: Landlock's rules for TCP know nothing of MPTCP. The kernel's notices of
+/// interfaces and addresses, which the C library uses, too. And the way to journald.
 fn sockets(needs: NeededCalls) -> Judged {
     let mut any_of = Vec::new();
     let mut may = |family, kind, protocol| {
         any_of.push(vec![is(0, family), masked(1, !TYPE_FLAGS, kind), is(2, protocol)]);
     };
     for family in [libc::AF_INET, libc::AF_INET6] {
-        // 0 is the usual one: the two that are named beside it.
+        // 0 is the default protocol: one of the two that are named beside it.
         for protocol in [0, libc::IPPROTO_UDP] {
             may(family, libc::SOCK_DGRAM, protocol);
         }
@@ -163,7 +166,7 @@ fn sockets(needs: NeededCalls) -> Judged {
     }
 }
 
-/// Memory, but none with code in it that was not there at the start.
+/// Returns the permitted uses of memory: no new memory may have code in it.
 pub(super) fn of_memory() -> [Judged; 2] {
     [libc::SYS_mmap, libc::SYS_mprotect].map(|call| Judged {
         call,

@@ -1,16 +1,18 @@
-//! Impure. The lists of system calls: those that kill, those of the process, those of a worker. (Impure for the numbers
-//! alone, which are the C library's.)
+//! Impure. The lists of system calls: those that kill, those of the process, those of a worker.
 //!
-//! Only x86-64 has the old calls besides the new ones; its musl still makes them. A call whose arguments decide is not
-//! here but in [`super::arguments`].
+//! They are impure only for the numbers, which are the C library's.
+//!
+//! Only x86-64 has the old calls besides the new ones; its musl still makes them. A call whose arguments
+//! decide is in [`super::arguments`] instead.
 
 use libc::c_long;
 
-/// The newest call that was known when these lists were made (`file_setattr`, Linux 6.17; numbers from 424 on are the
-/// same on all architectures).
+/// The newest call that was known when these lists were made.
+///
+/// It is `file_setattr` of Linux 6.17; numbers from 424 on are the same on all architectures.
 pub(super) const NEWEST: c_long = 469;
 
-/// Nobody makes these by accident.
+/// Calls that kill the process: no program makes them by accident.
 pub(super) const DEADLY: &[c_long] = &[
     // Other programs and processes.
     libc::SYS_execve,
@@ -49,7 +51,8 @@ pub(super) const DEADLY: &[c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
-    // The host as such: its clock (adjtimex, which also reads, is left to the missing capability), keys, swap, accounting.
+    // The host as such: its clock (adjtimex, which also reads, is left to the missing capability), keys, swap,
+    // accounting.
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
     libc::SYS_reboot,
@@ -73,7 +76,7 @@ pub(super) const DEADLY: &[c_long] = &[
     libc::SYS_modify_ldt,
 ];
 
-/// What the supervisor, the pollers and the signals' thread need, a reload and new workers included.
+/// Calls that the supervisor, the pollers and the signals' thread need, a reload and new workers included.
 pub(super) const OF_PROCESS: &[c_long] = &[
     // Descriptors and files.
     libc::SYS_read,
@@ -144,10 +147,10 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_rt_sigtimedwait,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
-    // Less and less.
+    // Dropping privileges.
     libc::SYS_capget,
     libc::SYS_capset,
-    // To know who and when we are.
+    // The identity of the process, and the time.
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getuid,
@@ -180,7 +183,7 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_time,
 ];
 
-/// What a worker needs: its socket, the time, and to end, well or badly.
+/// Calls that a worker needs: for its socket, the time, and its end, normal or not.
 pub(super) const OF_WORKERS: &[c_long] = &[
     // The packet path.
     libc::SYS_recvmmsg,
@@ -189,20 +192,20 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
     libc::SYS_ppoll,
-    // The time, where the kernel gives it by a call only, and the pause after a failure.
+    // The time, where the kernel has it only as a call, and the pause after a failure.
     libc::SYS_clock_gettime,
     libc::SYS_gettimeofday,
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
     libc::SYS_restart_syscall,
-    // Locks and signals, as of who wakes a worker.
+    // Locks and signals, such as the one that wakes a worker.
     libc::SYS_futex,
     libc::SYS_sched_yield,
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
     libc::SYS_sched_getaffinity,
     libc::SYS_getcpu,
-    // The allocator, which works when a thread ends.
+    // The allocator, at the end of a thread.
     libc::SYS_brk,
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -225,14 +228,14 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_time,
 ];
 
-/// What the process needs that opens files for the other: to be asked, to open, to hand over, and to end.
+/// Calls that the process needs that opens files: to receive requests, to open, to send, and to end.
 pub(super) const OF_OPENER: &[c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_openat2,
     libc::SYS_openat,
     libc::SYS_sendmsg,
     libc::SYS_close,
-    // What the standard library asks before it closes a descriptor, where it is built to look for mistakes.
+    // The standard library's check before it closes a descriptor, in builds that look for mistakes.
     libc::SYS_fcntl,
     libc::SYS_restart_syscall,
     libc::SYS_brk,

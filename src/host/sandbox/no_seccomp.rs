@@ -1,22 +1,22 @@
-//! Pure. In the place of `seccomp` where the crate that compiles its filters doesn't know the architecture.
+//! Pure. The replacement for `seccomp` on architectures that the filter compiler doesn't know.
 
 use std::fmt;
 
 use super::NeededCalls;
 
-/// There are no filters.
+/// The error that there are no filters.
 #[derive(Debug)]
 pub struct FilterError;
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not known how for this architecture")
+        f.write_str("not available for this architecture")
     }
 }
 
 impl std::error::Error for FilterError {}
 
-/// Puts nothing on.
+/// Applies no filter.
 ///
 /// # Errors
 /// Always.
@@ -24,7 +24,7 @@ pub fn limit_process(_: NeededCalls) -> Result<(), FilterError> {
     Err(FilterError)
 }
 
-/// Puts nothing on.
+/// Applies no filter.
 ///
 /// # Errors
 /// Never: the process has no filter either.
@@ -32,10 +32,10 @@ pub fn limit_worker() -> Result<(), FilterError> {
     Ok(())
 }
 
-/// Puts nothing on.
+/// Applies no filter.
 ///
 /// # Errors
-/// Never: what this is for has hardly more to it than that.
+/// Never: this process can hardly do more than its filter would permit.
 pub fn limit_opener() -> Result<(), FilterError> {
     Ok(())
 }

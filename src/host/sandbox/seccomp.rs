@@ -1,15 +1,15 @@
-//! Impure. System calls that are left: few for the process, very few for a worker.
+//! Impure. The filters of system calls: few calls for the process, very few for a worker.
 //!
-//! What happens to the others depends on what they mean. A call by which one takes over or damages a host (to execute a
-//! program, to trace another process, to mount, to load kernel code, to set the clock …) is nothing that we or a library
-//! could ever make by accident: it **kills** the process with SIGSYS, loudly, and systemd starts it anew. Any other call
-//! that is not on the list only **fails with EPERM**: a harmless one that a new release of the C library has come to
-//! make must not end a time server at night. And calls that libraries try first and do without have to fail with
-//! **ENOSYS**, as on an old kernel, or they would not: `clone3` (whose flags a filter can't see) and all that are newer
-//! than this list.
+//! What happens to the others depends on what they mean. A call that takes over or damages a host (to execute
+//! a program, to trace another process, to mount, to load kernel code, to set the clock …) is never made by
+//! accident, by this program or a library: it **kills** the process with SIGSYS, visibly, and systemd
+//! restarts it. Any other call that is not on the list only **fails with EPERM**: a harmless one that a new
+//! release of the C library makes must not end a time server at night. And calls that libraries try first and
+//! can do without must fail with **ENOSYS**, as on an old kernel: `clone3` (whose flags a filter can't see)
+//! and all that are newer than this list.
 //!
-//! The kernel asks all filters of a thread and takes the hardest answer; of equals, that of the filter put on last.
-//! Calls that are always allowed cost nothing: since Linux 5.11 it knows them by heart.
+//! The kernel runs all filters of a thread and takes the strictest answer; of equals, that of the filter
+//! applied last. Calls that are always allowed cost nothing: since Linux 5.11 the kernel caches them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,10 +24,10 @@ use seccompiler::{
 use super::arguments::{self, Judged, Test};
 use super::{NeededCalls, calls};
 
-/// Workers start at any time, and each puts its own filter on: that of the process, once this has one.
+/// The filter of the workers. They start at any time, and each applies it itself, once the process has its own.
 static OF_WORKERS: OnceLock<BpfProgram> = OnceLock::new();
 
-/// A filter that could not be made or put on.
+/// A filter that could not be made or applied.
 #[derive(Debug)]
 pub struct FilterError(seccompiler::Error);
 
@@ -51,13 +51,14 @@ impl From<BackendError> for FilterError {
     }
 }
 
-/// Puts the process's filters on the calling thread and those that it will start, and makes that of the workers ready.
+/// Applies the process's filters to the calling thread and those that it starts, and prepares that of the workers.
+///
 /// All of them are for this process, not for a child of it.
 ///
 /// # Errors
-/// This kernel has no filters, or the architecture is not known; what could be put on stays on.
+/// This kernel has no filters, or the architecture is not known; filters applied before the error stay.
 pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
-    // All are made before the first is put on.
+    // All are made before the first is applied.
     let filters = [of_deadly(needs)?, of_process(needs)?, of_future()?];
     let of_workers = of_workers()?;
     for filter in filters {
@@ -67,11 +68,12 @@ pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// Puts the workers' filter on the calling thread, if the process has its own. Must be the last that a worker does
-/// before it serves.
+/// Applies the workers' filter to the calling thread, if the process has its own.
+///
+/// Must be the last action of a worker before it serves.
 ///
 /// # Errors
-/// The kernel refuses: the worker must not go on then.
+/// The kernel refuses: the worker must not continue then.
 pub fn limit_worker() -> Result<(), FilterError> {
     match OF_WORKERS.get() {
         Some(filter) => Ok(apply_filter(filter)?),
@@ -79,13 +81,13 @@ pub fn limit_worker() -> Result<(), FilterError> {
     }
 }
 
-/// Puts the filters of the process that opens files on this one.
+/// Applies the filters of the process that opens files to this one.
 ///
 /// # Errors
 /// As [`limit_process`].
 pub fn limit_opener() -> Result<(), FilterError> {
     let needs = NeededCalls::default();
-    // The last one forbids to put on more.
+    // The last one forbids to apply more.
     for filter in [of_deadly(needs)?, of_future()?, of_opener()?] {
         apply_filter(&filter)?;
     }
@@ -113,7 +115,7 @@ fn of_workers() -> Result<BpfProgram, FilterError> {
     only(calls::OF_WORKERS, &arguments::of_workers(own_number()))
 }
 
-/// These calls, and those with these arguments; no other.
+/// Makes a filter that permits these calls, and those with these arguments; no other.
 fn only(always_open: &[libc::c_long], judged: &[Judged]) -> Result<BpfProgram, FilterError> {
     let mut rules = always(always_open);
     for judged in judged {
@@ -142,7 +144,7 @@ fn always(calls: &[libc::c_long]) -> Rules {
     calls.iter().map(|call| (*call, Vec::new())).collect()
 }
 
-/// None of them means: whatever the arguments are.
+/// Makes the rules for a call's alternatives. An empty list permits any arguments.
 fn alternatives(judged: &Judged) -> Result<Vec<SeccompRule>, BackendError> {
     let tests = judged.any_of.iter().filter(|tests| !tests.is_empty());
     let rule = |tests: &Vec<Test>| {
@@ -152,7 +154,7 @@ fn alternatives(judged: &Judged) -> Result<Vec<SeccompRule>, BackendError> {
     tests.map(rule).collect()
 }
 
-/// `how` counts where all bits are looked at.
+/// Makes the condition for a test. `how` counts where all bits are compared.
 fn condition(test: &Test, how: SeccompCmpOp) -> Result<SeccompCondition, BackendError> {
     let how = match test.mask {
         u32::MAX => how,

@@ -1,16 +1,18 @@
-//! Pure. Directories that have more in them than what one program needs.
+//! Pure. Directories that hold files of more than one program.
 
 use std::path::{Component, Path};
 
-/// Below these each directory is a place of its own for many, as `/usr/share` and `/home/NAME` are.
+/// Directories below which each directory serves many, as `/usr/share` and `/home/NAME` do.
 const HALLS: &[&str] = &["usr", "usr/local", "var", "home", "run/user", "opt"];
 
-/// Whatever is called so is for many, wherever it is: `/usr/local/etc`, `/gnu/store`.
+/// Names of directories that serve many, at any place: `/usr/local/etc`, `/gnu/store`.
 const COMMON: &[&str] = &["etc", "store"];
 
-/// May `directory`, an absolute path without links, have files of others in it, that are nobody's business? All that stand at the
-/// top of the tree or in the halls of its standard (hier(7)), and those of a common name, are so; what somebody made below them
-/// for one purpose, as `/etc/ntpfront` and `/usr/share/zoneinfo`, is not.
+/// Whether `directory`, an absolute path without links, may hold files of other programs or users.
+///
+/// So are all directories at the top of the tree or in the shared ones of its standard (hier(7)), and those
+/// of a common name. Directories made below them for one purpose, as `/etc/ntpfront` and
+/// `/usr/share/zoneinfo`, are not.
 pub(super) fn is_shared(directory: &Path) -> bool {
     let mut parts = directory.components().filter(|part| *part != Component::RootDir);
     let (above, last) = (directory.parent(), parts.next_back());

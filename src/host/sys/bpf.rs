@@ -1,6 +1,7 @@
-//! Impure. The part of `sys` that BPF needs: memory that a map and we share, and a program's link to an interface.
+//! Impure. The part of `sys` for BPF: memory shared with a map, and a program's link to an interface.
 //!
-//! The library that loads programs would attach by netlink where a link is refused, and what is attached so outlives us.
+//! The library that loads programs would attach by netlink where a link is refused, and such a program stays
+//! attached after the process ends.
 
 use std::io;
 use std::mem::size_of;
@@ -16,7 +17,7 @@ pub struct Shared {
     words: usize,
 }
 
-// SAFETY: it is memory of words that everybody may read and write, each as a whole, from any thread.
+// SAFETY: it is memory of words that all threads may read and write, each as a whole.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -25,14 +26,15 @@ impl Shared {
     /// Maps the first `words` of `map`; at least one.
     ///
     /// # Errors
-    /// What `mmap(2)` gives: the map is smaller, or does not allow it.
+    /// As `mmap(2)`: the map is smaller, or does not allow it.
     pub fn of(map: BorrowedFd<'_>, words: usize) -> io::Result<Self> {
         let length = words
             .checked_mul(size_of::<u64>())
             .filter(|length| *length > 0)
             .ok_or(io::ErrorKind::InvalidInput)?;
         let both = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: the kernel chooses a free range of our addresses; the descriptor is open while it is borrowed.
+        // SAFETY: the kernel chooses a free range of the address space; the descriptor is open while it is
+        // borrowed.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -52,39 +54,41 @@ impl Shared {
 
     /// All words. The kernel's side may write them at any time.
     pub fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the range was mapped with this length (whole pages, so aligned), stays until we are dropped, and
-        // is only ever used as words that are read and written as a whole; any bits are a number.
+        // SAFETY: the range was mapped with this length (whole pages, so aligned), stays until `self` is
+        // dropped, and is only ever used as words that are read and written as a whole; any bits are a
+        // number.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.words) }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: the range is ours, and nobody has a reference into it that outlives us.
+        // SAFETY: `self` owns the range, and no reference into it outlives `self`.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * size_of::<u64>()) };
     }
 }
 
-/// What `BPF_LINK_CREATE` takes (linux/bpf.h), as far as we say something.
+/// The fields of `BPF_LINK_CREATE` that are used here (linux/bpf.h).
 #[repr(C)]
 struct LinkCreate {
     program: u32,
     interface: u32,
     kind: u32,
     flags: u32,
-    /// Nothing more is said: the kernel wants zeros.
+    /// The unused fields: the kernel wants zeros.
     rest: [u64; 4],
 }
 
-/// linux/bpf.h: the command, and what an XDP program is attached as.
+/// From linux/bpf.h: the command, and the attachment type of an XDP program.
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_XDP: u32 = 37;
 
-/// Attaches an XDP program to the interface of this number; `flags` as in linux/if_link.h (`XDP_FLAGS_*`). It is
-/// attached for as long as the descriptor is open.
+/// Attaches an XDP program to the interface of this number, while the descriptor is open.
+///
+/// `flags` are as in linux/if_link.h (`XDP_FLAGS_*`).
 ///
 /// # Errors
-/// What `bpf(2)` gives: no such interface (ENODEV), another program is there (EBUSY, EEXIST), the driver can't do it
+/// As `bpf(2)`: no such interface (ENODEV), another program is there (EBUSY, EEXIST), the driver can't do it
 /// (EOPNOTSUPP), a kernel older than 5.9 (EINVAL).
 pub fn attach_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
     let attributes = LinkCreate {
@@ -94,8 +98,8 @@ pub fn attach_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Re
         flags,
         rest: [0; 4],
     };
-    // SAFETY: the kernel reads as many bytes as the length says, which are all of a structure without padding; what it
-    // does not know of them has to be zero, and is.
+    // SAFETY: the kernel reads as many bytes as the length says, which are all of a structure without
+    // padding; those that it does not know have to be zero, and are.
     let link = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -108,6 +112,7 @@ pub fn attach_xdp(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Re
     if link < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it. (It closes on exec by itself.)
+    // SAFETY: the kernel has just made this descriptor, and nothing else knows it. (It closes on exec by
+    // itself.)
     Ok(unsafe { OwnedFd::from_raw_fd(link) })
 }

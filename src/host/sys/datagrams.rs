@@ -1,10 +1,11 @@
-//! Impure. Many datagrams a call (`recvmmsg`, `sendmmsg`), each with its arrival time and the address that was asked. For one
-//! alone there are `recvmsg` and `sendmsg` (*measured*: 0.6 µs less for a packet and its reply).
+//! Impure. Many datagrams per call (`recvmmsg`, `sendmmsg`), each with its arrival time and destination address.
 //!
-//! `nix` has both calls, but its `sendmmsg` shares one control message among a whole batch, so that replies from several
-//! local addresses could not share a call, and its `recvmmsg` loses control data when headers are used again. Here every
-//! header is written anew before each call: it costs a few stores a packet, and no pointer outlives the call that it was
-//! made for.
+//! A single one uses `recvmsg` and `sendmsg` (*measured*: 0.6 µs less for a packet and its reply).
+//!
+//! `nix` has both calls, but its `sendmmsg` shares one control message among a whole batch, so that replies
+//! from several local addresses could not share a call, and its `recvmmsg` loses control data when headers
+//! are used again. Here every header is written again before each call: it costs a few stores per packet, and
+//! no pointer outlives the call that it was made for.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -15,12 +16,12 @@ use std::ptr;
 use super::length_of;
 use crate::time::NtpTimestamp;
 
-/// Longest payload that is kept; what is longer is cut (only the header of a request is looked at).
+/// Longest payload that is kept; a longer one is cut (only the header of a request is looked at).
 const PAYLOAD_MAX: usize = 1024;
-/// Room for the control messages of one packet: arrival time (32 bytes) and packet info (up to 40).
+/// Space for the control messages of one packet: arrival time (32 bytes) and packet info (up to 40).
 const CONTROL_MAX: usize = 96;
 
-/// The kernel wants control messages aligned as `cmsghdr` is.
+/// A buffer for control messages, aligned as the kernel wants it: as `cmsghdr` is.
 #[repr(C, align(8))]
 #[derive(Clone)]
 struct ControlBuffer([u8; CONTROL_MAX]);
@@ -33,17 +34,14 @@ struct DatagramSlot {
     peer_len: libc::socklen_t,
     control: ControlBuffer,
     control_len: usize,
-    /// What the kernel said beside the payload.
+    /// Control messages that came with the payload.
     info: ControlInfo,
     reply: [u8; PAYLOAD_MAX],
     reply_len: usize,
 }
 
 /// Buffers for a number of datagrams that are received together, and for the replies to them.
-#[expect(
-    missing_debug_implementations,
-    reason = "a heap of raw buffers tells nobody anything"
-)]
+#[expect(missing_debug_implementations, reason = "the raw buffers would be printed")]
 pub struct Batch {
     slots: Vec<DatagramSlot>,
     received: usize,
@@ -52,31 +50,31 @@ pub struct Batch {
     vectors: Vec<libc::iovec>,
 }
 
-/// One received datagram.
+/// A received datagram.
 #[derive(Debug)]
 pub struct Datagram<'a> {
     /// The UDP payload, cut at 1024 bytes.
     pub payload: &'a [u8],
-    /// Who sent it.
+    /// Address of the sender.
     pub source: IpAddr,
-    /// From which UDP port.
+    /// UDP port of the sender.
     pub source_port: u16,
-    /// When the kernel got it; `None` if the socket doesn't stamp.
+    /// Time at which the kernel received it; `None` if the socket doesn't stamp.
     pub arrived_at: Option<NtpTimestamp>,
-    /// Was it sent to one host, as far as the socket tells (sockets with packet info do)?
+    /// Whether it was sent to one host, if the socket can know (sockets with packet info do).
     pub unicast: bool,
-    /// Room for the reply, which has anything in it: as many bytes as the payload has.
+    /// Space for the reply, with undefined content: as many bytes as the payload has.
     pub reply: &'a mut [u8],
 }
 
-/// What became of the queued replies.
+/// The outcome of sending the queued replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendOutcome {
-    /// Handed to the network.
+    /// Replies handed to the network.
     pub sent: usize,
-    /// Refused by the kernel, each on its own account; the others were sent all the same.
+    /// Replies that the kernel refused; they don't affect the others.
     pub failed: usize,
-    /// Without room in the socket's send buffer: nobody waits for it.
+    /// Replies without space in the socket's send buffer: the worker does not wait for it.
     pub full: usize,
 }
 
@@ -92,7 +90,7 @@ impl SendOutcome {
 }
 
 impl Batch {
-    /// Room for `capacity` datagrams (at least 1).
+    /// Makes buffers for `capacity` datagrams (at least 1).
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         let slot = DatagramSlot {
@@ -116,10 +114,10 @@ impl Batch {
         }
     }
 
-    /// Waits for at least one datagram and takes what is there, up to `limit`; what the batch held before is gone.
+    /// Waits for at least one datagram and takes up to `limit`; the batch's previous content is lost.
     ///
     /// # Errors
-    /// What `recvmmsg(2)` gives; `Interrupted` when a signal came instead.
+    /// As `recvmmsg(2)`; `Interrupted` when a signal came instead.
     pub fn receive(&mut self, socket: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
         match limit {
             0 | 1 => self.take_one(socket),
@@ -127,10 +125,10 @@ impl Batch {
         }
     }
 
-    /// Takes as many as are there without waiting for any; what the batch held before is gone.
+    /// Takes the datagrams that are queued, without waiting; the batch's previous content is lost.
     ///
     /// # Errors
-    /// What `recvmmsg(2)` gives; `WouldBlock` if there is none.
+    /// As `recvmmsg(2)`; `WouldBlock` if there is none.
     pub fn receive_queued(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.take(socket, libc::MSG_DONTWAIT, self.slots.len())
     }
@@ -183,8 +181,9 @@ impl Batch {
         Ok(count)
     }
 
-    /// The datagram at `index` of those received last; `None` beyond them, or if its sender is of no
-    /// internet family.
+    /// The datagram at `index` of those received last.
+    ///
+    /// `None` beyond them, or if its sender's address is neither IPv4 nor IPv6.
     pub fn datagram(&mut self, index: usize) -> Option<Datagram<'_>> {
         let slot = self.slots.get_mut(..self.received)?.get_mut(index)?;
         let (source, source_port) = slot.source()?;
@@ -198,14 +197,15 @@ impl Batch {
         })
     }
 
-    /// Who sent those received last.
+    /// The senders of the datagrams received last.
     pub fn sources(&self) -> impl Iterator<Item = IpAddr> {
         let slots = self.slots.iter().take(self.received);
         slots.filter_map(|slot| slot.source().map(|(address, _)| address))
     }
 
-    /// Queues the first `length` bytes written as the reply to the datagram at `index`, for its sender, from the address that
-    /// it asked; as many as it has itself at most.
+    /// Queues the first `length` bytes of the reply to the datagram at `index`, at most as many as that has.
+    ///
+    /// It goes to the datagram's sender, from the address that the datagram was sent to.
     pub fn reply(&mut self, index: usize, length: usize) {
         if index < self.received
             && let Some(slot) = self.slots.get_mut(index)
@@ -247,12 +247,12 @@ impl Batch {
     }
 }
 
-/// Sends one message, without waiting for room.
+/// Sends one message, without waiting for space.
 fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> SendOutcome {
     let mut outcome = SendOutcome::default();
     loop {
-        // SAFETY: the header points to a vector, a name and a control buffer of the lengths it says, in buffers that the caller
-        // borrows exclusively until we are done; the kernel only reads them.
+        // SAFETY: the header points to a vector, a name and a control buffer of the lengths it says, in
+        // buffers that the caller borrows exclusively until this returns; the kernel only reads them.
         let result = unsafe { libc::sendmsg(socket.as_raw_fd(), header, libc::MSG_DONTWAIT) };
         if result >= 0 {
             outcome.sent = 1;
@@ -266,16 +266,16 @@ fn send_one(socket: BorrowedFd<'_>, header: &libc::msghdr) -> SendOutcome {
     }
 }
 
-/// Sends every message, going on behind each one that fails, without waiting for room.
+/// Sends every message, continuing behind each one that fails, without waiting for space.
 ///
-/// By the call itself: musl's `sendmmsg` makes a system call for each message, since a caller may have left junk where
-/// its types are narrower than the kernel's. Here all headers begin as zeros.
+/// It makes the system call directly: musl's `sendmmsg` makes one for each message, since a caller may have
+/// left junk where its types are narrower than the kernel's. Here all headers begin as zeros.
 fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> SendOutcome {
     let mut outcome = SendOutcome::default();
     while !headers.is_empty() {
-        // SAFETY: the slice holds as many headers as is said, each pointing to a vector, a name and a control buffer of
-        // the lengths it says, and made of zeros beside; `send_several` made them from buffers that it borrows exclusively
-        // until we are done. All arguments are as wide as a register.
+        // SAFETY: the slice holds as many headers as given, each pointing to a vector, a name and a control
+        // buffer of the lengths it says, and made of zeros beside; `send_several` made them from buffers that
+        // it borrows exclusively until this returns. All arguments are as wide as a register.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_sendmmsg,
@@ -304,7 +304,7 @@ fn send_all(socket: BorrowedFd<'_>, mut headers: &mut [libc::mmsghdr]) -> SendOu
     outcome
 }
 
-/// The local address that a datagram was sent to, as the kernel's packet info tells.
+/// The local address that a datagram was sent to, by the kernel's packet info.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LocalDestination {
     V4 { header: Ipv4Addr, local: Ipv4Addr },
@@ -312,7 +312,9 @@ enum LocalDestination {
 }
 
 impl LocalDestination {
-    /// The kernel names another local address than the packet's destination exactly when that is a group.
+    /// Whether it was sent to one host.
+    ///
+    /// The kernel names another local address than the packet's destination exactly if that is a group.
     fn is_unicast(self) -> bool {
         match self {
             Self::V4 { header, local } => header == local && !header.is_multicast(),
@@ -342,7 +344,7 @@ impl DatagramSlot {
         }
     }
 
-    /// The header to receive with.
+    /// Makes the header to receive with.
     fn received_into(&mut self, vector: &mut libc::iovec) -> libc::mmsghdr {
         let control = self.control.0.as_mut_ptr();
         message(
@@ -354,7 +356,7 @@ impl DatagramSlot {
         )
     }
 
-    /// The header to send the reply with.
+    /// Makes the header to send the reply with.
     fn sent_from(&mut self, vector: &mut libc::iovec) -> libc::mmsghdr {
         let control = match self.control_len {
             0 => ptr::null_mut(),
@@ -369,7 +371,7 @@ impl DatagramSlot {
         )
     }
 
-    /// Keeps what the kernel said of a datagram of so many bytes.
+    /// Keeps what the kernel reports about a datagram of `length` bytes.
     fn note(&mut self, length: usize, header: &libc::msghdr) {
         self.payload_len = length.min(PAYLOAD_MAX);
         self.peer_len = header.msg_namelen;
@@ -377,7 +379,7 @@ impl DatagramSlot {
         self.info = self.read_control();
     }
 
-    /// Its sender's address and port.
+    /// Returns the sender's address and port.
     fn source(&self) -> Option<(IpAddr, u16)> {
         let length = usize::try_from(self.peer_len).ok()?;
         match i32::from(self.peer.ss_family) {
@@ -398,15 +400,15 @@ impl DatagramSlot {
         }
     }
 
-    /// What the kernel said beside the payload; unknown messages are passed over.
+    /// Reads the control messages that came with the payload; unknown ones are skipped.
     fn read_control(&self) -> ControlInfo {
         let mut info = ControlInfo::default();
         // SAFETY: msghdr is integers and pointers, for which all zeros is a value.
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_control = self.control.0.as_ptr().cast_mut().cast();
         set_control_len(&mut header, self.control_len);
-        // SAFETY: `header` describes the `control_len` bytes of our aligned control buffer, which the kernel
-        // filled in (or `write_control` did); the macros stay inside that length.
+        // SAFETY: `header` describes the `control_len` bytes of this slot's aligned control buffer, which the
+        // kernel filled in (or `write_control` did); the macros stay inside that length.
         let mut message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
         while !message.is_null() {
             // SAFETY: not null, so it points to a whole, aligned cmsghdr inside the buffer.
@@ -437,7 +439,7 @@ impl DatagramSlot {
         info
     }
 
-    /// Asks for `asked` as the reply's source address; returns the length of the control message.
+    /// Requests `asked` as the reply's source address; returns the length of the control message.
     ///
     /// The received control buffer can't be sent back: with an arrival time in it that is EINVAL.
     fn write_control(&mut self, asked: Option<LocalDestination>) -> usize {
@@ -480,8 +482,8 @@ impl DatagramSlot {
         if usize::try_from(space).unwrap_or(usize::MAX) > CONTROL_MAX {
             return 0;
         }
-        // SAFETY: cmsghdr is integers, for which all zeros is a value (musl pads it privately, and the kernel reads the padding as
-        // a part of the length).
+        // SAFETY: cmsghdr is integers, for which all zeros is a value (musl pads it privately, and the kernel
+        // reads the padding as a part of the length).
         let mut header: libc::cmsghdr = unsafe { zeroed() };
         header.cmsg_level = level;
         header.cmsg_type = kind;
@@ -493,12 +495,12 @@ impl DatagramSlot {
             message.write(header);
             ptr::write_unaligned(libc::CMSG_DATA(message).cast::<T>(), data);
         }
-        // Without the padding behind it: for what is longer than IPv6's packet info the kernel allocates memory.
+        // Without the padding behind it: for more than IPv6's packet info the kernel allocates memory.
         usize::try_from(length).unwrap_or(0)
     }
 }
 
-/// The data of a control message, if it is long enough to be a `T`.
+/// Reads the data of a control message, if it is long enough to be a `T`.
 fn read_data<T: Copy>(message: *const libc::cmsghdr) -> Option<T> {
     let wanted = u32::try_from(size_of::<T>()).ok()?;
     let mut data = MaybeUninit::<T>::uninit();
@@ -533,7 +535,7 @@ fn message(
     message
 }
 
-/// glibc counts control bytes as `size_t`, musl as `socklen_t`.
+/// Sets the length of the control data: glibc counts it as `size_t`, musl as `socklen_t`.
 #[allow(clippy::cast_possible_truncation, reason = "at most CONTROL_MAX")]
 fn set_control_len(header: &mut libc::msghdr, length: usize) {
     header.msg_controllen = length as _;

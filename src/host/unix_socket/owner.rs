@@ -1,14 +1,14 @@
-//! Pure. With whose rights a socket is made in a directory.
+//! Pure. The user with whose permissions a socket is made in a directory.
 
-/// Who made the directory's files inherit its group (set-group-ID).
+/// Mode bit of a directory whose files inherit its group (set-group-ID).
 pub(super) const SET_GROUP: u32 = 0o2000;
-/// Only who has a file may rename or remove it (the sticky bit of `/tmp`).
+/// Mode bit of a directory in which only a file's owner may rename or remove it (the sticky bit of `/tmp`).
 const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 const ROOT: u32 = 0;
 
-/// What is known of a directory or a link on the way to the socket.
+/// The owner and mode of a directory or link on the way to the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PathElement {
     pub(super) user: u32,
@@ -16,24 +16,26 @@ pub(super) struct PathElement {
     pub(super) mode: u32,
 }
 
-/// Who makes the socket.
+/// The user that makes the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
-    /// We, for ourselves.
+    /// The current user, for itself.
     Ourselves,
-    /// Root, and gives it away: nobody else can change anything on the way there.
+    /// Root, which gives it away: no other user can change anything on the way there.
     RootForOwner,
-    /// Who shall have it, with no more rights than that.
+    /// The future owner, with no more permissions than its own.
     Owner,
 }
 
-/// Who makes it, when we are `user` and `owner` shall have it. `way`: all that is passed on the way
-/// there, from the root directory to the one that the socket is in.
+/// Returns the user that makes the socket, if the process runs as `user` and it will belong to `owner`.
+///
+/// `way` is all that is passed on the way there, from the root directory to the one that the socket is in.
 pub(super) fn maker(user: u32, owner: Option<u32>, way: &[PathElement]) -> Maker {
     let Some(_another) = owner.filter(|owner| *owner != user && user == ROOT) else {
         return Maker::Ourselves;
     };
-    // In a sticky directory nobody else can put another directory in the place of root's; a file that is not there yet anybody can.
+    // In a sticky directory only root can replace root's directory; a file that does not exist yet any user
+    // can create.
     let above = |step: &PathElement| is_roots(*step) || (step.user == ROOT && step.mode & STICKY != 0);
     if way.iter().all(above) && way.last().copied().is_some_and(is_roots) {
         Maker::RootForOwner
@@ -42,7 +44,7 @@ pub(super) fn maker(user: u32, owner: Option<u32>, way: &[PathElement]) -> Maker
     }
 }
 
-/// Nobody but root can change what is in it.
+/// Whether only root can change what is in it.
 fn is_roots(step: PathElement) -> bool {
     step.user == ROOT
         && step.mode & OTHERS_WRITE == 0
@@ -97,7 +99,7 @@ mod tests {
             assert_eq!(maker(0, None, &way), Maker::Ourselves, "{case}");
             assert_eq!(maker(0, Some(0), &way), Maker::Ourselves, "{case}");
             assert_eq!(maker(7, Some(7), &way), Maker::Ourselves, "{case}");
-            // Who can't become another has nothing to lend.
+            // A process that can't become another user has no permissions to lend.
             assert_eq!(maker(8, Some(7), &way), Maker::Ourselves, "{case}");
         }
     }

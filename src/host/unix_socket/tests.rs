@@ -1,4 +1,4 @@
-//! Impure. Real sockets in real directories; as root, since only root has something to lose here.
+//! Impure. Real sockets in real directories; as root, since the risk is in what root does.
 
 use super::*;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -17,7 +17,7 @@ fn them() -> Option<(Uid, Gid)> {
     Some((Uid::from_raw(THEM.0), Gid::from_raw(THEM.1)))
 }
 
-/// In a thread with a umask of its own; not at all where `tests/run` left root out.
+/// Runs in a thread with a umask of its own; not at all where `tests/run` left root out.
 fn as_root_alone(inside: impl FnOnce(PathBuf) + Send + 'static) {
     let without = std::env::var("NTPFRONT_WITHOUT").unwrap_or_default();
     if without.split_whitespace().any(|word| word == "root") {
@@ -84,7 +84,7 @@ fn user_group_and_mode_are_as_documented() {
         let ours = roots.join("ours");
         let _ours = open(&ours, None).unwrap();
         assert_eq!(about(&ours), (0, 0, 0o660));
-        // Nobody's file is removed but a dead socket.
+        // No file is removed except a dead socket.
         fs::write(roots.join("file"), "").unwrap();
         assert!(open(&roots.join("file"), them()).is_err());
         // It is all again as it was.
@@ -110,7 +110,7 @@ fn root_lends_nothing_in_a_directory_of_others() {
     });
 }
 
-/// Somebody swaps his directory and a link to one of root's, as fast as he can: no file of root's ever becomes his.
+/// A user keeps swapping its directory with a link to one of root's: no file of root's ever becomes the user's.
 #[test]
 fn a_link_that_is_swapped_in_hits_nothing() {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -119,7 +119,7 @@ fn a_link_that_is_swapped_in_hits_nothing() {
         let home = directory(&top, "home", THEM, 0o755);
         let run = directory(&home, "run", THEM, 0o755);
         let secret = directory(&top, "secret", (0, 0), 0o755);
-        // What a swap would have root change: a file, and a dead socket of root's.
+        // The files that root would change after a swap: a file, and a dead socket of root's.
         fs::write(secret.join("file"), "root's").unwrap();
         mode(&secret.join("file"), 0o600);
         drop(UnixListener::bind(secret.join("socket")).unwrap());

@@ -1,4 +1,4 @@
-//! Impure. The doing of a plan: `prepare` does all that can fail, beside what is there, and `commit` the rest.
+//! Impure. The execution of a plan: `prepare` does all that can fail, beside what is served, and `commit` the rest.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
@@ -20,12 +20,12 @@ use crate::server::policy::Policy;
 use crate::supervisor::absence::{Outcome, outcome};
 use crate::supervisor::sockets::{InheritedSockets, Sockets};
 
-/// All that a change of the listeners needs, ready but not in use yet, and the steps that put it in use.
+/// All that a change of the listeners needs, not in use yet, and the steps that put it in use.
 #[derive(Default)]
 pub(in super::super) struct Prepared {
     groups: Vec<ListenerGroup>,
     grown: Vec<Grown>,
-    /// Those whose address is not there, and what was said to it.
+    /// Listeners whose address is absent, and their errors.
     absent: Vec<(SocketAddr, PrepareError)>,
     steps: Vec<Step>,
 }
@@ -38,9 +38,11 @@ struct Grown {
 }
 
 impl Listeners {
-    /// Does all of `plan` that can fail; nothing that is served is touched. What was prepared before a failure is
-    /// taken back. Listeners that nobody asked for (`wanted` knows them) and whose address family is missing are left out, and
-    /// those whose address is not there are waited for, if any other is served.
+    /// Does all of `plan` that can fail; nothing that is served is touched.
+    ///
+    /// What was prepared before a failure is undone. Built-in listeners (`wanted` knows them) whose address
+    /// family is missing are left out, and those whose address is absent are retried later, if any other is
+    /// served.
     pub(in super::super) fn prepare(
         &mut self,
         plan: ListenerPlan,
@@ -70,7 +72,7 @@ impl Listeners {
         wanted: &Loaded,
         prepared: &mut Prepared,
     ) -> Result<(), PrepareError> {
-        // All are tried before the first is opened: our own sockets would be in the way of each other.
+        // All are tried before the first is opened: ntpfront's own sockets would be in the way of each other.
         let openings = plan.openings.into_iter();
         let openings: Vec<_> = openings
             .map(|one| (try_port(one.listener.address, one.port), one))
@@ -98,7 +100,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// A new group beside the others; without sockets if they are to be waited for.
+    /// Opens a new group beside the others; without sockets if they are retried later.
     fn open(
         &mut self,
         opening: Opening,
@@ -129,7 +131,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// A new group, with the workers that its sockets are for.
+    /// Makes a new group, with the workers for its sockets.
     pub(super) fn group(&mut self, sockets: Sockets) -> Result<ListenerGroup, PrepareError> {
         let mut group = ListenerGroup {
             sockets,
@@ -152,7 +154,7 @@ impl Listeners {
         Ok(group)
     }
 
-    /// More sockets and workers for a group. They get no packet before `commit`.
+    /// Opens more sockets and workers for a group. They get no packet before `commit`.
     fn grow(&self, growth: Growth, prepared: &mut Prepared) -> Result<(), PrepareError> {
         let Growth {
             listener, workers, ..
@@ -161,7 +163,7 @@ impl Listeners {
         let Some(group) = self.groups.iter().find(|group| group.address() == address) else {
             return Ok(());
         };
-        // Without a program the kernel would choose the new ones at once.
+        // Without a program the kernel would choose the new ones immediately.
         group
             .steer_away(group.in_use())
             .map_err(|error| PrepareError::System(address, error))?;
@@ -209,7 +211,7 @@ impl Listeners {
         }
     }
 
-    /// Puts what was prepared in use: from the first packet that the new ones get, to the last that the old ones answer.
+    /// Puts what was prepared in use: from the new sockets' first packet to the old ones' last answer.
     pub(in super::super) async fn commit(&mut self, prepared: Prepared, manager: &ServiceManager) {
         for grown in prepared.grown {
             if let Some(group) = self.group_mut(grown.address) {
@@ -218,7 +220,7 @@ impl Listeners {
         }
         for group in prepared.groups {
             if group.is_open() {
-                journal::tell_listening(&group.sockets.listener);
+                journal::log_listening(&group.sockets.listener);
             }
             group.store(manager, 0);
             self.groups.push(group);
@@ -227,7 +229,7 @@ impl Listeners {
             let group = self.group_mut(address);
             group
                 .into_iter()
-                .for_each(|group| group.miss(&error, clock::raw()));
+                .for_each(|group| group.mark_missing(&error, clock::raw()));
         }
         for step in prepared.steps {
             match step {
@@ -244,7 +246,7 @@ impl Listeners {
         }
     }
 
-    /// Has each group served by as many workers as its listener wants: after a restart there may be sockets for more.
+    /// Gives each group as many workers as its listener wants: after a restart there may be sockets for more.
     pub(in super::super) async fn settle(&mut self, manager: &ServiceManager) {
         let steps = ListenerPlan::settling(&self.states()).steps;
         let prepared = Prepared {
@@ -254,7 +256,7 @@ impl Listeners {
         self.commit(prepared, manager).await;
     }
 
-    /// Opens what is missing of a group, and puts it in use.
+    /// Opens the missing part of a group, and puts it in use.
     ///
     /// # Errors
     /// Something is still missing; nothing has changed.
@@ -306,26 +308,26 @@ impl Listeners {
         };
         let mut group = self.groups.remove(index);
         if group.sockets.of_unit {
-            warn!(listener = %address, "a socket unit keeps this address open: its packets wait there for nobody");
+            warn!(listener = %address, "systemd still holds a socket for this address: its requests are not answered (stop its socket unit)");
         }
         group.stop_receiving(0);
         let workers = std::mem::take(&mut group.workers);
         let counts = end(workers).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
-        journal::tell_counts(address, None, &counts);
+        journal::log_counts(address, None, &counts);
         self.ended = self.ended.plus(counts);
         self.dropped += group.drops.total();
     }
 }
 
 impl Prepared {
-    /// Is there a socket among what was prepared?
+    /// Whether there is a socket among what was prepared.
     fn opens_any(&self) -> bool {
         self.groups.iter().any(ListenerGroup::is_open) || !self.grown.is_empty()
     }
 }
 
-/// Fails if another program has a port that it may not have.
+/// Fails if another program has a port that must be free.
 fn try_port(address: SocketAddr, port: Port) -> Result<(), BindError> {
     match port {
         Port::MustBeFree => privileges::with_low_ports(|| udp::check_free(address)),

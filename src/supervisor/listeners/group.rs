@@ -1,5 +1,6 @@
-//! Impure. One listener that is served: its sockets, the workers on them, the steering of packets, and how a socket is
-//! left without losing what it got.
+//! Impure. A listener that is served: its sockets, their workers, and the steering of packets.
+//!
+//! Sockets are closed without losing what they received.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -27,22 +28,22 @@ use crate::server::{Allowance, Counts, Steering, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
 use crate::time::RateMeter;
 
-/// How often it is looked whether workers that are to end have ended.
+/// Interval of checks whether ending workers have ended.
 const ENDING: Duration = Duration::from_millis(1);
 
-/// One listener that is served.
+/// A listener that is served.
 pub(super) struct ListenerGroup {
     pub(super) sockets: Sockets,
     pub(super) number: usize,
     pub(super) workers: Vec<WorkerSlot>,
-    /// What those workers did that have ended.
+    /// Counts of the workers that have ended.
     pub(super) ended: Counts,
     pub(super) drops: Drops,
-    /// What the log knows of why no client is served there.
+    /// The reason that was logged why no client is served there.
     pub(super) logged: ThrottledChange<Option<BindFault>>,
 }
 
-/// A worker, and what was last seen of it.
+/// A worker, and its last known progress.
 pub(super) struct WorkerSlot {
     pub(super) worker: Worker,
     pub(super) progress: Progress,
@@ -54,7 +55,7 @@ impl ListenerGroup {
         self.sockets.listener.address
     }
 
-    /// As far as a plan depends on it.
+    /// Returns the part of the state that a plan depends on.
     pub(super) fn state(&self) -> GroupState {
         GroupState {
             listener: self.sockets.listener.clone(),
@@ -63,13 +64,14 @@ impl ListenerGroup {
         }
     }
 
-    /// How many of the sockets have a worker.
+    /// Returns the number of sockets with a worker.
     pub(super) fn in_use(&self) -> usize {
         self.workers.len().min(self.sockets.members.len())
     }
 
-    /// Workers for the sockets of these numbers; `more` come after those that the group has. Where there are fewer sockets
-    /// than workers, they share them.
+    /// Starts workers for the sockets of these numbers; `more` come after those that the group has.
+    ///
+    /// Where there are fewer sockets than workers, they share them.
     pub(super) fn start_workers(
         &self,
         numbers: Range<usize>,
@@ -112,34 +114,34 @@ impl ListenerGroup {
         self.sockets.members.extend(members);
         self.workers.extend(workers);
         self.store(manager, stored);
-        self.found(clock::raw());
+        self.mark_complete(clock::raw());
         if stored == 0 {
-            journal::tell_listening(&self.sockets.listener);
+            journal::log_listening(&self.sockets.listener);
         }
     }
 
-    /// From their next batch on its workers apply `policy`.
+    /// Makes its workers apply `policy` from their next batch on.
     pub(super) fn set_policy(&mut self, policy: &Arc<Policy>) {
         self.sockets.listener.policy = Arc::clone(policy);
         self.workers.iter_mut().for_each(|slot| slot.worker.apply(policy));
     }
 
-    /// Its workers go about their work as the listener says.
+    /// Applies the listener's tuning to its workers.
     pub(super) fn tune_workers(&self) {
         let tuning = &self.sockets.listener.tuning;
         for (number, slot) in self.workers.iter().enumerate() {
             if let Err(error) = slot.worker.tune(tuning, tuning.pin.then_some(number)) {
-                warn!(listener = %self.address(), worker = number, %error, "a worker can't be kept to a CPU: {error}");
+                warn!(listener = %self.address(), worker = number, %error, "cannot pin a worker to a CPU: {error}");
             }
         }
     }
 
-    /// Packets go to the first `members`.
+    /// Steers packets to the first `members`.
     pub(super) fn steer(&self, members: usize) -> io::Result<()> {
         self.steer_by(members, steer)
     }
 
-    /// The same while sockets are bound that are to get none.
+    /// Steers packets to the first `members` while sockets are bound that must get none.
     pub(super) fn steer_away(&self, members: usize) -> io::Result<()> {
         self.steer_by(members, steer_away)
     }
@@ -160,7 +162,7 @@ impl ListenerGroup {
         by(first, self.sockets.listener.steering, members)
     }
 
-    /// Takes the workers beyond the first `kept` away, after packets were steered away from them.
+    /// Removes the workers beyond the first `kept`, after packets were steered away from them.
     pub(super) fn retire(&mut self, kept: usize) -> Vec<WorkerSlot> {
         if self.workers.len() <= kept {
             return Vec::new();
@@ -172,7 +174,7 @@ impl ListenerGroup {
         self.workers.split_off(kept)
     }
 
-    /// Lets no more packets come to the sockets from number `first` on, where that is in our hand.
+    /// Stops arrivals on the sockets from number `first` on, except those of a socket unit.
     pub(super) fn stop_receiving(&self, first: usize) {
         let leaving = self.sockets.members.get(first..).unwrap_or_default();
         if self.sockets.of_unit || leaving.is_empty() {
@@ -181,14 +183,14 @@ impl ListenerGroup {
         stop_receiving(self.address(), leaving);
     }
 
-    /// Closes the sockets that have no worker any more, the last one first.
+    /// Closes the sockets without a worker, the last one first.
     pub(super) fn close_unused(&mut self, manager: &ServiceManager) {
         if self.sockets.of_unit {
             return;
         }
-        self.drops.look(&self.sockets.members);
-        // A socket that is being closed leaves its group before it leaves the kernel's table of ports, and a packet that
-        // finds it between the two is its alone: so first it becomes one that no packet fits.
+        self.drops.update(&self.sockets.members);
+        // A socket that is being closed leaves its group before it leaves the kernel's table of ports, and a
+        // packet that finds it in between is lost: so first it becomes one that no packet fits.
         self.stop_receiving(self.workers.len());
         while self.sockets.members.len() > self.workers.len() {
             self.sockets.members.pop();
@@ -197,7 +199,7 @@ impl ListenerGroup {
         self.drops.forget_beyond(self.sockets.members.len());
     }
 
-    /// Hands the sockets from number `first` on to the descriptor store; those of a socket unit are kept there anyway.
+    /// Stores the sockets from number `first` on in the descriptor store; it keeps those of a socket unit anyway.
     pub(super) fn store(&self, manager: &ServiceManager, first: usize) {
         if self.sockets.of_unit {
             return;
@@ -217,23 +219,27 @@ pub(super) async fn end(workers: Vec<WorkerSlot>) -> Vec<Counts> {
     workers.into_iter().map(|slot| slot.worker.join()).collect()
 }
 
-/// Nothing more comes to these sockets after this.
+/// Stops arrivals on these sockets.
 pub(super) fn stop_receiving(address: SocketAddr, leaving: &[Arc<UdpSocket>]) {
     for socket in leaving {
         if let Err(error) = udp::stop_receiving(socket) {
-            warn!(listener = %address, %error, "a socket that is closed may lose its last requests");
+            warn!(listener = %address, %error, "requests may be lost as a socket is closed: {error}");
         }
     }
     wait_grace_period();
 }
 
-/// What was on its way to a socket when it was steered away from is in its queue after this. Where the kernel can't tell, the
-/// workers wait a moment instead.
+/// Waits until packets on their way to a socket, when it was steered away from, are in its queue.
+///
+/// Where the kernel can't say, the workers wait a moment instead.
 pub(super) fn wait_grace_period() {
     let _waited = sys::wait_grace_period();
 }
 
-/// Only a kernel without the option can refuse, and then all members have workers: packets are spread in another way.
+/// Logs that steering failed.
+///
+/// Only a kernel without the option can refuse, and then all members have workers: packets are distributed in
+/// another way.
 pub(super) fn log_unsteered(address: SocketAddr, error: &io::Error) {
-    warn!(listener = %address, %error, "the kernel refuses to steer packets among the workers");
+    warn!(listener = %address, %error, "cannot steer packets among the workers: {error}");
 }

@@ -1,7 +1,7 @@
-//! Pure. The steps by which the groups that serve the listeners come to what a configuration wants.
+//! Pure. The steps from the running groups of listeners to those of a new configuration.
 //!
-//! What can fail is prepared first, beside what is there: no client notices it. The steps that follow can't fail. New workers get
-//! packets before old ones lose theirs, and what is closed comes last.
+//! What can fail is prepared first, beside what is served: no client notices it. The steps that follow can't
+//! fail. New workers get packets before old ones lose theirs, and sockets are closed last.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -12,13 +12,13 @@ use crate::server::Listener;
 use crate::server::policy::Policy;
 use crate::supervisor::sockets::overlap;
 
-/// A group that is there, as far as a plan depends on it.
+/// A running group, as far as a plan depends on it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GroupState {
-    /// As it is served.
+    /// The listener as it is served.
     pub(super) listener: Listener,
     pub(super) workers: usize,
-    /// Has it any socket?
+    /// Whether it has any socket.
     pub(super) is_open: bool,
 }
 
@@ -31,7 +31,7 @@ pub(in super::super) struct ListenerPlan {
     pub(super) growths: Vec<Growth>,
     /// The steps after all that, which can't fail.
     pub(super) steps: Vec<Step>,
-    /// Is any group open that is there already, and stays?
+    /// Whether any open group stays.
     pub(super) keeps_an_open_group: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Opening {
     pub(super) port: Port,
 }
 
-/// More workers, with their sockets, for a group that is there; its first ones, if it has waited for its address.
+/// More workers, with their sockets, for an existing group; its first ones, if it has waited for its address.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Growth {
     pub(super) listener: Listener,
@@ -51,12 +51,12 @@ pub(super) struct Growth {
     pub(super) port: Port,
 }
 
-/// How the port of an address is found before a socket is bound there.
+/// The state of an address's port before a socket is bound there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Port {
-    /// No other program may have it.
+    /// The port must not be another program's.
     MustBeFree,
-    /// Sockets of ours have it: they can't be told from another program's.
+    /// Sockets of this process have it: they can't be told from another program's.
     Ours,
 }
 
@@ -71,17 +71,19 @@ pub(super) enum Step {
     Close(SocketAddr),
 }
 
-/// How a group serves from now on.
+/// The service of a group from now on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Service {
     pub(super) listener: Listener,
-    /// Do its sockets get what the listener's tuning says? (Its workers do in any case.)
+    /// Whether its sockets get the listener's tuning. (Its workers do in any case.)
     pub(super) tunes_sockets: bool,
 }
 
 impl ListenerPlan {
-    /// The plan that makes the listeners of `groups` differ by `difference`. A listener that is in the configuration has no group
-    /// if the host lacked its address family: it is opened when it changes.
+    /// Plans a change of `groups` by `difference`.
+    ///
+    /// A configured listener has no group if the host lacked its address family: it is opened when it
+    /// changes.
     pub(super) fn new(groups: &[GroupState], difference: &ListDifference<Listener>) -> Self {
         let changed = difference.changed.iter();
         let has_group = |address: SocketAddr| group_of(groups, address).is_some();
@@ -115,7 +117,7 @@ impl ListenerPlan {
         }
     }
 
-    /// The plan that opens what is missing of the group of `listener`, which changes nothing else.
+    /// Plans to open what is missing of the group of `listener`, and nothing else.
     pub(super) fn completing(groups: &[GroupState], listener: &Listener) -> Self {
         Self {
             growths: Growth::of(groups, listener).into_iter().collect(),
@@ -123,8 +125,9 @@ impl ListenerPlan {
         }
     }
 
-    /// The plan that leaves each of `groups` as many workers and sockets as its listener wants: at the start there may be sockets
-    /// for more.
+    /// Plans to leave each of `groups` as many workers and sockets as its listener wants.
+    ///
+    /// At the start there may be sockets for more.
     pub(super) fn settling<'a>(groups: impl IntoIterator<Item = &'a GroupState>) -> Self {
         let serve = |group: &GroupState| {
             Step::Serve(Service {
@@ -149,7 +152,7 @@ impl Opening {
 }
 
 impl Growth {
-    /// None if the group is not there, or has as many workers.
+    /// The missing workers; `None` if there is no group, or none is missing.
     fn of(groups: &[GroupState], listener: &Listener) -> Option<Self> {
         let group = group_of(groups, listener.address)?;
         let workers = group.workers..usize::from(listener.workers);
@@ -162,7 +165,7 @@ impl Growth {
 }
 
 impl Service {
-    /// None if the group is not there: it is opened as it is to serve.
+    /// The change of the service; `None` if there is no group: it is opened with the new settings.
     fn of(groups: &[GroupState], listener: &Listener) -> Option<Self> {
         let group = group_of(groups, listener.address)?;
         Some(Self {
@@ -173,7 +176,7 @@ impl Service {
 }
 
 impl Port {
-    /// The port of `address`, beside the sockets of `groups`.
+    /// Returns the state of the port of `address`, with the sockets of `groups`.
     fn of(groups: &[GroupState], address: SocketAddr) -> Self {
         let mut open = groups.iter().filter(|group| group.is_open);
         match open.any(|group| overlap(group.listener.address, address)) {
@@ -200,7 +203,7 @@ mod tests {
     use crate::config::{self, Config, Difference};
     use crate::server::Steering;
 
-    /// What runs without a file.
+    /// The configuration without a file.
     static DEFAULT: LazyLock<Config> =
         LazyLock::new(|| config::load(&Flags::default(), None).unwrap().config);
 
@@ -274,7 +277,7 @@ mod tests {
     const B: &str = "127.0.0.2:1";
     const ALL: &str = "0.0.0.0:1";
 
-    /// One listener, served by so many workers (`None`: it has no group), that shall be another one.
+    /// A listener, served by this many workers (`None`: it has no group), is changed to another one.
     #[test]
     fn a_change_of_one_listener_is_done_by_these_steps() {
         let tuned = |mut listener: Listener| {
@@ -304,9 +307,9 @@ mod tests {
             ),
             (Some(2), one(2), tuned(one(2)), "serve 127.0.0.1:1*2 tuned"),
             (Some(2), one(2), steered(one(2)), "serve 127.0.0.1:1*2"),
-            // A socket unit has bound more than was asked for.
+            // A socket unit has bound more than was configured.
             (Some(3), one(1), one(2), "serve 127.0.0.1:1*2"),
-            // Its address is not there.
+            // Its address is absent.
             (Some(0), one(2), one(2), ""),
             (Some(0), one(2), listener(A, 2, 7), "policy 127.0.0.1:1 7"),
             (
@@ -321,7 +324,7 @@ mod tests {
                 steered(one(2)),
                 "grow 127.0.0.1:1 0..2 if free, serve 127.0.0.1:1*2",
             ),
-            // Some of its workers could not be had.
+            // Some of its workers could not be started.
             (
                 Some(2),
                 one(4),
@@ -358,7 +361,7 @@ mod tests {
                 "open [::1]:1*1 if free, grow 127.0.0.2:1 2..4, policy 127.0.0.2:1 7, serve 127.0.0.2:1*4, close 127.0.0.1:1",
                 true,
             ),
-            // Ours would be in the way of the trial.
+            // The process's own sockets would be in the way of the trial.
             (
                 vec![listener(ALL, 1, 1)],
                 "open 0.0.0.0:1*1, close 127.0.0.1:1, close 127.0.0.2:1",
@@ -406,7 +409,7 @@ mod tests {
         })
     }
 
-    /// Does what `apply` does, if all can be had, and sees at each step that no client is left alone.
+    /// Does what `apply` does, if nothing fails, and checks at each step that no client is left without a server.
     fn done(groups: &[GroupState], plan: &ListenerPlan) -> Vec<GroupState> {
         let mut now = groups.to_vec();
         for Opening { listener, .. } in &plan.openings {
@@ -469,7 +472,7 @@ mod tests {
                 let (before, after) = (group_of(&groups, one.address), group_of(&after, one.address));
                 match old {
                     Some(old) if !one.is_served_differently(old) => {
-                        // It serves or waits as it did, be it for other clients.
+                        // It serves or waits as before, perhaps for other clients.
                         prop_assert_eq!(after.map(|group| group.workers), before.map(|group| group.workers));
                         prop_assert!(after.is_none_or(|after| after.listener == *one));
                     }

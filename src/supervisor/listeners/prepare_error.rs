@@ -31,7 +31,7 @@ impl fmt::Display for PrepareError {
 }
 
 impl PrepareError {
-    /// What is behind it.
+    /// Returns the kind of the failure.
     pub(super) fn fault(&self) -> BindFault {
         match self {
             Self::Bind(error) => error.fault(),

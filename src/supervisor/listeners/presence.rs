@@ -1,5 +1,6 @@
-//! Impure. Listeners whose address is not there: told, and opened once it is; and those that are open while their address is
-//! away. The kernel keeps a socket that is bound to an address that goes, and it serves again with the address.
+//! Impure. Listeners whose address is absent: logged, and opened as soon as it comes.
+//!
+//! The kernel keeps a socket whose address goes away: it is served again with the address.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -17,16 +18,16 @@ use crate::host::{clock, udp};
 use crate::server::Listener;
 use crate::supervisor::absence::Schedule;
 
-/// What tells when listeners are to be looked at again.
+/// The trigger for checks of the listeners.
 #[derive(Debug)]
 pub(in super::super) struct Lookout {
-    /// `None` while there can be none: then there is the clock.
+    /// The kernel's notices; `None` if there can be none: then the time alone triggers checks.
     changes: Option<Changes>,
     schedule: Schedule,
 }
 
 impl Lookout {
-    /// All were looked at just now.
+    /// A trigger after a check of all.
     pub(in super::super) fn new() -> Self {
         Self {
             changes: Changes::watch_addresses().ok(),
@@ -34,25 +35,25 @@ impl Lookout {
         }
     }
 
-    /// Waits until they are to be looked at.
+    /// Waits until a check is due.
     pub(in super::super) async fn due(&mut self) {
         loop {
             let until = self.schedule.due().saturating_sub(clock::raw());
-            let Some(changes) = self.changes.as_ref().filter(|_| !self.schedule.has_news()) else {
+            let Some(changes) = self.changes.as_ref().filter(|_| !self.schedule.has_changes()) else {
                 return sleep(until).await;
             };
             tokio::select! {
                 () = sleep(until) => return,
                 news = changes.changed() => match news {
-                    Ok(()) => self.schedule.hear(clock::raw()),
+                    Ok(()) => self.schedule.note_change(clock::raw()),
                     Err(_) => self.changes = None,
                 },
             }
         }
     }
 
-    /// They were looked at.
-    pub(in super::super) fn looked(&mut self) {
+    /// Takes note of a check.
+    pub(in super::super) fn mark_checked(&mut self) {
         if self.changes.is_none() {
             self.changes = Changes::watch_addresses().ok();
         }
@@ -60,20 +61,21 @@ impl Lookout {
     }
 }
 
-/// Says why a listener is not served.
+/// Logs why a listener is not served.
 pub(in super::super) fn log_absent(listener: SocketAddr, why: &dyn Display) {
-    error!(%listener, "{why}; {listener} is not served until then (listener.required = true would end the start)");
+    error!(%listener, "{why}; {listener} is not served until then (listener.required = true makes the start fail instead)");
 }
 
 impl Listeners {
-    /// Can the address of any of them go or come? Wildcard addresses are always there.
+    /// Whether the address of any listener can go or come. Wildcard addresses are always there.
     pub(in super::super) fn can_be_absent(&self) -> bool {
         let mut addresses = self.groups.iter().map(ListenerGroup::address);
         addresses.any(|address| !address.ip().is_unspecified())
     }
 
-    /// Opens those that are missing and can be opened now, and looks whether the addresses of the others are there. Was any
-    /// opened?
+    /// Opens the missing listeners that can be opened now, and checks the addresses of the others.
+    ///
+    /// Returns whether any was opened.
     pub(in super::super) async fn retry_absent(&mut self, manager: &ServiceManager) -> bool {
         let now = clock::raw();
         let all: Vec<_> = self
@@ -88,7 +90,7 @@ impl Listeners {
             } else if let Some(group) = self.group_mut(listener.address)
                 && !listener.address.ip().is_unspecified()
             {
-                group.look_for_address(now);
+                group.check_address(now);
             }
         }
         opened
@@ -100,35 +102,35 @@ impl Listeners {
         if let Err(error) = &completed
             && let Some(group) = self.group_mut(listener.address)
         {
-            group.miss(error, now);
+            group.mark_missing(error, now);
         }
         completed.is_ok()
     }
 
-    /// How many are not served.
+    /// Returns the number of listeners that are not served.
     pub(in super::super) fn absent(&self) -> usize {
         self.groups.iter().filter(|group| !group.is_serving()).count()
     }
 }
 
 impl ListenerGroup {
-    /// Has it any socket?
+    /// Whether it has any socket.
     pub(super) fn is_open(&self) -> bool {
         !self.sockets.members.is_empty()
     }
 
-    /// Is a client answered there?
+    /// Whether a client is answered there.
     pub(super) fn is_serving(&self) -> bool {
         self.is_open() && !self.sockets.fault.is_some_and(BindFault::is_absence)
     }
 
-    /// Are there fewer workers than there shall be?
+    /// Whether workers are missing.
     fn lacks(&self) -> bool {
         self.workers.len() < usize::from(self.sockets.listener.workers)
     }
 
-    /// It can't be opened, or not as widely as it shall be.
-    pub(super) fn miss(&mut self, error: &PrepareError, now: Duration) {
+    /// Logs that it can't be opened, or only in part.
+    pub(super) fn mark_missing(&mut self, error: &PrepareError, now: Duration) {
         let fault = error.fault();
         self.sockets.fault = Some(fault);
         if self.logged.change(Some(fault), now).is_some() {
@@ -136,29 +138,29 @@ impl ListenerGroup {
         }
     }
 
-    /// All of it is open.
-    pub(super) fn found(&mut self, now: Duration) {
+    /// Logs that all of it is open.
+    pub(super) fn mark_complete(&mut self, now: Duration) {
         self.sockets.fault = None;
         let _logged = self.logged.change(None, now);
     }
 
-    fn look_for_address(&mut self, now: Duration) {
+    fn check_address(&mut self, now: Duration) {
         let address = self.address();
         match udp::check_address(address) {
             Ok(()) => {
                 self.sockets.fault = None;
                 if self.logged.change(None, now).is_some() {
-                    info!(listener = %address, "the address of {address} is there again: it is served");
+                    info!(listener = %address, "the address of {address} is back: serving it again");
                 }
             }
             Err(error) if error.fault().is_absence() => {
                 let fault = error.fault();
                 self.sockets.fault = Some(fault);
                 if self.logged.change(Some(fault), now).is_some() {
-                    error!(listener = %address, "the address of {address} is gone, and nobody is served there until it is back: {}", fault.text());
+                    error!(listener = %address, "the address of {address} is gone: no client is served there until it is back: {}", fault.text());
                 }
             }
-            // That there are no descriptors to look with says nothing.
+            // A lack of descriptors for the check says nothing about the address.
             Err(_) => {}
         }
     }

@@ -1,13 +1,13 @@
-//! Pure. The progress of a worker, by which the watchdog knows one that stands still.
+//! Pure. The progress of a worker, by which the watchdog detects one that is stuck.
 
 use std::time::Duration;
 
-/// The rounds of a worker's loop as they were seen last.
+/// The last known number of a worker's loop iterations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// `None` before they were seen.
+    /// The number; `None` before the first look.
     rounds: Option<u64>,
-    /// When they were seen to grow.
+    /// Time at which it last grew.
     moved_at: Duration,
 }
 
@@ -20,7 +20,7 @@ impl Progress {
         }
     }
 
-    /// Takes note that there were `rounds` of them at `now`. Is the worker stuck: were there as many for `limit`, or longer?
+    /// Updates the number of `rounds` at `now`. Returns whether it stayed the same for `limit` or longer.
     pub(super) fn is_stuck(&mut self, rounds: u64, now: Duration, limit: Duration) -> bool {
         if self.rounds != Some(rounds) {
             (self.rounds, self.moved_at) = (Some(rounds), now);

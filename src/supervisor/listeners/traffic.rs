@@ -1,5 +1,4 @@
-//! Impure. What the listeners' workers do, as it is shown: counts since the start, rates of the last second, and what
-//! the kernel dropped before a worker saw it.
+//! Impure. The traffic of the listeners: counts since the start, rates, and packets that the kernel dropped.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -15,18 +14,19 @@ use crate::server::Counts;
 use crate::server::policy::Annotation;
 use crate::server::policy::budget::SentCounts;
 
-/// How many packets the kernel dropped at the sockets of a group.
+/// The number of packets that the kernel dropped at the sockets of a group.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
-    /// What each socket's counter said last. A socket that we got from our predecessor begins with what that one lost:
-    /// that was in the gap between us, too.
+    /// Last value of each socket's counter.
+    ///
+    /// A socket of the previous process begins with the drops there: they were in the gap between the two.
     seen: Vec<u32>,
     total: u64,
 }
 
 impl Drops {
-    /// Looks at the counters of all sockets of the group.
-    pub(super) fn look(&mut self, sockets: &[Arc<UdpSocket>]) {
+    /// Updates the number from the counters of all sockets of the group.
+    pub(super) fn update(&mut self, sockets: &[Arc<UdpSocket>]) {
         self.seen.resize(sockets.len(), 0);
         for (seen, socket) in self.seen.iter_mut().zip(sockets) {
             if let Ok(dropped) = sys::dropped(socket.as_fd()) {
@@ -36,7 +36,7 @@ impl Drops {
         }
     }
 
-    /// All sockets but the first `kept` are closed.
+    /// Forgets the counters of all sockets except the first `kept`, which are closed.
     pub(super) fn forget_beyond(&mut self, kept: usize) {
         self.seen.truncate(kept);
     }
@@ -47,10 +47,10 @@ impl Drops {
 }
 
 impl Listeners {
-    /// Looks at all that can be seen only now and then; once a second.
-    pub(in super::super) fn look(&mut self, now: Duration) {
+    /// Updates rates and drops; to be called once a second.
+    pub(in super::super) fn update_traffic(&mut self, now: Duration) {
         for group in &mut self.groups {
-            group.drops.look(&group.sockets.members);
+            group.drops.update(&group.sockets.members);
             for slot in &mut group.workers {
                 let received = slot.worker.counters().snapshot().received();
                 slot.received.update(now, received);
@@ -58,7 +58,7 @@ impl Listeners {
         }
     }
 
-    /// What all workers sent since the start, as far as a budget counts it.
+    /// Returns what all workers sent since the start, as far as a budget counts it.
     pub(super) fn sent(&self) -> SentCounts {
         let mut sent = SentCounts::default();
         for group in &self.groups {
@@ -75,7 +75,7 @@ impl Listeners {
         sent
     }
 
-    /// What all workers did together since the start of the process, with those that have ended.
+    /// Returns the counts of all workers since the start of the process, ended ones included.
     pub(in super::super) fn total(&self) -> Counts {
         self.groups
             .iter()
@@ -83,16 +83,16 @@ impl Listeners {
             .fold(self.ended, Counts::plus)
     }
 
-    /// Logs a line a worker.
+    /// Logs one line per worker.
     pub(in super::super) fn log_counts(&self) {
         for group in &self.groups {
             for (number, slot) in group.workers.iter().enumerate() {
-                journal::tell_counts(group.address(), Some(number), &slot.worker.counters().snapshot());
+                journal::log_counts(group.address(), Some(number), &slot.worker.counters().snapshot());
             }
         }
     }
 
-    /// What all did together, those that have ended included, and how fast.
+    /// Returns the counts of all workers, ended ones included, and their rate.
     pub(in super::super) fn traffic(&self) -> Traffic {
         Traffic {
             per_second: self.groups.iter().map(ListenerGroup::per_second).sum(),
@@ -101,14 +101,14 @@ impl Listeners {
         }
     }
 
-    /// Each listener with its workers.
+    /// Returns each listener with its workers.
     pub(in super::super) fn statuses(&self) -> Vec<ListenerStatus> {
         self.groups.iter().map(ListenerGroup::status).collect()
     }
 }
 
 impl ListenerGroup {
-    /// What its workers did, those that have ended included.
+    /// Returns the counts of its workers, ended ones included.
     pub(super) fn total(&self) -> Counts {
         let workers = self.workers.iter();
         workers
@@ -167,8 +167,8 @@ mod tests {
         assert!(received < 100);
         let sockets = [Arc::new(socket)];
         let mut drops = Drops::default();
-        drops.look(&sockets);
-        drops.look(&sockets);
+        drops.update(&sockets);
+        drops.update(&sockets);
         assert_eq!(drops.total(), 100 - u64::try_from(received).unwrap());
         drops.forget_beyond(0);
         assert_eq!(drops.total(), 100 - u64::try_from(received).unwrap());

@@ -1,4 +1,4 @@
-//! Impure. Tests of the filters: what the kernel would say to each call, and what threads can do with them on.
+//! Impure. Tests of the filters: the kernel's answer to each call, and what threads can do with them applied.
 
 use super::*;
 use crate::host::sys::Batch;
@@ -76,7 +76,7 @@ fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
         denied(UdpSocket::bind("127.0.0.1:0"));
         denied(server.connect("127.0.0.1:1"));
         denied(server.try_clone());
-        // musl tells of no other reason why there is no thread.
+        // musl reports no other reason for a missing thread.
         let no_thread = if cfg!(target_env = "musl") {
             libc::EAGAIN
         } else {
@@ -114,8 +114,9 @@ fn the_process_can_do_what_it_needs_and_not_more() {
     });
 }
 
-/// What the kernel does to a call with these arguments: it runs the filters as it does (seccomp(2), classic BPF), and takes
-/// the hardest answer.
+/// Returns what the kernel does to a call with these arguments.
+///
+/// It runs the filters as the kernel does (seccomp(2), classic BPF), and takes the strictest answer.
 fn answer(filters: &[BpfProgram], call: libc::c_long, arguments: [u64; 6]) -> CallResult {
     // struct seccomp_data: the call, the architecture, the address of the instruction, the arguments.
     let call = u32::try_from(call).unwrap();
@@ -164,7 +165,7 @@ fn run(filter: &BpfProgram, words: &[u32]) -> u32 {
     }
 }
 
-/// The calls that are open with some arguments: of all that there are, each with what the tables ask for.
+/// Returns the calls that are permitted with some arguments: each known call with those that the tables name.
 fn open(filters: &[BpfProgram], judged: &[Judged]) -> Vec<libc::c_long> {
     let is_open = |call: &libc::c_long| {
         let of_it = judged.iter().filter(|judged| judged.call == *call);
@@ -183,7 +184,7 @@ fn open(filters: &[BpfProgram], judged: &[Judged]) -> Vec<libc::c_long> {
     (0..=calls::NEWEST).filter(is_open).collect()
 }
 
-/// The numbers that packaging/doc/privileges.md tells. One more is not to come unnoticed.
+/// The numbers that packaging/doc/privileges.md states. A further one must not come unnoticed.
 #[test]
 fn so_many_calls_are_open() {
     let pid = own_number();
@@ -211,7 +212,7 @@ fn so_many_calls_are_open() {
 const X86_64: [usize; 3] = [98, 100, 39];
 const AARCH64: [usize; 3] = [90, 92, 37];
 
-/// Calls with their first arguments: those that are open to every process, and those that are to none.
+/// Calls with their first arguments: those that every process may make, and those that none may.
 type Uses = Vec<(libc::c_long, [c_int; 3])>;
 
 const INET: [c_int; 2] = [libc::AF_INET, libc::AF_INET6];
@@ -336,7 +337,7 @@ fn arguments_decide() {
     let (open, refused) = (open.concat(), refused.concat());
     let full = |arguments: [c_int; 3]| {
         let [a, b, c] = arguments.map(|argument| u64::from(argument.cast_unsigned()));
-        // The kernel doesn't look at the upper half of an int, and neither may we.
+        // The kernel doesn't look at the upper half of an int, and neither may the filter.
         [a | 0xdead << 32, b, c, 0, 0, 0]
     };
     for (call, arguments) in &open {
@@ -421,7 +422,7 @@ fn nothing_is_open_for_want_of_a_word() {
     }
 }
 
-/// Plays the child of itself, as the whole process is killed.
+/// Plays its own child, as the whole process is killed.
 #[test]
 fn to_execute_a_program_is_deadly() {
     const CHILD: &str = "NTPFRONT_DEADLY";
@@ -448,7 +449,7 @@ fn no_call_is_deadly_and_needed() {
         assert!(!calls::DEADLY.contains(call), "{call}");
         assert!(*call <= calls::NEWEST, "{call}");
     }
-    // A worker's filter stands behind that of the process.
+    // A worker's filter comes after that of the process.
     let process = calls::OF_PROCESS;
     let useless: Vec<_> = calls::OF_WORKERS
         .iter()

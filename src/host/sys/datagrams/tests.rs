@@ -86,7 +86,7 @@ fn a_batch_takes_what_is_there_and_one_refused_reply_holds_up_no_other() {
     let mut batch = Batch::new(4);
     assert_eq!(batch.receive_queued(server.as_fd()).unwrap(), 4);
     (0..4).for_each(|index| batch.reply(index, 1000));
-    // No such family is sent to by this socket.
+    // This socket can't send to this family.
     batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
     assert_eq!(
         batch.send(server.as_fd()),
@@ -122,7 +122,7 @@ fn it_takes_no_more_than_wanted() {
     assert_eq!(taken, [1, 3, 2]);
 }
 
-/// The one way to send and the other.
+/// Both ways to send.
 #[test]
 fn who_has_no_such_family_gets_nothing() {
     let (server, client) = (socket("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0").unwrap());
