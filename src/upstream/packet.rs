@@ -443,16 +443,16 @@ mod tests {
             let raw = |seconds: f64| Duration::from_secs_f64(5000.0 + seconds);
             let scale = Timescale::new(ClockReadings { realtime: instant(0.0), raw: raw(0.0), boot: raw(0.0) });
             let header = Header {
-                reference_timestamp: set.map_or(NtpTimestamp::ZERO, |ago| instant(ahead - ago).said()),
-                receive_timestamp: instant(ahead + path).said(),
-                transmit_timestamp: instant(ahead + path + held).said(),
+                reference_timestamp: set.map_or(NtpTimestamp::ZERO, |ago| instant(ahead - ago).nonzero()),
+                receive_timestamp: instant(ahead + path).nonzero(),
+                transmit_timestamp: instant(ahead + path + held).nonzero(),
                 ..answer()
             };
             let exchange = Exchange { nonce: NONCE, sent: raw(0.0), arrived: raw(2.0 * path + held) };
             let sample = measure(&header, &exchange, &scale, -20);
             prop_assert!((sample.offset.to_seconds() - ahead).abs() < 1e-6, "{:?}", sample);
             prop_assert_eq!(usable(&header, &sample, &[], LIMIT), Ok(()));
-            let from_the_future = Header { reference_timestamp: instant(ahead + path + held + 1.1).said(), ..header };
+            let from_the_future = Header { reference_timestamp: instant(ahead + path + held + 1.1).nonzero(), ..header };
             prop_assert_eq!(usable(&from_the_future, &sample, &[], LIMIT), Err(Reject::ReferenceInFuture));
             for unknown in [Header { receive_timestamp: NtpTimestamp::ZERO, ..header }, Header { transmit_timestamp: NtpTimestamp::ZERO, ..header }] {
                 prop_assert!(usable(&unknown, &sample, &[], LIMIT).is_err());

@@ -99,7 +99,7 @@ impl SystemProcess {
                 root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
                 root_dispersion: NtpDuration::ZERO,
                 growth,
-                reference_time: updated.said().at_most(clock.served(now)),
+                reference_time: updated.nonzero().at_most(clock.served(now)),
                 precision: self.precision,
                 clock,
                 published: now,
