@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::packet::ANSWER_WITHIN;
 
 /// How long an answer is waited for while other addresses of the name were never asked: dead ones cost little then.
-const HURRY: Duration = Duration::from_secs(1);
+const FIRST_TRY_WITHIN: Duration = Duration::from_secs(1);
 /// So many addresses of a name are asked; more are more than anybody has.
-const MOST: usize = 64;
+const ADDRESSES_MAX: usize = 64;
 /// How long who said DENY or RSTR is left alone: from the first time to the most. Anybody on the path can send one.
 const DENIED_FOR: [Duration; 2] = [Duration::from_secs(3600), Duration::from_secs(24 * 3600)];
 /// After so many rounds in which the network had no way to any address, the name is looked up again.
-const FAULTS: u32 = 4;
+const RESOLVE_AFTER: u32 = 4;
 
 /// What is to be done next in a round of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct Addresses {
     /// May they have changed since they were found?
     stale: bool,
     /// Rounds since the last answer in which all were tried.
-    laps: u32,
+    failed_rounds: u32,
     denials: Vec<Denial>,
 }
 
@@ -64,11 +64,11 @@ impl Addresses {
         let settled = self.answering.filter(|_| !lost);
         self.settled = settled;
         self.unresolved = settled.is_none() && (self.all.is_empty() || self.stale);
-        self.line_up(settled.or(first));
+        self.queue(settled.or(first));
     }
 
     /// All are tried, beginning with this one.
-    fn line_up(&mut self, first: Option<SocketAddr>) {
+    fn queue(&mut self, first: Option<SocketAddr>) {
         let others = self.all.iter().copied().filter(|one| Some(*one) != first);
         self.left = match first {
             Some(one) if self.settled.is_some() || self.all.contains(&one) => {
@@ -82,7 +82,7 @@ impl Addresses {
     pub fn found(&mut self, all: &[SocketAddr], last: Option<SocketAddr>) {
         self.all = Vec::new();
         for address in all {
-            if self.all.len() < MOST && !self.all.contains(address) {
+            if self.all.len() < ADDRESSES_MAX && !self.all.contains(address) {
                 self.all.push(*address);
             }
         }
@@ -94,7 +94,7 @@ impl Addresses {
     /// They could not be found: those of before are tried.
     pub fn not_found(&mut self) {
         self.unresolved = false;
-        self.line_up(None);
+        self.queue(None);
     }
 
     /// What to do at `now`, by the raw counter.
@@ -104,8 +104,15 @@ impl Addresses {
         }
         while let Some(address) = self.left.pop_front() {
             if !self.is_denied(address, now) {
-                let hurry = self.settled.is_none() && self.laps == 0 && self.all.len() > 1;
-                return Next::Ask(address, if hurry { HURRY } else { ANSWER_WITHIN });
+                let is_first_try = self.settled.is_none() && self.failed_rounds == 0 && self.all.len() > 1;
+                return Next::Ask(
+                    address,
+                    if is_first_try {
+                        FIRST_TRY_WITHIN
+                    } else {
+                        ANSWER_WITHIN
+                    },
+                );
             }
         }
         Next::End
@@ -122,15 +129,15 @@ impl Addresses {
     pub fn answered(&mut self, address: SocketAddr) {
         self.left.clear();
         self.answering = Some(address);
-        (self.laps, self.stale) = (0, false);
+        (self.failed_rounds, self.stale) = (0, false);
         self.denials.retain(|one| one.address != address.ip());
     }
 
     /// The round is over, and nobody answered; was somebody `silent`, or were all out of reach?
-    pub fn in_vain(&mut self, silent: bool) {
+    pub fn end_unanswered(&mut self, silent: bool) {
         if self.settled.is_none() {
-            self.laps = self.laps.saturating_add(1);
-            self.stale = silent || self.laps.is_multiple_of(FAULTS);
+            self.failed_rounds = self.failed_rounds.saturating_add(1);
+            self.stale = silent || self.failed_rounds.is_multiple_of(RESOLVE_AFTER);
         }
     }
 
@@ -147,7 +154,7 @@ impl Addresses {
         let times = before.map_or(0, |place| self.denials.remove(place).times);
         let [shortest, longest] = DENIED_FOR;
         let pause = shortest.saturating_mul(1 << times.min(8)).min(longest);
-        if self.denials.len() >= MOST {
+        if self.denials.len() >= ADDRESSES_MAX {
             self.denials.remove(0);
         }
         self.denials.push(Denial {
@@ -163,7 +170,7 @@ impl Addresses {
     }
 
     /// How long from `now` all addresses are to be left alone, if they are.
-    pub fn barred(&self, now: Duration) -> Option<Duration> {
+    pub fn all_denied_for(&self, now: Duration) -> Option<Duration> {
         let until = |one: &SocketAddr| self.denial(*one, now).map(|denial| denial.until);
         let all: Option<Vec<Duration>> = self.all.iter().map(until).collect();
         Some(all?.into_iter().min()?.saturating_sub(now))
@@ -207,7 +214,7 @@ mod tests {
                 Next::Ask(..) | Next::End => break,
             }
         }
-        addresses.in_vain(true);
+        addresses.end_unanswered(true);
         asked
     }
 
@@ -235,7 +242,7 @@ mod tests {
         assert_eq!(asked, [ask(2), ask(1), ask(3), Next::End]);
         // The next round is a search, which begins with the one that is known, without asking for the name.
         addresses.begin(true, Some(address(2)));
-        assert_eq!(addresses.next(NOW), Next::Ask(address(2), HURRY));
+        assert_eq!(addresses.next(NOW), Next::Ask(address(2), FIRST_TRY_WITHIN));
     }
 
     #[test]
@@ -247,12 +254,12 @@ mod tests {
                 addresses.begin(true, None);
                 let resolves = addresses.next(NOW) == Next::Resolve;
                 addresses.not_found();
-                addresses.in_vain(false);
+                addresses.end_unanswered(false);
                 resolves
             })
             .collect();
         assert_eq!(asks, [false, false, false, false, true, false, false, false]);
-        addresses.in_vain(true);
+        addresses.end_unanswered(true);
         addresses.begin(true, None);
         assert_eq!(addresses.next(NOW), Next::Resolve);
         // Nobody tells it: those of before are better than none.
@@ -266,7 +273,7 @@ mod tests {
         addresses.begin(true, None);
         addresses.found(&list(&[1, 2, 3, 2]), Some(address(1)));
         let asked: Vec<_> = (0..4).map(|_| addresses.next(NOW)).collect();
-        let ask = |number| Next::Ask(address(number), HURRY);
+        let ask = |number| Next::Ask(address(number), FIRST_TRY_WITHIN);
         assert_eq!(asked, [ask(2), ask(3), ask(1), Next::End]);
     }
 
@@ -278,19 +285,19 @@ mod tests {
         let mut now = NOW;
         for hours in [1, 2, 4, 8, 16, 24, 24] {
             addresses.denied(address(1), now);
-            let barred = addresses.barred(now).unwrap();
-            assert_eq!(barred, Duration::from_secs(hours * HOUR));
+            let all_denied_for = addresses.all_denied_for(now).unwrap();
+            assert_eq!(all_denied_for, Duration::from_secs(hours * HOUR));
             addresses.begin(true, None);
             assert_eq!(addresses.next(now), Next::End);
-            now += barred;
-            assert_eq!(addresses.barred(now), None);
+            now += all_denied_for;
+            assert_eq!(addresses.all_denied_for(now), None);
         }
         // A good answer ends the row.
         addresses.answered(address(1));
         addresses.denied(address(1), now);
-        assert_eq!(addresses.barred(now), Some(Duration::from_secs(HOUR)));
+        assert_eq!(addresses.all_denied_for(now), Some(Duration::from_secs(HOUR)));
         addresses.resume_after_kiss();
-        assert_eq!(addresses.barred(now), None);
+        assert_eq!(addresses.all_denied_for(now), None);
     }
 
     #[test]
@@ -298,15 +305,15 @@ mod tests {
         let mut addresses = Addresses::default();
         addresses.found(&list(&[1, 2]), None);
         addresses.denied(address(1), NOW);
-        assert_eq!(addresses.barred(NOW), None);
-        assert_eq!(addresses.next(NOW), Next::Ask(address(2), HURRY));
+        assert_eq!(addresses.all_denied_for(NOW), None);
+        assert_eq!(addresses.next(NOW), Next::Ask(address(2), FIRST_TRY_WITHIN));
         addresses.denied(address(2), NOW + Duration::from_secs(60));
-        let left = addresses.barred(NOW + Duration::from_secs(60));
+        let left = addresses.all_denied_for(NOW + Duration::from_secs(60));
         assert_eq!(left, Some(Duration::from_secs(3540)));
         // However many there are.
         for number in 0..=255 {
             addresses.denied(([198, 51, 100, number], 123).into(), NOW);
         }
-        assert_eq!(addresses.denials.len(), MOST);
+        assert_eq!(addresses.denials.len(), ADDRESSES_MAX);
     }
 }

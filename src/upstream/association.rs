@@ -27,10 +27,10 @@ const LOCAL_BURST_LOG2: i8 = 0;
 //= RFC 5905 §7.2 maxpoll
 const SLOWEST: i8 = 17;
 /// After as many questions without an answer, ask half as often.
-const PATIENCE: u32 = 4;
+const BACKOFF_AFTER: u32 = 4;
 /// After as many samples that fit, ask half as often.
 //= RFC 5905 §11.3 time-constant
-const STEADY: u32 = 16;
+const GROW_AFTER: u32 = 16;
 
 /// While there is no way to an upstream, it is looked for again after 1 s, 2 s, 4 s and each 8 s: nothing leaves this host.
 const RETRY_LOG2: i8 = 3;
@@ -64,18 +64,18 @@ pub struct Association {
     burst_from: u64,
     poll: i8,
     /// The shortest interval that RATE kisses leave us, log2 seconds (RFC 5905 §7.4).
-    ordered: Option<i8>,
+    rate_minimum: Option<i8>,
     unanswered: u32,
     /// Rounds in a row in which there was nobody to ask.
     faults: u32,
     /// Up to when such rounds have been counted as missing answers, by the raw counter.
     missed: Option<Duration>,
     /// Is it to be known anew, once it is back?
-    relearn: bool,
+    burst_when_back: bool,
     addresses: Addresses,
     round: Round,
     /// How long after the last round nobody may be asked, as all told us not to.
-    barred: Option<Duration>,
+    all_denied_for: Option<Duration>,
     /// Samples in a row that fit the line of those before.
     steady: u32,
     rejected: [u64; Reject::ALL.len()],
@@ -85,7 +85,7 @@ pub struct Association {
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
     /// Somebody answered.
-    heard: bool,
+    answered: bool,
     /// Somebody did not.
     silent: bool,
     /// Why there was nobody, and did a packet leave this host?
@@ -156,14 +156,14 @@ impl Association {
             burst_left: if upstream.iburst { BURST } else { 1 },
             burst_from: 0,
             poll: upstream.minpoll,
-            ordered: None,
+            rate_minimum: None,
             unanswered: 0,
             faults: 0,
             missed: None,
-            relearn: false,
+            burst_when_back: false,
             addresses: Addresses::default(),
             round: Round::default(),
-            barred: None,
+            all_denied_for: None,
             steady: 0,
             rejected: [0; Reject::ALL.len()],
             settings,
@@ -185,7 +185,7 @@ impl Association {
     /// The operator has looked after it: he may have found a remedy for DENY and RSTR.
     fn resume_after_kiss(&mut self) {
         self.addresses.resume_after_kiss();
-        self.barred = None;
+        self.all_denied_for = None;
         if self.peer.stopped {
             self.peer.stopped = false;
             self.burst_left = 1;
@@ -194,7 +194,7 @@ impl Association {
 
     /// What is known is old all of a sudden: a new start, except that who said RATE is asked no sooner for it.
     fn resample(&mut self) {
-        if self.ordered.is_none() {
+        if self.rate_minimum.is_none() {
             self.burst_left = if self.settings.upstream.iburst { BURST } else { 1 };
             self.burst_from = self.peer.accepted;
         }
@@ -203,7 +203,7 @@ impl Association {
 
     /// The shortest interval between two questions outside of bursts, log2 seconds.
     fn shortest(&self) -> i8 {
-        self.settings.upstream.minpoll.max(self.ordered.unwrap_or(0))
+        self.settings.upstream.minpoll.max(self.rate_minimum.unwrap_or(0))
     }
 
     /// The longest one.
@@ -256,17 +256,17 @@ impl Association {
     pub fn found(&mut self, all: &[SocketAddr], own: &[IpAddr]) -> Vec<(SocketAddr, QueryFault)> {
         let (named, listeners) = (self.is_named(), &self.settings.listeners);
         let fault = |one: &SocketAddr| Some((*one, fault::of_address(*one, named, own, listeners)?));
-        let unfit: Vec<_> = all.iter().filter_map(fault).collect();
-        let fit = all
+        let unusable: Vec<_> = all.iter().filter_map(fault).collect();
+        let usable = all
             .iter()
-            .filter(|one| !unfit.iter().any(|(unfit, _)| unfit == *one));
-        let fit: Vec<SocketAddr> = fit.copied().collect();
+            .filter(|one| !unusable.iter().any(|(unusable, _)| unusable == *one));
+        let usable: Vec<SocketAddr> = usable.copied().collect();
         let last = self.peer.address.filter(|_| self.is_silent());
-        self.addresses.found(&fit, last);
-        for (address, fault) in &unfit {
+        self.addresses.found(&usable, last);
+        for (address, fault) in &unusable {
             self.fault(*address, *fault, false, own);
         }
-        unfit
+        unusable
     }
 
     /// Its addresses could not be found: those of before are tried, if there were any.
@@ -276,7 +276,7 @@ impl Association {
     }
 
     /// Why `address` may not be asked now, though it might when it was found: this host's own addresses change.
-    pub fn objection(&self, address: SocketAddr, own: &[IpAddr]) -> Option<QueryFault> {
+    pub fn address_fault(&self, address: SocketAddr, own: &[IpAddr]) -> Option<QueryFault> {
         fault::of_address(address, self.is_named(), own, &self.settings.listeners)
     }
 
@@ -284,7 +284,7 @@ impl Association {
     pub fn silent(&mut self, address: SocketAddr, own: &[IpAddr]) {
         self.round.silent = true;
         if self.peer.address.is_none() {
-            self.follow(address, own);
+            self.set_address(address, own);
         }
         self.addresses.silent();
     }
@@ -293,13 +293,13 @@ impl Association {
     /// host's addresses.
     pub fn fault(&mut self, address: SocketAddr, fault: QueryFault, sent: bool, own: &[IpAddr]) {
         if self.peer.address.is_none() && (!fault.is_of_name() || !self.is_named()) {
-            self.follow(address, own);
+            self.set_address(address, own);
         }
-        if fault == QueryFault::Ourselves && self.peer.address.is_none_or(|known| known == address) {
+        if fault == QueryFault::OwnListener && self.peer.address.is_none_or(|known| known == address) {
             self.refuse(Reject::Loop);
         }
-        let told = self.round.fault;
-        let is_worse = told.is_none_or(|(before, before_sent)| {
+        let before = self.round.fault;
+        let is_worse = before.is_none_or(|(before, before_sent)| {
             (sent && !before_sent) || (before.is_of_name() && !fault.is_of_name())
         });
         if is_worse {
@@ -310,19 +310,19 @@ impl Association {
     /// An authentic answer of `address` came: before it is heard.
     pub fn answered(&mut self, address: SocketAddr, own: &[IpAddr]) {
         self.asked();
-        self.round.heard = true;
-        self.follow(address, own);
+        self.round.answered = true;
+        self.set_address(address, own);
     }
 
     /// The round is over, at `now` by the raw counter.
     //= RFC 5905 §13 always
     pub fn end(&mut self, now: Duration) {
         let round = std::mem::take(&mut self.round);
-        self.barred = self.addresses.barred(now);
-        if round.heard {
+        self.all_denied_for = self.addresses.all_denied_for(now);
+        if round.answered {
             return;
         }
-        self.addresses.in_vain(round.silent);
+        self.addresses.end_unanswered(round.silent);
         match round.fault {
             _ if round.silent => self.asked(),
             Some((fault, sent)) => self.failed(fault, sent, now),
@@ -331,7 +331,7 @@ impl Association {
     }
 
     /// Only what the configuration itself says can put an upstream on this host.
-    fn follow(&mut self, address: SocketAddr, own: &[IpAddr]) {
+    fn set_address(&mut self, address: SocketAddr, own: &[IpAddr]) {
         if self.peer.address != Some(address) {
             let here = address.ip().is_loopback() || own.contains(&address.ip());
             self.peer = Peer {
@@ -354,7 +354,7 @@ impl Association {
     /// A question was sent: once a round, however many addresses had their turn.
     //= RFC 5905 §13.2 reach-in-burst
     fn asked(&mut self) {
-        if self.round.heard {
+        if self.round.answered {
             return;
         }
         self.peer.fault = None;
@@ -368,7 +368,7 @@ impl Association {
     fn unanswered(&mut self) {
         self.peer.reach <<= 1;
         self.unanswered = self.unanswered.saturating_add(1);
-        if self.unanswered.is_multiple_of(PATIENCE) {
+        if self.unanswered.is_multiple_of(BACKOFF_AFTER) {
             self.poll = (self.poll + 1).min(self.longest());
         }
     }
@@ -382,15 +382,15 @@ impl Association {
             self.missed = None;
             self.unanswered();
         } else {
-            self.miss(now);
+            self.count_missing(now);
         }
         if self.peer.reach == 0 {
-            self.relearn = true;
+            self.burst_when_back = true;
         }
     }
 
     /// An answer is missing for each poll interval that has begun, as if it had been asked.
-    fn miss(&mut self, now: Duration) {
+    fn count_missing(&mut self, now: Duration) {
         let interval = seconds(self.poll);
         let mut since = self.missed.unwrap_or(now);
         let mut missing = u32::from(self.missed.is_none());
@@ -406,7 +406,7 @@ impl Association {
     pub fn waits_for_changes(&self) -> bool {
         self.peer
             .fault
-            .is_some_and(|fault| fault != QueryFault::NobodyListens)
+            .is_some_and(|fault| fault != QueryFault::NotListening)
             && self.missed.is_some()
     }
 
@@ -416,7 +416,7 @@ impl Association {
     ///
     /// # Errors
     /// Why it was refused; that is remembered, too.
-    pub fn hear(
+    pub fn process_answer(
         &mut self,
         header: Header,
         exchange: &Exchange,
@@ -427,7 +427,7 @@ impl Association {
         self.peer.filter.revise(&self.settings.view);
         let sample = packet::measure(&header, exchange, scale, precision);
         let limit = self.settings.policy.max_distance;
-        let usable = packet::usable(&header, &sample, &self.own_names(&header, own), limit);
+        let usable = packet::usable(&header, &sample, &self.own_reference_ids(&header, own), limit);
         match (usable, self.peer.address) {
             (Err(Reject::KissDeny), Some(address)) => self.addresses.denied(address, exchange.arrived),
             (_, Some(address)) => self.addresses.answered(address),
@@ -441,7 +441,7 @@ impl Association {
 
     /// What names ourselves in an answer: our addresses; and on this host the mark of a local reference at a stratum
     /// that could be ours, for whoever mirrors us passes that on.
-    fn own_names(&self, header: &Header, own: &[IpAddr]) -> Vec<ReferenceId> {
+    fn own_reference_ids(&self, header: &Header, own: &[IpAddr]) -> Vec<ReferenceId> {
         let local = self.settings.policy.local;
         let ours = local.filter(|local| self.peer.on_this_host && header.stratum >= local.stratum);
         let addresses = own.iter().copied().map(ReferenceId::from_address);
@@ -452,40 +452,40 @@ impl Association {
     //= RFC 5905 §13.2 iburst
     //= RFC 5905 §13.2 peer-poll
     fn accept(&mut self, header: Header, sample: Sample) {
-        let is_back = self.peer.reach == 0 && self.unanswered > PATIENCE;
-        if self.settings.upstream.iburst && (is_back || self.relearn) {
+        let is_back = self.peer.reach == 0 && self.unanswered > BACKOFF_AFTER;
+        if self.settings.upstream.iburst && (is_back || self.burst_when_back) {
             // It is back after a silence: get to know it again quickly.
             self.burst_left = BURST - 1;
         }
-        self.relearn = false;
+        self.burst_when_back = false;
         self.peer.reach |= 1;
         (self.peer.refused, self.peer.stopped) = (None, false);
         self.peer.answer = Some(header);
         self.peer.last_good = Some(header);
         self.peer.accepted += 1;
-        if self.unanswered > PATIENCE {
+        if self.unanswered > BACKOFF_AFTER {
             self.poll = self.shortest();
         }
         self.unanswered = 0;
-        self.adapt(sample);
+        self.adapt_poll(sample);
     }
 
     /// The poll interval grows while the samples fit one line, and shrinks when old ones had to go (RFC 5905
     /// §11.3 in spirit: longer intervals for a quiet clock).
-    fn adapt(&mut self, sample: Sample) {
+    fn adapt_poll(&mut self, sample: Sample) {
         let before = self.peer.filter.len();
         let stepped = self.peer.filter.add(sample);
         if stepped {
             (self.poll, self.steady) = (self.shortest(), 0);
         } else if self.peer.filter.len() < before {
             (self.poll, self.steady) = ((self.poll - 1).max(self.shortest()), 0);
-        } else if self.peer.filter.is_in_doubt() {
+        } else if self.peer.filter.has_conflict() {
             // One sample contradicts all others: was the clock stepped? The next one tells.
             (self.burst_left, self.steady) = (self.burst_left.max(1), 0);
         } else if self.burst_left == 0 {
             self.steady += 1;
         }
-        if self.steady >= STEADY {
+        if self.steady >= GROW_AFTER {
             (self.poll, self.steady) = ((self.poll + 1).min(self.longest()), 0);
         }
     }
@@ -502,7 +502,7 @@ impl Association {
             Reject::KissRate => {
                 self.burst_left = 0;
                 self.poll = (self.poll + 1).min(SLOWEST);
-                self.ordered = Some(self.poll);
+                self.rate_minimum = Some(self.poll);
             }
             Reject::KissDeny => {
                 self.peer.stopped = true;
@@ -523,13 +523,13 @@ impl Association {
 
     /// Is another address of the same name worth a try?
     fn is_silent(&self) -> bool {
-        self.peer.reach == 0 && self.unanswered >= PATIENCE
+        self.peer.reach == 0 && self.unanswered >= BACKOFF_AFTER
     }
 
     /// A burst tells the offset, but a frequency is known only as well as samples are far apart: after it the intervals
     /// double until they are as long as they shall be, as long as each question is answered and nobody says RATE.
     fn widening(&self, burst: i8) -> i8 {
-        let wanted = self.settings.upstream.iburst && self.unanswered == 0 && self.ordered.is_none();
+        let wanted = self.settings.upstream.iburst && self.unanswered == 0 && self.rate_minimum.is_none();
         let samples = self.peer.accepted.saturating_sub(self.burst_from);
         if wanted {
             burst.saturating_add(i8::try_from(samples).map_or(i8::MAX, |samples| samples - 3))
@@ -541,7 +541,7 @@ impl Association {
     /// How long to wait before the next round. `random` spreads the questions of many servers: up to an eighth more.
     //= RFC 5905 §13.2 next
     pub fn pause(&self, random: u64) -> Duration {
-        let interval = self.barred.unwrap_or_else(|| seconds(self.interval()));
+        let interval = self.all_denied_for.unwrap_or_else(|| seconds(self.interval()));
         let spread = u32::try_from(random % 1024).unwrap_or(0);
         interval + interval * spread / 8192
     }

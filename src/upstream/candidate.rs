@@ -126,7 +126,7 @@ pub struct Candidate {
     /// go on answering are no majority for that.
     pub unavailable: Option<SelectionStatus>,
     /// Its last answer contradicts those before.
-    pub doubted: bool,
+    pub conflicting: bool,
     /// It did not answer the last questions.
     pub stale: bool,
     /// How many of the upstreams are the same server as this one, itself included.
@@ -172,12 +172,12 @@ impl Candidate {
         let distance = root_distance + estimate.delay.half() + measured(&estimate, now);
         //= RFC 5905 §11.2.1 interval
         let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate, now));
-        if let Some(doubt) = peer.filter.doubt(view) {
+        if let Some(conflict) = peer.filter.conflicting_sample(view) {
             claim = claim.hull(&Interval::around(
-                doubt.offset,
-                root_distance + doubt.error_at(now),
+                conflict.offset,
+                root_distance + conflict.error_at(now),
             ));
-            rate = rate.hull(&Interval::around(NtpDuration::ZERO, doubt.growth()));
+            rate = rate.hull(&Interval::around(NtpDuration::ZERO, conflict.growth()));
         }
         let candidate = Self {
             id: upstream.id,
@@ -190,7 +190,7 @@ impl Candidate {
             claim,
             rate,
             unavailable: known.is_none().then_some(unavailable),
-            doubted: peer.filter.is_in_doubt(),
+            conflicting: peer.filter.has_conflict(),
             stale: peer.reach.trailing_zeros() >= STALE_AFTER,
             shared_by: 1,
             estimate,

@@ -21,7 +21,7 @@ pub enum QueryFault {
     /// ENODEV, ENXIO.
     NoInterface,
     /// ECONNREFUSED.
-    NobodyListens,
+    NotListening,
     /// EACCES, EPERM.
     Forbidden,
     /// EMFILE, ENFILE, ENOMEM, ENOBUFS.
@@ -39,7 +39,7 @@ pub enum QueryFault {
     /// The same: a link-local address, which says nothing without its interface.
     LinkLocal,
     /// It is a listener of ours.
-    Ourselves,
+    OwnListener,
 }
 
 impl QueryFault {
@@ -52,7 +52,7 @@ impl QueryFault {
                 | Self::Unspecified
                 | Self::Multicast
                 | Self::LinkLocal
-                | Self::Ourselves
+                | Self::OwnListener
         )
     }
 
@@ -65,7 +65,7 @@ impl QueryFault {
             Self::NoOwnAddress => "no address of this host to ask it from (EADDRNOTAVAIL)",
             Self::NoFamily => "this host lacks its address family (EAFNOSUPPORT)",
             Self::NoInterface => "the interface to it is not there (ENODEV)",
-            Self::NobodyListens => "nobody listens there (ECONNREFUSED)",
+            Self::NotListening => "nobody listens there (ECONNREFUSED)",
             Self::Forbidden => "forbidden, by a firewall or a filter of this host (EACCES, EPERM)",
             Self::Short(shortage) => shortage.text(),
             Self::Refused => "the kernel refused to ask it",
@@ -76,7 +76,7 @@ impl QueryFault {
             Self::Unspecified => "its name stands for the unspecified address",
             Self::Multicast => "its name stands for a multicast or broadcast address",
             Self::LinkLocal => "its name stands for a link-local address, which needs an interface",
-            Self::Ourselves => "it is ourselves: a listener of ours has this address and port",
+            Self::OwnListener => "it is ourselves: a listener of ours has this address and port",
         }
     }
 }
@@ -102,7 +102,7 @@ pub fn of_address(
         listener.port() == address.port() && (listener.ip() == ip || any)
     };
     match ip {
-        _ if here && listeners.iter().any(is_ours) => Some(QueryFault::Ourselves),
+        _ if here && listeners.iter().any(is_ours) => Some(QueryFault::OwnListener),
         _ if !is_named => None,
         _ if ip.is_loopback() => Some(QueryFault::Loopback),
         _ if ip.is_unspecified() => Some(QueryFault::Unspecified),
@@ -163,7 +163,7 @@ mod tests {
             let address = address.parse().unwrap();
             for is_named in [true, false] {
                 let fault = of_address(address, is_named, &own, &listeners);
-                assert_eq!(fault == Some(QueryFault::Ourselves), is_ours, "{address}");
+                assert_eq!(fault == Some(QueryFault::OwnListener), is_ours, "{address}");
             }
         }
     }

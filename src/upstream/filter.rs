@@ -23,21 +23,21 @@ use crate::time::NtpDuration;
 
 /// Samples kept: chrony's number, and enough for hours.
 //= RFC 5905 §10 register
-const KEPT: usize = 64;
+const SAMPLES_MAX: usize = 64;
 /// Fewer can't show a run.
 const RUNS_FROM: usize = 8;
 /// What is assumed of an oscillator before anything is known: its frequency is wrong by 100 ppm (one sigma).
-const UNKNOWN_FREQUENCY: f64 = 100e-6;
+const FREQUENCY_SD_UNKNOWN: f64 = 100e-6;
 /// Random walk of its frequency, per square root of a second: 3e-9 is 0.1 ppm in 20 minutes.
-const WANDER: f64 = 3e-9;
+const FREQUENCY_WANDER: f64 = 3e-9;
 /// No clock is further off in frequency (RFC 5905 A.1.1, MAXFREQ).
-const WORST_FREQUENCY: f64 = 500e-6;
+const FREQUENCY_MAX: f64 = 500e-6;
 /// So many standard deviations are said to be possible.
-const SURELY: f64 = 3.0;
+const BOUND_SIGMAS: f64 = 3.0;
 /// So many samples in a row that contradict all others end those.
 const SUSPECTS_MAX: usize = 3;
 /// A clock that seems to run away from its samples faster than this was stepped.
-const RUNS_AWAY: f64 = 5e-3;
+const MAX_APPARENT_FREQUENCY: f64 = 5e-3;
 /// A sample is a contradiction only if it is further off than this many deviations, beside what delays explain.
 const CONTRADICTION: f64 = 5.0;
 
@@ -72,7 +72,7 @@ pub struct ClockFilter {
     /// How much of all jumps they are widened by already.
     jumped: NtpDuration,
     /// How fast the clock may run, if that was more than is usual: it seemed to when the last samples were given up.
-    pace: Option<f64>,
+    assumed_frequency: Option<f64>,
 }
 
 /// What the samples say about an upstream's clock against the local timescale.
@@ -89,7 +89,7 @@ pub struct Estimate {
     /// Its standard deviation.
     pub frequency_sd: f64,
     /// What was assumed of the frequency before anything was known (one sigma).
-    pace: f64,
+    assumed_frequency: f64,
     /// Covariance of offset and frequency.
     covariance: f64,
     /// Shortest delay: half of it is the error that no statistic can find.
@@ -109,14 +109,14 @@ impl ClockFilter {
     /// Adds the newest sample. Did it end those before, as the clock was stepped or runs at another pace?
     //= RFC 5905 §11.3 states
     pub fn add(&mut self, sample: Sample) -> bool {
-        if let Some(estimate) = fit(self.samples.iter().copied(), self.pace())
+        if let Some(estimate) = fit(self.samples.iter().copied(), self.assumed_frequency())
             && contradicts(&estimate, &sample)
         {
             return self.suspect(sample);
         }
         self.suspects.clear();
         self.samples.push_back(sample);
-        while self.samples.len() > KEPT || self.runs_too_long() {
+        while self.samples.len() > SAMPLES_MAX || self.has_long_runs() {
             self.samples.pop_front();
         }
         false
@@ -132,17 +132,20 @@ impl ClockFilter {
             None => return false,
         };
         // Was it a step, or does it run away?
-        self.pace = match (fit(self.samples.iter().copied(), self.pace()), new.first()) {
-            (Some(before), Some(first)) => Some(before.pace_to(first).max(UNKNOWN_FREQUENCY)),
-            (None, _) | (_, None) => self.pace,
+        self.assumed_frequency = match (
+            fit(self.samples.iter().copied(), self.assumed_frequency()),
+            new.first(),
+        ) {
+            (Some(before), Some(first)) => Some(before.apparent_frequency(first).max(FREQUENCY_SD_UNKNOWN)),
+            (None, _) | (_, None) => self.assumed_frequency,
         };
         self.suspects.clear();
         self.samples = new.into();
         true
     }
 
-    fn pace(&self) -> f64 {
-        self.pace.unwrap_or(UNKNOWN_FREQUENCY)
+    fn assumed_frequency(&self) -> f64 {
+        self.assumed_frequency.unwrap_or(FREQUENCY_SD_UNKNOWN)
     }
 
     /// From now on all samples are as they count in this view.
@@ -168,22 +171,25 @@ impl ClockFilter {
     pub fn estimate(&self, view: &View) -> Option<Estimate> {
         let in_view = self.samples.iter().filter(|sample| sample.at >= view.since);
         let seen = self.seen();
-        fit(in_view.map(|sample| seen.revised(*sample, view)), self.pace())
+        fit(
+            in_view.map(|sample| seen.revised(*sample, view)),
+            self.assumed_frequency(),
+        )
     }
 
     /// Does the newest sample contradict the others?
-    pub fn is_in_doubt(&self) -> bool {
+    pub fn has_conflict(&self) -> bool {
         !self.suspects.is_empty()
     }
 
     /// The newest sample, if it contradicts the others: what they say and what it says may both be so.
-    pub fn doubt(&self, view: &View) -> Option<Doubt> {
+    pub fn conflicting_sample(&self, view: &View) -> Option<ConflictingSample> {
         let sample = self.seen().revised(*self.suspects.last()?, view);
         let estimate = self.estimate(view)?;
-        (sample.at >= view.since).then(|| Doubt {
+        (sample.at >= view.since).then(|| ConflictingSample {
             offset: sample.offset,
             error: (sample.delay.half() + sample.dispersion).to_seconds(),
-            growth: estimate.pace_to(&sample),
+            growth: estimate.apparent_frequency(&sample),
             at: sample.at,
         })
     }
@@ -200,11 +206,11 @@ impl ClockFilter {
 
     /// The runs test (Wald and Wolfowitz): are there fewer changes of sign among the residuals than chance
     /// would make (less than 1 in 40)?
-    fn runs_too_long(&self) -> bool {
+    fn has_long_runs(&self) -> bool {
         if self.samples.len() < RUNS_FROM {
             return false;
         }
-        let Some(estimate) = fit(self.samples.iter().copied(), self.pace()) else {
+        let Some(estimate) = fit(self.samples.iter().copied(), self.assumed_frequency()) else {
             return false;
         };
         let signs: Vec<bool> = self
@@ -260,7 +266,7 @@ impl Revisions {
 
 /// A sample that contradicts those before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Doubt {
+pub struct ConflictingSample {
     /// The offset that it says.
     pub offset: NtpDuration,
     /// How wrong that was when it was taken, in seconds.
@@ -270,7 +276,7 @@ pub struct Doubt {
     at: Duration,
 }
 
-impl Doubt {
+impl ConflictingSample {
     /// How wrong the offset may be at `now`, if the clock runs on as it seems to.
     pub fn error_at(&self, now: Duration) -> NtpDuration {
         NtpDuration::from_seconds(self.error + self.growth * seconds(self.at, now).max(0.0))
@@ -304,12 +310,12 @@ impl Estimate {
 
     /// By how much the frequency may be wrong, as it was when the newest sample was taken.
     pub fn frequency_error(&self) -> f64 {
-        worst(self.frequency_sd, self.pace)
+        frequency_bound(self.frequency_sd, self.assumed_frequency)
     }
 
     /// By how much it may be wrong at `now`, as it wanders.
     pub fn frequency_error_at(&self, now: Duration) -> f64 {
-        self.frequency_error() + SURELY * WANDER * seconds(self.at, now).max(0.0).sqrt()
+        self.frequency_error() + BOUND_SIGMAS * FREQUENCY_WANDER * seconds(self.at, now).max(0.0).sqrt()
     }
 
     /// How wrong the offset may be at `now`, in seconds, beside half of the shortest delay.
@@ -322,10 +328,12 @@ impl Estimate {
         let limit = self
             .limits
             .iter()
-            .map(|&(taken, limit)| limit + strayed((self.frequency_sd, self.pace), seconds(taken, now)))
+            .map(|&(taken, limit)| {
+                limit + drift_bound((self.frequency_sd, self.assumed_frequency), seconds(taken, now))
+            })
             .fold(0.0, f64::max);
         if self.samples > 2 {
-            limit.min(SURELY * self.offset_sd_at(now))
+            limit.min(BOUND_SIGMAS * self.offset_sd_at(now))
         } else {
             limit
         }
@@ -336,31 +344,31 @@ impl Estimate {
     }
 
     /// How fast the clock runs, if it has run to `sample` since the newest one and was not stepped.
-    fn pace_to(&self, sample: &Sample) -> f64 {
+    fn apparent_frequency(&self, sample: &Sample) -> f64 {
         let meanwhile = seconds(self.at, sample.at).max(1.0);
-        (self.residual(sample).abs() / meanwhile + self.frequency.abs()).min(RUNS_AWAY)
+        (self.residual(sample).abs() / meanwhile + self.frequency.abs()).min(MAX_APPARENT_FREQUENCY)
     }
 }
 
 /// How far an oscillator may stray in `age` seconds because its frequency wanders, in seconds.
-pub fn wanders(age: f64) -> f64 {
-    SURELY * wander(age)
+pub fn wander_bound(age: f64) -> f64 {
+    BOUND_SIGMAS * wander(age)
 }
 
 /// How far an oscillator strays in `age` seconds because its frequency wanders (integral of a random walk).
 fn wander(age: f64) -> f64 {
     let age = age.max(0.0);
-    WANDER * age * (age / 3.0).sqrt()
+    FREQUENCY_WANDER * age * (age / 3.0).sqrt()
 }
 
 /// By how much a frequency of this deviation may be wrong, when `pace` was assumed of it.
-fn worst(frequency_sd: f64, pace: f64) -> f64 {
-    (SURELY * frequency_sd).min(WORST_FREQUENCY.max(SURELY * pace))
+fn frequency_bound(frequency_sd: f64, assumed_frequency: f64) -> f64 {
+    (BOUND_SIGMAS * frequency_sd).min(FREQUENCY_MAX.max(BOUND_SIGMAS * assumed_frequency))
 }
 
 /// What may be added to an error in `age` seconds, when the frequency is known with this deviation and assumption.
-fn strayed((frequency_sd, pace): (f64, f64), age: f64) -> f64 {
-    worst(frequency_sd, pace) * age.max(0.0) + SURELY * wander(age)
+fn drift_bound((frequency_sd, assumed_frequency): (f64, f64), age: f64) -> f64 {
+    frequency_bound(frequency_sd, assumed_frequency) * age.max(0.0) + BOUND_SIGMAS * wander(age)
 }
 
 /// Is the sample further off than both delays and the estimate's uncertainty can explain?
@@ -372,7 +380,7 @@ fn contradicts(estimate: &Estimate, sample: &Sample) -> bool {
 
 /// Do two samples in a row say the same, as far as delays and an oscillator's error tell?
 fn agree(one: &Sample, other: &Sample) -> bool {
-    let drift = CONTRADICTION * UNKNOWN_FREQUENCY * seconds(one.at, other.at).abs();
+    let drift = CONTRADICTION * FREQUENCY_SD_UNKNOWN * seconds(one.at, other.at).abs();
     let explained = (one.delay.half() + other.delay.half() + one.dispersion + other.dispersion).to_seconds();
     (one.offset - other.offset).abs().to_seconds() <= explained + drift
 }

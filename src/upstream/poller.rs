@@ -28,15 +28,15 @@ use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 
 /// News of the kernel come in groups (link, address, route): so long after the first one all are looked at together, …
-const SETTLED: Duration = Duration::from_millis(100);
+const CHANGES_SETTLE: Duration = Duration::from_millis(100);
 /// … and a name server is asked no more often than this, however many there are.
-const NAMES_APART: Duration = Duration::from_secs(2);
+const RESOLVE_APART: Duration = Duration::from_secs(2);
 
 /// The raw counter stands still while the host sleeps: what is measured over more sleep than this is wrong.
-const NAP: Duration = Duration::from_millis(10);
+const SLEEP_MAX: Duration = Duration::from_millis(10);
 
 /// A packet, or the network's word that there will be none: nobody listens there, no route.
-const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
+const PACKET_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
 /// What a poller knows after a question.
 #[derive(Clone, Debug)]
@@ -94,14 +94,14 @@ impl Poller {
     /// Asks for as long as somebody gives settings and listens to the `reports`.
     pub async fn run(self, reports: Sender<PollerReport>) {
         let mut settings = self.settings.clone();
-        let dismissed = async move { while settings.changed().await.is_ok() {} };
+        let closed = async move { while settings.changed().await.is_ok() {} };
         tokio::select! {
-            () = self.ask_on(reports) => {}
-            () = dismissed => {}
+            () = self.poll_until_closed(reports) => {}
+            () = closed => {}
         }
     }
 
-    async fn ask_on(mut self, reports: Sender<PollerReport>) {
+    async fn poll_until_closed(mut self, reports: Sender<PollerReport>) {
         loop {
             self.apply();
             self.round().await;
@@ -123,20 +123,20 @@ impl Poller {
             // Without descriptors nobody tells them, and those of before are the best guess.
             self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
             match self.association.next(clock::raw()) {
-                Next::Resolve => self.find().await,
+                Next::Resolve => self.resolve().await,
                 Next::Ask(address, within) => self.ask(address, within).await,
                 Next::End => break,
             }
         }
         let now = clock::raw();
         self.association.end(now);
-        self.tell_fault(now);
+        self.log_fault(now);
     }
 
     /// Waits until it is time for the next round; settings may change when that is, and the kernel's news.
     async fn pause(&mut self) -> Result<(), RecvError> {
         let (began, random) = (clock::raw(), entropy::random().unwrap_or(0));
-        self.watch();
+        self.watch_network();
         loop {
             self.apply();
             let waited = clock::raw().saturating_sub(began);
@@ -148,14 +148,14 @@ impl Poller {
             }
         }
         let is_of_name = self.association.peer().fault.is_some_and(QueryFault::is_of_name);
-        let apart = if is_of_name { NAMES_APART } else { SETTLED };
+        let apart = if is_of_name { RESOLVE_APART } else { CHANGES_SETTLE };
         let waited = clock::raw().saturating_sub(began);
-        sleep(apart.saturating_sub(waited).max(SETTLED)).await;
+        sleep(apart.saturating_sub(waited).max(CHANGES_SETTLE)).await;
         Ok(())
     }
 
     /// Listens to the kernel while that is of any use. Where it can't be listened to, the pauses are short enough.
-    fn watch(&mut self) {
+    fn watch_network(&mut self) {
         if !self.association.waits_for_changes() {
             self.changes = None;
         } else if self.changes.is_none() {
@@ -169,7 +169,7 @@ impl Poller {
     }
 
     /// Finds the addresses of the upstream.
-    async fn find(&mut self) {
+    async fn resolve(&mut self) {
         let upstream = self.association.upstream().clone();
         let port = upstream.port;
         let found = match &upstream.host {
@@ -200,13 +200,13 @@ impl Poller {
 
     /// One question to `address`, which has `within` to answer.
     async fn ask(&mut self, address: SocketAddr, within: Duration) {
-        if let Some(fault) = self.association.objection(address, &self.own) {
+        if let Some(fault) = self.association.address_fault(address, &self.own) {
             self.association.fault(address, fault, false, &self.own);
             return;
         }
         let asked = question(address, within, |reject| self.association.refuse(reject)).await;
         match asked {
-            Ok((header, exchange)) => self.hear(address, header, exchange),
+            Ok((header, exchange)) => self.process_answer(address, header, exchange),
             Err(NoAnswer::Silence(error)) => {
                 debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
                 self.association.silent(address, &self.own);
@@ -220,7 +220,7 @@ impl Poller {
         }
     }
 
-    fn hear(&mut self, address: SocketAddr, header: Header, exchange: Exchange) {
+    fn process_answer(&mut self, address: SocketAddr, header: Header, exchange: Exchange) {
         if self.association.peer().address != Some(address) {
             info!(upstream = %self.association.upstream(), %address, "this address answers");
         }
@@ -228,18 +228,18 @@ impl Poller {
         self.apply();
         match self
             .association
-            .hear(header, &exchange, &self.scale, self.precision, &self.own)
+            .process_answer(header, &exchange, &self.scale, self.precision, &self.own)
         {
-            Ok(sample) => self.tell_sample(&header, &sample),
+            Ok(sample) => self.log_sample(&header, &sample),
             Err(reject) => {
                 let times = self.association.rejected(reject);
                 debug!(upstream = %self.association.upstream(), %address, reason = reject.name(), times, "answer refused");
-                self.tell_kiss(reject, address);
+                self.log_kiss(reject, address);
             }
         }
     }
 
-    fn tell_sample(&self, header: &Header, sample: &Sample) {
+    fn log_sample(&self, header: &Header, sample: &Sample) {
         debug!(
             upstream = %self.association.upstream(),
             delay = format!("{:.9}", sample.delay.to_seconds()),
@@ -250,7 +250,7 @@ impl Poller {
     }
 
     /// An order to us is news, whatever the log level: the operator must know why an upstream is asked less.
-    fn tell_kiss(&mut self, refused: Reject, address: SocketAddr) {
+    fn log_kiss(&mut self, refused: Reject, address: SocketAddr) {
         let upstream = self.association.upstream();
         let (denied, rate) = (refused == Reject::KissDeny, refused == Reject::KissRate);
         if denied && self.kiss.change(Some(address), clock::raw()).is_some() {
@@ -266,7 +266,7 @@ impl Poller {
     }
 
     /// Why there is nobody to ask, and when there is somebody again, once a minute and reason.
-    fn tell_fault(&mut self, now: Duration) {
+    fn log_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
             let reason = if let QueryFault::Short(shortage) = fault {
@@ -320,7 +320,7 @@ fn of_number(number: i32) -> QueryFault {
         libc::EADDRNOTAVAIL => QueryFault::NoOwnAddress,
         libc::EAFNOSUPPORT => QueryFault::NoFamily,
         libc::ENODEV | libc::ENXIO => QueryFault::NoInterface,
-        libc::ECONNREFUSED => QueryFault::NobodyListens,
+        libc::ECONNREFUSED => QueryFault::NotListening,
         libc::EACCES | libc::EPERM => QueryFault::Forbidden,
         other => limits::shortage_of(other).map_or(QueryFault::Refused, QueryFault::Short),
     }
@@ -360,12 +360,12 @@ async fn answer(
     for _ in 0..UNSOLICITED_MAX {
         let mut buffer = [0; 1024];
         let (length, stamp) = socket
-            .async_io(NEWS, || udp::receive_stamped(socket, &mut buffer))
+            .async_io(PACKET_OR_ERROR, || udp::receive_stamped(socket, &mut buffer))
             .await
             .map_err(|error| NoAnswer::QueryFault(error, true))?;
         let arrived = arrival(stamp);
         match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
-            Ok(_) if clock::gaps().asleep.abs_diff(asleep) > NAP => {
+            Ok(_) if clock::gaps().asleep.abs_diff(asleep) > SLEEP_MAX => {
                 return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }
             Ok(header) => return Ok((header, arrived)),

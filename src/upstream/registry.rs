@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// Takes what a poller reports, if its upstream is still there.
-    pub fn learn(&mut self, id: UpstreamId, peer: Peer, polling: Polling) {
+    pub fn update(&mut self, id: UpstreamId, peer: Peer, polling: Polling) {
         if let Some(entry) = self.entries.get_mut(&id) {
             (entry.peer, entry.polling) = (peer, polling);
         }

@@ -194,35 +194,35 @@ impl SystemProcess {
         upstreams: &Registry,
         kernel: Option<KernelView>,
     ) -> Decision {
-        self.leap(now.raw);
+        self.apply_leap(now.raw);
         self.samples_seen = upstreams.iter().map(|one| one.peer.accepted).sum();
-        self.aliases.hear(upstreams);
+        self.aliases.observe(upstreams);
         let (candidates, mut standings) = self.candidates(upstreams, now.raw);
         let source = self.source(upstreams);
         let before = self.announced_clock();
-        let verdict = self.judge(now, &candidates, upstreams, source, &mut standings);
-        if self.doubt_leap(now, upstreams, &candidates) {
+        let selection = self.select(now, &candidates, upstreams, source, &mut standings);
+        if self.suspend_for_leap(now, upstreams, &candidates) {
             return self.decided(now, source, standings, before);
         }
-        match verdict {
+        match selection {
             Selection::Believe(majority) => {
                 (self.dispute, self.none_believed) = (None, false);
                 self.believed = majority.believed.iter().map(|one| one.id).collect();
-                self.follow(now, source, &majority, &mut standings);
+                self.synchronize(now, source, &majority, &mut standings);
             }
             Selection::Nobody(shortage) => {
                 (self.dispute, self.shortage) = (None, Some(shortage));
-                self.go_on_without(now, upstreams.is_empty());
+                self.hold_over(now, upstreams.is_empty());
             }
             Selection::Contradiction(majority, shortage) => {
                 self.shortage = Some(shortage);
-                self.contradicted(now, &candidates, upstreams, majority.as_ref(), &mut standings);
+                self.handle_dispute(now, &candidates, upstreams, majority.as_ref(), &mut standings);
             }
         }
         if let Some(kernel) = kernel
             && self.reference.clock == ClockModel::Host
         {
-            self.heed(kernel, now);
+            self.apply_kernel_leap(kernel, now);
         }
         self.decided(now, source, standings, before)
     }

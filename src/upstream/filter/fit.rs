@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Estimate, count, seconds, strayed, wander};
+use super::{Estimate, count, drift_bound, seconds, wander};
 use crate::time::NtpDuration;
 use crate::upstream::packet::Sample;
 
 /// By how much of its time in queues a sample is wrong: between -1/2 and 1/2, depending on which way they are on.
 /// Before anything is known, any of it is as likely (one sigma).
-const ONE_SIDED: f64 = 0.29;
+const ASYMMETRY_SD: f64 = 0.29;
 /// Samples are usually less wrong than assumed: by no more than this (variances).
 const LEAST_MISFIT: f64 = 0.25;
 /// So many times the weights are corrected by what the fit shows.
@@ -21,23 +21,23 @@ const MISFIT_FROM: usize = 9;
 /// Frequency is held near zero by what is assumed of an oscillator, so that one sample is enough for an estimate
 /// and two that are close together make no wild one: it is within `pace` (one sigma).
 //= RFC 5905 §10 shortest-delay
-pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estimate> {
+pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, assumed_frequency: f64) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
     let mut base = usual_error(samples.clone(), delay, &newest);
-    let mut fitted = Fitted::of(points(samples.clone(), &newest, delay, base), pace);
+    let mut fitted = Fitted::of(points(samples.clone(), &newest, delay, base), assumed_frequency);
     // Where queues explain too little of what is seen, all samples are less sure by so much, and count more alike.
     for _ in 0..REFITS {
         if fitted.excess() <= 1.0 {
             break;
         }
         base *= fitted.excess().sqrt();
-        fitted = Fitted::of(points(samples.clone(), &newest, delay, base), pace);
+        fitted = Fitted::of(points(samples.clone(), &newest, delay, base), assumed_frequency);
     }
     let number = fitted.points.len();
     let scale = if number > 2 {
         let least = if number < MISFIT_FROM { 1.0 } else { LEAST_MISFIT };
-        fitted.excess().max(least) * few(fitted.freedom()).powi(2)
+        fitted.excess().max(least) * small_sample_factor(fitted.freedom()).powi(2)
     } else {
         1.0
     };
@@ -57,12 +57,13 @@ pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> O
         offset_sd,
         frequency: line.slope,
         frequency_sd,
-        pace,
+        assumed_frequency,
         covariance,
         delay,
         //= RFC 5905 §10 jitter
         jitter: (misfit / sums.weight).sqrt(),
-        limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, (frequency_sd, pace), &newest)),
+        limits: [1.0, -1.0]
+            .map(|sign| limit(sign, &points, &line, (frequency_sd, assumed_frequency), &newest)),
         dispersion: newest.dispersion,
         samples: number,
     })
@@ -116,15 +117,15 @@ struct Fitted {
 }
 
 impl Fitted {
-    fn of(points: Vec<Point>, pace: f64) -> Self {
-        let sums = Sums::of(&points, pace);
+    fn of(points: Vec<Point>, assumed_frequency: f64) -> Self {
+        let sums = Sums::of(&points, assumed_frequency);
         let (offsets, queues) = (
             sums.line(&points, |point| point.offset),
             sums.line(&points, |point| point.queues),
         );
-        let (one_sided, square) = one_sided(&points, &offsets, &queues);
-        let line = offsets.less(one_sided, &queues);
-        let left = |point: &Point| point.offset - one_sided * point.queues - line.at(point.age);
+        let (asymmetry, square) = asymmetry(&points, &offsets, &queues);
+        let line = offsets.less(asymmetry, &queues);
+        let left = |point: &Point| point.offset - asymmetry * point.queues - line.at(point.age);
         let misfit = points
             .iter()
             .map(|point| point.weight * left(point).powi(2))
@@ -142,8 +143,11 @@ impl Fitted {
     /// What the points leave free: a line takes two, and the queues' part another one if the points tell it rather than what
     /// is assumed of it.
     fn freedom(&self) -> usize {
-        let told = self.square > 2.0 * ONE_SIDED.powi(-2);
-        self.points.len().saturating_sub(2 + usize::from(told)).max(1)
+        let is_estimated = self.square > 2.0 * ASYMMETRY_SD.powi(-2);
+        self.points
+            .len()
+            .saturating_sub(2 + usize::from(is_estimated))
+            .max(1)
     }
 
     /// The variances of the line's value and of its slope, and their covariance, if the points are as sure as assumed.
@@ -169,8 +173,8 @@ impl Fitted {
 /// what is left of the offsets on what is left of the queues.
 ///
 /// Beside it, one over its variance.
-fn one_sided(points: &[Point], offsets: &FittedLine, queues: &FittedLine) -> (f64, f64) {
-    let (mut product, mut square) = (0.0, ONE_SIDED.powi(-2));
+fn asymmetry(points: &[Point], offsets: &FittedLine, queues: &FittedLine) -> (f64, f64) {
+    let (mut product, mut square) = (0.0, ASYMMETRY_SD.powi(-2));
     for point in points {
         product += point.weight * point.queues * (point.offset - offsets.at(point.age));
         square += point.weight * point.queues * (point.queues - queues.at(point.age));
@@ -189,7 +193,7 @@ fn limit(
     let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.queues / 2.0;
     points
         .iter()
-        .map(|point| (says(point) + strayed(frequency, -point.age), point))
+        .map(|point| (says(point) + drift_bound(frequency, -point.age), point))
         .min_by(|one, other| one.0.total_cmp(&other.0))
         .map_or((newest.at, 0.0), |(_, point)| (point.taken, says(point)))
 }
@@ -223,11 +227,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(points: &[Point], pace: f64) -> Self {
+    fn of(points: &[Point], assumed_frequency: f64) -> Self {
         let nothing = Self {
             weight: 0.0,
             age: 0.0,
-            square: pace.powi(-2),
+            square: assumed_frequency.powi(-2),
         };
         points.iter().fold(nothing, |sums, point| Self {
             weight: sums.weight + point.weight,
@@ -269,7 +273,7 @@ fn usual_error(samples: impl Iterator<Item = Sample> + Clone, shortest: NtpDurat
 
 /// By how much a deviation must be widened that has so few degrees of freedom, to mean what three of many mean: the
 /// quantiles of Student's t for 99.73 % over three.
-fn few(freedom: usize) -> f64 {
+fn small_sample_factor(freedom: usize) -> f64 {
     const QUANTILES: [f64; 9] = [78.0, 6.4, 3.1, 2.2, 1.85, 1.65, 1.53, 1.43, 1.37];
     QUANTILES
         .get(freedom - 1)

@@ -33,7 +33,7 @@ struct ClockSetting {
 
 impl ClockSetting {
     /// It is told so finely that no other server says the same by chance.
-    fn is_telling(&self) -> bool {
+    fn is_distinctive(&self) -> bool {
         self.reference_timestamp.to_bits().trailing_zeros() < COARSE
     }
 }
@@ -42,7 +42,7 @@ impl ClockSetting {
 #[derive(Clone, Debug, Default)]
 //= RFC 5905 §11.2.1 associations
 pub(super) struct Aliases {
-    told: BTreeMap<UpstreamId, SettingHistory>,
+    histories: BTreeMap<UpstreamId, SettingHistory>,
     /// Those who are one server, two by two. Who is one with two others, these are one, too.
     pairs: BTreeSet<Pair>,
 }
@@ -62,68 +62,68 @@ impl SettingHistory {
     /// Were most of the last answers of settings that `other` told, too?
     fn repeats(&self, other: &Self) -> bool {
         let last = self.settings.iter().rev().take(COMPARED);
-        let repeated = |setting: &&ClockSetting| setting.is_telling() && other.settings.contains(setting);
+        let repeated = |setting: &&ClockSetting| setting.is_distinctive() && other.settings.contains(setting);
         last.clone().filter(repeated).count() * 2 > last.count()
     }
 }
 
 impl Aliases {
     /// Remembers what the `upstreams` said last, and forgets those who are not there any more.
-    pub(super) fn hear(&mut self, upstreams: &Registry) {
-        self.told.retain(|id, _| upstreams.contains(*id));
+    pub(super) fn observe(&mut self, upstreams: &Registry) {
+        self.histories.retain(|id, _| upstreams.contains(*id));
         self.pairs
             .retain(|(one, other)| upstreams.contains(*one) && upstreams.contains(*other));
         for upstream in upstreams.iter() {
             let (id, peer) = (upstream.id, &upstream.peer);
-            let told = self.told.entry(id).or_default();
-            if peer.accepted < told.samples_seen {
-                *told = SettingHistory::default();
+            let history = self.histories.entry(id).or_default();
+            if peer.accepted < history.samples_seen {
+                *history = SettingHistory::default();
                 self.pairs.retain(|pair| pair.0 != id && pair.1 != id);
             }
-            let Some(header) = peer.answer.filter(|_| peer.accepted > told.samples_seen) else {
+            let Some(header) = peer.answer.filter(|_| peer.accepted > history.samples_seen) else {
                 continue;
             };
-            told.samples_seen = peer.accepted;
-            told.settings.push_back(ClockSetting {
+            history.samples_seen = peer.accepted;
+            history.settings.push_back(ClockSetting {
                 stratum: header.stratum,
                 reference_id: header.reference_id,
                 reference_timestamp: header.reference_timestamp,
             });
-            if told.settings.len() > REMEMBERED {
-                told.settings.pop_front();
+            if history.settings.len() > REMEMBERED {
+                history.settings.pop_front();
             }
         }
     }
 
     /// Looks at each two `candidates` whether they are one server.
     fn pair_up(&mut self, candidates: &[Candidate]) {
-        let mut fresh = BTreeSet::new();
+        let mut recent = BTreeSet::new();
         for (place, one) in candidates.iter().enumerate() {
             for other in candidates.iter().skip(place + 1) {
                 let both = pair(one.id, other.id);
                 if one.contradicts(other) {
                     self.pairs.remove(&both);
-                } else if one.is_as_well_known_as(other) && self.say_the_same(one.id, other.id) {
-                    fresh.insert(both);
+                } else if one.is_as_well_known_as(other) && self.have_same_settings(one.id, other.id) {
+                    recent.insert(both);
                 }
             }
         }
-        self.pairs.extend(&fresh);
-        self.resolve(&fresh);
+        self.pairs.extend(&recent);
+        self.resolve(&recent);
     }
 
     /// Who is one with two others that are not one with each other is taken for the one that it says the same as lately
     /// (`fresh`), and for neither if that is both. All at once, so that no order matters.
-    fn resolve(&mut self, fresh: &BTreeSet<Pair>) {
+    fn resolve(&mut self, recent: &BTreeSet<Pair>) {
         loop {
-            let torn: BTreeSet<_> = self
+            let ambiguous: BTreeSet<_> = self
                 .pairs
                 .iter()
                 .copied()
-                .filter(|&both| self.is_torn(both))
+                .filter(|&both| self.is_ambiguous(both))
                 .collect();
-            let old: BTreeSet<_> = torn.difference(fresh).copied().collect();
-            let gone = if old.is_empty() { torn } else { old };
+            let old: BTreeSet<_> = ambiguous.difference(recent).copied().collect();
+            let gone = if old.is_empty() { ambiguous } else { old };
             if gone.is_empty() {
                 return;
             }
@@ -132,18 +132,18 @@ impl Aliases {
     }
 
     /// Is somebody one with just one of these two?
-    fn is_torn(&self, (one, other): Pair) -> bool {
+    fn is_ambiguous(&self, (one, other): Pair) -> bool {
         let is_one = |a: UpstreamId, b: UpstreamId| self.pairs.contains(&pair(a, b));
         let mut thirds = self
-            .told
+            .histories
             .keys()
             .copied()
             .filter(|&third| third != one && third != other);
         thirds.any(|third| is_one(one, third) != is_one(other, third))
     }
 
-    fn say_the_same(&self, one: UpstreamId, other: UpstreamId) -> bool {
-        let both = self.told.get(&one).zip(self.told.get(&other));
+    fn have_same_settings(&self, one: UpstreamId, other: UpstreamId) -> bool {
+        let both = self.histories.get(&one).zip(self.histories.get(&other));
         both.is_some_and(|(one, other)| one.repeats(other) && other.repeats(one))
     }
 
@@ -238,9 +238,9 @@ mod tests {
         for step in 0..histories[0].len() {
             let ids: Vec<_> = upstreams.iter().map(|one| one.id).collect();
             for (id, history) in ids.into_iter().zip(histories) {
-                upstreams.learn(id, history[step].clone(), Polling::default());
+                upstreams.update(id, history[step].clone(), Polling::default());
             }
-            aliases.hear(&upstreams);
+            aliases.observe(&upstreams);
             let candidate = |one| Candidate::of(one, now, &View::default(), &limits).unwrap();
             let candidates: Vec<_> = upstreams.iter().map(candidate).collect();
             servers = aliases.groups(&candidates).len();

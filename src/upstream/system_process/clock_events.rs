@@ -20,7 +20,7 @@ const VOID: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
 /// Before a pace is known it is below this: the kernel's clocks are corrected by 500 ppm at most.
 const UNKNOWN_PACE: f64 = 600e-6;
 /// A jump is told if there was none for so long.
-const TOLD_APART: Duration = Duration::from_secs(3600);
+const REPORTS_APART: Duration = Duration::from_secs(3600);
 
 /// What happened to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,12 @@ struct Pace {
 impl SystemProcess {
     /// Looks after the host's clocks, before each decision: `realtime` is how far the time of day is ahead of the time
     /// since boot, `asleep` how much of that the host slept. Returns what must have happened since the last look.
-    pub fn notice(&mut self, now: ClockReadings, realtime: Duration, asleep: Duration) -> Option<ClockEvent> {
+    pub fn check_host_clocks(
+        &mut self,
+        now: ClockReadings,
+        realtime: Duration,
+        asleep: Duration,
+    ) -> Option<ClockEvent> {
         let before = self.clocks;
         self.clocks = Some(ClockWatch {
             realtime,
@@ -128,7 +133,7 @@ impl SystemProcess {
         }
         self.resample(now.raw);
         // One of many is no news.
-        let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < TOLD_APART);
+        let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < REPORTS_APART);
         (!lately).then(|| ClockEvent::Jumped(Duration::from_secs_f64(beyond)))
     }
 
@@ -137,7 +142,7 @@ impl SystemProcess {
         self.stepped_at = now.raw;
         if self.reference.clock == ClockModel::Host && self.state != State::Init {
             self.resample(now.raw);
-            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
 
@@ -148,7 +153,7 @@ impl SystemProcess {
         self.stepped_at = now.raw;
         self.resample(now.raw);
         if self.state != State::Init {
-            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::ClockModel;
 use crate::time::{ClockReadings, NtpDuration, Timescale};
 use crate::upstream::candidate::MAX_CLOCK_ERROR;
-use crate::upstream::filter::wanders;
+use crate::upstream::filter::wander_bound;
 use crate::upstream::select::{Interval, majority_hull, majority_span};
 
 /// The interval in which true time is at one moment, and how it moves from there.
@@ -42,12 +42,12 @@ impl TruthInterval {
     /// What is known of it at `now`, when nothing new was heard.
     pub(super) fn at(&self, now: Duration) -> Self {
         let age = NtpDuration::between(self.at, now).to_seconds().max(0.0);
-        let moved = |rate: f64, wanders: f64| NtpDuration::from_seconds(rate * age + wanders);
+        let moved = |rate: f64, wander_bound: f64| NtpDuration::from_seconds(rate * age + wander_bound);
         Self {
             at: now,
             offsets: Interval {
-                low: self.offsets.low + moved(self.slowest, -wanders(age)),
-                high: self.offsets.high + moved(self.fastest, wanders(age)),
+                low: self.offsets.low + moved(self.slowest, -wander_bound(age)),
+                high: self.offsets.high + moved(self.fastest, wander_bound(age)),
             },
             ..*self
         }

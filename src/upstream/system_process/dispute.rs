@@ -18,7 +18,7 @@ const RESAMPLES_APART: Duration = Duration::from_secs(1024);
 impl SystemProcess {
     /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
     /// only when it lasts; until then the last time goes on.
-    pub(super) fn contradicted(
+    pub(super) fn handle_dispute(
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
@@ -31,8 +31,8 @@ impl SystemProcess {
             if self.state != State::Init {
                 majority
                     .into_iter()
-                    .for_each(|majority| self.learn_truth(majority));
-                self.go_on_without(now, false);
+                    .for_each(|majority| self.update_truth(majority));
+                self.hold_over(now, false);
             }
             return;
         }
@@ -42,18 +42,18 @@ impl SystemProcess {
             .copied();
         match (self.policy.on_dispute, majority) {
             (OnDispute::Track, Some(majority)) => {
-                self.follow(now, ClockSource::Tracked, majority, standings);
+                self.synchronize(now, ClockSource::Tracked, majority, standings);
                 self.state = State::Disputed;
             }
             (OnDispute::Serve, _) if keeper.is_some() => {
                 let Some(majority) = keeper.and_then(|one| Majority::of_one(now, one)) else {
                     return;
                 };
-                self.follow(now, ClockSource::System, &majority, standings);
+                self.synchronize(now, ClockSource::System, &majority, standings);
                 self.state = State::Disputed;
             }
             (OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve, _) => {
-                self.lose(State::Disputed, ReferenceId::DISPUTED, now);
+                self.set_unusable(State::Disputed, ReferenceId::DISPUTED, now);
                 self.reference.answers = self.policy.on_dispute != OnDispute::Drop;
             }
         }

@@ -54,12 +54,12 @@ impl SystemProcess {
         }
         let contradicts = |peer: &Peer| {
             let estimate = peer.filter.estimate(&self.view);
-            let doubt = peer.filter.doubt(&self.view).zip(estimate);
-            doubt.is_some_and(|(doubt, estimate)| {
-                (doubt.offset - estimate.offset_at(now.raw)).abs() > HALF_A_SECOND
+            let conflict = peer.filter.conflicting_sample(&self.view).zip(estimate);
+            conflict.is_some_and(|(conflict, estimate)| {
+                (conflict.offset - estimate.offset_at(now.raw)).abs() > HALF_A_SECOND
             })
         };
-        let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.doubted;
+        let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.conflicting;
         let confirmed = candidates.iter().filter(confirms).count() >= majority(voters(upstreams).count());
         if confirmed || now.raw.saturating_sub(watch.at) > SETTLES_WITHIN {
             self.leap_watch = None;
@@ -69,20 +69,20 @@ impl SystemProcess {
     }
 
     /// While a leap second is in question there is no time.
-    pub(super) fn doubt_leap(
+    pub(super) fn suspend_for_leap(
         &mut self,
         now: ClockReadings,
         upstreams: &Registry,
         candidates: &[Candidate],
     ) -> bool {
-        let doubts = self.is_leap_in_question(now, upstreams, candidates);
-        if doubts {
+        let in_question = self.is_leap_in_question(now, upstreams, candidates);
+        if in_question {
             self.shortage = Some(SourceShortage::LeapSecond);
             if self.reference.is_usable() && self.state != State::Local {
-                self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+                self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
             }
         }
-        doubts
+        in_question
     }
 
     /// Remembers the next leap second that the list or the upstreams warn of.
@@ -103,7 +103,7 @@ impl SystemProcess {
     }
 
     /// A leap second that was announced has happened: UTC is shifted against the timescale and the tracked clock.
-    pub(super) fn leap(&mut self, now: Duration) {
+    pub(super) fn apply_leap(&mut self, now: Duration) {
         let Some((at, by)) = self.pending_leap.take_if(|(at, _)| now >= *at) else {
             return;
         };
@@ -148,9 +148,9 @@ impl SystemProcess {
 
     /// The host's clock is the kernel's: its leap second counts, whoever else knows of it, and while it says the
     /// same second twice it is no time to be served.
-    pub(super) fn heed(&mut self, kernel: KernelView, now: ClockReadings) {
+    pub(super) fn apply_kernel_leap(&mut self, kernel: KernelView, now: ClockReadings) {
         if kernel.in_leap_second && self.reference.is_usable() {
-            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
         } else if matches!(self.state, State::Synchronized | State::Holdover)
             && self.reference.leap == Leap::NoWarning
         {

@@ -37,7 +37,7 @@ impl SystemProcess {
         // It counts the samples of other upstreams from now on.
         self.truth_samples = (0, Vec::new());
         self.policy = policy;
-        self.shorten();
+        self.limit_validity();
     }
 
     /// The part of the pollers' settings that is decided here: how old samples count, and how often new ones were wanted at once.
@@ -62,13 +62,13 @@ impl SystemProcess {
         if good {
             self.state = if is_local { State::Local } else { State::Holdover };
             self.reference = left;
-            self.shorten();
+            self.limit_validity();
         }
         good
     }
 
     /// A time that is announced already keeps the new limit, too.
-    fn shorten(&mut self) {
+    fn limit_validity(&mut self) {
         if self.reference.is_usable() && self.state != State::Local {
             let expiry = self.reference.expiry(self.policy.max_distance);
             self.reference.not_after = self.pending_leap.map_or(expiry, |(at, _)| expiry.min(at));

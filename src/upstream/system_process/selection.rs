@@ -14,9 +14,9 @@ use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_s
 use crate::wire::Leap;
 
 /// How long to wait for the first word of an upstream whose name is still to be resolved.
-const FIRST_CHANCE: Duration = Duration::from_secs(10);
+const NAME_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait for most of those who are new while the last time is still good, or for all after a sleep.
-const NO_HURRY: Duration = Duration::from_secs(64);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(64);
 
 /// What the candidates say together.
 pub(super) enum Selection {
@@ -119,7 +119,7 @@ impl SystemProcess {
     }
 
     /// Who agrees, and is that enough?
-    pub(super) fn judge(
+    pub(super) fn select(
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
@@ -216,8 +216,7 @@ impl SystemProcess {
         if is_required && !believed.iter().any(|one| one.role.require) {
             return Some(SourceShortage::NoneRequired { agree, of });
         }
-        (!self.all_had_their_chance(now, agree, upstreams))
-            .then_some(SourceShortage::NotAllAsked { agree, of })
+        (!self.enough_asked(now, agree, upstreams)).then_some(SourceShortage::NotAllAsked { agree, of })
     }
 
     /// How many of them have a claim that nobody knows: they have not had the time to answer since we started or the host slept;
@@ -225,8 +224,9 @@ impl SystemProcess {
     /// the silent.
     fn unknown(&self, now: Duration, upstreams: &Registry) -> usize {
         let waited = now.saturating_sub(self.gathering.since);
-        let waits =
-            |peer: &Peer| waited < self.first_chance() && (self.gathering.known || peer.address.is_none());
+        let waits = |peer: &Peer| {
+            waited < self.first_answer_within() && (self.gathering.known || peer.address.is_none())
+        };
         let owes =
             |peer: &Peer| waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some();
         voters(upstreams)
@@ -235,11 +235,11 @@ impl SystemProcess {
     }
 
     /// How long to wait for a first answer. Those who were asked before are asked again at once, but if that was just done.
-    fn first_chance(&self) -> Duration {
+    fn first_answer_within(&self) -> Duration {
         if self.gathering.known {
-            NO_HURRY
+            ANSWERS_WITHIN
         } else {
-            FIRST_CHANCE
+            NAME_ANSWERS_WITHIN
         }
     }
 
@@ -265,18 +265,18 @@ impl SystemProcess {
     /// Who answers first is not believed for that: while none is believed yet, either more than half must agree, or every other must
     /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
     /// packet is no reason to leave it.
-    fn all_had_their_chance(&self, now: Duration, agree: usize, upstreams: &Registry) -> bool {
+    fn enough_asked(&self, now: Duration, agree: usize, upstreams: &Registry) -> bool {
         if !self.none_believed {
             return true;
         }
         let waited = now.saturating_sub(self.gathering.since);
         let answered = |peer: &Peer| peer.known(&self.view).is_some();
         let heard = |peer: &Peer| match self.state {
-            State::Synchronized | State::Holdover => waited >= NO_HURRY,
+            State::Synchronized | State::Holdover => waited >= ANSWERS_WITHIN,
             State::Init | State::Unsynchronized | State::Disputed | State::Local => {
                 answered(peer)
                     || (peer.address.is_some() && !self.gathering.known)
-                    || waited >= self.first_chance()
+                    || waited >= self.first_answer_within()
             }
         };
         agree >= majority(voters(upstreams).count()) || voters(upstreams).all(|one| heard(&one.peer))

@@ -10,14 +10,14 @@ use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use crate::wire::MAX_STRATUM;
 
 /// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
-const OWNED_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
+const KEEPER_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
 /// A rival must be so many times nearer than the system peer, for so long, to take its place.
 const RIVAL_NEARER: i64 = 2;
 const RIVAL_LASTS: Duration = Duration::from_secs(64);
 
 impl SystemProcess {
     /// Announces the time by those who agree.
-    pub(super) fn follow(
+    pub(super) fn synchronize(
         &mut self,
         now: ClockReadings,
         source: ClockSource,
@@ -29,11 +29,11 @@ impl SystemProcess {
             .iter()
             .find(|one| source == ClockSource::System && self.keeps_the_clock(one, now))
             .copied();
-        let Some(chosen) = owner.or_else(|| self.choose(now.raw, &majority.survivors)) else {
+        let Some(chosen) = owner.or_else(|| self.choose_system_peer(now.raw, &majority.survivors)) else {
             return;
         };
-        self.learn_truth(majority);
-        self.notice_update(&majority.survivors);
+        self.update_truth(majority);
+        self.record_update(&majority.survivors);
         let announced = match (source, owner) {
             (ClockSource::System, Some(owner)) => self.mirror(now, &owner, majority.leap),
             (ClockSource::System, None) => self.announce(now, &chosen, majority.leap),
@@ -47,7 +47,7 @@ impl SystemProcess {
         };
         if let Some(shortage) = shortage {
             self.shortage = Some(shortage);
-            return self.go_on_without(now, false);
+            return self.hold_over(now, false);
         }
         let standing = if owner.is_some() {
             SelectionStatus::Mirrored
@@ -71,7 +71,7 @@ impl SystemProcess {
 
     /// What a majority says now of where the truth can be. Without a new sample of the same upstreams nothing new is known,
     /// wherever their claims have drifted to.
-    pub(super) fn learn_truth(&mut self, majority: &Majority) {
+    pub(super) fn update_truth(&mut self, majority: &Majority) {
         let mut voters: Vec<_> = majority
             .believed
             .iter()
@@ -90,7 +90,7 @@ impl SystemProcess {
     //= RFC 5905 §7.3 reference-timestamp
     //= RFC 5905 §11.2.3 later
     //= RFC 5905 §11.2.3 reference-time
-    fn notice_update(&mut self, survivors: &[Candidate]) {
+    fn record_update(&mut self, survivors: &[Candidate]) {
         let update = |one: &Candidate| {
             (
                 one.estimate.at,
@@ -107,13 +107,13 @@ impl SystemProcess {
     /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
     pub(super) fn keeps_the_clock(&self, one: &Candidate, now: ClockReadings) -> bool {
         let off = (one.offset - self.scale.host_offset(now)).abs();
-        one.on_this_host && one.estimate.at >= self.stepped_at && off <= OWNED_WITHIN.max(one.estimate.delay)
+        one.on_this_host && one.estimate.at >= self.stepped_at && off <= KEEPER_WITHIN.max(one.estimate.delay)
     }
 
     /// The system peer: a preferred one, else the one we have as long as it answers and no rival is better clearly and
     /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.2).
     //= RFC 5905 §11.2.2 rank
-    fn choose(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
+    fn choose_system_peer(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
         let rank = |one: &&Candidate| {
             (
                 !one.role.prefer,
