@@ -123,7 +123,7 @@ pub struct Candidate {
     ///
     /// While its last sample contradicts those before, it contains both.
     pub claim: Interval,
-    /// The possible frequencies of true time relative to the local timescale, by its samples: seconds gained per second.
+    /// The possible frequencies of true time relative to the local timescale by its samples, in seconds per second.
     pub rate: Interval,
     /// Why it is not available now, if it is not.
     ///

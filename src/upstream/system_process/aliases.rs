@@ -1,13 +1,13 @@
-//! Pure. Which upstreams are the same server by several addresses, so that they count once.
+//! Pure. The upstreams that are several addresses of the same server, so that they count once.
 //!
-//! What can be known: a server that says when its clock was set, to a fraction of a second, says the same by all of its
-//! addresses until the clock is set again, and no two servers say the same by chance. So two upstreams whose last
-//! answers were mostly of the same settings are one server, for as long as they also say the same time. An upstream that
-//! copies another's words only puts itself into that one's vote: the vote holds all that both claim, so neither
-//! loses it. And it can be taken for one of two others, but not for both, which would take the vote of one of them.
+//! A server announces its reference time, when its clock was last set, to a fraction of a second. It is the same at all
+//! of its addresses until the clock is set again, and two servers do not have the same one by chance. So two upstreams
+//! whose last answers mostly had the same reference times are one server, while they also have the same time. An
+//! upstream that copies another's fields only joins that one's vote: the vote contains both claims, so neither loses
+//! it. And it can be paired with one of two others, but not with both, which would take the vote of one of them.
 //!
-//! What can't: a server that says no fraction (some at stratum 1 say whole seconds, ntpd-rs says steps of 128 s), or that
-//! is set more often than it is asked, is not recognized, and counts as often as it is configured.
+//! A server that announces no fraction (some at stratum 1 have whole seconds, ntpd-rs steps of 128 s), or whose clock
+//! is set more often than it is polled, is not recognized, and counts as often as it is configured.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,14 +16,14 @@ use crate::upstream::candidate::Candidate;
 use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
-/// So many of an upstream's last answers are remembered.
+/// Number of an upstream's last answers that are remembered.
 const REMEMBERED: usize = 8;
-/// Of so many of the last ones (or fewer, at the start) more than half have to be of the same settings.
+/// Number of the last answers (fewer at the start) of which more than half must have the same settings.
 const COMPARED: usize = 4;
-/// A time that was cut to less than this many bits of a fraction (2^-12 s) names no server.
+/// A reference time with this many zero bits at its end is a multiple of 2^-12 s: too coarse to identify a server.
 const COARSE: u32 = 32 - 12;
 
-/// What a server says of the last time that its clock was set: until the next time it is the same by all addresses.
+/// A server's variables from the last time that its clock was set: the same at all addresses until the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ClockSetting {
     stratum: u8,
@@ -32,34 +32,34 @@ struct ClockSetting {
 }
 
 impl ClockSetting {
-    /// It is told so finely that no other server says the same by chance.
+    /// Returns whether it is so precise that no other server has the same one by chance.
     fn is_distinctive(&self) -> bool {
         self.reference_timestamp.to_bits().trailing_zeros() < COARSE
     }
 }
 
-/// The last settings that each upstream told, and which of them are one server.
+/// The last clock settings of each upstream, and the upstreams that are one server.
 #[derive(Clone, Debug, Default)]
 //= RFC 5905 §11.2.1 associations
 pub(super) struct Aliases {
     histories: BTreeMap<UpstreamId, SettingHistory>,
-    /// Those who are one server, two by two. Who is one with two others, these are one, too.
+    /// Pairs of upstreams that are one server. If one is paired with two others, these are paired, too.
     pairs: BTreeSet<Pair>,
 }
 
 /// Two upstreams, the lower identity first.
 type Pair = (UpstreamId, UpstreamId);
 
-/// What one upstream told of when its clock was set.
+/// The last clock settings of one upstream.
 #[derive(Clone, Debug, Default)]
 struct SettingHistory {
-    /// How many samples there were when the last one was remembered.
+    /// Number of samples when the last setting was recorded.
     samples_seen: u64,
     settings: VecDeque<ClockSetting>,
 }
 
 impl SettingHistory {
-    /// Were most of the last answers of settings that `other` told, too?
+    /// Returns whether most of the last answers had settings that `other` had, too.
     fn repeats(&self, other: &Self) -> bool {
         let last = self.settings.iter().rev().take(COMPARED);
         let repeated = |setting: &&ClockSetting| setting.is_distinctive() && other.settings.contains(setting);
@@ -68,7 +68,7 @@ impl SettingHistory {
 }
 
 impl Aliases {
-    /// Remembers what the `upstreams` said last, and forgets those who are not there any more.
+    /// Records the last answers of the `upstreams`, and forgets upstreams that are not there any more.
     pub(super) fn observe(&mut self, upstreams: &Registry) {
         self.histories.retain(|id, _| upstreams.contains(*id));
         self.pairs
@@ -95,7 +95,7 @@ impl Aliases {
         }
     }
 
-    /// Looks at each two `candidates` whether they are one server.
+    /// Checks each two `candidates` whether they are one server.
     fn pair_up(&mut self, candidates: &[Candidate]) {
         let mut recent = BTreeSet::new();
         for (place, one) in candidates.iter().enumerate() {
@@ -112,8 +112,10 @@ impl Aliases {
         self.resolve(&recent);
     }
 
-    /// Who is one with two others that are not one with each other is taken for the one that it says the same as lately
-    /// (`fresh`), and for neither if that is both. All at once, so that no order matters.
+    /// Removes pairs until they are transitive: if one is paired with two others, these are paired, too.
+    ///
+    /// `recent` pairs, whose last answers agree, stay if there are others to remove. All are removed at once, so that
+    /// the order does not matter.
     fn resolve(&mut self, recent: &BTreeSet<Pair>) {
         loop {
             let ambiguous: BTreeSet<_> = self
@@ -131,7 +133,7 @@ impl Aliases {
         }
     }
 
-    /// Is somebody one with just one of these two?
+    /// Returns whether another upstream is paired with only one of these two.
     fn is_ambiguous(&self, (one, other): Pair) -> bool {
         let is_one = |a: UpstreamId, b: UpstreamId| self.pairs.contains(&pair(a, b));
         let mut thirds = self
@@ -147,13 +149,13 @@ impl Aliases {
         both.is_some_and(|(one, other)| one.repeats(other) && other.repeats(one))
     }
 
-    /// Are both the same server now?
+    /// Returns whether both are the same server now.
     fn are_one(&self, one: &Candidate, other: &Candidate) -> bool {
         let paired = self.pairs.contains(&pair(one.id, other.id));
         one.address == other.address || paired && one.is_as_well_known_as(other)
     }
 
-    /// The candidates by server, as places in their list: each is in one group.
+    /// Returns the candidates grouped by server, as indices into their list: each is in one group.
     pub(super) fn groups(&mut self, candidates: &[Candidate]) -> Vec<Vec<usize>> {
         self.pair_up(candidates);
         let mut groups: Vec<Vec<usize>> = Vec::new();

@@ -1,4 +1,4 @@
-//! Pure. When upstreams contradict each other, or the keeper of the host's clock.
+//! Pure. Disputes: upstreams contradict each other, or the daemon that keeps the host's clock.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use crate::upstream::candidate::{Candidate, SelectionStatuses};
 use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
-/// So many rounds of samples a dispute must last before it is believed.
+/// Number of rounds of samples after which a contradiction is a dispute.
 const DISPUTE_ROUNDS: u64 = 3;
-/// Disputes that come and go don't make us ask more often than after so long.
+/// Shortest time between two requests for new samples because of disputes: 1024 s.
 const RESAMPLES_APART: Duration = Duration::from_secs(1024);
 
 impl SystemProcess {
-    /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
-    /// only when it lasts; until then the last time goes on.
+    /// Handles a contradiction among the upstreams, or of the `majority` (if there is one) with the host's daemon.
+    ///
+    /// It is a dispute only when it lasts; until then the last time stays in effect.
     pub(super) fn handle_dispute(
         &mut self,
         now: ClockReadings,
@@ -59,7 +60,7 @@ impl SystemProcess {
         }
     }
 
-    /// Has every candidate been heard often enough since the dispute began?
+    /// Returns whether every candidate gave enough samples since the contradiction began.
     fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], upstreams: &Registry) -> bool {
         let heard = |id: UpstreamId| upstreams.get(id).map_or(0, |one| one.peer.accepted);
         if self.dispute.is_none() {
@@ -75,8 +76,10 @@ impl SystemProcess {
                 .all(|&(one, before)| heard(one) >= before + DISPUTE_ROUNDS)
     }
 
-    /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they
-    /// are wanted now, but not each time that the verdict wavers. A tracked clock goes on as it did, whoever disputes.
+    /// Requests new samples if the host's clock is served, at most once per [`RESAMPLES_APART`].
+    ///
+    /// That clock may go wrong with its daemon, and rounds of samples at long intervals would take too long. A tracked
+    /// clock continues as before during a dispute.
     fn resample_for_dispute(&mut self, now: Duration) {
         let hosts = self.reference.clock == ClockModel::Host && self.reference.is_usable();
         let lately = |resampled_at: Duration| now.saturating_sub(resampled_at) < RESAMPLES_APART;

@@ -1,4 +1,4 @@
-//! Pure. Following those who agree: which of them we are a client of, and how wrong we may be then.
+//! Pure. Synchronization to the upstreams that agree: the choice of the system peer, and the announced time.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::time::{ClockReadings, NtpDuration};
 use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use crate::wire::MAX_STRATUM;
 
-/// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
+/// Largest offset between the host's clock and the daemon that keeps it: 1 ms, or the daemon's delay if that is larger.
 const KEEPER_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
-/// A rival must be so many times nearer than the system peer, for so long, to take its place.
+/// Ratio of root distances, and the time that it must last, for a rival to replace the system peer.
 const RIVAL_NEARER: i64 = 2;
 const RIVAL_LASTS: Duration = Duration::from_secs(64);
 
 impl SystemProcess {
-    /// Announces the time by those who agree.
+    /// Announces the time by the upstreams that agree.
     pub(super) fn synchronize(
         &mut self,
         now: ClockReadings,
@@ -69,8 +69,9 @@ impl SystemProcess {
         );
     }
 
-    /// What a majority says now of where the truth can be. Without a new sample of the same upstreams nothing new is known,
-    /// wherever their claims have drifted to.
+    /// Updates the interval of true time by the `majority`.
+    ///
+    /// Without a new sample of the same upstreams it stays, wherever their claims have drifted to.
     pub(super) fn update_truth(&mut self, majority: &Majority) {
         let mut voters: Vec<_> = majority
             .believed
@@ -85,8 +86,7 @@ impl SystemProcess {
         }
     }
 
-    /// The reference time is that of the newest sample that corrects the time, whoever gave it. It stands still until
-    /// the next one.
+    /// Sets the reference time to that of the newest sample of any survivor; it stays until the next one.
     //= RFC 5905 §7.3 reference-timestamp
     //= RFC 5905 §11.2.3 later
     //= RFC 5905 §11.2.3 reference-time
@@ -104,14 +104,16 @@ impl SystemProcess {
         };
     }
 
-    /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
+    /// Returns whether this is the daemon that keeps the host's time of day since its last step.
     pub(super) fn keeps_the_clock(&self, one: &Candidate, now: ClockReadings) -> bool {
         let off = (one.offset - self.scale.host_offset(now)).abs();
         one.on_this_host && one.estimate.at >= self.stepped_at && off <= KEEPER_WITHIN.max(one.estimate.delay)
     }
 
-    /// The system peer: a preferred one, else the one we have as long as it answers and no rival is better clearly and
-    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.2).
+    /// Returns the system peer (RFC 5905 §11.2.2).
+    ///
+    /// It is a preferred survivor; else the present one, while it survives and no rival is clearly better for a while;
+    /// else the nearest to the reference clock.
     //= RFC 5905 §11.2.2 rank
     fn choose_system_peer(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
         let rank = |one: &&Candidate| {
