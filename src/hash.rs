@@ -1,11 +1,13 @@
-//! Pure. A keyed hash of addresses: who doesn't know the seed can't choose addresses that meet in one place.
+//! Pure. A keyed hash of addresses: without the seed, addresses that collide can't be chosen.
 
 use std::net::IpAddr;
 
-/// An IPv4 address is `::ffff:a.b.c.d` here (RFC 4291 §2.5.5.2): so both families are one, and fast to work with.
+/// The prefix of an IPv4 address as an IPv6 address, `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2).
+///
+/// Both families are one type then, which is fast to work with.
 pub(super) const MAPPED: u128 = 0xFFFF << 32;
 
-/// An address as a number.
+/// Returns the address as a number; an IPv4 address as its [`MAPPED`] one.
 pub(super) fn mapped(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => MAPPED | u128::from(address.to_bits()),
@@ -13,14 +15,17 @@ pub(super) fn mapped(address: IpAddr) -> u128 {
     }
 }
 
-/// Hashes addresses under one seed. (Our own, as libraries' hashes for tables, like foldhash, mix a number with one product: what
-/// comes in a row falls too evenly for the census's estimate.)
+/// A hash function of addresses, chosen by a seed.
+///
+/// Libraries' hashes for tables, like foldhash, don't fit: they mix a number with one product, so consecutive addresses
+/// are spread too evenly for the census's estimate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hasher([u64; 4]);
 
 impl Hasher {
+    /// Derives the function's four words from `seed`.
     pub(super) fn new(seed: u64) -> Self {
-        // Splitmix64 (Steele, Lea, Flood 2014): words that tell nothing of each other.
+        // Splitmix64 (Steele, Lea, Flood 2014): no word can be derived from another without the seed.
         let word = |index: u64| {
             let mut word = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -30,7 +35,7 @@ impl Hasher {
         Self([word(1), word(2), word(3), word(4)])
     }
 
-    /// All 64 bits are good for something: whoever needs fewer takes any of them.
+    /// Returns the hash of an address (see [`mapped`]); where fewer than 64 bits are needed, any of them will do.
     pub(super) fn hash(&self, address: u128) -> u64 {
         let Self([one, two, three, four]) = *self;
         let mixed = fold(high(address) ^ one, low(address) ^ two);
@@ -38,7 +43,7 @@ impl Hasher {
     }
 }
 
-/// Both halves of the product into one: each bit depends on all bits of both.
+/// Multiplies, and combines both halves of the product: each bit depends on all bits of both factors.
 fn fold(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     high(product) ^ low(product)
@@ -55,7 +60,8 @@ fn low(bits: u128) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    /// Chi squared of how evenly `addresses` fall into 256 places by the bits from `shift` on: about 255 ± 23.
+
+    /// The chi-squared of the spread of `addresses` over 256 places by the bits from `shift` on: about 255 ± 23.
     fn unevenness(hasher: Hasher, addresses: impl Iterator<Item = u128>, shift: u32) -> f64 {
         let mut places = [0_u32; 256];
         let mut count = 0;

@@ -1,149 +1,179 @@
-//! ntpfront: an NTP server that fronts several upstream servers, on every core, without touching the host's clock.
+//! ntpfront: an NTP server that serves the time of several upstream servers, on every core, without touching the host's
+//! clock.
 //!
 //! This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
 //!
-//! | room | what lives there |
-//! | --- | --- |
-//! | [`cli`] | the flags and subcommands, as words |
-//! | [`commands`] | the subcommands, one a file: what each asks for, prints and ends with |
-//! | [`config`] | an operator's words: a row for each key (`keys`), said (`raw`) → meant (`validate`), with all faults and their places; and those of chronyd, ntpd and ntpd-rs (`import`) |
-//! | [`time`] | the ground: timestamp, duration and short format of NTP, what the host's clocks read, the timescale of samples (pure) |
-//! | [`mod@published`] | a value that one thread gives to others, which never wait for it; tried with a model checker |
-//! | [`wire`] | NTP on the wire: header, reference ID (pure) |
-//! | [`mod@clock`] | what is announced: the `model` of the served clock, the system `variables`, how they age, how they reach the workers (`publish`) and the next process (`handover`) |
-//! | [`mod@hash`] | a keyed hash of addresses (pure) |
-//! | [`census`] | who asks: counts of clients in a fixed memory, by estimate (pure) |
-//! | [`server`] | a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each has one `verdict` |
-//! | [`fast_path`] | the kernel's fast path: the `program` in C; the time (`time_segment`) and who is answered (`rules`, `destinations`) as words that it shares (`layout`; pure); `maps`, `loader` and `driver`, which keeps it attached and told |
-//! | [`upstream`] | an upstream's sample: `registry` (which upstreams there are, and what is known of each), `poller` (task) → `addresses` (whom), `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`, `leap` (pure) |
-//! | [`observe`] | the log, and the `throttle` that lets the network write a line a minute and kind at most; the `snapshot` of everything (`clock_status`, `upstream_status`), and what is made from it: `status_text`, `metrics`, `health`; the NTP `pool`'s rules (pure); and `clients_text`: the census |
-//! | [`host`] | what the OS gives: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the kernel's news of the network (`changes`), files kept in reach (`rooted_file`, `opener`), UNIX sockets, privileges, `sandbox` |
-//! | [`control`] | how the running server is asked about itself: the `protocol` of its control socket (pure), its ends `client` and `server`; and `http` |
-//! | [`supervisor`] | owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) is pure |
+//! * [`cli`]: the flags and subcommands, as words
+//! * [`commands`]: the subcommands, one per file: each asks, prints and ends with an exit status
+//! * [`config`]: the configuration: a row per key (`keys`), as written (`raw`) → as meant (`validate`), with all errors
+//!   and their places; the formats of chronyd, ntpd and ntpd-rs (`import`)
+//! * [`time`]: timestamp, duration and short format of NTP, readings of the host's clocks, the timescale of samples
+//!   (pure); all rooms may use it
+//! * [`mod@published`]: a value that one thread publishes to others, which never wait for it; checked with a model
+//!   checker
+//! * [`wire`]: NTP on the wire: header, reference ID (pure)
+//! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
+//!   way to the workers (`publish`) and to the next process (`handover`)
+//! * [`mod@hash`]: a keyed hash of addresses (pure)
+//! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
+//! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
+//!   `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each packet has one `verdict`
+//! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
+//!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, and `driver`, which
+//!   keeps it attached and up to date
+//! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
+//!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`,
+//!   `leap` (pure)
+//! * [`observe`]: the log, and `throttle`, which limits lines that the network can cause to one per minute and kind;
+//!   the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`, `metrics`,
+//!   `health`; the NTP `pool`'s rules (pure); `clients_text`: the census
+//! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
+//!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener`), UNIX sockets,
+//!   privileges, `sandbox`
+//! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
+//!   `server`; and `http`
+//! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for
+//!   which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which
+//!   listeners it waits for (`absence`) are pure
 //!
-//! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
-//! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
-//! Who may use whom is held by `tests/layers.rs`: `time`, `hash` and `published` use nothing of ours, `wire` and `host` only `time`;
-//! `server` and `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
+//! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
+//! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
+//! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash` and `published` use no other room,
+//! `wire` and `host` only `time`; `server` and `upstream` never use each other; only `supervisor` knows everything that
+//! runs, and `commands` what a subcommand needs.
 //!
-//! What is to be seen comes from the supervisor, as a snapshot (`supervisor::inspect`), through [`control::server`] or
-//! [`control::http`]; workers only count, in cells of their own.
+//! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
+//! or [`control::http`]; workers only count, in cells of their own.
 //!
-//! # Three journeys
+//! # Three paths through the rooms
 //!
 //! ```text
-//! packet   host::sys --batch, as large as batch_sizer says--> server::respond(request, t3, rule, &variables, &mut reply) -> verdict
-//!          t2: the kernel's stamp; t3: the clock, or in a batch of more than eight when transmit_predictor expects this reply to be sent
-//!          rule: policy of the listener (exchange: the newest, once a batch) -> access -> limit -> budget -> answer, kiss, silence
+//! packet   host::sys --batch, as large as batch_sizer says-->
+//!          server::respond(request, t3, rule, &variables, &mut reply) -> verdict
+//!          t2: the kernel's receive timestamp
+//!          t3: the clock, or in a batch of more than eight when transmit_predictor expects the reply to be sent
+//!          rule: policy of the listener (the newest, checked once per batch)
+//!          -> access -> limit -> budget -> answer, kiss or no reply
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
-//! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all faults and nothing else
-//!          -> config::diff: Difference (settings, upstreams, listeners, what needs a restart) -> listeners::plan: steps (pure)
-//!          -> listeners::apply: prepare (all that can fail, beside what is there), and once that is done
-//!          -> commit: log level, leap seconds, clock_manager.reconfigure (registry: plan; pollers and system process follow it), budget, steps: policies, serve, close
+//! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
+//!          -> config::diff: Difference (settings, upstreams, listeners, what needs a restart)
+//!          -> listeners::plan: steps (pure)
+//!          -> listeners::apply: prepare (all that can fail, beside what runs), and once that has succeeded
+//!          -> commit: log level, leap seconds, clock_manager.reconfigure (registry: plan; then pollers and system
+//!          process), budget, steps: policies, serve, close
 //!          files: supervisor::{reading, reload}, config::{file, validate, diff}, supervisor::listeners::{plan, apply}
-//! sample   poller: addresses (whom next?) -> question, or fault -> packet::authentic -> measure -> usable
-//!          -> association (reach, filter, when to ask again; after a fault also when the kernel's routes change)
-//!          -> report -> supervisor::clock_manager -> registry -> system_process: candidate -> select (who agrees?) -> cluster -> combine
+//! sample   poller: addresses (the next one) -> question, or fault -> packet::authentic -> measure -> usable
+//!          -> association (reach, filter, poll interval; after a fault, changes of the kernel's routes count, too)
+//!          -> report -> supervisor::clock_manager -> registry
+//!          -> system_process: candidate -> select (truechimers) -> cluster -> combine
 //!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
 //! ```
 //!
 //! # What always holds
 //!
-//! * A reply is never longer than its request, and an answer is never answered.
-//! * Leap 3 and stratum 0 come together or not at all; past `not_after` a worker says so by itself, so a stuck
-//!   supervisor can't keep a stale time alive (it renews a published time for 10 s each second).
-//! * All samples are measured against `CLOCK_MONOTONIC_RAW`, which nobody slews or steps.
-//! * Two clocks can be served. `system` is the host's `CLOCK_REALTIME`, never corrected: its measured offset is a part of
-//!   the announced dispersion, and a worker that sees it stepped says "unsynchronized" by itself. `tracked` is a linear
-//!   function of the raw counter, steered (slewed by 500 ppm at most, or stepped once) after those who agree. The raw
-//!   counter stands still while the host sleeps: a worker sees that by itself, too.
-//! * The true time is inside the served time ± root distance, as long as a minority of the upstreams lies: of `n` that answer,
-//!   or did in the last hours, (n - 1) / 2 rounded down. The distance covers every instant that a majority of their
-//!   claims allows, of two what either claims, and grows with the rates that a majority allows. Nothing that one
-//!   upstream says of itself makes it narrower, and none takes the vote of another.
-//! * What that cannot promise: with one upstream its word is the time, with two the time is between what both say. A majority
-//!   that lies together is believed. A path that delays the packets of most upstreams one way, by more than the delay that is
-//!   measured, can't be. An oscillator that changes its frequency at once by more than is usual is noticed with the next
-//!   answer, and a jump of the host's clocks against each other within a second.
-//! * No majority among the upstreams: the last time goes on for three rounds, then it is a dispute, and by default that
-//!   is "unsynchronized". Nobody is believed for answering first.
-//! * A kiss or any other word of an upstream counts only with our 64 random bits in it, and none ends an upstream for good.
-//! * Nobody is asked who is ourselves, and what a name stands for never decides which clock is served.
-//! * The packet path has no allocation and no log, and takes a lock (without waiting) only when the published
-//!   reference is new, and to lay its census down, once a second each, or a policy is. What a worker remembers of its
-//!   clients has a fixed size.
-//! * Addresses of clients leave the process through the control socket alone (`ntpfront clients`), and never its memory
-//!   otherwise: `[census] enabled = false` keeps none.
-//! * Whom to answer is asked only about requests that could be answered: junk takes nobody's tokens.
-//! * No capability is in use after the start but the one for ports below 1024, while one is opened; workers have none,
-//!   and hardly a system call but to receive and to send. Files but a few are out of reach; what replaces one of those among
-//!   files of others a second process opens (`host::opener`).
-//! * A panic anywhere ends the process. A worker or a supervisor that stands still ends it, too, by the watchdog.
-//! * The kernel's fast path answers only what a worker would, as it would: past the end of its time segment, after a step of the host's
-//!   clock, and for all that is not plain, packets pass to the workers. It is gone with the process. It can't see a slew of the
-//!   host's clocks, so its announced error grows by an eighth of the passing time, until it is told the time again (5 ms).
-//! * A host's clock that is slewed moves away from what was checked: what it moved against the raw counter since is announced.
-//! * Nobody is answered whose address can't be a host's.
-//! * A listener whose address is not there keeps nobody else from serving, unless it is required: it is opened when the
-//!   kernel says that the address came.
-//! * An upstream has one identity from its start to its end, across reloads, and it is never used again. All that is remembered of it is
-//!   found by that; the order of the configuration is displayed, and decides nothing.
-//! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once they
-//!   run, old ones are steered away from first, and answer what they have.
+//! * A reply is never longer than its request, and a reply never gets a reply.
+//! * Leap 3 and stratum 0 come together or not at all. Past `not_after` a worker announces them by itself, so a hanging
+//!   supervisor can't keep an old time valid (it renews a published time for 10 s each second).
+//! * All samples are measured against `CLOCK_MONOTONIC_RAW`, which can't be slewed or stepped.
+//! * Two clocks can be served. `system` is the host's `CLOCK_REALTIME`, never corrected: its measured offset is a part
+//!   of the announced dispersion, and a worker that sees it stepped says "unsynchronized" by itself. `tracked` is a
+//!   linear function of the raw counter, steered to the upstreams that agree: slewed by at most 500 ppm, or stepped
+//!   once. The raw counter stops while the host sleeps, which a worker sees by itself, too.
+//! * The true time is inside the served time ± root distance while only a minority of the upstreams is false: of `n`
+//!   that answer, or did in the last hours, (n - 1) / 2 rounded down. The distance covers every instant that a majority
+//!   of their correctness intervals allows, of two upstreams both intervals, and grows with the rates that a majority
+//!   allows. No upstream can make it narrower by what it says of itself, and none takes the vote of another.
+//! * This does not hold in these cases. With one upstream its word is the time; with two the time is between what both
+//!   say. A majority that is false in the same way is followed. A path that delays the packets of most upstreams in one
+//!   direction, by more than the measured delay, can't be detected. An oscillator that suddenly changes its frequency
+//!   by more than is usual is noticed with the next answer, and a jump of the host's clocks against each other within a
+//!   second.
+//! * Without a majority among the upstreams the last time stays in effect for three rounds. Then it is a dispute, and
+//!   by default that is "unsynchronized". No upstream is believed because it answers first.
+//! * A kiss or any other answer of an upstream counts only with the 64 random bits of the question in it, and none ends
+//!   the polling of an upstream for good.
+//! * This host is never its own upstream, and the address behind a name never decides which clock is served.
+//! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
+//!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
+//! * Addresses of clients leave the process only through the control socket (`ntpfront clients`); with
+//!   `[census] enabled = false` none are kept.
+//! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens.
+//! * After the start no capability is in use except the one for ports below 1024, while a socket is bound; workers have
+//!   none, and hardly a system call except those to receive and to send. Only few files are accessible; a second
+//!   process opens those that replace one of them in a directory with other files (`host::opener`).
+//! * A panic anywhere ends the process. So does a worker or a supervisor that hangs, by the watchdog.
+//! * The kernel's fast path gives the replies that a worker would give, or none: past the end of its time segment,
+//!   after a step of the host's clock, and if anything about a packet is unusual, packets pass to the workers. It ends
+//!   with the process. It can't see a slew of the host's clocks, so its announced error grows by an eighth of the time
+//!   that passes until it gets the time again (5 ms).
+//! * A host's clock that is slewed moves away from what was checked: its movement against the raw counter since then is
+//!   part of the announced error.
+//! * A request from an address that can't be a host's gets no reply.
+//! * A listener whose address is not there does not keep the others from serving, unless it is required: it is opened
+//!   when the kernel reports the address.
+//! * An upstream has one identity from its start to its end, across reloads, and it is never used again. All that is
+//!   remembered of it is found by that identity; the order of the configuration is displayed, and decides nothing.
+//! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once
+//!   they run; packets are steered away from old ones first, which then answer what they have.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.
-//!   That time is judged before it is believed: one that no ntpfront can have announced a moment ago on this boot is refused.
+//!   That time is checked first: one that ntpfront can't have announced within the last seconds on this boot is
+//!   refused.
 //!
 //! # Where this departs from the RFC, and why
 //!
-//! `tests/rfc/5905.toml` lists what RFC 5905 asks for, statement by statement: by which tests it is proved, or why it is
-//! done otherwise, or not at all; so do its neighbors for 7822 and 9769. Lines like `//= RFC 5905 §8 bogus` say in the source where a
-//! statement is implemented, or departed from. In short:
+//! `tests/rfc/5905.toml` lists what RFC 5905 requires, statement by statement: the tests that prove it, or why it is
+//! done otherwise, or not at all; so do its neighbors for 7822 and 9769. Lines like `//= RFC 5905 §8 bogus` say in the
+//! source where a statement is implemented, or departed from. In short:
 //!
-//! **A word of an upstream is believed as far as a minority of liars can be borne.**
+//! **An upstream's word counts only as far as a minority of false upstreams can do no harm.**
 //!
-//! * A claimed turnaround shortens a measured delay by 200 us at most (`upstream::packet`). Nothing of a packet is kept
-//!   that is not the answer to our question.
-//! * The intersection is only where the *most* claims overlap (`upstream::select`), midpoints do not matter, and a server has one
-//!   vote, however many of its addresses are configured. Where two places are equally deep, those of both are truechimers, and
-//!   the announced error covers both.
-//! * Of three upstreams and more two have to agree, and who answers first is not believed for that.
-//! * Upstreams that answer no more keep their votes for 4 hours, with claims that grow (`upstream::candidate`).
-//! * The announced root distance is not the system peer's: it covers the hull of what a majority of all claims contains, falsetickers
-//!   counted, and grows with the rates that a majority allows, not with 15 ppm. The RFC's own takes the word of one upstream
-//!   for its error, and the nearest is chosen for that word.
+//! * A claimed turnaround shortens a measured delay by at most 200 us (`upstream::packet`). Nothing is kept of a packet
+//!   that is not the answer to the question.
+//! * The intersection is only where the *most* correctness intervals overlap (`upstream::select`). Midpoints do not
+//!   matter, and a server has one vote, however many of its addresses are configured. Where two places are equally
+//!   deep, the upstreams of both are truechimers, and the announced error covers both.
+//! * Of three upstreams and more at least two have to agree, and the first answers are not enough for that.
+//! * Upstreams that stop answering keep their votes for 4 hours, with growing intervals (`upstream::candidate`).
+//! * The announced root distance is not the system peer's: it covers the hull of what a majority of all correctness
+//!   intervals contains, falsetickers counted, and grows with the rates that a majority allows, not with 15 ppm. The
+//!   RFC's relies on what one upstream says of its error, and the nearest upstream is chosen by that same value.
 //! * The combined offset weighs by 1/distance², and is kept within what a majority finds plausible (an eighth of each
-//!   distance): a near liar moves it no further.
+//!   distance): a false upstream that seems to be near moves it no further.
 //! * A leap second is one of the list or of a majority, never of the system peer alone.
-//! * After DENY or RSTR an address is left alone for hours, but not for good. Any other answer of stratum 0 ends the belief in
-//!   what was said before.
+//! * After DENY or RSTR an address is not polled for hours, but not for good. Any other answer of stratum 0 makes the
+//!   upstream's earlier answers unusable.
 //!
-//! **The frequency is wanted too, and the clock is a number.**
+//! **The frequency is estimated too, and the served clock is computed.**
 //!
 //! * The clock filter is a weighted line through up to 64 samples (`upstream::filter`); jitter, dispersion and distance
-//!   are what it leaves open.
-//! * There is no PLL or FLL, and there are no states: the tracked clock is arithmetic (`upstream::discipline`), slewed over 4 s or
-//!   stepped at once. No offset ends the process, and no step voids samples: nothing of the host's is set.
+//!   are computed from its residuals.
+//! * There is no PLL or FLL, and there are no states: the tracked clock is arithmetic (`upstream::discipline`), slewed
+//!   over 4 s or stepped at once. No offset ends the process, and no step voids samples, since the host's clock is
+//!   never set.
 //! * The reference time is when the served clock was last corrected, as §7.3 has it, not the system peer's (figure 25).
-//! * The daemon that keeps the clock which we serve is mirrored: its stratum and all its words are passed on.
+//! * If the host's clock is served, the daemon that keeps it is mirrored: its stratum and its other fields are passed
+//!   on.
 //!
-//! **Others are spared.**
+//! **The load on others is kept low.**
 //!
-//! * A burst has 4 questions, not 8, and is sent at the start and when a server is back. After it the intervals widen step by
-//!   step, as a frequency is known only as well as samples are far apart; then they follow how long samples fit the line.
-//!   They are spread by an eighth. A silent server is asked half as often after 4 questions, not 24.
-//! * A question says nothing but a random number, and comes from a new port (RFC 9109). The poll field of an answer is not
-//!   heeded, since it is an echo.
-//! * A system peer stays until another one is better clearly and for long, and who survived needs more to be an outlier.
+//! * A burst has 4 questions, not 8, and is sent at the start and when a server is back. After it the intervals widen
+//!   step by step, since a longer distance between samples gives a better frequency; then they follow how long samples
+//!   fit the line. They are randomized by an eighth. A silent server is polled half as often after 4 questions, not 24.
+//! * A question contains nothing except a random number, and comes from a new port (RFC 9109). The poll field of an
+//!   answer is ignored, since it is an echo.
+//! * A system peer stays until another one is clearly better for a while, and a survivor has to be further off than
+//!   others to become an outlier.
 //! * A symmetric peer gets an answer, and no association.
 //!
 //! Not of the RFC: a local reference is a fallback of every clock (`[local]`), not a third clock source.
 //!
-//! Some departures nobody decided: the list says `not intended` there.
+//! Some departures were not intended: the list says `not intended` there.
 //!
 //! # Words
 //!
-//! RFC 5905's. An `upstream` is a server that we ask, a `client` asks us, a `listener` is an address where we
-//! answer, a `worker` is a thread with one socket of it.
+//! RFC 5905's. An `upstream` is a server that ntpfront polls, a `client` polls ntpfront, a `listener` is an address
+//! where ntpfront answers, a `worker` is a thread with one socket of a listener. The `claim` of an upstream is its
+//! correctness interval (§11.2.1).
 //!
 //! # Not here yet
 //!

@@ -1,7 +1,7 @@
-//! Pure. What is announced, as bytes: a process that ends leaves it to its successor, so that a restart is no gap.
+//! Pure. The announced time as bytes: a process leaves it to its successor, so that a restart makes no gap.
 //!
-//! It means something only to the same boot of the same host, whose raw counter goes on. Whoever can write there could
-//! have us serve any time, so it is judged before it is believed (`admissible`), as a whole.
+//! It is valid only within the same boot of the same host, where the raw counter continues. A program that can write
+//! there could have any time served, so all of it is checked before it is used (`admissible`).
 
 mod admissible;
 
@@ -16,27 +16,27 @@ use crate::wire::{Leap, ReferenceId};
 
 pub use admissible::{UNWATCHED, admissible};
 
-/// The first words. Another version of ntpfront may mean something else.
+/// The first words: the format and its version.
 const HEAD: &str = "ntpfront reference 2";
-/// More than any version writes, in bytes.
+/// Maximum length in bytes: more than any version writes.
 pub const LONGEST: usize = 4096;
 
-/// Why what a predecessor left is not used.
+/// The reason why a predecessor's reference is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandoverRefusal {
-    /// It does not begin as this version begins it, or is longer than any.
+    /// It does not begin with this version's first words, or is longer than [`LONGEST`].
     Unknown,
-    /// Its checksum is not that of its content: written halfway, or changed.
+    /// Its checksum does not match: it was not written completely, or changed.
     Torn,
     /// It can't be read as a reference.
     Unreadable,
-    /// It is of another boot of this host, or another host.
+    /// It is of another boot of this host, or of another host.
     OtherBoot,
-    /// Nobody watched the clocks for longer than [`UNWATCHED`], or it is from the future.
+    /// It is older than [`UNWATCHED`], in which the clocks were not watched, or from the future.
     Unwatched,
-    /// The host's clocks did not run alike since: it slept, or one was stepped.
+    /// The host's clocks did not advance alike since: the host slept, or one was stepped.
     Jumped,
-    /// This part of it says what no ntpfront announces.
+    /// The named part has a value that ntpfront never announces.
     OutOfRange(&'static str),
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for HandoverRefusal {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {
-    /// Of the host, if it tells.
+    /// Identity of the host's boot, if it has one.
     boot: Option<String>,
     leap: u8,
     stratum: u8,
@@ -88,9 +88,9 @@ struct Tracked {
     slew_for: Duration,
 }
 
-/// `reference` as bytes; none if no time is announced.
+/// Returns `reference` as bytes; none if it announces no usable time.
 ///
-/// `boot` is the identity of this boot of the host, if it tells.
+/// `boot` is the identity of this boot, if the host has one.
 pub fn write(reference: &Reference, boot: Option<&str>) -> Vec<u8> {
     if !reference.is_usable() {
         return Vec::new();
@@ -118,12 +118,12 @@ pub fn write(reference: &Reference, boot: Option<&str>) -> Vec<u8> {
     serde_json::to_string(&plain).map_or_else(|_| Vec::new(), |content| sealed(&content))
 }
 
-/// `content` behind the first words and its checksum.
+/// Prepends the first words and the checksum to `content`.
 fn sealed(content: &str) -> Vec<u8> {
     format!("{HEAD} {:016x}\n{content}", checksum(content.as_bytes())).into_bytes()
 }
 
-/// What is behind the first words, if the checksum is right.
+/// Returns the content after the first words, if its checksum is right.
 fn unsealed(bytes: &[u8]) -> Result<&[u8], HandoverRefusal> {
     if bytes.len() > LONGEST {
         return Err(HandoverRefusal::Unknown);
@@ -139,7 +139,7 @@ fn unsealed(bytes: &[u8]) -> Result<&[u8], HandoverRefusal> {
     }
 }
 
-/// FNV-1a of 64 bits: it finds accidents. (It is no secret: whoever can write there can write that, too.)
+/// Returns the FNV-1a hash of 64 bits. It finds accidents, and is no protection against a program that can write there.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
@@ -165,10 +165,12 @@ fn tracked(clock: &ClockModel) -> Option<Tracked> {
     }
 }
 
-/// What a predecessor left, judged by the host's clocks `now` and the identity of this `boot`; none if it left nothing.
+/// Reads a predecessor's reference and checks it by the host's clocks `now` and the identity of this `boot`.
+///
+/// Returns `None` for no bytes: the predecessor announced no usable time.
 ///
 /// # Errors
-/// Why it is not used: there is no part of it that is better than the rest.
+/// Why it is not used. One wrong part makes all of it unusable.
 pub fn read(
     bytes: &[u8],
     now: ClockReadings,

@@ -1,5 +1,4 @@
-//! What we believe the time is: the system variables that every reply carries, the clock that is served, and how
-//! both reach the workers.
+//! The announced time: the system variables in every reply, the served clock, and how both reach the workers.
 
 pub mod handover;
 mod model;

@@ -1,10 +1,10 @@
-//! Pure. The clock that is served: the host's as it is, or time as a linear function of a raw counter.
+//! Pure. The served clock: the host's time of day as it is, or time as a linear function of the raw counter.
 
 use std::time::Duration;
 
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, within_slew};
 
-/// Which clock is served, and how it is read.
+/// The clock that is served, as a function of the host's clocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClockModel {
     /// The host's time of day, as it is.
@@ -15,17 +15,17 @@ pub enum ClockModel {
         epoch: Duration,
         /// The time then.
         time: NtpTimestamp,
-        /// By how much it runs faster than the raw counter (fraction of one: 1e-6 is a millionth).
+        /// Frequency relative to the raw counter, less one (1e-6 is 1 ppm faster).
         rate: f64,
-        /// By how much faster still while a correction is slewed.
+        /// Additional rate while a correction is slewed.
         slew: f64,
-        /// For how long that is: it ends by itself, whoever forgets to end it.
+        /// Length of the slew from `epoch` on; it ends without another command.
         slew_for: Duration,
     },
 }
 
 impl ClockModel {
-    /// The served time at `now`.
+    /// Returns the served time at `now`.
     pub fn served(&self, now: ClockReadings) -> NtpTimestamp {
         match *self {
             Self::Host => now.realtime,
@@ -44,10 +44,10 @@ impl ClockModel {
         }
     }
 
-    /// The served time at an earlier `stamp` of the host's time of day.
+    /// Returns the served time at an earlier `stamp` of the host's time of day.
     ///
-    /// A stamp that is in the future, or older than a second, tells that the host's clock was stepped since:
-    /// then there is only `now`, and `None`.
+    /// `None` if the stamp is in the future or older than a second: the host's clock was stepped since then, so
+    /// only the time at `now` is known.
     //= RFC 5905 §7.3 timestamping
     pub fn served_at_stamp(&self, stamp: NtpTimestamp, now: ClockReadings) -> Option<NtpTimestamp> {
         let age = now.realtime - stamp;
@@ -56,7 +56,7 @@ impl ClockModel {
             .then(|| self.served(now) - age)
     }
 
-    /// By how much it is still to be slewed, at most.
+    /// Returns the correction that the slew makes from `epoch` to its end; negative if it is backwards.
     pub fn to_slew(&self) -> NtpDuration {
         match *self {
             Self::Host => NtpDuration::ZERO,
@@ -64,8 +64,10 @@ impl ClockModel {
         }
     }
 
-    /// Did this clock jump since it was `published`, so that it is not the one that was checked? The host's when it is
-    /// stepped or the host sleeps, a tracked one only when the host sleeps: the raw counter stood still then.
+    /// Returns whether this clock jumped since it was `published`, so that what was checked does not hold any more.
+    ///
+    /// The host's clock jumps when it is stepped or the host sleeps; a tracked clock only when the host sleeps, since
+    /// the raw counter stops then.
     pub fn jumped(&self, published: ClockReadings, now: ClockReadings) -> bool {
         let raw = NtpDuration::between(published.raw, now.raw);
         let moved = match self {

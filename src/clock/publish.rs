@@ -1,20 +1,20 @@
-//! Pure. How a [`Reference`] reaches the workers: each has a copy of its own, and looks for a newer one with each batch.
+//! Pure. The publication of a [`Reference`] to the workers: each has a copy, and checks for a newer one per batch.
 
 use super::Reference;
 use crate::published::{self, Subscriber};
 
-/// The writer's end.
+/// The publishing end.
 #[derive(Debug)]
 pub struct ReferencePublisher(published::Publisher<Reference>);
 
-/// A reader's end, with its own copy; each worker has one.
+/// A reading end with its own copy; each worker has one.
 #[derive(Debug)]
 pub struct ReferenceReader {
     newest: Subscriber<Reference>,
     copy: Reference,
 }
 
-/// Both ends of a new one that begins as `first`.
+/// Returns both ends of a new publication that begins with `first`.
 pub fn published(first: Reference) -> (ReferencePublisher, ReferenceReader) {
     let (publisher, newest) = published::published(first);
     (
@@ -24,13 +24,13 @@ pub fn published(first: Reference) -> (ReferencePublisher, ReferenceReader) {
 }
 
 impl ReferencePublisher {
-    /// From now on every reader that looks finds `reference`.
+    /// Publishes `reference`: each reader's next [`ReferenceReader::latest`] finds it.
     pub fn publish(&self, reference: Reference) {
         self.0.change(|value| *value = reference);
     }
 }
 
-/// A new reader knows at once what was published last, even if it has to wait for the writer: it has no older copy.
+/// A clone starts with what was published last, and waits for the publisher if necessary: it has no older copy.
 impl Clone for ReferenceReader {
     fn clone(&self) -> Self {
         let (newest, copy) = self.newest.another(|value| *value);
@@ -39,7 +39,7 @@ impl Clone for ReferenceReader {
 }
 
 impl ReferenceReader {
-    /// The newest reference; for one batch more the old one, if the writer is just there.
+    /// Returns the newest reference; the one before it while the publisher is just changing it.
     pub fn latest(&mut self) -> &Reference {
         if self.newest.is_changed() {
             self.refresh();

@@ -1,4 +1,4 @@
-//! Pure. The system variables as they are served (RFC 5905 §11.1, figure 23), and how they age.
+//! Pure. The system variables that are served (RFC 5905 §11.1, figure 23), and how they age.
 
 use std::time::Duration;
 
@@ -6,43 +6,45 @@ use super::ClockModel;
 use crate::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp};
 use crate::wire::{Leap, ReferenceId};
 
-/// What we announce from `epoch` on, until something newer is published or `not_after` has passed.
+/// The time that is announced from `epoch` on, until a newer one is published or `not_after` has passed.
 ///
-/// Points in time are readings of the raw counter, so that a step of the host's clock can't stretch them.
+/// Points in time are readings of the raw counter, so a step of the host's clock can't extend them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reference {
     /// Leap warning; [`Leap::Unsynchronized`] exactly when there is no usable time.
     pub leap: Leap,
     /// 1 to 15, or 0 without a usable time.
     pub stratum: u8,
-    /// Who we follow, or four letters why nobody.
+    /// The server or clock that is followed; without one, four letters that say why.
     pub reference_id: ReferenceId,
-    /// Round trip to the reference clock.
+    /// Round-trip delay to the reference clock.
     pub root_delay: NtpDuration,
-    /// How wrong the served time may be at `epoch`, beside half of the root delay.
+    /// Maximum error of the served time at `epoch`, apart from half of the root delay.
     pub root_dispersion: NtpDuration,
-    /// By how much of the passing time the dispersion grows: 15e-6 (PHI) or what is known of the frequency.
+    /// Growth of the dispersion in seconds per second: 15e-6 (PHI), or the known error of the frequency.
     pub growth: f64,
     /// When the served time was last checked or corrected; zero without a usable time.
     pub reference_time: NtpTimestamp,
     /// Precision of the host's clock, log2 seconds.
     pub precision: i8,
-    /// Which clock is served.
+    /// The clock that is served.
     pub clock: ClockModel,
-    /// When this was published: the host's clocks can't drift far from each other since, unless it sleeps or one is
-    /// stepped.
+    /// Readings of the host's clocks at the publication.
+    ///
+    /// The clocks can't move far from each other after it, unless the host sleeps or one of them is stepped.
     pub published: ClockReadings,
-    /// False if nobody shall get an answer.
+    /// Whether clients get replies.
     pub answers: bool,
-    /// When the dispersion was as said.
+    /// The instant at which `root_dispersion` holds.
     pub epoch: Duration,
-    /// Last moment at which this may be served as a usable time.
+    /// The last instant at which this may be served as a usable time.
     pub not_after: Duration,
 }
 
 impl Reference {
-    /// No usable time, for the reason that `reference_id` names; it never expires. Replies still carry the times
-    /// of `clock`.
+    /// Returns a reference without a usable time, for the reason that `reference_id` names; it never expires.
+    ///
+    /// Replies still carry the times of `clock`.
     //= RFC 5905 §7.3 stratum-zero
     //= RFC 5905 §11.1 init
     pub fn unsynchronized(
@@ -68,26 +70,28 @@ impl Reference {
         }
     }
 
-    /// Is a time announced (as of the moment of publishing)?
+    /// Returns whether it announces a usable time, as of its publication.
     pub fn is_usable(&self) -> bool {
         self.leap != Leap::Unsynchronized
     }
 
-    /// The dispersion grown to `now`.
+    /// Returns the root dispersion, grown to `now`.
     pub fn root_dispersion_at(&self, now: Duration) -> NtpDuration {
         let age = NtpDuration::between(self.epoch, now).to_seconds().max(0.0);
         self.root_dispersion + NtpDuration::from_seconds(age * self.growth)
     }
 
-    /// The same, with what only the host's clocks tell: a served clock that somebody slews moves away from what was checked, by
-    /// as much as it moves against the raw counter.
+    /// Returns the root dispersion at `now`, with the movement of the host's clock since the publication.
+    ///
+    /// A served clock that is slewed moves away from what was checked, by as much as it moves against the raw counter.
     pub fn dispersion_at(&self, now: ClockReadings) -> NtpDuration {
-        self.root_dispersion_at(now.raw) + self.wandered(now)
+        self.root_dispersion_at(now.raw) + self.host_movement(now)
     }
 
-    /// By how much more the host's clock moved against the raw counter since this was published than the dispersion grew, which is
-    /// for a clock that runs as the counter, or as it should. On a busy host this is also how far readings of both are apart.
-    fn wandered(&self, now: ClockReadings) -> NtpDuration {
+    /// Returns how much more the host's clock moved against the raw counter than the dispersion grew; never negative.
+    ///
+    /// Both count from the publication. On a busy host it includes the time between the readings of both clocks.
+    fn host_movement(&self, now: ClockReadings) -> NtpDuration {
         if self.clock != ClockModel::Host || !self.is_usable() {
             return NtpDuration::ZERO;
         }
@@ -97,14 +101,15 @@ impl Reference {
         (apart - usual).max(NtpDuration::ZERO)
     }
 
-    /// How wrong the served time may be at `now` in all: half the root delay and the dispersion
-    /// (RFC 5905 §11.2.3, root synchronization distance).
+    /// Returns the root synchronization distance at `now` (RFC 5905 §11.2.3).
+    ///
+    /// It is half of the root delay plus the dispersion: the maximum error of the served time.
     //= RFC 5905 §11.2.3 root-distance
     pub fn root_distance_at(&self, now: Duration) -> NtpDuration {
         self.root_delay.half() + self.root_dispersion_at(now)
     }
 
-    /// When the root distance will pass `limit`.
+    /// Returns when the root distance will exceed `limit`: zero if it does already, the maximum if it never will.
     pub fn expiry(&self, limit: NtpDuration) -> Duration {
         let room = (limit - self.root_distance_at(self.epoch)).to_seconds();
         if room < 0.0 {
@@ -118,7 +123,7 @@ impl Reference {
             .saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
-    /// As it is published at `now`: for 10 s, so that nobody keeps it alive who is stuck himself.
+    /// Returns it as published at `now`, valid for at most 10 s, so that it ends if the publisher hangs.
     pub fn alive_at(self, now: ClockReadings) -> Self {
         Self {
             not_after: self.not_after.min(now.raw.saturating_add(LIVENESS)),
@@ -127,8 +132,10 @@ impl Reference {
         }
     }
 
-    /// What a reply says at `now`. Past `not_after`, or when the served clock is not the one any more that was
-    /// checked, that is "unsynchronized", whoever forgot to say so.
+    /// Returns the system variables of a reply at `now`.
+    ///
+    /// Past `not_after`, or if the served clock jumped since the publication, they say "unsynchronized" without a new
+    /// publication.
     //= RFC 5905 §14 dispersion
     pub fn at(&self, now: ClockReadings) -> SystemVariables {
         if now.raw > self.not_after {
@@ -153,7 +160,7 @@ impl Reference {
     }
 }
 
-/// The part of a reply that is the same for all clients at one moment.
+/// The part of a reply that is the same for all clients at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemVariables {
     /// Leap indicator.
@@ -164,7 +171,7 @@ pub struct SystemVariables {
     pub precision: i8,
     /// Root delay, rounded up.
     pub root_delay: NtpShort,
-    /// Root dispersion at this moment, rounded up.
+    /// Root dispersion at this instant, rounded up.
     pub root_dispersion: NtpShort,
     /// Source of the time.
     pub reference_id: ReferenceId,
@@ -173,7 +180,7 @@ pub struct SystemVariables {
 }
 
 impl SystemVariables {
-    /// No usable time, for the reason that `why` names: "unsynchronized", or a kiss.
+    /// Returns the variables without a usable time, for the reason that `why` names: "unsynchronized", or a kiss.
     #[must_use]
     pub fn unusable(self, why: ReferenceId) -> Self {
         Self {
@@ -188,9 +195,9 @@ impl SystemVariables {
     }
 }
 
-/// So long a published time lives without being published again.
+/// The longest time for which a reference is valid without being published again.
 const LIVENESS: Duration = Duration::from_secs(10);
-/// Without a time anything may be wrong by this much (RFC 5905 §7.2, MAXDISP).
+/// The root dispersion that is announced without a usable time: 16 s (RFC 5905 §7.2, MAXDISP).
 //= RFC 5905 §7.2 maxdisp
 const UNKNOWN_DISPERSION: NtpDuration = NtpDuration::from_units(16 << 32);
 

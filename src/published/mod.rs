@@ -1,7 +1,7 @@
-//! Impure. A value that one thread gives to others, which never wait for it.
+//! Impure. A value that one thread publishes to others, which never wait for it.
 //!
-//! Everything that threads tell each other goes through it: what is announced to the workers, their policies, and what they
-//! count about clients. So it is small, and `model` tries all ways in which two or three threads can meet in it.
+//! All data between threads goes through it: the announced time and the policies for the workers, and their counts of
+//! clients. So it is small, and `model` checks all interleavings of two or three threads that use it.
 
 mod slot;
 
@@ -10,7 +10,7 @@ mod model;
 
 pub use slot::{Publisher, Subscriber, published};
 
-/// What the threads' meetings are made of; the model has its own.
+/// The synchronization primitives; `model` compiles the same code with those of the model checker.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
     pub(super) use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! Impure. All ways in which threads can meet in a published value, tried by a model checker: `loom` runs each order of their
-//! steps that the memory model allows.
+//! Impure. The model check of a published value: `loom` runs each order of the threads' steps that the memory model
+//! allows.
 
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ mod slot;
 
 use slot::published;
 
-/// A value whose halves always belong together.
+/// A value whose halves are always equal.
 type Pair = (u64, u64);
 
 fn set(to: u64) -> impl FnOnce(&mut Pair) {
@@ -71,7 +71,7 @@ fn what_was_seen_is_not_taken_again() {
 
 #[test]
 fn what_is_left_in_exchange_comes_back_once() {
-    // As a worker takes its policy and leaves the old one to be freed.
+    // A worker takes its policy like this, and leaves the old one for the publisher to free.
     loom::model(|| {
         let (publisher, mut subscriber) = published(Some(1));
         let writer = loom::thread::spawn(move || {

@@ -1,5 +1,6 @@
-//! Impure. A value behind a lock, and the number of its changes: a subscriber looks at one number, and takes the lock only after
-//! a change.
+//! Impure. A value behind a lock, and the number of its changes.
+//!
+//! A subscriber reads that number, and takes the lock only after a change.
 
 use std::sync::{PoisonError, TryLockError};
 
@@ -25,7 +26,7 @@ impl<T> Slot<T> {
     }
 }
 
-/// Both ends of a new value: `first` is known to the subscriber already.
+/// Returns both ends of a new value; the subscriber counts as having read `first`.
 pub fn published<T>(first: T) -> (Publisher<T>, Subscriber<T>) {
     let slot = Arc::new(Slot {
         changes: AtomicU64::new(0),
@@ -34,12 +35,14 @@ pub fn published<T>(first: T) -> (Publisher<T>, Subscriber<T>) {
     (Publisher(Arc::clone(&slot)), Subscriber { slot, seen: 0 })
 }
 
-/// The end that changes the value.
+/// The publishing end of a value.
 #[derive(Debug)]
 pub struct Publisher<T>(Arc<Slot<T>>);
 
 impl<T> Publisher<T> {
-    /// Changes the value: from now on every subscriber that looks finds it changed. Waits for one that has it just now.
+    /// Changes the value; from now on [`Subscriber::is_changed`] is true.
+    ///
+    /// Waits while a subscriber accesses the value.
     pub fn change(&self, change: impl FnOnce(&mut T)) {
         self.0.access(|value| {
             change(value);
@@ -48,13 +51,13 @@ impl<T> Publisher<T> {
         });
     }
 
-    /// Accesses the value without telling the subscribers; `None` at once if one has it just now.
+    /// Accesses the value without marking it as changed; returns `None` at once while a subscriber accesses it.
     pub fn try_access<R>(&self, access: impl FnOnce(&mut T) -> R) -> Option<R> {
         self.0.try_access(access)
     }
 }
 
-/// An end that looks at the value; each thread has its own.
+/// A reading end of a value; each thread has its own.
 #[derive(Debug)]
 pub struct Subscriber<T> {
     slot: Arc<Slot<T>>,
@@ -62,12 +65,14 @@ pub struct Subscriber<T> {
 }
 
 impl<T> Subscriber<T> {
-    /// Whether the value was changed since it was taken last.
+    /// Returns whether the value was changed since the last successful [`Self::take`].
     pub fn is_changed(&self) -> bool {
         self.slot.changes.load(Ordering::Acquire) != self.seen
     }
 
-    /// Takes what is new, in the way of `take`. Never waits: while the publisher has it, nothing is taken, and it stays new.
+    /// Calls `take` with the value, and marks it as read.
+    ///
+    /// Never waits: while the publisher accesses the value, nothing happens, and it stays changed.
     pub fn take(&mut self, take: impl FnOnce(&mut T)) {
         let seen = self.slot.try_access(|value| {
             take(value);
@@ -77,12 +82,14 @@ impl<T> Subscriber<T> {
         self.seen = seen.unwrap_or(self.seen);
     }
 
-    /// Reads the value; waits for the publisher if that has it just now.
+    /// Reads the value; waits while the publisher accesses it.
     pub fn read<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         self.slot.access(|value| read(value))
     }
 
-    /// Another end, and what `read` finds: the newest value is no news to it. Waits as [`Self::read`] does.
+    /// Returns another subscriber, which counts as having read the newest value, and the result of `read` on it.
+    ///
+    /// Waits as [`Self::read`] does.
     pub fn another<R>(&self, read: impl FnOnce(&T) -> R) -> (Self, R) {
         self.slot.access(|value| {
             let seen = self.slot.changes.load(Ordering::Acquire);
@@ -92,7 +99,7 @@ impl<T> Subscriber<T> {
     }
 }
 
-/// The same value: each end has what it has seen.
+/// A clone subscribes to the same value, and has read what the original has read.
 impl<T> Clone for Subscriber<T> {
     fn clone(&self) -> Self {
         Self {

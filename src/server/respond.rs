@@ -127,7 +127,7 @@ fn answer(
     variables: &SystemVariables,
 ) -> Header {
     // At the end of an era an instant is zero, which would be no time at all.
-    let (received_at, transmit_at) = (received_at.said(), transmit_at.said());
+    let (received_at, transmit_at) = (received_at.nonzero(), transmit_at.nonzero());
     Header {
         leap: variables.leap,
         version: request.version,
@@ -442,7 +442,7 @@ mod tests {
         #[test]
         fn the_end_of_an_era_is_an_instant_like_others(received in around_the_eras_end(), passed in prop_oneof![0..4_i64, 0..1_i64 << 33], checked in around_the_eras_end(), is_known: bool) {
             let transmit_at = received + NtpDuration::from_units(passed);
-            let reference_timestamp = if is_known { checked.said() } else { NtpTimestamp::ZERO };
+            let reference_timestamp = if is_known { checked.nonzero() } else { NtpTimestamp::ZERO };
             let variables = SystemVariables { reference_timestamp, ..VARIABLES };
             let request = Request { payload: &packet(4, 3), source: CLIENT, source_port: 1, unicast: true, received_at: received };
             let mut reply = [0; HEADER_LEN];

@@ -88,7 +88,7 @@ impl ClockManager {
     /// Takes the report of a poller, if its upstream still exists.
     pub(super) fn learn(&mut self, report: PollerReport) {
         let PollerReport { id, peer, polling } = report;
-        self.upstreams.learn(id, peer, polling);
+        self.upstreams.update(id, peer, polling);
     }
 
     /// Decides and publishes. Returns whether there is news for the service manager.
@@ -163,7 +163,10 @@ impl ClockManager {
 
     fn notice_jumps(&mut self) {
         let gaps = clock::gaps();
-        match self.system.notice(clock::now(), gaps.realtime, gaps.asleep) {
+        match self
+            .system
+            .check_host_clocks(clock::now(), gaps.realtime, gaps.asleep)
+        {
             Some(ClockEvent::Slept(time)) => {
                 warn!(
                     seconds = time.as_secs_f64(),

@@ -1,7 +1,7 @@
-//! Pure. Time as numbers: NTP's timestamp, short format and duration (RFC 5905 §6), and what the host's clocks read. The ground
-//! of all rooms: it uses only `std`.
+//! Pure. Time as numbers: NTP's timestamp, short format and duration (RFC 5905 §6), and readings of the host's clocks.
 //!
-//! Times are exact integers; a float appears only where a human or a statistic asks for seconds.
+//! All rooms may use it; it uses only `std`. Times are exact integers; a float appears only where an operator or a
+//! statistic needs seconds.
 
 mod rate_meter;
 mod readings;

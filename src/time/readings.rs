@@ -1,27 +1,27 @@
-//! Pure. What the host's clocks read.
+//! Pure. Readings of the host's clocks.
 
 use std::time::Duration;
 
 use super::{NtpDuration, NtpTimestamp};
 
-/// The kernel slews the host's clocks by a tenth at most.
+/// The kernel slews the host's clocks by at most one part in this many.
 const FASTEST_SLEW: i64 = 10;
-/// Readings are not taken at exactly the same time.
+/// The most by which two readings may differ because they are not taken at exactly the same time: 10 ms.
 const READING_ERROR: NtpDuration = NtpDuration::from_units((1 << 32) / 100);
 
 /// The host's clocks, read one right after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReadings {
-    /// The time of day (`CLOCK_REALTIME`), which somebody may slew or step.
+    /// The time of day (`CLOCK_REALTIME`), which a daemon or an operator may slew or step.
     pub realtime: NtpTimestamp,
-    /// The raw counter (`CLOCK_MONOTONIC_RAW`), which nobody touches. It stands still while the host sleeps.
+    /// The raw counter (`CLOCK_MONOTONIC_RAW`), which can't be slewed or stepped. It stops while the host sleeps.
     pub raw: Duration,
-    /// The time since boot (`CLOCK_BOOTTIME`), slewed as the time of day is: it goes on while the host sleeps.
+    /// The time since boot (`CLOCK_BOOTTIME`), slewed as the time of day is. It runs while the host sleeps.
     pub boot: Duration,
 }
 
 impl ClockReadings {
-    /// As the host's clocks read: `seconds` since 1970 and `nanos` of that second (0..1e9), the others as they are.
+    /// Converts the kernel's readings: `seconds` since 1970 with `nanos` of that second (0..1e9), `raw` and `boot`.
     pub fn from_unix(seconds: i64, nanos: u32, raw: Duration, boot: Duration) -> Self {
         Self {
             realtime: NtpTimestamp::from_unix(seconds, nanos),
@@ -30,8 +30,9 @@ impl ClockReadings {
         }
     }
 
-    /// Whether all clocks ran on alike from `earlier` to here. They did not if the host slept or was started anew, or if its
-    /// time of day was stepped.
+    /// Returns whether all clocks advanced alike since `earlier`.
+    ///
+    /// They did not if the host slept or was booted again, or if its time of day was stepped.
     pub fn ran_alike_since(&self, earlier: Self) -> bool {
         let raw = NtpDuration::between(earlier.raw, self.raw);
         let moved = [
@@ -42,24 +43,26 @@ impl ClockReadings {
     }
 }
 
-/// Whether a clock that is at most slewed can move by `moved` while the raw counter moves by `raw`.
+/// Returns whether a clock that is slewed, not stepped, can advance by `moved` while the raw counter advances by `raw`.
 pub fn within_slew(moved: NtpDuration, raw: NtpDuration) -> bool {
     (moved - raw).abs() <= READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
 }
 
-/// The host's clocks at one moment, with those that a BPF program can read: each to about 30 ns.
+/// Readings of the host's clocks at one instant, to about 30 ns each, with those that a BPF program can read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlignedReadings {
-    /// Those that are served.
+    /// The clocks that can be served.
     pub clocks: ClockReadings,
-    /// Seconds since 1970 by the host's time of day: its era.
+    /// The host's time of day in seconds since 1970, which also gives the NTP era.
     pub unix: i64,
-    /// `CLOCK_MONOTONIC`, which stands still while the host sleeps, and is slewed as the time of day is.
+    /// `CLOCK_MONOTONIC`, slewed as the time of day is. It stops while the host sleeps.
     pub monotonic: Duration,
-    /// How far `CLOCK_TAI` is ahead of `CLOCK_MONOTONIC`.
+    /// The difference `CLOCK_TAI` - `CLOCK_MONOTONIC`.
     ///
-    /// Only a step of the time of day (but no leap second), a sleep, or another offset of TAI changes it.
+    /// It changes with a step of the time of day (except a leap second), a sleep, or a new TAI offset; not otherwise.
     pub tai_ahead: Duration,
-    /// How much faster the raw counter runs than `CLOCK_MONOTONIC`, as a fraction of one; `None` while that is not known.
+    /// The frequency of the raw counter relative to `CLOCK_MONOTONIC`, less one; positive if it is faster.
+    ///
+    /// `None` while it is not known.
     pub raw_faster: Option<f64>,
 }

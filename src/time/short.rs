@@ -8,27 +8,28 @@ use super::NtpDuration;
 pub struct NtpShort(u32);
 
 impl NtpShort {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// From the 32 bits as they stand on the wire.
+    /// Reads the 32 bits of the wire format.
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// The 32 bits as they stand on the wire.
+    /// Returns the 32 bits of the wire format.
     pub const fn to_bits(self) -> u32 {
         self.0
     }
 
-    /// From a duration, **rounded up** because a bound on an error may never shrink; a negative one is
-    /// zero, too long a one the longest that can be said.
+    /// Converts a duration, **rounded up**, since an error bound must never shrink.
+    ///
+    /// A negative duration becomes zero; one that is too long becomes the largest value.
     pub fn from_duration(duration: NtpDuration) -> Self {
         let units = duration.to_units().max(0).saturating_add(0xFFFF) >> 16;
         Self(u32::try_from(units).unwrap_or(u32::MAX))
     }
 
-    /// As a duration, exactly.
+    /// Returns it as a duration, exactly.
     pub fn to_duration(self) -> NtpDuration {
         NtpDuration::from_units(i64::from(self.0) << 16)
     }

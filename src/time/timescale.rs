@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use super::{ClockReadings, NtpDuration, NtpTimestamp};
 
-/// The raw counter as a timescale of its own: it starts somewhere near the truth and then runs as the host's
-/// oscillator does. All samples are measured against it, so that whatever happens to the host's time of day
-/// does not matter to them.
+/// The raw counter (`CLOCK_MONOTONIC_RAW`) as a timescale: it starts at the host's time of day, then runs free.
+///
+/// All samples are measured against it, so steps and slews of the host's time of day do not change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timescale {
     base: NtpTimestamp,
 }
 
 impl Timescale {
-    /// The timescale on which it is `start.realtime` at `start.raw`.
+    /// Creates the timescale on which it is `start.realtime` at `start.raw`.
     pub fn new(start: ClockReadings) -> Self {
         Self {
             base: start.realtime - NtpDuration::from_std(start.raw),
         }
     }
 
-    /// What it shows at `raw`.
+    /// Returns the time on this scale when the raw counter reads `raw`.
     pub fn at(&self, raw: Duration) -> NtpTimestamp {
         self.base + NtpDuration::from_std(raw)
     }
 
-    /// How far the host's time of day is ahead of it.
+    /// Returns the offset of the host's time of day from this scale; positive if the host's is ahead.
     pub fn host_offset(&self, now: ClockReadings) -> NtpDuration {
         now.realtime - self.at(now.raw)
     }

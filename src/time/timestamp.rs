@@ -1,4 +1,4 @@
-//! Pure. The 64-bit timestamp and the differences between two of them (RFC 5905 §6).
+//! Pure. The 64-bit timestamp, and the difference between two of them (RFC 5905 §6).
 
 use std::ops::{Add, AddAssign, Neg, Sub};
 use std::time::Duration;
@@ -10,8 +10,8 @@ const UNITS_PER_SECOND: f64 = 4_294_967_296.0;
 
 /// A point in time: 32 bits of seconds since 1900 and 32 bits of fraction, wrapping every 136 years.
 ///
-/// It names no era: after 2036-02-07 06:28:15 UTC it starts again at zero. Differences are right as
-/// long as the two points are less than 68 years apart (RFC 5905 §6). Zero means "unknown".
+/// It contains no era: after 2036-02-07 06:28:15 UTC it starts again at zero. Differences are right
+/// if the two points are less than 68 years apart (RFC 5905 §6). Zero means "unknown".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NtpTimestamp(u64);
 
@@ -19,19 +19,19 @@ impl NtpTimestamp {
     /// The value that means "unknown or not synchronized" (RFC 5905 §6).
     pub const ZERO: Self = Self(0);
 
-    /// From the 64 bits as they stand on the wire.
+    /// Reads the 64 bits of the wire format.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The 64 bits as they stand on the wire.
+    /// Returns the 64 bits of the wire format.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// From the kernel's time: seconds since 1970 and nanoseconds of that second (0..1e9).
+    /// Converts the kernel's time: seconds since 1970 and nanoseconds of that second (0..1e9).
     ///
-    /// More nanoseconds than a second holds count as its last one.
+    /// More nanoseconds than that are taken for 999,999,999.
     #[expect(
         clippy::cast_sign_loss,
         reason = "the era is dropped on purpose: seconds wrap modulo 2^32"
@@ -44,7 +44,7 @@ impl NtpTimestamp {
         Self(seconds | ((nanos << 32) / NANOS_PER_SECOND))
     }
 
-    /// Whole seconds since 1970 in the era that brings it within 68 years of `pivot` (seconds since 1970).
+    /// Returns whole seconds since 1970, in the era that brings it within 68 years of `pivot` (seconds since 1970).
     #[expect(
         clippy::cast_possible_wrap,
         reason = "two's complement gives the signed distance from the pivot"
@@ -56,19 +56,19 @@ impl NtpTimestamp {
         pivot.saturating_add(i64::from(distance))
     }
 
-    /// Is this the "unknown" value?
+    /// Returns whether this is the "unknown" value.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// This instant as it can be said on the wire: zero means "unknown" there, so the next one stands for it (233 ps later).
+    /// Returns this instant as the wire can carry it: zero, which means "unknown" there, becomes the next one (233 ps).
     #[must_use]
     //= RFC 5905 §6 zero
-    pub const fn said(self) -> Self {
+    pub const fn nonzero(self) -> Self {
         if self.is_zero() { Self(1) } else { self }
     }
 
-    /// The earlier one of both; but zero stays zero: what is unknown is not later than anything.
+    /// Returns the earlier one of `self` and `latest`, except that zero ("unknown") stays zero.
     #[must_use]
     pub fn at_most(self, latest: Self) -> Self {
         if !self.is_zero() && self.is_after(latest) {
@@ -78,8 +78,9 @@ impl NtpTimestamp {
         }
     }
 
-    /// Is `self` later than `other`, both being instants less than 68 years apart? (Zero is taken for the instant in 2036, too:
-    /// who has a field of somebody else's header asks first whether it is known.)
+    /// Returns whether `self` is later than `other`, for instants less than 68 years apart.
+    ///
+    /// Zero is taken for an instant, too: check fields of a received header with [`Self::is_zero`] first.
     pub fn is_after(self, other: Self) -> bool {
         self - other > NtpDuration::ZERO
     }
@@ -119,24 +120,24 @@ impl Sub<NtpDuration> for NtpTimestamp {
 pub struct NtpDuration(i64);
 
 impl NtpDuration {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
-    /// The longest that can be said.
+    /// The largest value, 68 years.
     pub const MAX: Self = Self(i64::MAX);
     /// One second.
     pub const SECOND: Self = Self(1 << 32);
 
-    /// From units of 2^-32 s.
+    /// Creates a duration from units of 2^-32 s.
     pub const fn from_units(units: i64) -> Self {
         Self(units)
     }
 
-    /// In units of 2^-32 s.
+    /// Returns the duration in units of 2^-32 s.
     pub const fn to_units(self) -> i64 {
         self.0
     }
 
-    /// From seconds; what is out of range saturates and NaN is zero.
+    /// Creates a duration from seconds; values out of range saturate, and NaN is zero.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a float to integer cast saturates, as documented"
@@ -145,19 +146,19 @@ impl NtpDuration {
         Self((seconds * UNITS_PER_SECOND) as i64)
     }
 
-    /// In seconds, rounded to what a double holds (better than 1 ns below 97 days).
+    /// Returns the duration in seconds, rounded to an `f64` (better than 1 ns below 97 days).
     #[expect(clippy::cast_precision_loss, reason = "documented")]
     pub fn to_seconds(self) -> f64 {
         self.0 as f64 / UNITS_PER_SECOND
     }
 
-    /// From nanoseconds, saturating.
+    /// Creates a duration from nanoseconds, saturating.
     pub fn from_nanos(nanos: i64) -> Self {
         let units = (i128::from(nanos) << 32) / i128::from(NANOS_PER_SECOND);
         Self(saturate(units))
     }
 
-    /// From a length without a sign: exact to the nanosecond, at most 68 years.
+    /// Converts an unsigned duration: exact to the nanosecond, at most 68 years.
     pub fn from_std(length: Duration) -> Self {
         let whole = i64::try_from(length.as_secs())
             .unwrap_or(i64::MAX)
@@ -165,14 +166,14 @@ impl NtpDuration {
         Self(whole << 32) + Self::from_nanos(i64::from(length.subsec_nanos()))
     }
 
-    /// As a length without a sign, to the nanosecond; `None` if it is negative.
+    /// Returns it as an unsigned duration, to the nanosecond; `None` if it is negative.
     pub fn to_std(self) -> Option<Duration> {
         let units = u64::try_from(self.0).ok()?;
         let nanos = ((units & 0xFFFF_FFFF) * NANOS_PER_SECOND) >> 32;
         Some(Duration::new(units >> 32, u32::try_from(nanos).unwrap_or(0)))
     }
 
-    /// From `earlier` to `later`, two readings of one counter: negative if they are the other way around.
+    /// Returns `later - earlier` of two readings of one counter; it may be negative.
     pub fn between(earlier: Duration, later: Duration) -> Self {
         if later >= earlier {
             Self::from_std(later - earlier)
@@ -181,9 +182,9 @@ impl NtpDuration {
         }
     }
 
-    /// 2 to the power of `exponent` seconds: how precision and poll are said (RFC 5905 §7.3).
+    /// Returns 2 to the power of `exponent` seconds, the form of the fields precision and poll (RFC 5905 §7.3).
     ///
-    /// Below -32 it is the smallest unit, above 30 the longest duration.
+    /// Below -32 it is the smallest unit, above 30 [`Self::MAX`].
     //= RFC 5905 §6 exponents
     pub fn from_log2(exponent: i8) -> Self {
         match exponent {
@@ -193,18 +194,18 @@ impl NtpDuration {
         }
     }
 
-    /// How far a clock that is wrong by `ppm` millionths may run in this time, rounded up; never negative.
+    /// Returns the error that a frequency error of `ppm` millionths causes in this time, rounded up; never negative.
     pub fn drift(self, ppm: u32) -> Self {
         let units = i128::from(self.0.max(0)) * i128::from(ppm);
         Self(saturate((units + 999_999) / 1_000_000))
     }
 
-    /// The length without its sign.
+    /// Returns the absolute value, saturating.
     pub const fn abs(self) -> Self {
         Self(self.0.saturating_abs())
     }
 
-    /// Half of it, towards zero.
+    /// Returns half of it, rounded towards zero.
     pub const fn half(self) -> Self {
         Self(self.0 / 2)
     }
@@ -301,7 +302,10 @@ mod tests {
     fn zero_is_unknown_and_no_instant() {
         let end = NtpTimestamp::from_unix(2_085_978_496, 0);
         let [before, after] = [-1, 1].map(|by| end + NtpDuration::from_units(by));
-        assert_eq!((end.said(), before.said(), after.said()), (after, before, after));
+        assert_eq!(
+            (end.nonzero(), before.nonzero(), after.nonzero()),
+            (after, before, after)
+        );
         for latest in [before, after, NtpTimestamp::from_unix(1_767_225_600, 0)] {
             assert_eq!(NtpTimestamp::ZERO.at_most(latest), NtpTimestamp::ZERO);
         }

@@ -1,5 +1,5 @@
-//! Pure. The addresses of an upstream: which of them is asked next, for how long it is waited for, and which have told us
-//! not to ask.
+//! Pure. The addresses of an upstream: the next one to poll, how long to wait for its answer, and which ones sent DENY
+//! or RSTR.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -7,21 +7,23 @@ use std::time::Duration;
 
 use super::packet::ANSWER_WITHIN;
 
-/// How long an answer is waited for while other addresses of the name were never asked: dead ones cost little then.
-const HURRY: Duration = Duration::from_secs(1);
-/// So many addresses of a name are asked; more are more than anybody has.
-const MOST: usize = 64;
-/// How long who said DENY or RSTR is left alone: from the first time to the most. Anybody on the path can send one.
+/// Waiting time for an answer while other addresses of the name were not tried yet, so that dead ones cost little: 1 s.
+const FIRST_TRY_WITHIN: Duration = Duration::from_secs(1);
+/// Maximum number of addresses of a name; the rest is ignored.
+const ADDRESSES_MAX: usize = 64;
+/// Time without polls after DENY or RSTR: after the first one, and the longest.
+///
+/// It ends, since any router on the path can send such a kiss.
 const DENIED_FOR: [Duration; 2] = [Duration::from_secs(3600), Duration::from_secs(24 * 3600)];
-/// After so many rounds in which the network had no way to any address, the name is looked up again.
-const FAULTS: u32 = 4;
+/// After this number of rounds in which no address could be reached, the name is resolved again.
+const RESOLVE_AFTER: u32 = 4;
 
-/// What is to be done next in a round of asking.
+/// The next step of a poll round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The name is to be resolved, or the interface looked up.
+    /// Resolve the name, or look up the interface.
     Resolve,
-    /// Ask this address, and wait so long for an answer.
+    /// Poll this address, and wait this long for an answer.
     Ask(SocketAddr, Duration),
     /// The round is over.
     End,
@@ -30,45 +32,46 @@ pub enum Next {
 /// All addresses of one upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    /// As they were found last.
+    /// The result of the last look-up.
     all: Vec<SocketAddr>,
-    /// Those of this round that were not tried yet.
+    /// The addresses that are still to be tried in this round.
     left: VecDeque<SocketAddr>,
-    /// The one that answered last.
+    /// The address that answered last.
     answering: Option<SocketAddr>,
-    /// The same, while it is the only one of this round.
+    /// The address that answered last, if this round polls only that one.
     settled: Option<SocketAddr>,
-    /// Are they to be found before this round goes on?
+    /// Whether a look-up is needed before this round continues.
     unresolved: bool,
-    /// May they have changed since they were found?
+    /// Whether the addresses may have changed since the last look-up.
     stale: bool,
-    /// Rounds since the last answer in which all were tried.
-    laps: u32,
+    /// Rounds since the last answer in which all addresses were tried.
+    failed_rounds: u32,
     denials: Vec<Denial>,
 }
 
-/// Who said DENY or RSTR.
+/// An address that sent DENY or RSTR.
 #[derive(Clone, Debug)]
 struct Denial {
     address: IpAddr,
-    /// How often in a row.
+    /// Number of such kisses in a row.
     times: u32,
-    /// By the raw counter.
+    /// End of the time without polls, by the raw counter.
     until: Duration,
 }
 
 impl Addresses {
-    /// A round begins: of the address that answered last, or, if that is `lost`, or there is none, a search of all. Then `first`
-    /// is tried first, if it is among them.
+    /// Begins a round with the address that answered last.
+    ///
+    /// If that is `lost`, or there is none, all addresses are tried, `first` before the others if it is one of them.
     pub fn begin(&mut self, lost: bool, first: Option<SocketAddr>) {
         let settled = self.answering.filter(|_| !lost);
         self.settled = settled;
         self.unresolved = settled.is_none() && (self.all.is_empty() || self.stale);
-        self.line_up(settled.or(first));
+        self.queue(settled.or(first));
     }
 
-    /// All are tried, beginning with this one.
-    fn line_up(&mut self, first: Option<SocketAddr>) {
+    /// Queues all addresses, `first` at the front.
+    fn queue(&mut self, first: Option<SocketAddr>) {
         let others = self.all.iter().copied().filter(|one| Some(*one) != first);
         self.left = match first {
             Some(one) if self.settled.is_some() || self.all.contains(&one) => {
@@ -78,11 +81,11 @@ impl Addresses {
         };
     }
 
-    /// These are the addresses from now on; `last` is tried last.
+    /// Takes the result of a look-up; `last` is tried last.
     pub fn found(&mut self, all: &[SocketAddr], last: Option<SocketAddr>) {
         self.all = Vec::new();
         for address in all {
-            if self.all.len() < MOST && !self.all.contains(address) {
+            if self.all.len() < ADDRESSES_MAX && !self.all.contains(address) {
                 self.all.push(*address);
             }
         }
@@ -91,63 +94,73 @@ impl Addresses {
         self.left = early.into_iter().chain(late).collect();
     }
 
-    /// They could not be found: those of before are tried.
+    /// Continues after a look-up that failed, with the addresses that were known before.
     pub fn not_found(&mut self) {
         self.unresolved = false;
-        self.line_up(None);
+        self.queue(None);
     }
 
-    /// What to do at `now`, by the raw counter.
+    /// Returns the next step at `now`, by the raw counter.
     pub fn next(&mut self, now: Duration) -> Next {
         if self.unresolved {
             return Next::Resolve;
         }
         while let Some(address) = self.left.pop_front() {
             if !self.is_denied(address, now) {
-                let hurry = self.settled.is_none() && self.laps == 0 && self.all.len() > 1;
-                return Next::Ask(address, if hurry { HURRY } else { ANSWER_WITHIN });
+                let is_first_try = self.settled.is_none() && self.failed_rounds == 0 && self.all.len() > 1;
+                return Next::Ask(
+                    address,
+                    if is_first_try {
+                        FIRST_TRY_WITHIN
+                    } else {
+                        ANSWER_WITHIN
+                    },
+                );
             }
         }
         Next::End
     }
 
-    /// The one that was asked last is silent. A single silence is no reason to leave one that used to answer.
+    /// Records that the address that was polled last is silent.
+    ///
+    /// One missing answer is no reason to leave an address that answered before.
     pub fn silent(&mut self) {
         if self.settled.is_some() {
             self.left.clear();
         }
     }
 
-    /// `address` answered, and goes on to be asked.
+    /// Records an answer of `address`, which is polled from now on.
     pub fn answered(&mut self, address: SocketAddr) {
         self.left.clear();
         self.answering = Some(address);
-        (self.laps, self.stale) = (0, false);
+        (self.failed_rounds, self.stale) = (0, false);
         self.denials.retain(|one| one.address != address.ip());
     }
 
-    /// The round is over, and nobody answered; was somebody `silent`, or were all out of reach?
-    pub fn in_vain(&mut self, silent: bool) {
+    /// Ends a round without an answer: `silent` if a question was sent, false if no address could be reached.
+    pub fn end_unanswered(&mut self, silent: bool) {
         if self.settled.is_none() {
-            self.laps = self.laps.saturating_add(1);
-            self.stale = silent || self.laps.is_multiple_of(FAULTS);
+            self.failed_rounds = self.failed_rounds.saturating_add(1);
+            self.stale = silent || self.failed_rounds.is_multiple_of(RESOLVE_AFTER);
         }
     }
 
-    /// What was found may be wrong by now.
+    /// Marks the addresses as possibly changed, so that the next search looks them up again.
     pub fn forget(&mut self) {
         self.stale = true;
     }
 
-    /// `address` said DENY or RSTR at `now`: it is left alone for an hour, and each time in a row for twice as long, up to
-    /// a day. The others are tried.
+    /// Records DENY or RSTR from `address` at `now`.
+    ///
+    /// It is not polled for an hour, and twice as long each time in a row, up to a day. The other addresses are tried.
     //= RFC 5905 §7.4 deny
     pub fn denied(&mut self, address: SocketAddr, now: Duration) {
         let before = self.denials.iter().position(|one| one.address == address.ip());
         let times = before.map_or(0, |place| self.denials.remove(place).times);
         let [shortest, longest] = DENIED_FOR;
         let pause = shortest.saturating_mul(1 << times.min(8)).min(longest);
-        if self.denials.len() >= MOST {
+        if self.denials.len() >= ADDRESSES_MAX {
             self.denials.remove(0);
         }
         self.denials.push(Denial {
@@ -157,13 +170,13 @@ impl Addresses {
         });
     }
 
-    /// An operator has looked after it: all may be asked again.
+    /// Forgets all DENY and RSTR kisses, after a reload of the configuration.
     pub fn resume_after_kiss(&mut self) {
         self.denials.clear();
     }
 
-    /// How long from `now` all addresses are to be left alone, if they are.
-    pub fn barred(&self, now: Duration) -> Option<Duration> {
+    /// Returns the time from `now` until the first address may be polled, if none may be now.
+    pub fn all_denied_for(&self, now: Duration) -> Option<Duration> {
         let until = |one: &SocketAddr| self.denial(*one, now).map(|denial| denial.until);
         let all: Option<Vec<Duration>> = self.all.iter().map(until).collect();
         Some(all?.into_iter().min()?.saturating_sub(now))
@@ -207,7 +220,7 @@ mod tests {
                 Next::Ask(..) | Next::End => break,
             }
         }
-        addresses.in_vain(true);
+        addresses.end_unanswered(true);
         asked
     }
 
@@ -235,7 +248,7 @@ mod tests {
         assert_eq!(asked, [ask(2), ask(1), ask(3), Next::End]);
         // The next round is a search, which begins with the one that is known, without asking for the name.
         addresses.begin(true, Some(address(2)));
-        assert_eq!(addresses.next(NOW), Next::Ask(address(2), HURRY));
+        assert_eq!(addresses.next(NOW), Next::Ask(address(2), FIRST_TRY_WITHIN));
     }
 
     #[test]
@@ -247,12 +260,12 @@ mod tests {
                 addresses.begin(true, None);
                 let resolves = addresses.next(NOW) == Next::Resolve;
                 addresses.not_found();
-                addresses.in_vain(false);
+                addresses.end_unanswered(false);
                 resolves
             })
             .collect();
         assert_eq!(asks, [false, false, false, false, true, false, false, false]);
-        addresses.in_vain(true);
+        addresses.end_unanswered(true);
         addresses.begin(true, None);
         assert_eq!(addresses.next(NOW), Next::Resolve);
         // Nobody tells it: those of before are better than none.
@@ -266,7 +279,7 @@ mod tests {
         addresses.begin(true, None);
         addresses.found(&list(&[1, 2, 3, 2]), Some(address(1)));
         let asked: Vec<_> = (0..4).map(|_| addresses.next(NOW)).collect();
-        let ask = |number| Next::Ask(address(number), HURRY);
+        let ask = |number| Next::Ask(address(number), FIRST_TRY_WITHIN);
         assert_eq!(asked, [ask(2), ask(3), ask(1), Next::End]);
     }
 
@@ -278,19 +291,19 @@ mod tests {
         let mut now = NOW;
         for hours in [1, 2, 4, 8, 16, 24, 24] {
             addresses.denied(address(1), now);
-            let barred = addresses.barred(now).unwrap();
-            assert_eq!(barred, Duration::from_secs(hours * HOUR));
+            let all_denied_for = addresses.all_denied_for(now).unwrap();
+            assert_eq!(all_denied_for, Duration::from_secs(hours * HOUR));
             addresses.begin(true, None);
             assert_eq!(addresses.next(now), Next::End);
-            now += barred;
-            assert_eq!(addresses.barred(now), None);
+            now += all_denied_for;
+            assert_eq!(addresses.all_denied_for(now), None);
         }
         // A good answer ends the row.
         addresses.answered(address(1));
         addresses.denied(address(1), now);
-        assert_eq!(addresses.barred(now), Some(Duration::from_secs(HOUR)));
+        assert_eq!(addresses.all_denied_for(now), Some(Duration::from_secs(HOUR)));
         addresses.resume_after_kiss();
-        assert_eq!(addresses.barred(now), None);
+        assert_eq!(addresses.all_denied_for(now), None);
     }
 
     #[test]
@@ -298,15 +311,15 @@ mod tests {
         let mut addresses = Addresses::default();
         addresses.found(&list(&[1, 2]), None);
         addresses.denied(address(1), NOW);
-        assert_eq!(addresses.barred(NOW), None);
-        assert_eq!(addresses.next(NOW), Next::Ask(address(2), HURRY));
+        assert_eq!(addresses.all_denied_for(NOW), None);
+        assert_eq!(addresses.next(NOW), Next::Ask(address(2), FIRST_TRY_WITHIN));
         addresses.denied(address(2), NOW + Duration::from_secs(60));
-        let left = addresses.barred(NOW + Duration::from_secs(60));
+        let left = addresses.all_denied_for(NOW + Duration::from_secs(60));
         assert_eq!(left, Some(Duration::from_secs(3540)));
         // However many there are.
         for number in 0..=255 {
             addresses.denied(([198, 51, 100, number], 123).into(), NOW);
         }
-        assert_eq!(addresses.denials.len(), MOST);
+        assert_eq!(addresses.denials.len(), ADDRESSES_MAX);
     }
 }

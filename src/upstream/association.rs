@@ -1,4 +1,4 @@
-//! Pure. What we know of one upstream: its answers, its reachability, and when to ask it again
+//! Pure. The association with one upstream: its answers, its reachability, and when to poll it again
 //! (RFC 5905 §9.1, §13; §7.4 for kisses).
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,123 +14,126 @@ use super::{Host, Upstream};
 use crate::time::Timescale;
 use crate::wire::{Header, ReferenceId};
 
-/// Questions in a row when starting; the RFC's eight (§13.1, BCOUNT) gain nothing that four do not. After them the
-/// intervals double until they are as long as the poll interval.
+/// Number of questions in a burst; the RFC's eight (§13.1, BCOUNT) are no better than four.
+///
+/// After them the intervals double until they are as long as the poll interval.
 //= RFC 5905 §13.1 burst-count
 const BURST: u32 = 4;
-/// Between two questions of a burst to another host: 2 s (RFC 5905 §13.2).
+/// Interval in a burst to another host: 2 s (RFC 5905 §13.2), as log2 seconds.
 //= RFC 5905 §13.2 burst-interval
 const BURST_LOG2: i8 = 1;
-/// The same to a daemon on this host.
+/// Interval in a burst to a daemon on this host: 1 s, as log2 seconds.
 const LOCAL_BURST_LOG2: i8 = 0;
-/// RFC 5905 §7.2, MAXPOLL: 36 hours. As far as RATE kisses can take us, whatever is configured.
+/// Longest poll interval after RATE kisses, whatever is configured: 36 hours, as log2 seconds (RFC 5905 §7.2, MAXPOLL).
 //= RFC 5905 §7.2 maxpoll
 const SLOWEST: i8 = 17;
-/// After as many questions without an answer, ask half as often.
-const PATIENCE: u32 = 4;
-/// After as many samples that fit, ask half as often.
+/// Number of questions without an answer after which the poll interval doubles.
+const BACKOFF_AFTER: u32 = 4;
+/// Number of samples in a row that fit the line, after which the poll interval doubles.
 //= RFC 5905 §11.3 time-constant
-const STEADY: u32 = 16;
+const GROW_AFTER: u32 = 16;
 
-/// While there is no way to an upstream, it is looked for again after 1 s, 2 s, 4 s and each 8 s: nothing leaves this host.
+/// Longest interval between attempts while the kernel has no route: 1 s, 2 s, 4 s, then every 8 s, as log2 seconds.
+///
+/// Nothing leaves this host meanwhile.
 const RETRY_LOG2: i8 = 3;
-/// While nobody tells the addresses of its name, from 2 s to 64 s.
+/// Shortest and longest interval between attempts to resolve a name: 2 s to 64 s, as log2 seconds.
 const NAME_RETRY_LOG2: [i8; 2] = [1, 6];
 
-/// The settings of the poller of one upstream. All of them may change while it asks.
+/// The settings of the poller of one upstream. All of them may change while it runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PollerSettings {
-    /// Whom to ask, and how often. Host and port stay.
+    /// The upstream with its poll intervals. Host and port never change.
     pub upstream: Upstream,
-    /// What an answer must keep to be believed.
+    /// The limits that an answer must keep to be used.
     pub policy: ClockPolicy,
-    /// How the samples from before a leap second, a sleep or a jump of the host's clocks count.
+    /// The corrections of samples from before a leap second, a sleep or a jump of the host's clocks.
     pub view: View,
-    /// Where we answer: nobody asks himself.
+    /// The listeners of this server, which it must not poll.
     pub listeners: Arc<[SocketAddr]>,
-    /// How often the configuration was read again: each time an upstream that refused us is asked again at once.
+    /// Number of reloads of the configuration: after each, an upstream that sent DENY or RSTR is polled again at once.
     pub reloads: u64,
-    /// How often new samples were wanted at once, as something happened that they must tell about.
+    /// Number of requests for new samples at once, each after an event that makes old ones doubtful.
     pub resample_requests: u64,
 }
 
-/// One upstream as it is known so far.
+/// The state of the association with one upstream.
 #[derive(Clone, Debug)]
 pub struct Association {
     settings: PollerSettings,
     peer: Peer,
     burst_left: u32,
-    /// After how many samples the last burst began: its number of samples tells how far the intervals have widened.
+    /// Number of samples when the last burst began: the intervals widen with those after it.
     burst_from: u64,
     poll: i8,
-    /// The shortest interval that RATE kisses leave us, log2 seconds (RFC 5905 §7.4).
-    ordered: Option<i8>,
+    /// The shortest interval after RATE kisses, log2 seconds (RFC 5905 §7.4).
+    rate_minimum: Option<i8>,
     unanswered: u32,
-    /// Rounds in a row in which there was nobody to ask.
+    /// Rounds in a row in which no address could be polled.
     faults: u32,
-    /// Up to when such rounds have been counted as missing answers, by the raw counter.
+    /// The time up to which such rounds were counted as missing answers, by the raw counter.
     missed: Option<Duration>,
-    /// Is it to be known anew, once it is back?
-    relearn: bool,
+    /// Whether a burst is due with the next answer.
+    burst_when_back: bool,
     addresses: Addresses,
     round: Round,
-    /// How long after the last round nobody may be asked, as all told us not to.
-    barred: Option<Duration>,
+    /// The pause after the last round if all addresses sent DENY or RSTR.
+    all_denied_for: Option<Duration>,
     /// Samples in a row that fit the line of those before.
     steady: u32,
     rejected: [u64; Reject::COUNT],
 }
 
-/// What came of a round of asking so far: all addresses of a name may have their turn in one.
+/// The results of a poll round so far; all addresses of a name may be tried in one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
-    /// Somebody answered.
-    heard: bool,
-    /// Somebody did not.
+    /// An address answered.
+    answered: bool,
+    /// An address did not answer a question.
     silent: bool,
-    /// Why there was nobody, and did a packet leave this host?
+    /// Why an address could not be polled, and whether a packet left this host.
     fault: Option<(QueryFault, bool)>,
 }
 
-/// The part of it that the system process looks at.
+/// The part of an association that the system process uses: RFC 5905's peer variables.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// Who answers, as far as it is known.
+    /// The address that answers, if it is known.
     pub address: Option<SocketAddr>,
-    /// Does the configuration itself name an address of this host? What a name stands for doesn't count: a name server must not
-    /// decide which clock is served.
+    /// Whether the configuration itself contains an address of this host.
+    ///
+    /// The address behind a name does not count: a name server must not decide which clock is served.
     pub on_this_host: bool,
-    /// One bit for each of the last eight questions, the newest lowest: was there a good answer
-    /// (RFC 5905 §9.2, reach)?
+    /// The reach register (RFC 5905 §9.2): one bit per question, the newest lowest, set if there was a good answer.
     //= RFC 5905 §9.2 reach
     pub reach: u8,
-    /// The last good answer; none after the upstream said that it has no time.
+    /// The last good answer; none after the upstream announced that it is not synchronized.
     pub answer: Option<Header>,
     /// The last good answer, whatever came after it.
     pub last_good: Option<Header>,
     /// The last good samples.
     pub filter: ClockFilter,
-    /// How many good samples there were in all.
+    /// Number of good samples in all.
     pub accepted: u64,
-    /// Its last word was to stop asking (DENY, RSTR).
+    /// Whether its last answer was DENY or RSTR.
     pub stopped: bool,
-    /// Why the last answer was refused, if it was.
+    /// The reason why the last answer was refused, if it was.
     pub refused: Option<Reject>,
-    /// Why there was nobody to ask the last time, if there was nobody.
+    /// The reason why it could not be polled the last time, if it could not.
     pub fault: Option<QueryFault>,
 }
 
-/// How an upstream is asked: nothing that is decided by, but that an operator wants to see.
+/// The polling of an upstream, as displayed to operators; no decision depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Polling {
-    /// From one question to the next, as of now; none before the first one.
+    /// The present interval between two questions; none before the first one.
     pub interval: Option<Duration>,
-    /// How many answers were refused, in the order of [`Reject::all`].
+    /// Numbers of refused answers, in the order of [`Reject::all`].
     pub rejected: [u64; Reject::COUNT],
 }
 
 impl Peer {
-    /// Nothing is known yet of `upstream`, but that a loopback address is on this host.
+    /// Returns the state of an `upstream` that was not polled yet; a loopback address is on this host.
     pub fn unknown(upstream: &Upstream) -> Self {
         Self {
             on_this_host: upstream.host.is_loopback(),
@@ -138,7 +141,7 @@ impl Peer {
         }
     }
 
-    /// The last header and what the samples say, if there is anything to believe.
+    /// Returns the last header and the estimate of the filter, if the upstream is reachable and usable.
     pub fn known(&self, view: &View) -> Option<(Header, Estimate)> {
         if self.reach == 0 || self.stopped {
             return None;
@@ -148,7 +151,7 @@ impl Peer {
 }
 
 impl Association {
-    /// Nothing is known yet of the upstream that the `settings` name.
+    /// Creates the association with the upstream in the `settings`, which was not polled yet.
     pub fn new(settings: PollerSettings) -> Self {
         let upstream = &settings.upstream;
         Self {
@@ -156,21 +159,21 @@ impl Association {
             burst_left: if upstream.iburst { BURST } else { 1 },
             burst_from: 0,
             poll: upstream.minpoll,
-            ordered: None,
+            rate_minimum: None,
             unanswered: 0,
             faults: 0,
             missed: None,
-            relearn: false,
+            burst_when_back: false,
             addresses: Addresses::default(),
             round: Round::default(),
-            barred: None,
+            all_denied_for: None,
             steady: 0,
             rejected: [0; Reject::COUNT],
             settings,
         }
     }
 
-    /// From now on does as the `settings` say.
+    /// Applies new settings.
     pub fn apply(&mut self, settings: &PollerSettings) {
         let before = std::mem::replace(&mut self.settings, settings.clone());
         self.poll = self.poll.clamp(self.shortest(), self.longest());
@@ -182,46 +185,46 @@ impl Association {
         }
     }
 
-    /// The operator has looked after it: he may have found a remedy for DENY and RSTR.
+    /// Polls again after DENY or RSTR: a reload shows that an operator is at work, who may have fixed the reason.
     fn resume_after_kiss(&mut self) {
         self.addresses.resume_after_kiss();
-        self.barred = None;
+        self.all_denied_for = None;
         if self.peer.stopped {
             self.peer.stopped = false;
             self.burst_left = 1;
         }
     }
 
-    /// What is known is old all of a sudden: a new start, except that who said RATE is asked no sooner for it.
+    /// Polls as at the start, since older samples may be wrong; after a RATE kiss it does not poll sooner.
     fn resample(&mut self) {
-        if self.ordered.is_none() {
+        if self.rate_minimum.is_none() {
             self.burst_left = if self.settings.upstream.iburst { BURST } else { 1 };
             self.burst_from = self.peer.accepted;
         }
         (self.poll, self.steady) = (self.shortest(), 0);
     }
 
-    /// The shortest interval between two questions outside of bursts, log2 seconds.
+    /// Returns the shortest poll interval outside of bursts, log2 seconds.
     fn shortest(&self) -> i8 {
-        self.settings.upstream.minpoll.max(self.ordered.unwrap_or(0))
+        self.settings.upstream.minpoll.max(self.rate_minimum.unwrap_or(0))
     }
 
-    /// The longest one.
+    /// Returns the longest poll interval, log2 seconds.
     fn longest(&self) -> i8 {
         self.settings.upstream.maxpoll.max(self.shortest())
     }
 
-    /// Whom to ask, and how.
+    /// Returns the upstream as configured.
     pub fn upstream(&self) -> &Upstream {
         &self.settings.upstream
     }
 
-    /// What the system process sees.
+    /// Returns the part that the system process uses.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// How it is asked.
+    /// Returns the polling as it is displayed.
     pub fn polling(&self) -> Polling {
         Polling {
             interval: Some(self.pause(0)),
@@ -229,12 +232,12 @@ impl Association {
         }
     }
 
-    /// How many answers were refused for `reject`.
+    /// Returns the number of answers that were refused for `reject`.
     pub fn rejected(&self, reject: Reject) -> u64 {
         self.rejected.get(reject.index()).copied().unwrap_or(0)
     }
 
-    /// A round of asking begins: of the address that answers, or in search of one that does.
+    /// Begins a round: it polls the address that answers, or searches for one that does.
     pub fn begin(&mut self) {
         self.round = Round::default();
         let is_lost = self.is_silent() || self.peer.stopped || self.peer.fault.is_some();
@@ -246,60 +249,62 @@ impl Association {
         self.addresses.begin(is_lost, first);
     }
 
-    /// What is to be done next in this round, at `now` by the raw counter.
+    /// Returns the next step of this round, at `now` by the raw counter.
     pub fn next(&mut self, now: Duration) -> Next {
         self.addresses.next(now)
     }
 
-    /// Its name stands for these addresses, or it is one itself. `own` are this host's. Returns those that can't be meant, and
-    /// why; they are not asked.
+    /// Takes the addresses of its name, or its own one; `own` are this host's.
+    ///
+    /// Returns those that must not be polled, and why.
     pub fn found(&mut self, all: &[SocketAddr], own: &[IpAddr]) -> Vec<(SocketAddr, QueryFault)> {
         let (named, listeners) = (self.is_named(), &self.settings.listeners);
         let fault = |one: &SocketAddr| Some((*one, fault::of_address(*one, named, own, listeners)?));
-        let unfit: Vec<_> = all.iter().filter_map(fault).collect();
-        let fit = all
+        let unusable: Vec<_> = all.iter().filter_map(fault).collect();
+        let usable = all
             .iter()
-            .filter(|one| !unfit.iter().any(|(unfit, _)| unfit == *one));
-        let fit: Vec<SocketAddr> = fit.copied().collect();
+            .filter(|one| !unusable.iter().any(|(unusable, _)| unusable == *one));
+        let usable: Vec<SocketAddr> = usable.copied().collect();
         let last = self.peer.address.filter(|_| self.is_silent());
-        self.addresses.found(&fit, last);
-        for (address, fault) in &unfit {
+        self.addresses.found(&usable, last);
+        for (address, fault) in &unusable {
             self.fault(*address, *fault, false, own);
         }
-        unfit
+        unusable
     }
 
-    /// Its addresses could not be found: those of before are tried, if there were any.
+    /// Continues after a look-up that failed, with the addresses that were known before, if any.
     pub fn not_found(&mut self, fault: QueryFault) {
         self.addresses.not_found();
         self.round.fault = self.round.fault.or(Some((fault, false)));
     }
 
-    /// Why `address` may not be asked now, though it might when it was found: this host's own addresses change.
-    pub fn objection(&self, address: SocketAddr, own: &[IpAddr]) -> Option<QueryFault> {
+    /// Returns why `address` must not be polled now, if so: this host's addresses may have changed since the look-up.
+    pub fn address_fault(&self, address: SocketAddr, own: &[IpAddr]) -> Option<QueryFault> {
         fault::of_address(address, self.is_named(), own, &self.settings.listeners)
     }
 
-    /// Nobody answered at `address`, which was asked last. `own` are this host's addresses.
+    /// Records that `address`, which was polled last, did not answer. `own` are this host's addresses.
     pub fn silent(&mut self, address: SocketAddr, own: &[IpAddr]) {
         self.round.silent = true;
         if self.peer.address.is_none() {
-            self.follow(address, own);
+            self.set_address(address, own);
         }
         self.addresses.silent();
     }
 
-    /// There is no way to `address`, or nobody there: was a packet `sent` to another host to know that? `own` are this
-    /// host's addresses.
+    /// Records why `address` can't be polled: no route to it, no server there, ….
+    ///
+    /// `sent` is true if a packet left this host to find that out, `own` are this host's addresses.
     pub fn fault(&mut self, address: SocketAddr, fault: QueryFault, sent: bool, own: &[IpAddr]) {
         if self.peer.address.is_none() && (!fault.is_of_name() || !self.is_named()) {
-            self.follow(address, own);
+            self.set_address(address, own);
         }
-        if fault == QueryFault::Ourselves && self.peer.address.is_none_or(|known| known == address) {
+        if fault == QueryFault::OwnListener && self.peer.address.is_none_or(|known| known == address) {
             self.refuse(Reject::Loop);
         }
-        let told = self.round.fault;
-        let is_worse = told.is_none_or(|(before, before_sent)| {
+        let before = self.round.fault;
+        let is_worse = before.is_none_or(|(before, before_sent)| {
             (sent && !before_sent) || (before.is_of_name() && !fault.is_of_name())
         });
         if is_worse {
@@ -307,22 +312,22 @@ impl Association {
         }
     }
 
-    /// An authentic answer of `address` came: before it is heard.
+    /// Records that an authentic answer of `address` came; call it before [`Self::process_answer`].
     pub fn answered(&mut self, address: SocketAddr, own: &[IpAddr]) {
         self.asked();
-        self.round.heard = true;
-        self.follow(address, own);
+        self.round.answered = true;
+        self.set_address(address, own);
     }
 
-    /// The round is over, at `now` by the raw counter.
+    /// Ends the round, at `now` by the raw counter.
     //= RFC 5905 §13 always
     pub fn end(&mut self, now: Duration) {
         let round = std::mem::take(&mut self.round);
-        self.barred = self.addresses.barred(now);
-        if round.heard {
+        self.all_denied_for = self.addresses.all_denied_for(now);
+        if round.answered {
             return;
         }
-        self.addresses.in_vain(round.silent);
+        self.addresses.end_unanswered(round.silent);
         match round.fault {
             _ if round.silent => self.asked(),
             Some((fault, sent)) => self.failed(fault, sent, now),
@@ -330,8 +335,10 @@ impl Association {
         }
     }
 
-    /// Only what the configuration itself says can put an upstream on this host.
-    fn follow(&mut self, address: SocketAddr, own: &[IpAddr]) {
+    /// Sets the address; a new one starts without samples.
+    ///
+    /// Only an address in the configuration can be on this host, not one behind a name.
+    fn set_address(&mut self, address: SocketAddr, own: &[IpAddr]) {
         if self.peer.address != Some(address) {
             let here = address.ip().is_loopback() || own.contains(&address.ip());
             self.peer = Peer {
@@ -343,7 +350,7 @@ impl Association {
         }
     }
 
-    /// Does the network have a say in what its address is?
+    /// Returns whether name servers decide what its address is.
     fn is_named(&self) -> bool {
         match &self.settings.upstream.host {
             Host::Address(_) | Host::LinkLocal(..) => false,
@@ -351,10 +358,10 @@ impl Association {
         }
     }
 
-    /// A question was sent: once a round, however many addresses had their turn.
+    /// Counts a question: one per round, however many addresses were tried.
     //= RFC 5905 §13.2 reach-in-burst
     fn asked(&mut self) {
-        if self.round.heard {
+        if self.round.answered {
             return;
         }
         self.peer.fault = None;
@@ -368,13 +375,15 @@ impl Association {
     fn unanswered(&mut self) {
         self.peer.reach <<= 1;
         self.unanswered = self.unanswered.saturating_add(1);
-        if self.unanswered.is_multiple_of(PATIENCE) {
+        if self.unanswered.is_multiple_of(BACKOFF_AFTER) {
             self.poll = (self.poll + 1).min(self.longest());
         }
     }
 
-    /// There was nobody to ask. That takes nothing from the burst; what was `sent` to another host counts as unanswered, and
-    /// otherwise nothing but the time that passes.
+    /// Ends a round in which no address could be polled.
+    ///
+    /// The burst still has all its questions. If a packet was `sent`, it counts as unanswered; otherwise only the time
+    /// that passes counts.
     fn failed(&mut self, fault: QueryFault, sent: bool, now: Duration) {
         self.peer.fault = Some(fault);
         self.faults = self.faults.saturating_add(1);
@@ -382,15 +391,15 @@ impl Association {
             self.missed = None;
             self.unanswered();
         } else {
-            self.miss(now);
+            self.count_missing(now);
         }
         if self.peer.reach == 0 {
-            self.relearn = true;
+            self.burst_when_back = true;
         }
     }
 
-    /// An answer is missing for each poll interval that has begun, as if it had been asked.
-    fn miss(&mut self, now: Duration) {
+    /// Counts a missing answer for each poll interval that has begun, as if a question had been sent.
+    fn count_missing(&mut self, now: Duration) {
         let interval = seconds(self.poll);
         let mut since = self.missed.unwrap_or(now);
         let mut missing = u32::from(self.missed.is_none());
@@ -402,21 +411,21 @@ impl Association {
         self.peer.reach = self.peer.reach.checked_shl(missing).unwrap_or(0);
     }
 
-    /// Is it good news for us when links, addresses or routes of this host change?
+    /// Returns whether a change of links, addresses or routes of this host may make the upstream reachable.
     pub fn waits_for_changes(&self) -> bool {
         self.peer
             .fault
-            .is_some_and(|fault| fault != QueryFault::NobodyListens)
+            .is_some_and(|fault| fault != QueryFault::NotListening)
             && self.missed.is_some()
     }
 
-    /// An authentic answer came: its sample is taken, or it is refused.
+    /// Processes an authentic answer: takes its sample, or refuses it.
     ///
     /// `scale` is the local timescale, `precision` the host clock's, log2 seconds, `own` are this host's addresses.
     ///
     /// # Errors
-    /// Why it was refused; that is remembered, too.
-    pub fn hear(
+    /// The reason for the refusal, which is recorded, too.
+    pub fn process_answer(
         &mut self,
         header: Header,
         exchange: &Exchange,
@@ -427,7 +436,7 @@ impl Association {
         self.peer.filter.revise(&self.settings.view);
         let sample = packet::measure(&header, exchange, scale, precision);
         let limit = self.settings.policy.max_distance;
-        let usable = packet::usable(&header, &sample, &self.own_names(&header, own), limit);
+        let usable = packet::usable(&header, &sample, &self.own_reference_ids(&header, own), limit);
         match (usable, self.peer.address) {
             (Err(Reject::KissDeny), Some(address)) => self.addresses.denied(address, exchange.arrived),
             (_, Some(address)) => self.addresses.answered(address),
@@ -439,59 +448,65 @@ impl Association {
         Ok(sample)
     }
 
-    /// What names ourselves in an answer: our addresses; and on this host the mark of a local reference at a stratum
-    /// that could be ours, for whoever mirrors us passes that on.
-    fn own_names(&self, header: &Header, own: &[IpAddr]) -> Vec<ReferenceId> {
+    /// Returns the reference IDs that mean this server in an answer: those of its addresses.
+    ///
+    /// From an upstream on this host, that of a local reference counts, too, if the stratum could be this server's: a
+    /// daemon that follows this server passes it on.
+    fn own_reference_ids(&self, header: &Header, own: &[IpAddr]) -> Vec<ReferenceId> {
         let local = self.settings.policy.local;
         let ours = local.filter(|local| self.peer.on_this_host && header.stratum >= local.stratum);
         let addresses = own.iter().copied().map(ReferenceId::from_address);
         addresses.chain(ours.map(|_| ReferenceId::LOCAL)).collect()
     }
 
-    /// A good answer came.
+    /// Takes a good answer and its sample.
     //= RFC 5905 §13.2 iburst
     //= RFC 5905 §13.2 peer-poll
     fn accept(&mut self, header: Header, sample: Sample) {
-        let is_back = self.peer.reach == 0 && self.unanswered > PATIENCE;
-        if self.settings.upstream.iburst && (is_back || self.relearn) {
-            // It is back after a silence: get to know it again quickly.
+        let is_back = self.peer.reach == 0 && self.unanswered > BACKOFF_AFTER;
+        if self.settings.upstream.iburst && (is_back || self.burst_when_back) {
+            // It is back after a silence: a burst gives an estimate quickly.
             self.burst_left = BURST - 1;
         }
-        self.relearn = false;
+        self.burst_when_back = false;
         self.peer.reach |= 1;
         (self.peer.refused, self.peer.stopped) = (None, false);
         self.peer.answer = Some(header);
         self.peer.last_good = Some(header);
         self.peer.accepted += 1;
-        if self.unanswered > PATIENCE {
+        if self.unanswered > BACKOFF_AFTER {
             self.poll = self.shortest();
         }
         self.unanswered = 0;
-        self.adapt(sample);
+        self.adapt_poll(sample);
     }
 
-    /// The poll interval grows while the samples fit one line, and shrinks when old ones had to go (RFC 5905
-    /// §11.3 in spirit: longer intervals for a quiet clock).
-    fn adapt(&mut self, sample: Sample) {
+    /// Adds the sample to the filter, and adapts the poll interval.
+    ///
+    /// It grows while the samples fit one line, and shrinks when old ones had to be dropped (as RFC 5905 §11.3 intends:
+    /// longer intervals for a stable clock).
+    fn adapt_poll(&mut self, sample: Sample) {
         let before = self.peer.filter.len();
         let stepped = self.peer.filter.add(sample);
         if stepped {
             (self.poll, self.steady) = (self.shortest(), 0);
         } else if self.peer.filter.len() < before {
             (self.poll, self.steady) = ((self.poll - 1).max(self.shortest()), 0);
-        } else if self.peer.filter.is_in_doubt() {
-            // One sample contradicts all others: was the clock stepped? The next one tells.
+        } else if self.peer.filter.has_conflict() {
+            // One sample contradicts all others: the next one shows whether the clock was stepped.
             (self.burst_left, self.steady) = (self.burst_left.max(1), 0);
         } else if self.burst_left == 0 {
             self.steady += 1;
         }
-        if self.steady >= STEADY {
+        if self.steady >= GROW_AFTER {
             (self.poll, self.steady) = ((self.poll + 1).min(self.longest()), 0);
         }
     }
 
-    /// An answer was refused. One that says by itself that there is no time ends our belief at once; others
-    /// may be anybody's, and only the silence of the upstream counts.
+    /// Records a refused answer.
+    ///
+    /// If it says that the upstream is not usable, the last answer is not used any more. Others may be forged, so they
+    /// change nothing: the upstream only counts as silent.
     pub fn refuse(&mut self, reject: Reject) {
         if let Some(count) = self.rejected.get_mut(reject.index()) {
             *count += 1;
@@ -502,7 +517,7 @@ impl Association {
             Reject::KissRate => {
                 self.burst_left = 0;
                 self.poll = (self.poll + 1).min(SLOWEST);
-                self.ordered = Some(self.poll);
+                self.rate_minimum = Some(self.poll);
             }
             Reject::KissDeny => {
                 self.peer.stopped = true;
@@ -521,15 +536,17 @@ impl Association {
         }
     }
 
-    /// Is another address of the same name worth a try?
+    /// Returns whether the address is silent for so long that other addresses of the name are tried.
     fn is_silent(&self) -> bool {
-        self.peer.reach == 0 && self.unanswered >= PATIENCE
+        self.peer.reach == 0 && self.unanswered >= BACKOFF_AFTER
     }
 
-    /// A burst tells the offset, but a frequency is known only as well as samples are far apart: after it the intervals
-    /// double until they are as long as they shall be, as long as each question is answered and nobody says RATE.
+    /// Returns the longest interval after a burst, log2 seconds: it doubles with each sample.
+    ///
+    /// A burst is enough for the offset, but a frequency needs samples that are far apart. There is no such limit after
+    /// a missing answer or a RATE kiss.
     fn widening(&self, burst: i8) -> i8 {
-        let wanted = self.settings.upstream.iburst && self.unanswered == 0 && self.ordered.is_none();
+        let wanted = self.settings.upstream.iburst && self.unanswered == 0 && self.rate_minimum.is_none();
         let samples = self.peer.accepted.saturating_sub(self.burst_from);
         if wanted {
             burst.saturating_add(i8::try_from(samples).map_or(i8::MAX, |samples| samples - 3))
@@ -538,15 +555,15 @@ impl Association {
         }
     }
 
-    /// How long to wait before the next round. `random` spreads the questions of many servers: up to an eighth more.
+    /// Returns the pause before the next round; `random` adds up to an eighth, so that many servers don't poll at once.
     //= RFC 5905 §13.2 next
     pub fn pause(&self, random: u64) -> Duration {
-        let interval = self.barred.unwrap_or_else(|| seconds(self.interval()));
+        let interval = self.all_denied_for.unwrap_or_else(|| seconds(self.interval()));
         let spread = u32::try_from(random % 1024).unwrap_or(0);
         interval + interval * spread / 8192
     }
 
-    /// The same as log2 seconds, while nobody told us to stop.
+    /// Returns the interval to the next round, log2 seconds, if not all addresses sent DENY or RSTR.
     fn interval(&self) -> i8 {
         let burst = if self.peer.on_this_host {
             LOCAL_BURST_LOG2
@@ -559,11 +576,11 @@ impl Association {
                 let [shortest, longest] = NAME_RETRY_LOG2;
                 tries.saturating_add(shortest - 1).min(longest)
             }
-            // Nothing was sent but within this host.
+            // Nothing was sent to another host.
             Some(_) if self.missed.is_some() => (tries - 1).min(RETRY_LOG2),
             Some(_) => tries.saturating_add(burst - 1).min(self.poll.max(burst)),
             None if self.burst_left > 0 => burst,
-            // Whatever is configured for a name, another host is not asked more often than in a burst.
+            // Whatever is configured for a name, another host is not polled more often than in a burst.
             None => self.poll.min(self.widening(burst)).max(burst),
         }
     }

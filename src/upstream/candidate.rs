@@ -1,4 +1,4 @@
-//! Pure. What one upstream is worth at the moment: its standing, and as a candidate its claim.
+//! Pure. The standing of one upstream in the selection; and as a candidate, its correctness interval (its claim).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,37 +13,38 @@ use super::select::{Interval, Survivor, plausible};
 use crate::time::NtpDuration;
 use crate::wire::Header;
 
-/// Beside what is known of the frequencies, any clock may stray by this (as chrony's maxclockerror).
+/// Frequency error of any clock in addition to the estimated one: 1 ppm (as chrony's maxclockerror).
 pub(super) const MAX_CLOCK_ERROR: f64 = 1e-6;
-/// One server by two paths is not known so many times better by one of them.
+/// Ratio of root distances above which two upstreams are not taken for one server.
 const MUCH_BETTER: i64 = 8;
-/// For so long after its last sample an upstream that answers no more still has its vote, with a claim that grows. Then those
-/// who go on answering are all there are.
+/// Time after its last sample in which a silent upstream keeps its vote, with a growing claim: 4 hours.
+///
+/// After that only the upstreams that still answer count.
 //= RFC 5905 §10 no-timeout
 pub(super) const SILENT_CLAIMS_COUNT: Duration = Duration::from_secs(4 * 3600);
-/// So many questions in a row without an answer make an upstream a stale one: others are fresher.
+/// Number of questions in a row without an answer that makes an upstream stale: others are preferred then.
 const STALE_AFTER: u32 = 2;
 
-/// The result of the selection for each upstream.
+/// The standings of all upstreams.
 pub type SelectionStatuses = BTreeMap<UpstreamId, SelectionStatus>;
 
-/// The result of the selection for one upstream: what it is worth, and why. Each has exactly one.
+/// The standing of one upstream: the result of the selection, and its reason. Each upstream has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SelectionStatus {
-    /// We announce its time: it keeps the host's clock, and we speak as it does.
+    /// It keeps the host's clock, and its time and system variables are announced.
     Mirrored,
-    /// We announce that we follow it.
+    /// It is the system peer: it is announced as the source of the time.
     SystemPeer,
-    /// It agrees, and its time is a part of ours.
+    /// It agrees, and its time is a part of the served time.
     Agrees,
-    /// It agrees, but is further from the others than they are noisy.
+    /// It agrees, but is further from the others than their jitter: the cluster algorithm drops it.
     Outlier,
     /// It contradicts the majority, or there is no majority.
     Falseticker,
-    /// It agrees, but too few do, or none of those that are required.
+    /// It agrees, but too few do, or no required one does.
     TooFew,
-    /// It is only watched.
+    /// It is configured with `noselect`: polled, but without a vote.
     #[strum(serialize = "noselect")]
     NoSelect,
     /// It agrees, but is the same server as another upstream: both count once.
@@ -52,62 +53,65 @@ pub enum SelectionStatus {
     TooFar,
     /// Its jitter is over `max-jitter`.
     TooJittery,
-    /// It answers, and its answers are refused: no time, a kiss, or nonsense.
+    /// It answers, and its answers are refused: not synchronized, a kiss, or invalid.
     Refused,
-    /// It was asked and does not answer (any more).
+    /// It was polled and does not answer (any more).
     Silent,
-    /// It was not asked yet, or its name is not resolved.
+    /// It was not polled yet, or its name is not resolved.
     Unknown,
 }
 
 impl SelectionStatus {
-    /// All of them.
+    /// All standings.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied()
     }
 
-    /// Is its time a part of ours?
+    /// Returns whether its time is a part of the served time.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Mirrored | Self::SystemPeer | Self::Agrees)
     }
 
-    /// The word for it in logs.
+    /// Returns its word in logs and metrics.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// An upstream that may be believed.
+/// An upstream that takes part in the selection.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// Which upstream it is.
+    /// Its identity.
     pub id: UpstreamId,
-    /// Who answers.
+    /// The address that answers.
     pub address: SocketAddr,
-    /// Is that an address of this host?
+    /// Whether that is an address of this host.
     pub on_this_host: bool,
-    /// What is special about it.
+    /// Its special role, as configured.
     pub role: Role,
     /// Its last good answer.
     pub header: Header,
-    /// What its samples say.
+    /// The estimate of its samples.
     pub estimate: Estimate,
     /// Offset of its clock from the local timescale now.
     pub offset: NtpDuration,
-    /// How wrong its time may be now in all (RFC 5905 §11.2.1, root synchronization distance).
+    /// Root synchronization distance: the maximum error of its time now (RFC 5905 §11.2.1).
     pub distance: NtpDuration,
-    /// All offsets that it says are possible now. While its last answer contradicts those before, it says both.
+    /// Its correctness interval: all offsets that are possible now by its samples (RFC 5905 §11.2.1).
+    ///
+    /// While its last sample contradicts those before, it contains both.
     pub claim: Interval,
-    /// By how much true time may run faster than the local timescale as it says, as what it gains in a second.
+    /// The possible frequencies of true time relative to the local timescale by its samples, in seconds per second.
     pub rate: Interval,
-    /// Why it is not available now, if it is not. What it said last still holds as far as it can be wrong by now: those who
-    /// go on answering are no majority for that.
+    /// Why it is not available now, if it is not.
+    ///
+    /// Its last claim, grown since then, still counts: otherwise the upstreams that still answer would be a majority.
     pub unavailable: Option<SelectionStatus>,
-    /// Its last answer contradicts those before.
-    pub doubted: bool,
-    /// It did not answer the last questions.
+    /// Whether its last sample contradicts those before.
+    pub conflicting: bool,
+    /// Whether it did not answer the last questions.
     pub stale: bool,
-    /// How many of the upstreams are the same server as this one, itself included.
+    /// Number of the upstreams that are the same server as this one, itself included.
     pub shared_by: usize,
 }
 
@@ -121,10 +125,10 @@ pub struct Limits {
 }
 
 impl Candidate {
-    /// The `upstream` as a candidate, or why it is none. Whether it is a duplicate, the others tell.
+    /// Returns the `upstream` as a candidate. Whether it is a duplicate is found later, by comparison with the others.
     ///
     /// # Errors
-    /// Its standing.
+    /// Its standing, if it is no candidate.
     //= RFC 5905 §11.2.1 unusable
     pub fn of(
         upstream: &Entry,
@@ -150,12 +154,12 @@ impl Candidate {
         let distance = root_distance + estimate.delay.half() + measured(&estimate, now);
         //= RFC 5905 §11.2.1 interval
         let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate, now));
-        if let Some(doubt) = peer.filter.doubt(view) {
+        if let Some(conflict) = peer.filter.conflicting_sample(view) {
             claim = claim.hull(&Interval::around(
-                doubt.offset,
-                root_distance + doubt.error_at(now),
+                conflict.offset,
+                root_distance + conflict.error_at(now),
             ));
-            rate = rate.hull(&Interval::around(NtpDuration::ZERO, doubt.growth()));
+            rate = rate.hull(&Interval::around(NtpDuration::ZERO, conflict.growth()));
         }
         let candidate = Self {
             id: upstream.id,
@@ -168,7 +172,7 @@ impl Candidate {
             claim,
             rate,
             unavailable: known.is_none().then_some(unavailable),
-            doubted: peer.filter.is_in_doubt(),
+            conflicting: peer.filter.has_conflict(),
             stale: peer.reach.trailing_zeros() >= STALE_AFTER,
             shared_by: 1,
             estimate,
@@ -186,12 +190,12 @@ impl Candidate {
         }
     }
 
-    /// What is plausible by its word: the path's asymmetry is usually small.
+    /// Returns the offsets that it makes plausible: the path's asymmetry is usually small.
     pub fn plausible(&self) -> Interval {
         plausible(self.offset, self.distance)
     }
 
-    /// As the cluster and combine algorithms see it; `zero` is any common point near all offsets.
+    /// Returns its values for the cluster and combine algorithms; `zero` is any common point near all offsets.
     pub fn survivor(&self, zero: NtpDuration, survived: bool) -> Survivor {
         Survivor {
             offset: (self.offset - zero).to_seconds(),
@@ -202,7 +206,7 @@ impl Candidate {
         }
     }
 
-    /// Says another time than `other`: their offsets differ by more than the paths to them explain.
+    /// Returns whether its time differs from that of `other` by more than the paths to both explain.
     pub fn contradicts(&self, other: &Self) -> bool {
         let explained = (self.estimate.delay + other.estimate.delay).half()
             + self.estimate.dispersion
@@ -210,7 +214,7 @@ impl Candidate {
         (self.offset - other.offset).abs() > explained || !self.claim.overlaps(&other.claim)
     }
 
-    /// Neither is known much better than the other.
+    /// Returns whether the root distances of both differ by a factor of at most 8.
     pub fn is_as_well_known_as(&self, other: &Self) -> bool {
         let (near, far) = (
             self.distance.min(other.distance),
@@ -220,7 +224,7 @@ impl Candidate {
     }
 }
 
-/// By how much true time may run faster than the local timescale.
+/// Returns the possible frequencies of true time relative to the local timescale, as seconds gained per second.
 fn rate(estimate: &Estimate, now: Duration) -> Interval {
     Interval::around(
         NtpDuration::from_seconds(estimate.frequency),
@@ -228,7 +232,7 @@ fn rate(estimate: &Estimate, now: Duration) -> Interval {
     )
 }
 
-/// What measuring adds to the error at `now`: precisions, statistics, and clocks that stray.
+/// Returns the error of the measurement at `now`: precisions, statistics, and the drift of the clocks.
 //= RFC 5905 §9.2 dispersion-growth
 fn measured(estimate: &Estimate, now: Duration) -> NtpDuration {
     let age = NtpDuration::from_std(now.saturating_sub(estimate.at)).to_seconds();

@@ -1,4 +1,4 @@
-//! Pure. What the operator wants of the served clock, and where it stands.
+//! Pure. The operator's policy for the served clock, and the clock's state.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use crate::time::NtpDuration;
 
-/// Which clock to serve.
+/// The clock to serve, as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ClockSource {
@@ -14,54 +14,54 @@ pub enum ClockSource {
     Auto,
     /// The host's time of day.
     System,
-    /// Our own, steered after the upstreams.
+    /// A clock of ntpfront's own, steered to the upstreams.
     Tracked,
 }
 
-/// What to do while upstreams contradict each other, or the host's daemon.
+/// The reaction to a dispute among the upstreams, or of them with the host's daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum OnDispute {
     /// Announce that there is no time.
     Unsynchronized,
-    /// Follow the majority with a clock of our own; without a majority, announce that there is no time.
+    /// Serve the tracked clock, steered to the majority; without a majority, announce that there is no time.
     Track,
-    /// Answer nobody.
+    /// Send no replies.
     Drop,
-    /// Go on as the daemon on this host says; without one, announce that there is no time.
+    /// Keep mirroring the daemon on this host; without one, announce that there is no time.
     Serve,
 }
 
-/// What must hold before a time is believed and served.
+/// The conditions under which an upstream is used and a time is served.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockPolicy {
-    /// Which clock to serve.
+    /// The clock to serve.
     pub source: ClockSource,
-    /// How many upstreams must be available and agree: 1 to 255.
+    /// Number of upstreams that must be available and agree: 1 to 255.
     pub min_sources: u8,
-    /// Largest root distance at which an upstream is believed and our own time is announced.
+    /// Largest root distance at which an upstream is used, and at which a time is announced.
     pub max_distance: NtpDuration,
-    /// Largest jitter, in seconds, at which an upstream is believed.
+    /// Largest jitter, in seconds, at which an upstream is used.
     pub max_jitter: f64,
-    /// What to do while upstreams contradict each other.
+    /// The reaction to a dispute.
     pub on_dispute: OnDispute,
-    /// What to serve when no upstream is usable; `None` is an honest "unsynchronized".
+    /// The local reference to serve when no upstream is usable; `None` announces "unsynchronized".
     pub local: Option<LocalReference>,
 }
 
-/// The host's clock as a reference of its own, announced as such.
+/// The settings of a local reference: the host's clock, announced as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalReference {
     /// Stratum announced: 1 to 15.
     pub stratum: u8,
-    /// How long no upstream must have been usable before the host's clock stands in.
+    /// Time without a usable upstream after which the host's clock is served.
     pub wait: Duration,
-    /// Root dispersion announced: how wrong the operator says that the host's clock may be.
+    /// Root dispersion announced: the maximum error of the host's clock, by the operator's knowledge.
     pub distance: NtpDuration,
 }
 
 impl ClockSource {
-    /// The word for it in the configuration.
+    /// Returns its word in the configuration.
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -1,21 +1,23 @@
-//! Pure. The clock discipline of a tracked clock: how the served time follows what is believed (RFC 5905 §12 is
-//! about the host's clock; ours is a number, so it may be simpler).
+//! Pure. The clock discipline of the tracked clock (RFC 5905 §12 disciplines the host's clock; this one is computed, so
+//! it is simpler).
 
 use std::time::Duration;
 
 use crate::clock::ClockModel;
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
-/// The served time is never slewed faster: 500 ppm, what clients expect of a clock (RFC 5905 A.1.1, as MAXFREQ).
+/// Fastest slew of the served time: 500 ppm, what clients expect of a clock (RFC 5905 A.1.1, as MAXFREQ).
 const SLEW_MAX: f64 = 500e-6;
-/// A correction is spread over this many seconds, if that is not too fast.
+/// Length of a slew in seconds, unless that would be faster than [`SLEW_MAX`].
 const SLEW_TIME: f64 = 4.0;
-/// What is further off is stepped, once (RFC 5905 A.1.1, STEPT: 128 ms; §11.3 says 125 ms).
+/// Larger corrections are stepped, once (RFC 5905 A.1.1, STEPT: 128 ms; §11.3 says 125 ms).
 //= RFC 5905 §11.3 stepout
 const STEP: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 128);
 
-/// The clock that serves `believed` at `now`, coming from the clock `before`, if that was announced. `frequency` is by
-/// how much true time runs faster than the raw counter.
+/// Returns the clock that is slewed or stepped to the time `believed` at `now`.
+///
+/// It continues the clock `before`, if that was announced. `frequency` is the frequency of true time relative to the
+/// raw counter, less one.
 //= RFC 5905 §11.2.3 step
 //= RFC 5905 §11.3 loop-filter
 //= RFC 5905 §12 adjust

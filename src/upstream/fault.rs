@@ -1,11 +1,11 @@
-//! Pure. Why an upstream can't be asked although nobody was silent: what this host or the network said at once.
+//! Pure. Reasons why an upstream can't be polled that this host or the network reports at once.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::host::shortage::Shortage;
 
-/// Why there is nobody to ask. Its text is for the operator.
+/// The reason why an address can't be polled. Its text is for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryFault {
     /// ENETUNREACH.
@@ -21,29 +21,29 @@ pub enum QueryFault {
     /// ENODEV, ENXIO.
     NoInterface,
     /// ECONNREFUSED.
-    NobodyListens,
+    NotListening,
     /// EACCES, EPERM.
     Forbidden,
     /// EMFILE, ENFILE, ENOMEM, ENOBUFS.
     Short(Shortage),
-    /// Anything else that the kernel said.
+    /// Any other error of the kernel.
     Refused,
-    /// The name has no address, or nobody tells it.
+    /// The name has no address, or no name server answers.
     Unresolved,
-    /// The name stands for an address that no name may stand for.
+    /// The name has a loopback address, which no name except `localhost` may have.
     Loopback,
-    /// The same: 0.0.0.0 or ::.
+    /// The name has the address 0.0.0.0 or ::.
     Unspecified,
-    /// The same: an address of many.
+    /// The name has a multicast or broadcast address.
     Multicast,
-    /// The same: a link-local address, which says nothing without its interface.
+    /// The name has a link-local address, which can't be used without its interface.
     LinkLocal,
-    /// It is a listener of ours.
-    Ourselves,
+    /// The address is a listener of this server.
+    OwnListener,
 }
 
 impl QueryFault {
-    /// Is it of the name, so that the network has no part in it?
+    /// Returns whether the name or the address is the reason, and not the network.
     pub const fn is_of_name(self) -> bool {
         matches!(
             self,
@@ -52,11 +52,11 @@ impl QueryFault {
                 | Self::Unspecified
                 | Self::Multicast
                 | Self::LinkLocal
-                | Self::Ourselves
+                | Self::OwnListener
         )
     }
 
-    /// What there is to be said about it, with the kernel's own word for it.
+    /// Returns the text for the operator, with the kernel's name of the error.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoRoute => "no route to it (ENETUNREACH)",
@@ -65,7 +65,7 @@ impl QueryFault {
             Self::NoOwnAddress => "no address of this host to ask it from (EADDRNOTAVAIL)",
             Self::NoFamily => "this host lacks its address family (EAFNOSUPPORT)",
             Self::NoInterface => "the interface to it is not there (ENODEV)",
-            Self::NobodyListens => "nobody listens there (ECONNREFUSED)",
+            Self::NotListening => "no server listens there (ECONNREFUSED)",
             Self::Forbidden => "forbidden, by a firewall or a filter of this host (EACCES, EPERM)",
             Self::Short(shortage) => shortage.text(),
             Self::Refused => "the kernel refused to ask it",
@@ -76,7 +76,7 @@ impl QueryFault {
             Self::Unspecified => "its name stands for the unspecified address",
             Self::Multicast => "its name stands for a multicast or broadcast address",
             Self::LinkLocal => "its name stands for a link-local address, which needs an interface",
-            Self::Ourselves => "it is ourselves: a listener of ours has this address and port",
+            Self::OwnListener => "it is this server: a listener of ntpfront has this address and port",
         }
     }
 }
@@ -87,8 +87,10 @@ impl fmt::Display for QueryFault {
     }
 }
 
-/// Why `address` may not be asked, if it may not. `is_named`: a name stands for it, and what the network says of a name must
-/// not make this host ask itself. `own` are the addresses of this host, `listeners` where we answer.
+/// Returns why `address` must not be polled, if it must not.
+///
+/// `is_named`: it is the address of a name, and name servers must not be able to make this host poll itself. `own` are
+/// the addresses of this host, `listeners` those of ntpfront.
 pub fn of_address(
     address: SocketAddr,
     is_named: bool,
@@ -102,7 +104,7 @@ pub fn of_address(
         listener.port() == address.port() && (listener.ip() == ip || any)
     };
     match ip {
-        _ if here && listeners.iter().any(is_ours) => Some(QueryFault::Ourselves),
+        _ if here && listeners.iter().any(is_ours) => Some(QueryFault::OwnListener),
         _ if !is_named => None,
         _ if ip.is_loopback() => Some(QueryFault::Loopback),
         _ if ip.is_unspecified() => Some(QueryFault::Unspecified),
@@ -163,7 +165,7 @@ mod tests {
             let address = address.parse().unwrap();
             for is_named in [true, false] {
                 let fault = of_address(address, is_named, &own, &listeners);
-                assert_eq!(fault == Some(QueryFault::Ourselves), is_ours, "{address}");
+                assert_eq!(fault == Some(QueryFault::OwnListener), is_ours, "{address}");
             }
         }
     }

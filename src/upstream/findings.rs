@@ -1,4 +1,4 @@
-//! Pure. What one question to one server found out, for people and for programs.
+//! Pure. The result of one question to one server, as text and as JSON.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,41 +9,42 @@ use super::packet::{Exchange, Reject, measure, root_distance, usable};
 use crate::time::{NtpDuration, Timescale};
 use crate::wire::Header;
 
-/// The answer of `ntpfront query`. As JSON its names and units are stable: times in seconds, `leap` 0 to 3 as on
-/// the wire.
+/// The result of `ntpfront query`.
+///
+/// As JSON its names and units are stable: times in seconds, `leap` 0 to 3 as on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Findings {
-    /// As it was asked for.
+    /// The server as the command line names it.
     pub server: String,
-    /// Who answered; none if nobody did.
+    /// The address that answered, or was asked last; none if the name has no address.
     pub address: Option<SocketAddr>,
-    /// Could a client take its time from it?
+    /// Whether a client could take its time from it.
     pub usable: bool,
-    /// If not, why.
+    /// The reason if it is not usable.
     pub reason: Option<String>,
-    /// What it answered; none if it didn't.
+    /// The answer; none if there was none.
     #[serde(flatten)]
     pub answer: Option<Answer>,
 }
 
-/// What a server answered.
+/// A server's answer, and the sample that it gives.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
-    /// Seconds by which the server's clock is ahead of this host's.
+    /// Offset of the server's clock from this host's in seconds; positive if it is ahead.
     pub offset: f64,
-    /// Round trip in seconds, without the server's own time.
+    /// Round-trip delay in seconds, without the server's turnaround (200 us of it at most).
     pub delay: f64,
-    /// How wrong the server's time may be, in seconds: half of both delays and both dispersions.
+    /// Root distance, the maximum error of the server's time, in seconds: half of both delays and both dispersions.
     pub root_distance: f64,
-    /// 1 to 15; 0 and 16 have no time.
+    /// Stratum: 1 to 15; 0 and 16 mean not synchronized.
     pub stratum: u8,
-    /// 0 nothing, 1 insert and 2 delete a second at the end of the day, 3 not synchronized.
+    /// Leap indicator: 0 nothing, 1 insert and 2 delete a second at the end of the day, 3 not synchronized.
     pub leap: u8,
-    /// Whom the server follows: four letters, or eight hexadecimal digits.
+    /// Reference ID: four letters, or eight hexadecimal digits.
     pub reference_id: String,
-    /// Round trip from the server to the reference clock, in seconds.
+    /// Round-trip delay from the server to the reference clock, in seconds.
     pub root_delay: f64,
-    /// How wrong the server says its clock may be, in seconds, beside half of the root delay.
+    /// Root dispersion that the server announces, in seconds.
     pub root_dispersion: f64,
     /// Precision of the server's clock, log2 seconds.
     pub precision: i8,
@@ -52,9 +53,9 @@ pub struct Answer {
 }
 
 impl Findings {
-    /// An authentic answer, judged as that of an upstream would be with the default configuration.
+    /// Checks an authentic answer as that of an upstream with the default configuration.
     ///
-    /// `scale` is the host's time of day as it was during the exchange.
+    /// `scale` is the host's time of day during the exchange.
     pub fn of_answer(
         server: &str,
         address: SocketAddr,
@@ -85,7 +86,7 @@ impl Findings {
         }
     }
 
-    /// Nobody answered, for this reason.
+    /// Returns the result without an answer, for this reason.
     pub fn of_silence(server: &str, address: Option<SocketAddr>, reason: String) -> Self {
         Self {
             server: server.to_owned(),

@@ -1,20 +1,20 @@
-//! Pure. Leap seconds: when to warn of one, and when it happens.
+//! Pure. Leap seconds: the warning before one, and the instant of one.
 
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::wire::Leap;
 
 const DAY: i64 = 86_400;
-/// Timestamps are taken for the one of their eras that is near 2026: right from 1958 to 2094.
+/// Timestamps are in the NTP era that is near 2026: right from 1958 to 2094.
 const PIVOT: i64 = 1_767_225_600;
-/// From 1900, where the list counts from, to 1970.
+/// Seconds from 1900, the epoch of the list, to 1970.
 const UNIX_EPOCH_IN_NTP: i64 = 2_208_988_800;
 
-/// The leap seconds that are decided, as IERS and IANA publish them (`leap-seconds.list`).
+/// The list of announced leap seconds, as IERS and IANA publish it (`leap-seconds.list`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeapTable {
     /// Seconds since 1970 until which the list is complete.
     expires: i64,
-    /// From when (seconds since 1970) which difference of TAI and UTC holds, in order.
+    /// The differences TAI - UTC, each with its first second (since 1970), in order.
     events: Vec<(i64, i64)>,
 }
 
@@ -22,7 +22,7 @@ impl LeapTable {
     /// Reads the text of a `leap-seconds.list`: lines `NTP-SECONDS TAI-UTC`, and `#@ NTP-SECONDS` for its expiry.
     ///
     /// # Errors
-    /// What is wrong, with the line.
+    /// The first error, with the line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut table = Self {
             expires: i64::MIN,
@@ -50,12 +50,12 @@ impl LeapTable {
         Ok(table)
     }
 
-    /// Does it still know of all leap seconds at `now`?
+    /// Returns whether the list is not expired at `now`.
     pub fn is_current(&self, now: NtpTimestamp) -> bool {
         now.to_unix_near(PIVOT) < self.expires
     }
 
-    /// The leap second within a day from `unix`, by the list alone.
+    /// Returns the leap second within a day after `unix` (seconds since 1970), by the list alone.
     fn warning(&self, unix: i64) -> Leap {
         let pairs = self.events.iter().zip(self.events.iter().skip(1));
         let mut next = pairs.filter(|(_, (at, _))| (*at - DAY..*at).contains(&unix));
@@ -67,8 +67,10 @@ impl LeapTable {
     }
 }
 
-/// What to warn of at `now`: what a current list says; without one, what the `majority` of those who are believed
-/// says, and that only on the last day of a month (RFC 5905 §7.3: "in the last minute of the current month").
+/// Returns the leap second to warn of at `now`.
+///
+/// It is that of the list if that is not expired; otherwise that of the `majority` of the upstreams, on the last day of
+/// a month only (RFC 5905 §7.3: "in the last minute of the current month").
 //= RFC 5905 §7.3 leap
 //= RFC 5905 §11.2.3 leap
 pub fn warning(now: NtpTimestamp, majority: Leap, table: Option<&LeapTable>) -> Leap {
@@ -80,8 +82,10 @@ pub fn warning(now: NtpTimestamp, majority: Leap, table: Option<&LeapTable>) -> 
     }
 }
 
-/// How long until `leap` happens: an inserted second begins at the coming midnight (UTC), a deleted one would have been
-/// the last before it. Negative for one that would have been deleted already.
+/// Returns the time from `now` until `leap` happens.
+///
+/// An inserted second begins at the next midnight (UTC); a deleted one would have been the last second before it. It is
+/// negative during the second that is to be deleted.
 pub fn until(leap: Leap, now: NtpTimestamp) -> NtpDuration {
     let deleted = if leap == Leap::DeleteSecond {
         NtpDuration::SECOND
@@ -97,7 +101,7 @@ fn until_midnight(now: NtpTimestamp) -> NtpDuration {
     NtpTimestamp::from_unix(midnight, 0) - now
 }
 
-/// By how much UTC is shifted when it happens.
+/// Returns the shift of UTC by the leap second; `None` without one.
 pub fn shift(leap: Leap) -> Option<NtpDuration> {
     match leap {
         Leap::AddSecond => Some(-NtpDuration::SECOND),
@@ -106,7 +110,7 @@ pub fn shift(leap: Leap) -> Option<NtpDuration> {
     }
 }
 
-/// Does a month begin on this day, counted from 1970-01-01?
+/// Returns whether a month begins on this day, counted from 1970-01-01.
 fn is_first_of_month(days: i64) -> bool {
     // The day of the month in the proleptic Gregorian calendar: years that begin in March put the leap day last, and
     // the months from March on have 153 days in five.

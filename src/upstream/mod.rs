@@ -1,4 +1,4 @@
-//! An upstream's sample: from the question to what we believe. `poller` moves bytes, the rest is pure.
+//! An upstream's sample: from the question to the announced time. `poller` and `query` move bytes, the rest is pure.
 
 pub mod addresses;
 pub mod association;
@@ -19,49 +19,49 @@ pub mod system_process;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Who is asked: an address, or a name that may stand for several.
+/// The host of an upstream: an address, or a name that may have several addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// A literal address.
     Address(IpAddr),
-    /// A literal link-local address, and the interface whose link it is on: its name, or its number.
+    /// A literal link-local address, and the name or number of its interface.
     LinkLocal(Ipv6Addr, String),
-    /// A name to be resolved, again and again.
+    /// A name, which is resolved again when its addresses may have changed.
     Name(String),
 }
 
-/// A server that we ask for the time.
+/// A server that is polled for the time, as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// Who is asked.
+    /// The server's address or name.
     pub host: Host,
     /// UDP port, not 0.
     pub port: u16,
-    /// Ask four times in a row when starting, so that the first answer comes early, and widen the intervals from there.
+    /// Whether polling starts with a burst of four questions; after it the intervals grow step by step.
     pub iburst: bool,
-    /// Shortest interval between two questions, log2 seconds: 0 (loopback only) or 1, to 17.
+    /// Shortest poll interval, log2 seconds: 0 (loopback only) or 1, to 17.
     pub minpoll: i8,
-    /// Longest interval between two questions, log2 seconds: `minpoll` to 17 (RFC 5905 §7.2).
+    /// Longest poll interval, log2 seconds: `minpoll` to 17 (RFC 5905 §7.2).
     pub maxpoll: i8,
-    /// What is special about its word.
+    /// Its special role in the selection.
     pub role: Role,
 }
 
-/// What is special about an upstream's word, as chrony has it; nothing by default.
+/// The special roles of an upstream in the selection, as in chrony; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// Follow it rather than others who agree.
+    /// It becomes the system peer rather than others that agree.
     pub prefer: bool,
-    /// Believe nobody unless it, or another one that is required, agrees.
+    /// No time is announced unless this upstream, or another required one, agrees.
     pub require: bool,
-    /// It can't be outvoted by those who are not trusted.
+    /// It can't be outvoted by upstreams without `trust`.
     pub trust: bool,
-    /// Only watch it.
+    /// It is polled and displayed, but has no vote.
     pub noselect: bool,
 }
 
 impl Host {
-    /// The one at `address`, whose port doesn't matter.
+    /// Returns the host at `address`; the port is ignored.
     pub fn of(address: SocketAddr) -> Self {
         match address {
             SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
@@ -71,7 +71,7 @@ impl Host {
         }
     }
 
-    /// Is it an IPv6 address, which needs brackets where a port follows?
+    /// Returns whether it is an IPv6 address, which needs brackets before a port.
     pub fn is_ipv6(&self) -> bool {
         match self {
             Self::Address(address) => address.is_ipv6(),
@@ -80,8 +80,9 @@ impl Host {
         }
     }
 
-    /// The addresses that need nobody to be asked for: of a literal itself, and both of `localhost`. A link-local one needs
-    /// its interface, and is none.
+    /// Returns the addresses that are known without a look-up: a literal itself, and both of `localhost`.
+    ///
+    /// A link-local address is not among them, since its interface has to be looked up.
     pub fn literals(&self) -> Vec<IpAddr> {
         match self {
             Self::Address(address) => vec![*address],
@@ -90,8 +91,9 @@ impl Host {
         }
     }
 
-    /// Does the configuration itself name the loopback interface? `localhost`, and all that ends in it, is no question to
-    /// a name server (RFC 6761 §6.3).
+    /// Returns whether the configuration itself names the loopback interface.
+    ///
+    /// `localhost`, and each name that ends in it, is never sent to a name server (RFC 6761 §6.3).
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Address(address) => address.is_loopback(),
@@ -109,7 +111,7 @@ fn is_localhost(name: &str) -> bool {
     last.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
-/// Without a port: `192.0.2.1`, `2001:db8::1`, `fe80::1%eth0`, `time.example`.
+/// Prints it without a port: `192.0.2.1`, `2001:db8::1`, `fe80::1%eth0`, `time.example`.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -120,7 +122,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// As an operator writes it: `192.0.2.1:123`, `[2001:db8::1]:123`, `[fe80::1%eth0]:123`, `time.example:123`.
+/// Prints it as in the configuration: `192.0.2.1:123`, `[2001:db8::1]:123`, `[fe80::1%eth0]:123`, `time.example:123`.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (&self.host, self.port);

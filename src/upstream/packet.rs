@@ -1,4 +1,4 @@
-//! Pure. The checks on one answer of an upstream and the sample that it gives (RFC 5905 §8).
+//! Pure. The checks on one answer of an upstream, and its sample (RFC 5905 §8).
 
 use std::time::Duration;
 
@@ -7,43 +7,44 @@ use strum::{IntoStaticStr, VariantArray};
 use crate::time::{NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::{Header, KissCode, Leap, MAX_STRATUM, Mode, PHI_PPM, ReferenceId};
 
-/// An answer that takes longer measures nothing (ntpd and chrony wait as long).
+/// Longest waiting time for an answer: 3 s, as ntpd and chrony wait. A later one would give no useful sample.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// After so many packets that are not the answer, the question is given up: somebody floods us.
+/// Maximum number of packets that are not the answer; after it the question counts as unanswered (a flood).
 pub const UNSOLICITED_MAX: u32 = 1000;
-/// An upstream that holds a question for longer than this measures something else than a network.
+/// Longest turnaround (t3 - t2) of a usable answer: 4 s.
 const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
-/// What a server needs for an answer: a claimed turnaround shortens the measured delay by so much at most. Who claims that
-/// he held the question for most of the exchange would seem to be near, and his word to be exact.
+/// Maximum by which a claimed turnaround shortens the measured delay: 200 us, what a server needs for an answer.
+///
+/// Otherwise an upstream that claims a long turnaround would seem to be near, and its time to be exact.
 const TURNAROUND_CREDIT: NtpDuration = NtpDuration::from_units((1 << 32) / 5_000);
-/// How far the reference time may lie after the transmit time: clocks are set in between.
+/// Maximum by which the reference time may be after the transmit time: the clock may be set in between.
 const REFERENCE_GRACE: NtpDuration = NtpDuration::SECOND;
 
-/// Our side of one question and its answer.
+/// The client's side of one question and its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange {
-    /// The random transmit timestamp of our question, which only its receiver can echo.
+    /// The random transmit timestamp of the question, which only its receiver can return.
     pub nonce: NtpTimestamp,
-    /// t1: when the question left, by the raw counter.
+    /// t1: when the question was sent, by the raw counter.
     pub sent: Duration,
     /// t4: when the answer arrived, by the raw counter.
     pub arrived: Duration,
 }
 
-/// What one exchange tells about an upstream's clock (RFC 5905 §8, on-wire protocol).
+/// The measurement of an upstream's clock by one exchange (RFC 5905 §8, on-wire protocol).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// How far the upstream's clock is ahead of the local timescale.
+    /// Offset of the upstream's clock from the local timescale; positive if it is ahead.
     pub offset: NtpDuration,
-    /// Round trip without the upstream's own time (200 us of it at most), at least the host's precision.
+    /// Round-trip delay without the upstream's turnaround (200 us of it at most), at least the host's precision.
     pub delay: NtpDuration,
-    /// Error of the measurement beside the delay's: both precisions and our drift meanwhile.
+    /// Dispersion: both precisions, and the drift of the raw counter (PHI) during the exchange.
     pub dispersion: NtpDuration,
-    /// When it was taken, by the raw counter.
+    /// t4: when the answer arrived, by the raw counter.
     pub at: Duration,
 }
 
-/// Why an answer is not used. Each has its own counter.
+/// The reason why an answer is not used. Each has its own counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Reject {
@@ -51,51 +52,52 @@ pub enum Reject {
     TooShort,
     /// Not mode 4.
     WrongMode,
-    /// Version 0, or newer than we asked in.
+    /// Version 0, or above 4.
     WrongVersion,
-    /// Doesn't echo our nonce: forged, late or a replay.
+    /// The origin timestamp is not the nonce of the question: forged, late or a replay (RFC 5905: bogus).
     WrongOrigin,
-    /// "RATE": asked too often.
+    /// Kiss RATE: polled too often.
     KissRate,
-    /// "DENY" or "RSTR": don't ask any more.
+    /// Kiss DENY or RSTR: polling must stop.
     KissDeny,
-    /// Stratum 0 with any other code, leap 3, or stratum 16 and more: it has no time itself.
+    /// Stratum 0 with any other code, leap 3, or stratum 16 and more: the upstream is not synchronized.
     Unsynchronized,
     /// A transmit time of zero.
     NoTransmitTime,
-    /// It doesn't say when it was asked, or answered before (by more than its precision), or held the question for more than
-    /// 4 s.
+    /// A receive time of zero, or a turnaround above 4 s or below minus the upstream's precision.
     Turnaround,
-    /// Its clock was set later than it says that it is now.
+    /// The reference time is more than 1 s after the transmit time.
     ReferenceInFuture,
-    /// It follows us.
+    /// The upstream is synchronized to this server.
     Loop,
-    /// Its root distance is over the limit.
+    /// The root distance is over the limit.
     Distance,
 }
 
 impl Reject {
-    /// The number of them.
+    /// The number of reasons.
     pub const COUNT: usize = Self::VARIANTS.len();
 
-    /// All of them, each at the place of its [`Reject::index`].
+    /// All reasons, each at its [`Reject::index`].
     pub fn all() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied()
     }
 
-    /// Its place among the counters.
+    /// Returns the index of its counter.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The word for it in logs.
+    /// Returns its word in logs and metrics.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Is this the answer to our question? Nothing else of a packet may be believed before (RFC 5905 §8: the
-/// origin timestamp is the check against forgery and replay; RFC 9109 on unpredictable values).
+/// Checks that a packet is the answer to the question with this `nonce`, and returns its header.
+///
+/// It must be called before anything else of the packet is used: the origin timestamp is the check against forgery and
+/// replay (RFC 5905 §8; RFC 9109 on unpredictable values).
 ///
 /// # Errors
 /// The first [`Reject`] of the packet's form or origin.
@@ -116,7 +118,7 @@ pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
     Ok(header)
 }
 
-/// The sample of an authentic answer: the arithmetic of RFC 5905 §8, judged by nobody.
+/// Computes the sample of an authentic answer by the arithmetic of RFC 5905 §8, without checks.
 ///
 /// `scale` is the local timescale, `precision` that of the host's clock, log2 seconds.
 //= RFC 5905 §8 clamp
@@ -136,9 +138,9 @@ pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precisio
     }
 }
 
-/// May an authentic answer become a part of what we believe (RFC 5905 §9.2, figure 22)?
+/// Checks whether an authentic answer may be used (RFC 5905 §9.2, figure 22).
 ///
-/// `own` are the reference IDs that name ourselves, `limit` is the largest root distance believed.
+/// `own` are the reference IDs that mean this server, `limit` is the largest root distance that is accepted.
 ///
 /// # Errors
 /// The first [`Reject`] of its content.
@@ -162,7 +164,7 @@ pub fn usable(
     Ok(())
 }
 
-/// Kisses and other ways to say "I have no time" (RFC 5905 §7.4, §9.2).
+/// Checks that the upstream is synchronized, and that the answer is no kiss (RFC 5905 §7.4, §9.2).
 //= RFC 5905 §7.3 stratum-zero
 //= RFC 5905 §7.4 inspect
 fn synchronized(header: &Header) -> Result<(), Reject> {
@@ -180,12 +182,12 @@ fn synchronized(header: &Header) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Do the upstream's own three times make sense together?
+/// Checks that the upstream's three timestamps are plausible together.
 fn times(header: &Header) -> Result<(), Reject> {
     if header.transmit_timestamp.is_zero() {
         return Err(Reject::NoTransmitTime);
     }
-    // Both stamps may be read from different clocks (the network card's and the processor's), or one be rounded.
+    // Both timestamps may be of different clocks (the network card's and the processor's), or one may be rounded.
     let earliest = -NtpDuration::from_log2(header.precision);
     let held = header.transmit_timestamp - header.receive_timestamp;
     if header.receive_timestamp.is_zero() || !(earliest..=TURNAROUND_MAX).contains(&held) {
@@ -199,12 +201,12 @@ fn times(header: &Header) -> Result<(), Reject> {
     Ok(())
 }
 
-/// t3 − t2: how long the upstream held the question. (A little before it was asked is at once.)
+/// Returns the turnaround t3 − t2; a negative one counts as zero.
 fn turnaround(header: &Header) -> NtpDuration {
     (header.transmit_timestamp - header.receive_timestamp).max(NtpDuration::ZERO)
 }
 
-/// How wrong the upstream's time, as measured by `sample`, may be at `now` (RFC 5905 §11.2.1, root distance).
+/// Returns the root distance at `now`: the maximum error of the upstream's time by `sample` (RFC 5905 §11.2.1).
 //= RFC 5905 §10 lambda
 pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDuration {
     (header.root_delay.to_duration() + sample.delay).half()
@@ -213,7 +215,7 @@ pub fn root_distance(header: &Header, sample: &Sample, now: Duration) -> NtpDura
 }
 
 impl Sample {
-    /// The dispersion grown by our own drift since the sample was taken.
+    /// Returns the dispersion at `now`: it grows with PHI from the sample on.
     pub fn dispersion_at(&self, now: Duration) -> NtpDuration {
         self.dispersion + NtpDuration::from_std(now.saturating_sub(self.at)).drift(PHI_PPM)
     }
@@ -420,16 +422,16 @@ mod tests {
             let raw = |seconds: f64| Duration::from_secs_f64(5000.0 + seconds);
             let scale = Timescale::new(ClockReadings { realtime: instant(0.0), raw: raw(0.0), boot: raw(0.0) });
             let header = Header {
-                reference_timestamp: set.map_or(NtpTimestamp::ZERO, |ago| instant(ahead - ago).said()),
-                receive_timestamp: instant(ahead + path).said(),
-                transmit_timestamp: instant(ahead + path + held).said(),
+                reference_timestamp: set.map_or(NtpTimestamp::ZERO, |ago| instant(ahead - ago).nonzero()),
+                receive_timestamp: instant(ahead + path).nonzero(),
+                transmit_timestamp: instant(ahead + path + held).nonzero(),
                 ..answer()
             };
             let exchange = Exchange { nonce: NONCE, sent: raw(0.0), arrived: raw(2.0 * path + held) };
             let sample = measure(&header, &exchange, &scale, -20);
             prop_assert!((sample.offset.to_seconds() - ahead).abs() < 1e-6, "{:?}", sample);
             prop_assert_eq!(usable(&header, &sample, &[], LIMIT), Ok(()));
-            let from_the_future = Header { reference_timestamp: instant(ahead + path + held + 1.1).said(), ..header };
+            let from_the_future = Header { reference_timestamp: instant(ahead + path + held + 1.1).nonzero(), ..header };
             prop_assert_eq!(usable(&from_the_future, &sample, &[], LIMIT), Err(Reject::ReferenceInFuture));
             for unknown in [Header { receive_timestamp: NtpTimestamp::ZERO, ..header }, Header { transmit_timestamp: NtpTimestamp::ZERO, ..header }] {
                 prop_assert!(usable(&unknown, &sample, &[], LIMIT).is_err());

@@ -1,4 +1,4 @@
-//! Impure. The poller of one upstream: asks, waits, hands the answer to the pure part and tells the result.
+//! Impure. The poller of one upstream: sends a question, waits, passes the answer to the pure part, reports the result.
 
 use std::fmt;
 use std::future::pending;
@@ -27,38 +27,38 @@ use crate::log::throttle::ThrottledChange;
 use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 
-/// News of the kernel come in groups (link, address, route): so long after the first one all are looked at together, …
-const SETTLED: Duration = Duration::from_millis(100);
-/// … and a name server is asked no more often than this, however many there are.
-const NAMES_APART: Duration = Duration::from_secs(2);
+/// Changes of the network come in groups (link, address, route): the waiting time after the first one, …
+const CHANGES_SETTLE: Duration = Duration::from_millis(100);
+/// … and the shortest time between two look-ups of a name, however many changes there are.
+const RESOLVE_APART: Duration = Duration::from_secs(2);
 
-/// The raw counter stands still while the host sleeps: what is measured over more sleep than this is wrong.
-const NAP: Duration = Duration::from_millis(10);
+/// Longest sleep of the host during an exchange: the raw counter stops meanwhile, so the sample would be wrong.
+const SLEEP_MAX: Duration = Duration::from_millis(10);
 
-/// A packet, or the network's word that there will be none: nobody listens there, no route.
-const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
+/// Readiness of a socket: a packet, or an error that the network reports (no server listens there, no route).
+const PACKET_OR_ERROR: Interest = Interest::READABLE.add(Interest::ERROR);
 
-/// What a poller knows after a question.
+/// The report of a poller after each round.
 #[derive(Clone, Debug)]
 pub struct PollerReport {
-    /// Whose report it is.
+    /// The upstream.
     pub id: UpstreamId,
-    /// All that is known of its upstream.
+    /// All that is known of it.
     pub peer: Peer,
-    /// How it is asked, to be displayed.
+    /// How it is polled, to be displayed.
     pub polling: Polling,
 }
 
-/// One upstream and all that asking it needs.
+/// The task that polls one upstream.
 #[expect(missing_debug_implementations, reason = "holds the system's hosts file")]
 pub struct Poller {
     id: UpstreamId,
     settings: watch::Receiver<PollerSettings>,
     association: Association,
     names: Names,
-    /// The addresses of this host as they could be read last.
+    /// The addresses of this host, as they were read last.
     own: Vec<IpAddr>,
-    /// The kernel's news, while there is something to wait for.
+    /// The kernel's reports of network changes, while a fault waits for one.
     changes: Option<Changes>,
     scale: Timescale,
     precision: i8,
@@ -67,8 +67,9 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Knows nothing yet of the upstream that the `settings` name. `id` marks its reports,
-    /// `scale` is the local timescale, `precision` the host clock's, log2 seconds.
+    /// Creates the poller of the upstream in the `settings`.
+    ///
+    /// `id` is in its reports, `scale` is the local timescale, `precision` the host clock's, log2 seconds.
     pub fn new(
         id: UpstreamId,
         mut settings: watch::Receiver<PollerSettings>,
@@ -91,17 +92,17 @@ impl Poller {
         }
     }
 
-    /// Asks for as long as somebody gives settings and listens to the `reports`.
+    /// Polls until the sender of the settings or the receiver of the `reports` is dropped.
     pub async fn run(self, reports: Sender<PollerReport>) {
         let mut settings = self.settings.clone();
-        let dismissed = async move { while settings.changed().await.is_ok() {} };
+        let closed = async move { while settings.changed().await.is_ok() {} };
         tokio::select! {
-            () = self.ask_on(reports) => {}
-            () = dismissed => {}
+            () = self.poll_until_closed(reports) => {}
+            () = closed => {}
         }
     }
 
-    async fn ask_on(mut self, reports: Sender<PollerReport>) {
+    async fn poll_until_closed(mut self, reports: Sender<PollerReport>) {
         loop {
             self.apply();
             self.round().await;
@@ -116,27 +117,27 @@ impl Poller {
         }
     }
 
-    /// Asks, one address after the other until one answers.
+    /// Runs one round: polls one address after the other, until one answers.
     async fn round(&mut self) {
         self.association.begin();
         loop {
-            // Without descriptors nobody tells them, and those of before are the best guess.
+            // They can't be read without file descriptors; then those from before are the best guess.
             self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
             match self.association.next(clock::raw()) {
-                Next::Resolve => self.find().await,
+                Next::Resolve => self.resolve().await,
                 Next::Ask(address, within) => self.ask(address, within).await,
                 Next::End => break,
             }
         }
         let now = clock::raw();
         self.association.end(now);
-        self.tell_fault(now);
+        self.log_fault(now);
     }
 
-    /// Waits until it is time for the next round; settings may change when that is, and the kernel's news.
+    /// Waits until the next round is due; new settings and network changes can make it earlier.
     async fn pause(&mut self) -> Result<(), RecvError> {
         let (began, random) = (clock::raw(), entropy::random().unwrap_or(0));
-        self.watch();
+        self.watch_network();
         loop {
             self.apply();
             let waited = clock::raw().saturating_sub(began);
@@ -148,14 +149,16 @@ impl Poller {
             }
         }
         let is_of_name = self.association.peer().fault.is_some_and(QueryFault::is_of_name);
-        let apart = if is_of_name { NAMES_APART } else { SETTLED };
+        let apart = if is_of_name { RESOLVE_APART } else { CHANGES_SETTLE };
         let waited = clock::raw().saturating_sub(began);
-        sleep(apart.saturating_sub(waited).max(SETTLED)).await;
+        sleep(apart.saturating_sub(waited).max(CHANGES_SETTLE)).await;
         Ok(())
     }
 
-    /// Listens to the kernel while that is of any use. Where it can't be listened to, the pauses are short enough.
-    fn watch(&mut self) {
+    /// Subscribes to network changes while the upstream waits for one.
+    ///
+    /// If that fails, the pauses are short enough.
+    fn watch_network(&mut self) {
         if !self.association.waits_for_changes() {
             self.changes = None;
         } else if self.changes.is_none() {
@@ -169,7 +172,7 @@ impl Poller {
     }
 
     /// Finds the addresses of the upstream.
-    async fn find(&mut self) {
+    async fn resolve(&mut self) {
         let upstream = self.association.upstream().clone();
         let port = upstream.port;
         let found = match &upstream.host {
@@ -198,21 +201,21 @@ impl Poller {
         }
     }
 
-    /// One question to `address`, which has `within` to answer.
+    /// Sends one question to `address`, and waits up to `within` for the answer.
     async fn ask(&mut self, address: SocketAddr, within: Duration) {
-        if let Some(fault) = self.association.objection(address, &self.own) {
+        if let Some(fault) = self.association.address_fault(address, &self.own) {
             self.association.fault(address, fault, false, &self.own);
             return;
         }
         let asked = question(address, within, |reject| self.association.refuse(reject)).await;
         match asked {
-            Ok((header, exchange)) => self.hear(address, header, exchange),
+            Ok((header, exchange)) => self.process_answer(address, header, exchange),
             Err(NoAnswer::Silence(error)) => {
                 debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
                 self.association.silent(address, &self.own);
             }
             Err(NoAnswer::QueryFault(error, sent)) => {
-                debug!(upstream = %self.association.upstream(), %address, %error, "nobody to ask");
+                debug!(upstream = %self.association.upstream(), %address, %error, "can't be asked");
                 let fault = fault_of(&error).unwrap_or(QueryFault::Refused);
                 let here = address.ip().is_loopback() || self.own.contains(&address.ip());
                 self.association.fault(address, fault, sent && !here, &self.own);
@@ -220,7 +223,7 @@ impl Poller {
         }
     }
 
-    fn hear(&mut self, address: SocketAddr, header: Header, exchange: Exchange) {
+    fn process_answer(&mut self, address: SocketAddr, header: Header, exchange: Exchange) {
         if self.association.peer().address != Some(address) {
             info!(upstream = %self.association.upstream(), %address, "this address answers");
         }
@@ -228,18 +231,18 @@ impl Poller {
         self.apply();
         match self
             .association
-            .hear(header, &exchange, &self.scale, self.precision, &self.own)
+            .process_answer(header, &exchange, &self.scale, self.precision, &self.own)
         {
-            Ok(sample) => self.tell_sample(&header, &sample),
+            Ok(sample) => self.log_sample(&header, &sample),
             Err(reject) => {
                 let times = self.association.rejected(reject);
                 debug!(upstream = %self.association.upstream(), %address, reason = reject.name(), times, "answer refused");
-                self.tell_kiss(reject, address);
+                self.log_kiss(reject, address);
             }
         }
     }
 
-    fn tell_sample(&self, header: &Header, sample: &Sample) {
+    fn log_sample(&self, header: &Header, sample: &Sample) {
         debug!(
             upstream = %self.association.upstream(),
             delay = format!("{:.9}", sample.delay.to_seconds()),
@@ -249,8 +252,8 @@ impl Poller {
         );
     }
 
-    /// An order to us is news, whatever the log level: the operator must know why an upstream is asked less.
-    fn tell_kiss(&mut self, refused: Reject, address: SocketAddr) {
+    /// Logs a kiss as a warning: the operator must know why an upstream is polled less often.
+    fn log_kiss(&mut self, refused: Reject, address: SocketAddr) {
         let upstream = self.association.upstream();
         let (denied, rate) = (refused == Reject::KissDeny, refused == Reject::KissRate);
         if denied && self.kiss.change(Some(address), clock::raw()).is_some() {
@@ -258,15 +261,15 @@ impl Poller {
                 %upstream,
                 %address,
                 reason = refused.name(),
-                "the upstream refuses us (kiss DENY or RSTR): this address is asked again after an hour, and each time later, up to a day, or after a reload"
+                "the upstream refuses to answer (kiss DENY or RSTR): this address is polled again after an hour, and each time later, up to a day, or after a reload"
             );
         } else if rate && self.association.rejected(refused) == 1 {
-            warn!(%upstream, reason = refused.name(), "the upstream says that we ask too often (kiss RATE): asking less");
+            warn!(%upstream, reason = refused.name(), "the upstream is polled too often, it says (kiss RATE): it is polled less often now");
         }
     }
 
-    /// Why there is nobody to ask, and when there is somebody again, once a minute and reason.
-    fn tell_fault(&mut self, now: Duration) {
+    /// Logs why the upstream can't be asked, at most once per minute and reason.
+    fn log_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
             let reason = if let QueryFault::Short(shortage) = fault {
@@ -286,12 +289,12 @@ async fn changed(changes: Option<&Changes>) {
     }
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// There is no way to it, or nobody listens there: was a packet sent to know that?
+    /// The address can't be reached, or no server listens there. True if a packet was sent to find that out.
     QueryFault(io::Error, bool),
-    /// The question was sent, and nothing came that is an answer to it.
+    /// The question was sent, and no answer to it came.
     Silence(io::Error),
 }
 
@@ -307,7 +310,7 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// The kernel's word for it, wherever in an error of a library it is.
+/// Returns the fault for the kernel's error number, if there is one anywhere in `error`.
 fn fault_of(error: &io::Error) -> Option<QueryFault> {
     limits::errno(error).map(of_number)
 }
@@ -320,16 +323,19 @@ fn of_number(number: i32) -> QueryFault {
         libc::EADDRNOTAVAIL => QueryFault::NoOwnAddress,
         libc::EAFNOSUPPORT => QueryFault::NoFamily,
         libc::ENODEV | libc::ENXIO => QueryFault::NoInterface,
-        libc::ECONNREFUSED => QueryFault::NobodyListens,
+        libc::ECONNREFUSED => QueryFault::NotListening,
         libc::EACCES | libc::EPERM => QueryFault::Forbidden,
         other => limits::shortage_of(other).map_or(QueryFault::Refused, QueryFault::Short),
     }
 }
 
-/// Asks `address` once and waits so long for the authentic answer; each packet that is not is told to `unsolicited`.
+/// Sends one question to `address` and waits up to `within` for the authentic answer.
+///
+/// Each packet that is not the answer is passed to `unsolicited`.
 ///
 /// # Errors
-/// No answer in time, only unsolicited packets, a sleep of the host, or what the kernel says: no route, nobody listens there, ….
+/// No answer in time, only unsolicited packets, a sleep of the host, or an error of the kernel: no route, no server
+/// listens there, ….
 //= RFC 5905 §8 duplicate
 pub async fn question(
     address: SocketAddr,
@@ -350,7 +356,9 @@ pub async fn question(
     Ok((header, Exchange { nonce, sent, arrived }))
 }
 
-/// The authentic answer and when it arrived; `asleep` is how long the host had slept when it was asked.
+/// Waits for the authentic answer, and returns it with its arrival time by the raw counter.
+///
+/// `asleep` is the total sleep of the host when the question was sent.
 async fn answer(
     socket: &UdpSocket,
     nonce: NtpTimestamp,
@@ -360,12 +368,12 @@ async fn answer(
     for _ in 0..UNSOLICITED_MAX {
         let mut buffer = [0; 1024];
         let (length, stamp) = socket
-            .async_io(NEWS, || udp::receive_stamped(socket, &mut buffer))
+            .async_io(PACKET_OR_ERROR, || udp::receive_stamped(socket, &mut buffer))
             .await
             .map_err(|error| NoAnswer::QueryFault(error, true))?;
         let arrived = arrival(stamp);
         match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
-            Ok(_) if clock::gaps().asleep.abs_diff(asleep) > NAP => {
+            Ok(_) if clock::gaps().asleep.abs_diff(asleep) > SLEEP_MAX => {
                 return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }
             Ok(header) => return Ok((header, arrived)),
@@ -376,7 +384,7 @@ async fn answer(
     Err(NoAnswer::Silence(unsolicited))
 }
 
-/// The raw counter at the moment of the kernel's stamp: the task may have been woken much later.
+/// Returns the raw counter at the kernel's receive timestamp: the task may have been woken much later.
 //= RFC 5905 §7.3 timestamping
 fn arrival(stamp: Option<NtpTimestamp>) -> Duration {
     let now = clock::now();

@@ -1,4 +1,4 @@
-//! Impure. `ntpfront query`: one question to one server, or as many as the NTP Pool's monitor asks.
+//! Impure. The questions of `ntpfront query`: one to one server, or several, as the NTP Pool's monitor asks.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
@@ -15,10 +15,10 @@ use crate::host::names::Names;
 use crate::host::{addresses, clock};
 use crate::time::Timescale;
 
-/// From one sample to the next.
+/// Interval between two samples: 2 s.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 
-/// Asks the `server`, each of its addresses in turn until one answers.
+/// Asks each address of the `server` in turn, until one answers.
 pub async fn query(server: &Upstream) -> Findings {
     let name = server.to_string();
     let addresses = match all_addresses(server).await {
@@ -47,8 +47,9 @@ pub async fn query(server: &Upstream) -> Findings {
     silence
 }
 
-/// Asks the `server` so many `times` (once at least), with 2 s in between, and always the address that answered first,
-/// as the NTP Pool's monitor does.
+/// Asks the `server` `times` times (at least once), every 2 s, as the NTP Pool's monitor does.
+///
+/// All questions after the first answer go to the address that gave it.
 pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
     let first = query(server).await;
     let mut server = server.clone();

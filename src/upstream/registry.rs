@@ -1,8 +1,8 @@
-//! Pure. The upstreams that are asked: one entry each, under an identity that is never given to another one.
+//! Pure. The upstreams that are polled: one entry each, under an identity that is never used for another one.
 //!
-//! What a reload does with them is a [`Plan`]. All else that remembers something of an upstream (its poller, the system
-//! process, the journal) remembers it by its [`UpstreamId`], and forgets those that the registry does not know any more. So
-//! nothing has to be moved when the configuration turns around, and a report that comes late, of a poller that is gone, finds no
+//! A reload changes them by a [`Plan`]. All other state of an upstream (its poller's, the system process's, the
+//! journal's) is kept by its [`UpstreamId`], and dropped when the registry has no such entry any more. So nothing has
+//! to be moved when the order of the configuration changes; and a late report of a poller that has ended finds no
 //! entry, even if the same server was added again meanwhile.
 
 mod identity;
@@ -16,23 +16,23 @@ use super::association::{Peer, Polling};
 pub use identity::{Endpoint, UpstreamId};
 pub use plan::{Configured, Plan, plan};
 
-/// An upstream that is asked.
+/// An upstream that is polled.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What tells it from all others that are or were asked.
+    /// Its identity, different from those of all others that are or were polled.
     pub id: UpstreamId,
-    /// How it is asked and believed.
+    /// Its configuration.
     pub settings: Upstream,
-    /// What its poller reported last of its answers.
+    /// The last report of its poller on its answers.
     pub peer: Peer,
-    /// What it reported last of how it asks.
+    /// The last report of its poller on the polling.
     pub polling: Polling,
-    /// Its number in the configuration: what is displayed is in that order, and nothing else hangs on it.
+    /// Its number in the configuration, which is the order of displays; nothing else depends on it.
     place: usize,
 }
 
 impl Entry {
-    /// Nothing is known of it yet.
+    /// Creates the entry of an upstream that was not polled yet.
     fn new(id: UpstreamId, configured: Configured) -> Self {
         let Configured { place, settings } = configured;
         Self {
@@ -45,24 +45,23 @@ impl Entry {
     }
 }
 
-/// All upstreams that are asked.
+/// All upstreams that are polled.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<UpstreamId, Entry>,
-    /// The identity of the next one that is new.
+    /// The identity of the next new one.
     next: UpstreamId,
 }
 
 impl Registry {
-    /// Those of a configuration, of which nothing is known yet.
+    /// Creates the registry of a configuration, with upstreams that were not polled yet.
     pub fn new(wanted: &[Upstream]) -> Self {
         let mut new = Self::default();
         new.reconfigure(wanted);
         new
     }
 
-    /// Those that are `wanted` are asked from now on. Those that were asked before keep their identity and what is known of
-    /// them.
+    /// Changes the upstreams to the `wanted` ones; those that stay keep their identity and state.
     pub fn reconfigure(&mut self, wanted: &[Upstream]) {
         let running = self.iter().map(|one| (one.id, one.settings.endpoint()));
         let Plan { keep, start, stop } = plan(running, wanted);
@@ -81,41 +80,41 @@ impl Registry {
         }
     }
 
-    /// Takes what a poller reports, if its upstream is still there.
-    pub fn learn(&mut self, id: UpstreamId, peer: Peer, polling: Polling) {
+    /// Takes the report of a poller, if its upstream is still there.
+    pub fn update(&mut self, id: UpstreamId, peer: Peer, polling: Polling) {
         if let Some(entry) = self.entries.get_mut(&id) {
             (entry.peer, entry.polling) = (peer, polling);
         }
     }
 
-    /// The upstream with this identity, if it is still there.
+    /// Returns the upstream with this identity, if it is still there.
     pub fn get(&self, id: UpstreamId) -> Option<&Entry> {
         self.entries.get(&id)
     }
 
-    /// Whether the upstream with this identity is still there.
+    /// Returns whether the upstream with this identity is still there.
     pub fn contains(&self, id: UpstreamId) -> bool {
         self.entries.contains_key(&id)
     }
 
-    /// All of them, those that have been there for longer first: whatever order the configuration has, this one stays.
+    /// Returns all upstreams, the oldest first: this order does not depend on the configuration's.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> + Clone {
         self.entries.values()
     }
 
-    /// All of them as the configuration has them, to be displayed.
+    /// Returns all upstreams in the order of the configuration, for displays.
     pub fn in_configured_order(&self) -> Vec<&Entry> {
         let mut all: Vec<&Entry> = self.iter().collect();
         all.sort_by_key(|one| one.place);
         all
     }
 
-    /// How many there are.
+    /// Returns the number of upstreams.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nobody is asked.
+    /// Returns whether there are no upstreams.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,26 +1,26 @@
-//! Pure. Who tells the truth: the intersection of what each upstream says that the time can be (RFC 5905 §11.2.1,
-//! after Marzullo), and what to make of those who do (§11.2.2, §11.2.3).
+//! Pure. The selection: the intersection of the upstreams' correctness intervals (RFC 5905 §11.2.1, after Marzullo),
+//! and the cluster and combine algorithms (§11.2.2, §11.2.3).
 //!
-//! Of `n` claims a minority, (n − 1) / 2 rounded down, may be lies. Then the truth is somewhere in what a majority of the
-//! claims contains, and nothing narrower is sure: the nearest claim may be the lie. So the [`majority_hull`] is what
-//! is announced, and a single claim can move the served time no further than the others make plausible
-//! ([`combine`]).
+//! A claim is a correctness interval. Of `n` claims a minority, (n − 1) / 2 rounded down, may be false. Then the true
+//! time is somewhere in what a majority of the claims contains, and nothing narrower is certain: the nearest claim may
+//! be a false one. So the [`majority_hull`] is announced, and a single claim can move the served time no further than
+//! the others make plausible ([`combine`]).
 
 use std::cmp::Ordering;
 
 use crate::time::NtpDuration;
 
-/// A correctness interval: all offsets that one upstream says are possible (RFC 5905 §11.2.1).
+/// A correctness interval: all offsets that are possible by one upstream's samples (RFC 5905 §11.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
-    /// The lowest of them.
+    /// The lowest offset.
     pub low: NtpDuration,
-    /// The highest; not below `low`.
+    /// The highest offset; not below `low`.
     pub high: NtpDuration,
 }
 
 impl Interval {
-    /// All offsets that are no further than `distance` (not negative) from `offset`.
+    /// Returns all offsets that are no further than `distance` (not negative) from `offset`.
     //= RFC 5905 §11.2.1 interval
     pub fn around(offset: NtpDuration, distance: NtpDuration) -> Self {
         Self {
@@ -29,17 +29,17 @@ impl Interval {
         }
     }
 
-    /// Contains all of `other`.
+    /// Returns whether it contains all of `other`.
     pub fn contains(&self, other: &Self) -> bool {
         self.low <= other.low && self.high >= other.high
     }
 
-    /// Has a point in common with `other`.
+    /// Returns whether it has a point in common with `other`.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.low <= other.high && other.low <= self.high
     }
 
-    /// The shortest interval that contains both.
+    /// Returns the shortest interval that contains both.
     #[must_use]
     pub fn hull(&self, other: &Self) -> Self {
         Self {
@@ -48,29 +48,31 @@ impl Interval {
         }
     }
 
-    /// How far the farther end is from `point`; never negative.
+    /// Returns the distance of the farther end from `point`; never negative.
     pub fn farthest(&self, point: NtpDuration) -> NtpDuration {
         (self.high - point).max(point - self.low).max(NtpDuration::ZERO)
     }
 }
 
-/// How many of `votes` are a majority: with fewer liars than that, the truth is among what so many contain.
+/// Returns the number of `votes` that is a majority.
+///
+/// If the false ones are a minority, the true time is where this many claims overlap.
 //= RFC 5905 §11.2.1 majority
 pub const fn majority(votes: usize) -> usize {
     votes / 2 + 1
 }
 
-/// Where a majority agrees.
+/// The agreement of a majority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// Where the most claims overlap: one place, or several that lie within equally many.
+    /// The places where the most claims overlap: one, or several with equally many claims.
     places: Vec<Interval>,
 }
 
 impl Agreement {
-    /// The places that lie within the most of the claims, if that is a majority.
+    /// Returns the places where the most claims overlap, if these are a majority.
     ///
-    /// Where there are several, nobody can tell which of them is right, and the [`majority_hull`] covers all.
+    /// If there are several, any of them may be right, and the [`majority_hull`] covers all.
     //= RFC 5905 §11.2.1 intersection
     pub fn of(claims: &[Interval]) -> Option<Self> {
         let regions = regions(claims);
@@ -81,21 +83,23 @@ impl Agreement {
         })
     }
 
-    /// Is the upstream of this claim a truechimer, does it contain one of the places?
+    /// Returns whether the upstream of this claim is a truechimer: whether the claim contains one of the places.
     //= RFC 5905 §11.2.1 midpoints
     pub fn includes(&self, claim: &Interval) -> bool {
         self.places.iter().any(|place| claim.contains(place))
     }
 
-    /// How many of the claims agree with each other, at most.
+    /// Returns the largest number of claims that agree with each other.
     pub fn depth(&self, claims: &[Interval]) -> usize {
         let within = |place: &Interval| claims.iter().filter(|claim| claim.contains(place)).count();
         self.places.iter().map(within).max().unwrap_or(0)
     }
 }
 
-/// How many of so many claims have to contain a point that may be the truth, when as many more votes are still `unknown`:
-/// these may turn out to contain any point. Of two claims either may be the lie.
+/// Returns the least number of the `claims` that contain a point that may be the true time.
+///
+/// `unknown` is the number of further votes whose claims are not known yet: they may contain any point. Of two claims
+/// either may be false.
 fn least(claims: usize, unknown: usize) -> usize {
     match (claims, unknown) {
         (2, 0) => 1,
@@ -103,9 +107,10 @@ fn least(claims: usize, unknown: usize) -> usize {
     }
 }
 
-/// From the lowest to the highest point that may be the truth: a majority of the votes contains it (of two, one of them),
-/// or would if all that are still `unknown` did. As long as liars are a minority, the truth is not outside. `None` if there
-/// is no such point.
+/// Returns the interval from the lowest to the highest point that may be the true time; `None` if there is none.
+///
+/// A majority of the votes contains each such point (of two votes, one of them), or would if all `unknown` votes did.
+/// If the false ones are a minority, the true time is inside.
 pub fn majority_hull(claims: &[Interval], unknown: usize) -> Option<Interval> {
     let least = least(claims.len(), unknown);
     let mut depth = 0_usize;
@@ -123,9 +128,10 @@ pub fn majority_hull(claims: &[Interval], unknown: usize) -> Option<Interval> {
     Some(Interval { low, high })
 }
 
-/// Between the k-th lowest and the k-th highest end of the claims, k being how many must contain the truth, as for the
-/// [`majority_hull`]. A minority of liars can move neither end past those of all honest claims, whether
-/// the claims have a point in common or not. `None` for no claims.
+/// Returns the interval between the k-th lowest and the k-th highest end of the claims; `None` for no claims.
+///
+/// k is the number of claims that must contain the true time, as for the [`majority_hull`]. A minority of false claims
+/// can move neither end past those of all true claims, even if the claims have no point in common.
 pub fn majority_span(claims: &[Interval], unknown: usize) -> Option<Interval> {
     let place = least(claims.len(), unknown) - 1;
     let mut lows: Vec<_> = claims.iter().map(|claim| claim.low).collect();
@@ -142,7 +148,7 @@ pub fn majority_span(claims: &[Interval], unknown: usize) -> Option<Interval> {
     })
 }
 
-/// The places where claims overlap more than right beside them, and how many do there, from low to high.
+/// Returns the places where more claims overlap than right beside them, each with their number, from low to high.
 fn regions(claims: &[Interval]) -> Vec<(usize, Interval)> {
     let mut regions = Vec::new();
     let (mut depth, mut last_start) = (0_usize, None);
@@ -168,7 +174,7 @@ enum Edge {
     End,
 }
 
-/// All ends of all claims from low to high; where two meet in one point, they share it.
+/// Returns all ends of all claims from low to high; claims that meet in one point share it.
 fn edges(claims: &[Interval]) -> Vec<(NtpDuration, Edge)> {
     let ends = |claim: &Interval| [(claim.low, Edge::Start), (claim.high, Edge::End)];
     let mut edges: Vec<_> = claims.iter().flat_map(ends).collect();
@@ -176,34 +182,34 @@ fn edges(claims: &[Interval]) -> Vec<(NtpDuration, Edge)> {
     edges
 }
 
-/// One of those who agree, as the cluster and combine algorithms see it.
+/// A truechimer in the form of the cluster and combine algorithms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Survivor {
     /// Offset of its clock, in seconds from any common point.
     pub offset: f64,
     /// Weighted deviation of its samples, in seconds.
     pub jitter: f64,
-    /// How wrong it may be, in seconds.
+    /// Root distance, in seconds.
     pub distance: f64,
-    /// How many of the upstreams are the same server as this one, itself included: they share one vote.
+    /// Number of the upstreams that are the same server as this one, itself included: they share one vote.
     pub shared_by: usize,
-    /// It survived the last time.
+    /// Whether it survived the last time.
     pub survived: bool,
 }
 
-/// So many survivors are kept at least (RFC 5905 §11.1, NMIN).
+/// Minimum number of survivors (RFC 5905 §11.1, NMIN).
 //= RFC 5905 §11.2.2 nmin
 const SURVIVORS_MIN: usize = 3;
-/// Who survived the last time has to be so many times further from the others than who did not, or standings would flip
-/// for nothing.
+/// Factor by which a survivor of the last time may be further from the others, so that standings do not change often.
 //= RFC 5905 §11.2.2 selection-jitter
 const SURVIVES_LONGER: f64 = 2.0;
-/// A path's asymmetry is usually below this part of the distance: what differs by less is no outlier.
+/// Usual asymmetry of a path as a part of the root distance: an offset that differs by less is no outlier.
 //= RFC 5905 §11.2.2 psi-min
 const USUAL_ASYMMETRY: f64 = 1.0 / 8.0;
 
-/// The cluster algorithm (RFC 5905 §11.2.2): of those who agree, leaves out one by one who is further from the
-/// others than any is from itself. For each: does it survive?
+/// The cluster algorithm (RFC 5905 §11.2.2); returns for each truechimer whether it survives.
+///
+/// It repeatedly drops the one with the largest selection jitter, while that is above the smallest jitter of any.
 //= RFC 5905 §11.2.2 nmin
 pub fn cluster(truechimers: &[Survivor]) -> Vec<bool> {
     let mut survives = vec![true; truechimers.len()];
@@ -242,7 +248,7 @@ pub fn cluster(truechimers: &[Survivor]) -> Vec<bool> {
     }
 }
 
-/// An order of two that are equally far from the others which does not depend on their places.
+/// Orders two truechimers of equal selection jitter independently of their places.
 fn order(all: &[Survivor], one: usize, other: usize) -> Ordering {
     let key = |index: usize| {
         all.get(index)
@@ -252,12 +258,13 @@ fn order(all: &[Survivor], one: usize, other: usize) -> Ordering {
     one.0.total_cmp(&other.0).then_with(|| one.1.total_cmp(&other.1))
 }
 
-/// The combine algorithm (RFC 5905 §11.2.3): the mean of the offsets. Each has the weight of 1/distance², not the
-/// RFC's 1/distance: errors that nobody sees (asymmetry) grow with the distance, and a mean is best by variances.
-/// `None` for nobody.
+/// The combine algorithm (RFC 5905 §11.2.3); returns the weighted mean of the offsets, or `None` without survivors.
 ///
-/// Who claims a small distance has nearly all the weight, so the mean is kept within what a majority of the upstreams
-/// find `plausible`, in seconds from the same point.
+/// The weight is 1/distance², not the RFC's 1/distance: hidden errors (asymmetry) grow with the distance, and a mean is
+/// best if weighted by variances.
+///
+/// An upstream that claims a small distance has nearly all the weight, so the mean is limited to what a majority of the
+/// upstreams finds `plausible`, in seconds from the same point.
 //= RFC 5905 §11.2.3 combine
 pub fn combine(survivors: &[Survivor], plausible: Option<(f64, f64)>) -> Option<f64> {
     let weight = |one: &Survivor| one.distance.max(1e-9).powi(-2) / count(one.shared_by.max(1));
@@ -267,7 +274,7 @@ pub fn combine(survivors: &[Survivor], plausible: Option<(f64, f64)>) -> Option<
     Some(plausible.map_or(mean, |(low, high)| mean.max(low).min(high)))
 }
 
-/// What one upstream finds plausible: no further from its offset than a path's asymmetry usually makes it wrong.
+/// Returns the offsets that one upstream makes plausible: within a path's usual asymmetry.
 pub fn plausible(offset: NtpDuration, distance: NtpDuration) -> Interval {
     Interval::around(
         offset,

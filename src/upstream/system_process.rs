@@ -1,12 +1,13 @@
-//! Pure. From what the upstreams say to what we announce: the system process (RFC 5905 §11).
+//! Pure. The system process (RFC 5905 §11): decides by the upstreams which time is announced.
 //!
-//! Two clocks can be served. `system` is the host's time of day, kept by somebody else: a daemon on this host that
-//! keeps it is mirrored, all other upstreams are witnesses. `tracked` is our own: time as a linear function of the
-//! raw counter, steered after what is believed, whatever happens to the host's time of day.
+//! Two clocks can be served. `system` is the host's time of day, which ntpfront never sets: a daemon on this host that
+//! keeps it is mirrored, all other upstreams are witnesses. `tracked` is ntpfront's own: time as a linear function of
+//! the raw counter, steered to the selected upstreams, independent of the host's time of day.
 //!
-//! [`SystemProcess::decide`] is the straight line: `selection` (which upstreams agree; `aliases`: which count once), then
-//! `synchronize` and `announce` with an error that covers what a majority allows (`correctness`), or `holdover`, or `dispute`, for a
-//! `shortage` that is told; around it `leap_transition`, `clock_events` (steps and sleeps of the host) and `reload`.
+//! [`SystemProcess::decide`] runs the steps in order: `selection` (which upstreams agree; `aliases`: which count once),
+//! then `synchronize` and `announce`, with an error that covers what a majority allows (`correctness`); or `holdover`
+//! or `dispute`, with a `shortage` as the reason. Beside it: `leap_transition`, `clock_events` (steps and sleeps of the
+//! host) and `reload`.
 
 mod aliases;
 mod announce;
@@ -41,51 +42,51 @@ use selection::Selection;
 pub use shortage::SourceShortage;
 pub use state::State;
 
-/// What a served clock may move by when another one takes its place, without being said to be stepped: rounding.
+/// Maximum difference between a served clock and the one that replaces it that is not reported as a step: 1 us.
 const CONTINUOUS: NtpDuration = NtpDuration::from_units((1 << 32) / 1_000_000);
 
-/// What the kernel says of the host's clock: a second witness beside the upstreams.
+/// The kernel's state of the host's clock: a second witness beside the upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelView {
-    /// The leap second that its keeper has announced to it.
+    /// The leap second that the daemon which keeps the clock has announced to the kernel.
     pub leap: Leap,
-    /// An inserted second is going on: the time of day says the last one again.
+    /// Whether an inserted second is in progress: the time of day repeats the second before it.
     pub in_leap_second: bool,
 }
 
-/// When all upstreams were asked the last time because nothing was known.
+/// The last time that all upstreams had to be polled first, since no sample was valid.
 #[derive(Clone, Copy, Debug)]
 struct Gathering {
     since: Duration,
-    /// They were asked before, so that their addresses are known.
+    /// Whether they were polled before, so that their addresses are known.
     known: bool,
 }
 
-/// What was decided.
+/// A decision of the system process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What to announce.
+    /// The time to announce.
     pub reference: Reference,
-    /// Where the served time stands.
+    /// The state of the served time.
     pub state: State,
-    /// Why it is not synchronized, if it is not.
+    /// The reason why it is not synchronized, if it is not.
     pub shortage: Option<SourceShortage>,
-    /// Which clock is served: [`ClockSource::System`] or [`ClockSource::Tracked`].
+    /// The clock that is served: [`ClockSource::System`] or [`ClockSource::Tracked`].
     pub source: ClockSource,
-    /// The configuration says so, and not what the upstreams are.
+    /// Whether the configuration sets that clock, instead of `auto`.
     pub source_configured: bool,
-    /// What each upstream is worth.
+    /// The standing of each upstream.
     pub standings: SelectionStatuses,
-    /// By how much the served clock was stepped now, if it was.
+    /// The step of the served clock by this decision, if there was one.
     pub stepped: Option<NtpDuration>,
-    /// How samples from before a leap second, a sleep or a jump count, which who measures must know of.
+    /// The corrections of samples from before a leap second, a sleep or a jump, for the pollers.
     pub view: View,
-    /// How often samples were wanted at once so far: what was known is old, or has to be settled quickly.
+    /// Number of requests for new samples at once so far.
     pub resample_requests: u64,
 }
 
 impl Decision {
-    /// What the upstream with this identity is worth; nothing is known of one that came after the decision.
+    /// Returns the standing of the upstream with this identity; unknown for one that came after the decision.
     pub fn standing(&self, id: UpstreamId) -> SelectionStatus {
         self.standings
             .get(&id)
@@ -94,7 +95,7 @@ impl Decision {
     }
 }
 
-/// The memory of the system process between two decisions.
+/// The state of the system process between two decisions.
 #[derive(Clone, Debug)]
 pub struct SystemProcess {
     policy: ClockPolicy,
@@ -104,47 +105,47 @@ pub struct SystemProcess {
     shortage: Option<SourceShortage>,
     reference: Reference,
     system_peer: Option<UpstreamId>,
-    /// Who has been much nearer than the system peer, and since when.
+    /// An upstream that is much nearer than the system peer, and since when.
     rival: Option<(UpstreamId, Duration)>,
-    /// When an upstream was last usable, or we started: from then on `LocalReference::wait` counts.
+    /// The last time that an upstream was usable, or the start: `LocalReference::wait` counts from it.
     usable_at: Duration,
-    /// None of those that are asked is believed yet: the first to answer is not believed for that.
+    /// Whether no upstream was selected yet: then being the first to answer is not enough.
     none_believed: bool,
     gathering: Gathering,
-    /// Those who agreed when a majority was last believed.
+    /// The upstreams that agreed when a majority was last selected.
     believed: Vec<UpstreamId>,
-    /// When the host's clock was last stepped: what was known of it before is void.
+    /// The last step of the host's clock: all that was known of that clock before is void.
     stepped_at: Duration,
     view: View,
-    /// The dispute that is going on: how many samples each candidate had when it began.
+    /// The present dispute: the number of samples that each candidate had when it began.
     dispute: Option<Vec<(UpstreamId, u64)>>,
-    /// What upstreams told of when their clocks were set.
+    /// Upstreams that are the same server.
     aliases: Aliases,
-    /// Those who were no outliers the last time.
+    /// The survivors of the last cluster algorithm.
     survived: Vec<UpstreamId>,
     /// The list of leap seconds, if there is one.
     leaps: Option<LeapTable>,
-    /// How many samples all upstreams gave so far.
+    /// Number of samples of all upstreams so far.
     samples_seen: u64,
-    /// Where the truth can be as a majority said last, and after how many samples, the newest of each of them.
+    /// The interval of true time by the last majority, and the samples behind it: their number, the newest of each.
     truth: Option<TruthInterval>,
     truth_samples: (u64, Vec<(UpstreamId, Duration)>),
-    /// The newest sample that the time was corrected by: when it was, and the time then.
+    /// The newest sample that corrected the time: its instant by the raw counter, and the time then.
     updated: Option<(Duration, NtpTimestamp)>,
-    /// The leap second that is announced: when it happens, and by how much UTC is shifted then.
+    /// The leap second that is announced: its instant, and its shift of UTC.
     pending_leap: Option<LeapShift>,
-    /// The next leap second that somebody warns of, or the last one until it is settled.
+    /// The next leap second that the list or an upstream warns of, or the last one until it is confirmed.
     leap_watch: Option<LeapWatch>,
-    /// How often new samples were wanted at once, when that was last, and when last for a dispute.
+    /// Number of requests for new samples at once, the last one, and the last one for a dispute.
     resample_requests: u64,
     resampled_at: Option<Duration>,
     dispute_resampled_at: Option<Duration>,
-    /// How the host's clocks stood to each other when last looked at.
+    /// The readings of the host's clocks at the last check.
     clocks: Option<ClockWatch>,
 }
 
 impl SystemProcess {
-    /// Nothing is known yet at `started`. `precision` is the host clock's, log2 seconds.
+    /// Creates the system process at `started`. `precision` is the host clock's, log2 seconds.
     pub fn new(policy: ClockPolicy, leaps: Option<LeapTable>, precision: i8, started: ClockReadings) -> Self {
         let reference = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         Self {
@@ -182,53 +183,54 @@ impl SystemProcess {
         }
     }
 
-    /// The local timescale, against which all samples are to be measured.
+    /// Returns the local timescale, against which all samples must be measured.
     pub fn scale(&self) -> Timescale {
         self.scale
     }
 
-    /// Decides anew, from what is known of the `upstreams` at `now`, and what the kernel says of the host's clock if it may be
-    /// asked.
+    /// Decides which time is announced, by the state of the `upstreams` at `now`.
+    ///
+    /// `kernel` is the kernel's state of the host's clock, if it can be read.
     pub fn decide(
         &mut self,
         now: ClockReadings,
         upstreams: &Registry,
         kernel: Option<KernelView>,
     ) -> Decision {
-        self.leap(now.raw);
+        self.apply_leap(now.raw);
         self.samples_seen = upstreams.iter().map(|one| one.peer.accepted).sum();
-        self.aliases.hear(upstreams);
+        self.aliases.observe(upstreams);
         let (candidates, mut standings) = self.candidates(upstreams, now.raw);
         let source = self.source(upstreams);
         let before = self.announced_clock();
-        let verdict = self.judge(now, &candidates, upstreams, source, &mut standings);
-        if self.doubt_leap(now, upstreams, &candidates) {
+        let selection = self.select(now, &candidates, upstreams, source, &mut standings);
+        if self.suspend_for_leap(now, upstreams, &candidates) {
             return self.decided(now, source, standings, before);
         }
-        match verdict {
+        match selection {
             Selection::Believe(majority) => {
                 (self.dispute, self.none_believed) = (None, false);
                 self.believed = majority.believed.iter().map(|one| one.id).collect();
-                self.follow(now, source, &majority, &mut standings);
+                self.synchronize(now, source, &majority, &mut standings);
             }
             Selection::Nobody(shortage) => {
                 (self.dispute, self.shortage) = (None, Some(shortage));
-                self.go_on_without(now, upstreams.is_empty());
+                self.hold_over(now, upstreams.is_empty());
             }
             Selection::Contradiction(majority, shortage) => {
                 self.shortage = Some(shortage);
-                self.contradicted(now, &candidates, upstreams, majority.as_ref(), &mut standings);
+                self.handle_dispute(now, &candidates, upstreams, majority.as_ref(), &mut standings);
             }
         }
         if let Some(kernel) = kernel
             && self.reference.clock == ClockModel::Host
         {
-            self.heed(kernel, now);
+            self.apply_kernel_leap(kernel, now);
         }
         self.decided(now, source, standings, before)
     }
 
-    /// What the decision is, `before` it another clock was announced.
+    /// Returns the decision; `before` is the clock that was announced until now.
     fn decided(
         &self,
         now: ClockReadings,
@@ -252,7 +254,7 @@ impl SystemProcess {
         }
     }
 
-    /// The clock that clients see, if it is announced.
+    /// Returns the served clock, if a usable time is announced.
     fn announced_clock(&self) -> Option<ClockModel> {
         self.reference.is_usable().then_some(self.reference.clock)
     }

@@ -6,21 +6,21 @@ use crate::time::{NtpShort, NtpTimestamp};
 /// Length of the header in bytes; extension fields and a MAC may follow it.
 pub const HEADER_LEN: usize = 48;
 
-/// Warning of a leap second at the end of the month, or of no time at all (RFC 5905 §7.3, figure 9).
+/// The leap indicator: a leap second at the end of the month, or an unsynchronized clock (RFC 5905 §7.3, figure 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leap {
-    /// Nothing to warn of.
+    /// No leap second is announced.
     NoWarning,
     /// The last minute of the day has 61 seconds.
     AddSecond,
     /// The last minute of the day has 59 seconds.
     DeleteSecond,
-    /// The clock is not synchronized: do not use this time.
+    /// The clock is not synchronized: its time must not be used.
     Unsynchronized,
 }
 
 impl Leap {
-    /// The two bits as they stand on the wire; others are ignored.
+    /// Reads the lowest two bits of `bits`, as on the wire; the others are ignored.
     pub const fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::NoWarning,
@@ -30,7 +30,7 @@ impl Leap {
         }
     }
 
-    /// The two bits as they stand on the wire: 0 to 3.
+    /// Returns the two bits of the wire format: 0 to 3.
     pub const fn to_bits(self) -> u8 {
         match self {
             Self::NoWarning => 0,
@@ -41,20 +41,20 @@ impl Leap {
     }
 }
 
-/// Who talks to whom, and why (RFC 5905 §7.3, figure 10).
+/// The association mode of a packet's sender (RFC 5905 §7.3, figure 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// 0: reserved; version 1 had no mode, and there it is a client (RFC 1059).
+    /// 0: reserved; a client in version 1, which has no mode field (RFC 1059).
     Reserved,
-    /// 1: a peer that asks, and offers its own time.
+    /// 1: a symmetric peer that requests the time and offers its own.
     SymmetricActive,
-    /// 2: the answer to such a peer.
+    /// 2: the reply to a symmetric active peer.
     SymmetricPassive,
-    /// 3: a client that asks.
+    /// 3: a client's request.
     Client,
-    /// 4: a server that answers.
+    /// 4: a server's reply.
     Server,
-    /// 5: a server that speaks unasked.
+    /// 5: a server's broadcast, without a request.
     Broadcast,
     /// 6: control messages (RFC 9327).
     Control,
@@ -76,7 +76,7 @@ impl Mode {
         }
     }
 
-    /// The three bits as they stand on the wire: 0 to 7.
+    /// Returns the three bits of the wire format: 0 to 7.
     pub const fn to_bits(self) -> u8 {
         match self {
             Self::Reserved => 0,
@@ -91,29 +91,29 @@ impl Mode {
     }
 }
 
-/// Protocol version, 0 to 7; we speak [`Version::OLDEST`] to [`Version::NEWEST`].
+/// Protocol version, 0 to 7; [`Version::OLDEST`] to [`Version::NEWEST`] are supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u8);
 
 impl Version {
-    /// RFC 1059.
+    /// Version 1 (RFC 1059).
     pub const OLDEST: Self = Self(1);
-    /// RFC 5905.
+    /// Version 4 (RFC 5905).
     //= RFC 5905 §7.2 version
     pub const NEWEST: Self = Self(4);
 
-    /// The number: 0 to 7.
+    /// Returns the number: 0 to 7.
     pub const fn number(self) -> u8 {
         self.0
     }
 
-    /// Do we speak it?
+    /// Returns whether this version is supported.
     pub fn is_known(self) -> bool {
         (Self::OLDEST..=Self::NEWEST).contains(&self)
     }
 }
 
-/// The header, each field as the sender meant it; nothing is judged here.
+/// The header of an NTP packet, each field as received; nothing is checked here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Leap indicator.
@@ -128,29 +128,30 @@ pub struct Header {
     pub poll: i8,
     /// Precision of the sender's clock, log2 seconds.
     pub precision: i8,
-    /// Round trip to the reference clock.
+    /// Round-trip delay to the reference clock.
     pub root_delay: NtpShort,
-    /// How wrong the sender's clock may be, beside half of the root delay.
+    /// Maximum error of the sender's clock relative to the reference clock, apart from half of the root delay.
     pub root_dispersion: NtpShort,
     /// Source of the time, or a kiss code at stratum 0.
     pub reference_id: ReferenceId,
     /// When the sender's clock was last set or corrected.
     pub reference_timestamp: NtpTimestamp,
-    /// t1 echoed: when the request left the client, by the client's clock.
+    /// t1, in a reply: the transmit timestamp of the request, by the client's clock.
     pub origin_timestamp: NtpTimestamp,
-    /// t2: when the request arrived at the server.
+    /// t2, in a reply: when the request arrived at the server.
     pub receive_timestamp: NtpTimestamp,
     /// t3: when this packet left its sender.
     pub transmit_timestamp: NtpTimestamp,
 }
 
-/// Fewer bytes than a header has.
+/// The error for a packet of less than [`HEADER_LEN`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort;
 
 impl Header {
-    /// A client's request of version 4 that tells nothing about the client (RFC 9109 spirit: the transmit
-    /// timestamp is `nonce`, a random number that only the true server can echo).
+    /// Returns a client's request of version 4 that reveals nothing about the client.
+    ///
+    /// The transmit timestamp is `nonce`, a random number: only a server that received the request can return it.
     //= RFC 5905 §13.2 request
     pub const fn request(nonce: NtpTimestamp) -> Self {
         Self {
@@ -170,10 +171,10 @@ impl Header {
         }
     }
 
-    /// Reads the first [`HEADER_LEN`] bytes of a packet; whatever follows them is not looked at.
+    /// Reads the first [`HEADER_LEN`] bytes of a packet; the rest is ignored.
     ///
     /// # Errors
-    /// [`TooShort`] if there are fewer. Every other content is a header.
+    /// [`TooShort`] if there are fewer. Any content of that length is a header.
     //= RFC 5905 §7.3 header
     //= RFC 5905 §9.2 extension-syntax
     //= RFC 7822 §7.5 unknown
@@ -197,7 +198,7 @@ impl Header {
         })
     }
 
-    /// The header as it goes over the wire.
+    /// Returns the header in the wire format.
     //= RFC 5905 §7.3 header
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
@@ -227,7 +228,7 @@ fn timestamp(bytes: &[u8; HEADER_LEN], at: usize) -> NtpTimestamp {
     NtpTimestamp::from_bits(u64::from_be_bytes(field(bytes, at)))
 }
 
-/// `N` bytes from `at` on. Every call here names a constant place inside the header.
+/// Returns `N` bytes from `at` on; every call here names a constant place inside the header.
 fn field<const N: usize>(bytes: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
     bytes
         .get(at..)
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A server's answer whose every byte differs, written out by hand from the figure.
+    /// A server's answer in which all bytes differ, written by hand from the figure.
     const BYTES: [u8; HEADER_LEN] = [
         0x5C, 0x02, 0x06, 0xEC, 0x00, 0x01, 0x80, 0x03, 0x00, 0x02, 0x40, 0x05, 0xC0, 0x00, 0x02,
         0x07, //

@@ -1,6 +1,6 @@
-//! Pure. NTP on the wire (RFC 5905 §6, §7.3): bytes to typed fields and back, nothing decided.
+//! Pure. NTP on the wire (RFC 5905 §6, §7.3): bytes to typed fields and back; it makes no decision.
 //!
-//! Only `std` (and MD5 for the reference ID of an IPv6 address).
+//! It uses only `std`, `time`, and MD5 for the reference ID of an IPv6 address.
 
 mod header;
 mod refid;
@@ -12,7 +12,7 @@ pub use refid::{KissCode, ReferenceId};
 //= RFC 5905 §7.2 port
 pub const NTP_PORT: u16 = 123;
 
-/// Frequency tolerance of a clock that nobody has measured: 15 ppm (RFC 5905 §7.2, PHI).
+/// Frequency tolerance of a clock that is not measured: 15 ppm (RFC 5905 §7.2, PHI).
 //= RFC 5905 §7.2 tolerance
 pub const PHI_PPM: u32 = 15;
 

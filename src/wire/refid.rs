@@ -1,4 +1,4 @@
-//! Pure. The reference ID and the kiss codes that take its place at stratum 0 (RFC 5905 §7.3, §7.4).
+//! Pure. The reference ID, and the kiss codes that replace it at stratum 0 (RFC 5905 §7.3, §7.4).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,38 +10,39 @@ use md5::{Digest, Md5};
 pub struct ReferenceId([u8; 4]);
 
 impl ReferenceId {
-    /// Not yet synchronized for the first time (RFC 5905 §7.4).
+    /// The kiss code of a server that was never synchronized so far (RFC 5905 §7.4).
     pub const INIT: Self = Self(*b"INIT");
-    /// There was a synchronized time, and it is lost (no code of the RFC says it: four letters of our own).
+    /// A code of ntpfront's own, as the RFC has none: the server was synchronized, and is not any more.
     //= RFC 5905 §7.4 unregistered
     pub const LOST: Self = Self(*b"LOST");
-    /// Upstreams are there, and no majority of them agrees (four letters of our own).
+    /// A code of ntpfront's own: upstreams answer, and no majority of them agrees.
     pub const DISPUTED: Self = Self(*b"DISP");
-    /// The host's clock was stepped and is not checked yet (RFC 5905 §7.4).
+    /// The kiss code after a step: the host's clock was stepped and is not checked yet (RFC 5905 §7.4).
     pub const STEP: Self = Self(*b"STEP");
-    /// A client that asks too often shall ask less (RFC 5905 §7.4).
+    /// The kiss code for a client that exceeds the rate limit, and must reduce its rate (RFC 5905 §7.4).
     pub const RATE: Self = Self(*b"RATE");
-    /// A client that is denied shall not ask again (RFC 5905 §7.4).
+    /// The kiss code for a client that is denied, and must stop sending (RFC 5905 §7.4).
     pub const DENY: Self = Self(*b"DENY");
-    /// The operator wants clients to go elsewhere (four letters of our own).
+    /// A code of ntpfront's own: the operator sends clients to other servers.
     pub const AWAY: Self = Self(*b"AWAY");
-    /// Our stratum is higher than may be announced here (four letters of our own).
+    /// A code of ntpfront's own: the server's stratum is higher than the listener may announce.
     pub const HIGH: Self = Self(*b"HIGH");
     /// The host's own clock as a local reference: 127.127.1.1, as chrony announces its `local` mode.
     pub const LOCAL: Self = Self([127, 127, 1, 1]);
 
-    /// From the bytes as they stand on the wire.
+    /// Reads the four bytes of the wire format.
     pub const fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes as they stand on the wire.
+    /// Returns the four bytes of the wire format.
     pub const fn to_bytes(self) -> [u8; 4] {
         self.0
     }
 
-    /// What a server that follows `address` announces: the IPv4 address itself, or the first four bytes
-    /// of the MD5 of the IPv6 address (RFC 5905 §7.3).
+    /// Returns the reference ID of a server that is synchronized to `address` (RFC 5905 §7.3).
+    ///
+    /// It is the IPv4 address itself, or the first four bytes of the MD5 of the IPv6 address.
     //= RFC 5905 §7.3 reference-id
     pub fn from_address(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -66,8 +67,7 @@ impl ReferenceId {
     }
 }
 
-/// Printable letters as letters (stratum 0 and 1), anything else as eight hexadecimal digits, as chrony
-/// prints it.
+/// Prints letters as letters (stratum 0 and 1), anything else as eight hexadecimal digits, as chrony does.
 impl fmt::Display for ReferenceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let letters = self
@@ -88,16 +88,16 @@ impl fmt::Display for ReferenceId {
     }
 }
 
-/// What a stratum 0 answer asks of us (RFC 5905 §7.4).
+/// The kiss code of a stratum 0 answer (RFC 5905 §7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KissCode {
-    /// Access denied by the server: stop asking.
+    /// DENY, access denied by the server: polling must stop.
     Deny,
-    /// Access denied by its local policy: stop asking.
+    /// RSTR, access denied by the server's local policy: polling must stop.
     Restrict,
-    /// We ask too often: ask less.
+    /// RATE, the rate limit is exceeded: the poll interval must grow.
     Rate,
-    /// Any other code (INIT, STEP, …): not usable now, no order to us.
+    /// Any other code (INIT, STEP, …): the server is not usable now; nothing is asked of the client.
     Other([u8; 4]),
 }
 

@@ -157,7 +157,7 @@ fn a_name_that_stands_for_ourselves_is_a_loop_and_no_source() {
             "[clock]\nmin-sources = 2\n[[upstream]]\naddress = \"we.example:PORT\"\n\
              [[upstream]]\naddress = \"192.0.2.2\"\n",
         );
-        front.says("can't be asked: it is ourselves");
+        front.says("can't be asked: it is this server");
         front.says("too-few");
         front.watch.during(Duration::from_secs(5));
         front.was_never_synchronized();
@@ -173,8 +173,8 @@ fn an_address_of_ourselves_is_a_loop_and_no_source() {
             "[clock]\nmin-sources = 2\n[[upstream]]\naddress = \"192.0.2.1:PORT\"\n\
              [[upstream]]\naddress = \"192.0.2.2\"\n",
         );
-        front.says("can't be asked: it is ourselves");
-        front.says("refused, it is ourselves");
+        front.says("can't be asked: it is this server");
+        front.says("refused, it is this server");
         front.watch.during(Duration::from_secs(5));
         front.was_never_synchronized();
     });

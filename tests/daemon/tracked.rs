@@ -120,7 +120,7 @@ fn when_one_of_three_goes_away_the_others_are_followed() {
         rig.take_away(1);
         rig.becomes(1, &["silent"]);
         let log = rig.front.daemon.log();
-        assert!(log.contains("nobody listens there (ECONNREFUSED)"), "{log}");
+        assert!(log.contains("no server listens there (ECONNREFUSED)"), "{log}");
         rig.is_true();
     });
 }

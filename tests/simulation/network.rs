@@ -528,7 +528,7 @@ impl Network {
         let now = self.host.moment();
         let Some(system) = &mut self.system else { return };
         let [realtime, asleep] = self.host.jumps();
-        system.notice(now, realtime, asleep);
+        system.check_host_clocks(now, realtime, asleep);
         let decision = system.decide(now, &self.registry, Some(self.host.kernel()));
         self.published = Some(decision.reference.alive_at(now));
         self.record.leave(&self.host, &decision.reference);

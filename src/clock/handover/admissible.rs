@@ -1,7 +1,7 @@
-//! Pure. Whether a reference is one that ntpfront could have announced a moment ago, on this host.
+//! Pure. The check whether ntpfront could have announced a reference on this host within the last seconds.
 //!
-//! What can't be known is whether it is true: a tracked clock may differ from the host's by any amount, so a predecessor
-//! that lies within these ranges is believed, until enough upstreams have answered.
+//! Whether it is true can't be checked: a tracked clock may differ from the host's by any amount. So any reference
+//! within these ranges is used, until enough upstreams have answered.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration};
 use crate::wire::{MAX_STRATUM, ReferenceId};
 
-/// A restart takes less than a second: a reference that nobody renewed for longer is not a predecessor's.
+/// Maximum age of a predecessor's reference: 5 s. A restart takes less than a second.
 pub const UNWATCHED: Duration = Duration::from_secs(5);
-/// A host's clock that nobody watches is not known any better (RFC 5905 §7.2, PHI).
+/// Least growth of the error of the host's clock: the tolerance of a clock that is not measured (RFC 5905 §7.2, PHI).
 const LEAST_GROWTH_HOST: f64 = 15e-6;
-/// Nor is a tracked one, whatever its upstreams say of their frequencies.
+/// Least growth of the error of a tracked clock, whatever is known of the upstreams' frequencies.
 const LEAST_GROWTH_TRACKED: f64 = 1e-6;
-/// As fast as time itself.
+/// Largest growth of an error: one second per second.
 const MOST_GROWTH: f64 = 1.0;
-/// A clock that follows upstreams runs at their pace, whatever that is; faster than 1 % none is followed.
+/// Largest rate of a tracked clock, which is that of its upstreams: 1 %.
 const MOST_RATE: f64 = 0.01;
-/// Nobody is slewed faster, for longer, or by more in all: what is further off is stepped.
+/// Largest rate, length and size of a slew; a larger correction is stepped.
 const MOST_SLEW: f64 = 500.1e-6;
 const LONGEST_SLEW: Duration = Duration::from_secs(257);
 const MOST_SLEWED: NtpDuration = NtpDuration::from_units((1 << 32) / 1000 * 129);
-/// No time is announced that may be wrong by more (RFC 5905 §7.2, MAXDISP).
+/// Largest root distance of an announced time: 16 s (RFC 5905 §7.2, MAXDISP).
 const MOST_DISTANCE: NtpDuration = NtpDuration::from_units(16 << 32);
-/// Readings of a clock take some time: log2 seconds.
+/// Possible precisions of a clock, log2 seconds.
 const PRECISION: RangeInclusive<i8> = -32..=0;
-/// Over a leap second the served time goes back.
+/// Most by which the reference time may be in the future: the served time goes back over a leap second.
 const REFERENCE_GRACE: NtpDuration = NtpDuration::from_units(2 << 32);
 
-/// `left`, if all of it can be what a predecessor announced at most [`UNWATCHED`] before `now`.
+/// Returns `left` if a predecessor can have announced all of it at most [`UNWATCHED`] before `now`.
 ///
 /// # Errors
-/// The first thing that can't be.
+/// The first part that it can't have announced.
 pub fn admissible(left: Reference, now: ClockReadings) -> Result<Reference, HandoverRefusal> {
     watched(&left, now)?;
     header(&left)?;
@@ -62,13 +62,13 @@ fn hold(good: bool, what: &'static str) -> Result<(), HandoverRefusal> {
     }
 }
 
-/// Was it written on this host a moment ago, and did all its clocks run alike since?
+/// Checks that it was written at most [`UNWATCHED`] ago, and that the host's clocks advanced alike since then.
 fn watched(left: &Reference, now: ClockReadings) -> Result<(), HandoverRefusal> {
     let unwatched = now.raw.checked_sub(left.published.raw);
     if unwatched.is_none_or(|unwatched| unwatched > UNWATCHED) {
         return Err(HandoverRefusal::Unwatched);
     }
-    // A tracked clock does not care for the time of day, but its distance from the time since boot tells boots apart.
+    // A tracked clock does not depend on the time of day, but its offset from the time since boot distinguishes boots.
     if now.ran_alike_since(left.published) {
         Ok(())
     } else {
@@ -76,27 +76,27 @@ fn watched(left: &Reference, now: ClockReadings) -> Result<(), HandoverRefusal> 
     }
 }
 
-/// What replies say as it is.
+/// Checks the fields that replies carry unchanged.
 fn header(left: &Reference) -> Result<(), HandoverRefusal> {
     hold(left.is_usable() && left.answers, "leap indicator")?;
     hold((1..MAX_STRATUM).contains(&left.stratum), "stratum")?;
     hold(PRECISION.contains(&left.precision), "precision")
 }
 
-/// The host's clock as a reference of its own: as wrong as the operator says, for ever.
+/// Checks a local reference: the error is what the operator configured, without growth and end.
 fn local(left: &Reference) -> Result<(), HandoverRefusal> {
     let is_local = left.reference_id == ReferenceId::LOCAL && left.root_delay == NtpDuration::ZERO;
     hold(is_local, "end")?;
     hold(left.growth == 0.0, "growth")
 }
 
-/// A time that ends when its error is too large: not later than that, and the error grows.
+/// Checks that the error grows, and that the time ends when its error is too large, at the latest.
 fn growing(left: &Reference, least: f64) -> Result<(), HandoverRefusal> {
     hold((least..=MOST_GROWTH).contains(&left.growth), "growth")?;
     hold(left.not_after <= left.expiry(MOST_DISTANCE), "end")
 }
 
-/// How wrong it is said to be, from the moment when that was said.
+/// Checks the announced errors and their epoch.
 fn errors(left: &Reference, now: ClockReadings) -> Result<(), HandoverRefusal> {
     hold(left.root_delay >= NtpDuration::ZERO, "root delay")?;
     hold(left.root_dispersion >= NtpDuration::ZERO, "root dispersion")?;
@@ -105,7 +105,7 @@ fn errors(left: &Reference, now: ClockReadings) -> Result<(), HandoverRefusal> {
     hold(left.root_distance_at(now.raw) <= MOST_DISTANCE, "root distance")
 }
 
-/// A clock of our own: we are somebody's client then, and both ways were measured with clocks that are not exact.
+/// Checks a tracked clock: ntpfront is a client of an upstream then, so delays and errors are not below its precision.
 fn tracked(left: &Reference) -> Result<(), HandoverRefusal> {
     let ClockModel::Tracked {
         epoch,

@@ -1,4 +1,4 @@
-//! Pure. What a predecessor leaves: good and bad contents one by one, and what must hold for any.
+//! Pure. Tests of the handover: good and bad contents one by one, and properties of any content.
 
 use super::*;
 use crate::time::NtpDuration;
@@ -8,7 +8,7 @@ const BOOT: Option<&str> = Some("5a0e5f6c-0d1c-4a8e-9b4b-1f0c6f2a3d11");
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// When the predecessor wrote, 90 minutes after the boot.
+/// The instant at which the predecessor wrote, 90 minutes after the boot.
 fn written() -> ClockReadings {
     ClockReadings::from_unix(
         1_800_000_000,
@@ -18,7 +18,7 @@ fn written() -> ClockReadings {
     )
 }
 
-/// As all clocks move on by `by`.
+/// Returns the readings after all clocks advanced by `by`.
 fn later(start: ClockReadings, by: Duration) -> ClockReadings {
     ClockReadings {
         realtime: start.realtime + NtpDuration::from_std(by),
@@ -31,7 +31,7 @@ fn now() -> ClockReadings {
     later(written(), Duration::from_millis(300))
 }
 
-/// Our own clock, 0.25 s ahead of the host's, after three servers.
+/// A tracked clock, 0.25 s ahead of the host's, that follows three servers.
 fn tracked() -> Reference {
     Reference {
         leap: Leap::NoWarning,
@@ -56,7 +56,7 @@ fn tracked() -> Reference {
     }
 }
 
-/// The host's clock, as its keeper (a stratum 1 by a receiver) says.
+/// The host's clock, mirrored from its daemon (stratum 1 with a receiver).
 fn mirrored() -> Reference {
     Reference {
         stratum: 1,
@@ -68,7 +68,7 @@ fn mirrored() -> Reference {
     }
 }
 
-/// The host's clock, as the operator says.
+/// The host's clock as a local reference.
 fn local() -> Reference {
     Reference {
         stratum: 10,
@@ -111,10 +111,10 @@ fn no_time_is_nothing_to_hand_over() {
     assert_eq!(read(b"", now(), BOOT), Ok(None));
 }
 
-/// What is wrong, and the part that is named for it.
+/// A change that makes a reference inadmissible, and the part that the refusal names.
 type Bad = (fn(&mut Reference), &'static str);
 
-/// Of any reference.
+/// Changes for any reference.
 const BAD: [Bad; 19] = [
     (|bad| bad.leap = Leap::Unsynchronized, "leap indicator"),
     (|bad| bad.answers = false, "leap indicator"),
@@ -146,7 +146,7 @@ const BAD: [Bad; 19] = [
     ),
 ];
 
-/// Of a tracked clock.
+/// Changes for a tracked clock.
 const BAD_TRACKED: [Bad; 20] = [
     (|bad| bad.stratum = 1, "stratum"),
     (|bad| bad.growth = 0.0, "growth"),
@@ -202,14 +202,14 @@ const BAD_TRACKED: [Bad; 20] = [
     ),
 ];
 
-/// Of the host's clock.
+/// Changes for the host's clock.
 const BAD_HOST: [Bad; 3] = [
     (|bad| bad.growth = 0.0, "growth"),
     (|bad| bad.growth = 14e-6, "growth"),
     (|bad| bad.not_after = Duration::MAX, "end"),
 ];
 
-/// Of a local reference.
+/// Changes for a local reference.
 const BAD_LOCAL: [Bad; 3] = [
     (|bad| bad.growth = 1e-6, "growth"),
     (|bad| bad.root_delay = NtpDuration::SECOND, "end"),
@@ -244,7 +244,7 @@ fn what_no_ntpfront_announces_is_refused_with_its_name() {
         for (number, (spoil, what)) in all.iter().enumerate() {
             let mut bad = good;
             spoil(&mut bad);
-            // What is announced can't be without a time: only somebody else writes that.
+            // `write` never writes a reference without a usable time: only another program does.
             let bytes = if bad.is_usable() {
                 write(&bad, BOOT)
             } else {
@@ -261,7 +261,7 @@ fn what_no_ntpfront_announces_is_refused_with_its_name() {
     }
 }
 
-/// What is behind the first line.
+/// The content after the first line.
 fn content(reference: &Reference) -> String {
     let bytes = write(reference, BOOT);
     String::from_utf8(unsealed(&bytes).unwrap().to_vec()).unwrap()
@@ -405,7 +405,7 @@ fn clock() -> impl Strategy<Value = ClockModel> {
     prop_oneof![Just(ClockModel::Host), tracked, short]
 }
 
-/// A good one with some of its parts, or all, replaced by anything.
+/// A good reference in which some parts, or all, are replaced by any values.
 fn any_reference() -> impl Strategy<Value = Reference> {
     let good = prop_oneof![Just(tracked()), Just(mirrored()), Just(local())];
     let header = (prop_oneof![1..16_u8, any::<u8>()], any::<[u8; 4]>(), -40..3_i8);
@@ -445,7 +445,7 @@ fn any_reference() -> impl Strategy<Value = Reference> {
     )
 }
 
-/// What holds of every reference that was taken, in words of its own.
+/// Returns whether a reference that was read keeps the ranges, checked independently of `admissible`.
 fn is_in_range(taken: &Reference, now: ClockReadings) -> bool {
     let distance = taken.root_distance_at(now.raw).to_seconds();
     let sane = taken.is_usable()
@@ -459,7 +459,7 @@ fn is_in_range(taken: &Reference, now: ClockReadings) -> bool {
         && taken.epoch <= now.raw
         && taken.not_after >= now.raw;
     let steady = |seconds: u64| {
-        // A second later it is a second later, but for 1.05 %.
+        // A second later the clock reads a second more, within 1.05 %.
         let [one, two] = [seconds, seconds + 1].map(|seconds| later(now, Duration::from_secs(seconds)));
         let passed = (taken.clock.served(two) - taken.clock.served(one)).to_seconds();
         (passed - 1.0).abs() <= 10.51e-3
@@ -487,12 +487,12 @@ proptest! {
         let cut = left.len() - 1 - cut % (left.len() - 1);
         prop_assert!(read(&left[..cut], now(), BOOT).is_err());
         prop_assert!(read(&bytes, now(), BOOT).is_err());
-        // Somebody who knows the form, and writes anything in it.
+        // Any content in the right form.
         prop_assert!(read(&sealed(&String::from_utf8_lossy(&bytes)), now(), BOOT).is_err());
     }
 }
 
-/// The property means something only if enough of what it tries is taken.
+/// The property is meaningful only if enough of the generated references are admissible.
 #[test]
 fn some_of_any_references_are_taken() {
     use proptest::strategy::ValueTree;

@@ -31,7 +31,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
         resample_requests: 0,
     });
     association.found(&[address(1)], &[]);
-    association.follow(address(1), &[]);
+    association.set_address(address(1), &[]);
     association.addresses.answered(address(1));
     association.peer.on_this_host = on_this_host;
     association
@@ -64,8 +64,8 @@ fn denied(association: &mut Association, from: SocketAddr, now: u64) {
         boot: at(now),
     };
     association.answered(from, &[]);
-    let heard = association.hear(header, &exchange, &Timescale::new(moment), -20, &[]);
-    assert_eq!(heard, Err(Reject::KissDeny));
+    let answered = association.process_answer(header, &exchange, &Timescale::new(moment), -20, &[]);
+    assert_eq!(answered, Err(Reject::KissDeny));
 }
 
 /// One round in which each address is as `answer` says: whom it asked.
@@ -117,7 +117,7 @@ fn answered_with(association: &mut Association, offset: NtpDuration) {
     );
 }
 
-fn told(association: &mut Association, change: impl FnOnce(&mut PollerSettings)) {
+fn change_settings(association: &mut Association, change: impl FnOnce(&mut PollerSettings)) {
     let mut settings = association.settings.clone();
     change(&mut settings);
     association.apply(&settings);
@@ -186,9 +186,9 @@ fn a_new_configuration_keeps_what_is_known() {
     let mut association = association(true, false);
     (0..100).for_each(|_| answered(&mut association));
     assert_eq!(pause(&association), 64);
-    told(&mut association, |settings| settings.upstream.maxpoll = 5);
+    change_settings(&mut association, |settings| settings.upstream.maxpoll = 5);
     assert_eq!(pause(&association), 32);
-    told(&mut association, |settings| {
+    change_settings(&mut association, |settings| {
         (settings.upstream.minpoll, settings.upstream.maxpoll) = (7, 10)
     });
     assert_eq!(pause(&association), 128);
@@ -196,7 +196,7 @@ fn a_new_configuration_keeps_what_is_known() {
         (association.peer().reach, association.peer().accepted),
         (0xff, 100)
     );
-    told(&mut association, |settings| settings.upstream.iburst = false);
+    change_settings(&mut association, |settings| settings.upstream.iburst = false);
     assert_eq!(pause(&association), 128);
 }
 
@@ -207,7 +207,7 @@ fn an_order_to_ask_less_holds_whatever_is_configured_or_happens() {
     (0..4).for_each(|_| answered(&mut association));
     (0..4).for_each(|_| association.refuse(Reject::KissRate));
     assert_eq!(pause(&association), 256);
-    told(&mut association, |settings| {
+    change_settings(&mut association, |settings| {
         settings.upstream.maxpoll = 4;
         settings.reloads += 1;
         settings.resample_requests += 1;
@@ -215,7 +215,7 @@ fn an_order_to_ask_less_holds_whatever_is_configured_or_happens() {
     assert_eq!(pause(&association), 256);
     answered(&mut association);
     assert_eq!(pause(&association), 256);
-    told(&mut association, |settings| {
+    change_settings(&mut association, |settings| {
         (settings.upstream.minpoll, settings.upstream.maxpoll) = (9, 9)
     });
     assert_eq!(pause(&association), 512);
@@ -230,7 +230,7 @@ fn who_refused_us_is_asked_again_after_hours_or_a_reload() {
     assert_eq!(asked, [address(1)]);
     assert!(association.peer().stopped && association.peer().known(&View::default()).is_none());
     assert_eq!(pause(&association), HOUR);
-    told(&mut association, |settings| settings.resample_requests += 1);
+    change_settings(&mut association, |settings| settings.resample_requests += 1);
     assert_eq!(pause(&association), HOUR);
     // Not before: whatever wakes the poller.
     assert_eq!(round(&mut association, 200, no_route), []);
@@ -239,7 +239,7 @@ fn who_refused_us_is_asked_again_after_hours_or_a_reload() {
         denied(one, from, 100 + HOUR)
     });
     assert_eq!(pause(&association), 2 * HOUR);
-    told(&mut association, |settings| settings.reloads += 1);
+    change_settings(&mut association, |settings| settings.reloads += 1);
     assert_eq!(pause(&association), 2);
     round(&mut association, 9000, |one, from| denied(one, from, 9000));
     assert_eq!(pause(&association), HOUR);
@@ -319,7 +319,7 @@ fn where_nobody_listens_is_asked_soon_again_and_then_less_and_less() {
     let mut association = association(true, false);
     let pauses = [(); 8].map(|()| {
         round(&mut association, 0, |one, to| {
-            one.fault(to, QueryFault::NobodyListens, true, &[]);
+            one.fault(to, QueryFault::NotListening, true, &[]);
         });
         pause(&association)
     });
@@ -384,14 +384,14 @@ fn ourselves_are_a_loop_also_when_the_address_came_to_us_later() {
     (0..8).for_each(|_| answered(&mut association));
     let own = [address(1).ip()];
     let asked = round(&mut association, 0, |one, to| {
-        let fault = one.objection(to, &own).unwrap();
+        let fault = one.address_fault(to, &own).unwrap();
         one.fault(to, fault, false, &own);
     });
     assert_eq!(asked, [address(1)]);
     let peer = association.peer();
     assert_eq!(
         (peer.fault, peer.refused),
-        (Some(QueryFault::Ourselves), Some(Reject::Loop))
+        (Some(QueryFault::OwnListener), Some(Reject::Loop))
     );
     assert!(peer.known(&View::default()).is_none());
 }
@@ -405,7 +405,7 @@ fn new_samples_are_asked_for_at_once_when_they_are_needed() {
         let mut association = association(iburst, false);
         (0..100).for_each(|_| answered(&mut association));
         assert_eq!(pause(&association), 64);
-        told(&mut association, |settings| settings.resample_requests += 1);
+        change_settings(&mut association, |settings| settings.resample_requests += 1);
         let pauses = [(); 7].map(|()| {
             let pause = pause(&association);
             answered(&mut association);
@@ -471,9 +471,9 @@ fn what_anybody_could_have_sent_changes_no_belief() {
 fn another_address_starts_anew() {
     let mut association = association(true, false);
     answered(&mut association);
-    association.follow(address(1), &[]);
+    association.set_address(address(1), &[]);
     assert_eq!(association.peer().reach, 1);
-    association.follow(address(2), &[]);
+    association.set_address(address(2), &[]);
     assert_eq!(association.peer().reach, 0);
     assert!(association.peer().answer.is_none());
 }

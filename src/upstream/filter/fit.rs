@@ -1,43 +1,44 @@
-//! Pure. The weighted least-squares line through the samples of one upstream, and how sure it is.
+//! Pure. The weighted least-squares line through the samples of one upstream, and its errors.
 
 use std::time::Duration;
 
-use super::{Estimate, count, seconds, strayed, wander};
+use super::{Estimate, count, drift_bound, seconds, wander};
 use crate::time::NtpDuration;
 use crate::upstream::packet::Sample;
 
-/// By how much of its time in queues a sample is wrong: between -1/2 and 1/2, depending on which way they are on.
-/// Before anything is known, any of it is as likely (one sigma).
-const ONE_SIDED: f64 = 0.29;
-/// Samples are usually less wrong than assumed: by no more than this (variances).
+/// Assumed standard deviation of the asymmetry: the part of a sample's queueing time that is its error.
+///
+/// It is between -1/2 and 1/2, depending on the direction of the queues, and uniform before any sample.
+const ASYMMETRY_SD: f64 = 0.29;
+/// Smallest factor by which the samples' variance may be below the assumed one.
 const LEAST_MISFIT: f64 = 0.25;
-/// So many times the weights are corrected by what the fit shows.
+/// Maximum number of times that the weights are corrected by the residuals.
 const REFITS: u32 = 4;
-/// Fewer samples don't show it.
+/// Minimum number of samples for a variance below the assumed one.
 const MISFIT_FROM: usize = 9;
 
-/// The least-squares line through `samples`, oldest first.
+/// Returns the least-squares line through `samples`, the oldest first.
 ///
-/// Frequency is held near zero by what is assumed of an oscillator, so that one sample is enough for an estimate
-/// and two that are close together make no wild one: it is within `pace` (one sigma).
+/// The frequency has the prior `assumed_frequency` (one sigma, mean zero), so that one sample is enough for an
+/// estimate, and two that are close together don't give an extreme one.
 //= RFC 5905 §10 shortest-delay
-pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> Option<Estimate> {
+pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, assumed_frequency: f64) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
     let mut base = usual_error(samples.clone(), delay, &newest);
-    let mut fitted = Fitted::of(points(samples.clone(), &newest, delay, base), pace);
-    // Where queues explain too little of what is seen, all samples are less sure by so much, and count more alike.
+    let mut fitted = Fitted::of(points(samples.clone(), &newest, delay, base), assumed_frequency);
+    // If queues explain too little of the residuals, the common part of all errors grows, and the weights differ less.
     for _ in 0..REFITS {
         if fitted.excess() <= 1.0 {
             break;
         }
         base *= fitted.excess().sqrt();
-        fitted = Fitted::of(points(samples.clone(), &newest, delay, base), pace);
+        fitted = Fitted::of(points(samples.clone(), &newest, delay, base), assumed_frequency);
     }
     let number = fitted.points.len();
     let scale = if number > 2 {
         let least = if number < MISFIT_FROM { 1.0 } else { LEAST_MISFIT };
-        fitted.excess().max(least) * few(fitted.freedom()).powi(2)
+        fitted.excess().max(least) * small_sample_factor(fitted.freedom()).powi(2)
     } else {
         1.0
     };
@@ -57,32 +58,33 @@ pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, pace: f64) -> O
         offset_sd,
         frequency: line.slope,
         frequency_sd,
-        pace,
+        assumed_frequency,
         covariance,
         delay,
         //= RFC 5905 §10 jitter
         jitter: (misfit / sums.weight).sqrt(),
-        limits: [1.0, -1.0].map(|sign| limit(sign, &points, &line, (frequency_sd, pace), &newest)),
+        limits: [1.0, -1.0]
+            .map(|sign| limit(sign, &points, &line, (frequency_sd, assumed_frequency), &newest)),
         dispersion: newest.dispersion,
         samples: number,
     })
 }
 
-/// One sample as the fit sees it, all in seconds.
+/// A sample in the form of the fit, all in seconds.
 struct Point {
-    /// When it was taken.
+    /// Its instant, by the raw counter.
     taken: Duration,
-    /// Its place in time from the newest one: not positive.
+    /// Its time relative to the newest sample: not positive.
     age: f64,
-    /// Its offset from that of the newest one.
+    /// Its offset relative to that of the newest sample.
     offset: f64,
-    /// What it took longer than the quickest one.
+    /// Its queueing time: the delay beyond the shortest one.
     queues: f64,
     /// One over the variance of its error.
     weight: f64,
 }
 
-/// The samples, where the quickest are wrong by `base` seconds (one sigma).
+/// Returns the samples as points; those of the shortest delay have an error of `base` seconds (one sigma).
 fn points(
     samples: impl Iterator<Item = Sample>,
     newest: &Sample,
@@ -103,28 +105,28 @@ fn points(
     samples.map(point).collect()
 }
 
-/// The line through some points, and how far they are from it.
+/// The line through some points, and their residuals.
 struct Fitted {
     points: Vec<Point>,
     sums: Sums,
     line: FittedLine,
-    /// The weighted sum of squares of what is left.
+    /// The weighted sum of squares of the residuals.
     misfit: f64,
-    /// The line through the queues, and one over the variance of what they count: how that makes the line unsure.
+    /// The line through the queueing times, and one over the variance of the asymmetry: its part of the line's error.
     queues: FittedLine,
     square: f64,
 }
 
 impl Fitted {
-    fn of(points: Vec<Point>, pace: f64) -> Self {
-        let sums = Sums::of(&points, pace);
+    fn of(points: Vec<Point>, assumed_frequency: f64) -> Self {
+        let sums = Sums::of(&points, assumed_frequency);
         let (offsets, queues) = (
             sums.line(&points, |point| point.offset),
             sums.line(&points, |point| point.queues),
         );
-        let (one_sided, square) = one_sided(&points, &offsets, &queues);
-        let line = offsets.less(one_sided, &queues);
-        let left = |point: &Point| point.offset - one_sided * point.queues - line.at(point.age);
+        let (asymmetry, square) = asymmetry(&points, &offsets, &queues);
+        let line = offsets.less(asymmetry, &queues);
+        let left = |point: &Point| point.offset - asymmetry * point.queues - line.at(point.age);
         let misfit = points
             .iter()
             .map(|point| point.weight * left(point).powi(2))
@@ -139,14 +141,20 @@ impl Fitted {
         }
     }
 
-    /// What the points leave free: a line takes two, and the queues' part another one if the points tell it rather than what
-    /// is assumed of it.
+    /// Returns the degrees of freedom: the number of points, less two for a line.
+    ///
+    /// One less if the asymmetry follows from the points rather than from the assumption.
     fn freedom(&self) -> usize {
-        let told = self.square > 2.0 * ONE_SIDED.powi(-2);
-        self.points.len().saturating_sub(2 + usize::from(told)).max(1)
+        let is_estimated = self.square > 2.0 * ASYMMETRY_SD.powi(-2);
+        self.points
+            .len()
+            .saturating_sub(2 + usize::from(is_estimated))
+            .max(1)
     }
 
-    /// The variances of the line's value and of its slope, and their covariance, if the points are as sure as assumed.
+    /// Returns the variance of the line's value at age zero, if the points' errors are as assumed.
+    ///
+    /// The next two return the variance of the slope and the covariance of both in the same way.
     fn offset_variance(&self) -> f64 {
         self.sums.square / self.sums.determinant() + self.queues.offset.powi(2) / self.square
     }
@@ -159,18 +167,17 @@ impl Fitted {
         self.queues.offset * self.queues.slope / self.square - self.sums.age / self.sums.determinant()
     }
 
-    /// How many times larger the variance of the points is than it was assumed.
+    /// Returns the ratio of the points' variance to the assumed one.
     fn excess(&self) -> f64 {
         self.misfit / count(0..self.freedom())
     }
 }
 
-/// By how much of their time in queues the samples are wrong, so that the rest of them fits best: the regression of
-/// what is left of the offsets on what is left of the queues.
+/// Returns the asymmetry with which the samples fit best, and one over its variance.
 ///
-/// Beside it, one over its variance.
-fn one_sided(points: &[Point], offsets: &FittedLine, queues: &FittedLine) -> (f64, f64) {
-    let (mut product, mut square) = (0.0, ONE_SIDED.powi(-2));
+/// It is the regression of the residuals of the offsets on those of the queueing times.
+fn asymmetry(points: &[Point], offsets: &FittedLine, queues: &FittedLine) -> (f64, f64) {
+    let (mut product, mut square) = (0.0, ASYMMETRY_SD.powi(-2));
     for point in points {
         product += point.weight * point.queues * (point.offset - offsets.at(point.age));
         square += point.weight * point.queues * (point.queues - queues.at(point.age));
@@ -178,7 +185,7 @@ fn one_sided(points: &[Point], offsets: &FittedLine, queues: &FittedLine) -> (f6
     ((product / square).clamp(-0.5, 0.5), square)
 }
 
-/// How far the true offset may be above (`sign` 1) or below (-1) the line, as the sample says that limits it most.
+/// Returns the limit of the true offset above (`sign` 1) or below (-1) the line, by the sample that limits it most.
 fn limit(
     sign: f64,
     points: &[Point],
@@ -189,7 +196,7 @@ fn limit(
     let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.queues / 2.0;
     points
         .iter()
-        .map(|point| (says(point) + strayed(frequency, -point.age), point))
+        .map(|point| (says(point) + drift_bound(frequency, -point.age), point))
         .min_by(|one, other| one.0.total_cmp(&other.0))
         .map_or((newest.at, 0.0), |(_, point)| (point.taken, says(point)))
 }
@@ -206,7 +213,7 @@ impl FittedLine {
         self.offset + self.slope * age
     }
 
-    /// This line without `times` the other.
+    /// Returns this line less `times` the other.
     fn less(&self, times: f64, other: &Self) -> Self {
         Self {
             offset: self.offset - times * other.offset,
@@ -215,7 +222,7 @@ impl FittedLine {
     }
 }
 
-/// Weighted sums of a line's normal equations: the part that is the same whatever is fitted.
+/// The weighted sums of a line's normal equations that do not depend on the fitted values.
 struct Sums {
     weight: f64,
     age: f64,
@@ -223,11 +230,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(points: &[Point], pace: f64) -> Self {
+    fn of(points: &[Point], assumed_frequency: f64) -> Self {
         let nothing = Self {
             weight: 0.0,
             age: 0.0,
-            square: pace.powi(-2),
+            square: assumed_frequency.powi(-2),
         };
         points.iter().fold(nothing, |sums, point| Self {
             weight: sums.weight + point.weight,
@@ -240,7 +247,7 @@ impl Sums {
         self.weight * self.square - self.age * self.age
     }
 
-    /// The line that fits `value` best.
+    /// Returns the line that fits `value` best.
     fn line(&self, points: &[Point], value: impl Fn(&Point) -> f64) -> FittedLine {
         let sum: f64 = points.iter().map(|point| point.weight * value(point)).sum();
         let product: f64 = points
@@ -255,8 +262,9 @@ impl Sums {
     }
 }
 
-/// What a sample of the shortest delay is wrong by, usually: half of what queues add to the middle one, but no less than the
-/// clocks' precision, and what is assumed before there are many samples.
+/// Returns the usual error of a sample of the shortest delay, in seconds: half of the median queueing error.
+///
+/// It is not below the clocks' precision, nor below the part of the delay that is assumed for few samples.
 fn usual_error(samples: impl Iterator<Item = Sample> + Clone, shortest: NtpDuration, newest: &Sample) -> f64 {
     let assumed = shortest.to_seconds() / (4.0 * count(samples.clone()).powi(2));
     let mut queues: Vec<NtpDuration> = samples.map(|sample| (sample.delay - shortest).half()).collect();
@@ -267,9 +275,10 @@ fn usual_error(samples: impl Iterator<Item = Sample> + Clone, shortest: NtpDurat
     middle.max(newest.dispersion.to_seconds()).max(assumed)
 }
 
-/// By how much a deviation must be widened that has so few degrees of freedom, to mean what three of many mean: the
-/// quantiles of Student's t for 99.73 % over three.
-fn few(freedom: usize) -> f64 {
+/// Returns the factor for a standard deviation with few degrees of freedom, so that three of it still cover 99.73 %.
+///
+/// These are the quantiles of Student's t, divided by three.
+fn small_sample_factor(freedom: usize) -> f64 {
     const QUANTILES: [f64; 9] = [78.0, 6.4, 3.1, 2.2, 1.85, 1.65, 1.53, 1.43, 1.37];
     QUANTILES
         .get(freedom - 1)

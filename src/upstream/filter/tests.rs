@@ -33,7 +33,7 @@ fn one_sample_is_known_by_its_delay_and_fades_by_the_unknown_frequency() {
     );
     assert!(estimate.error_at(Duration::from_secs(100)) < 1e-9 && estimate.frequency.abs() < 1e-9);
     let later = estimate.error_at(Duration::from_secs(110));
-    assert!((later - 30.0 * UNKNOWN_FREQUENCY).abs() < 1e-5, "{later}");
+    assert!((later - 30.0 * FREQUENCY_SD_UNKNOWN).abs() < 1e-5, "{later}");
 }
 
 #[test]

@@ -1,22 +1,21 @@
-//! Pure. What tells one upstream from another: its endpoint while it is only configured, its identity once it is asked.
+//! Pure. The two keys of an upstream: its endpoint while it is only configured, and its identity once it is polled.
 
 use crate::upstream::{Host, Upstream};
 
-/// The identity of an upstream that is asked: the same across reloads for as long as it stays, and never given to another one.
+/// The identity of an upstream that is polled: constant across reloads while it stays, and never used for another one.
 ///
-/// Their order is the one in which they came.
+/// Identities are ordered by age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpstreamId(u64);
 
 impl UpstreamId {
-    /// The identity of the one that comes next.
+    /// Returns the identity of the next new upstream.
     pub(super) const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// The server that a configuration names, in one of several ways to write it, and the port. What its name resolves to has no
-/// part in it.
+/// The server of an upstream and its port, independent of the spelling. The addresses of a name have no part in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: Host,
@@ -24,7 +23,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The one at `port` of `host`.
+    /// Returns the endpoint at `port` of `host`.
     pub fn new(host: &Host, port: u16) -> Self {
         Self {
             host: canonical(host),
@@ -34,16 +33,16 @@ impl Endpoint {
 }
 
 impl Upstream {
-    /// The server that is meant.
+    /// Returns its endpoint.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint::new(&self.host, self.port)
     }
 }
 
-/// A host in one spelling.
+/// Returns the host in its canonical spelling.
 ///
-/// Names are the same in any case, and with or without the dot that ends them (RFC 4343); so are the numbers of an
-/// interface with zeros in front. Addresses have been numbers since they were read.
+/// Names are equal in any case, and with or without a final dot (RFC 4343); so are interface numbers with leading
+/// zeros. Addresses are compared as numbers already.
 fn canonical(host: &Host) -> Host {
     match host {
         Host::Name(name) => Host::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()),
@@ -80,7 +79,7 @@ mod tests {
         assert_eq!(name("Time.Example."), name("time.example"));
         assert_eq!(address("2001:db8:0::1"), address("2001:DB8::0001"));
         assert_eq!(scoped("2"), scoped("02"));
-        // Two that are near each other, and not the same.
+        // Similar spellings of different endpoints.
         assert_ne!(name("time.example"), name("time2.example"));
         assert_ne!(name("localhost"), address("127.0.0.1"));
         assert_ne!(scoped("eth0"), scoped("Eth0"));

@@ -1,4 +1,4 @@
-//! Pure. The way from the upstreams that are asked to those of another configuration.
+//! Pure. The steps from the upstreams that are polled to those of a new configuration.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,27 +8,27 @@ use crate::upstream::Upstream;
 /// An upstream of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
-    /// Its number there, from 0.
+    /// Its number in the configuration, from 0.
     pub place: usize,
-    /// How it is asked and believed.
+    /// Its configuration.
     pub settings: Upstream,
 }
 
-/// What a reload does with each upstream: each that is asked, and each that is wanted, is in just one of these lists.
+/// The steps of a reload: each upstream that is polled, and each that is wanted, is in exactly one of these lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Those that stay with all that is known of them, and how they are configured from now on.
+    /// Upstreams that stay with their state, and their new configuration.
     pub keep: Vec<(UpstreamId, Configured)>,
-    /// Those that are new: nothing is known of them.
+    /// New upstreams.
     pub start: Vec<Configured>,
-    /// Those that are not asked any more, the oldest first.
+    /// Upstreams that are not polled any more, the oldest first.
     pub stop: Vec<UpstreamId>,
 }
 
-/// What leads from the `running` upstreams, the oldest first, to those that are `wanted`.
+/// Returns the steps from the `running` upstreams, the oldest first, to the `wanted` ones.
 ///
-/// The endpoint alone tells which is which: neither the order nor other settings, nor how a name is written. Of several with the
-/// same endpoint (a validated configuration has none) as many stay as both sides have, and the oldest of them.
+/// Only the endpoint decides which ones are the same: not the order, nor other settings, nor the spelling of a name. Of
+/// several with the same endpoint (a validated configuration has none) as many stay as both sides have: the oldest.
 pub fn plan(running: impl IntoIterator<Item = (UpstreamId, Endpoint)>, wanted: &[Upstream]) -> Plan {
     let mut left: BTreeMap<Endpoint, VecDeque<UpstreamId>> = BTreeMap::new();
     for (id, endpoint) in running {

@@ -125,7 +125,7 @@ fn other_settings_hold_at_once_and_what_is_known_stays() {
     let mut registry = Registry::new(&all("a b"));
     let ids: Vec<_> = registry.iter().map(|one| one.id).collect();
     let (peer, polling) = heard(7);
-    registry.learn(ids[0], peer, polling);
+    registry.update(ids[0], peer, polling);
     registry.reconfigure(&[named("b", 6), named("A.", 8)]);
     assert_eq!(
         displayed(&registry),
@@ -146,7 +146,7 @@ fn what_a_poller_that_is_gone_still_reports_is_nobodys() {
     assert!(!registry.contains(gone));
     registry.reconfigure(&all("b a"));
     let (peer, polling) = heard(7);
-    registry.learn(gone, peer, polling);
+    registry.update(gone, peer, polling);
     assert!(
         registry
             .iter()
@@ -198,7 +198,7 @@ proptest! {
                 }
                 samples += 1;
                 let (peer, polling) = heard(samples);
-                registry.learn(one.id, peer, polling);
+                registry.update(one.id, peer, polling);
                 now.insert(one.id, (endpoint, samples));
             }
             (known, before) = (now, wanted);

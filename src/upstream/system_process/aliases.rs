@@ -1,13 +1,13 @@
-//! Pure. Which upstreams are the same server by several addresses, so that they count once.
+//! Pure. The upstreams that are several addresses of the same server, so that they count once.
 //!
-//! What can be known: a server that says when its clock was set, to a fraction of a second, says the same by all of its
-//! addresses until the clock is set again, and no two servers say the same by chance. So two upstreams whose last
-//! answers were mostly of the same settings are one server, for as long as they also say the same time. An upstream that
-//! copies another's words only puts itself into that one's vote: the vote holds all that both claim, so neither
-//! loses it. And it can be taken for one of two others, but not for both, which would take the vote of one of them.
+//! A server announces its reference time, when its clock was last set, to a fraction of a second. It is the same at all
+//! of its addresses until the clock is set again, and two servers do not have the same one by chance. So two upstreams
+//! whose last answers mostly had the same reference times are one server, while they also have the same time. An
+//! upstream that copies another's fields only joins that one's vote: the vote contains both claims, so neither loses
+//! it. And it can be paired with one of two others, but not with both, which would take the vote of one of them.
 //!
-//! What can't: a server that says no fraction (some at stratum 1 say whole seconds, ntpd-rs says steps of 128 s), or that
-//! is set more often than it is asked, is not recognized, and counts as often as it is configured.
+//! A server that announces no fraction (some at stratum 1 have whole seconds, ntpd-rs steps of 128 s), or whose clock
+//! is set more often than it is polled, is not recognized, and counts as often as it is configured.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,14 +16,14 @@ use crate::upstream::candidate::Candidate;
 use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
-/// So many of an upstream's last answers are remembered.
+/// Number of an upstream's last answers that are remembered.
 const REMEMBERED: usize = 8;
-/// Of so many of the last ones (or fewer, at the start) more than half have to be of the same settings.
+/// Number of the last answers (fewer at the start) of which more than half must have the same settings.
 const COMPARED: usize = 4;
-/// A time that was cut to less than this many bits of a fraction (2^-12 s) names no server.
+/// A reference time with this many zero bits at its end is a multiple of 2^-12 s: too coarse to identify a server.
 const COARSE: u32 = 32 - 12;
 
-/// What a server says of the last time that its clock was set: until the next time it is the same by all addresses.
+/// A server's variables from the last time that its clock was set: the same at all addresses until the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ClockSetting {
     stratum: u8,
@@ -32,98 +32,100 @@ struct ClockSetting {
 }
 
 impl ClockSetting {
-    /// It is told so finely that no other server says the same by chance.
-    fn is_telling(&self) -> bool {
+    /// Returns whether it is so precise that no other server has the same one by chance.
+    fn is_distinctive(&self) -> bool {
         self.reference_timestamp.to_bits().trailing_zeros() < COARSE
     }
 }
 
-/// The last settings that each upstream told, and which of them are one server.
+/// The last clock settings of each upstream, and the upstreams that are one server.
 #[derive(Clone, Debug, Default)]
 //= RFC 5905 §11.2.1 associations
 pub(super) struct Aliases {
-    told: BTreeMap<UpstreamId, SettingHistory>,
-    /// Those who are one server, two by two. Who is one with two others, these are one, too.
+    histories: BTreeMap<UpstreamId, SettingHistory>,
+    /// Pairs of upstreams that are one server. If one is paired with two others, these are paired, too.
     pairs: BTreeSet<Pair>,
 }
 
 /// Two upstreams, the lower identity first.
 type Pair = (UpstreamId, UpstreamId);
 
-/// What one upstream told of when its clock was set.
+/// The last clock settings of one upstream.
 #[derive(Clone, Debug, Default)]
 struct SettingHistory {
-    /// How many samples there were when the last one was remembered.
+    /// Number of samples when the last setting was recorded.
     samples_seen: u64,
     settings: VecDeque<ClockSetting>,
 }
 
 impl SettingHistory {
-    /// Were most of the last answers of settings that `other` told, too?
+    /// Returns whether most of the last answers had settings that `other` had, too.
     fn repeats(&self, other: &Self) -> bool {
         let last = self.settings.iter().rev().take(COMPARED);
-        let repeated = |setting: &&ClockSetting| setting.is_telling() && other.settings.contains(setting);
+        let repeated = |setting: &&ClockSetting| setting.is_distinctive() && other.settings.contains(setting);
         last.clone().filter(repeated).count() * 2 > last.count()
     }
 }
 
 impl Aliases {
-    /// Remembers what the `upstreams` said last, and forgets those who are not there any more.
-    pub(super) fn hear(&mut self, upstreams: &Registry) {
-        self.told.retain(|id, _| upstreams.contains(*id));
+    /// Records the last answers of the `upstreams`, and forgets upstreams that are not there any more.
+    pub(super) fn observe(&mut self, upstreams: &Registry) {
+        self.histories.retain(|id, _| upstreams.contains(*id));
         self.pairs
             .retain(|(one, other)| upstreams.contains(*one) && upstreams.contains(*other));
         for upstream in upstreams.iter() {
             let (id, peer) = (upstream.id, &upstream.peer);
-            let told = self.told.entry(id).or_default();
-            if peer.accepted < told.samples_seen {
-                *told = SettingHistory::default();
+            let history = self.histories.entry(id).or_default();
+            if peer.accepted < history.samples_seen {
+                *history = SettingHistory::default();
                 self.pairs.retain(|pair| pair.0 != id && pair.1 != id);
             }
-            let Some(header) = peer.answer.filter(|_| peer.accepted > told.samples_seen) else {
+            let Some(header) = peer.answer.filter(|_| peer.accepted > history.samples_seen) else {
                 continue;
             };
-            told.samples_seen = peer.accepted;
-            told.settings.push_back(ClockSetting {
+            history.samples_seen = peer.accepted;
+            history.settings.push_back(ClockSetting {
                 stratum: header.stratum,
                 reference_id: header.reference_id,
                 reference_timestamp: header.reference_timestamp,
             });
-            if told.settings.len() > REMEMBERED {
-                told.settings.pop_front();
+            if history.settings.len() > REMEMBERED {
+                history.settings.pop_front();
             }
         }
     }
 
-    /// Looks at each two `candidates` whether they are one server.
+    /// Checks each two `candidates` whether they are one server.
     fn pair_up(&mut self, candidates: &[Candidate]) {
-        let mut fresh = BTreeSet::new();
+        let mut recent = BTreeSet::new();
         for (place, one) in candidates.iter().enumerate() {
             for other in candidates.iter().skip(place + 1) {
                 let both = pair(one.id, other.id);
                 if one.contradicts(other) {
                     self.pairs.remove(&both);
-                } else if one.is_as_well_known_as(other) && self.say_the_same(one.id, other.id) {
-                    fresh.insert(both);
+                } else if one.is_as_well_known_as(other) && self.have_same_settings(one.id, other.id) {
+                    recent.insert(both);
                 }
             }
         }
-        self.pairs.extend(&fresh);
-        self.resolve(&fresh);
+        self.pairs.extend(&recent);
+        self.resolve(&recent);
     }
 
-    /// Who is one with two others that are not one with each other is taken for the one that it says the same as lately
-    /// (`fresh`), and for neither if that is both. All at once, so that no order matters.
-    fn resolve(&mut self, fresh: &BTreeSet<Pair>) {
+    /// Removes pairs until they are transitive: if one is paired with two others, these are paired, too.
+    ///
+    /// `recent` pairs, whose last answers agree, stay if there are others to remove. All are removed at once, so that
+    /// the order does not matter.
+    fn resolve(&mut self, recent: &BTreeSet<Pair>) {
         loop {
-            let torn: BTreeSet<_> = self
+            let ambiguous: BTreeSet<_> = self
                 .pairs
                 .iter()
                 .copied()
-                .filter(|&both| self.is_torn(both))
+                .filter(|&both| self.is_ambiguous(both))
                 .collect();
-            let old: BTreeSet<_> = torn.difference(fresh).copied().collect();
-            let gone = if old.is_empty() { torn } else { old };
+            let old: BTreeSet<_> = ambiguous.difference(recent).copied().collect();
+            let gone = if old.is_empty() { ambiguous } else { old };
             if gone.is_empty() {
                 return;
             }
@@ -131,29 +133,29 @@ impl Aliases {
         }
     }
 
-    /// Is somebody one with just one of these two?
-    fn is_torn(&self, (one, other): Pair) -> bool {
+    /// Returns whether another upstream is paired with only one of these two.
+    fn is_ambiguous(&self, (one, other): Pair) -> bool {
         let is_one = |a: UpstreamId, b: UpstreamId| self.pairs.contains(&pair(a, b));
         let mut thirds = self
-            .told
+            .histories
             .keys()
             .copied()
             .filter(|&third| third != one && third != other);
         thirds.any(|third| is_one(one, third) != is_one(other, third))
     }
 
-    fn say_the_same(&self, one: UpstreamId, other: UpstreamId) -> bool {
-        let both = self.told.get(&one).zip(self.told.get(&other));
+    fn have_same_settings(&self, one: UpstreamId, other: UpstreamId) -> bool {
+        let both = self.histories.get(&one).zip(self.histories.get(&other));
         both.is_some_and(|(one, other)| one.repeats(other) && other.repeats(one))
     }
 
-    /// Are both the same server now?
+    /// Returns whether both are the same server now.
     fn are_one(&self, one: &Candidate, other: &Candidate) -> bool {
         let paired = self.pairs.contains(&pair(one.id, other.id));
         one.address == other.address || paired && one.is_as_well_known_as(other)
     }
 
-    /// The candidates by server, as places in their list: each is in one group.
+    /// Returns the candidates grouped by server, as indices into their list: each is in one group.
     pub(super) fn groups(&mut self, candidates: &[Candidate]) -> Vec<Vec<usize>> {
         self.pair_up(candidates);
         let mut groups: Vec<Vec<usize>> = Vec::new();
@@ -238,9 +240,9 @@ mod tests {
         for step in 0..histories[0].len() {
             let ids: Vec<_> = upstreams.iter().map(|one| one.id).collect();
             for (id, history) in ids.into_iter().zip(histories) {
-                upstreams.learn(id, history[step].clone(), Polling::default());
+                upstreams.update(id, history[step].clone(), Polling::default());
             }
-            aliases.hear(&upstreams);
+            aliases.observe(&upstreams);
             let candidate = |one| Candidate::of(one, now, &View::default(), &limits).unwrap();
             let candidates: Vec<_> = upstreams.iter().map(candidate).collect();
             servers = aliases.groups(&candidates).len();

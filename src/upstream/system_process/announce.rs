@@ -1,4 +1,4 @@
-//! Pure. What is announced of the served clock: as its keeper does, as a client of an upstream, or as a local reference.
+//! Pure. The announced variables of the served clock: mirrored, as a client of an upstream, or as a local reference.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::upstream::discipline::steer;
 use crate::upstream::select::{Survivor, combine};
 use crate::wire::{Leap, ReferenceId};
 
-/// What is not known of the frequency of a host's clock that nobody watches (RFC 5905 §7.2, PHI).
+/// Frequency tolerance of a host's clock that no daemon keeps: 15 ppm (RFC 5905 §7.2, PHI).
 //= RFC 5905 §12 growth
 const PHI: f64 = 15e-6;
 
 impl SystemProcess {
-    /// The host's clock, announced as its keeper does.
+    /// Returns the host's clock with the variables of `owner`, the daemon that keeps it.
     //= RFC 5905 §11.2.3 mirrored
     pub(super) fn mirror(&self, now: ClockReadings, owner: &Candidate, leap: Leap) -> Reference {
         let announced = self.announce(now, owner, leap);
@@ -38,19 +38,20 @@ impl SystemProcess {
         )
     }
 
-    /// The host's clock, announced by us as a client of `peer` (RFC 5905 §11.2.3, and the system variables of
-    /// §11). Its measured offset is an error of the clock that we serve.
+    /// Returns the host's clock, announced as by a client of `peer` (RFC 5905 §11.2.3).
+    ///
+    /// Its measured offset is a part of the announced error.
     pub(super) fn announce(&self, now: ClockReadings, peer: &Candidate, leap: Leap) -> Reference {
-        // Who keeps it may stop at any time: then it runs as the oscillator does.
+        // The daemon that keeps it may stop at any time: then its frequency is the oscillator's.
         let growth = self.truth.map_or(PHI, |truth| truth.growth(0.0).max(PHI));
         self.client_of(peer, leap, now, ClockModel::Host, growth)
     }
 
-    /// Our own clock, steered after all survivors together and announced as that of a client of `chosen`.
+    /// Returns the tracked clock, steered to the combined survivors and announced as by a client of `chosen`.
     pub(super) fn track(&self, now: ClockReadings, chosen: &Candidate, majority: &Majority) -> Reference {
         let zero = chosen.offset;
         let known = self.truth.unwrap_or(majority.truth);
-        // It is our oscillator that drifts, so all see the same frequency, and know it better together.
+        // This host's oscillator drifts, so all see the same frequency, and their mean is better than each.
         let frequency = known.nearest_rate(common_frequency(&majority.survivors));
         let together: Vec<_> = majority
             .survivors
@@ -64,14 +65,14 @@ impl SystemProcess {
             [majority.plausible.low, majority.plausible.high].map(|end| (end - zero).to_seconds());
         let ahead = combine(&together, Some(plausible.into())).unwrap_or(0.0);
         let believed = self.scale.at(now.raw) + zero + NtpDuration::from_seconds(ahead);
-        // Clients of a local reference were told that it is nobody's time: there is nothing to be slewed from.
+        // A local reference is announced as such, and not as the time of an upstream: there is nothing to slew from.
         let before = self.announced_clock().filter(|_| self.state != State::Local);
         let announce = |before: Option<&ClockModel>| {
             let clock = steer(before, now, believed, frequency);
             self.client_of(chosen, majority.leap, now, clock, known.growth(frequency))
         };
         let slewed = announce(before.as_ref());
-        // A correction that would take us over the limit while it is slewed had better be a step.
+        // A correction during whose slew the error would exceed the limit is better stepped.
         if slewed.root_distance_at(now.raw) > self.policy.max_distance {
             announce(None)
         } else {
@@ -100,7 +101,7 @@ impl SystemProcess {
                 root_delay: peer.header.root_delay.to_duration() + peer.estimate.delay,
                 root_dispersion: NtpDuration::ZERO,
                 growth,
-                reference_time: updated.said().at_most(clock.served(now)),
+                reference_time: updated.nonzero().at_most(clock.served(now)),
                 precision: self.precision,
                 clock,
                 published: now,
@@ -111,15 +112,16 @@ impl SystemProcess {
         )
     }
 
-    /// With the root distance that covers every instant which a majority of the upstreams allows, and no more. What the
-    /// system peer says of its own error is only one of the claims: it may be a liar that seems to be near.
+    /// Sets the root distance so that it covers exactly the instants that a majority of the upstreams allows.
+    ///
+    /// The error that the system peer announces is only one of the claims: it may be a false upstream that seems near.
     //= RFC 5905 §11.2.3 mindisp
     //= RFC 5905 §11.2.3 root-dispersion
     pub(super) fn bounded(&self, now: ClockReadings, announced: Reference) -> Reference {
         let error = self.truth.map_or(NtpDuration::ZERO, |truth| {
             truth.error_of(&announced.clock, &self.scale, now)
         });
-        // The reading of our own clock is a part of the dispersion.
+        // The precision of this host's clock is a part of the dispersion.
         let most = error - NtpDuration::from_log2(self.precision);
         let root_delay = announced.root_delay.min(most + most).max(NtpDuration::ZERO);
         Reference {
@@ -148,7 +150,7 @@ impl SystemProcess {
     }
 }
 
-/// By how much true time runs faster than the raw counter: the mean, each with the weight of 1/variance.
+/// Returns the frequency of true time relative to the raw counter, less one: the mean with the weights 1/variance.
 fn common_frequency(survivors: &[Candidate]) -> f64 {
     let weight = |one: &Candidate| one.estimate.frequency_sd.max(1e-12).powi(-2);
     let weights: f64 = survivors.iter().map(weight).sum();

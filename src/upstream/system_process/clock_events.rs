@@ -1,4 +1,4 @@
-//! Pure. What happens to the host all of a sudden, so that what was known does not hold, and new samples are wanted.
+//! Pure. Steps, sleeps and jumps of the host's clocks, which void samples or the served time.
 
 use std::time::Duration;
 
@@ -7,33 +7,35 @@ use crate::clock::ClockModel;
 use crate::time::{ClockReadings, NtpDuration};
 use crate::wire::ReferenceId;
 
-/// Who steps the host's clock all the time does not make us ask all the time. The samples that a request asked for go on
-/// coming for about as long.
+/// Shortest time between two requests for new samples, however often the host's clock is stepped: 64 s.
+///
+/// The samples after a request arrive for about as long.
 const RESAMPLES_APART: Duration = Duration::from_secs(64);
-/// A change between the host's clocks that only a step or a sleep can make.
+/// Smallest change between the host's clocks that is a step or a sleep: 10 ms.
 const JUMP: Duration = Duration::from_millis(10);
-/// A change of pace between them, as parts of the time that passes, beyond which a jump of that size is possible. A
-/// daemon that slews makes no larger ones for long.
+/// Smallest change of the relative rate of the host's clocks that may be a jump: 50 ppm.
+///
+/// A daemon that slews does not change it by more for long.
 const PACE_CHANGE: f64 = 50e-6;
-/// Samples from before a larger jump would tell a frequency that is wrong by more than clocks stray.
+/// Smallest jump that voids older samples: their frequency would be wrong by more than a clock's usual error.
 const VOID: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
-/// Before a pace is known it is below this: the kernel's clocks are corrected by 500 ppm at most.
+/// Maximum relative rate of the host's clocks before it is measured: the kernel corrects them by 500 ppm at most.
 const UNKNOWN_PACE: f64 = 600e-6;
-/// A jump is told if there was none for so long.
-const TOLD_APART: Duration = Duration::from_secs(3600);
+/// Shortest time between two reports of jumps: an hour.
+const REPORTS_APART: Duration = Duration::from_secs(3600);
 
-/// What happened to the host.
+/// An event of the host's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockEvent {
-    /// Somebody stepped its clock by so much, back or forth.
+    /// The time of day was stepped by this much, forward or backward.
     Stepped(Duration),
-    /// It slept for so long, or its clocks jumped against each other by as much.
+    /// The host slept for this long, or its clocks jumped against each other by as much.
     Slept(Duration),
-    /// Its clocks moved against each other by so much more than before: the virtual machine was paused, say.
+    /// The clocks moved against each other by this much more than before, for example in a paused virtual machine.
     Jumped(Duration),
 }
 
-/// How the host's clocks stand to each other.
+/// The differences between the host's clocks at the last check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockWatch {
     realtime: Duration,
@@ -43,19 +45,25 @@ pub(super) struct ClockWatch {
     pace: Pace,
 }
 
-/// By how much the time since boot runs faster than the raw counter.
+/// The rate of the time since boot relative to the raw counter, less one.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
-    /// When nothing happens.
+    /// The usual rate, without jumps.
     steady: Option<f64>,
-    /// At the last look, if that was another one: a jump, or a daemon that slews for longer.
+    /// The rate at the last check, if that was different: a jump, or a long slew by a daemon.
     other: Option<f64>,
 }
 
 impl SystemProcess {
-    /// Looks after the host's clocks, before each decision: `realtime` is how far the time of day is ahead of the time
-    /// since boot, `asleep` how much of that the host slept. Returns what must have happened since the last look.
-    pub fn notice(&mut self, now: ClockReadings, realtime: Duration, asleep: Duration) -> Option<ClockEvent> {
+    /// Checks the host's clocks; call it before each decision. Returns the event since the last check.
+    ///
+    /// `realtime` is the time of day less the time since boot, `asleep` the total sleep of the host since boot.
+    pub fn check_host_clocks(
+        &mut self,
+        now: ClockReadings,
+        realtime: Duration,
+        asleep: Duration,
+    ) -> Option<ClockEvent> {
         let before = self.clocks;
         self.clocks = Some(ClockWatch {
             realtime,
@@ -82,9 +90,10 @@ impl SystemProcess {
         jumped
     }
 
-    /// Did the raw counter and the time since boot move against each other as they did before, by `apart` seconds in
-    /// the time that `passed`? If not, nobody knows which of them was right. A pace that stays is a new one from its second
-    /// look on.
+    /// Returns the event if the raw counter and the time since boot moved against each other otherwise than before.
+    ///
+    /// They moved by `apart` seconds in the time that `passed`. After a jump either of them may be right. A new
+    /// relative rate that stays is the usual one from the second check on.
     fn jumped(&mut self, now: ClockReadings, passed: Duration, apart: f64, pace: Pace) -> Option<ClockEvent> {
         let passed = passed.as_secs_f64();
         let unknown = if pace.steady.is_none() {
@@ -95,7 +104,7 @@ impl SystemProcess {
         let beyond = (apart - pace.steady.unwrap_or(0.0) * passed).abs() - unknown;
         let unseen = PACE_CHANGE * passed.max(1.0);
         let jumped = beyond > unseen;
-        // What is read too soon after the last time tells no pace.
+        // Readings right after the last ones are too close for a rate.
         let seen = (passed > 0.5).then(|| apart / passed);
         let stays = |other: f64| seen.is_some_and(|seen| (seen - other).abs() * passed <= unseen);
         let pace = if jumped && !pace.other.is_some_and(stays) {
@@ -111,7 +120,7 @@ impl SystemProcess {
             return None;
         }
         if beyond > JUMP.as_secs_f64() {
-            // So far apart, nobody knows by how much more both of them moved together.
+            // After such a jump both may have moved together by any further amount.
             self.slept(now);
             return Some(ClockEvent::Slept(Duration::from_secs_f64(beyond)));
         }
@@ -120,39 +129,40 @@ impl SystemProcess {
         self.view.jump = Some((now.raw, before + by));
         self.truth = self.truth.map(|truth| truth.widened(by));
         if self.reference.is_usable() {
-            // It may be all that goes on.
+            // The reference may stay in effect, in holdover.
             self.reference.root_dispersion += by;
         }
         if by >= VOID {
             self.void_samples(now);
         }
         self.resample(now.raw);
-        // One of many is no news.
-        let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < TOLD_APART);
+        // One of many jumps is not reported.
+        let lately = last.is_some_and(|(at, _)| now.raw.saturating_sub(at) < REPORTS_APART);
         (!lately).then(|| ClockEvent::Jumped(Duration::from_secs_f64(beyond)))
     }
 
-    /// The host's clock was stepped before `now`: it is not the one that was checked. A tracked clock does not care.
+    /// Handles a step of the host's clock before `now`: what was checked does not hold. It does not affect a tracked
+    /// clock.
     pub(super) fn clock_stepped(&mut self, now: ClockReadings) {
         self.stepped_at = now.raw;
         if self.reference.clock == ClockModel::Host && self.state != State::Init {
             self.resample(now.raw);
-            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
 
-    /// The host slept before `now`: the raw counter stood still, and nothing that was measured holds.
+    /// Handles a sleep of the host before `now`: the raw counter stopped, so no sample holds.
     pub(super) fn slept(&mut self, now: ClockReadings) {
         self.void_samples(now);
         self.truth = None;
         self.stepped_at = now.raw;
         self.resample(now.raw);
         if self.state != State::Init {
-            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
         }
     }
 
-    /// No sample from before `now` counts any more: no upstream is believed any more.
+    /// Voids all samples from before `now`, so that no upstream is selected any more.
     fn void_samples(&mut self, now: ClockReadings) {
         self.view.since = now.raw;
         self.none_believed = true;
@@ -162,7 +172,7 @@ impl SystemProcess {
         };
     }
 
-    /// New samples are wanted at once.
+    /// Requests new samples at once, unless that was done in the last [`RESAMPLES_APART`].
     pub(super) fn resample(&mut self, now: Duration) {
         let lately = |resampled_at: Duration| now.saturating_sub(resampled_at) < RESAMPLES_APART;
         if !self.resampled_at.is_some_and(lately) {

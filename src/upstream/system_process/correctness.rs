@@ -1,29 +1,30 @@
-//! Pure. Where the truth can be, as a majority of the upstreams says, now and later.
+//! Pure. The interval of true time that a majority of the upstreams allows, now and later.
 
 use std::time::Duration;
 
 use crate::clock::ClockModel;
 use crate::time::{ClockReadings, NtpDuration, Timescale};
 use crate::upstream::candidate::MAX_CLOCK_ERROR;
-use crate::upstream::filter::wanders;
+use crate::upstream::filter::wander_bound;
 use crate::upstream::select::{Interval, majority_hull, majority_span};
 
-/// The interval in which true time is at one moment, and how it moves from there.
+/// The interval that contains true time at one instant, and how it moves from there.
 ///
-/// As long as a minority of the claims are lies, both the offset and the rate of true time are inside.
+/// If only a minority of the claims is false, both the offset and the rate of true time are inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TruthInterval {
     at: Duration,
-    /// Offsets from the local timescale at that moment.
+    /// Offsets from the local timescale at that instant.
     offsets: Interval,
-    /// By how much true time runs faster than the timescale: the slowest and the fastest that it can be.
+    /// The lowest and the highest possible frequency of true time relative to the timescale, less one.
     slowest: f64,
     fastest: f64,
 }
 
 impl TruthInterval {
-    /// By these `claims` at `now`, and by what each says of the rate, when as many more votes are still `unknown`. `None` if
-    /// no majority agrees.
+    /// Returns the interval by these `claims` and `rates` at `now`; `None` if no majority agrees.
+    ///
+    /// `unknown` is the number of further votes whose claims are not known yet.
     pub(super) fn of(now: Duration, claims: &[Interval], rates: &[Interval], unknown: usize) -> Option<Self> {
         let rates = majority_span(rates, unknown)?;
         Some(Self {
@@ -34,26 +35,26 @@ impl TruthInterval {
         })
     }
 
-    /// Offsets from the local timescale, when it was told.
+    /// Returns the offsets from the local timescale at its instant.
     pub(super) fn offsets(&self) -> Interval {
         self.offsets
     }
 
-    /// What is known of it at `now`, when nothing new was heard.
+    /// Returns the interval at `now`, wider by the possible rates since its instant.
     pub(super) fn at(&self, now: Duration) -> Self {
         let age = NtpDuration::between(self.at, now).to_seconds().max(0.0);
-        let moved = |rate: f64, wanders: f64| NtpDuration::from_seconds(rate * age + wanders);
+        let moved = |rate: f64, wander_bound: f64| NtpDuration::from_seconds(rate * age + wander_bound);
         Self {
             at: now,
             offsets: Interval {
-                low: self.offsets.low + moved(self.slowest, -wanders(age)),
-                high: self.offsets.high + moved(self.fastest, wanders(age)),
+                low: self.offsets.low + moved(self.slowest, -wander_bound(age)),
+                high: self.offsets.high + moved(self.fastest, wander_bound(age)),
             },
             ..*self
         }
     }
 
-    /// When the local timescale may have jumped by `by`, to either side.
+    /// Returns the interval after a jump of the local timescale by up to `by`, in either direction.
     pub(super) fn widened(&self, by: NtpDuration) -> Self {
         Self {
             offsets: Interval {
@@ -64,7 +65,7 @@ impl TruthInterval {
         }
     }
 
-    /// When a leap second shifted UTC by `by`.
+    /// Returns the interval after a leap second that shifts UTC by `by`.
     pub(super) fn leapt(&self, by: NtpDuration) -> Self {
         Self {
             offsets: Interval {
@@ -75,12 +76,12 @@ impl TruthInterval {
         }
     }
 
-    /// The nearest possible rate to `rate`.
+    /// Returns the possible rate that is nearest to `rate`.
     pub(super) fn nearest_rate(&self, rate: f64) -> f64 {
         rate.max(self.slowest).min(self.fastest)
     }
 
-    /// How wrong the time of `clock` may be at `now`, until it is slewed to where it goes, too.
+    /// Returns the maximum error of `clock` from `now` until the end of its slew.
     pub(super) fn error_of(&self, clock: &ClockModel, scale: &Timescale, now: ClockReadings) -> NtpDuration {
         let served = clock.served(now) - scale.at(now.raw);
         let offsets = self.at(now.raw).offsets;
@@ -89,7 +90,7 @@ impl TruthInterval {
             .max(offsets.farthest(served + clock.to_slew()))
     }
 
-    /// How fast the error of a clock of this rate may grow.
+    /// Returns the maximum growth of the error of a clock of this rate, in seconds per second.
     pub(super) fn growth(&self, rate: f64) -> f64 {
         (self.fastest - rate)
             .max(rate - self.slowest)

@@ -1,4 +1,4 @@
-//! Pure. When upstreams contradict each other, or the keeper of the host's clock.
+//! Pure. Disputes: upstreams contradict each other, or the daemon that keeps the host's clock.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use crate::upstream::clock_policy::{ClockSource, OnDispute};
 use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::ReferenceId;
 
-/// So many rounds of samples a dispute must last before it is believed.
+/// Number of rounds of samples after which a contradiction is a dispute.
 const DISPUTE_ROUNDS: u64 = 3;
-/// Disputes that come and go don't make us ask more often than after so long.
+/// Shortest time between two requests for new samples because of disputes: 1024 s.
 const RESAMPLES_APART: Duration = Duration::from_secs(1024);
 
 impl SystemProcess {
-    /// Upstreams contradict each other, or the majority (if there is one) contradicts the host's daemon. Believed
-    /// only when it lasts; until then the last time goes on.
-    pub(super) fn contradicted(
+    /// Handles a contradiction among the upstreams, or of the `majority` (if there is one) with the host's daemon.
+    ///
+    /// It is a dispute only when it lasts; until then the last time stays in effect.
+    pub(super) fn handle_dispute(
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
@@ -32,8 +33,8 @@ impl SystemProcess {
             if self.state != State::Init {
                 majority
                     .into_iter()
-                    .for_each(|majority| self.learn_truth(majority));
-                self.go_on_without(now, false);
+                    .for_each(|majority| self.update_truth(majority));
+                self.hold_over(now, false);
             }
             return;
         }
@@ -43,24 +44,24 @@ impl SystemProcess {
             .copied();
         match (self.policy.on_dispute, majority) {
             (OnDispute::Track, Some(majority)) => {
-                self.follow(now, ClockSource::Tracked, majority, standings);
+                self.synchronize(now, ClockSource::Tracked, majority, standings);
                 self.state = State::Disputed;
             }
             (OnDispute::Serve, _) if keeper.is_some() => {
                 let Some(majority) = keeper.and_then(|one| Majority::of_one(now, one)) else {
                     return;
                 };
-                self.follow(now, ClockSource::System, &majority, standings);
+                self.synchronize(now, ClockSource::System, &majority, standings);
                 self.state = State::Disputed;
             }
             (OnDispute::Track | OnDispute::Unsynchronized | OnDispute::Drop | OnDispute::Serve, _) => {
-                self.lose(State::Disputed, ReferenceId::DISPUTED, now);
+                self.set_unusable(State::Disputed, ReferenceId::DISPUTED, now);
                 self.reference.answers = self.policy.on_dispute != OnDispute::Drop;
             }
         }
     }
 
-    /// Has every candidate been heard often enough since the dispute began?
+    /// Returns whether every candidate gave enough samples since the contradiction began.
     fn dispute_lasts(&mut self, now: Duration, candidates: &[Candidate], upstreams: &Registry) -> bool {
         let heard = |id: UpstreamId| upstreams.get(id).map_or(0, |one| one.peer.accepted);
         if self.dispute.is_none() {
@@ -76,8 +77,10 @@ impl SystemProcess {
                 .all(|&(one, before)| heard(one) >= before + DISPUTE_ROUNDS)
     }
 
-    /// A host's clock may go wrong with its keeper, so that rounds of samples at long intervals would take too long: they
-    /// are wanted now, but not each time that the verdict wavers. A tracked clock goes on as it did, whoever disputes.
+    /// Requests new samples if the host's clock is served, at most once per [`RESAMPLES_APART`].
+    ///
+    /// That clock may go wrong with its daemon, and rounds of samples at long intervals would take too long. A tracked
+    /// clock continues as before during a dispute.
     fn resample_for_dispute(&mut self, now: Duration) {
         let hosts = self.reference.clock == ClockModel::Host && self.reference.is_usable();
         let lately = |resampled_at: Duration| now.saturating_sub(resampled_at) < RESAMPLES_APART;

@@ -1,4 +1,4 @@
-//! Pure. When nobody is believed: the last time goes on for as long as its error is small, then there is none.
+//! Pure. Holdover: without a usable upstream the last time stays in effect while its error is small.
 
 use super::{State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
@@ -7,18 +7,20 @@ use crate::upstream::select::Interval;
 use crate::wire::ReferenceId;
 
 impl SystemProcess {
-    /// Nobody usable, and nobody who contradicts: the last time is good for as long as its error is small.
-    pub(super) fn go_on_without(&mut self, now: ClockReadings, alone: bool) {
+    /// Keeps the last time while its error is small; after that serves a local reference, if configured, or no time.
+    ///
+    /// `alone` is true if no upstream is configured: the local reference is served at once then.
+    pub(super) fn hold_over(&mut self, now: ClockReadings, alone: bool) {
         self.system_peer = None;
         let known = matches!(self.state, State::Synchronized | State::Holdover);
         if known
             && now.raw < self.reference.not_after
-            && let Some(goes_on) = self.still_true(now)
+            && let Some(held) = self.held_over(now)
         {
             self.state = State::Holdover;
-            let not_after = goes_on.expiry(self.policy.max_distance);
-            // A leap second comes whether somebody answers or not, and the list may know of it.
-            self.reference = self.until_leap(now, Reference { not_after, ..goes_on });
+            let not_after = held.expiry(self.policy.max_distance);
+            // A leap second happens even if no upstream answers, and the list may contain it.
+            self.reference = self.until_leap(now, Reference { not_after, ..held });
             return;
         }
         let waited = now.raw.saturating_sub(self.usable_at);
@@ -30,14 +32,15 @@ impl SystemProcess {
             self.state = State::Local;
             self.reference = self.local(now, local);
         } else if known || matches!(self.state, State::Disputed | State::Local) {
-            self.lose(State::Unsynchronized, ReferenceId::LOST, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::LOST, now);
         }
     }
 
-    /// The last time as it may be announced at `now`: with an error that covers where the truth can be since, as the
-    /// host's clock may be slewed, and a majority may say that it was wrong. `None` if that is over the limit, but for a
-    /// majority that only knows less, while our own clock goes on (somebody may move the host's meanwhile).
-    fn still_true(&self, now: ClockReadings) -> Option<Reference> {
+    /// Returns the last time with an error that covers true time at `now`; `None` if that is over the limit.
+    ///
+    /// The error grows if the host's clock is slewed, or a majority says that it was wrong. If a majority only knows
+    /// less than before, a tracked clock still keeps its time; the host's does not, since it may be slewed meanwhile.
+    fn held_over(&self, now: ClockReadings) -> Option<Reference> {
         let last = self.reference;
         let Some(truth) = self.truth else {
             return Some(last);
@@ -58,7 +61,7 @@ impl SystemProcess {
         (ours && announced.overlaps(&truth.at(now.raw).offsets())).then_some(last)
     }
 
-    pub(super) fn lose(&mut self, state: State, why: ReferenceId, now: ClockReadings) {
+    pub(super) fn set_unusable(&mut self, state: State, why: ReferenceId, now: ClockReadings) {
         self.state = state;
         self.system_peer = None;
         self.reference = Reference::unsynchronized(why, self.precision, self.reference.clock, now);

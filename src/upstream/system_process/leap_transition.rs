@@ -1,4 +1,4 @@
-//! Pure. Across a leap second: warned of in time, not served past unless seen, and happened once.
+//! Pure. Leap seconds of the served time: the warning before, no time past it unless it is applied, and only once.
 
 use std::time::Duration;
 
@@ -13,29 +13,30 @@ use crate::upstream::registry::Registry;
 use crate::upstream::select::majority;
 use crate::wire::{Leap, ReferenceId};
 
-/// No two leap seconds are nearer to each other; what warns of one so soon after another has not noticed it yet.
+/// Shortest time between two leap seconds: a warning sooner after one means that the upstream has not noticed it yet.
 const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
 
-/// So long after a leap second a contradiction may be about it: all upstreams are asked again until then.
+/// Time after a leap second in which a contradiction may be about it: an hour. All upstreams are polled again by then.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3600);
-/// Who counts a leap second and who does not differ by a second, less what else they differ by.
+/// Smallest difference that may be a leap second that only one side counted: a second, less other errors.
 const HALF_A_SECOND: NtpDuration = NtpDuration::from_units(1 << 31);
 
-/// A leap second that somebody warns of.
+/// A leap second that the list or the upstreams warn of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeapWatch {
-    /// When it happens, if it does.
+    /// Its instant, by the raw counter.
     at: Duration,
-    /// The list of leap seconds and the upstreams do not say the same of it.
+    /// Whether the list of leap seconds and the upstreams disagree about it.
     disputed: bool,
-    /// It has passed, and all were asked.
+    /// Whether it has passed, and new samples were requested.
     passed: bool,
 }
 
 impl SystemProcess {
-    /// Is a leap second in the last hour not settled yet? It is when a majority of the upstreams, asked after it, says the same
-    /// as we do. Until then it is in question if the list and the upstreams disagreed about it, or as soon as one upstream
-    /// contradicts.
+    /// Returns whether a leap second within the last hour is in question.
+    ///
+    /// It is if the list and the upstreams disagreed about it, or as soon as one upstream contradicts; until samples of
+    /// a majority of the upstreams from after it agree with the served time.
     fn is_leap_in_question(
         &mut self,
         now: ClockReadings,
@@ -54,12 +55,12 @@ impl SystemProcess {
         }
         let contradicts = |peer: &Peer| {
             let estimate = peer.filter.estimate(&self.view);
-            let doubt = peer.filter.doubt(&self.view).zip(estimate);
-            doubt.is_some_and(|(doubt, estimate)| {
-                (doubt.offset - estimate.offset_at(now.raw)).abs() > HALF_A_SECOND
+            let conflict = peer.filter.conflicting_sample(&self.view).zip(estimate);
+            conflict.is_some_and(|(conflict, estimate)| {
+                (conflict.offset - estimate.offset_at(now.raw)).abs() > HALF_A_SECOND
             })
         };
-        let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.doubted;
+        let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.conflicting;
         let confirmed = candidates.iter().filter(confirms).count() >= majority(voters(upstreams).count());
         if confirmed || now.raw.saturating_sub(watch.at) > SETTLES_WITHIN {
             self.leap_watch = None;
@@ -68,24 +69,24 @@ impl SystemProcess {
         (watch.disputed && !candidates.is_empty()) || upstreams.iter().any(|one| contradicts(&one.peer))
     }
 
-    /// While a leap second is in question there is no time.
-    pub(super) fn doubt_leap(
+    /// Announces no time while a leap second is in question; returns whether one is.
+    pub(super) fn suspend_for_leap(
         &mut self,
         now: ClockReadings,
         upstreams: &Registry,
         candidates: &[Candidate],
     ) -> bool {
-        let doubts = self.is_leap_in_question(now, upstreams, candidates);
-        if doubts {
+        let in_question = self.is_leap_in_question(now, upstreams, candidates);
+        if in_question {
             self.shortage = Some(SourceShortage::LeapSecond);
             if self.reference.is_usable() && self.state != State::Local {
-                self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+                self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
             }
         }
-        doubts
+        in_question
     }
 
-    /// Remembers the next leap second that the list or the upstreams warn of.
+    /// Records the next leap second that the list or the upstreams warn of.
     fn watch_leap(&mut self, now: ClockReadings, served: NtpTimestamp, said: Leap) {
         if self.leap_watch.is_some_and(|watch| now.raw >= watch.at) {
             return;
@@ -102,8 +103,8 @@ impl SystemProcess {
         });
     }
 
-    /// A leap second that was announced has happened: UTC is shifted against the timescale and the tracked clock.
-    pub(super) fn leap(&mut self, now: Duration) {
+    /// Applies an announced leap second once it has happened: shifts UTC against the timescale and the tracked clock.
+    pub(super) fn apply_leap(&mut self, now: Duration) {
         let Some((at, by)) = self.pending_leap.take_if(|(at, _)| now >= *at) else {
             return;
         };
@@ -115,14 +116,15 @@ impl SystemProcess {
                 self.reference.leap = Leap::NoWarning;
                 self.reference.not_after = self.reference.expiry(self.policy.max_distance);
             }
-            // It has to be seen to do the same first.
+            // A sample must show first that the host's clock has done the same.
             ClockModel::Host => {}
         }
         self.resample(now);
     }
 
-    /// What is announced until the leap second that it warns of, and not past it: who does not know that it has
-    /// happened must not serve.
+    /// Returns `announced` with the leap warning, and valid only until the leap second.
+    ///
+    /// A worker that does not know that the leap second has happened must not serve past it.
     pub(super) fn until_leap(&mut self, now: ClockReadings, announced: Reference) -> Reference {
         let served = announced.clock.served(now);
         let leapt = self
@@ -146,11 +148,12 @@ impl SystemProcess {
         }
     }
 
-    /// The host's clock is the kernel's: its leap second counts, whoever else knows of it, and while it says the
-    /// same second twice it is no time to be served.
-    pub(super) fn heed(&mut self, kernel: KernelView, now: ClockReadings) {
+    /// Applies the kernel's leap second to the host's clock, even if no upstream warns of it.
+    ///
+    /// While the kernel repeats a second, no time is announced.
+    pub(super) fn apply_kernel_leap(&mut self, kernel: KernelView, now: ClockReadings) {
         if kernel.in_leap_second && self.reference.is_usable() {
-            self.lose(State::Unsynchronized, ReferenceId::STEP, now);
+            self.set_unusable(State::Unsynchronized, ReferenceId::STEP, now);
         } else if matches!(self.state, State::Synchronized | State::Holdover)
             && self.reference.leap == Leap::NoWarning
         {
@@ -163,7 +166,7 @@ impl SystemProcess {
     }
 }
 
-/// How long it is until the leap second.
+/// Returns the time until the leap second.
 fn left(leap: Leap, served: NtpTimestamp) -> Duration {
     Duration::try_from_secs_f64(leap::until(leap, served).to_seconds()).unwrap_or(Duration::ZERO)
 }

@@ -1,4 +1,4 @@
-//! Pure. The system process under a new configuration, or in a new process: what was known goes on.
+//! Pure. The system process under a new configuration, or in a new process: its state continues.
 
 use std::time::Duration;
 
@@ -13,11 +13,10 @@ use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::Leap;
 
 impl SystemProcess {
-    /// From now on does as `policy` says, and forgets those who are not among the `upstreams` any more. Nothing that is served
-    /// changes by that: the next decision judges anew.
+    /// Applies a new `policy`, and forgets upstreams that are not among the `upstreams` any more.
     ///
-    /// Where none of those who were believed stays, the last time goes on, and the new ones are believed as at a start:
-    /// not for answering first.
+    /// The served time changes only with the next decision. If none of the selected upstreams stays, the last time
+    /// stays in effect, and the new ones are selected as at a start: being the first to answer is not enough.
     pub fn reconfigure(&mut self, now: Duration, policy: ClockPolicy, upstreams: &Registry) {
         let stays = |id: &UpstreamId| upstreams.contains(*id);
         self.system_peer = self.system_peer.filter(stays);
@@ -35,24 +34,28 @@ impl SystemProcess {
             };
         }
         self.survived.retain(stays);
-        // It counts the samples of other upstreams from now on.
+        // The number of samples is that of other upstreams from now on.
         self.truth_samples = (0, Vec::new());
         self.policy = policy;
-        self.shorten();
+        self.limit_validity();
     }
 
-    /// The part of the pollers' settings that is decided here: how old samples count, and how often new ones were wanted at once.
+    /// Returns the part of the pollers' settings that the system process decides.
+    ///
+    /// It is the corrections of older samples, and the number of requests for new samples at once.
     pub fn for_pollers(&self) -> (View, u64) {
         (self.view, self.resample_requests)
     }
 
-    /// The leap seconds that are decided, as they are known now.
+    /// Sets the list of leap seconds.
     pub fn set_leaps(&mut self, leaps: Option<LeapTable>) {
         self.leaps = leaps;
     }
 
-    /// Goes on at `now` with what a predecessor announced, at the start: as in holdover, and nobody is believed for answering
-    /// first. Is it still true? It is not if nobody watched the host's clocks for 5 s, or if they jumped meanwhile.
+    /// Continues at the start, at `now`, with the time that a predecessor announced, as in holdover.
+    ///
+    /// Returns false, and changes nothing, if that time can't be used: the host's clocks were not watched for more than
+    /// 5 s, or jumped meanwhile, or the policy does not allow it.
     pub fn resume(&mut self, left: Reference, now: ClockReadings) -> bool {
         let unwatched = now.raw.checked_sub(left.published.raw);
         let is_local = left.not_after == Duration::MAX;
@@ -63,13 +66,13 @@ impl SystemProcess {
         if good {
             self.state = if is_local { State::Local } else { State::Holdover };
             self.reference = left;
-            self.shorten();
+            self.limit_validity();
         }
         good
     }
 
-    /// A time that is announced already keeps the new limit, too.
-    fn shorten(&mut self) {
+    /// Applies the new limit to the time that is announced already.
+    fn limit_validity(&mut self) {
         if self.reference.is_usable() && self.state != State::Local {
             let expiry = self.reference.expiry(self.policy.max_distance);
             self.reference.not_after = self.pending_leap.map_or(expiry, |(at, _)| expiry.min(at));

@@ -1,4 +1,4 @@
-//! Pure. Who may be believed, who agrees, and whether that is enough.
+//! Pure. The selection: which upstreams are candidates, which of them agree, and whether these are enough.
 
 use std::time::Duration;
 
@@ -14,37 +14,37 @@ use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::Leap;
 
-/// How long to wait for the first word of an upstream whose name is still to be resolved.
-const FIRST_CHANCE: Duration = Duration::from_secs(10);
-/// How long to wait for most of those who are new while the last time is still good, or for all after a sleep.
-const NO_HURRY: Duration = Duration::from_secs(64);
+/// Waiting time for the first answer of an upstream whose name is still to be resolved.
+const NAME_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Waiting time for the answers of new upstreams while the last time is still valid, or of all after a sleep.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(64);
 
-/// What the candidates say together.
+/// The result of the selection.
 pub(super) enum Selection {
-    /// Enough of them agree.
+    /// Enough candidates agree.
     Believe(Majority),
-    /// They contradict each other (no majority), or the majority contradicts the clock that is served.
+    /// There is no majority, or it contradicts the host's clock, which is served.
     Contradiction(Option<Majority>, SourceShortage),
-    /// There are none, or too few.
+    /// There are no candidates, or too few.
     Nobody(SourceShortage),
 }
 
-/// Those who agree, and what they say.
+/// The upstreams that agree, and the time by them.
 pub(super) struct Majority {
-    /// All of them, outliers too.
+    /// All truechimers, with outliers.
     pub(super) believed: Vec<Candidate>,
-    /// Those whose time is taken.
+    /// The survivors of the cluster algorithm.
     pub(super) survivors: Vec<Candidate>,
     /// The leap second that a majority of all warns of.
     pub(super) leap: Leap,
-    /// Where the truth can be.
+    /// The interval of true time.
     pub(super) truth: TruthInterval,
-    /// What a majority finds plausible.
+    /// The offsets that a majority finds plausible.
     pub(super) plausible: Interval,
 }
 
 impl Majority {
-    /// `one` alone, whatever the others say: the operator wants it so.
+    /// Returns the candidate `one` alone as the majority, as the operator has configured.
     pub(super) fn of_one(now: ClockReadings, one: Candidate) -> Option<Self> {
         Some(Self {
             leap: one.header.leap,
@@ -56,7 +56,7 @@ impl Majority {
     }
 }
 
-/// One server's vote: all that its addresses claim together.
+/// One server's vote: the hull of the claims of its addresses.
 struct Vote {
     members: Vec<Candidate>,
     claim: Interval,
@@ -85,7 +85,7 @@ impl Vote {
 }
 
 impl SystemProcess {
-    /// Each upstream as a candidate, or the reason why not.
+    /// Returns all candidates, and the first standing of each upstream.
     pub(super) fn candidates(
         &self,
         upstreams: &Registry,
@@ -110,7 +110,7 @@ impl SystemProcess {
         (candidates, standings)
     }
 
-    /// Which clock is served now.
+    /// Returns the clock to serve now: `System` or `Tracked`.
     pub(super) fn source(&self, upstreams: &Registry) -> ClockSource {
         match self.policy.source {
             ClockSource::Auto if upstreams.iter().any(|one| one.peer.on_this_host) => ClockSource::System,
@@ -119,8 +119,8 @@ impl SystemProcess {
         }
     }
 
-    /// Who agrees, and is that enough?
-    pub(super) fn judge(
+    /// Selects the candidates that agree, and checks whether these are enough; writes their `standings`.
+    pub(super) fn select(
         &mut self,
         now: ClockReadings,
         candidates: &[Candidate],
@@ -187,7 +187,7 @@ impl SystemProcess {
         }
     }
 
-    /// The candidates by server.
+    /// Returns the votes: the candidates grouped by server.
     fn votes(&mut self, candidates: &[Candidate]) -> Vec<Vote> {
         let groups = self.aliases.groups(candidates);
         let members = |group: Vec<usize>| -> Vec<Candidate> {
@@ -201,7 +201,7 @@ impl SystemProcess {
             .collect()
     }
 
-    /// What is missing for those who agree to be believed, if something is.
+    /// Returns what is missing for the upstreams that agree to be selected, if something is.
     fn shortage(
         &self,
         now: Duration,
@@ -217,17 +217,18 @@ impl SystemProcess {
         if is_required && !believed.iter().any(|one| one.role.require) {
             return Some(SourceShortage::NoneRequired { agree, of });
         }
-        (!self.all_had_their_chance(now, agree, upstreams))
-            .then_some(SourceShortage::NotAllAsked { agree, of })
+        (!self.enough_asked(now, agree, upstreams)).then_some(SourceShortage::NotAllAsked { agree, of })
     }
 
-    /// How many of them have a claim that nobody knows: they have not had the time to answer since we started or the host slept;
-    /// or they used to answer and have not since the host slept, which voids what they said. Their votes last as long as those of
-    /// the silent.
+    /// Returns the number of upstreams with a vote whose claim is not known.
+    ///
+    /// They had no time to answer since the start or a sleep of the host; or they answered before, but not since a
+    /// sleep, which voids their samples. Their votes last as long as those of silent upstreams.
     fn unknown(&self, now: Duration, upstreams: &Registry) -> usize {
         let waited = now.saturating_sub(self.gathering.since);
-        let waits =
-            |peer: &Peer| waited < self.first_chance() && (self.gathering.known || peer.address.is_none());
+        let waits = |peer: &Peer| {
+            waited < self.first_answer_within() && (self.gathering.known || peer.address.is_none())
+        };
         let owes =
             |peer: &Peer| waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some();
         voters(upstreams)
@@ -235,17 +236,20 @@ impl SystemProcess {
             .count()
     }
 
-    /// How long to wait for a first answer. Those who were asked before are asked again at once, but if that was just done.
-    fn first_chance(&self) -> Duration {
+    /// Returns the waiting time for a first answer.
+    ///
+    /// Upstreams that were polled before are polled again at once, unless that was just done.
+    fn first_answer_within(&self) -> Duration {
         if self.gathering.known {
-            NO_HURRY
+            ANSWERS_WITHIN
         } else {
-            FIRST_CHANCE
+            NAME_ANSWERS_WITHIN
         }
     }
 
-    /// Does the majority contradict the clock of the host, which is served: the daemon that keeps it, or the clock itself by
-    /// more than may be announced?
+    /// Returns the contradiction if the host's clock is served, and the majority contradicts it.
+    ///
+    /// It contradicts the daemon that keeps the clock, or the clock itself by more than the largest root distance.
     //= RFC 5905 §11.2.3 panic
     fn contradicted_clock(
         &self,
@@ -263,27 +267,29 @@ impl SystemProcess {
             .then_some(SourceShortage::HostContradicted { by })
     }
 
-    /// Who answers first is not believed for that: while none is believed yet, either more than half must agree, or every other must
-    /// have been asked in vain (a name that can't be resolved is not waited for). While the last time goes on, a lost
-    /// packet is no reason to leave it.
-    fn all_had_their_chance(&self, now: Duration, agree: usize, upstreams: &Registry) -> bool {
+    /// Returns whether enough upstreams agree or had the time to answer, so that the first answers do not decide.
+    ///
+    /// While none is selected yet, either more than half must agree, or every other one must have been polled without
+    /// an answer (a name that can't be resolved is not waited for). While the last time is in effect, one lost packet
+    /// is no reason to leave it.
+    fn enough_asked(&self, now: Duration, agree: usize, upstreams: &Registry) -> bool {
         if !self.none_believed {
             return true;
         }
         let waited = now.saturating_sub(self.gathering.since);
         let answered = |peer: &Peer| peer.known(&self.view).is_some();
         let heard = |peer: &Peer| match self.state {
-            State::Synchronized | State::Holdover => waited >= NO_HURRY,
+            State::Synchronized | State::Holdover => waited >= ANSWERS_WITHIN,
             State::Init | State::Unsynchronized | State::Disputed | State::Local => {
                 answered(peer)
                     || (peer.address.is_some() && !self.gathering.known)
-                    || waited >= self.first_chance()
+                    || waited >= self.first_answer_within()
             }
         };
         agree >= majority(voters(upstreams).count()) || voters(upstreams).all(|one| heard(&one.peer))
     }
 
-    /// Leaves out the outliers of those who agree, and says so.
+    /// Returns the truechimers without outliers, and writes the `standings` of both.
     fn survivors(&mut self, believed: &[Candidate], standings: &mut SelectionStatuses) -> Vec<Candidate> {
         let zero = believed
             .iter()
@@ -310,7 +316,7 @@ impl SystemProcess {
     }
 }
 
-/// The upstreams that have a vote: all that are not only watched.
+/// Returns the upstreams that have a vote: all without `noselect`.
 pub(super) fn voters(upstreams: &Registry) -> impl Iterator<Item = &Entry> {
     upstreams.iter().filter(|one| !one.settings.role.noselect)
 }
@@ -319,7 +325,7 @@ fn rates(voters: &[&Vote]) -> Vec<Interval> {
     voters.iter().map(|vote| vote.rate).collect()
 }
 
-/// All addresses of a server but the lowest one, which stands for it.
+/// Returns the upstreams of a server except the one with the lowest address, which represents it.
 fn further_addresses(vote: &Vote) -> impl Iterator<Item = UpstreamId> + '_ {
     let key = |one: &Candidate| (one.address, one.id);
     let members = vote.members.iter().filter(|one| one.unavailable.is_none());
@@ -329,7 +335,7 @@ fn further_addresses(vote: &Vote) -> impl Iterator<Item = UpstreamId> + '_ {
         .map(|one| one.id)
 }
 
-/// What a majority of all says of the next leap second, whether they agree on the time or not.
+/// Returns the leap warning of a majority of all votes, whether they agree on the time or not.
 //= RFC 5905 §11.2.3 leap
 fn majority_leap(voters: &[&Vote]) -> Leap {
     let says = |leap| {

@@ -1,57 +1,57 @@
-//! Pure. Why the time is not synchronized, in numbers.
+//! Pure. The reason why the time is not synchronized, in numbers.
 
 use std::fmt;
 
 use crate::time::NtpDuration;
 
-/// What is missing for the time to be synchronized.
+/// The condition of a synchronized time that is not met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceShortage {
-    /// No upstream is configured, but for such that are only watched.
+    /// No upstream is configured, or only such with `noselect`.
     NoUpstream,
-    /// Too few upstreams are available and agree: `min-sources` are wanted.
+    /// Fewer upstreams than `min-sources` are available and agree.
     TooFew {
-        /// How many agree.
+        /// Number that agree.
         agree: usize,
-        /// Of so many.
+        /// Number with a vote.
         of: usize,
-        /// So many must.
+        /// Number that must agree.
         wanted: usize,
     },
-    /// None of the upstreams with `require` is among those who agree.
+    /// No upstream with `require` is among those that agree.
     NoneRequired {
-        /// How many agree.
+        /// Number that agree.
         agree: usize,
-        /// Of so many.
+        /// Number with a vote.
         of: usize,
     },
-    /// Some were not asked yet, and those who answered first are not a majority.
+    /// Some were not polled yet, and those that answered first are not a majority.
     NotAllAsked {
-        /// How many agree.
+        /// Number that agree.
         agree: usize,
-        /// Of so many.
+        /// Number with a vote.
         of: usize,
     },
-    /// No majority of those who answer agrees.
+    /// No majority of those that answer agrees.
     NoMajority {
-        /// How many answer.
+        /// Number that answer.
         answering: usize,
     },
-    /// A majority says another time than the host's clock, which is served, and its daemon.
+    /// A majority contradicts the host's clock, which is served, or the daemon that keeps it.
     HostContradicted {
-        /// By so much at most.
+        /// The largest possible difference.
         by: NtpDuration,
     },
-    /// The upstream is at stratum 15: nobody can follow it.
+    /// The upstream is at stratum 15, so no server can follow it.
     Stratum,
-    /// The time is not known well enough: `max-distance`.
+    /// The root distance is above `max-distance`.
     Distance {
-        /// How wrong it may be.
+        /// The root distance.
         distance: NtpDuration,
         /// The limit.
         limit: NtpDuration,
     },
-    /// There was a leap second, and it is not settled yet whether the upstreams counted it as we did.
+    /// After a leap second: it is not known yet whether the upstreams counted it as this server did.
     LeapSecond,
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for SourceShortage {
                 "the majority says that the host's clock is up to {:.6} s off",
                 by.to_seconds()
             ),
-            Self::Stratum => write!(f, "the upstream is at stratum 15, and we would be at 16"),
+            Self::Stratum => write!(f, "the upstream is at stratum 15, and this server would be at 16"),
             Self::Distance { distance, limit } => write!(
                 f,
                 "the time is known to {:.6} s, and max-distance is {:.6} s",

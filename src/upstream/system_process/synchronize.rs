@@ -1,4 +1,4 @@
-//! Pure. Following those who agree: which of them we are a client of, and how wrong we may be then.
+//! Pure. Synchronization to the upstreams that agree: the choice of the system peer, and the announced time.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::upstream::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use crate::upstream::clock_policy::ClockSource;
 use crate::wire::MAX_STRATUM;
 
-/// A daemon whose time is further from the host's clock than this (or than its delay) does not keep it.
-const OWNED_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
-/// A rival must be so many times nearer than the system peer, for so long, to take its place.
+/// Largest offset between the host's clock and the daemon that keeps it: 1 ms, or the daemon's delay if that is larger.
+const KEEPER_WITHIN: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
+/// Ratio of root distances, and the time that it must last, for a rival to replace the system peer.
 const RIVAL_NEARER: i64 = 2;
 const RIVAL_LASTS: Duration = Duration::from_secs(64);
 
 impl SystemProcess {
-    /// Announces the time by those who agree.
-    pub(super) fn follow(
+    /// Announces the time by the upstreams that agree.
+    pub(super) fn synchronize(
         &mut self,
         now: ClockReadings,
         source: ClockSource,
@@ -30,11 +30,11 @@ impl SystemProcess {
             .iter()
             .find(|one| source == ClockSource::System && self.keeps_the_clock(one, now))
             .copied();
-        let Some(chosen) = owner.or_else(|| self.choose(now.raw, &majority.survivors)) else {
+        let Some(chosen) = owner.or_else(|| self.choose_system_peer(now.raw, &majority.survivors)) else {
             return;
         };
-        self.learn_truth(majority);
-        self.notice_update(&majority.survivors);
+        self.update_truth(majority);
+        self.record_update(&majority.survivors);
         let announced = match (source, owner) {
             (ClockSource::System, Some(owner)) => self.mirror(now, &owner, majority.leap),
             (ClockSource::System, None) => self.announce(now, &chosen, majority.leap),
@@ -48,7 +48,7 @@ impl SystemProcess {
         };
         if let Some(shortage) = shortage {
             self.shortage = Some(shortage);
-            return self.go_on_without(now, false);
+            return self.hold_over(now, false);
         }
         let standing = if owner.is_some() {
             SelectionStatus::Mirrored
@@ -70,9 +70,10 @@ impl SystemProcess {
         );
     }
 
-    /// What a majority says now of where the truth can be. Without a new sample of the same upstreams nothing new is known,
-    /// wherever their claims have drifted to.
-    pub(super) fn learn_truth(&mut self, majority: &Majority) {
+    /// Updates the interval of true time by the `majority`.
+    ///
+    /// Without a new sample of the same upstreams it stays, wherever their claims have drifted to.
+    pub(super) fn update_truth(&mut self, majority: &Majority) {
         let mut voters: Vec<_> = majority
             .believed
             .iter()
@@ -86,12 +87,11 @@ impl SystemProcess {
         }
     }
 
-    /// The reference time is that of the newest sample that corrects the time, whoever gave it. It stands still until
-    /// the next one.
+    /// Sets the reference time to that of the newest sample of any survivor; it stays until the next one.
     //= RFC 5905 §7.3 reference-timestamp
     //= RFC 5905 §11.2.3 later
     //= RFC 5905 §11.2.3 reference-time
-    fn notice_update(&mut self, survivors: &[Candidate]) {
+    fn record_update(&mut self, survivors: &[Candidate]) {
         let update = |one: &Candidate| {
             (
                 one.estimate.at,
@@ -105,16 +105,18 @@ impl SystemProcess {
         };
     }
 
-    /// Is this the daemon that keeps the host's time of day, as it is since it was last stepped?
+    /// Returns whether this is the daemon that keeps the host's time of day since its last step.
     pub(super) fn keeps_the_clock(&self, one: &Candidate, now: ClockReadings) -> bool {
         let off = (one.offset - self.scale.host_offset(now)).abs();
-        one.on_this_host && one.estimate.at >= self.stepped_at && off <= OWNED_WITHIN.max(one.estimate.delay)
+        one.on_this_host && one.estimate.at >= self.stepped_at && off <= KEEPER_WITHIN.max(one.estimate.delay)
     }
 
-    /// The system peer: a preferred one, else the one we have as long as it answers and no rival is better clearly and
-    /// lastingly, so that we do not hop; else the nearest to the reference clock (RFC 5905 §11.2.2).
+    /// Returns the system peer (RFC 5905 §11.2.2).
+    ///
+    /// It is a preferred survivor; else the present one, while it survives and no rival is clearly better for a while;
+    /// else the nearest to the reference clock.
     //= RFC 5905 §11.2.2 rank
-    fn choose(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
+    fn choose_system_peer(&mut self, now: Duration, survivors: &[Candidate]) -> Option<Candidate> {
         let rank = |one: &&Candidate| {
             (
                 !one.role.prefer,

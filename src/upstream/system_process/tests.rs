@@ -58,11 +58,11 @@ fn seen(host: u8, offset: f64, second: u64) -> Peer {
         }),
         ..Peer::default()
     };
-    hear(&mut peer, offset, second);
+    add_sample(&mut peer, offset, second);
     peer
 }
 
-fn hear(peer: &mut Peer, offset: f64, second: u64) {
+fn add_sample(peer: &mut Peer, offset: f64, second: u64) {
     peer.accepted += 1;
     peer.filter.add(Sample {
         offset: NtpDuration::from_seconds(offset),
@@ -167,7 +167,7 @@ impl System {
             .map(|one| one.id)
             .collect();
         for (&id, peer) in ids.iter().zip(peers) {
-            self.upstreams.learn(id, peer.clone(), Polling::default());
+            self.upstreams.update(id, peer.clone(), Polling::default());
         }
         let decision = self.process.decide(now, &self.upstreams, kernel);
         Decided {
@@ -490,7 +490,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
         [SelectionStatus::SystemPeer, SelectionStatus::Agrees]
     );
     let both = both.map(|mut peer| {
-        hear(&mut peer, 0.0, 164);
+        add_sample(&mut peer, 0.0, 164);
         peer
     });
     assert_eq!(
@@ -523,7 +523,7 @@ fn the_reference_time_stands_still_until_a_newer_sample_comes() {
         said(decide(&mut system, 151, &[seen(1, -0.020, 99)])),
         -0.020
     ));
-    hear(&mut peer, -0.020, 160);
+    add_sample(&mut peer, -0.020, 160);
     assert!(close(said(decide(&mut system, 161, &[peer])), 59.980));
 }
 

@@ -244,7 +244,9 @@ impl Network {
         let own = [IpAddr::from(OWN)];
         poller.association.answered(self.servers[server].address, &own);
         poller.association.apply(&poller.settings);
-        let heard = poller.association.hear(header, exchange, &scale, PRECISION, &own);
+        let heard = poller
+            .association
+            .process_answer(header, exchange, &scale, PRECISION, &own);
         if heard == Err(Reject::KissDeny) {
             poller.denied.insert(server, self.host.now());
         }
@@ -264,7 +266,7 @@ impl Network {
                 .bits(),
         );
         let (peer, polling) = (poller.association.peer().clone(), poller.association.polling());
-        self.registry.learn(id, peer, polling);
+        self.registry.update(id, peer, polling);
         self.apply(id);
         self.counts.reports += 1;
         self.decide();

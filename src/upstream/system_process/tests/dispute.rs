@@ -23,8 +23,8 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     assert_eq!(decide(&mut system, 102, &two).state, State::Holdover);
     for round in 103..=105 {
         assert_ne!(system.state, State::Disputed);
-        hear(&mut two[0], 0.0, round);
-        hear(&mut two[1], 10.0, round);
+        add_sample(&mut two[0], 0.0, round);
+        add_sample(&mut two[1], 10.0, round);
         decide(&mut system, round, &two);
     }
     let decision = decide(&mut system, 106, &two);
@@ -41,7 +41,7 @@ fn disputed(on_dispute: OnDispute) -> Decided {
     let mut system = system(ClockPolicy { on_dispute, ..POLICY });
     let daemon = |second| {
         let mut daemon = daemon(0.0);
-        (101..=second).for_each(|second| hear(&mut daemon, 0.0, second));
+        (101..=second).for_each(|second| add_sample(&mut daemon, 0.0, second));
         daemon
     };
     assert_eq!(
@@ -53,7 +53,7 @@ fn disputed(on_dispute: OnDispute) -> Decided {
         peers
             .iter_mut()
             .skip(1)
-            .for_each(|peer| (101..=second).for_each(|second| hear(peer, 0.1, second)));
+            .for_each(|peer| (101..=second).for_each(|second| add_sample(peer, 0.1, second)));
         peers
     };
     (101..104)

@@ -75,7 +75,7 @@ fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
         [SelectionStatus::Mirrored]
     );
     let mut heard = daemon(0.0);
-    hear(&mut heard, 0.0, 103);
+    add_sample(&mut heard, 0.0, 103);
     assert_eq!(
         decide(&mut system, 103, &[heard]).standings,
         [SelectionStatus::Mirrored]
@@ -133,11 +133,14 @@ fn clocks_that_jump_against_each_other() {
             ..POLICY
         });
         for second in 100..110 {
-            assert_eq!(system.notice(moment(second, 0.0), realtime, asleep), None);
+            assert_eq!(
+                system.check_host_clocks(moment(second, 0.0), realtime, asleep),
+                None
+            );
             decide_at(&mut system, moment(second, 0.0), &[upstream(1, 0.0)]);
         }
         let before = system.reference.root_distance_at(at(110).raw).to_seconds();
-        let seen = system.notice(moment(110, ahead), realtime, asleep);
+        let seen = system.check_host_clocks(moment(110, ahead), realtime, asleep);
         let length = |event: Option<ClockEvent>| match event {
             Some(ClockEvent::Jumped(by) | ClockEvent::Slept(by) | ClockEvent::Stepped(by)) => {
                 by.as_secs_f64()
@@ -159,6 +162,9 @@ fn clocks_that_jump_against_each_other() {
             }
         }
         // From then on they run as before.
-        assert_eq!(system.notice(moment(111, ahead), realtime, asleep), None);
+        assert_eq!(
+            system.check_host_clocks(moment(111, ahead), realtime, asleep),
+            None
+        );
     }
 }

@@ -110,7 +110,7 @@ fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
             } else {
                 10.0
             };
-            hear(peer, offset, round);
+            add_sample(peer, offset, round);
         });
         let expected = if round == 104 {
             State::Disputed
@@ -266,7 +266,7 @@ proptest! {
         turning.configure(&all);
         for (second, turn) in (101..).zip(turns) {
             for (peer, (offset, _)) in peers.iter_mut().zip(&offsets) {
-                hear(peer, f64::from(*offset) * 0.007, second);
+                add_sample(peer, f64::from(*offset) * 0.007, second);
             }
             let order = turned(peers.len(), turn);
             still.reload(second, policy, &all);
