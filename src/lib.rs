@@ -28,7 +28,7 @@
 //!   the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`, `metrics`,
 //!   `health`; the NTP `pool`'s rules (pure); `clients_text`: the census
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
-//!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener`), UNIX sockets,
+//!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX sockets,
 //!   privileges, `sandbox`
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
 //!   `server`; and `http`
@@ -100,7 +100,7 @@
 //! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens.
 //! * After the start no capability is in use except the one for ports below 1024, while a socket is bound; workers have
 //!   none, and hardly a system call except those to receive and to send. Only few files are accessible; a second
-//!   process opens those that replace one of them in a directory with other files (`host::opener`).
+//!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
 //! * A panic anywhere ends the process. So does a worker or a supervisor that hangs, by the watchdog.
 //! * The kernel's fast path gives the replies that a worker would give, or none: past the end of its time segment,
 //!   after a step of the host's clock, and if anything about a packet is unusual, packets pass to the workers. It ends

@@ -11,7 +11,7 @@ use crate::config::Process;
 use crate::config::file::Loader;
 use crate::host::limits;
 use crate::host::names::Names;
-use crate::host::opener;
+use crate::host::opener_process;
 use crate::host::privileges::{self, Identity, LowPorts};
 use crate::host::rooted_file::RootedFile;
 use crate::host::sandbox::{self, AllowedAccess, NeededCalls, seccomp};
@@ -58,7 +58,7 @@ impl StillNeeded {
 
 /// Drops the privileges and applies the sandboxes.
 ///
-/// `ports` are those of the listeners; `forget` is for [`opener::start`]. Must run while the process has one
+/// `ports` are those of the listeners; `forget` is for [`opener_process::start`]. Must run while the process has one
 /// thread.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ pub(super) fn drop_and_sandbox(
 /// Collects the permitted files, and the only TCP ports: long answers of name servers, and metrics.
 fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce()) -> AllowedAccess {
     let mut access = AllowedAccess::default();
-    match opener::start(&needed.files, identity, forget) {
+    match opener_process::start(&needed.files, identity, forget) {
         Ok(()) => needed.files.iter().for_each(|path| access.read(path)),
         Err(error) => {
             let why = limits::explain(&error);
