@@ -9,6 +9,7 @@ mod common {
     pub(crate) use temp_dir::*;
 }
 
+mod circles;
 mod config;
 mod corpus;
 mod keys;
