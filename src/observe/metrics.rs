@@ -316,7 +316,7 @@ impl Page<'_> {
         });
         self.gauges(
             "upstream_standing",
-            "SelectionStatus of the upstream: 1 for the current one",
+            "Standing of the upstream: 1 for the current one",
             standings,
         )?;
         let good = upstreams
