@@ -459,7 +459,7 @@ time.example:123
 
 [2001:db8::1]:123
   standing   refused, at [2001:db8::1]:123
-  not asked  no route to it (ENETUNREACH)
+  not polled no route to it (ENETUNREACH)
   answers    reach 000, 0 good answers
   refused    1 kiss-deny
 ";

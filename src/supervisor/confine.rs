@@ -134,7 +134,7 @@ fn apply_landlock(access: &AllowedAccess) {
         ),
         Ok(Some(lacks)) => info!("{lacks} (process.landlock)"),
         Err(error) => match limits::shortage(&error) {
-            Some(shortage) => warn!("Landlock is unavailable: file access is not restricted: {shortage}"),
+            Some(shortage) => warn!("Landlock can't be applied: file access is not restricted: {shortage}"),
             None => {
                 warn!(%error, "Landlock is unavailable: file access is not restricted (process.landlock = false turns this warning off)");
             }
@@ -148,7 +148,7 @@ fn apply_seccomp(needed: NeededCalls) {
             "seccomp filters enabled: only the system calls that ntpfront needs are permitted (process.seccomp)"
         ),
         Err(error) => match limits::shortage(&error) {
-            Some(shortage) => warn!("seccomp is unavailable: system calls are not restricted: {shortage}"),
+            Some(shortage) => warn!("seccomp can't be applied: system calls are not restricted: {shortage}"),
             None => {
                 warn!(%error, "seccomp is unavailable: system calls are not restricted (process.seccomp = false turns this warning off)");
             }

@@ -450,10 +450,10 @@ fn servers_of_other_versions_are_called_so() {
         ),
         (
             "{\"protocol\":1,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
-            "unexpected answer",
+            "unexpected reply",
         ),
-        ("HTTP/1.1 400 Bad Request\r\n", "or no ntpfront"),
-        ("", "or no ntpfront"),
+        ("HTTP/1.1 400 Bad Request\r\n", "or not ntpfront"),
+        ("", "or not ntpfront"),
     ] {
         for (word, status) in [("status", 1), ("health", 2), ("top", 1)] {
             let outcome = std::thread::scope(|scope| {

@@ -308,8 +308,9 @@ fn narrowness(source: &Source) -> Vec<String> {
     let code = source.code();
     let mut faults = Vec::new();
     for (_, other, part) in NARROW.iter().filter(|(room, ..)| source.room() == Some(room)) {
-        // Also where the room itself was brought in, as in `fast_path::AVAILABLE`.
-        let way = format!("{other}::");
+        // Also where the room itself was brought in, as in `fast_path::AVAILABLE`; not where that is a module beside.
+        let has_its_own = names(&code, &format!("mod {other}"));
+        let way = format!("{}{other}::", if has_its_own { "crate::" } else { "" });
         let whole = code.match_indices(&way).filter(|(at, _)| {
             !code[..*at].ends_with(|before: char| before == '_' || before.is_alphanumeric())
         });
@@ -481,6 +482,11 @@ use crate::server::C;",
             "only a part of fast_path is for it, and loader is not",
         ),
         (
+            "config/a.rs",
+            "//! Pure.\nmod fast_path;\nuse crate::fast_path::driver::Driver;",
+            "only a part of fast_path is for it, and driver is not",
+        ),
+        (
             "cli.rs",
             "//! Pure.\nuse crate::config::Config;",
             "cli may not use config",
@@ -594,6 +600,10 @@ fn it_does_not_see_what_is_right() {
         (
             "config/a.rs",
             "//! Pure.\nuse crate::fast_path::{self, AttachMode};\nconst A: bool = fast_path::AVAILABLE;",
+        ),
+        (
+            "config/a.rs",
+            "//! Pure.\nmod fast_path;\npub use fast_path::FastPath;",
         ),
         (
             "config/a.rs",
