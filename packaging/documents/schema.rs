@@ -69,8 +69,8 @@ fn object(table: &Table, description: &str) -> Result<Value, String> {
 
 fn property(key: &Key, doc: &str) -> Result<Value, String> {
     let kind = match &key.key_type {
-        KeyType::Truth => json!({ "type": "boolean" }),
-        KeyType::Whole { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        KeyType::Bool => json!({ "type": "boolean" }),
+        KeyType::Integer { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
         KeyType::Number { least, most } => json!({ "type": "number", "minimum": least, "maximum": most }),
         KeyType::Word(words) => json!({ "type": "string", "enum": words }),
         KeyType::Text => json!({ "type": "string" }),
