@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ntpfront::clock::{ClockModel, Reader, Reference, SystemVariables, published};
+use ntpfront::clock::{ClockModel, ReferenceReader, Reference, SystemVariables, published};
 use ntpfront::host::clock;
 use ntpfront::server::policy::Ruling;
 use ntpfront::server::{ReplyBuffer, Request, respond};
@@ -91,7 +91,7 @@ fn with_constant(variables: &SystemVariables, now: ClockReadings, payload: &[u8]
 }
 
 /// As the worker does it: the reference once a batch, the stamp of each packet through the model.
-fn with_model(reader: &mut Reader, now: ClockReadings, payload: &[u8]) {
+fn with_model(reader: &mut ReferenceReader, now: ClockReadings, payload: &[u8]) {
     let reference = reader.latest();
     let variables = reference.at(now);
     let transmit_at = reference.clock.served(now);
