@@ -57,7 +57,7 @@ impl fmt::Display for HandoverRefusal {
     }
 }
 
-/// A [`Reference`] in plain numbers, so that nothing is rounded: durations in units of 2^-32 s, fractions by their bits.
+/// A [`Reference`] in plain numbers, without rounding: durations in units of 2^-32 s, fractions by their bits.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {
