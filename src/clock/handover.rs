@@ -57,7 +57,7 @@ impl fmt::Display for HandoverRefusal {
     }
 }
 
-/// A [`Reference`] in plain numbers: durations in units of 2^-32 s, fractions by their bits, so that nothing is rounded.
+/// A [`Reference`] in plain numbers, without rounding: durations in units of 2^-32 s, fractions by their bits.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plain {

@@ -206,7 +206,7 @@ mod tests {
         numbers.iter().copied().map(address).collect()
     }
 
-    /// All that a round asks if nobody answers, the last bytes of the addresses and the seconds.
+    /// The polls of a round without any answer: the last bytes of the addresses, and the waiting times in seconds.
     fn round(addresses: &mut Addresses, found: &[u8], lost: bool) -> Vec<(u8, u64)> {
         addresses.begin(lost, None);
         let mut asked = Vec::new();
@@ -228,11 +228,11 @@ mod tests {
     fn dead_addresses_cost_a_second_each_and_more_only_when_all_were_tried() {
         let mut addresses = Addresses::default();
         assert_eq!(round(&mut addresses, &[1, 2, 3], false), [(1, 1), (2, 1), (3, 1)]);
-        // The name may stand for others by now.
+        // The name may have other addresses by now.
         assert_eq!(round(&mut addresses, &[3, 4], false), [(3, 3), (4, 3)]);
         addresses.answered(address(4));
         assert_eq!(round(&mut addresses, &[], false), [(4, 3)]);
-        // Alone, there is nothing to hurry for.
+        // A single address gets the full waiting time.
         let mut alone = Addresses::default();
         assert_eq!(round(&mut alone, &[1], false), [(1, 3)]);
     }
@@ -246,7 +246,7 @@ mod tests {
         let asked: Vec<_> = (0..4).map(|_| addresses.next(NOW)).collect();
         let ask = |number| Next::Ask(address(number), ANSWER_WITHIN);
         assert_eq!(asked, [ask(2), ask(1), ask(3), Next::End]);
-        // The next round is a search, which begins with the one that is known, without asking for the name.
+        // The next round is a search, which begins with the known address, without resolving the name.
         addresses.begin(true, Some(address(2)));
         assert_eq!(addresses.next(NOW), Next::Ask(address(2), FIRST_TRY_WITHIN));
     }
@@ -268,7 +268,7 @@ mod tests {
         addresses.end_unanswered(true);
         addresses.begin(true, None);
         assert_eq!(addresses.next(NOW), Next::Resolve);
-        // Nobody tells it: those of before are better than none.
+        // It can't be resolved: the addresses from before are better than none.
         addresses.not_found();
         assert_eq!(addresses.next(NOW), Next::Ask(address(1), ANSWER_WITHIN));
     }

@@ -242,7 +242,7 @@ mod tests {
         })
     }
 
-    /// Asked at 0, answered at 10 ms; the upstream is 3 s ahead and took 2 ms.
+    /// An answer to a question at 0, received at 10 ms; the upstream is 3 s ahead and took 2 ms.
     fn exchange() -> Exchange {
         Exchange {
             nonce: NONCE,
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    /// The verdict on `answer()` after `change`.
+    /// The result for `answer()` after `change`.
     fn verdict(change: impl FnOnce(&mut Header)) -> Result<(), Reject> {
         let mut header = answer();
         change(&mut header);
@@ -293,7 +293,7 @@ mod tests {
     fn the_arithmetic_of_the_four_times() {
         let sample = measure(&answer(), &exchange(), &scale(), -23);
         assert!(close(sample.offset, 3.0), "{sample:?}");
-        // Of the 2 ms that it says it took, only what a server needs is believed.
+        // Of the 2 ms that it claims, only what a server needs is subtracted.
         assert!(close(sample.delay, 0.009_8), "{sample:?}");
         let precisions = (-20_f64).exp2() + (-23_f64).exp2();
         assert!(close(sample.dispersion, precisions + 15e-6 * 0.010), "{sample:?}");

@@ -1,4 +1,4 @@
-//! Pure. One upstream question by question.
+//! Pure. Tests of an association, question by question.
 
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
@@ -45,7 +45,7 @@ fn at(second: u64) -> Duration {
     Duration::from_secs(second)
 }
 
-/// A kiss to stop, at the address that was asked.
+/// Processes a DENY kiss from the address that was polled.
 fn denied(association: &mut Association, from: SocketAddr, now: u64) {
     let header = Header {
         mode: crate::wire::Mode::Server,
@@ -68,7 +68,7 @@ fn denied(association: &mut Association, from: SocketAddr, now: u64) {
     assert_eq!(answered, Err(Reject::KissDeny));
 }
 
-/// One round in which each address is as `answer` says: whom it asked.
+/// Runs one round in which each address behaves as `answer` says; returns the addresses that were polled.
 fn round(
     association: &mut Association,
     now: u64,
@@ -174,7 +174,7 @@ fn a_step_of_the_upstream_is_no_reason_to_ask_more_often_than_minpoll() {
     (0..20).for_each(|_| answered(&mut association));
     let stepped = NtpDuration::SECOND;
     answered_with(&mut association, stepped);
-    // One question at once tells whether it was one.
+    // One question at once shows whether it was one.
     assert_eq!(pause(&association), 2);
     answered_with(&mut association, stepped);
     assert_eq!(association.peer().filter.len(), 2);
@@ -232,7 +232,7 @@ fn who_refused_us_is_asked_again_after_hours_or_a_reload() {
     assert_eq!(pause(&association), HOUR);
     change_settings(&mut association, |settings| settings.resample_requests += 1);
     assert_eq!(pause(&association), HOUR);
-    // Not before: whatever wakes the poller.
+    // Not before, however often the poller is woken.
     assert_eq!(round(&mut association, 200, no_route), []);
     assert_eq!(pause(&association), HOUR - 100);
     round(&mut association, 100 + HOUR, |one, from| {
@@ -304,7 +304,7 @@ fn a_long_time_without_a_way_is_a_long_silence_and_then_a_new_start() {
             association.peer().reach == 0
         })
         .unwrap();
-    // As long as eight questions that are not answered, at the poll interval of 64 s; what is known stays.
+    // The state stays for as long as eight unanswered questions take at the poll interval of 64 s.
     assert_eq!((lost, association.peer().accepted), (7 * 64, 100));
     let pauses = [(); 3].map(|()| {
         answered(&mut association);
@@ -340,7 +340,7 @@ fn of_two_addresses_the_one_with_a_way_is_asked_in_the_same_round() {
         }
     });
     assert_eq!(asked, [address(1), address(2)]);
-    // Somebody was asked, and was silent.
+    // An address was polled, and did not answer.
     assert_eq!((association.peer().fault, pause(&association)), (None, 2));
 }
 
@@ -439,7 +439,7 @@ fn rate_slows_down_for_good() {
     assert_eq!(pause(&association), 32);
     answered(&mut association);
     assert_eq!(pause(&association), 32);
-    // Past the configured maximum: an order is an order.
+    // Beyond the configured maximum: a RATE kiss is obeyed anyway.
     (0..2).for_each(|_| association.refuse(Reject::KissRate));
     assert_eq!(pause(&association), 128);
     (0..100).for_each(|_| association.refuse(Reject::KissRate));

@@ -1,4 +1,4 @@
-//! Pure. The clock filter sample by sample, and as properties.
+//! Pure. Tests of the clock filter: sample by sample, and as properties.
 
 use super::*;
 use proptest::prelude::*;
@@ -123,7 +123,7 @@ fn a_jump_between_the_hosts_clocks_widens_what_was_before_it() {
     assert!(error(&filter) > 0.000_300);
     filter.revise(&jump);
     assert!(error(&filter) > 0.000_300);
-    // It was our counter that jumped: all the same the older ones go on to tell the frequency.
+    // The raw counter jumped: the older samples still contribute to the frequency.
     assert!(!filter.add(sample(480.0, 0.000_290, 0.000_060)));
     let estimate = filter.estimate(&jump).unwrap();
     assert!(estimate.samples >= 8, "{estimate:?}");
@@ -155,9 +155,10 @@ proptest! {
     }
 }
 
-/// How often the true frequency is outside of what is said of it, and the true offset: of a path of 10 ms with queues of this
-/// mean on both ways, to a server that reads its clock this badly (uniform), asked four times in a row and then each 16 s. All
-/// are parts of the path.
+/// Returns how often the true frequency and the true offset are outside of their error bounds.
+///
+/// The path has 10 ms, with queues of this mean in both directions, and the server reads its clock with this error
+/// (uniform). It is polled four times in a row, and then every 16 s. All are parts of the path.
 fn how_often_wrong(queues: f64, noise: f64) -> [f64; 2] {
     const PATH: f64 = 0.010;
     let mut random = uniform(7);
@@ -207,7 +208,7 @@ fn what_is_said_of_the_errors_is_true_whatever_they_come_from() {
             100.0 * frequency,
             100.0 * offset
         );
-        // Three deviations are 0.3 %; errors that are no queues are found to be there only after some samples.
+        // Three deviations are 0.3 %; errors that are not from queues are recognized only after some samples.
         assert!(
             frequency < 0.01 && offset == 0.0,
             "{queues} {noise}: {frequency} {offset}"

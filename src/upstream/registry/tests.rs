@@ -1,4 +1,4 @@
-//! Pure. Reloads of all kinds, one by one and many in a row.
+//! Pure. Tests of the registry: reloads of all kinds, one by one and many in a row.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::upstream::{Host, Role};
 
-/// The upstream of a name, asked at least every 2^`minpoll` s.
+/// The upstream of a name, with this `minpoll`.
 fn named(name: &str, minpoll: i8) -> Upstream {
     Upstream {
         host: Host::Name(name.to_owned()),
@@ -24,13 +24,13 @@ fn all(names: &str) -> Vec<Upstream> {
     names.split_whitespace().map(|name| named(name, 6)).collect()
 }
 
-/// The names as the configuration has them, each with its identity.
+/// The names in the order of the configuration, each with its identity.
 fn displayed(registry: &Registry) -> Vec<(String, UpstreamId)> {
     let name = |one: &Entry| (one.settings.host.to_string(), one.id);
     registry.in_configured_order().into_iter().map(name).collect()
 }
 
-/// What was heard of an upstream, told apart by its number of samples.
+/// The state of an upstream, identified by its number of samples.
 fn heard(samples: u64) -> (Peer, Polling) {
     let peer = Peer {
         accepted: samples,
@@ -165,14 +165,14 @@ fn configuration() -> impl Strategy<Value = Vec<Upstream>> {
     vec(one, 0..8)
 }
 
-/// How many of these are the same server.
+/// The number of these that are the same server.
 fn count(all: &[Upstream], endpoint: &Endpoint) -> usize {
     all.iter().filter(|one| one.endpoint() == *endpoint).count()
 }
 
 proptest! {
-    /// Whatever the configurations are one after the other: each upstream that stays keeps what is known of it, no other one
-    /// gets it, no identity comes again, and what is displayed is what is configured.
+    /// For any sequence of configurations: each upstream that stays keeps its state, no other one gets it, no identity
+    /// is used again, and the display has the order of the configuration.
     #[test]
     fn nothing_is_mixed_up_by_any_reloads(configurations in vec(configuration(), 1..8)) {
         let mut registry = Registry::default();
@@ -205,7 +205,7 @@ proptest! {
         }
     }
 
-    /// A plan speaks of each upstream just once.
+    /// A plan contains each upstream exactly once.
     #[test]
     fn a_plan_is_whole(running in configuration(), wanted in configuration()) {
         let registry = Registry::new(&running);

@@ -1,4 +1,4 @@
-//! Pure. Tables and properties of selecting, clustering and combining.
+//! Pure. Tests of the selection, cluster and combine algorithms: tables and properties.
 
 use super::*;
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ fn who_agrees_with_whom() {
         (&[], None),
         (&[(5.0, 0.1)], Some(vec![true])),
         (&[(0.0, 0.1), (0.05, 0.1)], Some(vec![true, true])),
-        // Two that disagree: nobody is believed.
+        // Two that disagree: there is no majority.
         (&[(0.0, 0.1), (10.0, 0.1)], None),
         (&[(0.0, 0.1), (0.15, 0.1)], Some(vec![true, true])),
         (
@@ -40,7 +40,7 @@ fn who_agrees_with_whom() {
         ),
         // Two against two.
         (&[(0.0, 0.1), (0.01, 0.1), (10.0, 0.1), (10.01, 0.1)], None),
-        // A vague one agrees with each of two others that disagree: nobody can tell which of them is right.
+        // A wide claim agrees with each of two others that disagree: either of these may be right.
         (
             &[(0.0, 0.1), (10.0, 0.1), (5.0, 20.0)],
             Some(vec![true, true, true]),
@@ -53,7 +53,7 @@ fn who_agrees_with_whom() {
             &[(0.0, 0.1), (0.01, 0.05), (10.0, 0.1), (9.0, 0.2), (-0.01, 0.1)],
             Some(vec![true, true, false, false, true]),
         ),
-        // Where the most overlap is what counts, not where just a majority does.
+        // The place with the most claims counts, not one with just a majority.
         (
             &[(0.0, 0.1), (0.0, 0.1), (0.0, 0.1), (1.0, 0.95), (2.0, 0.1)],
             Some(vec![true, true, true, true, false]),
@@ -70,11 +70,11 @@ fn where_the_truth_can_be() {
     let cases: [Case<'_>; 8] = [
         (&[], None),
         (&[(5.0, 1.0)], Some((4.0, 6.0))),
-        // Of two either may lie.
+        // Of two either may be false.
         (&[(0.0, 2.0), (1.0, 0.25)], Some((-2.0, 2.0))),
         (&[(0.0, 1.0), (1.5, 1.0)], Some((-1.0, 2.5))),
         (&[(0.0, 1.0), (3.0, 1.0)], Some((-1.0, 4.0))),
-        // The nearest of three may be the liar: then the truth is where the other two agree.
+        // The nearest of three may be false: then true time is where the other two agree.
         (&[(0.0, 30.0), (1.0, 35.0), (25.0, 0.125)], Some((-30.0, 30.0))),
         (&[(0.0, 1.0), (10.0, 1.0), (5.0, 20.0)], Some((-1.0, 11.0))),
         (
@@ -111,7 +111,7 @@ fn outliers_are_left_out_until_three_are_left() {
         [true, true, true, false]
     );
     assert_eq!(cluster(&[close(0.0), close(0.0001), close(0.05)]), [true; 3]);
-    // All are noisier than they are apart.
+    // The jitter of all is larger than their differences.
     assert_eq!(
         cluster(&[0.0, 0.01, 0.02, 0.03].map(|offset| survivor(offset, 0.05, 0.1))),
         [true; 4]
@@ -166,7 +166,7 @@ const TRUTH: Interval = Interval {
     high: NtpDuration::ZERO,
 };
 
-/// Of `claims` those that contain the truth, and fewer of the `lies`.
+/// The `claims` that contain the true time, and fewer of the `lies`.
 fn a_minority_lies(claims: Vec<Interval>, lies: &[Interval]) -> Vec<Interval> {
     let honest: Vec<Interval> = claims
         .into_iter()
@@ -197,7 +197,7 @@ proptest! {
 
     #[test]
     fn whoever_answers_first_the_hull_holds_the_truth(claims in claims(), lies in claims(), first in 1_usize..12) {
-        // The liars answer first, and some honest ones have not answered yet.
+        // The false ones answer first, and some true ones have not answered yet.
         let mut all = a_minority_lies(claims, &lies);
         all.reverse();
         let unknown = all.len().saturating_sub(first);
@@ -244,7 +244,7 @@ proptest! {
     //= RFC 5905 §11.2.1 majority
     #[test]
     fn honest_ones_that_are_a_majority_win(honest in prop::collection::vec((-100_i32..100, 100_i32..300), 1..8), lies in prop::collection::vec((500_i32..5000, 0_i32..50), 0..8)) {
-        // Honest claims contain the true offset 0, and those lies are too far to meet any of them.
+        // True claims contain the true offset 0, and these false ones are too far away to overlap any of them.
         prop_assume!(lies.len() < honest.len());
         let claims: Vec<Interval> = honest.iter().chain(&lies)
             .map(|&(offset, distance)| claim(f64::from(offset) / 100.0, f64::from(distance) / 100.0)).collect();

@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// How many servers these are, after all answers of each.
+    /// The number of servers that these are, after all answers of each.
     fn servers(histories: &[Vec<Peer>]) -> usize {
         let mut aliases = Aliases::default();
         let mut upstreams = Registry::new(&(0..histories.len()).map(numbered).collect::<Vec<_>>());
@@ -250,7 +250,7 @@ mod tests {
         servers
     }
 
-    /// Times that were said to the last bit.
+    /// Times with a full fraction.
     const A: [u64; 4] = [
         0xA000_1111_2222_3333,
         0xA001_1111_2222_3335,
@@ -271,10 +271,10 @@ mod tests {
             servers(&[peer(1, 0.0, &A), peer(2, 0.0005, &A), peer(3, 0.0, &A)]),
             1
         );
-        // One address was asked before the last correction, the other after it.
+        // One address was polled before the last correction, the other after it.
         let before = [A[0], A[0], A[1], A[2]];
         assert_eq!(servers(&[peer(1, 0.0, &before), peer(2, 0.0, &A)]), 1);
-        // Once found out, they are one as long as they say the same time, though rarely asked of the same setting.
+        // Once recognized, they stay one while their time is the same, even if they rarely have the same setting.
         let (rarely, other) = ([A[0], A[1], A[2], A[3]], [A[0], B[1], B[2], B[3]]);
         assert_eq!(servers(&[peer(1, 0.0, &rarely), peer(2, 0.0, &other)]), 1);
         assert_eq!(servers(&[peer(1, 0.0, &A), peer(1, 0.0, &B)]), 1);
@@ -283,9 +283,9 @@ mod tests {
     #[test]
     fn two_servers_count_twice() {
         assert_eq!(servers(&[peer(1, 0.0, &A), peer(2, 0.0, &B)]), 2);
-        // Words that contradict the time tell nothing.
+        // Equal settings mean nothing if the times differ.
         assert_eq!(servers(&[peer(1, 0.0, &A), peer(2, 0.005, &A)]), 2);
-        // Seconds without a fraction (and steps of 128 s) are said by many.
+        // Seconds without a fraction (and steps of 128 s) are common.
         let coarse = A.map(|bits| bits & !0 << 32);
         assert_eq!(servers(&[peer(1, 0.0, &coarse), peer(2, 0.0, &coarse)]), 2);
         assert_eq!(servers(&[peer(1, 0.0, &[0; 4]), peer(2, 0.0, &[0; 4])]), 2);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever two copy of each other and of three honest ones, and whenever: no two honest ones become one.
+        /// Whatever two false ones copy of each other and of three true ones: no two true ones become one.
         #[test]
         fn honest_ones_keep_their_votes(copied in proptest::collection::vec((0_usize..4, 0_usize..4, 0_usize..6, 0_usize..6), 1..12)) {
             let say = |server: usize, step: usize| 0xA000_0000_1234_5677 + ((server as u64) << 40) + ((step as u64) << 20);

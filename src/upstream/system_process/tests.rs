@@ -1,4 +1,4 @@
-//! Pure. The system process decision by decision; whole stories are told in `tests/simulation`.
+//! Pure. Tests of the system process, decision by decision; `tests/simulation` tests longer courses.
 
 mod dispute;
 mod holdover;
@@ -92,13 +92,13 @@ fn changed(peer: Peer, change: impl Fn(&mut Header)) -> Peer {
 struct System {
     process: SystemProcess,
     upstreams: Registry,
-    /// Which upstreams are configured: each has a number of its own.
+    /// The configured upstreams: each has a number of its own.
     configured: Vec<usize>,
-    /// What is special about those with the first numbers.
+    /// The roles of those with the first numbers.
     roles: Vec<Role>,
 }
 
-/// What was decided, with the standings in the order of the configuration.
+/// A decision, with the standings in the order of the configuration.
 struct Decided {
     decision: Decision,
     standings: Vec<SelectionStatus>,
@@ -136,7 +136,7 @@ impl System {
         }
     }
 
-    /// From now on the upstreams with these numbers are asked, in this order.
+    /// Configures the upstreams with these numbers, in this order.
     fn configure(&mut self, numbers: &[usize]) {
         let wanted: Vec<Upstream> = numbers
             .iter()
@@ -149,13 +149,13 @@ impl System {
         self.configured = numbers.to_vec();
     }
 
-    /// A reload, as the supervisor does it.
+    /// Reloads as the supervisor does.
     fn reload(&mut self, second: u64, policy: ClockPolicy, numbers: &[usize]) {
         self.configure(numbers);
         self.process.reconfigure(at(second).raw, policy, &self.upstreams);
     }
 
-    /// What the kernel says is heeded, too. As many upstreams are configured as there are `peers`, in their order.
+    /// Decides with the kernel's state, too. As many upstreams are configured as there are `peers`, in their order.
     fn decide(&mut self, now: ClockReadings, peers: &[Peer], kernel: Option<KernelView>) -> Decided {
         if self.configured.len() != peers.len() {
             self.configure(&(0..peers.len()).collect::<Vec<_>>());
@@ -319,7 +319,7 @@ fn a_daemon_that_keeps_this_clock_is_mirrored() {
         (2, [198, 51, 100, 0])
     );
     assert!(
-        // Half of the delay to it is a part of what we don't know of its clock.
+        // Half of the delay to it is a part of the error.
         close(reference.root_delay, 0.010) && close(reference.root_dispersion, 0.006_5),
         "{reference:?}"
     );
@@ -456,7 +456,7 @@ fn the_nearest_one_is_not_believed_for_that() {
         source: ClockSource::Tracked,
         ..POLICY
     };
-    // 11 ms is what the honest ones don't know, and the liar says 1 ms.
+    // The error of the true ones is 11 ms, and the false one announces 1 ms.
     let honest = [upstream(1, 0.0), upstream(2, 0.001)];
     let bounds = |peers: &[Peer]| {
         let reference = decide(&mut system(policy), 100, peers).reference;
@@ -468,7 +468,7 @@ fn the_nearest_one_is_not_believed_for_that() {
     };
     let (served, distance) = bounds(&[honest[0].clone(), honest[1].clone(), near(upstream(3, 0.0085))]);
     assert!(served.abs() <= distance, "{served} {distance}");
-    // It moves the served time no further than a path's asymmetry might.
+    // It moves the served time no further than a path's usual asymmetry.
     assert!(served < 0.0025, "{served}");
     let (served, distance) = bounds(&[honest[0].clone(), near(upstream(3, 0.0085))]);
     assert!(served.abs() <= distance, "{served} {distance}");
@@ -518,7 +518,7 @@ fn the_reference_time_stands_still_until_a_newer_sample_comes() {
     let mut peer = upstream(1, -0.020);
     assert!(close(said(decide(&mut system, 100, &[peer.clone()])), -0.020));
     assert!(close(said(decide(&mut system, 150, &[peer.clone()])), -0.020));
-    // One that comes late, and was taken before.
+    // A sample that arrives late, and was taken before.
     assert!(close(
         said(decide(&mut system, 151, &[seen(1, -0.020, 99)])),
         -0.020

@@ -1,4 +1,4 @@
-//! Pure. Contradictions.
+//! Pure. Tests of contradictions.
 
 use super::*;
 use crate::upstream::clock_policy::OnDispute;
@@ -36,7 +36,7 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
     assert_eq!(decide(&mut system, 107, &three).state, State::Synchronized);
 }
 
-/// The daemon against two witnesses who say that the clock is 0.1 s off, until it is a dispute.
+/// The daemon against two witnesses by which the clock is 0.1 s off, until it is a dispute.
 fn disputed(on_dispute: OnDispute) -> Decided {
     let mut system = system(ClockPolicy { on_dispute, ..POLICY });
     let daemon = |second| {

@@ -1,4 +1,4 @@
-//! Pure. Without anybody to believe.
+//! Pure. Tests without a usable upstream.
 
 use super::*;
 
@@ -68,7 +68,7 @@ fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
         (stepped.state, stepped.reference.reference_id),
         (State::Unsynchronized, ReferenceId::STEP)
     );
-    // Back again, but not before the daemon said so.
+    // Back again, but not before an answer of the daemon.
     system.clock_stepped(at(102));
     assert_ne!(
         decide(&mut system, 102, &[daemon(0.0)]).standings,
@@ -103,7 +103,7 @@ fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
         decide(&mut system, 100, &[upstream(1, 0.0)]);
         system.clock_stepped(at(101));
         assert_eq!(system.for_pollers().1, wanted);
-        // Who steps it all the time does not make us ask all the time.
+        // Repeated steps do not cause repeated requests.
         system.clock_stepped(at(102));
         assert_eq!(system.for_pollers().1, wanted);
         system.slept(at(165));

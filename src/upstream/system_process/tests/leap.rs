@@ -28,7 +28,7 @@ fn a_tracked_clock_leaps_by_itself() {
     let before = decide_at(&mut system, new_year(0.0), &[leaping()]).reference;
     assert_eq!(before.leap, Leap::AddSecond);
     assert_eq!(before.at(new_year(9.9)).stratum, 3);
-    // Who does not know that the second was inserted says nothing.
+    // Until it is known that the second was inserted, no time is announced.
     assert_eq!(before.at(new_year(10.1)).stratum, 0);
     let after = decide_at(&mut system, new_year(10.5), &[leaping()]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Pure. A new configuration.
+//! Pure. Tests of a new configuration.
 
 use crate::upstream::clock_policy::LocalReference;
 use proptest::collection::vec;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Three that agree, the second of them the system peer.
+/// Three upstreams that agree, the second of them the system peer.
 fn three() -> [Peer; 3] {
     let near = |header: &mut Header| header.stratum = 1;
     [
@@ -39,7 +39,7 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
                 SelectionStatus::SystemPeer
             ]
         );
-        // Even if all but one go, that one was believed and still is.
+        // Even if only one stays, it was selected and still is.
         system.reload(101, policy, &[4, 1, 5]);
         let strangers = [Peer::default(), two, Peer::default()];
         assert_eq!(decide(&mut system, 101, &strangers).state, State::Synchronized);
@@ -65,7 +65,7 @@ fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
     let settled = decide(&mut system, 103, &all);
     assert_eq!((settled.state, settled.stepped), (State::Synchronized, None));
     assert_eq!(settled.standings.first(), Some(&SelectionStatus::Falseticker));
-    // The next ones never answer: after a while who does has had his chance.
+    // The next ones never answer: after a while those that do are enough.
     system.reload(104, policy, &[6, 7, 8]);
     let last = [seen(7, 0.001, 104), Peer::default(), Peer::default()];
     assert_eq!(decide(&mut system, 105, &last).state, State::Holdover);
@@ -119,7 +119,7 @@ fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
         };
         assert_eq!(decide(&mut system, round, &two).state, expected);
     }
-    // New ones who contradict each other are no dispute before they were heard as often.
+    // New ones that contradict each other are no dispute before they gave as many samples.
     let mut system = self::system(POLICY);
     let two = [upstream(1, 0.0), upstream(2, 10.0)];
     decide(&mut system, 100, &two[..1]);
@@ -142,7 +142,7 @@ fn the_local_reference_goes_with_its_configuration() {
         local: Some(other),
         ..POLICY
     };
-    // The new one has not waited, but the host's clock stands in already.
+    // The new one has not waited, but the host's clock is served already.
     system.reload(92, changed, &[0]);
     let decision = decide(&mut system, 92, &[Peer::default()]);
     assert_eq!((decision.state, decision.reference.stratum), (State::Local, 12));
@@ -159,7 +159,7 @@ const TRACKED: ClockPolicy = ClockPolicy {
     ..POLICY
 };
 
-/// What a process announced that followed an upstream 2 s ahead until `second`.
+/// The time that a process announced which followed an upstream 2 s ahead until `second`.
 fn left(second: u64) -> Reference {
     let mut before = system(TRACKED);
     let reference = decide(&mut before, second, &[upstream(1, 2.0)]).reference;
@@ -169,7 +169,7 @@ fn left(second: u64) -> Reference {
     }
 }
 
-/// A process that starts at `now`, and what it decides first without having heard anybody.
+/// A process that starts at `now`, and its first decision, before any answer.
 fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, System, Decided) {
     let mut system = System::new(policy, now);
     let resumed = system.resume(left, now);
@@ -186,7 +186,7 @@ fn a_new_process_goes_on_with_the_time_of_the_old_one() {
     let ahead = decision.reference.clock.served(at(102)) - at(102).realtime;
     assert!(close(ahead, 2.0), "{ahead:?}");
     assert!(decision.reference.root_distance_at(at(102).raw) > left(101).root_distance_at(at(101).raw));
-    // Who answers first is not believed for that: it contradicts nobody yet, and there are two more to ask.
+    // The first answer is not enough: nothing contradicts it yet, and two more upstreams are to be polled.
     let one = [seen(1, 500.0, 103), Peer::default(), Peer::default()];
     assert_eq!(decide(&mut system, 103, &one).state, State::Holdover);
     let two = [seen(1, 2.0, 103), seen(2, 2.0, 103), Peer::default()];
@@ -246,8 +246,8 @@ fn turned(count: usize, mut turn: usize) -> Vec<usize> {
 }
 
 proptest! {
-    /// Two that are told the same, one of them with its upstreams in another order after each reload, decide the same to the bit:
-    /// also where two upstreams have the same address, or nothing but their order tells them apart.
+    /// Two processes with the same input, one of them with its upstreams in another order after each reload, decide the
+    /// same to the bit: also if two upstreams have the same address, or differ only by their order.
     #[test]
     fn the_order_of_the_configuration_decides_nothing(
         offsets in vec((-3_i8..4, 1_u8..4), 1..7),
