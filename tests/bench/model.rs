@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ntpfront::clock::{ClockModel, ReferenceReader, Reference, SystemVariables, published};
+use ntpfront::clock::{ClockModel, Reference, ReferenceReader, SystemVariables, published};
 use ntpfront::host::clock;
 use ntpfront::server::policy::Ruling;
 use ntpfront::server::{ReplyBuffer, Request, respond};
