@@ -4,7 +4,7 @@
 //! it, all of `/etc` would have to be permitted. So a copy of this process, made at the start, has those
 //! directories permitted, and nothing else: no socket except the one to its parent, no shared memory, three
 //! system calls and some for its end. It receives the number of a path that it has known from the start, and
-//! sends the open file ([`super::opener`]). It ends with its parent.
+//! sends the open file (`opener`). It ends with its parent.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

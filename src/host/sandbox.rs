@@ -57,7 +57,7 @@ impl AllowedAccess {
     /// Permits reading the file at `path`.
     ///
     /// That is the current file. In a directory that serves one purpose it is also any later file there.
-    /// (What replaces a file elsewhere is opened by [`super::opener`].) The same holds for the directory of
+    /// (What replaces a file elsewhere is opened by `opener_process`.) The same holds for the directory of
     /// each link on the way to the file.
     pub fn read(&mut self, path: &Path) {
         for directory in directories(path) {

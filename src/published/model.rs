@@ -1,5 +1,6 @@
-//! Impure. The model check of a published value: `loom` runs each order of the threads' steps that the memory model
-//! allows.
+//! Impure. The model check of a published value.
+//!
+//! `loom` runs each order of the threads' steps that the memory model allows.
 
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicU64, Ordering};

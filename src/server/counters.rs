@@ -69,7 +69,7 @@ pub struct CountParts<'a> {
     pub residence: &'a [u64],
     /// All their times together, in units of 2^-32 s.
     pub residence_sum: u64,
-    /// Remarks by [`Remark::index`].
+    /// Annotations by [`Annotation::index`].
     pub annotations: &'a [u64],
 }
 

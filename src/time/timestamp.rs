@@ -124,7 +124,7 @@ impl NtpDuration {
     pub const ZERO: Self = Self(0);
     /// The largest value, 68 years.
     pub const MAX: Self = Self(i64::MAX);
-    /// One second.
+    /// A second.
     pub const SECOND: Self = Self(1 << 32);
 
     /// Creates a duration from units of 2^-32 s.

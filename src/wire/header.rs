@@ -134,7 +134,7 @@ pub struct Header {
     pub root_dispersion: NtpShort,
     /// Source of the time, or a kiss code at stratum 0.
     pub reference_id: ReferenceId,
-    /// When the sender's clock was last set or corrected.
+    /// The time when the sender's clock was last set or corrected.
     pub reference_timestamp: NtpTimestamp,
     /// t1, in a reply: the transmit timestamp of the request, by the client's clock.
     pub origin_timestamp: NtpTimestamp,

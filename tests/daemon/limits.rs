@@ -171,6 +171,10 @@ fn the_memory_that_is_needed_is_that_which_is_taken() {
         let text = plain(port, workers, tables);
         let estimate = needs(&text).memory;
         let daemon = Daemon::configured(&text).answering(v4(port));
+        // The first worker answers before the last one has its memory.
+        wait_until("all workers run", SOON, || {
+            daemon.log().contains("ready:").then_some(())
+        });
         let taken = daemon.kilobytes("VmRSS") * 1024;
         let ratio = estimate as f64 / taken as f64;
         eprintln!("{workers} {tables:?}: {estimate} said, {taken} taken: {ratio:.2}");

@@ -126,7 +126,17 @@ const IMPURE: [&str; 23] = [
 ];
 
 /// The rooms whose comments are read for their words; the others follow.
-const WORDED: [&str; 5] = ["host", "observe", "control", "supervisor", "commands"];
+const WORDED: [&str; 9] = [
+    "host",
+    "log",
+    "observe",
+    "control",
+    "supervisor",
+    "commands",
+    "time",
+    "wire",
+    "published",
+];
 
 /// Words that a documentation comment doesn't say: programs, packets and threads are no persons, and plain English has
 /// plainer words.
