@@ -7,8 +7,10 @@
 //! * [`commands`]: the subcommands, one per file: each asks, prints and ends with an exit status
 //! * [`config`]: the configuration: a row per key (`keys`), as written (`raw`) → as meant (`validate`), with all errors
 //!   and their places; the formats of chronyd, ntpd and ntpd-rs (`import`)
-//! * [`time`]: timestamp, duration and short format of NTP, readings of the host's clocks, the timescale of samples
-//!   (pure); all rooms may use it
+//! * [`time`]: timestamp, duration and short format of NTP, readings of the host's clocks, the timescale of samples,
+//!   rates (pure); all rooms may use it
+//! * [`log`]: the log and its levels, and `throttle`, which limits lines that the network can cause to one per minute
+//!   and kind
 //! * [`mod@published`]: a value that one thread publishes to others, which never wait for it; checked with a model
 //!   checker
 //! * [`wire`]: NTP on the wire: header, reference ID (pure)
@@ -17,19 +19,19 @@
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
 //! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
-//!   `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `worker`; each packet has one `verdict`
+//!   `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `reply` → `worker`; each packet has one
+//!   `verdict`
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, and `driver`, which
 //!   keeps it attached and up to date
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
-//!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process`, `discipline`,
-//!   `leap` (pure)
-//! * [`observe`]: the log, and `throttle`, which limits lines that the network can cause to one per minute and kind;
-//!   the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`, `metrics`,
-//!   `health`; the NTP `pool`'s rules (pure); `clients_text`: the census
+//!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
+//!   `clock_policy`), `discipline`, `leap` (pure)
+//! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
+//!   `metrics`, `health`; the NTP `pool`'s rules (pure); `clients_text`: the census; `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
-//!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX sockets,
-//!   privileges, `sandbox`
+//!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
+//!   sockets, privileges, `sandbox`
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
 //!   `server`; and `http`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for
@@ -38,9 +40,10 @@
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
-//! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash` and `published` use no other room,
-//! `wire` and `host` only `time`; `server` and `upstream` never use each other; only `supervisor` knows everything that
-//! runs, and `commands` what a subcommand needs.
+//! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
+//! room, `wire` and `host` only `time`; `server` and `upstream` never use each other; only `supervisor` knows everything
+//! that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
+//! circle.
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
 //! or [`control::http`]; workers only count, in cells of their own.
