@@ -216,7 +216,7 @@ mod tests {
             (
                 "[[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 5\n",
                 4,
-                4 * 655_360,
+                4 * 917_504,
                 8 << 20,
             ),
             (
@@ -228,7 +228,7 @@ mod tests {
             (
                 "[limit]\nmode = \"on\"\nclients = 1048576\n[[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 2\n",
                 1,
-                655_360 + (64 << 20),
+                917_504 + (64 << 20),
                 2 << 20,
             ),
             (
