@@ -126,7 +126,8 @@ fn the_schema_takes_and_refuses_what_the_program_does() {
         .current_dir(directory.path()));
     let said = checked.said();
     for (name, (what, _, is_good)) in names.iter().zip(&all) {
-        let is_refused = said.contains(&format!("/{name}\""));
+        // By the place of a fault: taplo may end before it has logged the last file's name.
+        let is_refused = said.contains(&format!("/{name}:"));
         assert_eq!(is_refused, !is_good, "{what}\n{said}");
     }
 }
