@@ -27,17 +27,17 @@ pub use mode::RuleMode;
 pub struct Policy {
     /// Which addresses are answered.
     pub access: Access,
-    /// How often each client is.
+    /// The rate at which each client is answered.
     pub limit: RateLimit,
     /// Whether the server has a budget that may shed requests here.
     pub budget: RuleMode,
-    /// What the answers say.
+    /// The content of the answers.
     pub answer: Announced,
-    /// Where our own stratum is higher, "unsynchronized" is announced: 1 to 15.
+    /// The highest stratum of ours that is announced: 1 to 15. Above it "unsynchronized" is.
     pub max_stratum: u8,
 }
 
-/// What the answers of a listener say.
+/// The content of a listener's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Announced {
@@ -55,14 +55,14 @@ impl Announced {
     }
 }
 
-/// What to do with a request that could be answered.
+/// The decision about a request that could be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// Answer it.
     Answer,
     /// Tell the client this kiss code, and to ask at intervals of 2^`poll` seconds at least.
     Kiss {
-        /// What is counted.
+        /// The verdict that is counted.
         verdict: Verdict,
         /// The code.
         code: ReferenceId,
@@ -73,13 +73,13 @@ pub enum Ruling {
     Refuse(Verdict),
 }
 
-/// What else is worth counting about a request that was answered: it may have several.
+/// A remark about an answered request that is counted, too: it may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Annotation {
-    /// It was beyond the limit, and answered by lot.
+    /// Beyond the limit, and answered by lot.
     Leaked,
-    /// It was beyond the limit, and answered as silence would have made the client ask more.
+    /// Beyond the limit, and answered, as silence would have made the client ask more.
     #[strum(serialize = "impatient")]
     RetriesWhenDropped,
     /// A list on trial would have denied it.
@@ -91,7 +91,7 @@ pub enum Annotation {
 }
 
 impl Annotation {
-    /// How many there are.
+    /// The number of annotations.
     pub const COUNT: usize = Self::VARIANTS.len();
 
     /// All of them, each at the place of its [`Annotation::index`].
@@ -132,7 +132,7 @@ impl Policy {
         self.limit.mode != RuleMode::Off || self.budget != RuleMode::Off
     }
 
-    /// What is announced here, where the server as a whole announces `variables`.
+    /// Returns the variables that are announced here, where the server as a whole announces `variables`.
     pub fn announced(&self, variables: SystemVariables) -> SystemVariables {
         if self.answer == Announced::Unsynchronized {
             variables.unusable(ReferenceId::AWAY)
@@ -190,7 +190,7 @@ impl Policy {
         }
     }
 
-    /// What the limit has to say against an answer.
+    /// Returns the limit's reason not to answer, if there is one.
     fn limited(&self, limited: Limited, annotate: &mut impl FnMut(Annotation)) -> Option<Ruling> {
         match (self.limit.mode, limited) {
             (RuleMode::Off, _) | (_, Limited::Within) => None,

@@ -1,4 +1,4 @@
-//! Pure. Small random numbers for draws: fast, from a seed, and good enough where nobody gains by guessing one.
+//! Pure. Small random numbers for draws: fast, from a seed, and good enough where no one gains by guessing one.
 
 /// A probability, from never to always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,7 +8,7 @@ impl Probability {
     /// Never.
     pub const NONE: Self = Self(0);
 
-    /// What lies outside of 0 to 1 counts as 0 or 1.
+    /// Makes a probability of a part of 1; below 0 it counts as 0, above 1 as 1.
     pub fn of(part: f64) -> Self {
         #[expect(
             clippy::cast_possible_truncation,
@@ -29,7 +29,7 @@ impl Probability {
 pub struct Random(u64);
 
 impl Random {
-    /// One that goes its own way for each `seed`.
+    /// Makes a generator that goes its own way for each `seed`.
     pub fn new(seed: u64) -> Self {
         // From 0 it would never move.
         Self(seed | 1 << 63)

@@ -1,20 +1,20 @@
-//! Pure. When a reply will be sent, told before it is: from how long the last batches took.
+//! Pure. The moment at which a reply will be sent, predicted from the times of the last batches.
 //!
 //! A stamp a packet would cost a system call a packet, and one stamp for a whole batch is early by all that it takes to
-//! send it (*measured*: 42 to 108 us with 32 replies). What a reply takes hardly changes from one batch to the next.
+//! send it (*measured*: 42 to 108 us with 32 replies). The time of a reply hardly changes from one batch to the next.
 
 use std::time::Duration;
 
 use crate::time::NtpDuration;
 
-/// A part of what is new counts: one of so many.
+/// The weight of a new time is one part of this many.
 const MEMORY: f64 = 8.0;
-/// One batch changes the expectation by this factor at most: the thread may have stood still in it.
+/// The largest factor by which a batch changes the expectation: the thread may have stood still in it.
 const SURPRISE: f64 = 2.0;
 /// Nothing is expected to take less, in seconds: from zero no factor leads anywhere.
 const LEAST: f64 = 1e-9;
 
-/// What packets take, expected from those that were, in seconds.
+/// The expected times of packets, from those of earlier ones, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TransmitPredictor {
     /// To decide about a packet.
@@ -34,8 +34,10 @@ impl Default for TransmitPredictor {
 }
 
 impl TransmitPredictor {
-    /// How long after the clock was read the sending begins of reply number `position` (from 0) of a batch of which `received`
-    /// packets have to be decided about first. (It is the moment in which a server that sends one by one reads its clock.)
+    /// Returns the time from the reading of the clock until reply number `position` (from 0) begins to be sent.
+    ///
+    /// Before it, `received` packets of the batch have to be decided about. It is the moment in which a server that
+    /// sends one by one reads its clock.
     pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
         NtpDuration::from_seconds(float(received) * self.deciding + float(position) * self.sending)
     }
@@ -70,7 +72,7 @@ mod tests {
         transmit_predictor.after(received, position).to_seconds()
     }
 
-    /// What is expected where a reply takes 3 us.
+    /// A predictor that expects 3 us for a reply.
     fn learned() -> TransmitPredictor {
         let mut transmit_predictor = TransmitPredictor::default();
         (0..200).for_each(|_| transmit_predictor.learn(32, 32 * MICROSECOND, 30, 30 * 3 * MICROSECOND));
