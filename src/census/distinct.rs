@@ -1,5 +1,7 @@
-//! Pure. How many different clients there were, without remembering any: HyperLogLog (Flajolet, Fusy, Gandouet,
-//! Meunier 2007) with Ertl's estimator (arXiv:1702.01284, algorithm 6), which needs no tables of corrections.
+//! Pure. The number of different clients, without remembering any: HyperLogLog.
+//!
+//! The sketch is that of Flajolet, Fusy, Gandouet and Meunier (2007), with Ertl's estimator (arXiv:1702.01284,
+//! algorithm 6), which needs no tables of corrections.
 
 /// Bits of a hash that choose a register.
 const BITS: u32 = 12;
@@ -37,7 +39,7 @@ impl Distinct {
         }
     }
 
-    /// How many different hashes it saw, about.
+    /// Estimates the number of different hashes that it saw.
     pub(super) fn estimate(&self) -> f64 {
         let mut ranks = [0_u32; RANKS + 1];
         for &rank in &self.0 {
@@ -89,7 +91,7 @@ mod tests {
         (0..count).map(|n| 0xFFFF_0A00_0000 + u128::from(n))
     }
 
-    /// One address in each /48 of a row, as somebody would do it who wants to look like many.
+    /// An address in each /48 of a row, as a sender would use that wants to look like many.
     fn networks(count: u32) -> impl Iterator<Item = u128> {
         (0..count).map(|n| (0x2001_0000_0000 + u128::from(n)) << 80)
     }

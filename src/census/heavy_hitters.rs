@@ -1,9 +1,10 @@
-//! Pure. The clients that ask most, in fixed memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) in sets of a few places, so
-//! that a packet looks at a few cache lines and nothing is sorted.
+//! Pure. The clients that ask most, in fixed memory: Space-Saving in sets of a few places.
 //!
-//! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and begins
-//! with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its error at
-//! most; a client that has no place asked no more often than the least in the set.
+//! So a packet looks at a few cache lines, and nothing is sorted (Metwally, Agrawal, El Abbadi 2005).
+//!
+//! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and
+//! begins with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its
+//! error at most. A client that has no place asked no more often than the least in the set.
 
 use crate::census::places::{WAYS, place_of};
 
@@ -16,11 +17,11 @@ pub(super) struct Counter {
     pub(super) address: u128,
     /// Not less than it asked.
     pub(super) count: u32,
-    /// How much of that it may not have asked.
+    /// The part of that which it may not have asked.
     pub(super) error: u32,
 }
 
-/// What every packet needs is together, in one cache line.
+/// The places of one set: all that every packet needs is together, in one cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Set {
@@ -38,8 +39,9 @@ const EMPTY: Set = Set {
     address: [0; WAYS],
 };
 
-/// The 1,024 clients that ask most, about: each that asks more than a thousandth of all is here, give or take what the others
-/// in its set ask. 32 KiB.
+/// The 1,024 clients that ask most, about. 32 KiB.
+///
+/// Each that asks more than a thousandth of all is here, give or take what the others in its set ask.
 #[derive(Clone, Debug)]
 pub(super) struct Talkers([Set; SETS]);
 
@@ -64,7 +66,7 @@ impl Talkers {
         }
     }
 
-    /// Each set: how often one who is not in it can have asked, and who is.
+    /// Returns each set: the most that a client which is not in it can have asked, and the clients in it.
     pub(super) fn sets(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = Counter>)> {
         self.0.iter().map(|set| {
             let least = set.counts.iter().copied().min().unwrap_or(0);

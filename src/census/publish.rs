@@ -1,4 +1,4 @@
-//! Pure. Where a worker publishes its census for others to read, without waiting for them.
+//! Pure. The place where a worker publishes its census for others to read, without waiting for them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::census::{Census, CensusSettings, History};
 use crate::published::{Publisher, Subscriber, published};
 
-/// How often a copy is published (*measured*: 3 µs, and 6 once in 5 minutes).
+/// The interval in which a copy is published (*measured*: 3 µs, and 6 once in 5 minutes).
 const APART: Duration = Duration::from_secs(1);
 
 /// The worker's side.
