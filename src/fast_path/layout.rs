@@ -1,8 +1,9 @@
-//! Pure. The memory that the program (`program/ntp.bpf.c`) and user space share: each constant, number and structure once.
+//! Pure. The memory that the program (`program/ntp.bpf.c`) and user space share.
 //!
-//! `program/layout.h` is generated from this file (`WRITE_LAYOUT=1 cargo test --lib layout_h`), and the program's object
-//! is built from that (`program/build`). Tests fail where either was forgotten. What the object that is there counts by,
-//! the compiler checks: a verdict that is put in front of others does not compile.
+//! Each constant, number and structure is declared once. `program/layout.h` is generated from this file
+//! (`WRITE_LAYOUT=1 cargo test --lib layout_h`), and the program's object is built from that (`program/build`). Tests
+//! fail where either was forgotten. The compiler checks the numbers by which the existing object counts: a verdict that
+//! is put in front of others does not compile.
 
 #[cfg(test)]
 mod header;

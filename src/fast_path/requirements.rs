@@ -1,4 +1,4 @@
-//! Impure. What the fast path needs of this host, as far as it can be asked without privileges: for `ntpfront check`.
+//! Impure. The needs of the fast path, as far as a host shows them without privileges: for `ntpfront check`.
 
 use nix::net::if_::if_nametoindex;
 use nix::sys::utsname::uname;
@@ -6,8 +6,9 @@ use nix::sys::utsname::uname;
 /// The first Linux where a BPF program can read TAI (`bpf_ktime_get_tai_ns`).
 const OLDEST: (u32, u32) = (6, 1);
 
-/// The reason why this host can't have it; `None` if nothing is known against it. Whether the kernel takes the program, and
-/// what privileges there will be, only a start can tell.
+/// Returns the reason why this host can't have it; `None` if nothing is known against it.
+///
+/// Only a start can tell whether the kernel takes the program, and which privileges there will be.
 pub fn impossible() -> Option<String> {
     let release = uname().ok()?.release().to_str()?.to_owned();
     let is_old = number(&release)? < OLDEST;
