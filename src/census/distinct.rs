@@ -3,7 +3,7 @@
 //! The sketch is that of Flajolet, Fusy, Gandouet and Meunier (2007), with Ertl's estimator (arXiv:1702.01284,
 //! algorithm 6), which needs no tables of corrections.
 
-/// Bits of a hash that choose a register.
+/// The bits of a hash that choose a register.
 const BITS: u32 = 12;
 const REGISTERS: usize = 1 << BITS;
 /// The largest rank that the other bits can have.
@@ -12,7 +12,7 @@ const RANKS: usize = 53;
 /// The relative standard error of an estimate: 1.04/√registers.
 pub(super) const RELATIVE_ERROR: f64 = 0.01625;
 
-/// 4 KiB, whatever it has seen.
+/// A sketch of 4 KiB, whatever it has seen.
 #[derive(Clone, Debug)]
 pub(super) struct Distinct([u8; REGISTERS]);
 
@@ -21,7 +21,7 @@ impl Distinct {
         Self([0; REGISTERS])
     }
 
-    /// Sees a client by its hash.
+    /// Notes a client by its hash.
     pub(super) fn note(&mut self, hash: u64) {
         let register = usize::try_from(hash >> (64 - BITS)).unwrap_or(0);
         let rank = u8::try_from(1 + (hash << BITS | 1 << (BITS - 1)).leading_zeros()).unwrap_or(u8::MAX);
@@ -32,7 +32,7 @@ impl Distinct {
         }
     }
 
-    /// From now on, as if it had seen all that `other` saw, too.
+    /// Adds all that `other` saw.
     pub(super) fn unite(&mut self, other: &Self) {
         for (highest, rank) in self.0.iter_mut().zip(&other.0) {
             *highest = (*highest).max(*rank);
@@ -58,7 +58,7 @@ impl Distinct {
     }
 }
 
-/// x + Σ x^(2^k) 2^(k-1): what the share of untouched registers tells.
+/// Returns x + Σ x^(2^k) 2^(k-1), where x is the share of untouched registers.
 fn sigma(mut share: f64) -> f64 {
     if share >= 1.0 {
         return f64::INFINITY;

@@ -15,7 +15,7 @@ const SETS: usize = 128;
 pub(super) struct Counter {
     /// The address, as the census has it.
     pub(super) address: u128,
-    /// Not less than it asked.
+    /// The most requests that it can have sent.
     pub(super) count: u32,
     /// The part of that which it may not have asked.
     pub(super) error: u32,
@@ -25,7 +25,7 @@ pub(super) struct Counter {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Set {
-    /// Half a hash each: two in a set have the same once in 2^32 times.
+    /// The upper half of a hash for each client: two in a set have the same once in 2^32 times.
     tags: [u32; WAYS],
     counts: [u32; WAYS],
     errors: [u32; WAYS],
@@ -52,7 +52,7 @@ impl Talkers {
         Self([EMPTY; SETS])
     }
 
-    /// `address` (of this hash) asks once more.
+    /// Notes a request of `address`, which has this hash.
     pub(super) fn note(&mut self, address: u128, hash: u64) {
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
         let Some(set) = self.0.get_mut(set_of(hash)) else {
@@ -131,7 +131,7 @@ mod tests {
         talkers.sets().flat_map(|(_, set)| set)
     }
 
-    /// Every bound that is said holds for all of `asked`.
+    /// Checks that every bound that is said holds for all of `asked`.
     fn bounds_hold(seed: u64, asked: &[u32]) {
         let mut truth: HashMap<u128, u32> = HashMap::new();
         asked

@@ -26,17 +26,19 @@ use crate::hash::{Hasher, MAPPED, mapped};
 
 /// The length of a window, in seconds.
 const WINDOW: u64 = 300;
-/// Windows that are over and still count: an hour.
+/// The number of windows that are over and still count: an hour.
 const WINDOWS: u64 = 12;
-/// Times between two requests are told apart by powers of two: under 0.7 s, about 1 s, 2 s, 4 s, …, 2^16 s, more.
+/// The number of classes of times between two requests.
+///
+/// The classes are powers of two: under 0.7 s, about 1 s, 2 s, 4 s, …, 2^16 s, more.
 const CLASSES: usize = 19;
-/// Ticks in a second, as the times between two requests are measured.
+/// The ticks in a second, as the times between two requests are measured.
 const TICKS: u64 = 16;
 
 /// The settings of a worker's census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CensusSettings {
-    /// Of the hash: a secret of the process, which all workers share.
+    /// The seed of the hash: a secret of the process, which all workers share.
     pub seed: u64,
     /// The clients whose last requests a worker remembers: 8 to 2^20, rounded up to a power of two. 8 bytes each.
     pub clients: u32,
@@ -55,7 +57,7 @@ pub struct Census {
 /// The counts of a worker in the last hour, as another thread reads them.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// By their numbers, modulo their count. Some may be of another hour.
+    /// The windows by their numbers, modulo their count. Some may be of another hour.
     windows: Vec<Window>,
 }
 
@@ -92,7 +94,7 @@ impl Window {
     }
 }
 
-/// Packets that are noted together.
+/// The number of packets that are noted together.
 const TOGETHER: usize = 8;
 
 /// The address of a client, and the hashes by which it is looked up.
@@ -135,7 +137,7 @@ impl Census {
         }
     }
 
-    /// Packets from `sources` came at `now` (monotonic).
+    /// Notes packets from `sources` that came at `now` (monotonic).
     pub fn note(&mut self, mut sources: impl Iterator<Item = IpAddr>, now: Duration) {
         let tick = tick(now);
         let mut all = [HashedSource::default(); TOGETHER];
@@ -217,7 +219,7 @@ fn number(now: Duration) -> u64 {
     now.as_secs() / WINDOW
 }
 
-/// From 1 on; it wraps after 8 years.
+/// Returns the tick of a moment: from 1 on; it wraps after 8 years.
 fn tick(now: Duration) -> u32 {
     let ticks = now.as_secs() * TICKS + u64::from(now.subsec_nanos()) * TICKS / 1_000_000_000 + 1;
     u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(u32::MAX)
@@ -228,7 +230,7 @@ fn tick(now: Duration) -> u32 {
 /// Clients ask every 2^n seconds, a bit more or less, so that is the middle of a class and not a border: the class of
 /// 2^n seconds is n + 1, from 2^(n-½) to 2^(n+½).
 fn class(ticks: u32) -> usize {
-    /// log2 of the ticks in a second.
+    /// The log2 of the ticks in a second.
     const SECOND: u32 = TICKS.ilog2();
     let doubled_square = 2 * u64::from(ticks.min(1 << 31)).pow(2);
     let power = doubled_square.checked_ilog2().unwrap_or(0) / 2;

@@ -3,7 +3,7 @@
 /// The number of places.
 pub(super) const WAYS: usize = 8;
 
-/// Of a number with as many for each place.
+/// The bits of each place in a number that has as many for all.
 const BITS: usize = 32 / WAYS;
 
 /// Returns the first place where `wanted` is, or [`WAYS`].

@@ -39,7 +39,7 @@ impl CensusPublisher {
         self.reader.clone()
     }
 
-    /// Packets from `sources` came at `now`.
+    /// Notes packets from `sources` that came at `now`.
     pub fn note(&mut self, sources: impl Iterator<Item = IpAddr>, now: Duration) {
         self.census.note(sources, now);
     }
@@ -51,7 +51,7 @@ impl CensusPublisher {
         }
     }
 
-    /// While it is read, nothing is published: then after the next batch.
+    /// Publishes a copy, unless it is being read: then the next batch does.
     #[cold]
     fn publish(&mut self, now: Duration) {
         let told = self

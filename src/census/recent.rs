@@ -11,16 +11,16 @@ use crate::census::places::{WAYS, place_of};
 ///
 /// The bits below choose the set, and the upper half recognizes the client.
 const CHOOSING: u32 = 20;
-/// At most one of 2^12 is followed.
+/// The largest `divisor_log2`: one client of 2^12 is followed.
 const FEWEST: u32 = 12;
 
 /// A client that has no place in its set takes that of the one that asked longest ago.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 struct RecentSet {
-    /// Half a hash each: two in a set have the same once in 2^32 times.
+    /// The upper half of a hash for each client: two in a set have the same once in 2^32 times.
     tags: [u32; WAYS],
-    /// In ticks; 0 is never.
+    /// The ticks of the last requests; 0 is never.
     at: [u32; WAYS],
 }
 
@@ -44,7 +44,7 @@ impl Recent {
         8 * u64::from(Self::room(clients))
     }
 
-    /// Room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
+    /// Makes room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
     pub(super) fn new(clients: u32) -> Self {
         let clients = Self::room(clients);
         let sets = usize::try_from(clients).unwrap_or(WAYS) / WAYS;

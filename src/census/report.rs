@@ -39,13 +39,13 @@ pub struct Merge {
 pub struct CensusReport {
     /// The number of workers whose censuses are in it.
     pub workers: usize,
-    /// Over how many seconds, up to the last one: 65 minutes at most.
+    /// The length of the window in seconds, up to the last one: 65 minutes at most.
     pub window: f64,
-    /// Packets that came in the window, answered or not.
+    /// The packets that came in the window, answered or not.
     pub requests: u64,
-    /// Packets a second in the window.
+    /// The packets a second in the window.
     pub rate: f64,
-    /// Packets a second in the last 5 to 10 minutes.
+    /// The packets a second in the last 5 to 10 minutes.
     pub recent_rate: f64,
     /// The number of different addresses that asked, about.
     pub clients: u64,
@@ -67,7 +67,7 @@ pub struct CensusReport {
 pub struct Ranking {
     /// The first 100 by `at_least`.
     pub top: Vec<Talker>,
-    /// No client that the census doesn't know asked more often than this.
+    /// The most requests that a client which the census doesn't know can have sent.
     pub others_at_most: u64,
 }
 
@@ -120,7 +120,7 @@ struct ClientCount {
 }
 
 impl Merge {
-    /// Nothing yet; `now` is when it is told, on the workers' clock.
+    /// Makes an empty sum; `now` is when it is told, on the workers' clock.
     pub fn new(now: Duration) -> Self {
         Self {
             now,

@@ -60,7 +60,7 @@ fn on_the_wire(address: IpAddr) -> [u64; 2] {
     [0, 8].map(|from| u64::from_ne_bytes(word(from).unwrap_or_default()))
 }
 
-/// Can the program answer for this address of ours?
+/// Returns whether the program can answer for this address of ours.
 ///
 /// Link-local ones mean another host on each interface, those of the loopback interface come from nowhere else.
 pub(super) fn is_reachable(address: IpAddr) -> bool {

@@ -43,7 +43,7 @@ pub struct Driver {
     secret: [u64; 2],
     places: u32,
     interfaces: Vec<AttachedInterface>,
-    /// By number. One that is gone keeps its counts, and gets its number again if it comes back.
+    /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
     rules: Rules,
@@ -168,7 +168,7 @@ impl Driver {
         self.follow_host(clock::raw());
     }
 
-    /// Follows what changes by itself, once a second: interfaces, addresses, rates.
+    /// Follows changes of the host, once a second: interfaces, addresses, rates.
     pub fn follow_host(&mut self, now: Duration) {
         for (number, rate) in self.rates.iter_mut().enumerate() {
             rate.update(now, counts(self.program.counters(), number).received());
@@ -243,13 +243,13 @@ impl Driver {
         self.refresh();
     }
 
-    /// Is there a time, which has to be published again and again?
+    /// Returns whether there is a time, which has to be published again and again.
     pub fn needs_refresh(&self) -> bool {
         let is_told = |reference: &Reference| reference.is_usable() && reference.answers;
         self.reference.as_ref().is_some_and(is_told)
     }
 
-    /// Publishes the time of now.
+    /// Publishes the time of this moment.
     pub fn refresh(&mut self) {
         let published = self.reference.zip(self.readings());
         let segment = published.and_then(|(reference, now)| TimeSegment::new(&reference, &now));
@@ -287,7 +287,7 @@ impl Driver {
         })
     }
 
-    /// As `status` shows it.
+    /// Returns the state as `status` shows it.
     pub fn status(&self) -> FastPathStatus {
         let status = |one: &AttachedInterface| InterfaceStatus {
             name: one.name.clone(),
@@ -314,7 +314,7 @@ impl AttachedInterface {
         }
     }
 
-    /// Attaches the program where the interface is new; what was attached to one that is gone is gone with it.
+    /// Attaches the program where the interface is new; a link to one that is gone is gone with it.
     fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
         let found = interfaces.iter().find(|one| one.name == self.name);
         let device = found.map(|one| Device {

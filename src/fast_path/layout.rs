@@ -15,10 +15,10 @@ use structure::shared;
 use crate::server::policy::{Annotation, RuleMode};
 use crate::server::{Counts, Residence, Verdict};
 
-/// Bytes of a word, the unit of all maps.
+/// The bytes of a word, the unit of all maps.
 pub(super) const WORD: usize = size_of::<u64>();
 
-/// Constants that both sides know.
+/// Declares constants that both sides know.
 macro_rules! constants {
     ($($(#[doc = $line:literal])+ $public:vis const $name:ident: $kind:ty = $value:expr;)+) => {
         $($(#[doc = $line])+ $public const $name: $kind = $value;)+

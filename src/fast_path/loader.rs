@@ -39,7 +39,7 @@ pub struct Program {
 pub enum LoadError {
     /// The kernel, or its verifier, refuses: a remedy, and its words.
     Refused(&'static str, String),
-    /// Anything else.
+    /// Any other fault.
     Failed(String),
 }
 

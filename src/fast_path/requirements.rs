@@ -20,13 +20,13 @@ pub fn impossible() -> Option<String> {
     })
 }
 
-/// Major and minor version of a release such as "6.1.0-18-amd64".
+/// Returns the major and minor version of a release such as "6.1.0-18-amd64".
 fn number(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Those of these interfaces that are not there now.
+/// Returns those of these interfaces that are not there now.
 pub fn absent(interfaces: &[String]) -> Vec<&str> {
     let is_absent = |name: &&String| if_nametoindex(name.as_str()).is_err();
     interfaces.iter().filter(is_absent).map(String::as_str).collect()

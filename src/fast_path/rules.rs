@@ -27,7 +27,7 @@ pub struct ListenerSlot {
 /// An interface that the program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Linux' number for it.
+    /// The number that Linux has for it.
     pub index: u32,
     /// Its hardware address.
     pub address: [u8; 6],
@@ -36,7 +36,7 @@ pub struct Device {
 /// An address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalAddress {
-    /// Does the address belong to another interface than the program's and that of the loopback?
+    /// Whether the address belongs to another interface than the program's and that of the loopback.
     ///
     /// That may be the interface of a VLAN, whose frames look as if they had no tag where the hardware takes it away.
     /// Without a tag such frames pass.
@@ -48,22 +48,22 @@ pub struct LocalAddress {
 /// All words of one copy, and the listeners that are left to the sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// For the map `rules`.
+    /// The words for the map `rules`.
     pub words: Vec<u64>,
-    /// For the map `boundaries4`.
+    /// The words for the map `boundaries4`.
     pub boundaries4: Vec<u64>,
-    /// For the map `boundaries6`.
+    /// The words for the map `boundaries6`.
     pub boundaries6: Vec<u64>,
-    /// Listeners whose requests all pass to the sockets, and why.
+    /// The listeners whose requests all pass to the sockets, and the reasons.
     pub exclusions: Vec<(SocketAddr, Exclusion)>,
-    /// By number: the policies of those that are not excluded.
+    /// The policies of those that are not excluded, by number.
     answering: Vec<Option<Arc<Policy>>>,
 }
 
 /// The reason why requests to a listener pass to the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// There is a budget, and only the sockets know how much each client sends.
+    /// A budget: only the sockets know the rate of each client.
     Budget,
     /// Its access list has more boundaries than there is room for.
     LongList,
@@ -126,7 +126,7 @@ pub fn rules(slots: &[ListenerSlot], network: HostNetwork<'_>, secret: [u64; 2],
     rules
 }
 
-/// Clients that the program remembers at most, in 32 bytes each.
+/// The most clients that the program remembers, in 32 bytes each.
 const MOST_CLIENTS: u32 = 4_194_304;
 
 /// Returns the number of clients to remember for these policies.

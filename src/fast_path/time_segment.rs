@@ -24,7 +24,7 @@ pub struct TimeSegment {
     pub start: Duration,
     /// The time for which it holds from then on.
     pub length: Duration,
-    /// As in [`AlignedReadings`].
+    /// The lead of TAI over the monotonic clock, as in [`AlignedReadings`].
     pub tai_ahead: Duration,
     /// The served time at the start.
     pub time: NtpTimestamp,
@@ -116,7 +116,7 @@ impl TimeSegment {
         NtpShort::from_bits(self.variables.root_dispersion.to_bits().saturating_add(grown))
     }
 
-    /// Bytes 0 to 15 of a reply's header, which are the same for all (but the poll, which is the client's).
+    /// Returns bytes 0 to 15 of a reply's header, which are the same for all but the poll, which is the client's.
     fn header(&self) -> [[u8; 8]; 2] {
         let variables = &self.variables;
         let [a, b, c, d] = variables.root_delay.to_bits().to_be_bytes();
@@ -128,7 +128,7 @@ impl TimeSegment {
     }
 }
 
-/// Until the last second of the UTC day; `None` around its end.
+/// Returns the time until the last second of the UTC day; `None` around its end.
 fn rest_of_day(reference: &Reference, now: &AlignedReadings) -> Option<Duration> {
     let rest = |time: NtpTimestamp| {
         let second = time.to_unix_near(now.unix).rem_euclid(DAY);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     proptest! {
-        /// Neither a second that is inserted at the end of a day nor one that is left out may be in a segment.
+        /// Checks that no segment has a second that is inserted or left out at the end of a day.
         #[test]
         fn the_end_of_a_day_is_in_no_segment(second in -10_i64..10, day in 0_i64..40_000) {
             let midnight = (20_000 + day) * DAY;

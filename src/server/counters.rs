@@ -8,9 +8,9 @@ use crate::server::Verdict;
 use crate::server::residence::{self, Residence, add_all};
 use crate::time::NtpDuration;
 
-/// Versions and modes, three bits each: how many there can be of either.
+/// The number of versions, and of modes: three bits each.
 const EIGHT: usize = 8;
-/// Both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
+/// The number of both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
 const KINDS: usize = EIGHT * EIGHT;
 use crate::server::policy::Annotation;
 
@@ -76,7 +76,7 @@ pub struct CountParts<'a> {
 }
 
 impl Counters {
-    /// Another round of the worker's loop begins: it moves.
+    /// Counts a round of the worker's loop, which shows that it moves.
     pub(super) fn count_round(&self) {
         add(&self.rounds, 1);
     }
@@ -146,7 +146,7 @@ impl Counters {
     }
 }
 
-/// There is one writer, so a load and a store do what a locked addition would.
+/// Adds to a cell. There is one writer, so a load and a store do what a locked addition would.
 fn add(cell: &AtomicU64, count: u64) {
     cell.store(
         cell.load(Ordering::Relaxed).wrapping_add(count),
@@ -175,7 +175,7 @@ impl Counts {
         }
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {
         add_all(&mut self.verdicts, &other.verdicts);

@@ -28,24 +28,24 @@ pub use worker::{INTERRUPT, Worker};
 /// An address that clients ask, and the workers that answer there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// Address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.
+    /// The address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.
     pub address: SocketAddr,
-    /// Threads, each with a socket of its own: 1 to 1024.
+    /// The number of threads, each with a socket of its own: 1 to 1024.
     pub workers: u16,
     /// The way in which the kernel spreads the packets over the workers.
     pub steering: Steering,
-    /// Is there no start, no reload and no health without it? Otherwise an address that is not there is waited for.
+    /// Whether there is no start, no reload and no health without it. Otherwise an absent address is waited for.
     pub required: bool,
     /// The settings of the workers and of their sockets.
     pub tuning: Tuning,
-    /// Which clients are answered, and what.
+    /// The policy: the clients that are answered, and the content of the answers.
     pub policy: Arc<Policy>,
 }
 
 /// Settings of workers and of their sockets, which can change while they work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// Requests that a worker takes at once: 1 to [`Tuning::LARGEST_BATCH`].
+    /// The most requests that a worker takes at once: 1 to [`Tuning::LARGEST_BATCH`].
     pub batch: u16,
     /// A request that waited longer in the queue is not answered: 1 ms to 1 s.
     pub max_wait: Duration,
@@ -62,7 +62,7 @@ pub struct Tuning {
 }
 
 impl Listener {
-    /// Is it served in another way than `other`, whichever clients are answered?
+    /// Returns whether it is served in another way than `other`, whichever clients are answered.
     pub fn is_served_differently(&self, other: &Self) -> bool {
         let Self {
             address,
@@ -84,7 +84,7 @@ impl Listener {
 }
 
 impl Tuning {
-    /// More gain nothing, and make the predicted time of the last reply vague.
+    /// The largest batch. More gain nothing, and make the predicted time of the last reply vague.
     pub const LARGEST_BATCH: u16 = 256;
 }
 

@@ -36,7 +36,7 @@ impl Residence {
     /// The longest time of the first bucket, in units of 2^-32 s.
     pub const FIRST_BOUND: u64 = 1 << FIRST_LOG2;
 
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
         add_all(&mut self.counts, &other.counts);

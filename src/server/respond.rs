@@ -15,9 +15,9 @@ pub struct Request<'a> {
     pub payload: &'a [u8],
     /// The sender's address, as the packet says.
     pub source: IpAddr,
-    /// UDP source port of the sender.
+    /// The sender's UDP port.
     pub source_port: u16,
-    /// Was it sent to an address of this host alone (not to a broadcast or multicast group)?
+    /// Whether it was sent to an address of this host alone, not to a broadcast or multicast group.
     pub unicast: bool,
     /// The moment of its arrival.
     pub received_at: NtpTimestamp,
@@ -81,7 +81,7 @@ fn parse(request: &Request<'_>) -> Result<Header, Verdict> {
     Ok(header)
 }
 
-/// Can one host have this address?
+/// Returns whether one host can have this address.
 ///
 /// None has one of 0.0.0.0/8, 224.0.0.0/4 or 240.0.0.0/4 (RFC 6890), `::`, or of ff00::/8. Those of the loopback
 /// interface come from this host alone: from elsewhere the kernel takes none.
@@ -434,7 +434,7 @@ mod tests {
         assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T3, T3));
     }
 
-    /// Around 2036-02-07 06:28:16 UTC, when the seconds start again at zero.
+    /// A time around 2036-02-07 06:28:16 UTC, when the seconds start again at zero.
     fn around_the_eras_end() -> impl Strategy<Value = NtpTimestamp> {
         prop_oneof![
             (-500_i64 << 32..700 << 32).prop_map(|units| NtpTimestamp::from_bits(units.cast_unsigned())),

@@ -69,7 +69,7 @@ impl Verdict {
         self as usize
     }
 
-    /// Was there an answer (a kiss is none)?
+    /// Returns whether there was an answer. A kiss is none.
     pub const fn is_answered(self) -> bool {
         matches!(
             self,
@@ -77,7 +77,7 @@ impl Verdict {
         )
     }
 
-    /// Was anything sent back: an answer or a kiss?
+    /// Returns whether anything was sent back: an answer or a kiss.
     pub const fn has_reply(self) -> bool {
         self.is_answered() || matches!(self, Self::KissedRate | Self::KissedDenied)
     }

@@ -49,7 +49,7 @@ const STRUCTURES: [Declaration; 11] = [
     Cells::DECLARATION,
 ];
 
-/// Words and their numbers.
+/// Writes an enumeration: words and their numbers.
 fn enumeration(f: &mut Formatter<'_>, name: &str, words: &[(&str, usize)]) -> fmt::Result {
     writeln!(f, "\nenum {name} {{")?;
     for (word, number) in words {

@@ -31,7 +31,7 @@ fn clocks(seconds: f64, begun: f64, rate: f64) -> AlignedReadings {
     }
 }
 
-/// Published at 0 without any error at all, so that only the slew makes one.
+/// A reference, published at 0 without any error at all, so that only the slew makes one.
 fn reference(clock: ClockModel) -> Reference {
     let now = clocks(0.0, 0.0, 0.0).clocks;
     Reference {
@@ -66,7 +66,7 @@ fn truth(seconds: f64) -> NtpTimestamp {
     NtpTimestamp::from_unix(NOON, 0) + NtpDuration::from_seconds(seconds)
 }
 
-/// Is the truth within the announced error?
+/// Checks that the truth is within the announced error.
 ///
 /// The segment is told `told` after the reference was published, and asked at `asked`; a slew by `rate` begins at
 /// `begun`.

@@ -15,7 +15,7 @@ use crate::server::policy::RuleMode;
 /// The addresses that are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Shared by all workers, as it may be long.
+    /// The list. It is shared by all workers, as it may be long.
     list: Arc<AccessList>,
     /// The reaction to a denied request.
     pub on_deny: OnDeny,
@@ -27,7 +27,7 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum OnDeny {
-    /// Nothing: silence.
+    /// Silence.
     #[default]
     Drop,
     /// A kiss that tells the client not to ask again (RFC 5905 §7.4, DENY).
@@ -44,7 +44,7 @@ impl OnDeny {
 /// A prefix, and whether those in it are allowed.
 pub type Rule = (IpNet, bool);
 
-/// Prefixes of both families.
+/// The prefixes of both families.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AccessList {
     ipv4: Turns<u32>,
@@ -54,7 +54,7 @@ struct AccessList {
 /// The points where "allowed" and "denied" take turns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Turns<T> {
-    /// Is the lowest address allowed?
+    /// Whether the lowest address is allowed.
     first: bool,
     /// Each address from which on it is the other way around, in rising order.
     starts: Vec<T>,
@@ -122,7 +122,7 @@ impl Access {
         }
     }
 
-    /// Is `source` allowed, whatever the mode?
+    /// Returns whether `source` is allowed, whatever the mode.
     //= RFC 5905 §9.2 access
     pub fn allows(&self, source: IpAddr) -> bool {
         match source {
@@ -136,7 +136,7 @@ impl Access {
         self.list.ipv4.starts.len() + self.list.ipv6.starts.len()
     }
 
-    /// Is the lowest address of IPv4 allowed, and from which addresses on it is the other way around, in rising order?
+    /// Returns whether the lowest IPv4 address is allowed, and the addresses where that turns, in rising order.
     pub fn ipv4_turns(&self) -> (bool, &[u32]) {
         (self.list.ipv4.first, &self.list.ipv4.starts)
     }
@@ -146,7 +146,7 @@ impl Access {
         (self.list.ipv6.first, &self.list.ipv6.starts)
     }
 
-    /// Is it the very list of `other`, in the same memory?
+    /// Returns whether it is the very list of `other`, in the same memory.
     pub fn shares_list(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.list, &other.list)
     }
@@ -267,17 +267,17 @@ fn close<T: AddressNumber + Default>(
 
 /// The rule from each address on, said in rising order.
 struct Points<T, F> {
-    /// At the lowest address.
+    /// The rule at the lowest address.
     first: bool,
-    /// Before the point that was said last.
+    /// The rule before the point that was said last.
     said: bool,
-    /// That point, of which more may be said.
+    /// The point that was said last, of which more may be said.
     last: (T, bool),
     turn: F,
 }
 
 impl<T: AddressNumber + Default, F: FnMut(T)> Points<T, F> {
-    /// From `start` on it holds what was said last of it.
+    /// Says the rule from `start` on. Of several for one point the last holds.
     fn say(&mut self, start: T, allowed: bool) {
         if start != self.last.0 {
             self.settle();

@@ -21,12 +21,12 @@ pub struct Rates {
     pub light: f32,
     /// The recent requests up to which one that needs a token gets it without a draw: `light` or more.
     pub shed_threshold: f32,
-    /// Tokens a second: infinite without a ceiling.
+    /// The tokens a second: infinite without a ceiling.
     pub tokens: f64,
 }
 
 impl Rates {
-    /// Nothing is shed.
+    /// The rates under which nothing is shed.
     pub const ALL: Self = Self {
         light: f32::INFINITY,
         shed_threshold: f32::INFINITY,
@@ -37,15 +37,15 @@ impl Rates {
 /// Counts of tokens that were wanted and taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenCounts {
-    /// Taken by new clients.
+    /// Tokens that new clients took.
     pub new: u64,
-    /// By all others.
+    /// Tokens that others took.
     pub other: u64,
     /// Requests of others for a token, with or without success.
     pub others_asked: u64,
     /// Requests that were shed.
     pub shed: u64,
-    /// Those among them of clients that are known and light.
+    /// Requests that were shed of clients that are known and light.
     pub light_shed: u64,
 }
 
@@ -68,7 +68,7 @@ impl TokenCounts {
 pub struct Allowance {
     light: AtomicU32,
     shed_threshold: AtomicU32,
-    /// Nanoseconds from one token to the next.
+    /// The nanoseconds from one token to the next.
     interval: AtomicU64,
     /// The moments at which the buckets are full, by the raw counter: that of the new clients, and that of all.
     full_at: [AtomicU64; 2],
@@ -86,7 +86,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// With full buckets.
+    /// Makes an allowance with full buckets.
     pub fn new(rates: Rates) -> Self {
         let allowance = Self {
             light: AtomicU32::default(),

@@ -64,11 +64,11 @@ const STEEPEST_FALL: f64 = 0.001;
 const STEEPEST_RISE: f64 = 16.0;
 /// The factor by which the threshold falls if the light are too many and it hits none of them.
 const IN_VAIN: f64 = 0.2;
-/// This part of the budget is left to new clients even if the light alone would need it.
+/// The part of the budget that is left to new clients even if the light alone would need it.
 const FOR_THE_NEW: f64 = 0.05;
 /// The seconds, about, within which replies beyond the ceiling are made up for.
 const MAKING_UP: f64 = 2.0;
-/// Seconds in a day and in a month.
+/// The seconds in a day and in a month.
 const DAY: f64 = 86_400.0;
 const MONTH: f64 = 30.0 * DAY;
 /// The seconds over which the savings of the month are spent.
@@ -86,7 +86,7 @@ impl Budget {
             && self.gigabytes_per_month.is_none()
     }
 
-    /// Bytes a second over the month.
+    /// Returns the bytes a second over the month.
     fn monthly(&self) -> Option<f64> {
         Some(self.gigabytes_per_month? * 1e9 / MONTH)
     }
@@ -96,11 +96,11 @@ impl Budget {
 #[derive(Clone, Debug)]
 pub struct BudgetController {
     budget: Budget,
-    /// Bytes of the month that were not used so far: a day's at most.
+    /// The bytes of the month that were not used so far: a day's at most.
     saved: f64,
-    /// Answers beyond the ceiling that are still to be made up for.
+    /// The answers beyond the ceiling that are still to be made up for.
     excess: f64,
-    /// Answers a second to light clients.
+    /// The answers a second to light clients.
     light: f64,
     rates: Rates,
 }
@@ -211,7 +211,7 @@ impl BudgetController {
         }
     }
 
-    /// Answers a second, of `length` bytes each.
+    /// Returns the answers a second that are allowed, of `length` bytes each.
     fn allowed(&self, length: f64) -> f64 {
         let Budget {
             packets_per_second,

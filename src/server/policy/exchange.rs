@@ -44,7 +44,7 @@ pub(in crate::server) struct PolicyReader {
     allowance: Arc<Allowance>,
 }
 
-/// Both ends for a new worker; `secret` is random.
+/// Makes both ends for a new worker; `secret` is random.
 pub(in crate::server) fn exchange(
     policy: &Arc<Policy>,
     allowance: &Arc<Allowance>,

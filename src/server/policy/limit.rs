@@ -23,9 +23,9 @@ use crate::server::policy::probability::{Probability, Random};
 pub struct RateLimit {
     /// Whether it is off, on trial or on.
     pub mode: RuleMode,
-    /// For each client.
+    /// The bucket of each client.
     pub client: Bucket,
-    /// For a wider prefix together, beside that.
+    /// The bucket of a wider prefix together, beside that.
     pub wide: Option<Bucket>,
     /// The share of requests beyond the limit that is answered all the same.
     ///
@@ -50,7 +50,7 @@ impl RateLimit {
 pub struct Bucket {
     /// The time in which one token comes back: 0.1 ms to 64 s.
     pub interval: Duration,
-    /// Tokens in a full bucket: 8 or more, so that the burst of a client that starts (`iburst`) always passes.
+    /// The tokens in a full bucket: 8 or more, so that the burst of a client that starts (`iburst`) always passes.
     pub burst: u32,
     /// The number of leading bits in which IPv4 addresses with one bucket agree: 8 to 32.
     pub ipv4_prefix: u8,
@@ -74,12 +74,12 @@ pub enum Limited {
 }
 
 impl Limited {
-    /// Is anything sent?
+    /// Returns whether anything is sent.
     const fn has_reply(self, mode: RuleMode) -> bool {
         !matches!((self, mode), (Self::Refused, RuleMode::On))
     }
 
-    /// Is there an answer with the time in it?
+    /// Returns whether there is an answer with the time in it.
     const fn is_answered(self, mode: RuleMode) -> bool {
         match self {
             Self::Within | Self::Leaked | Self::RetriesWhenDropped => true,
@@ -108,9 +108,9 @@ const KEPT: u32 = 1_953_125;
 const HALF_LIFE: f32 = 64.0;
 /// The unit of `asked_at`, as a power of two of nanoseconds: about a millisecond.
 const TICK: u32 = 20;
-/// Ticks in a second.
+/// The ticks in a second.
 const TICKS: f32 = 953.674_3;
-/// Clients in a set: each may be at any place of one set.
+/// The clients in a set: each may be at any place of one set.
 const WAYS: usize = 4;
 
 /// The knowledge of a client. All zero: a free place.
@@ -134,7 +134,7 @@ struct Client {
     requests: u8,
     /// The count of returns after a pause, up to 255; counted for a budget only.
     returns: u8,
-    /// Was its last request not answered?
+    /// Whether its last request was not answered.
     unanswered: bool,
 }
 
@@ -160,7 +160,7 @@ pub struct Clients {
 pub struct RequestContext<'a> {
     /// The client's address.
     pub source: IpAddr,
-    /// Now, by the raw counter.
+    /// The time by the raw counter.
     pub now: Duration,
     /// Whether there is a budget that may shed requests.
     pub budget: RuleMode,
@@ -175,7 +175,7 @@ pub(super) fn memory(clients: u32) -> u64 {
 }
 
 impl Clients {
-    /// Room for `clients`, rounded up to whole sets; none for 0. `secret` is random.
+    /// Makes room for `clients`, rounded up to whole sets; none for 0. `secret` is random.
     pub fn new(clients: u32, secret: [u64; 2]) -> Self {
         let [narrow, wide] = secret.map(Hasher::new);
         let clients = usize::try_from(clients).unwrap_or(usize::MAX);
@@ -342,7 +342,7 @@ impl Client {
         self.full_at = self.full_at.max(now).saturating_add(nanos(bucket.interval));
     }
 
-    /// Does silence make it ask more, at a rate that can be borne?
+    /// Returns whether silence makes it ask more, at a rate that can be borne.
     fn retries_when_dropped(&self, bucket: &Bucket) -> bool {
         let seldom = u64::from(self.after_answer) << TICK;
         self.silences >= TRIES
@@ -350,7 +350,7 @@ impl Client {
             && seldom * MOST_FOR_RETRIES >= nanos(bucket.interval)
     }
 
-    /// Is there no room for it in the budget? One that is known, and light, needs none.
+    /// Returns whether there is no room for it in the budget. A client that is known, and light, needs none.
     #[inline]
     fn is_shed(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
         let is_light = self.returns >= RETURNS && self.recent_requests <= asked.allowance.light();

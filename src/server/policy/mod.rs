@@ -25,7 +25,7 @@ pub use mode::RuleMode;
 /// All that is decided about the clients of one listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Which addresses are answered.
+    /// The addresses that are answered.
     pub access: Access,
     /// The rate at which each client is answered.
     pub limit: RateLimit,
@@ -44,7 +44,7 @@ pub enum Announced {
     /// The time, if there is one.
     #[default]
     Time,
-    /// "Unsynchronized": so that clients go elsewhere, of their own accord, before the server does.
+    /// "Unsynchronized", so that clients go elsewhere, of their own accord, before the server does.
     Unsynchronized,
 }
 
@@ -58,18 +58,18 @@ impl Announced {
 /// The decision about a request that could be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Answer it.
+    /// Answers it.
     Answer,
-    /// Tell the client this kiss code, and to ask at intervals of 2^`poll` seconds at least.
+    /// Tells the client this kiss code, and to ask at intervals of 2^`poll` seconds at least.
     Kiss {
         /// The verdict that is counted.
         verdict: Verdict,
         /// The code.
         code: ReferenceId,
-        /// In log2 seconds.
+        /// The poll interval in log2 seconds.
         poll: i8,
     },
-    /// Say nothing.
+    /// Says nothing.
     Refuse(Verdict),
 }
 
@@ -110,7 +110,7 @@ impl Annotation {
     }
 }
 
-/// In half a line, for the log.
+/// Half a line for the log.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (access, turns) = (self.access.mode.name(), self.access.turns());
@@ -127,7 +127,7 @@ impl fmt::Display for Policy {
 }
 
 impl Policy {
-    /// Does it need to know the clients?
+    /// Returns whether it needs to know the clients.
     pub fn remembers(&self) -> bool {
         self.limit.mode != RuleMode::Off || self.budget != RuleMode::Off
     }

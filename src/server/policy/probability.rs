@@ -5,7 +5,7 @@
 pub struct Probability(u32);
 
 impl Probability {
-    /// Never.
+    /// The probability of what never happens.
     pub const NONE: Self = Self(0);
 
     /// Makes a probability of a part of 1; below 0 it counts as 0, above 1 as 1.
@@ -18,7 +18,7 @@ impl Probability {
         Self((part * 4_294_967_296.0) as u32)
     }
 
-    /// In terms of 2^32, which is all of them.
+    /// Returns it in terms of 2^32, which is all of them.
     pub const fn in_2_32nds(self) -> u32 {
         self.0
     }
@@ -43,7 +43,7 @@ impl Random {
         u32::try_from(mixed).unwrap_or(u32::MAX)
     }
 
-    /// Draws: `true` in this share of all draws.
+    /// Draws: returns `true` in this share of all draws.
     pub fn sample(&mut self, probability: Probability) -> bool {
         probability != Probability::NONE && self.next() <= probability.0
     }

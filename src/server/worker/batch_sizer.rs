@@ -12,7 +12,7 @@ const SINGLES_BEFORE_SINGLE: u32 = 4;
 pub(super) struct BatchSizer {
     /// The count of packets in a row that came alone, to a worker that waited for them.
     alone: u32,
-    /// Until when the worker was busy with the last ones.
+    /// The moment until which the worker was busy with the last ones.
     busy_until: NtpTimestamp,
 }
 

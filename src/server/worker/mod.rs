@@ -49,7 +49,7 @@ const LAST_BATCHES: usize = 1000;
 const LAST_ARRIVALS: Duration = Duration::from_millis(2);
 /// The time that a worker has to notice that it must end before it is told again.
 const NOTICE: Duration = Duration::from_millis(1);
-/// Wakes a worker that waits for a packet. The process has a handler for it that does nothing.
+/// The signal that wakes a worker that waits for a packet. The process has a handler for it that does nothing.
 pub const INTERRUPT: Signal = Signal::SIGUSR2;
 
 /// A running worker.
@@ -59,7 +59,7 @@ pub struct Worker {
     policy_writer: PolicyWriter,
     settings: Arc<WorkerSettings>,
     census: Option<CensusReader>,
-    /// `None` once it was waited for.
+    /// The thread; `None` once it was waited for.
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -153,7 +153,7 @@ impl Worker {
             .map(|thread| pthread_kill(thread.as_pthread_t() as _, INTERRUPT));
     }
 
-    /// Has it ended?
+    /// Returns whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
@@ -197,7 +197,7 @@ struct BatchContext {
     served: NtpTimestamp,
     clock: ClockModel,
     variables: SystemVariables,
-    /// No request gets an answer.
+    /// Whether no request gets an answer.
     is_silent: bool,
     max_wait: NtpDuration,
 }
@@ -366,7 +366,7 @@ impl WorkerLoop {
     }
 }
 
-/// Workers read what strangers send, so they have no right, and no system call, that the packet path doesn't need.
+/// Takes all rights and system calls from the thread that the packet path doesn't need: it reads what strangers send.
 fn lock_up() {
     let dropped = privileges::drop_all_of_thread().map_err(io::Error::other);
     let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));

@@ -8,21 +8,21 @@ use crate::host::cpus::Thread;
 use crate::server::Tuning;
 use crate::time::NtpDuration;
 
-/// For one worker.
+/// The settings of one worker.
 #[derive(Debug)]
 pub(super) struct WorkerSettings {
     stop: AtomicBool,
-    /// [`Tuning::batch`].
+    /// The batch size, [`Tuning::batch`].
     batch: AtomicUsize,
-    /// [`Tuning::max_wait`], in nanoseconds.
+    /// The longest wait, [`Tuning::max_wait`], in nanoseconds.
     max_wait: AtomicU64,
-    /// As [`Thread::keep_to`] has it; [`ANY_CPU`]: all of them.
+    /// The CPU as [`Thread::keep_to`] has it; [`ANY_CPU`]: all of them.
     cpu: AtomicUsize,
     /// The worker's number as a thread, once it runs.
     thread: AtomicI32,
 }
 
-/// No CPU has this number.
+/// The number for all CPUs: no CPU has it.
 const ANY_CPU: usize = usize::MAX;
 
 impl Default for WorkerSettings {

@@ -11,20 +11,20 @@ use crate::time::NtpDuration;
 const MEMORY: f64 = 8.0;
 /// The largest factor by which a batch changes the expectation: the thread may have stood still in it.
 const SURPRISE: f64 = 2.0;
-/// Nothing is expected to take less, in seconds: from zero no factor leads anywhere.
+/// The least expectation, in seconds: from zero no factor leads anywhere.
 const LEAST: f64 = 1e-9;
 
 /// The expected times of packets, from those of earlier ones, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TransmitPredictor {
-    /// To decide about a packet.
+    /// The time to decide about a packet.
     deciding: f64,
-    /// To send a reply.
+    /// The time to send a reply.
     sending: f64,
 }
 
 impl Default for TransmitPredictor {
-    /// About what a small machine needs.
+    /// The times that a small machine needs, about.
     fn default() -> Self {
         Self {
             deciding: 100e-9,
@@ -42,7 +42,7 @@ impl TransmitPredictor {
         NtpDuration::from_seconds(float(received) * self.deciding + float(position) * self.sending)
     }
 
-    /// To decide about `received` packets took `deciding`, to send `replies` then `sending`.
+    /// Learns that `received` packets took `deciding` to decide about, and then `replies` took `sending` to send.
     pub(super) fn learn(&mut self, received: usize, deciding: Duration, replies: usize, sending: Duration) {
         learn(&mut self.deciding, deciding, received);
         learn(&mut self.sending, sending, replies);
