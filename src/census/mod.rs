@@ -1,4 +1,4 @@
-//! Pure. The census: the busiest clients, their number and their intervals, in fixed memory (1.5 MB a worker).
+//! Pure. The census: the busiest clients, the number of all, and their intervals, in fixed memory (1.5 MB a worker).
 //!
 //! Every packet that a worker takes counts, answered or not, so that a flood of refused packets is seen, too. The last
 //! hour is kept in windows of 5 minutes, so a report covers the last 60 to 65 minutes. A worker counts in a window of
@@ -66,7 +66,7 @@ pub struct History {
 struct Window {
     /// The number of windows that had passed when it began, on the clock of the first and last moments.
     number: u64,
-    /// Its begin, and the last moment when it was told: `CLOCK_MONOTONIC_RAW`, the same for all workers.
+    /// Its start, and the moment when it was last told: `CLOCK_MONOTONIC_RAW`, the same for all workers.
     first: Duration,
     last: Duration,
     requests: u64,

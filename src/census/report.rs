@@ -21,7 +21,7 @@ const TOP: usize = 100;
 pub struct Merge {
     now: Duration,
     workers: usize,
-    /// The begin of the oldest window, that of the oldest recent one, and the moment of the last copy.
+    /// The start of the oldest window, that of the oldest recent one, and the moment of the last copy.
     first: Duration,
     recent_first: Duration,
     last: Duration,

@@ -10,7 +10,7 @@ use super::layout::{
 use super::rules::Rules;
 use crate::server::{CountParts, Counts};
 
-/// Publishes a segment of the time. There is one writer, and numbers rise by one.
+/// Publishes the time, or that there is none. There is one writer, and numbers rise by one.
 ///
 /// The program reads the number of the newest publication, then that publication, and whether it is still of that
 /// number in the end: it would have to stand still for as long as all the others take to be written over.

@@ -20,7 +20,7 @@ use crate::time::{AlignedReadings, ClockReadings, NtpDuration, NtpShort, NtpTime
 /// The time that is served for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeSegment {
-    /// Its begin, by the monotonic clock.
+    /// Its start, by the monotonic clock.
     pub start: Duration,
     /// The time for which it holds from then on.
     pub length: Duration,

@@ -58,9 +58,9 @@ impl Announced {
 /// The decision about a request that could be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Answers it.
+    /// An answer.
     Answer,
-    /// Tells the client this kiss code, and to ask at intervals of 2^`poll` seconds at least.
+    /// A kiss of this code, which tells the client to ask at intervals of 2^`poll` seconds at least.
     Kiss {
         /// The verdict that is counted.
         verdict: Verdict,
@@ -69,7 +69,7 @@ pub enum Ruling {
         /// The poll interval in log2 seconds.
         poll: i8,
     },
-    /// Says nothing.
+    /// Silence.
     Refuse(Verdict),
 }
 

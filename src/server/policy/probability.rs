@@ -5,7 +5,7 @@
 pub struct Probability(u32);
 
 impl Probability {
-    /// The probability of what never happens.
+    /// A probability of 0: never.
     pub const NONE: Self = Self(0);
 
     /// Makes a probability of a part of 1; below 0 it counts as 0, above 1 as 1.
