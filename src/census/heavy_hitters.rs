@@ -1,7 +1,7 @@
 //! Pure. The clients that ask most, in fixed memory: Space-Saving in sets of a few places.
 //!
-//! Space-Saving is by Metwally, Agrawal and El Abbadi (2005). With sets a packet looks at a few cache lines, and nothing
-//! is sorted.
+//! Space-Saving is by Metwally, Agrawal and El Abbadi (2005). With sets a packet looks at a few cache lines, and
+//! nothing is sorted.
 //!
 //! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and
 //! begins with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its

@@ -179,8 +179,7 @@ impl BudgetController {
 
     /// Shares out `allowed` answers a second.
     ///
-    /// In the last second `light` clients had an answer, `new` ones a token, and `others` came so far as to ask for
-    /// one.
+    /// Each second `light` clients had an answer, `new` ones a token, and `others` came so far as to ask for one.
     fn share_out(&mut self, allowed: f64, light: f64, new: f64, others: f64) {
         let least = allowed * FOR_THE_NEW;
         // While many become known they grow on.

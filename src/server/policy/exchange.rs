@@ -1,4 +1,4 @@
-//! Pure. The exchange of policies between the supervisor and a worker, and the means that a worker applies one with.
+//! Pure. The exchange of policies between the supervisor and a worker, and the means by which one is applied.
 //!
 //! The supervisor publishes the newest policy, together with a table of clients if another size is needed: a worker may
 //! not get memory from the system. The worker looks once a batch, and takes the new in exchange for the old: others
