@@ -1,4 +1,4 @@
-//! The program: arguments in, exit status out.
+//! Impure. The program: arguments in, exit status out.
 
 use std::process::ExitCode;
 

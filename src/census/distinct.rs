@@ -1,7 +1,9 @@
-//! Pure. How many different clients there were, without remembering any: HyperLogLog (Flajolet, Fusy, Gandouet,
-//! Meunier 2007) with Ertl's estimator (arXiv:1702.01284, algorithm 6), which needs no tables of corrections.
+//! Pure. The number of different clients, without remembering any: HyperLogLog.
+//!
+//! The sketch is that of Flajolet, Fusy, Gandouet and Meunier (2007), with Ertl's estimator (arXiv:1702.01284,
+//! algorithm 6), which needs no tables of corrections.
 
-/// Bits of a hash that choose a register.
+/// The bits of a hash that choose a register.
 const BITS: u32 = 12;
 const REGISTERS: usize = 1 << BITS;
 /// The largest rank that the other bits can have.
@@ -10,7 +12,7 @@ const RANKS: usize = 53;
 /// The relative standard error of an estimate: 1.04/√registers.
 pub(super) const RELATIVE_ERROR: f64 = 0.01625;
 
-/// 4 KiB, whatever it has seen.
+/// A sketch of 4 KiB, whatever it has seen.
 #[derive(Clone, Debug)]
 pub(super) struct Distinct([u8; REGISTERS]);
 
@@ -19,7 +21,7 @@ impl Distinct {
         Self([0; REGISTERS])
     }
 
-    /// Sees a client by its hash.
+    /// Notes a client by its hash.
     pub(super) fn note(&mut self, hash: u64) {
         let register = usize::try_from(hash >> (64 - BITS)).unwrap_or(0);
         let rank = u8::try_from(1 + (hash << BITS | 1 << (BITS - 1)).leading_zeros()).unwrap_or(u8::MAX);
@@ -30,14 +32,14 @@ impl Distinct {
         }
     }
 
-    /// From now on, as if it had seen all that `other` saw, too.
+    /// Adds all that `other` saw.
     pub(super) fn unite(&mut self, other: &Self) {
         for (highest, rank) in self.0.iter_mut().zip(&other.0) {
             *highest = (*highest).max(*rank);
         }
     }
 
-    /// How many different hashes it saw, about.
+    /// Estimates the number of different hashes that it saw.
     pub(super) fn estimate(&self) -> f64 {
         let mut ranks = [0_u32; RANKS + 1];
         for &rank in &self.0 {
@@ -56,7 +58,7 @@ impl Distinct {
     }
 }
 
-/// x + Σ x^(2^k) 2^(k-1): what the share of untouched registers tells.
+/// Returns x + Σ x^(2^k) 2^(k-1), where x is the share of untouched registers.
 fn sigma(mut share: f64) -> f64 {
     if share >= 1.0 {
         return f64::INFINITY;
@@ -89,7 +91,7 @@ mod tests {
         (0..count).map(|n| 0xFFFF_0A00_0000 + u128::from(n))
     }
 
-    /// One address in each /48 of a row, as somebody would do it who wants to look like many.
+    /// An address in each /48 of a row, as a sender would use that wants to look like many.
     fn networks(count: u32) -> impl Iterator<Item = u128> {
         (0..count).map(|n| (0x2001_0000_0000 + u128::from(n)) << 80)
     }

@@ -1,9 +1,11 @@
-//! Pure. The clients that ask most, in fixed memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005) in sets of a few places, so
-//! that a packet looks at a few cache lines and nothing is sorted.
+//! Pure. The clients that ask most, in fixed memory: Space-Saving in sets of a few places.
 //!
-//! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and begins
-//! with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its error at
-//! most; a client that has no place asked no more often than the least in the set.
+//! Space-Saving is by Metwally, Agrawal and El Abbadi (2005). With sets a packet looks at a few cache lines, and
+//! nothing is sorted.
+//!
+//! An address belongs to one set. Where that is full, a newcomer takes the place of the one that asked least, and
+//! begins with its count, which may be all wrong: that is its error. So a count is never too low, and too high by its
+//! error at most. A client that has no place asked no more often than the least in the set.
 
 use crate::census::places::{WAYS, place_of};
 
@@ -14,17 +16,17 @@ const SETS: usize = 128;
 pub(super) struct Counter {
     /// The address, as the census has it.
     pub(super) address: u128,
-    /// Not less than it asked.
+    /// The most requests that it can have sent.
     pub(super) count: u32,
-    /// How much of that it may not have asked.
+    /// The part of that which it may not have asked.
     pub(super) error: u32,
 }
 
-/// What every packet needs is together, in one cache line.
+/// The places of one set: all that every packet needs is together, in one cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Set {
-    /// Half a hash each: two in a set have the same once in 2^32 times.
+    /// The upper half of a hash for each client: two in a set have the same once in 2^32 times.
     tags: [u32; WAYS],
     counts: [u32; WAYS],
     errors: [u32; WAYS],
@@ -38,8 +40,9 @@ const EMPTY: Set = Set {
     address: [0; WAYS],
 };
 
-/// The 1,024 clients that ask most, about: each that asks more than a thousandth of all is here, give or take what the others
-/// in its set ask. 32 KiB.
+/// The 1,024 clients that ask most, about. 32 KiB.
+///
+/// Each that asks more than a thousandth of all is here, give or take what the others in its set ask.
 #[derive(Clone, Debug)]
 pub(super) struct Talkers([Set; SETS]);
 
@@ -50,7 +53,7 @@ impl Talkers {
         Self([EMPTY; SETS])
     }
 
-    /// `address` (of this hash) asks once more.
+    /// Notes a request of `address`, which has this hash.
     pub(super) fn note(&mut self, address: u128, hash: u64) {
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
         let Some(set) = self.0.get_mut(set_of(hash)) else {
@@ -64,7 +67,7 @@ impl Talkers {
         }
     }
 
-    /// Each set: how often one who is not in it can have asked, and who is.
+    /// Returns each set: the most that a client which is not in it can have asked, and the clients in it.
     pub(super) fn sets(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = Counter>)> {
         self.0.iter().map(|set| {
             let least = set.counts.iter().copied().min().unwrap_or(0);
@@ -129,7 +132,7 @@ mod tests {
         talkers.sets().flat_map(|(_, set)| set)
     }
 
-    /// Every bound that is said holds for all of `asked`.
+    /// Checks that every bound that is said holds for all of `asked`.
     fn bounds_hold(seed: u64, asked: &[u32]) {
         let mut truth: HashMap<u128, u32> = HashMap::new();
         asked

@@ -1,9 +1,9 @@
-//! Pure. The census: which clients ask, how many they are, and how often each asks, in fixed memory (1.5 MB a worker).
+//! Pure. The census: the busiest clients, the number of all, and their intervals, in fixed memory (1.5 MB a worker).
 //!
-//! Every packet that a worker takes counts, answered or not, so that a flood of refused packets is seen, too. The last hour
-//! is kept in windows of 5 minutes, so a report covers the last 60 to 65 minutes. A worker counts in a window of its own;
-//! once a second it writes a copy of it into its [`History`], from which [`Merge`] adds up those of all workers.
-//! Time and the hash's seed are arguments; only `publish` knows of other threads.
+//! Every packet that a worker takes counts, answered or not, so that a flood of refused packets is seen, too. The last
+//! hour is kept in windows of 5 minutes, so a report covers the last 60 to 65 minutes. A worker counts in a window of
+//! its own. Once a second it writes a copy of it into its [`History`], from which [`Merge`] adds up those of all
+//! workers. Time and the hash's seed are arguments; only `publish` knows of other threads.
 
 mod distinct;
 mod heavy_hitters;
@@ -26,23 +26,25 @@ use crate::hash::{Hasher, MAPPED, mapped};
 
 /// The length of a window, in seconds.
 const WINDOW: u64 = 300;
-/// Windows that are over and still count: an hour.
+/// The number of windows that are over and still count: an hour.
 const WINDOWS: u64 = 12;
-/// Times between two requests are told apart by powers of two: under 0.7 s, about 1 s, 2 s, 4 s, …, 2^16 s, more.
+/// The number of classes of times between two requests.
+///
+/// The classes are powers of two: under 0.7 s, about 1 s, 2 s, 4 s, …, 2^16 s, more.
 const CLASSES: usize = 19;
-/// Ticks in a second, as the times between two requests are measured.
+/// The ticks in a second, as the times between two requests are measured.
 const TICKS: u64 = 16;
 
-/// How a worker counts.
+/// The settings of a worker's census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CensusSettings {
-    /// Of the hash: a secret of the process, which all workers share.
+    /// The seed of the hash: a secret of the process, which all workers share.
     pub seed: u64,
-    /// How many clients' last requests a worker remembers: 8 to 2^20, rounded up to a power of two. 8 bytes each.
+    /// The clients whose last requests a worker remembers: 8 to 2^20, rounded up to a power of two. 8 bytes each.
     pub clients: u32,
 }
 
-/// What a worker counts in.
+/// The counts of a worker, as it keeps them.
 #[derive(Clone, Debug)]
 pub struct Census {
     hasher: Hasher,
@@ -52,19 +54,19 @@ pub struct Census {
     recent: Recent,
 }
 
-/// What a worker counted in the last hour, as another thread reads it.
+/// The counts of a worker in the last hour, as another thread reads them.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// By their numbers, modulo their count. Some may be of another hour.
+    /// The windows by their numbers, modulo their count. Some may be of another hour.
     windows: Vec<Window>,
 }
 
-/// What a worker counted in 5 minutes. 69 KiB.
+/// The counts of a worker in 5 minutes. 69 KiB.
 #[derive(Clone, Debug)]
 struct Window {
-    /// How many windows had passed when it began, on the clock of the first and last moments.
+    /// The number of windows that had passed when it began, on the clock of the first and last moments.
     number: u64,
-    /// When it began, and until when it was told: `CLOCK_MONOTONIC_RAW`, the same for all workers.
+    /// Its start, and the moment when it was last told: `CLOCK_MONOTONIC_RAW`, the same for all workers.
     first: Duration,
     last: Duration,
     requests: u64,
@@ -72,7 +74,7 @@ struct Window {
     addresses: Talkers,
     prefixes: Talkers,
     intervals: [u64; CLASSES],
-    /// Only one client of at most so many was followed for `intervals`.
+    /// The largest divisor of its sampling: one client of at most this many was followed for `intervals`.
     sampling_divisor: u32,
 }
 
@@ -92,7 +94,7 @@ impl Window {
     }
 }
 
-/// Packets that are noted together.
+/// The number of packets that are noted together.
 const TOGETHER: usize = 8;
 
 /// The address of a client, and the hashes by which it is looked up.
@@ -117,7 +119,7 @@ impl HashedSource {
     }
 }
 
-/// How much memory a worker's census of so many clients takes, in bytes, with the history that others read.
+/// Returns the bytes of a worker's census of `clients`, with the history that others read.
 pub(super) fn memory(clients: u32) -> u64 {
     let bytes = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
     let windows = (WINDOWS + 2).saturating_mul(bytes(size_of::<Window>()));
@@ -135,7 +137,7 @@ impl Census {
         }
     }
 
-    /// Packets from `sources` came at `now` (monotonic).
+    /// Notes packets from `sources` that came at `now` (monotonic).
     pub fn note(&mut self, mut sources: impl Iterator<Item = IpAddr>, now: Duration) {
         let tick = tick(now);
         let mut all = [HashedSource::default(); TOGETHER];
@@ -164,7 +166,7 @@ impl Census {
         if let Some(since) = self.recent.note(asking.hash, tick)
             && let Some(count) = window.intervals.get_mut(class(since))
         {
-            // Each that is followed stands for those who are not.
+            // Each that is followed stands for those that are not.
             *count += u64::from(self.recent.sampling_divisor());
         }
     }
@@ -217,16 +219,18 @@ fn number(now: Duration) -> u64 {
     now.as_secs() / WINDOW
 }
 
-/// From 1 on; it wraps after 8 years.
+/// Returns the tick of a moment: from 1 on; it wraps after 8 years.
 fn tick(now: Duration) -> u32 {
     let ticks = now.as_secs() * TICKS + u64::from(now.subsec_nanos()) * TICKS / 1_000_000_000 + 1;
     u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
-/// The class of a time in ticks. Clients ask every 2^n seconds, a bit more or less, so that is the middle of a class and
-/// not a border: n seconds' class is n + 1, from 2^(n-½) to 2^(n+½).
+/// Returns the class of a time in ticks.
+///
+/// Clients ask every 2^n seconds, a bit more or less, so that is the middle of a class and not a border: the class of
+/// 2^n seconds is n + 1, from 2^(n-½) to 2^(n+½).
 fn class(ticks: u32) -> usize {
-    /// log2 of the ticks in a second.
+    /// The log2 of the ticks in a second.
     const SECOND: u32 = TICKS.ilog2();
     let doubled_square = 2 * u64::from(ticks.min(1 << 31)).pow(2);
     let power = doubled_square.checked_ilog2().unwrap_or(0) / 2;
@@ -304,7 +308,7 @@ mod tests {
             }
         }
 
-        /// One second in which these ask.
+        /// Lets a second pass in which these ask.
         fn second(&mut self, asking: impl Iterator<Item = u32>) {
             let sources = asking.map(|number| Ipv4Addr::from(0x0A00_0000 + number).into());
             self.census.note(sources, self.now);
@@ -344,7 +348,7 @@ mod tests {
 
     #[test]
     fn intervals_are_right_for_more_clients_than_are_followed() {
-        // Nine of ten requests come from clients that ask every 64 s, one from those who ask every 4 s.
+        // Nine of ten requests come from clients that ask every 64 s, one from those that ask every 4 s.
         let mut worker = CensusWorker::new(256);
         for second in 0..1200 {
             worker.second(

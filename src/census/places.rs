@@ -1,13 +1,15 @@
 //! Pure. Eight places that share a cache line, as both tables of the census have them.
 
-/// How many there are.
+/// The number of places.
 pub(super) const WAYS: usize = 8;
 
-/// Of a number with as many for each place.
+/// The bits of each place in a number that has as many for all.
 const BITS: usize = 32 / WAYS;
 
-/// The first place where `wanted` is, or [`WAYS`]. It always looks at all, and makes a bit of each: nobody can foretell where
-/// it could stop, a wrong guess costs more than the rest, and the CPU compares several at once.
+/// Returns the first place where `wanted` is, or [`WAYS`].
+///
+/// It always looks at all, and makes a bit of each. The CPU can't foretell where a search could stop, a wrong guess
+/// costs more than the rest, and it compares several at once.
 #[inline]
 pub(super) fn place_of(places: &[u32; WAYS], wanted: u32) -> usize {
     let mut found = 0_u32;

@@ -1,4 +1,4 @@
-//! Pure. Where a worker publishes its census for others to read, without waiting for them.
+//! Pure. The place where a worker publishes its census for others to read, without waiting for them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::census::{Census, CensusSettings, History};
 use crate::published::{Publisher, Subscriber, published};
 
-/// How often a copy is published (*measured*: 3 µs, and 6 once in 5 minutes).
+/// The interval in which a copy is published (*measured*: 3 µs, and 6 once in 5 minutes).
 const APART: Duration = Duration::from_secs(1);
 
 /// The worker's side.
@@ -39,7 +39,7 @@ impl CensusPublisher {
         self.reader.clone()
     }
 
-    /// Packets from `sources` came at `now`.
+    /// Notes packets from `sources` that came at `now`.
     pub fn note(&mut self, sources: impl Iterator<Item = IpAddr>, now: Duration) {
         self.census.note(sources, now);
     }
@@ -51,7 +51,7 @@ impl CensusPublisher {
         }
     }
 
-    /// While it is read, nothing is published: then after the next batch.
+    /// Publishes a copy, unless it is being read: then the next batch does.
     #[cold]
     fn publish(&mut self, now: Duration) {
         let told = self

@@ -1,31 +1,33 @@
-//! Pure. When each client asked last, for as many as there is room: what tells the time between two requests.
+//! Pure. The last request of each client, for as many as there is room: it gives the time between two requests.
 //!
-//! Where there are more clients than room, only some are followed, chosen by their hash: to forget those that didn't ask for
-//! long would make all seem to ask often.
+//! Where there are more clients than room, only some are followed, chosen by their hash. To forget those that didn't
+//! ask for long would make all seem to ask often.
 
 use std::hint::black_box;
 
 use crate::census::places::{WAYS, place_of};
 
-/// A hash's bits below choose the set, the upper half recognizes the client, and the bits between decide which clients are followed.
+/// The first of the hash's bits that decide which clients are followed.
+///
+/// The bits below choose the set, and the upper half recognizes the client.
 const CHOOSING: u32 = 20;
-/// At most one of 2^12 is followed.
+/// The largest `divisor_log2`: one client of 2^12 is followed.
 const FEWEST: u32 = 12;
 
 /// A client that has no place in its set takes that of the one that asked longest ago.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 struct RecentSet {
-    /// Half a hash each: two in a set have the same once in 2^32 times.
+    /// The upper half of a hash for each client: two in a set have the same once in 2^32 times.
     tags: [u32; WAYS],
-    /// In ticks; 0 is never.
+    /// The ticks of the last requests; 0 is never.
     at: [u32; WAYS],
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
     sets: Vec<RecentSet>,
-    /// One client of `2^divisor_log2` is followed.
+    /// The sampling divisor as a power of two: one client of `2^divisor_log2` is followed.
     divisor_log2: u32,
 }
 
@@ -37,12 +39,12 @@ impl Recent {
         clients.clamp(8, Self::MOST).next_power_of_two()
     }
 
-    /// How many bytes [`Recent::new`] takes.
+    /// Returns the bytes that [`Recent::new`] takes.
     pub(super) fn memory(clients: u32) -> u64 {
         8 * u64::from(Self::room(clients))
     }
 
-    /// Room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
+    /// Makes room for `clients`, or a few more: a power of two from 8 to 2^20. 8 bytes each.
     pub(super) fn new(clients: u32) -> Self {
         let clients = Self::room(clients);
         let sets = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
@@ -52,12 +54,12 @@ impl Recent {
         }
     }
 
-    /// One client of so many is followed.
+    /// Returns the divisor of the sampling: one client of this many is followed.
     pub(super) fn sampling_divisor(&self) -> u32 {
         1 << self.divisor_log2
     }
 
-    /// There are about so many clients: half of the room is for those that are followed.
+    /// Chooses the sampling for about `clients`: half of the room is for those that are followed.
     pub(super) fn expect(&mut self, clients: f64) {
         let room = f64::from(u32::try_from(self.sets.len() * WAYS / 2).unwrap_or(u32::MAX));
         self.divisor_log2 = (0..FEWEST)
@@ -65,7 +67,7 @@ impl Recent {
             .unwrap_or(FEWEST);
     }
 
-    /// Looks where this hash will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
+    /// Loads the place of this hash into the cache before its look-up: the CPU waits for a whole batch at once.
     pub(super) fn prefetch(&self, hash: u64) {
         if let Some(line) = self.sets.get(self.line_of(hash)) {
             black_box(line.tags[0]);
@@ -76,7 +78,9 @@ impl Recent {
         usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.sets.len() - 1)
     }
 
-    /// The client of this hash asks at `tick` (from 1 on, wrapping): how many ticks after its last time, if that is known.
+    /// Notes a request of the client of this hash at `tick` (from 1 on, wrapping).
+    ///
+    /// Returns the ticks since its last one, if that is known.
     pub(super) fn note(&mut self, hash: u64, tick: u32) -> Option<u32> {
         let chosen = (hash >> CHOOSING) & (u64::from(self.sampling_divisor()) - 1) == 0;
         if !chosen {

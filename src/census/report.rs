@@ -21,7 +21,7 @@ const TOP: usize = 100;
 pub struct Merge {
     now: Duration,
     workers: usize,
-    /// When the oldest window began, and the oldest recent one; and when the last copy was written.
+    /// The start of the oldest window, that of the oldest recent one, and the moment of the last copy.
     first: Duration,
     recent_first: Duration,
     last: Duration,
@@ -34,20 +34,20 @@ pub struct Merge {
     sampling_divisor: u32,
 }
 
-/// What the census found. As JSON its shape is stable: names stay, and keep their meaning; more may come.
+/// The findings of the census. As JSON its shape is stable: names stay, and keep their meaning; more may come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CensusReport {
-    /// How many workers' censuses are in it.
+    /// The number of workers whose censuses are in it.
     pub workers: usize,
-    /// Over how many seconds, up to the last one: 65 minutes at most.
+    /// The length of the window in seconds, up to the last one: 65 minutes at most.
     pub window: f64,
-    /// Packets that came in the window, answered or not.
+    /// The packets that came in the window, answered or not.
     pub requests: u64,
-    /// Packets a second in the window.
+    /// The packets a second in the window.
     pub rate: f64,
-    /// Packets a second in the last 5 to 10 minutes.
+    /// The packets a second in the last 5 to 10 minutes.
     pub recent_rate: f64,
-    /// How many different addresses asked, about.
+    /// The number of different addresses that asked, about.
     pub clients: u64,
     /// The relative standard error of `clients`.
     pub clients_error: f64,
@@ -55,10 +55,10 @@ pub struct CensusReport {
     pub addresses: Ranking,
     /// The /24 and /48 that asked most.
     pub prefixes: Ranking,
-    /// For the intervals only one client of at most so many was followed; `count` is scaled up.
+    /// The sampling of the intervals: one client of at most this many was followed; `count` is scaled up.
     #[serde(rename = "one_of")]
     pub sampling_divisor: u32,
-    /// How long after its last request a client asked again.
+    /// The times after its last request until a client asked again.
     pub intervals: Vec<Class>,
 }
 
@@ -67,7 +67,7 @@ pub struct CensusReport {
 pub struct Ranking {
     /// The first 100 by `at_least`.
     pub top: Vec<Talker>,
-    /// No client that the census doesn't know asked more often than this.
+    /// The most requests that a client which the census doesn't know can have sent.
     pub others_at_most: u64,
 }
 
@@ -77,9 +77,9 @@ pub struct Talker {
     /// The address, or the prefix with its length.
     #[serde(rename = "who")]
     pub address: String,
-    /// It asked no less often than this,
+    /// The least number of requests that it can have sent.
     pub at_least: u64,
-    /// and no more often than this.
+    /// The largest number of requests that it can have sent.
     pub at_most: u64,
     /// The part of all requests that is its, at least: 0 to 1.
     pub share: f64,
@@ -92,17 +92,17 @@ pub struct Talker {
 /// A class of times between two requests of one client.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Class {
-    /// Seconds: not less than this,
+    /// The shortest time of the class, in seconds.
     pub from: f64,
-    /// and less than this; `None` is without end.
+    /// The end of the class, in seconds: its times are shorter. `None` is without end.
     pub to: Option<f64>,
-    /// How many there were, about.
+    /// The count of such times, about.
     pub count: u64,
     /// The part of all: 0 to 1.
     pub share: f64,
 }
 
-/// How often each client asked, from several tables.
+/// The requests of each client, from several tables.
 #[derive(Debug)]
 struct RankedCounts {
     /// The most that a client in no table can have asked, by set.
@@ -114,13 +114,13 @@ struct RankedCounts {
 struct ClientCount {
     set: usize,
     at_least: u64,
-    /// How far what it asked at most is over the floor of its set.
+    /// The difference of its highest count and the floor of its set.
     above_floor: u64,
     recent: u64,
 }
 
 impl Merge {
-    /// Nothing yet; `now` is when it is told, on the workers' clock.
+    /// Makes an empty sum; `now` is when it is told, on the workers' clock.
     pub fn new(now: Duration) -> Self {
         Self {
             now,
@@ -164,7 +164,7 @@ impl Merge {
         self.sampling_divisor = self.sampling_divisor.max(window.sampling_divisor);
     }
 
-    /// What there is to tell.
+    /// Returns the report.
     pub fn report(&self) -> CensusReport {
         let windows = [self.first, self.recent_first].map(|first| self.last.saturating_sub(first));
         let [window, recent_window] = windows.map(|window| window.as_secs_f64());
@@ -310,7 +310,7 @@ mod tests {
         Ipv4Addr::from(0x0A00_0000 + number).into()
     }
 
-    /// What workers counted of these packets: each with its worker, the window in which it came and its sender.
+    /// The counts of workers of these packets: each with its worker, the window in which it came and its sender.
     fn counted(workers: usize, packets: &[(usize, u64, u32)]) -> Vec<History> {
         let settings = CensusSettings {
             seed: 5,
@@ -359,7 +359,7 @@ mod tests {
                 prop_assert!(talker.at_least <= last);
                 last = talker.at_least;
             }
-            // Who is not told has sent no more than the last one that is, or than the census can overlook.
+            // A client that is not told has sent no more than the last one that is, or than the census can overlook.
             let most = truth.into_values().max().unwrap_or(0);
             prop_assert!(most <= last.saturating_add(report.addresses.others_at_most), "{most}: {report:?}");
         }

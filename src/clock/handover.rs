@@ -24,15 +24,15 @@ pub const LONGEST: usize = 4096;
 /// The reason why a predecessor's reference is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandoverRefusal {
-    /// It does not begin with this version's first words, or is longer than [`LONGEST`].
+    /// Begins with other words than this version's, or is longer than [`LONGEST`].
     Unknown,
     /// Its checksum does not match: it was not written completely, or changed.
     Torn,
-    /// It can't be read as a reference.
+    /// Can't be read as a reference.
     Unreadable,
-    /// It is of another boot of this host, or of another host.
+    /// From another boot of this host, or from another host.
     OtherBoot,
-    /// It is older than [`UNWATCHED`], in which the clocks were not watched, or from the future.
+    /// Older than [`UNWATCHED`], in which the clocks were not watched, or from the future.
     Unwatched,
     /// The host's clocks did not advance alike since: the host slept, or one was stepped.
     Jumped,

@@ -23,7 +23,7 @@ pub struct Reference {
     pub root_dispersion: NtpDuration,
     /// Growth of the dispersion in seconds per second: 15e-6 (PHI), or the known error of the frequency.
     pub growth: f64,
-    /// When the served time was last checked or corrected; zero without a usable time.
+    /// The moment at which the served time was last checked or corrected; zero without a usable time.
     pub reference_time: NtpTimestamp,
     /// Precision of the host's clock, log2 seconds.
     pub precision: i8,
@@ -175,7 +175,7 @@ pub struct SystemVariables {
     pub root_dispersion: NtpShort,
     /// Source of the time.
     pub reference_id: ReferenceId,
-    /// When the served time was last checked.
+    /// The moment at which the served time was last checked.
     pub reference_timestamp: NtpTimestamp,
 }
 

@@ -1,5 +1,6 @@
-//! Pure. The addresses of this host with a port where requests are answered, as the program finds them: a hash table with
-//! open places.
+//! Pure. The addresses of this host with a port where requests are answered, in a hash table with open places.
+//!
+//! The program reads this table.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,8 +15,9 @@ impl DestinationTable {
         Self([Destination::ZERO; DESTINATIONS])
     }
 
-    /// Lets requests to `address` (`tagged`: with a VLAN tag) find the listener of this number. One that is there already
-    /// stays. False if there is no place for it.
+    /// Lets requests to `address` (`tagged`: with a VLAN tag) find the listener of this number.
+    ///
+    /// An entry that is there already stays. Returns false if there is no place for it.
     pub(super) fn insert(&mut self, address: SocketAddr, tagged: bool, listener: usize) -> bool {
         let [high, low] = on_the_wire(address.ip());
         let new = Destination {
@@ -58,8 +60,9 @@ fn on_the_wire(address: IpAddr) -> [u64; 2] {
     [0, 8].map(|from| u64::from_ne_bytes(word(from).unwrap_or_default()))
 }
 
-/// Can the program answer for this address of ours? Link-local ones mean another host on each interface, those of the
-/// loopback interface come from nowhere else.
+/// Returns whether the program can answer for this address of ours.
+///
+/// Link-local ones mean another host on each interface, those of the loopback interface come from nowhere else.
 pub(super) fn is_reachable(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

@@ -1,7 +1,7 @@
 //! Impure. Loads the program, keeps it attached, and publishes the time and the rules to it.
 //!
-//! After the start it needs no privilege any more: what it publishes is written to memory, and to attach the program again
-//! takes the program alone.
+//! After the start it needs no privilege any more: the time and the rules are written to memory, and to attach the
+//! program again takes the program alone.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -43,7 +43,7 @@ pub struct Driver {
     secret: [u64; 2],
     places: u32,
     interfaces: Vec<AttachedInterface>,
-    /// By number. One that is gone keeps its counts, and gets its number again if it comes back.
+    /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
     rules: Rules,
@@ -62,14 +62,14 @@ struct AttachedInterface {
     name: String,
     device: Option<Device>,
     link: Option<(Link, Attachment)>,
-    /// Why it is not attached, as the log knows it.
+    /// The reason why it is not attached, as the log knows it.
     fault: Option<String>,
 }
 
 /// The reason why there is no fast path where one was asked for.
 #[derive(Debug)]
 pub enum OpenError {
-    /// It can't be had in the mode that was asked for by name.
+    /// No fast path in the mode that was asked for by name.
     Unavailable(String),
     /// The kernel gives no randomness.
     Randomness(io::Error),
@@ -87,9 +87,10 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl Driver {
-    /// Loads the program and attaches it to `interfaces`, for these `listeners`, with room for so many `clients`. `None` if it can't be had and `mode` allows that.
+    /// Loads the program and attaches it to `interfaces`, for these `listeners`, with room for `clients`.
     ///
-    /// Nothing is answered before the first publication. Needs the privileges of the start.
+    /// Returns `None` if it can't be had and `mode` allows that. Nothing is answered before the first publication.
+    /// Needs the privileges of the start.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -167,7 +168,7 @@ impl Driver {
         self.follow_host(clock::raw());
     }
 
-    /// Follows what changes by itself, once a second: interfaces, addresses, rates.
+    /// Follows changes of the host, once a second: interfaces, addresses, rates.
     pub fn follow_host(&mut self, now: Duration) {
         for (number, rate) in self.rates.iter_mut().enumerate() {
             rate.update(now, counts(self.program.counters(), number).received());
@@ -213,8 +214,9 @@ impl Driver {
         addresses
     }
 
-    /// Puts other rules in force. The copy that is written may still be read by a run of the program that began before the
-    /// last change.
+    /// Puts other rules in force.
+    ///
+    /// The copy that is written may still be read by a run of the program that began before the last change.
     fn change(&mut self, rules: Rules) {
         let known = &self.rules.exclusions;
         for (listener, why) in rules.exclusions.iter().filter(|one| !known.contains(one)) {
@@ -235,19 +237,19 @@ impl Driver {
         self.refresh();
     }
 
-    /// From now on this is served.
+    /// Serves `reference` from now on.
     pub fn publish(&mut self, reference: Reference) {
         self.reference = Some(reference);
         self.refresh();
     }
 
-    /// Is there a time, which has to be published again and again?
+    /// Returns whether there is a time, which has to be published again and again.
     pub fn needs_refresh(&self) -> bool {
         let is_told = |reference: &Reference| reference.is_usable() && reference.answers;
         self.reference.as_ref().is_some_and(is_told)
     }
 
-    /// Publishes the time of now.
+    /// Publishes the time of this moment.
     pub fn refresh(&mut self) {
         let published = self.reference.zip(self.readings());
         let segment = published.and_then(|(reference, now)| TimeSegment::new(&reference, &now));
@@ -276,7 +278,7 @@ impl Driver {
         })
     }
 
-    /// What was done for each listener since the start, and how many requests a second come to it.
+    /// Returns the counts of each listener since the start, and its rate of requests a second.
     pub fn counts(&self) -> impl Iterator<Item = (SocketAddr, Counts, f64)> {
         let slots = self.slots.iter().zip(&self.rates).enumerate();
         slots.map(|(number, (slot, rate))| {
@@ -285,7 +287,7 @@ impl Driver {
         })
     }
 
-    /// As `status` shows it.
+    /// Returns the state as `status` shows it.
     pub fn status(&self) -> FastPathStatus {
         let status = |one: &AttachedInterface| InterfaceStatus {
             name: one.name.clone(),
@@ -312,7 +314,7 @@ impl AttachedInterface {
         }
     }
 
-    /// Attaches the program where the interface is new; what was attached to one that is gone is gone with it.
+    /// Attaches the program where the interface is new; a link to one that is gone is gone with it.
     fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
         let found = interfaces.iter().find(|one| one.name == self.name);
         let device = found.map(|one| Device {
@@ -358,7 +360,7 @@ impl AttachedInterface {
     }
 }
 
-/// What to do about a program that the kernel doesn't attach.
+/// Returns the remedy for a program that the kernel doesn't attach.
 fn remedy(error: &io::Error) -> &'static str {
     let kind = error.kind();
     if [ErrorKind::ResourceBusy, ErrorKind::AlreadyExists].contains(&kind) {

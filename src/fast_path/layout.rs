@@ -1,8 +1,9 @@
-//! Pure. The memory that the program (`program/ntp.bpf.c`) and user space share: each constant, number and structure once.
+//! Pure. The memory that the program (`program/ntp.bpf.c`) and user space share.
 //!
-//! `program/layout.h` is generated from this file (`WRITE_LAYOUT=1 cargo test --lib layout_h`), and the program's object
-//! is built from that (`program/build`). Tests fail where either was forgotten. What the object that is there counts by,
-//! the compiler checks: a verdict that is put in front of others does not compile.
+//! Each constant, number and structure is declared once. `program/layout.h` is generated from this file
+//! (`WRITE_LAYOUT=1 cargo test --lib layout_h`), and the program's object is built from that (`program/build`). Tests
+//! fail where either was forgotten. The compiler checks the numbers by which the existing object counts: a verdict that
+//! is put in front of others does not compile.
 
 #[cfg(test)]
 mod header;
@@ -14,10 +15,10 @@ use structure::shared;
 use crate::server::policy::{Annotation, RuleMode};
 use crate::server::{Counts, Residence, Verdict};
 
-/// Bytes of a word, the unit of all maps.
+/// The bytes of a word, the unit of all maps.
 pub(super) const WORD: usize = size_of::<u64>();
 
-/// Constants that both sides know.
+/// Declares constants that both sides know.
 macro_rules! constants {
     ($($(#[doc = $line:literal])+ $public:vis const $name:ident: $kind:ty = $value:expr;)+) => {
         $($(#[doc = $line])+ $public const $name: $kind = $value;)+

@@ -1,5 +1,4 @@
-//! Impure. The program (`program/ntp.bpf.c`): loaded into the kernel, attached to interfaces, and the memory that it
-//! shares with us.
+//! Impure. The program (`program/ntp.bpf.c`) in the kernel, at interfaces, and the memory that it shares with us.
 
 use std::fmt;
 use std::io;
@@ -19,7 +18,7 @@ use crate::host::sys::bpf::{Shared, attach_xdp};
 /// Whether this build has the fast path.
 pub const AVAILABLE: bool = true;
 
-/// The object that `program/build` makes from `program/ntp.bpf.c`. (A parser of object files wants it aligned.)
+/// The object that `program/build` makes from `program/ntp.bpf.c`. A parser of object files wants it aligned.
 #[repr(C, align(8))]
 struct Object<Bytes: ?Sized>(Bytes);
 static OBJECT: &Object<[u8]> = &Object(*include_bytes!("program/ntp.bpf.o"));
@@ -35,12 +34,12 @@ pub struct Program {
     counters: Shared,
 }
 
-/// Why there is no program.
+/// The reason why there is no program.
 #[derive(Debug)]
 pub enum LoadError {
     /// The kernel, or its verifier, refuses: a remedy, and its words.
     Refused(&'static str, String),
-    /// Anything else.
+    /// Any other fault.
     Failed(String),
 }
 
@@ -78,7 +77,9 @@ const RIGHTS: &str =
 const OLD: &str = "it takes Linux 6.1 or newer, on a 64-bit machine with BPF's JIT compiler";
 
 impl LoadError {
-    /// The kernel's own reason is at the end of the chain; what the verifier says is long, so only its last words count.
+    /// Makes the error of a chain of errors, at whose end is the kernel's own reason.
+    ///
+    /// The verifier's text is long, so only its last words are kept.
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         if let Some(shortage) = limits::shortage(error) {
             return Self::Failed(shortage);
@@ -108,7 +109,7 @@ fn last_words(text: &str) -> String {
 pub struct Link(#[expect(dead_code, reason = "held for as long as it shall be attached")] OwnedFd);
 
 impl Program {
-    /// Loads it, with so many `places` for clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
+    /// Loads it, with `places` for clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -130,11 +131,12 @@ impl Program {
         })
     }
 
-    /// Attaches it to the interface of this number, in the best way that `mode` allows. Another program that is there
-    /// already stays there. Needs no right: only the program.
+    /// Attaches it to the interface of this number, in the best way that `mode` allows.
+    ///
+    /// Another program that is there already stays there. Needs no right: only the program.
     ///
     /// # Errors
-    /// What the kernel says to the last way that was tried.
+    /// The kernel's answer to the last way that was tried.
     pub fn attach(&self, interface: u32, mode: AttachMode) -> io::Result<(Link, Attachment)> {
         let program = self.kernel.program(NAME).ok_or(io::ErrorKind::NotFound)?;
         let fd = program.fd().map_err(io::Error::other)?;
@@ -149,12 +151,12 @@ impl Program {
         outcome
     }
 
-    /// What is served: the map `state`.
+    /// Returns the map `state`: the time that is served.
     pub fn state(&self) -> &[AtomicU64] {
         self.state.words()
     }
 
-    /// Who is answered: the map `rules`.
+    /// Returns the map `rules`: the decisions about requests.
     pub fn rules(&self) -> &[AtomicU64] {
         self.rules.words()
     }
@@ -169,16 +171,17 @@ impl Program {
         self.boundaries6.words()
     }
 
-    /// What was done: the map `counters`.
+    /// Returns the map `counters`: the counts of all CPUs.
     pub fn counters(&self) -> &[AtomicU64] {
         self.counters.words()
     }
 
-    /// Runs it on `frame`, as if that came to the loopback interface (for tests): what it decides (linux/bpf.h,
-    /// `enum xdp_action`), and what it left of the frame.
+    /// Runs it on `frame`, as if that came to the loopback interface (for tests).
+    ///
+    /// Returns its decision (linux/bpf.h, `enum xdp_action`), and the frame as it left it.
     ///
     /// # Errors
-    /// What `bpf(2)` gives.
+    /// The error of `bpf(2)`.
     pub fn try_on(&mut self, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
         let mut out = vec![0; frame.len() + 256];
         let mut options = TestRunOptions::new();
@@ -200,7 +203,7 @@ fn program(kernel: &mut Ebpf) -> Result<&mut Xdp, LoadError> {
     program.try_into().map_err(LoadError::from)
 }
 
-/// The memory of a map that has so many `entries` of one type.
+/// Returns the memory of a map that has `entries` of one type.
 fn shared<Entry>(kernel: &Ebpf, name: &str, entries: usize) -> Result<Shared, LoadError> {
     let words = (size_of::<Entry>() / WORD).saturating_mul(entries);
     let Some(Map::Array(map)) = kernel.map(name) else {

@@ -1,4 +1,4 @@
-//! Impure. How words get into the memory that the program reads, and out of that in which it counts, while it runs.
+//! Impure. The writing of words that the program reads, and the reading of its counts, while it runs.
 
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -10,10 +10,10 @@ use super::layout::{
 use super::rules::Rules;
 use crate::server::{CountParts, Counts};
 
-/// Publishes what is served. There is one writer, and numbers rise by one.
+/// Publishes the time, or that there is none. There is one writer, and numbers rise by one.
 ///
-/// The program reads the number of the newest publication, then that publication, and whether it is still of that number
-/// in the end: it would have to stand still for as long as all the others take to be written over.
+/// The program reads the number of the newest publication, then that publication, and whether it is still of that
+/// number in the end: it would have to stand still for as long as all the others take to be written over.
 pub fn publish(state: &[AtomicU64], publication: &Publication) {
     let words = publication.words();
     let at = place_of(publication.number);
@@ -38,8 +38,8 @@ fn place_of(number: u64) -> usize {
 
 /// Writes a copy of the rules into the maps `rules`, `boundaries4` and `boundaries6`.
 ///
-/// No program may read it: it is in force with the next publication that names it, and the one before has to be out of use
-/// for as long as a program runs at most.
+/// No program may read it. It is in force with the next publication that names it, and the one before has to be out of
+/// use for as long as a program runs at most.
 pub fn write_copy(maps: [&[AtomicU64]; 3], copy: u32, rules: &Rules) {
     let copy = usize::try_from(copy).unwrap_or(0);
     let all = [&rules.words, &rules.boundaries4, &rules.boundaries6];
@@ -48,7 +48,7 @@ pub fn write_copy(maps: [&[AtomicU64]; 3], copy: u32, rules: &Rules) {
     }
 }
 
-/// What was counted for the listener of this number, on all CPUs.
+/// Returns the counts of the listener of this number, on all CPUs.
 pub fn counts(counters: &[AtomicU64], listener: usize) -> Counts {
     const WORDS: usize = size_of::<Cells>() / WORD;
     let of_cpus = counters.chunks_exact(LISTENERS * WORDS);
@@ -56,7 +56,7 @@ pub fn counts(counters: &[AtomicU64], listener: usize) -> Counts {
     cells.map(of_cells).fold(Counts::default(), Counts::plus)
 }
 
-/// What one CPU counted for one listener.
+/// Returns the counts of one CPU for one listener.
 fn of_cells(cells: &[AtomicU64]) -> Counts {
     let words: Vec<u64> = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).collect();
     let at = |offset: usize, count: usize| {

@@ -1,9 +1,10 @@
-//! The kernel's fast path: a program in the kernel (`program/ntp.bpf.c`) that answers as `server` would, told the time and
-//! the rules by words in memory that both sides share.
+//! Impure. The kernel's fast path: a program in the kernel that answers as `server` would.
 //!
-//! `time_segment` is the time that is served for a while, `rules` is who is answered (`destinations`: where), `layout` is
-//! what each word is; all pure. `maps` writes and reads the words, `loader` brings the program into the kernel, `driver`
-//! keeps it attached and told. `requirements` is what a host must have, `mode` what an operator may ask for.
+//! The program (`program/ntp.bpf.c`) gets the time and the rules by words in memory that both sides share.
+//! `time_segment` is the time that is served for a while, `rules` decides about requests (`destinations`: by address),
+//! `layout` defines each word; all pure. `maps` writes and reads the words, `loader` brings the program into the
+//! kernel, `driver` keeps it attached and told. `requirements` is for a host's fitness, `mode` for an operator's
+//! choice.
 
 mod destinations;
 pub mod driver;

@@ -1,8 +1,8 @@
-//! Pure. How the program is attached to an interface: as it is wanted, and as it could be had.
+//! Pure. The attachment of the program to an interface: as it is wanted, and as it could be had.
 
 use strum::{IntoStaticStr, VariantArray};
 
-/// The way in which the program shall be attached.
+/// The way in which the operator wants the program to be attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum AttachMode {

@@ -9,15 +9,15 @@ use super::mode::{AttachMode, Attachment};
 /// Whether this build has the fast path.
 pub const AVAILABLE: bool = false;
 
-/// There is none.
+/// A program that can't exist.
 #[derive(Debug)]
 pub enum Program {}
 
-/// There is none.
+/// A link that can't exist.
 #[derive(Debug)]
 pub enum Link {}
 
-/// There is no program.
+/// The reason why there is no program: the build has none.
 #[derive(Debug)]
 pub struct LoadError;
 

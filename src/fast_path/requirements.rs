@@ -1,4 +1,4 @@
-//! Impure. What the fast path needs of this host, as far as it can be asked without privileges: for `ntpfront check`.
+//! Impure. The needs of the fast path, as far as a host shows them without privileges: for `ntpfront check`.
 
 use nix::net::if_::if_nametoindex;
 use nix::sys::utsname::uname;
@@ -6,8 +6,9 @@ use nix::sys::utsname::uname;
 /// The first Linux where a BPF program can read TAI (`bpf_ktime_get_tai_ns`).
 const OLDEST: (u32, u32) = (6, 1);
 
-/// The reason why this host can't have it; `None` if nothing is known against it. Whether the kernel takes the program, and
-/// what privileges there will be, only a start can tell.
+/// Returns the reason why this host can't have it; `None` if nothing is known against it.
+///
+/// Only a start can tell whether the kernel takes the program, and which privileges there will be.
 pub fn impossible() -> Option<String> {
     let release = uname().ok()?.release().to_str()?.to_owned();
     let is_old = number(&release)? < OLDEST;
@@ -19,13 +20,13 @@ pub fn impossible() -> Option<String> {
     })
 }
 
-/// Major and minor version of a release such as "6.1.0-18-amd64".
+/// Returns the major and minor version of a release such as "6.1.0-18-amd64".
 fn number(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Those of these interfaces that are not there now.
+/// Returns those of these interfaces that are not there now.
 pub fn absent(interfaces: &[String]) -> Vec<&str> {
     let is_absent = |name: &&String| if_nametoindex(name.as_str()).is_err();
     interfaces.iter().filter(is_absent).map(String::as_str).collect()

@@ -1,4 +1,4 @@
-//! Pure. Who is answered, as the program asks it: addresses, interfaces, policies.
+//! Pure. The rules as the program reads them: addresses, interfaces, policies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,7 +27,7 @@ pub struct ListenerSlot {
 /// An interface that the program is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// Linux' number for it.
+    /// The number that Linux has for it.
     pub index: u32,
     /// Its hardware address.
     pub address: [u8; 6],
@@ -36,36 +36,38 @@ pub struct Device {
 /// An address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalAddress {
-    /// It belongs to another interface than the program's (and that of the loopback): it may be that of a VLAN, whose
-    /// frames look as if they had no tag where the hardware takes it away. Without a tag such frames pass.
+    /// Whether the address belongs to another interface than the program's and that of the loopback.
+    ///
+    /// That may be the interface of a VLAN, whose frames look as if they had no tag where the hardware takes it away.
+    /// Without a tag such frames pass.
     pub tagged: bool,
     /// The address.
     pub ip: IpAddr,
 }
 
-/// All words of one copy, and what becomes of each listener.
+/// All words of one copy, and the listeners that are left to the sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// For the map `rules`.
+    /// The words for the map `rules`.
     pub words: Vec<u64>,
-    /// For the map `boundaries4`.
+    /// The words for the map `boundaries4`.
     pub boundaries4: Vec<u64>,
-    /// For the map `boundaries6`.
+    /// The words for the map `boundaries6`.
     pub boundaries6: Vec<u64>,
-    /// Listeners whose requests all pass to the sockets, and why.
+    /// The listeners whose requests all pass to the sockets, and the reasons.
     pub exclusions: Vec<(SocketAddr, Exclusion)>,
-    /// By number: the policies of those that are not excluded.
+    /// The policies of those that are not excluded, by number.
     answering: Vec<Option<Arc<Policy>>>,
 }
 
 /// The reason why requests to a listener pass to the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// There is a budget, and only the sockets know how much each client sends.
+    /// A budget: only the sockets know the rate of each client.
     Budget,
     /// Its access list has more boundaries than there is room for.
     LongList,
-    /// It has more addresses than there is room for.
+    /// More addresses than there is room for.
     Addresses,
     /// More listeners than there are numbers.
     Listeners,
@@ -96,7 +98,9 @@ pub struct HostNetwork<'a> {
     pub devices: &'a [Device],
 }
 
-/// The rules for these listeners (each by its number) on a host. `secret` is random; `places` is how many there are for clients.
+/// Makes the rules for these listeners, each by its number, on a host.
+///
+/// `secret` is random; `places` is the size of the table of clients.
 pub fn rules(slots: &[ListenerSlot], network: HostNetwork<'_>, secret: [u64; 2], places: u32) -> Rules {
     let mut rules = Rules {
         words: Vec::new(),
@@ -122,10 +126,12 @@ pub fn rules(slots: &[ListenerSlot], network: HostNetwork<'_>, secret: [u64; 2],
     rules
 }
 
-/// Clients that the program remembers at most, in 32 bytes each.
+/// The most clients that the program remembers, in 32 bytes each.
 const MOST_CLIENTS: u32 = 4_194_304;
 
-/// How many clients are to be remembered for these policies; room for a few in any case, as a reload may turn limits on.
+/// Returns the number of clients to remember for these policies.
+///
+/// There is room for a few in any case, as a reload may turn limits on.
 pub fn client_capacity<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> u32 {
     let limits = policies.into_iter().map(|policy| &policy.limit);
     let wanted = limits
@@ -145,8 +151,10 @@ impl Rules {
         bits.flatten().fold(0, |all, bit| all | bit)
     }
 
-    /// Exact addresses first: there they win over the wildcard, as sockets do. In front of all of them the broadcast addresses,
-    /// with port 0 and no listener behind: a request from there is refused.
+    /// Makes the table of destinations, and excludes listeners that the program can't serve.
+    ///
+    /// Exact addresses come first: there they win over the wildcard, as sockets do. In front of all of them come the
+    /// broadcast addresses, with port 0 and no listener behind: a request from there is refused.
     fn destinations(&mut self, slots: &[ListenerSlot], network: HostNetwork<'_>) -> DestinationTable {
         let mut table = DestinationTable::new();
         let barred = network
@@ -263,8 +271,10 @@ struct List {
     top: u32,
 }
 
-/// Puts `starts` behind what is there, filled up so that their number and 1 is a power of two: then a search takes the
-/// same steps wherever it ends. `None` if they would be more than `most`. The same list is there once.
+/// Puts `starts` behind the lists that are there, unless the same list is there already.
+///
+/// The list is filled up so that its length and 1 is a power of two: then a search takes the same steps wherever it
+/// ends. Returns `None` if the entries would be more than `most`.
 fn append<const WORDS: usize>(all: &mut Vec<u64>, starts: &[[u64; WORDS]], most: usize) -> Option<List> {
     if starts.is_empty() {
         return Some(List::default());
@@ -285,7 +295,7 @@ fn append<const WORDS: usize>(all: &mut Vec<u64>, starts: &[[u64; WORDS]], most:
     })
 }
 
-/// How far ahead a bucket may be full that still has a token, in nanoseconds.
+/// Returns the longest time ahead at which a bucket may be full that still has a token, in nanoseconds.
 fn most(bucket: &Bucket) -> u64 {
     nanos(bucket.interval).saturating_mul(u64::from(bucket.burst.saturating_sub(1)))
 }

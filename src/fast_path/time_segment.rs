@@ -1,14 +1,15 @@
 //! Pure. The time as the program serves it: a linear function of the monotonic clock, good for a short while.
 //!
-//! A BPF program can read the monotonic clock and TAI. The host's time of day runs as both do, at a distance that only a
-//! step changes (or a sleep of the host): the program compares the distance of both clocks with the published one,
-//! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no segment goes
-//! over the end of a UTC day.
+//! A BPF program can read the monotonic clock and TAI. The host's time of day runs as both do, at a distance that only
+//! a step changes (or a sleep of the host). So the program compares the distance of both clocks with the published one,
+//! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no segment
+//! goes over the end of a UTC day.
 //!
-//! The raw counter, which nobody slews, no program can read. So nobody knows here whether the host's clocks are being slewed,
-//! as adjtimex(2) lets anybody do at any time, by up to a tenth: the tracked clock, which is made from the raw counter, is off
-//! then by what they moved, and the host's clock itself moves away from the truth. Therefore the announced error grows by an
-//! eighth of the time since the segment began, and a new one is published every few milliseconds: what was slewed until then is known.
+//! No program can read the raw counter, which is never slewed. So the program can't know whether the host's clocks are
+//! being slewed. By adjtimex(2) they can be, at any time and by up to a tenth. The tracked clock, which is made from
+//! the raw counter, is off then by as much as they moved, and the host's clock itself moves away from the truth.
+//! Therefore the announced error grows by an eighth of the time since the segment began, and a new one is published
+//! every few milliseconds: the slew until then is known.
 
 use std::time::Duration;
 
@@ -19,28 +20,32 @@ use crate::time::{AlignedReadings, ClockReadings, NtpDuration, NtpShort, NtpTime
 /// The time that is served for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeSegment {
-    /// When it begins, by the monotonic clock.
+    /// Its start, by the monotonic clock.
     pub start: Duration,
-    /// How long it holds from then on.
+    /// The time for which it holds from then on.
     pub length: Duration,
-    /// As in [`AlignedReadings`].
+    /// The lead of TAI over the monotonic clock, as in [`AlignedReadings`].
     pub tai_ahead: Duration,
-    /// What is served at the start.
+    /// The served time at the start.
     pub time: NtpTimestamp,
-    /// How fast the served time runs in terms of the monotonic clock: 1 is as fast.
+    /// The rate of the served time in terms of the monotonic clock: 1 is as fast.
     pub rate: f64,
-    /// What the answers say, as of the start: the root dispersion grows from there.
+    /// The content of the answers, as of the start: the root dispersion grows from there.
     pub variables: SystemVariables,
 }
 
-/// How long a segment holds if no newer one is published: then the sockets answer.
+/// The longest time for which a segment holds if no newer one is published: then the sockets answer.
 const LONGEST: Duration = Duration::from_millis(350);
-/// How wrong the pair of readings may be that a segment starts from.
+/// The most by which the pair of readings may be wrong that a segment starts from: 1 µs.
 const READING_ERROR: NtpDuration = NtpDuration::from_units(4295);
-/// By how much of the passing time the announced root dispersion grows. The clocks may be slewed by a tenth (a tick of 9 or 11 ms
-/// in the place of 10), by 500 millionths more (the frequency), and they were measured to a thousandth ([`FASTEST`]).
+/// The growth of the announced root dispersion, as a part of the passing time.
+///
+/// The clocks may be slewed by a tenth (a tick of 9 or 11 ms in the place of 10), by 500 millionths more (the
+/// frequency), and they were measured to a thousandth ([`FASTEST`]).
 const GROWTH: f64 = 0.125;
-/// Where the monotonic clock is slewed by more already, as after a large correction, nobody knows what comes next.
+/// The fastest slew of the monotonic clock under which the program serves the tracked clock.
+///
+/// Beyond it, as after a large correction, the next slew can't be foretold.
 const FASTEST: f64 = 1e-3;
 /// A leap second is at the end of a UTC day. The kernel makes it up to a tick late, and daemons later still.
 const DAY: i64 = 86_400;
@@ -48,7 +53,7 @@ const LAST_SECOND: i64 = DAY - 1;
 const FIRST_SECONDS: i64 = 2;
 
 impl TimeSegment {
-    /// The segment that begins now; `None` if only the sockets shall answer.
+    /// Makes the segment that begins now; `None` if only the sockets may answer.
     pub fn new(reference: &Reference, now: &AlignedReadings) -> Option<Self> {
         let is_told = |variables: SystemVariables| (variables.stratum != 0).then_some(variables);
         let variables = is_told(reference.at(now.clocks)).filter(|_| reference.answers)?;
@@ -104,14 +109,14 @@ impl TimeSegment {
         }
     }
 
-    /// The root dispersion that the program announces so long after the start, by the monotonic clock.
+    /// Returns the root dispersion that the program announces `elapsed` after the start, by the monotonic clock.
     pub fn root_dispersion_after(&self, elapsed: Duration) -> NtpShort {
         let grown = (nanos(elapsed).saturating_mul(GROWTH_UNITS) >> GROWTH_SHIFT) + 1;
         let grown = u32::try_from(grown).unwrap_or(u32::MAX);
         NtpShort::from_bits(self.variables.root_dispersion.to_bits().saturating_add(grown))
     }
 
-    /// Bytes 0 to 15 of a reply's header, which are the same for all (but the poll, which is the client's).
+    /// Returns bytes 0 to 15 of a reply's header, which are the same for all but the poll, which is the client's.
     fn header(&self) -> [[u8; 8]; 2] {
         let variables = &self.variables;
         let [a, b, c, d] = variables.root_delay.to_bits().to_be_bytes();
@@ -123,7 +128,7 @@ impl TimeSegment {
     }
 }
 
-/// Until the last second of the UTC day; `None` around its end.
+/// Returns the time until the last second of the UTC day; `None` around its end.
 fn rest_of_day(reference: &Reference, now: &AlignedReadings) -> Option<Duration> {
     let rest = |time: NtpTimestamp| {
         let second = time.to_unix_near(now.unix).rem_euclid(DAY);
@@ -143,8 +148,9 @@ fn later(now: ClockReadings, by: Duration, raw_faster: f64) -> ClockReadings {
     }
 }
 
-/// How much faster the raw counter ran than the monotonic clock between two readings of both (raw, monotonic), as a
-/// fraction of one; `None` if they are less than 50 ms apart, or more than a second.
+/// Returns the part by which the raw counter ran faster than the monotonic clock between two readings.
+///
+/// A reading is of both (raw, monotonic). `None` if they are less than 50 ms apart, or more than a second.
 pub fn raw_faster(earlier: (Duration, Duration), later: (Duration, Duration)) -> Option<f64> {
     let monotonic = later.1.saturating_sub(earlier.1);
     let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -300,7 +306,7 @@ mod tests {
     }
 
     proptest! {
-        /// Neither a second that is inserted at the end of a day nor one that is left out may be in a segment.
+        /// Checks that no segment has a second that is inserted or left out at the end of a day.
         #[test]
         fn the_end_of_a_day_is_in_no_segment(second in -10_i64..10, day in 0_i64..40_000) {
             let midnight = (20_000 + day) * DAY;

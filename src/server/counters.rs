@@ -1,4 +1,4 @@
-//! Impure. What a worker did, counted in cells that only it writes and anybody may read.
+//! Impure. The counts of a worker, in cells that only it writes and any thread may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,9 +8,9 @@ use crate::server::Verdict;
 use crate::server::residence::{self, Residence, add_all};
 use crate::time::NtpDuration;
 
-/// Versions and modes, three bits each: how many there can be of either.
+/// The number of versions, and of modes: three bits each.
 const EIGHT: usize = 8;
-/// Both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
+/// The number of both together, as they stand in the first byte below the leap indicator (RFC 5905 §7.3).
 const KINDS: usize = EIGHT * EIGHT;
 use crate::server::policy::Annotation;
 
@@ -30,7 +30,9 @@ pub struct Counters {
     rounds: AtomicU64,
 }
 
-/// A cell for each version and mode. (The library has a default only for arrays of up to 32.)
+/// A cell for each version and mode.
+///
+/// The library has a default only for arrays of up to 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Kinds<T>([T; KINDS]);
 
@@ -45,7 +47,7 @@ impl<T: Default> Default for Kinds<T> {
 pub struct Counts {
     verdicts: [u64; Verdict::COUNT],
     kinds: Kinds<u64>,
-    /// How long answered requests were in the server, from the receive to the transmit timestamp.
+    /// The times of answered requests in the server, from the receive to the transmit timestamp.
     pub residence: Residence,
     annotations: [u64; Annotation::COUNT],
     /// Replies that the kernel refused to send.
@@ -74,12 +76,12 @@ pub struct CountParts<'a> {
 }
 
 impl Counters {
-    /// Another round of the worker's loop begins: it moves.
+    /// Counts a round of the worker's loop, which shows that it moves.
     pub(super) fn count_round(&self) {
         add(&self.rounds, 1);
     }
 
-    /// How many rounds the worker's loop made: one a batch, and one each time that it is nudged.
+    /// Returns the count of rounds of the worker's loop: one a batch, and one each time that it is nudged.
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
     }
@@ -109,7 +111,7 @@ impl Counters {
         }
     }
 
-    /// So many replies `failed` to leave, and so many found the send buffer `full`.
+    /// Counts replies: `failed` could not be sent, and `full` found the send buffer full.
     pub(super) fn count_unsent(&self, failed: usize, full: usize) {
         if failed | full != 0 {
             add(&self.send_failed, u64::try_from(failed).unwrap_or(u64::MAX));
@@ -144,7 +146,7 @@ impl Counters {
     }
 }
 
-/// There is one writer, so a load and a store do what a locked addition would.
+/// Adds to a cell. There is one writer, so a load and a store do what a locked addition would.
 fn add(cell: &AtomicU64, count: u64) {
     cell.store(
         cell.load(Ordering::Relaxed).wrapping_add(count),
@@ -153,10 +155,10 @@ fn add(cell: &AtomicU64, count: u64) {
 }
 
 impl Counts {
-    /// How many kinds of packets there are: versions and modes together.
+    /// The number of kinds of packets: versions and modes together.
     pub const KINDS: usize = KINDS;
 
-    /// What was counted elsewhere, as in the kernel. What is missing is 0.
+    /// Returns counts that were kept elsewhere, as in the kernel. Missing ones are 0.
     pub fn of_parts(parts: &CountParts<'_>) -> Self {
         fn filled<const SIZE: usize>(cells: &[u64]) -> [u64; SIZE] {
             std::array::from_fn(|at| cells.get(at).copied().unwrap_or(0))
@@ -173,7 +175,7 @@ impl Counts {
         }
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {
         add_all(&mut self.verdicts, &other.verdicts);
@@ -187,12 +189,12 @@ impl Counts {
         self
     }
 
-    /// How many packets had `verdict`.
+    /// Returns the count of packets with `verdict`.
     pub fn of(&self, verdict: Verdict) -> u64 {
         self.verdicts.get(verdict.index()).copied().unwrap_or(0)
     }
 
-    /// How many of those that were answered had `annotation`.
+    /// Returns the count of answered packets with `annotation`.
     pub fn annotated(&self, annotation: Annotation) -> u64 {
         self.annotations.get(annotation.index()).copied().unwrap_or(0)
     }
@@ -215,12 +217,14 @@ impl Counts {
         self.received().wrapping_sub(self.answered())
     }
 
-    /// How many packets said each version, 0 to 7. (Those without a single byte say none.)
+    /// Returns the count of packets that said each version, 0 to 7.
+    ///
+    /// Those without a single byte say none.
     pub fn versions(&self) -> [u64; EIGHT] {
         std::array::from_fn(|version| self.kinds_where(|kind| kind / EIGHT == version))
     }
 
-    /// How many packets said each mode, 0 to 7.
+    /// Returns the count of packets that said each mode, 0 to 7.
     pub fn modes(&self) -> [u64; EIGHT] {
         std::array::from_fn(|mode| self.kinds_where(|kind| kind % EIGHT == mode))
     }
@@ -246,7 +250,7 @@ impl Counts {
             .sum()
     }
 
-    /// What was refused and how often, without the zeros: `refused-too-short=3 refused-version=1`.
+    /// The refusals with their counts, without the zeros: `refused-too-short=3 refused-version=1`.
     pub fn refusals(&self) -> String {
         let refused = Verdict::all().filter(|&verdict| !verdict.is_answered() && self.of(verdict) > 0);
         refused
@@ -255,7 +259,7 @@ impl Counts {
             .join(" ")
     }
 
-    /// What was remarked of those that were answered, without the zeros: `leaked=3 would-deny=1`.
+    /// The annotations of answered packets with their counts, without the zeros: `leaked=3 would-deny=1`.
     pub fn annotations(&self) -> String {
         let annotated = Annotation::all().filter(|&annotation| self.annotated(annotation) > 0);
         annotated
@@ -265,7 +269,7 @@ impl Counts {
     }
 }
 
-/// One object: sums, then each verdict and annotation by its name, versions and modes as lists from 0 to 7, failures.
+/// An object: sums, then each verdict and annotation by its name, versions and modes as lists from 0 to 7, failures.
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

@@ -1,5 +1,7 @@
-//! A client's packet: from the socket to the reply. `respond` decides (pure), by the listener's `policy` (`access`,
-//! `limit`, `budget`) whether this client is answered; `worker` moves bytes.
+//! Impure. The way of a client's packet: from the socket to the reply.
+//!
+//! By the listener's `policy` (`access`, `limit`, `budget`), `respond` decides whether the client is answered (pure).
+//! `worker` moves bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,42 +25,44 @@ pub use respond::{Request, respond};
 pub use verdict::Verdict;
 pub use worker::{INTERRUPT, Worker};
 
-/// One address that clients ask, and the workers that answer there.
+/// An address that clients ask, and the workers that answer there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
-    /// Address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.
+    /// The address and port; a wildcard address (`0.0.0.0`, `[::]`) means every address of that family.
     pub address: SocketAddr,
-    /// Threads, each with a socket of its own: 1 to 1024.
+    /// The number of threads, each with a socket of its own: 1 to 1024.
     pub workers: u16,
-    /// How the kernel spreads the packets over the workers.
+    /// The way in which the kernel spreads the packets over the workers.
     pub steering: Steering,
-    /// Is there no start, no reload and no health without it? Otherwise an address that is not there is waited for.
+    /// Whether there is no start, no reload and no health without it. Otherwise an absent address is waited for.
     pub required: bool,
-    /// How the workers and their sockets go about it.
+    /// The settings of the workers and of their sockets.
     pub tuning: Tuning,
-    /// Which clients are answered, and what.
+    /// The policy: the clients that are answered, and the content of the answers.
     pub policy: Arc<Policy>,
 }
 
-/// How workers and their sockets go about their work. It can change while they do it.
+/// Settings of workers and of their sockets, which can change while they work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// Requests that a worker takes at once: 1 to [`Tuning::LARGEST_BATCH`].
+    /// The most requests that a worker takes at once: 1 to [`Tuning::LARGEST_BATCH`].
     pub batch: u16,
     /// A request that waited longer in the queue is not answered: 1 ms to 1 s.
     pub max_wait: Duration,
-    /// Bytes of packets that each socket's queue may take (`SO_RCVBUF`): 65,536 to 512 MiB. The kernel counts 400 to 2200
-    /// bytes for a request.
+    /// The bytes of packets that each socket's queue may take (`SO_RCVBUF`): 65,536 to 512 MiB.
+    ///
+    /// The kernel counts 400 to 2200 bytes for a request.
     pub receive_buffer: u32,
-    /// For how long the kernel looks for a packet at the network card before a worker sleeps, in microseconds: 0 to
-    /// 10,000; 0: not at all.
+    /// The time for which the kernel polls the network card before a worker sleeps, in microseconds: 0 to 10,000.
+    ///
+    /// With 0 it does not poll.
     pub busy_poll: u16,
     /// Whether each worker keeps to a CPU of its own.
     pub pin: bool,
 }
 
 impl Listener {
-    /// Is it served in another way than `other`, whichever clients are answered?
+    /// Returns whether it is served in another way than `other`, whichever clients are answered.
     pub fn is_served_differently(&self, other: &Self) -> bool {
         let Self {
             address,
@@ -80,7 +84,7 @@ impl Listener {
 }
 
 impl Tuning {
-    /// More gain nothing, and make the predicted time of the last reply vague.
+    /// The largest batch. More gain nothing, and make the predicted time of the last reply vague.
     pub const LARGEST_BATCH: u16 = 256;
 }
 

@@ -2,9 +2,9 @@
 
 use crate::wire::{HEADER_LEN, Header};
 
-/// The room for a reply, and how much of it is written.
+/// The room for a reply, and the count of its bytes that are written.
 ///
-/// Its capacity is the length of the request, so that nobody can use this server to amplify.
+/// Its capacity is the length of the request, so this server can't be used to amplify.
 #[derive(Debug)]
 pub struct ReplyBuffer<'a> {
     bytes: &'a mut [u8],
@@ -17,12 +17,12 @@ impl<'a> ReplyBuffer<'a> {
         Self { bytes, length: 0 }
     }
 
-    /// How many bytes the whole reply may have.
+    /// The most bytes that the whole reply may have.
     pub const fn capacity(&self) -> usize {
         self.bytes.len()
     }
 
-    /// How many bytes are written.
+    /// The count of bytes that are written.
     pub const fn length(&self) -> usize {
         self.length
     }
@@ -32,7 +32,9 @@ impl<'a> ReplyBuffer<'a> {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Begins the reply with `header`, in the place of all that was written before. Without room for it nothing is written.
+    /// Begins the reply with `header`, in the place of all that was written before.
+    ///
+    /// Without room for it nothing is written.
     pub fn begin(&mut self, header: &Header) {
         self.length = 0;
         if let Some(place) = self.bytes.first_chunk_mut::<HEADER_LEN>() {

@@ -1,4 +1,4 @@
-//! Pure. How long requests are in the server, as a histogram whose buckets double: a shift and two additions a packet.
+//! Pure. The times of requests in the server, as a histogram whose buckets double: a shift and two additions a packet.
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
@@ -20,7 +20,7 @@ pub(super) fn units(time: NtpDuration) -> u64 {
     u64::try_from(time.to_units()).unwrap_or(0)
 }
 
-/// Where to count this `time`.
+/// Returns the number of the bucket that holds `time`.
 pub(super) fn bucket(time: NtpDuration) -> usize {
     let log2 = units(time)
         .saturating_sub(1)
@@ -31,12 +31,12 @@ pub(super) fn bucket(time: NtpDuration) -> usize {
 }
 
 impl Residence {
-    /// How many buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
+    /// The number of buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
     pub const BUCKETS: usize = 22;
     /// The longest time of the first bucket, in units of 2^-32 s.
     pub const FIRST_BOUND: u64 = 1 << FIRST_LOG2;
 
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
         add_all(&mut self.counts, &other.counts);
@@ -50,7 +50,7 @@ impl Residence {
         self.sum as f64 / f64::from(32_u8).exp2()
     }
 
-    /// How many times were counted.
+    /// Returns the count of all times.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -62,7 +62,9 @@ impl Residence {
     }
 }
 
-/// `buckets` as counts from up to 2^-20 s to up to 1 s and longer, each twice as wide as the one before; `sum` in seconds.
+/// An object with `count`, `sum` in seconds, and `buckets`.
+///
+/// The buckets are counts from up to 2^-20 s to up to 1 s and longer, each twice as wide as the one before.
 impl Serialize for Residence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Residence", 3)?;

@@ -1,4 +1,4 @@
-//! Pure. One request in, one verdict out: the serving rules, each a small function.
+//! Pure. The serving rules, each a small function: a request in, a verdict out.
 
 use std::net::IpAddr;
 
@@ -15,11 +15,11 @@ pub struct Request<'a> {
     pub payload: &'a [u8],
     /// The sender's address, as the packet says.
     pub source: IpAddr,
-    /// UDP source port of the sender.
+    /// The sender's UDP port.
     pub source_port: u16,
-    /// Was it sent to an address of this host alone (not to a broadcast or multicast group)?
+    /// Whether it was sent to an address of this host alone, not to a broadcast or multicast group.
     pub unicast: bool,
-    /// When it arrived.
+    /// The moment of its arrival.
     pub received_at: NtpTimestamp,
 }
 
@@ -61,7 +61,7 @@ pub fn respond(
     }
 }
 
-/// What can be said before the mode matters.
+/// Reads the header, or refuses for a reason that holds in each mode.
 //= RFC 5905 §9.2 format
 //= RFC 5905 §9.2 fxmit-unicast
 fn parse(request: &Request<'_>) -> Result<Header, Verdict> {
@@ -81,8 +81,10 @@ fn parse(request: &Request<'_>) -> Result<Header, Verdict> {
     Ok(header)
 }
 
-/// Can one host have this address? None has one of 0.0.0.0/8, 224.0.0.0/4 or 240.0.0.0/4 (RFC 6890), `::`, or of ff00::/8.
-/// (Those of the loopback interface come from this host alone: from elsewhere the kernel takes none.)
+/// Returns whether one host can have this address.
+///
+/// None has one of 0.0.0.0/8, 224.0.0.0/4 or 240.0.0.0/4 (RFC 6890), `::`, or of ff00::/8. Those of the loopback
+/// interface come from this host alone: from elsewhere the kernel takes none.
 fn can_be_a_host(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -93,8 +95,9 @@ fn can_be_a_host(address: IpAddr) -> bool {
     }
 }
 
-/// In which mode to answer, by the dispatch table of RFC 5905 §9.2 for one that has no association with the
-/// sender; RFC 1059 (version 1) had no mode field, there mode 0 from any port but 123 is a client.
+/// Returns the mode of the answer, by the dispatch table of RFC 5905 §9.2 without an association with the sender.
+///
+/// RFC 1059 (version 1) had no mode field: there mode 0 from any port but 123 is a client.
 //= RFC 5905 §7.3 mode-zero
 //= RFC 5905 §9.2 discard
 //= RFC 5905 §9.2 newps
@@ -113,8 +116,9 @@ fn answer_mode(header: &Header, source_port: u16) -> Result<(Mode, Verdict), Ver
     }
 }
 
-/// The answer's fields (RFC 5905 §9.2, FXMIT; §14, figure 31): origin is the client's transmit timestamp bit for bit,
-/// version and poll are the client's.
+/// Returns the header of the answer (RFC 5905 §9.2, FXMIT; §14, figure 31).
+///
+/// Its origin is the client's transmit timestamp bit for bit; version and poll are the client's.
 //= RFC 5905 §8 copy
 //= RFC 5905 §9.2 fxmit
 //= RFC 5905 §14 reply
@@ -430,7 +434,7 @@ mod tests {
         assert_eq!((reply.receive_timestamp, reply.transmit_timestamp), (T3, T3));
     }
 
-    /// Around 2036-02-07 06:28:16 UTC, when the seconds start again at zero.
+    /// A time around 2036-02-07 06:28:16 UTC, when the seconds start again at zero.
     fn around_the_eras_end() -> impl Strategy<Value = NtpTimestamp> {
         prop_oneof![
             (-500_i64 << 32..700 << 32).prop_map(|units| NtpTimestamp::from_bits(units.cast_unsigned())),

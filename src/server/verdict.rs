@@ -1,8 +1,8 @@
-//! Pure. What was done with a packet: the one list of all that is counted.
+//! Pure. The verdict on a packet: the one list of all that is counted.
 
 use strum::{IntoStaticStr, VariantArray};
 
-/// What was done with a packet. Every packet has exactly one, and each is counted.
+/// The verdict on a packet. Every packet has exactly one, and each is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
@@ -17,7 +17,7 @@ pub enum Verdict {
     KissedRate,
     /// Told DENY: an access list has it, and the operator wants it told.
     KissedDenied,
-    /// Source port 0: nobody can be there, an answer would only help a reflection.
+    /// Source port 0: no client can be there, an answer would only help a reflection.
     RefusedPortZero,
     /// Sent to a broadcast or multicast address: many would answer one packet.
     RefusedNotUnicast,
@@ -56,7 +56,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// How many there are.
+    /// The number of verdicts.
     pub const COUNT: usize = Self::VARIANTS.len();
 
     /// All of them, each at the place of its [`Verdict::index`].
@@ -69,7 +69,7 @@ impl Verdict {
         self as usize
     }
 
-    /// Was there an answer (a kiss is none)?
+    /// Returns whether there was an answer. A kiss is none.
     pub const fn is_answered(self) -> bool {
         matches!(
             self,
@@ -77,7 +77,7 @@ impl Verdict {
         )
     }
 
-    /// Was anything sent back: an answer or a kiss?
+    /// Returns whether anything was sent back: an answer or a kiss.
     pub const fn has_reply(self) -> bool {
         self.is_answered() || matches!(self, Self::KissedRate | Self::KissedDenied)
     }

@@ -1,5 +1,4 @@
-//! Pure. The addresses of an upstream: the next one to poll, how long to wait for its answer, and which ones sent DENY
-//! or RSTR.
+//! Pure. The addresses of an upstream: the next one to poll, the wait for its answer, those that sent DENY or RSTR.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,6 @@
-//! Pure. The association with one upstream: its answers, its reachability, and when to poll it again
-//! (RFC 5905 §9.1, §13; §7.4 for kisses).
+//! Pure. The association with one upstream: its answers, its reachability, and its next poll.
+//!
+//! The sections are RFC 5905 §9.1 and §13; for kisses, §7.4.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -91,7 +92,7 @@ struct Round {
     answered: bool,
     /// An address did not answer a question.
     silent: bool,
-    /// Why an address could not be polled, and whether a packet left this host.
+    /// The reason why an address could not be polled, and whether a packet left this host.
     fault: Option<(QueryFault, bool)>,
 }
 
@@ -185,7 +186,7 @@ impl Association {
         }
     }
 
-    /// Polls again after DENY or RSTR: a reload shows that an operator is at work, who may have fixed the reason.
+    /// Polls again after DENY or RSTR: a reload shows that an operator is at work, and may have fixed the reason.
     fn resume_after_kiss(&mut self) {
         self.addresses.resume_after_kiss();
         self.all_denied_for = None;

@@ -32,32 +32,32 @@ pub type SelectionStatuses = BTreeMap<UpstreamId, SelectionStatus>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SelectionStatus {
-    /// It keeps the host's clock, and its time and system variables are announced.
+    /// Keeps the host's clock, and its time and system variables are announced.
     Mirrored,
-    /// It is the system peer: it is announced as the source of the time.
+    /// The system peer, which is announced as the source of the time.
     SystemPeer,
-    /// It agrees, and its time is a part of the served time.
+    /// Agrees, and its time is a part of the served time.
     Agrees,
-    /// It agrees, but is further from the others than their jitter: the cluster algorithm drops it.
+    /// Agrees, but is further from the others than their jitter: the cluster algorithm drops it.
     Outlier,
-    /// It contradicts the majority, or there is no majority.
+    /// Contradicts the majority, or there is no majority.
     Falseticker,
-    /// It agrees, but too few do, or no required one does.
+    /// Agrees, but too few do, or no required one does.
     TooFew,
-    /// It is configured with `noselect`: polled, but without a vote.
+    /// Configured with `noselect`: polled, but without a vote.
     #[strum(serialize = "noselect")]
     NoSelect,
-    /// It agrees, but is the same server as another upstream: both count once.
+    /// Agrees, but is the same server as another upstream: both count once.
     Duplicate,
     /// Its root distance is over `max-distance`.
     TooFar,
     /// Its jitter is over `max-jitter`.
     TooJittery,
-    /// It answers, and its answers are refused: not synchronized, a kiss, or invalid.
+    /// Answers, and its answers are refused: not synchronized, a kiss, or invalid.
     Refused,
-    /// It was polled and does not answer (any more).
+    /// Was polled and does not answer (any more).
     Silent,
-    /// It was not polled yet, or its name is not resolved.
+    /// Was not polled yet, or its name is not resolved.
     Unknown,
 }
 
@@ -103,7 +103,7 @@ pub struct Candidate {
     pub claim: Interval,
     /// The possible frequencies of true time relative to the local timescale by its samples, in seconds per second.
     pub rate: Interval,
-    /// Why it is not available now, if it is not.
+    /// The reason why it is not available now, if it is not.
     ///
     /// Its last claim, grown since then, still counts: otherwise the upstreams that still answer would be a majority.
     pub unavailable: Option<SelectionStatus>,

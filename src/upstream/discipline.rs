@@ -1,5 +1,6 @@
-//! Pure. The clock discipline of the tracked clock (RFC 5905 §12 disciplines the host's clock; this one is computed, so
-//! it is simpler).
+//! Pure. The clock discipline of the tracked clock.
+//!
+//! RFC 5905 §12 disciplines the host's clock; this one is computed, so it is simpler.
 
 use std::time::Duration;
 

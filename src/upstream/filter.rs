@@ -57,8 +57,9 @@ pub struct View {
     pub since: Duration,
     /// A leap second: all samples from before it are shifted, unless their filter has done so already.
     pub leap: Option<LeapShift>,
-    /// A jump of the host's clocks against each other: the error of samples from before grows by as much, unless their
-    /// filter has done so already.
+    /// A jump of the host's clocks against each other: the error of samples from before grows by as much.
+    ///
+    /// Samples whose filter has done so already are left as they are.
     pub jump: Option<Jump>,
 }
 

@@ -50,13 +50,13 @@ pub struct Upstream {
 /// The special roles of an upstream in the selection, as in chrony; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// It becomes the system peer rather than others that agree.
+    /// Makes it the system peer rather than others that agree.
     pub prefer: bool,
     /// No time is announced unless this upstream, or another required one, agrees.
     pub require: bool,
-    /// It can't be outvoted by upstreams without `trust`.
+    /// Keeps it from being outvoted by upstreams without `trust`.
     pub trust: bool,
-    /// It is polled and displayed, but has no vote.
+    /// Has it polled and displayed, but without a vote.
     pub noselect: bool,
 }
 

@@ -27,9 +27,9 @@ use crate::log::throttle::ThrottledChange;
 use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 
-/// Changes of the network come in groups (link, address, route): the waiting time after the first one, …
+/// The waiting time after a first change of the network: changes come in groups (link, address, route).
 const CHANGES_SETTLE: Duration = Duration::from_millis(100);
-/// … and the shortest time between two look-ups of a name, however many changes there are.
+/// The shortest time between two look-ups of a name, however many changes there are.
 const RESOLVE_APART: Duration = Duration::from_secs(2);
 
 /// Longest sleep of the host during an exchange: the raw counter stops meanwhile, so the sample would be wrong.
@@ -45,7 +45,7 @@ pub struct PollerReport {
     pub id: UpstreamId,
     /// All that is known of it.
     pub peer: Peer,
-    /// How it is polled, to be displayed.
+    /// The state of its polling, to be displayed.
     pub polling: Polling,
 }
 

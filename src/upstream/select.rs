@@ -1,5 +1,7 @@
-//! Pure. The selection: the intersection of the upstreams' correctness intervals (RFC 5905 §11.2.1, after Marzullo),
-//! and the cluster and combine algorithms (§11.2.2, §11.2.3).
+//! Pure. The selection: intersection of the upstreams' correctness intervals, clustering, and combination.
+//!
+//! The intersection is that of RFC 5905 §11.2.1 (after Marzullo), the cluster and combine algorithms those of §11.2.2
+//! and §11.2.3.
 //!
 //! A claim is a correctness interval. Of `n` claims a minority, (n − 1) / 2 rounded down, may be false. Then the true
 //! time is somewhere in what a majority of the claims contains, and nothing narrower is certain: the nearest claim may

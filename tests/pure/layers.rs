@@ -126,7 +126,7 @@ const IMPURE: [&str; 23] = [
 ];
 
 /// The rooms whose comments are read for their words; the others follow.
-const WORDED: [&str; 9] = [
+const WORDED: [&str; 14] = [
     "host",
     "log",
     "observe",
@@ -136,6 +136,11 @@ const WORDED: [&str; 9] = [
     "time",
     "wire",
     "published",
+    "hash",
+    "clock",
+    "census",
+    "server",
+    "upstream",
 ];
 
 /// Words that a documentation comment doesn't say: programs, packets and threads are no persons, and plain English has

@@ -49,7 +49,7 @@ const STRUCTURES: [Declaration; 11] = [
     Cells::DECLARATION,
 ];
 
-/// Words and their numbers.
+/// Writes an enumeration: words and their numbers.
 fn enumeration(f: &mut Formatter<'_>, name: &str, words: &[(&str, usize)]) -> fmt::Result {
     writeln!(f, "\nenum {name} {{")?;
     for (word, number) in words {
@@ -117,8 +117,9 @@ mod tests {
         );
     }
 
-    /// A structure that is not in the list would not be in the header, and the program would not compile; a field whose
-    /// type is an array has its length behind its name.
+    /// Checks the declarations of fields in C: a field whose type is an array has its length behind its name.
+    ///
+    /// A structure that is not in the list would not be in the header, and the program would not compile.
     #[test]
     fn fields_are_declared_as_c_does() {
         for (kind, expected) in [
@@ -137,7 +138,7 @@ mod tests {
         }
     }
 
-    /// What is filled in by name is where the header says.
+    /// Checks that a field which is filled in by name is where the header says.
     #[test]
     fn words_stand_at_their_offsets() {
         let publication = Publication {

@@ -8,7 +8,7 @@ pub(in super::super) trait InMemory: Copy {
     /// Appends its bytes.
     fn put(&self, bytes: &mut Vec<u8>);
 
-    /// Its words. (A structure is made of whole ones.)
+    /// Returns its words. A structure is made of whole ones.
     fn words(&self) -> Vec<u64> {
         let mut bytes = Vec::with_capacity(size_of::<Self>());
         self.put(&mut bytes);

@@ -1,4 +1,4 @@
-//! Pure. Whatever somebody does with the host's clocks by adjtimex(2), and when: the announced error has room for it.
+//! Pure. Slews of the host's clocks by adjtimex(2), of any kind and at any time: the announced error has room for them.
 
 use proptest::prelude::*;
 
@@ -6,13 +6,14 @@ use super::*;
 use crate::wire::{Leap, ReferenceId};
 
 const NOON: i64 = 1_800_014_400;
-/// What daemons do (ntpd 500, chronyd 83,333 by default), and the most that a tick can be changed by; in millionths.
+/// Slews in millionths: of daemons (ntpd 500, chronyd 83,333 by default), and the most that a tick can be changed by.
 const RATES: [f64; 8] = [
     100.0, -100.0, 500.0, -500.0, 83_333.0, -83_333.0, 100_500.0, -100_500.0,
 ];
 
-/// The host's clocks `seconds` of the raw counter (which is true here) after it was published, where from `begun` on all others are
-/// slewed by `rate`.
+/// The host's clocks `seconds` of the raw counter (which is true here) after the reference was published.
+///
+/// From `begun` on all others are slewed by `rate`.
 fn clocks(seconds: f64, begun: f64, rate: f64) -> AlignedReadings {
     let slewed = seconds + (seconds - begun).max(0.0) * rate;
     let boot = Duration::from_secs(1000) + Duration::from_secs_f64(slewed);
@@ -30,7 +31,7 @@ fn clocks(seconds: f64, begun: f64, rate: f64) -> AlignedReadings {
     }
 }
 
-/// Published at 0 without any error at all, so that only the slew makes one.
+/// A reference, published at 0 without any error at all, so that only the slew makes one.
 fn reference(clock: ClockModel) -> Reference {
     let now = clocks(0.0, 0.0, 0.0).clocks;
     Reference {
@@ -65,8 +66,10 @@ fn truth(seconds: f64) -> NtpTimestamp {
     NtpTimestamp::from_unix(NOON, 0) + NtpDuration::from_seconds(seconds)
 }
 
-/// A segment that is told `told` after the reference was published is asked at `asked`, while from `begun` on somebody slews: is the
-/// truth within what is announced?
+/// Checks that the truth is within the announced error.
+///
+/// The segment is told `told` after the reference was published, and asked at `asked`; a slew by `rate` begins at
+/// `begun`.
 fn holds(clock: ClockModel, told: f64, asked: f64, begun: f64, rate: f64) -> Result<(), TestCaseError> {
     let Some(segment) = TimeSegment::new(&reference(clock), &clocks(told, begun, rate)) else {
         return Ok(()); // The sockets answer.
@@ -105,7 +108,7 @@ fn the_worst_moment_to_begin_is_covered() {
     }
 }
 
-/// In the ordinary case, told anew every 5 ms, no more than 0.7 ms is added.
+/// Checks the ordinary case: told again every 5 ms, no more than 0.7 ms is added.
 #[test]
 fn little_is_added_while_it_is_told_in_time() {
     let segment = TimeSegment::new(&reference(tracked()), &clocks(0.0, 0.0, 0.0)).unwrap();

@@ -15,22 +15,22 @@ use crate::server::policy::RuleMode;
 /// The addresses that are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// Shared by all workers, as it may be long.
+    /// The list. It is shared by all workers, as it may be long.
     list: Arc<AccessList>,
-    /// What becomes of a denied request.
+    /// The reaction to a denied request.
     pub on_deny: OnDeny,
     /// Whether the list is obeyed.
     pub mode: RuleMode,
 }
 
-/// What becomes of a request that is denied.
+/// The reaction to a denied request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum OnDeny {
-    /// Nothing: silence.
+    /// Silence.
     #[default]
     Drop,
-    /// The answer that they shall not ask again (RFC 5905 §7.4, DENY).
+    /// A kiss that tells the client not to ask again (RFC 5905 §7.4, DENY).
     Kiss,
 }
 
@@ -44,24 +44,26 @@ impl OnDeny {
 /// A prefix, and whether those in it are allowed.
 pub type Rule = (IpNet, bool);
 
-/// Prefixes of both families.
+/// The prefixes of both families.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AccessList {
     ipv4: Turns<u32>,
     ipv6: Turns<u128>,
 }
 
-/// Where "allowed" and "denied" take turns.
+/// The points where "allowed" and "denied" take turns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Turns<T> {
-    /// Is the lowest address allowed?
+    /// Whether the lowest address is allowed.
     first: bool,
     /// Each address from which on it is the other way around, in rising order.
     starts: Vec<T>,
 }
 
-/// Prefixes that are gathered for an [`Access`], in any order: eight bytes for one of IPv4, eighteen for one of IPv6, so that
-/// millions of them take no more memory than what is made of them.
+/// Prefixes that are gathered for an [`Access`], in any order.
+///
+/// Each takes 8 bytes for IPv4 and 18 for IPv6, so millions of them take no more memory than the list that is made of
+/// them.
 #[derive(Clone, Debug, Default)]
 pub struct Prefixes {
     ipv4: Vec<[u8; 6]>,
@@ -69,9 +71,10 @@ pub struct Prefixes {
 }
 
 impl Prefixes {
-    /// One more, which is allowed or not.
+    /// Adds a prefix, which is allowed or not.
     pub fn push(&mut self, (net, allowed): Rule) {
-        // Sorted by these bytes the wider come first, so that the narrower come on top; of the same ones the denying last.
+        // Sorted by these bytes the wider come first, so that the narrower come on top. Of the same ones the denying
+        // last.
         let (length, order) = (net.prefix_len(), u8::from(!allowed));
         match net.network() {
             IpAddr::V4(v4) => {
@@ -96,8 +99,9 @@ impl Extend<Rule> for Prefixes {
 }
 
 impl Access {
-    /// What `rules` say in any order, and `default` for all others. Where the same prefix is both allowed and denied, it
-    /// is denied.
+    /// Makes a list of `rules`, in any order, with `default` for all other addresses.
+    ///
+    /// Where the same prefix is both allowed and denied, it is denied.
     pub fn new(rules: &[Rule], default: bool, on_deny: OnDeny, mode: RuleMode) -> Self {
         let mut prefixes = Prefixes::default();
         prefixes.extend(rules.iter().copied());
@@ -118,7 +122,7 @@ impl Access {
         }
     }
 
-    /// Is `source` allowed, whatever the mode?
+    /// Returns whether `source` is allowed, whatever the mode.
     //= RFC 5905 §9.2 access
     pub fn allows(&self, source: IpAddr) -> bool {
         match source {
@@ -127,12 +131,12 @@ impl Access {
         }
     }
 
-    /// How often "allowed" and "denied" take turns, over all addresses.
+    /// Returns the count of points where "allowed" and "denied" take turns, over all addresses.
     pub fn turns(&self) -> usize {
         self.list.ipv4.starts.len() + self.list.ipv6.starts.len()
     }
 
-    /// Is the lowest address of IPv4 allowed, and from which addresses on it is the other way around, in rising order?
+    /// Returns whether the lowest IPv4 address is allowed, and the addresses where that turns, in rising order.
     pub fn ipv4_turns(&self) -> (bool, &[u32]) {
         (self.list.ipv4.first, &self.list.ipv4.starts)
     }
@@ -142,12 +146,12 @@ impl Access {
         (self.list.ipv6.first, &self.list.ipv6.starts)
     }
 
-    /// Is it the very list of `other`, in the same memory?
+    /// Returns whether it is the very list of `other`, in the same memory.
     pub fn shares_list(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.list, &other.list)
     }
 
-    /// How much memory the list takes, in bytes.
+    /// Returns the memory that the list takes, in bytes.
     pub fn memory(&self) -> usize {
         size_of_val(self.list.ipv4.starts.as_slice()) + size_of_val(self.list.ipv6.starts.as_slice())
     }
@@ -209,7 +213,9 @@ impl AddressNumber for u128 {
     }
 }
 
-/// What sorted prefixes say. They are gone through twice: what is counted first needs no more room than it will have.
+/// Makes the turns of sorted prefixes.
+///
+/// The prefixes are gone through twice: with the first count the list needs no more room than it will have.
 fn turns<B, T: AddressNumber + Default>(sorted: &[B], span: fn(&B) -> Span<T>, default: bool) -> Turns<T> {
     let mut count = 0_usize;
     let spans = || sorted.iter().map(span);
@@ -219,8 +225,9 @@ fn turns<B, T: AddressNumber + Default>(sorted: &[B], span: fn(&B) -> Span<T>, d
     Turns { first, starts }
 }
 
-/// Prefixes are nested or apart, so a stack of those that are open tells what holds at each point. Is the lowest address
-/// allowed?
+/// Calls `turn` at each address where the rule changes, and returns whether the lowest address is allowed.
+///
+/// Prefixes are nested or apart, so a stack of those that are open tells which rule holds at each point.
 fn each_turn<T: AddressNumber + Default>(
     spans: impl Iterator<Item = Span<T>>,
     default: bool,
@@ -258,19 +265,19 @@ fn close<T: AddressNumber + Default>(
     }
 }
 
-/// What holds from each address on, said in rising order.
+/// The rule from each address on, said in rising order.
 struct Points<T, F> {
-    /// At the lowest address.
+    /// The rule at the lowest address.
     first: bool,
-    /// Before the point that was said last.
+    /// The rule before the point that was said last.
     said: bool,
-    /// That point, of which more may be said.
+    /// The point that was said last, of which more may be said.
     last: (T, bool),
     turn: F,
 }
 
 impl<T: AddressNumber + Default, F: FnMut(T)> Points<T, F> {
-    /// From `start` on it holds what was said last of it.
+    /// Says the rule from `start` on. Of several for one point the last holds.
     fn say(&mut self, start: T, allowed: bool) {
         if start != self.last.0 {
             self.settle();

@@ -1,30 +1,32 @@
-//! Impure. The rest of the budget, as all workers see it: numbers that the supervisor sets once a second, and two buckets of
-//! tokens that the workers share. Only a client whose future rate is unknown needs a token: so a flood that has just begun is
-//! held at once, and a client that asks in moderation costs no more here than the read of one number.
+//! Impure. The rest of the budget, as all workers see it.
+//!
+//! These are numbers that the supervisor sets once a second, and two buckets of tokens that the workers share. Only a
+//! client whose future rate is unknown needs a token. So a flood that has just begun is held at once, and a client that
+//! asks in moderation costs no more here than the read of one number.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// So much of a second's tokens may be taken at once,
+/// The part of a second whose tokens may be taken at once, in nanoseconds.
 const WINDOW: u64 = 250_000_000;
-/// or so many tokens, if that is more: the burst of a client that starts.
+/// The tokens that may be taken at once if `WINDOW` has fewer: the burst of a client that starts.
 const LEAST: u64 = 8;
 /// The interval of tokens where there are none.
 const NONE: u64 = u64::MAX;
 
-/// What the budget leaves.
+/// The rates that the budget leaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// The recent requests up to which a client that is known is answered without a token.
     pub light: f32,
     /// The recent requests up to which one that needs a token gets it without a draw: `light` or more.
     pub shed_threshold: f32,
-    /// Tokens a second: infinite without a ceiling.
+    /// The tokens a second: infinite without a ceiling.
     pub tokens: f64,
 }
 
 impl Rates {
-    /// Nothing is shed.
+    /// The rates under which nothing is shed.
     pub const ALL: Self = Self {
         light: f32::INFINITY,
         shed_threshold: f32::INFINITY,
@@ -32,23 +34,23 @@ impl Rates {
     };
 }
 
-/// How often tokens were wanted and taken.
+/// Counts of tokens that were wanted and taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenCounts {
-    /// Taken by new clients.
+    /// Tokens that new clients took.
     pub new: u64,
-    /// By all others.
+    /// Tokens that others took.
     pub other: u64,
-    /// How many others asked for one, with or without success.
+    /// Requests of others for a token, with or without success.
     pub others_asked: u64,
     /// Requests that were shed.
     pub shed: u64,
-    /// Those among them of clients that are known and light.
+    /// Requests that were shed of clients that are known and light.
     pub light_shed: u64,
 }
 
 impl TokenCounts {
-    /// What was taken since it had been `before`.
+    /// Returns the difference to the earlier counts `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -66,9 +68,9 @@ impl TokenCounts {
 pub struct Allowance {
     light: AtomicU32,
     shed_threshold: AtomicU32,
-    /// Nanoseconds from one token to the next.
+    /// The nanoseconds from one token to the next.
     interval: AtomicU64,
-    /// When the buckets are full, by the raw counter: that of the new clients, and that of all.
+    /// The moments at which the buckets are full, by the raw counter: that of the new clients, and that of all.
     full_at: [AtomicU64; 2],
     new: AtomicU64,
     other: AtomicU64,
@@ -84,7 +86,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// With full buckets.
+    /// Makes an allowance with full buckets.
     pub fn new(rates: Rates) -> Self {
         let allowance = Self {
             light: AtomicU32::default(),
@@ -101,7 +103,7 @@ impl Allowance {
         allowance
     }
 
-    /// From now on these.
+    /// Sets the rates that hold from now on.
     pub fn set(&self, rates: Rates) {
         self.light.store(rates.light.to_bits(), Ordering::Relaxed);
         self.shed_threshold
@@ -120,7 +122,7 @@ impl Allowance {
         f32::from_bits(self.shed_threshold.load(Ordering::Relaxed))
     }
 
-    /// How often tokens were taken so far.
+    /// Returns the counts of tokens so far.
     pub fn taken(&self) -> TokenCounts {
         TokenCounts {
             new: self.new.load(Ordering::Relaxed),
@@ -131,8 +133,9 @@ impl Allowance {
         }
     }
 
-    /// Takes a token for a new client at `now`, if there is one. New clients come before the others, from whose bucket it is
-    /// taken, too.
+    /// Takes a token for a new client at `now`, if there is one.
+    ///
+    /// New clients come before the others: the token is taken from the bucket of all, too, even if that is empty.
     pub fn take_new(&self, now: Duration) -> bool {
         let [of_new, of_all] = &self.full_at;
         let interval = self.interval.load(Ordering::Relaxed);
@@ -146,7 +149,7 @@ impl Allowance {
         taken
     }
 
-    /// Takes a token for anybody else.
+    /// Takes a token for any other client.
     pub fn take_other(&self, now: Duration) -> bool {
         let [_, of_all] = &self.full_at;
         self.others_asked.fetch_add(1, Ordering::Relaxed);
@@ -184,7 +187,7 @@ fn floor(now: Duration, interval: u64) -> u64 {
     nanos(now).saturating_sub(WINDOW.max(interval.saturating_mul(LEAST)))
 }
 
-/// Nanoseconds from one token to the next, of so many a second.
+/// Returns the nanoseconds from one token to the next, for `tokens` a second.
 fn interval(tokens: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
@@ -197,7 +200,7 @@ fn interval(tokens: f64) -> u64 {
     }
 }
 
-/// For 584 years.
+/// Returns the time in nanoseconds: a `u64` holds 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

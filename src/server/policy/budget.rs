@@ -1,18 +1,19 @@
-//! Pure. A ceiling for the whole server, and which requests are shed while it is too low for all.
+//! Pure. A ceiling for the whole server, and the choice of requests to shed while it is too low for all.
 //!
-//! First come the clients that are known, as far as they are light: up to one request a second. What they leave is given out
-//! as tokens ([`super::allowance`]): to new clients before all others, so that a client can start while heavy ones flood,
-//! and never to more than are left, however many addresses are made up. Of the heavy, those that a token is left for are drawn
-//! by lot, so that all get the same. Only if the light alone are too many, they are shed, the heaviest first.
+//! First come the clients that are known, as far as they are light: up to one request a second. The rest is given out
+//! as tokens ([`super::allowance`]). New clients get them before all others, so that a client can start while heavy
+//! ones flood. No more tokens are given than are left, however many addresses are made up. The heavy clients that get
+//! one are drawn by lot, so that all get the same. Light clients are shed only if they alone are too many, the heaviest
+//! first.
 //!
-//! Once a second the supervisor compares what was sent with what may be sent, and sets the rates.
+//! Once a second the supervisor compares the count of sent replies with the ceiling, and sets the rates.
 
 use std::time::Duration;
 
 use crate::server::policy::RuleMode;
 use crate::server::policy::allowance::{Rates, TokenCounts};
 
-/// What may be sent in all. `None` is no ceiling.
+/// The limits of all that is sent; `None` is no ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Budget {
     /// Whether it is obeyed.
@@ -25,7 +26,7 @@ pub struct Budget {
     pub gigabytes_per_month: Option<f64>,
 }
 
-/// What was sent since the last time.
+/// Counts of replies that were sent since the last time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SentCounts {
     /// Answers over IPv4.
@@ -39,7 +40,7 @@ pub struct SentCounts {
 }
 
 impl SentCounts {
-    /// What was sent after it had been `before`. A worker that ended takes its counts along.
+    /// Returns the difference to the earlier counts `before`. A worker that ended takes its counts along.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -61,16 +62,16 @@ pub const LIGHT: f32 = 128.0;
 /// The threshold falls to a thousandth and rises to sixteen times at most at a time.
 const STEEPEST_FALL: f64 = 0.001;
 const STEEPEST_RISE: f64 = 16.0;
-/// Where the light are too many and a limit hits none of them it falls so much faster.
+/// The factor by which the threshold falls if the light are too many and it hits none of them.
 const IN_VAIN: f64 = 0.2;
-/// This part of the budget is left to new clients even if the light alone would need it.
+/// The part of the budget that is left to new clients even if the light alone would need it.
 const FOR_THE_NEW: f64 = 0.05;
-/// What was beyond the ceiling is made up for within about so many seconds.
+/// The seconds, about, within which replies beyond the ceiling are made up for.
 const MAKING_UP: f64 = 2.0;
-/// Seconds in a day and in a month.
+/// The seconds in a day and in a month.
 const DAY: f64 = 86_400.0;
 const MONTH: f64 = 30.0 * DAY;
-/// What was saved of the month is spent over so many seconds.
+/// The seconds over which the savings of the month are spent.
 const SPENDING: f64 = 600.0;
 
 impl Budget {
@@ -85,7 +86,7 @@ impl Budget {
             && self.gigabytes_per_month.is_none()
     }
 
-    /// Bytes a second over the month.
+    /// Returns the bytes a second over the month.
     fn monthly(&self) -> Option<f64> {
         Some(self.gigabytes_per_month? * 1e9 / MONTH)
     }
@@ -95,17 +96,17 @@ impl Budget {
 #[derive(Clone, Debug)]
 pub struct BudgetController {
     budget: Budget,
-    /// Bytes of the month that were not used so far: a day's at most.
+    /// The bytes of the month that were not used so far: a day's at most.
     saved: f64,
-    /// Answers beyond the ceiling that are still to be made up for.
+    /// The answers beyond the ceiling that are still to be made up for.
     excess: f64,
-    /// Answers a second to light clients.
+    /// The answers a second to light clients.
     light: f64,
     rates: Rates,
 }
 
 impl BudgetController {
-    /// One that begins with nothing shed, and with a day of the month saved.
+    /// Makes a controller that begins with nothing shed, and with a day of the month saved.
     pub fn new(budget: Budget) -> Self {
         let mut controller = Self {
             budget,
@@ -176,8 +177,9 @@ impl BudgetController {
         self.rates
     }
 
-    /// Shares out `allowed` answers a second, where so many `light` ones had an answer, so many `new` ones a token, and
-    /// `others` came so far as to ask for one.
+    /// Shares out `allowed` answers a second.
+    ///
+    /// Each second `light` clients had an answer, `new` ones a token, and `others` came so far as to ask for one.
     fn share_out(&mut self, allowed: f64, light: f64, new: f64, others: f64) {
         let least = allowed * FOR_THE_NEW;
         // While many become known they grow on.
@@ -208,7 +210,7 @@ impl BudgetController {
         }
     }
 
-    /// Answers a second, of `length` bytes each.
+    /// Returns the answers a second that are allowed, of `length` bytes each.
     fn allowed(&self, length: f64) -> f64 {
         let Budget {
             packets_per_second,
@@ -227,8 +229,10 @@ impl BudgetController {
     }
 }
 
-/// What is answered grows with the threshold, and slower the higher that is: so to multiply by what is missing comes nearer
-/// each time and never beyond.
+/// Returns the threshold, multiplied by `ratio` within the limits of a step.
+///
+/// The count of answers grows with the threshold, and slower the higher that is. So to multiply by the ratio comes
+/// nearer each time and never beyond.
 fn scaled(recent_requests: f32, ratio: f64) -> f32 {
     let factor = ratio.clamp(STEEPEST_FALL, STEEPEST_RISE);
     narrow(f64::from(recent_requests) * factor).max(f32::MIN_POSITIVE)
@@ -305,7 +309,7 @@ mod tests {
         assert_eq!([none.mode(), month.mode()], [RuleMode::Off, RuleMode::On]);
     }
 
-    /// In one second so many light, new and other ones had an answer, and so many others asked for a token.
+    /// A second in which `light`, `new` and `other` clients had an answer, and `others_asked` others asked for a token.
     fn second(light: u64, new: u64, other: u64, others_asked: u64) -> SentCounts {
         SentCounts {
             ipv4: light + new + other,
@@ -332,7 +336,7 @@ mod tests {
         let rates = controller.adjust(second(300, 500, 200, 20_000), SECOND);
         assert_eq!((rates.light, rates.tokens), (LIGHT, 700.0));
         assert!((199.0..=201.0).contains(&rates.shed_threshold), "{rates:?}");
-        // Newcomers who need all that is left don't drag the light down, either.
+        // New clients that need all that is left don't drag the light down, either.
         let rates = (0..100)
             .map(|_| controller.adjust(second(300, 700, 0, 20_000), SECOND))
             .last();
@@ -340,7 +344,7 @@ mod tests {
             rates.map(|rates| (rates.light, rates.shed_threshold)),
             Some((LIGHT, LIGHT))
         );
-        // All are quiet again: nobody is shed after a while.
+        // All are quiet again: no client is shed after a while.
         let rates = (0..10)
             .map(|_| controller.adjust(second(300, 5, 5, 5), SECOND))
             .last();

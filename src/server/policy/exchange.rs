@@ -1,7 +1,8 @@
-//! Pure. How a policy reaches a worker, and what the worker needs to apply it.
+//! Pure. The exchange of policies between the supervisor and a worker, and the means by which one is applied.
 //!
-//! The supervisor publishes the newest policy, together with a table of clients if another size is needed: a worker may not get
-//! memory from the system. The worker looks once a batch, and takes what is new in exchange for what it had: others free that.
+//! The supervisor publishes the newest policy, together with a table of clients if another size is needed: a worker may
+//! not get memory from the system. The worker looks once a batch, and takes the new in exchange for the old: others
+//! free that.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::server::policy::limit::{Clients, RequestContext};
 use crate::server::policy::probability::Random;
 use crate::server::policy::{Annotation, Policy, Ruling};
 
-/// What the supervisor offers, or the worker left.
+/// A policy that the supervisor offers, or that the worker left.
 #[derive(Debug)]
 struct Offer {
     policy: Arc<Policy>,
@@ -29,7 +30,7 @@ pub(in crate::server) struct PolicyWriter {
     secret: [u64; 2],
     /// The size of the table that the worker has, or will have.
     clients: u32,
-    /// What the worker applies, or will.
+    /// The policy that the worker applies, or will.
     newest: Arc<Policy>,
 }
 
@@ -43,7 +44,7 @@ pub(in crate::server) struct PolicyReader {
     allowance: Arc<Allowance>,
 }
 
-/// Both ends for a new worker; `secret` is random.
+/// Makes both ends for a new worker; `secret` is random.
 pub(in crate::server) fn exchange(
     policy: &Arc<Policy>,
     allowance: &Arc<Allowance>,
@@ -72,7 +73,7 @@ pub(in crate::server) fn exchange(
     (writer, reader)
 }
 
-/// How many clients to remember.
+/// Returns the number of clients to remember.
 pub(in crate::server) fn size(policy: &Policy) -> u32 {
     if policy.remembers() {
         policy.limit.clients
@@ -82,8 +83,9 @@ pub(in crate::server) fn size(policy: &Policy) -> u32 {
 }
 
 impl PolicyWriter {
-    /// From its next batch on the worker applies `policy`. It goes on with what it knows of its clients, unless their number
-    /// is another.
+    /// Has the worker apply `policy` from its next batch on.
+    ///
+    /// It keeps its knowledge of its clients, unless their number changes.
     pub(in crate::server) fn set(&mut self, policy: &Arc<Policy>) {
         let wanted = size(policy);
         let clients = (wanted != self.clients).then(|| Clients::new(wanted, self.secret));

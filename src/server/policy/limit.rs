@@ -1,10 +1,10 @@
-//! Pure. How often one client is answered: a bucket of tokens for each, in a table of fixed size.
+//! Pure. The limit of one client's rate: a bucket of tokens for each, in a table of fixed size.
 //!
-//! A bucket is one number, the time at which it will be full again: an answer takes a token, which moves that time by one
-//! interval; where it would lie further ahead than the burst allows, the bucket is empty. So nothing has to be filled up,
-//! and a client that was quiet for long has the same bucket as one that was never seen: forgetting it changes no answer.
-//! Where a place is needed, the client whose bucket is full first is forgotten, and the heavy stay, however many
-//! made-up addresses come by.
+//! A bucket is one number, the time at which it will be full again. An answer takes a token, which moves that time by
+//! one interval. Where it would lie further ahead than the burst allows, the bucket is empty. So nothing has to be
+//! filled up, and a client that was quiet for long has the same bucket as one that was never seen: forgetting it
+//! changes no answer. Where a place is needed, the client whose bucket is full first is forgotten. So the heavy stay,
+//! however many made-up addresses come by.
 //!
 //! A client that retries at once when it is dropped is answered: that costs less than its retries.
 
@@ -18,21 +18,22 @@ use crate::server::policy::allowance::Allowance;
 use crate::server::policy::budget::LIGHT;
 use crate::server::policy::probability::{Probability, Random};
 
-/// How often clients are answered. Its ranges are held by `config`.
+/// A limit of the rate at which clients are answered. Its ranges are held by `config`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
     /// Whether it is off, on trial or on.
     pub mode: RuleMode,
-    /// For each client.
+    /// The bucket of each client.
     pub client: Bucket,
-    /// For a wider prefix together, beside that.
+    /// The bucket of a wider prefix together, beside that.
     pub wide: Option<Bucket>,
-    /// The share of requests beyond the limit that is answered all the same, so that no client can be silenced by requests that
-    /// another host sends in its name.
+    /// The share of requests beyond the limit that is answered all the same.
+    ///
+    /// So no client can be silenced by requests that another host sends in its name.
     pub leak: Probability,
     /// The share of the others that is told RATE (RFC 5905 §7.4).
     pub kiss: Probability,
-    /// How many clients a worker remembers: 1024 to 16,777,216.
+    /// The number of clients that a worker remembers: 1024 to 16,777,216.
     pub clients: u32,
 }
 
@@ -49,36 +50,36 @@ impl RateLimit {
 pub struct Bucket {
     /// The time in which one token comes back: 0.1 ms to 64 s.
     pub interval: Duration,
-    /// Tokens in a full bucket: 8 or more, so that the burst of a client that starts (`iburst`) always passes.
+    /// The tokens in a full bucket: 8 or more, so that the burst of a client that starts (`iburst`) always passes.
     pub burst: u32,
-    /// Addresses of IPv4 that agree in so many bits share one: 8 to 32.
+    /// The number of leading bits in which IPv4 addresses with one bucket agree: 8 to 32.
     pub ipv4_prefix: u8,
-    /// Addresses of IPv6 that agree in so many bits share one: 16 to 128.
+    /// The number of leading bits in which IPv6 addresses with one bucket agree: 16 to 128.
     pub ipv6_prefix: u8,
 }
 
-/// What becomes of a request.
+/// The decision of the limit about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limited {
-    /// It is within the limit.
+    /// Within the limit.
     Within,
-    /// It is beyond, and answered by lot.
+    /// Beyond the limit, and answered by lot.
     Leaked,
-    /// It is beyond, and answered: silence would only make this client ask more.
+    /// Beyond the limit, and answered: silence would only make this client ask more.
     RetriesWhenDropped,
-    /// It is beyond, and told so.
+    /// Beyond the limit, and told so.
     Kissed,
-    /// It is beyond, and not answered.
+    /// Beyond the limit, and not answered.
     Refused,
 }
 
 impl Limited {
-    /// Is anything sent?
+    /// Returns whether anything is sent.
     const fn has_reply(self, mode: RuleMode) -> bool {
         !matches!((self, mode), (Self::Refused, RuleMode::On))
     }
 
-    /// Is there an answer with the time in it?
+    /// Returns whether there is an answer with the time in it.
     const fn is_answered(self, mode: RuleMode) -> bool {
         match self {
             Self::Within | Self::Leaked | Self::RetriesWhenDropped => true,
@@ -87,51 +88,53 @@ impl Limited {
     }
 }
 
-/// How much harder a client has to ask when it is not answered, before it is answered for that.
+/// The factor by which a client must ask sooner after silence than after an answer, to be answered for that.
 const HARDER: u16 = 2;
-/// How often it must have been seen to.
+/// The number of times that a client must have been seen to ask after silence.
 const TRIES: u8 = 4;
-/// It is not answered for that more often than so many times the limit.
+/// The highest rate of answers for that, as a multiple of the limit.
 const MOST_FOR_RETRIES: u64 = 8;
-/// A client is new for so many requests at most: one that sends more without a pause is no client that starts.
+/// The most requests of a new client: one that sends more without a pause is no client that starts.
 const FIRST: u8 = 8;
-/// A client is known when it came back, and was answered, so often,
+/// The number of answered returns after which a client is known.
 const RETURNS: u8 = 3;
-/// each time after this time at least, in ticks: half a second.
+/// The shortest pause before a return that counts, in ticks: half a second.
 const PAUSE: u32 = 477;
-/// One that is known keeps its place for so long without a request, in ticks: 2048 s, twice the longest interval in use.
+/// The time that a known client keeps its place without a request: 2048 s in ticks, twice the longest interval in use.
 const KEPT: u32 = 1_953_125;
-/// The recent requests of a client halve in this time without one. Then they are about its requests in 1.5 times as long.
+/// The seconds without a request in which a client's recent requests halve.
+///
+/// So they are about its requests in 1.5 times as long.
 const HALF_LIFE: f32 = 64.0;
 /// The unit of `asked_at`, as a power of two of nanoseconds: about a millisecond.
 const TICK: u32 = 20;
-/// Ticks in a second.
+/// The ticks in a second.
 const TICKS: f32 = 953.674_3;
-/// Clients in a set: each may be at any place of one set.
+/// The clients in a set: each may be at any place of one set.
 const WAYS: usize = 4;
 
-/// What is known of a client. All zero: a free place.
+/// The knowledge of a client. All zero: a free place.
 #[derive(Clone, Copy, Debug, Default)]
 struct Client {
     /// The hash of its address: two of 2^63 are rarely the same.
     hash: u64,
-    /// When its bucket is full, in nanoseconds of the raw counter.
+    /// The moment at which its bucket is full, in nanoseconds of the raw counter.
     full_at: u64,
-    /// When it asked last, in ticks, wrapping after 52 days.
+    /// The moment of its last request, in ticks, wrapping after 52 days.
     asked_at: u32,
     /// Its requests, the older the less.
     recent_requests: f32,
-    /// How long after an answer it asks again, in ticks: an average over about eight times.
+    /// The time after an answer until it asks again, in ticks: an average over about eight times.
     after_answer: u16,
-    /// How long after silence.
+    /// The time after silence until it asks again, in the same way.
     after_silence: u16,
-    /// How often it asked after silence, up to 255.
+    /// The count of requests after silence, up to 255.
     silences: u8,
-    /// How often it asked at all, up to 255.
+    /// The count of all its requests, up to 255.
     requests: u8,
-    /// How often it came back after a pause, up to 255; counted for a budget only.
+    /// The count of returns after a pause, up to 255; counted for a budget only.
     returns: u8,
-    /// Was its last request not answered?
+    /// Whether its last request was not answered.
     unanswered: bool,
 }
 
@@ -144,9 +147,10 @@ struct ClientSet([Client; WAYS]);
 #[derive(Clone, Debug)]
 pub struct Clients {
     sets: Vec<ClientSet>,
-    /// With secrets of this worker, so that nobody can choose addresses that meet in one set. (No reply shows where
-    /// one is, so a hash for tables will do: SipHash takes 100 instructions a packet more.) Two, so that a client and its
-    /// wider prefix are two.
+    /// A hash with secrets of this worker, so that no sender can choose addresses that meet in one set.
+    ///
+    /// No reply shows the set of an address, so a hash for tables will do: SipHash takes 100 instructions a packet
+    /// more. There are two hashes, so that a client and its wider prefix are two.
     narrow: Hasher,
     wide: Hasher,
 }
@@ -156,22 +160,22 @@ pub struct Clients {
 pub struct RequestContext<'a> {
     /// The client's address.
     pub source: IpAddr,
-    /// Now, by the raw counter.
+    /// The time by the raw counter.
     pub now: Duration,
     /// Whether there is a budget that may shed requests.
     pub budget: RuleMode,
-    /// What it leaves.
+    /// The rest of the budget.
     pub allowance: &'a Allowance,
 }
 
-/// How much memory so many clients take, in bytes.
+/// Returns the memory that a table of `clients` takes, in bytes.
 pub(super) fn memory(clients: u32) -> u64 {
     let sets = clients.div_ceil(u32::try_from(WAYS).unwrap_or(1));
     u64::from(sets).saturating_mul(u64::try_from(size_of::<ClientSet>()).unwrap_or(u64::MAX))
 }
 
 impl Clients {
-    /// Room for `clients`, rounded up to whole sets; none for 0. `secret` is random.
+    /// Makes room for `clients`, rounded up to whole sets; none for 0. `secret` is random.
     pub fn new(clients: u32, secret: [u64; 2]) -> Self {
         let [narrow, wide] = secret.map(Hasher::new);
         let clients = usize::try_from(clients).unwrap_or(usize::MAX);
@@ -182,12 +186,14 @@ impl Clients {
         }
     }
 
-    /// How much memory they take, in bytes.
+    /// Returns the memory that the table takes, in bytes.
     pub fn memory(&self) -> usize {
         size_of_val(self.sets.as_slice())
     }
 
-    /// What becomes of a request if `limit` is on, and whether the budget sheds it. Their modes are for the caller to obey.
+    /// Decides about a request as if `limit` were on, and whether the budget sheds it.
+    ///
+    /// The caller obeys their modes.
     pub fn decide(
         &mut self,
         limit: &RateLimit,
@@ -226,7 +232,9 @@ impl Clients {
         (limited, shed)
     }
 
-    /// All clients of a wider prefix, as one. (A function of its own, so that it costs nothing where it is not used.)
+    /// Returns all clients of a wider prefix, as one.
+    ///
+    /// This is a function of its own, so that it costs nothing where it is not used.
     #[inline(never)]
     fn wider(&mut self, bucket: &Bucket, source: IpAddr, now: u64) -> Option<&mut Client> {
         self.known(hash(&self.wide, bucket, source), now)
@@ -243,7 +251,7 @@ impl Clients {
         }
     }
 
-    /// Looks where `source` will be looked up soon, so that the cache has it by then: the CPU waits for a whole batch at once.
+    /// Loads the place of `source` into the cache before its look-up: the CPU waits for a whole batch at once.
     pub fn prefetch(&self, limit: &RateLimit, source: IpAddr) {
         let hash = hash(&self.narrow, &limit.client, source);
         if let Some(ClientSet([first, ..])) = self.sets.get(self.set_of(hash)) {
@@ -257,7 +265,9 @@ impl Clients {
     }
 }
 
-/// A new client, in the place of the one whose bucket is full first, of those who are not known if there are any.
+/// Makes a new client in the place of the one whose bucket is full first.
+///
+/// Clients that are not known lose their place before those that are.
 #[inline(never)]
 fn newcomer(clients: &mut [Client; WAYS], hash: u64, now: u64) -> Option<&mut Client> {
     let lightest = clients
@@ -289,7 +299,7 @@ fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
 }
 
 impl Client {
-    /// It asks. Did it come back after a pause, as far as a budget wants to know?
+    /// Notes a request, and returns whether the client came back after a pause, as far as a budget needs that.
     fn note(&mut self, now: u64, budget: RuleMode) -> bool {
         let gap = ticks(now).wrapping_sub(self.asked_at);
         if self.requests > 0 {
@@ -310,7 +320,7 @@ impl Client {
         came_back
     }
 
-    /// What becomes of a request beyond the limit.
+    /// Decides about a request beyond the limit.
     fn beyond(&self, limit: &RateLimit, random: &mut Random) -> Limited {
         if self.retries_when_dropped(&limit.client) {
             Limited::RetriesWhenDropped
@@ -332,7 +342,7 @@ impl Client {
         self.full_at = self.full_at.max(now).saturating_add(nanos(bucket.interval));
     }
 
-    /// Does silence make it ask more, at a rate that can be borne?
+    /// Returns whether silence makes it ask more, at a rate that can be borne.
     fn retries_when_dropped(&self, bucket: &Bucket) -> bool {
         let seldom = u64::from(self.after_answer) << TICK;
         self.silences >= TRIES
@@ -340,15 +350,17 @@ impl Client {
             && seldom * MOST_FOR_RETRIES >= nanos(bucket.interval)
     }
 
-    /// Is there no room for it in the budget? One that is known, and light, needs none.
+    /// Returns whether there is no room for it in the budget. A client that is known, and light, needs none.
     #[inline]
     fn is_shed(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
         let is_light = self.returns >= RETURNS && self.recent_requests <= asked.allowance.light();
         !is_light && self.is_crowded_out(asked, random)
     }
 
-    /// One that is new needs a token; so does what others ask beyond the light, and that only by lot, so that each that is
-    /// above the threshold is answered about as often as one that is just at it.
+    /// Returns whether there is no room in the budget for a request of a client that is new or not light.
+    ///
+    /// A new client needs a token. So does the part of the others' requests that is beyond the light, and that gets one
+    /// only by lot: each client above the threshold is answered about as often as one that is just at it.
     #[inline(never)]
     fn is_crowded_out(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
         let RequestContext { allowance, now, .. } = *asked;
@@ -386,7 +398,7 @@ fn average(so_far: u16, new: u16, is_first: bool) -> u16 {
     }
 }
 
-/// What is left of `recent_requests` after so many ticks.
+/// Returns the rest of `recent_requests` after `ticks`.
 fn decayed(recent_requests: f32, ticks: u32) -> f32 {
     #[expect(
         clippy::cast_precision_loss,
@@ -396,7 +408,7 @@ fn decayed(recent_requests: f32, ticks: u32) -> f32 {
     recent_requests * (-half_lives).exp2()
 }
 
-/// For 584 years.
+/// Returns the time in nanoseconds: a `u64` holds 584 years.
 fn nanos(time: Duration) -> u64 {
     time.as_secs()
         .wrapping_mul(1_000_000_000)
@@ -546,7 +558,9 @@ mod tests {
         assert!((3500..4000).contains(&refused), "{counts:?}");
     }
 
-    /// Asks again after `patient` seconds if it was answered, else after `retry`; the answers among the last 400 of 500.
+    /// Counts the answers among the last 400 of 500 requests.
+    ///
+    /// A request is sent `patient` seconds after an answer, and `retry` seconds after silence.
     fn answered_late(limit: &RateLimit, patient: f64, retry: f64) -> usize {
         let mut table = TestClients::new(4);
         let mut now = 1000.0;

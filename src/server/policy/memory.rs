@@ -1,13 +1,13 @@
-//! Pure. How much memory a worker takes: all of it at its start, and no more later.
+//! Pure. The memory that a worker takes: all of it at its start, and no more later.
 
 use crate::census;
 use crate::server::policy::Policy;
 use crate::server::policy::{exchange, limit};
 
-/// What a worker takes beside its tables, in bytes: room for a batch, its stack, counters (*measured*: 840 KB).
+/// The memory of a worker beside its tables, in bytes: room for a batch, its stack, counters (*measured*: 840 KB).
 const BESIDE: u64 = 896 * 1024;
 
-/// How many bytes a worker takes that obeys `policy` and remembers so many clients for the census, if there is one.
+/// Returns the bytes that a worker takes under `policy`, with a `census` of as many clients, if there is one.
 pub fn of_worker(policy: &Policy, census: Option<u32>) -> u64 {
     let limit = limit::memory(exchange::size(policy));
     let census = census.map_or(0, census::memory);

@@ -25,26 +25,26 @@ pub use mode::RuleMode;
 /// All that is decided about the clients of one listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Which addresses are answered.
+    /// The addresses that are answered.
     pub access: Access,
-    /// How often each client is.
+    /// The rate at which each client is answered.
     pub limit: RateLimit,
     /// Whether the server has a budget that may shed requests here.
     pub budget: RuleMode,
-    /// What the answers say.
+    /// The content of the answers.
     pub answer: Announced,
-    /// Where our own stratum is higher, "unsynchronized" is announced: 1 to 15.
+    /// The highest stratum of ours that is announced: 1 to 15. Above it "unsynchronized" is.
     pub max_stratum: u8,
 }
 
-/// What the answers of a listener say.
+/// The content of a listener's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Announced {
     /// The time, if there is one.
     #[default]
     Time,
-    /// "Unsynchronized": so that clients go elsewhere, of their own accord, before the server does.
+    /// "Unsynchronized", so that clients go elsewhere, of their own accord, before the server does.
     Unsynchronized,
 }
 
@@ -55,31 +55,31 @@ impl Announced {
     }
 }
 
-/// What to do with a request that could be answered.
+/// The decision about a request that could be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Answer it.
+    /// An answer.
     Answer,
-    /// Tell the client this kiss code, and to ask at intervals of 2^`poll` seconds at least.
+    /// A kiss of this code, which tells the client to ask at intervals of 2^`poll` seconds at least.
     Kiss {
-        /// What is counted.
+        /// The verdict that is counted.
         verdict: Verdict,
         /// The code.
         code: ReferenceId,
-        /// In log2 seconds.
+        /// The poll interval in log2 seconds.
         poll: i8,
     },
-    /// Say nothing.
+    /// Silence.
     Refuse(Verdict),
 }
 
-/// What else is worth counting about a request that was answered: it may have several.
+/// A remark about an answered request that is counted, too: it may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Annotation {
-    /// It was beyond the limit, and answered by lot.
+    /// Beyond the limit, and answered by lot.
     Leaked,
-    /// It was beyond the limit, and answered as silence would have made the client ask more.
+    /// Beyond the limit, and answered, as silence would have made the client ask more.
     #[strum(serialize = "impatient")]
     RetriesWhenDropped,
     /// A list on trial would have denied it.
@@ -91,7 +91,7 @@ pub enum Annotation {
 }
 
 impl Annotation {
-    /// How many there are.
+    /// The number of annotations.
     pub const COUNT: usize = Self::VARIANTS.len();
 
     /// All of them, each at the place of its [`Annotation::index`].
@@ -110,7 +110,7 @@ impl Annotation {
     }
 }
 
-/// In half a line, for the log.
+/// Half a line for the log.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (access, turns) = (self.access.mode.name(), self.access.turns());
@@ -127,12 +127,12 @@ impl fmt::Display for Policy {
 }
 
 impl Policy {
-    /// Does it need to know the clients?
+    /// Returns whether it needs to know the clients.
     pub fn remembers(&self) -> bool {
         self.limit.mode != RuleMode::Off || self.budget != RuleMode::Off
     }
 
-    /// What is announced here, where the server as a whole announces `variables`.
+    /// Returns the variables that are announced here, where the server as a whole announces `variables`.
     pub fn announced(&self, variables: SystemVariables) -> SystemVariables {
         if self.answer == Announced::Unsynchronized {
             variables.unusable(ReferenceId::AWAY)
@@ -190,7 +190,7 @@ impl Policy {
         }
     }
 
-    /// What the limit has to say against an answer.
+    /// Returns the limit's reason not to answer, if there is one.
     fn limited(&self, limited: Limited, annotate: &mut impl FnMut(Annotation)) -> Option<Ruling> {
         match (self.limit.mode, limited) {
             (RuleMode::Off, _) | (_, Limited::Within) => None,

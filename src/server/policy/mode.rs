@@ -6,11 +6,11 @@ use strum::{IntoStaticStr, VariantArray};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RuleMode {
-    /// It is not applied.
+    /// Not applied.
     Off,
-    /// It is on trial: what it would refuse is counted, and answered.
+    /// On trial: a request that it would refuse is counted, and answered.
     DryRun,
-    /// It is applied.
+    /// Applied.
     #[default]
     On,
 }

@@ -1,14 +1,14 @@
-//! Pure. Small random numbers for draws: fast, from a seed, and good enough where nobody gains by guessing one.
+//! Pure. Small random numbers for draws: fast, from a seed, and good enough where no one gains by guessing one.
 
 /// A probability, from never to always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Probability(u32);
 
 impl Probability {
-    /// Never.
+    /// A probability of 0: never.
     pub const NONE: Self = Self(0);
 
-    /// What lies outside of 0 to 1 counts as 0 or 1.
+    /// Makes a probability of a part of 1; below 0 it counts as 0, above 1 as 1.
     pub fn of(part: f64) -> Self {
         #[expect(
             clippy::cast_possible_truncation,
@@ -18,7 +18,7 @@ impl Probability {
         Self((part * 4_294_967_296.0) as u32)
     }
 
-    /// In terms of 2^32, which is all of them.
+    /// Returns it in terms of 2^32, which is all of them.
     pub const fn in_2_32nds(self) -> u32 {
         self.0
     }
@@ -29,7 +29,7 @@ impl Probability {
 pub struct Random(u64);
 
 impl Random {
-    /// One that goes its own way for each `seed`.
+    /// Makes a generator that goes its own way for each `seed`.
     pub fn new(seed: u64) -> Self {
         // From 0 it would never move.
         Self(seed | 1 << 63)
@@ -43,7 +43,7 @@ impl Random {
         u32::try_from(mixed).unwrap_or(u32::MAX)
     }
 
-    /// Draws: `true` in this share of all draws.
+    /// Draws: returns `true` in this share of all draws.
     pub fn sample(&mut self, probability: Probability) -> bool {
         probability != Probability::NONE && self.next() <= probability.0
     }

@@ -1,21 +1,23 @@
-//! Pure. How many packets a worker asks for: on a quiet server they come alone, and then a call for one costs less.
+//! Pure. The number of packets that a worker asks for.
+//!
+//! On a quiet server packets come alone, and then a call for one costs less.
 
 use crate::time::NtpTimestamp;
 
-/// So many packets in a row that came alone are a custom.
+/// The number of packets in a row that came alone after which the worker asks for one.
 const SINGLES_BEFORE_SINGLE: u32 = 4;
 
-/// What the last packets were like.
+/// The pattern of the last packets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BatchSizer {
-    /// How many in a row came alone, to a worker that waited for them.
+    /// The count of packets in a row that came alone, to a worker that waited for them.
     alone: u32,
-    /// Until when the worker was busy with the last ones.
+    /// The moment until which the worker was busy with the last ones.
     busy_until: NtpTimestamp,
 }
 
 impl BatchSizer {
-    /// How many to ask for, `most` at most.
+    /// Returns the number of packets to ask for, `most` at most.
     pub(super) fn next(self, most: usize) -> usize {
         if self.alone < SINGLES_BEFORE_SINGLE {
             most
@@ -24,8 +26,10 @@ impl BatchSizer {
         }
     }
 
-    /// So many came together, the first of them at `first_arrived_at`, and the worker was busy with them until `busy_until` (both by
-    /// the host's clock). One that arrived while the worker was busy had to wait, and there may be more behind it.
+    /// Learns from `received` packets that came together.
+    ///
+    /// The first of them came at `first_arrived_at`, and the worker was busy with them until `busy_until` (both by the
+    /// host's clock). One that arrived while the worker was busy had to wait, and there may be more behind it.
     pub(super) fn learn(
         &mut self,
         received: usize,
@@ -49,7 +53,7 @@ mod tests {
         NtpTimestamp::from_bits(seconds << 32)
     }
 
-    /// One packet came each second, and took half of it.
+    /// A sizer after packets that came each second alone, and took half of it.
     fn quiet() -> BatchSizer {
         let mut batch_sizer = BatchSizer::default();
         for second in 1..=u64::from(SINGLES_BEFORE_SINGLE) {

@@ -32,21 +32,24 @@ use crate::server::worker::transmit_predictor::TransmitPredictor;
 use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 
-/// As long as so few come at once there is time to send each reply by itself, with a stamp of its own; of more the last ones
-/// would wait, and the stamps are predicted.
+/// The most packets of a batch whose replies are sent one by one, each with a stamp of its own.
+///
+/// With more of them the last ones would wait, so the stamps are predicted.
 const ONE_BY_ONE: usize = 8;
-/// So many replies of a larger batch leave in one call, with predicted stamps. The worker may be kept from running in between,
-/// and those behind are stamped anew.
+/// The number of replies of a larger batch that leave in one call, with predicted stamps.
+///
+/// The worker may be kept from running in between: then the stamps of the next replies are predicted from a new
+/// reading.
 const SENT_TOGETHER: usize = 8;
-/// How long to leave a socket alone that fails, so that the failure can't eat a core.
+/// The time for which a failing socket is left alone, so that the failure can't eat a core.
 const FAILURE_PAUSE: Duration = Duration::from_millis(10);
-/// A worker that shall end answers at most so many batches of what is still queued.
+/// The most batches of queued packets that a worker answers before it ends.
 const LAST_BATCHES: usize = 1000;
-/// How long a packet can take from the choice of a socket to its queue: it doesn't leave its core meanwhile.
+/// The longest time of a packet from the choice of a socket to its queue: it doesn't leave its core meanwhile.
 const LAST_ARRIVALS: Duration = Duration::from_millis(2);
-/// How long to wait for a worker to notice that it shall end before it is told again.
+/// The time that a worker has to notice that it must end before it is told again.
 const NOTICE: Duration = Duration::from_millis(1);
-/// Wakes a worker that waits for a packet. The process has a handler for it that does nothing.
+/// The signal that wakes a worker that waits for a packet. The process has a handler for it that does nothing.
 pub const INTERRUPT: Signal = Signal::SIGUSR2;
 
 /// A running worker.
@@ -56,13 +59,15 @@ pub struct Worker {
     policy_writer: PolicyWriter,
     settings: Arc<WorkerSettings>,
     census: Option<CensusReader>,
-    /// `None` once it was waited for.
+    /// The thread; `None` once it was waited for.
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts a thread called `name` that answers the requests on `socket` from `reference`, as `policy` and the budget allow,
-    /// and counts the clients if there is a `census`. Several may share a socket.
+    /// Starts a thread called `name` that answers the requests on `socket` from `reference`.
+    ///
+    /// It answers as `policy` and the budget allow, and counts the clients if there is a `census`. Several may share a
+    /// socket.
     ///
     /// # Errors
     /// When the system allows no more threads, or has no randomness.
@@ -107,16 +112,17 @@ impl Worker {
         self.policy_writer.set(policy);
     }
 
-    /// From its next batch on it goes about its work like that, and keeps to CPU number `cpu` of those that the process may
-    /// use (counted from 0, and from the first again after the last), or to all of them.
+    /// Applies `tuning` from the next batch on, and keeps the worker to CPU number `cpu`, or to all of them.
+    ///
+    /// The CPUs are those that the process may use, counted from 0, and from the first again after the last.
     ///
     /// # Errors
-    /// What the kernel has against the CPU; all else is done then.
+    /// The kernel's reason against the CPU; all else is done then.
     pub fn tune(&self, tuning: &Tuning, cpu: Option<usize>) -> io::Result<()> {
         self.settings.tune(tuning, cpu)
     }
 
-    /// What it has done so far.
+    /// Its counters.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
@@ -126,15 +132,17 @@ impl Worker {
         self.census.as_ref()
     }
 
-    /// Tells it to answer what is queued, and to end. A worker that is just about to wait for a packet misses that, so repeat
-    /// it until it has ended.
+    /// Tells it to answer the queued requests, and to end.
+    ///
+    /// A worker that is just about to wait for a packet misses that, so repeat it until it has ended.
     pub fn retire(&self) {
         self.settings.stop();
         self.nudge();
     }
 
-    /// Has it make a round of its loop, even without a packet. (Without that it would wait for the next one for ever. A worker
-    /// that is just about to wait misses it.)
+    /// Has it make a round of its loop, even without a packet.
+    ///
+    /// Without that it would wait for the next one for ever. A worker that is just about to wait misses it.
     pub fn nudge(&self) {
         self.policy_writer.free_leftovers();
         // Where the signal can't be sent the worker has ended. (The C libraries disagree about the type of a thread's
@@ -145,7 +153,7 @@ impl Worker {
             .map(|thread| pthread_kill(thread.as_pthread_t() as _, INTERRUPT));
     }
 
-    /// Has it ended?
+    /// Returns whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
@@ -181,15 +189,15 @@ struct WorkerLoop {
     settings: Arc<WorkerSettings>,
 }
 
-/// What is the same for all packets of a batch.
+/// The facts that are the same for all packets of a batch.
 struct BatchContext {
-    /// When the batch was there.
+    /// The clocks when the batch was there.
     now: ClockReadings,
     /// The served time then.
     served: NtpTimestamp,
     clock: ClockModel,
     variables: SystemVariables,
-    /// No request gets an answer.
+    /// Whether no request gets an answer.
     is_silent: bool,
     max_wait: NtpDuration,
 }
@@ -224,8 +232,9 @@ impl WorkerLoop {
         }
     }
 
-    /// Answers what is still queued. A packet may be on its way to this socket on another core since before it was
-    /// steered away from, so look twice.
+    /// Answers the requests that are still queued.
+    ///
+    /// A packet may be on its way to this socket on another core since before it was steered away from, so look twice.
     fn finish(&mut self, batch: &mut Batch) {
         for pause in [LAST_ARRIVALS, Duration::ZERO] {
             for _ in 0..LAST_BATCHES {
@@ -238,7 +247,7 @@ impl WorkerLoop {
         }
     }
 
-    /// One batch: from the network, through `respond`, to the network.
+    /// Handles a batch: from the network, through `respond`, to the network.
     fn answer(&mut self, batch: &mut Batch, received: usize) {
         let context = self.context();
         self.policy.prefetch(batch.sources());
@@ -301,7 +310,9 @@ impl WorkerLoop {
         self.batch_sizer.learn(received, None, context.now.realtime);
     }
 
-    /// Decides about one packet, whose reply would leave `until_sent` after the batch was there, and returns whether it has one.
+    /// Decides about a packet, whose reply would leave `until_sent` after the batch was there.
+    ///
+    /// Returns whether it has a reply.
     fn answer_packet(
         &mut self,
         context: &BatchContext,
@@ -355,7 +366,7 @@ impl WorkerLoop {
     }
 }
 
-/// Workers read what strangers send, so they have no right, and no system call, that the packet path doesn't need.
+/// Takes all rights and system calls from the thread that the packet path doesn't need: it reads what strangers send.
 fn lock_up() {
     let dropped = privileges::drop_all_of_thread().map_err(io::Error::other);
     let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));

@@ -1,4 +1,4 @@
-//! Impure. What a worker is told while it works, in cells that it looks at before each batch; and which CPU it keeps to.
+//! Impure. A worker's settings while it works, in cells that it reads before each batch; and its CPU.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
@@ -8,21 +8,21 @@ use crate::host::cpus::Thread;
 use crate::server::Tuning;
 use crate::time::NtpDuration;
 
-/// For one worker.
+/// The settings of one worker.
 #[derive(Debug)]
 pub(super) struct WorkerSettings {
     stop: AtomicBool,
-    /// [`Tuning::batch`].
+    /// The batch size, [`Tuning::batch`].
     batch: AtomicUsize,
-    /// [`Tuning::max_wait`], in nanoseconds.
+    /// The longest wait, [`Tuning::max_wait`], in nanoseconds.
     max_wait: AtomicU64,
-    /// As [`Thread::keep_to`] has it; [`ANY_CPU`]: all of them.
+    /// The CPU as [`Thread::keep_to`] has it; [`ANY_CPU`]: all of them.
     cpu: AtomicUsize,
     /// The worker's number as a thread, once it runs.
     thread: AtomicI32,
 }
 
-/// No CPU has this number.
+/// The number for all CPUs: no CPU has it.
 const ANY_CPU: usize = usize::MAX;
 
 impl Default for WorkerSettings {
@@ -39,12 +39,12 @@ impl Default for WorkerSettings {
 }
 
 impl WorkerSettings {
-    /// It shall end.
+    /// Tells the worker to end.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// It shall work like that, on the CPU of that number.
+    /// Sets the worker's tuning, and the number of the CPU that it keeps to.
     ///
     /// # Errors
     /// As [`Thread::keep_to`].
@@ -60,7 +60,9 @@ impl WorkerSettings {
         }
     }
 
-    /// The worker begins, in the thread that calls. Either it sees the newest CPU here, or the one that sets it sees the thread.
+    /// Begins the worker, in the thread that calls.
+    ///
+    /// Either it sees the newest CPU here, or the thread that sets the CPU sees the worker's.
     ///
     /// # Errors
     /// As [`Thread::keep_to`].
@@ -86,7 +88,7 @@ impl WorkerSettings {
     }
 }
 
-/// For 584 years.
+/// Returns the time in nanoseconds: a `u64` holds 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

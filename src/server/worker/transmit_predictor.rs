@@ -1,30 +1,30 @@
-//! Pure. When a reply will be sent, told before it is: from how long the last batches took.
+//! Pure. The moment at which a reply will be sent, predicted from the times of the last batches.
 //!
 //! A stamp a packet would cost a system call a packet, and one stamp for a whole batch is early by all that it takes to
-//! send it (*measured*: 42 to 108 us with 32 replies). What a reply takes hardly changes from one batch to the next.
+//! send it (*measured*: 42 to 108 us with 32 replies). The time of a reply hardly changes from one batch to the next.
 
 use std::time::Duration;
 
 use crate::time::NtpDuration;
 
-/// A part of what is new counts: one of so many.
+/// The weight of a new time is one part of this many.
 const MEMORY: f64 = 8.0;
-/// One batch changes the expectation by this factor at most: the thread may have stood still in it.
+/// The largest factor by which a batch changes the expectation: the thread may have stood still in it.
 const SURPRISE: f64 = 2.0;
-/// Nothing is expected to take less, in seconds: from zero no factor leads anywhere.
+/// The least expectation, in seconds: from zero no factor leads anywhere.
 const LEAST: f64 = 1e-9;
 
-/// What packets take, expected from those that were, in seconds.
+/// The expected times of packets, from those of earlier ones, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TransmitPredictor {
-    /// To decide about a packet.
+    /// The time to decide about a packet.
     deciding: f64,
-    /// To send a reply.
+    /// The time to send a reply.
     sending: f64,
 }
 
 impl Default for TransmitPredictor {
-    /// About what a small machine needs.
+    /// The times that a small machine needs, about.
     fn default() -> Self {
         Self {
             deciding: 100e-9,
@@ -34,13 +34,15 @@ impl Default for TransmitPredictor {
 }
 
 impl TransmitPredictor {
-    /// How long after the clock was read the sending begins of reply number `position` (from 0) of a batch of which `received`
-    /// packets have to be decided about first. (It is the moment in which a server that sends one by one reads its clock.)
+    /// Returns the time from the reading of the clock until reply number `position` (from 0) begins to be sent.
+    ///
+    /// Before it, `received` packets of the batch have to be decided about. It is the moment in which a server that
+    /// sends one by one reads its clock.
     pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
         NtpDuration::from_seconds(float(received) * self.deciding + float(position) * self.sending)
     }
 
-    /// To decide about `received` packets took `deciding`, to send `replies` then `sending`.
+    /// Learns that `received` packets took `deciding` to decide about, and then `replies` took `sending` to send.
     pub(super) fn learn(&mut self, received: usize, deciding: Duration, replies: usize, sending: Duration) {
         learn(&mut self.deciding, deciding, received);
         learn(&mut self.sending, sending, replies);
@@ -70,7 +72,7 @@ mod tests {
         transmit_predictor.after(received, position).to_seconds()
     }
 
-    /// What is expected where a reply takes 3 us.
+    /// A predictor that expects 3 us for a reply.
     fn learned() -> TransmitPredictor {
         let mut transmit_predictor = TransmitPredictor::default();
         (0..200).for_each(|_| transmit_predictor.learn(32, 32 * MICROSECOND, 30, 30 * 3 * MICROSECOND));

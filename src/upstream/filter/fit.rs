@@ -80,7 +80,7 @@ struct Point {
     offset: f64,
     /// Its queueing time: the delay beyond the shortest one.
     queues: f64,
-    /// One over the variance of its error.
+    /// The inverse of the variance of its error.
     weight: f64,
 }
 

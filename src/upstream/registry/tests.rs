@@ -171,8 +171,9 @@ fn count(all: &[Upstream], endpoint: &Endpoint) -> usize {
 }
 
 proptest! {
-    /// For any sequence of configurations: each upstream that stays keeps its state, no other one gets it, no identity
-    /// is used again, and the display has the order of the configuration.
+    /// For any sequence of configurations: each upstream that stays keeps its state, and no other one gets it.
+    ///
+    /// No identity is used again, and the display has the order of the configuration.
     #[test]
     fn nothing_is_mixed_up_by_any_reloads(configurations in vec(configuration(), 1..8)) {
         let mut registry = Registry::default();

@@ -141,8 +141,9 @@ impl SystemProcess {
         (!lately).then(|| ClockEvent::Jumped(Duration::from_secs_f64(beyond)))
     }
 
-    /// Handles a step of the host's clock before `now`: what was checked does not hold. It does not affect a tracked
-    /// clock.
+    /// Handles a step of the host's clock before `now`: the last check of the time does not hold.
+    ///
+    /// It does not affect a tracked clock.
     pub(super) fn clock_stepped(&mut self, now: ClockReadings) {
         self.stepped_at = now.raw;
         if self.reference.clock == ClockModel::Host && self.state != State::Init {

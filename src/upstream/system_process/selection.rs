@@ -56,7 +56,7 @@ impl Majority {
     }
 }
 
-/// One server's vote: the hull of the claims of its addresses.
+/// A server's vote: the hull of the claims of its addresses.
 struct Vote {
     members: Vec<Candidate>,
     claim: Interval,

@@ -246,8 +246,10 @@ fn turned(count: usize, mut turn: usize) -> Vec<usize> {
 }
 
 proptest! {
-    /// Two processes with the same input, one of them with its upstreams in another order after each reload, decide the
-    /// same to the bit: also if two upstreams have the same address, or differ only by their order.
+    /// Two processes with the same input decide the same to the bit, whatever the order of the upstreams.
+    ///
+    /// One of them has its upstreams in another order after each reload. Two upstreams may have the same address, or
+    /// differ only by their order.
     #[test]
     fn the_order_of_the_configuration_decides_nothing(
         offsets in vec((-3_i8..4, 1_u8..4), 1..7),
