@@ -1,4 +1,4 @@
-//! Pure. How flags and a file go together, and what must hold for any text and any configuration.
+//! Pure. Tests of flags and a file together, and properties of any text and any configuration.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn with(line: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
     load(&flags(line), Some((Path::new(FILE), text)))
 }
 
-/// All that is said about it, or the listeners with their workers.
+/// Returns the faults, or the listeners with their workers.
 fn listeners(line: &str, text: &str) -> String {
     match with(line, text) {
         Ok(loaded) => {
@@ -85,7 +85,7 @@ fn flags_change_the_listeners_of_their_family() {
         ("-b [::1]:9", ONLY_4, "127.0.0.1:1*3 [::1]:9*1"),
         ("-4 2", ONLY_6, "[::1]:1*1 0.0.0.0:123*2"),
         ("-6 0", ONLY_4, "127.0.0.1:1*3"),
-        // A file that says "none".
+        // A file with an empty list.
         ("-4 2", NONE, "0.0.0.0:123*2"),
         ("-b [::1]:9", NONE, "[::1]:9*1"),
         // Nothing left.
@@ -304,7 +304,7 @@ fn the_tables_are_those_that_are_described() {
     assert!(tables.len() > 10, "{described:?}");
 }
 
-/// What an operator might write: mostly sense, in any order and number.
+/// Texts that an operator might write: mostly valid, in any order and number.
 fn sensible_text() -> impl Strategy<Value = String> {
     let listener = (
         1_u8..40,
