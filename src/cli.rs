@@ -30,7 +30,7 @@ pub enum Command {
     },
     /// Print the effective configuration with the origin of each value.
     Config,
-    /// Ask one server once.
+    /// Poll one server once.
     Query(Query),
     /// Convert the configuration of another server.
     Import(Import),
@@ -75,7 +75,7 @@ pub struct Flags {
     #[arg(short = 'a', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv4_address: Vec<String>,
     /// Serve on this IPv6 address; repeatable
-    // Said again for the help alone, where rustdoc would take the default for a link.
+    // The help has a text of its own, as rustdoc would take the default for a link.
     #[arg(help = "Serve on this IPv6 address; repeatable [default: [::]:123]")]
     #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv6_address: Vec<String>,

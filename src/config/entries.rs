@@ -10,7 +10,7 @@ pub(super) fn numbered(name: &str, index: usize) -> String {
     format!("{name}[{}]", index + 1)
 }
 
-/// The entries of an array of tables that were validated, each with the place where it stands.
+/// The entries of an array of tables that were validated, each with its place.
 pub(super) struct Entries<K> {
     first: HashMap<K, Origin>,
 }

@@ -53,7 +53,7 @@ const NONE: &str = "listener = []";
 #[test]
 fn flags_change_the_listeners_of_their_family() {
     for (line, text, expected) in [
-        // No file says anything: the default ones, of which -4 and -6 set the workers.
+        // No listener in the file: the default ones, of which -4 and -6 set the workers.
         ("", "", "0.0.0.0:123*1? [::]:123*1?"),
         ("-4 4", "", "0.0.0.0:123*4 [::]:123*1?"),
         ("-4 4 -6 2", "", "0.0.0.0:123*4 [::]:123*2"),
@@ -88,7 +88,7 @@ fn flags_change_the_listeners_of_their_family() {
         // A file with an empty list.
         ("-4 2", NONE, "0.0.0.0:123*2"),
         ("-b [::1]:9", NONE, "[::1]:9*1"),
-        // Nothing left.
+        // No listener is left.
         (
             "-4 0 -6 0",
             "",
@@ -104,7 +104,7 @@ fn flags_change_the_listeners_of_their_family() {
             NONE,
             "flag -6: listener: found none, expected at least one: there would be nothing to serve; give at least one of -4 and -6 a worker\n1 fault\n",
         ),
-        // Contradictions and flags that make no sense: all at once, and together with the file's.
+        // Contradictions and invalid flags: all at once, and together with the faults of the file.
         (
             "-4 0 -a 127.0.0.1:9",
             "",
@@ -124,7 +124,7 @@ fn flags_change_the_listeners_of_their_family() {
             "",
             "flag -a: listener.address: found \"127.0.0.1:9\", expected each address once; it stands at flag -a already\n1 fault\n",
         ),
-        // What a flag replaces is not validated; what it leaves is, and under the number that it has in the file.
+        // A listener that a flag replaces is not validated; one that stays is, with its number in the file.
         (
             "-a 127.0.0.1:9",
             "[[listener]]\naddress = \"0.0.0.0:123\"\nworkers = \"x\"",

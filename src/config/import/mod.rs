@@ -57,7 +57,7 @@ struct SourceLine<'a> {
 enum Meaning {
     /// This function carries over as much as it can.
     Carried(fn(&mut Draft, &SourceLine<'_>) -> Result<(), String>),
-    /// The line asks for the way it is here anyway.
+    /// The line asks for a thing that always holds here.
     Given,
     /// The line isn't carried over, for this reason.
     Left(&'static str),
