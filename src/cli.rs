@@ -21,16 +21,16 @@ pub struct Invocation {
 /// A command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Serve time: what happens without a subcommand.
+    /// Serve time: the command if no subcommand is given.
     Serve,
     /// Check the configuration and print all its faults.
     Check {
-        /// Ask the running server what a reload would make of it, too.
+        /// Also ask the running server what a reload would change.
         against_running: bool,
     },
     /// Print the effective configuration with the origin of each value.
     Config,
-    /// Ask one server once.
+    /// Poll one server once.
     Query(Query),
     /// Convert the configuration of another server.
     Import(Import),
@@ -38,15 +38,15 @@ pub enum Command {
     Status(RunningServer),
     /// Show all that the running server knows of each upstream.
     Upstreams(RunningServer),
-    /// Show the status again and again.
+    /// Show the status, refreshed until it is interrupted.
     Top(RunningServer),
     /// Show the clients of the running server.
     Clients(RunningServer),
-    /// Tell whether the running server is fit to be asked for the time.
+    /// Tell whether the running server is healthy.
     Health {
         /// The server.
         server: RunningServer,
-        /// Largest root distance that is fit, in seconds, if there is a limit.
+        /// Largest root distance of a healthy server, in seconds; `None` is no limit.
         max_distance: Option<f64>,
     },
 }
@@ -56,7 +56,7 @@ pub enum Command {
 pub struct RunningServer {
     /// The control socket; `None` is that of the configuration.
     pub socket: Option<PathBuf>,
-    /// Whether the answer is for a program.
+    /// Whether the answer is JSON, for a program.
     pub json: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct Flags {
     #[arg(short = 'a', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv4_address: Vec<String>,
     /// Serve on this IPv6 address; repeatable
-    // Said again for the help alone, where rustdoc would take the default for a link.
+    // The help has a text of its own, as rustdoc would take the default for a link.
     #[arg(help = "Serve on this IPv6 address; repeatable [default: [::]:123]")]
     #[arg(short = 'b', long, value_name = "ADDR:PORT", help_heading = "Serving", value_hint = ValueHint::Other)]
     pub ipv6_address: Vec<String>,
@@ -186,8 +186,9 @@ enum Sub {
     Query(Query),
     /// Convert a chrony.conf, ntp.conf or ntp.toml, and list each line that cannot be converted
     ///
-    /// The result on standard output always passes `ntpfront check`. Lines that are not converted, or only in part, are on standard
-    /// error, with the reason. Included files are not followed: name them after the file that includes them.
+    /// The result on standard output always passes `ntpfront check`. Lines that are not converted, or only in part, are
+    /// on standard error, with the reason. Included files are not followed: name them after the file that includes
+    /// them.
     Import(Import),
     /// Show the running server on one screen: time, requests, upstreams
     Status(RunningArguments),
@@ -243,7 +244,7 @@ Files:
 /// Reads the arguments, the program's own name first.
 ///
 /// # Errors
-/// All that clap has to say, including help and version: print it and use its exit status.
+/// Every message of clap, including help and version: print it and use its exit status.
 pub fn read<I, T>(arguments: I) -> Result<Invocation, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -281,7 +282,7 @@ where
     Ok(Invocation { command, flags })
 }
 
-/// The definition, for manual pages and shell completions.
+/// Returns the definition of the command line, for manual pages and shell completions.
 pub fn definition() -> clap::Command {
     Arguments::command()
 }
@@ -290,7 +291,7 @@ fn flags_mean_nothing(why: &str) -> clap::Error {
     definition().error(ErrorKind::ArgumentConflict, why)
 }
 
-/// A number of seconds, not negative.
+/// Reads a number of seconds that is finite and not negative.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: Option<f64> = text.parse().ok();
     let sound = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
@@ -298,7 +299,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl RunningArguments {
-    /// The command, and the flags. Those before the subcommand count as far as they lead to the socket.
+    /// Returns the command and the flags.
+    ///
+    /// Of the flags before the subcommand, only those matter that lead to the socket.
     fn command(self, flags: Flags, command: impl FnOnce(RunningServer) -> Command) -> (Command, Flags) {
         let later = Flags {
             config: self.config,
@@ -313,7 +316,7 @@ impl RunningArguments {
 }
 
 impl Flags {
-    /// Flags before the subcommand and flags after it: lists add up, elsewhere the later one counts.
+    /// Joins the flags before the subcommand with those after it: lists add up, elsewhere the later one counts.
     fn and(mut self, mut later: Self) -> Self {
         self.ipv4_address.append(&mut later.ipv4_address);
         self.ipv6_address.append(&mut later.ipv6_address);

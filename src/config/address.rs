@@ -7,12 +7,12 @@ use ipnet::IpNet;
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
 
-/// Why a text is no address that can be used.
+/// The reason why a text is no usable address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What should stand there.
+    /// The kind of value that is expected there.
     pub expected: String,
-    /// What to do about it, if there is more to say.
+    /// The remedy, if there is more to say.
     pub hint: Option<String>,
 }
 
@@ -39,10 +39,12 @@ fn refuse<T>(expected: &str, hint: impl Into<String>) -> Result<T, Refusal> {
     })
 }
 
-/// Addresses that agree in their first bits: `192.0.2.0/24`. An address alone is all of its bits.
+/// Reads a prefix, the addresses that agree in their first bits: `192.0.2.0/24`.
+///
+/// An address alone is a prefix of all its bits.
 ///
 /// # Errors
-/// What should stand there instead.
+/// The text is no prefix, or has bits beyond its length: what is expected instead.
 pub fn prefix(text: &str) -> Result<IpNet, Refusal> {
     let net = text.parse::<IpNet>();
     let net = net.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
@@ -56,10 +58,12 @@ pub fn prefix(text: &str) -> Result<IpNet, Refusal> {
     }
 }
 
-/// Whom to ask: an IPv4 address, an IPv6 address with or without brackets, or a name; the port is 123 unless said.
+/// Reads the address of an upstream: an IPv4 address, an IPv6 address with or without brackets, or a name.
+///
+/// The port is 123 if there is none.
 ///
 /// # Errors
-/// What should stand there instead.
+/// The text is no such address: what is expected instead.
 pub fn host_and_port(text: &str) -> Result<(Host, u16), Refusal> {
     if is_ipv6(text.split('%').next().unwrap_or_default()) {
         return Ok((ipv6(text)?, NTP_PORT));
@@ -93,7 +97,7 @@ fn is_ipv6(text: &str) -> bool {
     text.parse::<Ipv6Addr>().is_ok()
 }
 
-/// An IPv6 address without brackets; a link-local one with its scope (RFC 4007 §11): `fe80::1%eth0`.
+/// Reads an IPv6 address without brackets; a link-local one has its scope (RFC 4007 §11): `fe80::1%eth0`.
 fn ipv6(text: &str) -> Result<Host, Refusal> {
     let (bare, scope) = match text.split_once('%') {
         Some((bare, scope)) => (bare, Some(scope)),
@@ -123,7 +127,7 @@ fn ipv6(text: &str) -> Result<Host, Refusal> {
     }
 }
 
-/// Could the kernel give an interface this name, or is it the number of one?
+/// Whether `text` can be the name of an interface, or its number.
 fn is_interface(text: &str) -> bool {
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%' | '[' | ']');
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -158,13 +162,13 @@ fn host(text: &str) -> Result<Host, Refusal> {
     }
 }
 
-/// No name ends in a number (RFC 1123 §2.1 needs that to tell names from addresses).
+/// Whether the last part of `text` is a number: no name ends so (RFC 1123 §2.1 tells names from addresses by it).
 fn looks_like_ipv4(text: &str) -> bool {
     let last = text.rsplit('.').next().unwrap_or_default();
     !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Letters, digits, hyphens (RFC 1123 §2.1), and the underscore that private zones use; a final dot is fine.
+/// Reads a name: letters, digits, hyphens (RFC 1123 §2.1), and the underscore of private zones; a final dot is fine.
 fn name(text: &str) -> Result<Host, Refusal> {
     let bare = text.strip_suffix('.').unwrap_or(text);
     let foreign = bare
@@ -214,10 +218,10 @@ fn mapped(address: Ipv6Addr) -> String {
     format!("write the IPv4 address itself: {address}")
 }
 
-/// Where to serve: a literal address and a port; an IPv6 link-local one with the number of its interface.
+/// Reads the address of a listener: an address and a port; a link-local IPv6 address has its interface's number.
 ///
 /// # Errors
-/// What should stand there instead.
+/// The text is no such address: what is expected instead.
 pub fn listener(text: &str) -> Result<SocketAddr, Refusal> {
     match text.parse::<SocketAddr>() {
         Ok(address) => usable(address),
@@ -265,7 +269,7 @@ fn why_no_socket_address(text: &str) -> Refusal {
     }
 }
 
-/// The address or the port is wrong, or both.
+/// Returns the refusal for a wrong address, a wrong port, or both.
 fn why_not_both(text: &str) -> Refusal {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let hint = match host {

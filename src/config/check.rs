@@ -15,9 +15,9 @@ use crate::fast_path::AttachMode;
 pub struct CheckReport {
     /// The result for a program.
     pub result: CheckResult,
-    /// What the configuration has, and what a reload would change: lines with their ends.
+    /// The parts of the configuration, and the changes that a reload would make: lines with their ends.
     pub summary: String,
-    /// All faults, or what is to be known although there are none: lines with their ends.
+    /// All faults, or notes although there are none: lines with their ends.
     pub notes: String,
 }
 
@@ -34,7 +34,7 @@ pub enum CheckResult {
 }
 
 impl CheckReport {
-    /// The report of a check by itself.
+    /// Returns the report of a check by itself.
     pub fn of(loaded: &Result<Loaded, Vec<Fault>>) -> Self {
         match loaded {
             Ok(loaded) => Self::accepted(summary(loaded)),
@@ -42,7 +42,7 @@ impl CheckReport {
         }
     }
 
-    /// The report of a check against a server that runs as `running`: what a reload would change.
+    /// Returns the report of a check against a server that runs as `running`: the changes of a reload.
     pub fn against(running: &Config, loaded: &Result<Loaded, Vec<Fault>>) -> Self {
         let loaded = match loaded {
             Ok(loaded) => loaded,
@@ -83,23 +83,23 @@ impl CheckReport {
         }
     }
 
-    /// Adds that the file at `path` has nothing in it: that is no fault, and hardly what was wanted.
+    /// Adds that the file at `path` is empty: that is no fault, but hardly intended.
     pub fn note_empty(&mut self, path: &Path) {
         let path = printable(&path.to_string_lossy());
         self.notes +=
             &format!("{path}: there is nothing in it: all is as without a file, and everybody is answered\n");
     }
 
-    /// Adds where limits of this host are too low, a line each.
+    /// Adds the limits of this host that are too low, a line each.
     pub fn note_limits(&mut self, shortfalls: &[String]) {
         let lines = shortfalls.iter().map(|shortfall| format!("{shortfall}\n"));
         self.notes.extend(lines);
     }
 
-    /// Adds what keeps this host from the fast path, if one is wanted.
+    /// Adds the obstacles of this host to the fast path, if a fast path is wanted.
     ///
-    /// `impossible` is why it can't have one, `absent` are interfaces that are not there now. It is a fault where a
-    /// start would fail.
+    /// `impossible` is the reason why there can't be one. `absent` are interfaces that don't exist now. The check fails
+    /// where a start would fail.
     pub fn note_fast_path(&mut self, wanted: &FastPath, impossible: Option<&str>, absent: &[&str]) {
         if wanted.interfaces.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! Pure. The differences between the configuration that runs and the one that is wanted.
 //!
-//! They are what a reload applies, part by part, and what a check tells. The order in which listeners and upstreams stand in a
-//! file means nothing.
+//! A reload applies them part by part, and a check prints them. The order of listeners and upstreams in a file means
+//! nothing.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub struct Difference {
 /// A key that only a restart can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
-    /// As a dotted path: `process.user`.
+    /// The key as a dotted path: `process.user`.
     pub key: String,
     /// The value in force, as TOML; `not set` if there is none.
     pub running: String,
@@ -43,7 +43,7 @@ pub struct Restart {
 pub struct SettingsDifference {
     /// The least important message that is logged.
     pub log_level: Option<Change<LogLevel>>,
-    /// What must hold before a time is believed and served.
+    /// The conditions under which a time is believed and served.
     pub clock: Option<Change<ClockPolicy>>,
     /// The list of leap seconds.
     pub leap_seconds: Option<Change<Option<PathBuf>>>,
@@ -63,16 +63,16 @@ pub struct Change<T> {
 /// The entries by which a list differs from another one; each list has an entry at most once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListDifference<T> {
-    /// Only in the list that runs.
+    /// The entries that are only in the list that runs.
     pub removed: Vec<T>,
-    /// Only in the list that is wanted.
+    /// The entries that are only in the list that is wanted.
     pub added: Vec<T>,
-    /// In both, but not alike.
+    /// The entries that are in both lists and differ.
     pub changed: Vec<Change<T>>,
 }
 
 impl Difference {
-    /// All that leads from `running` to `wanted`.
+    /// Returns all that leads from `running` to `wanted`.
     pub fn between(running: &Config, wanted: &Config) -> Self {
         let mut listeners = ListDifference::between(&running.listeners, &wanted.listeners, is_same_listener);
         listeners.changed.iter_mut().for_each(keep_equal_policy);
@@ -89,7 +89,7 @@ impl Difference {
         }
     }
 
-    /// What a reload changes, a line for each change, in the order in which it is done.
+    /// Returns the changes of a reload, a line for each, in the order in which they are made.
     pub fn changes(&self) -> Vec<String> {
         let mut lines = self.settings.clock_and_log();
         lines.extend(upstream_lines(&self.upstreams));
@@ -118,7 +118,9 @@ fn is_same_listener(one: &Listener, other: &Listener) -> bool {
     one.address == other.address
 }
 
-/// Has a listener whose policy stays go on with the policy that runs: an equal one would hold its lists in memory a second time.
+/// Gives a listener whose policy stays the same the policy that runs.
+///
+/// An equal one would hold its lists in memory a second time.
 fn keep_equal_policy(listener: &mut Change<Listener>) {
     if listener.from.policy == listener.to.policy {
         listener.to.policy = Arc::clone(&listener.from.policy);
@@ -158,7 +160,7 @@ impl<T: Clone + PartialEq> ListDifference<T> {
         }
     }
 
-    /// Makes `list`, which ran, the one that was wanted; what stays keeps its place.
+    /// Turns `list`, which ran, into the one that is wanted; an entry that stays keeps its place.
     fn apply(&self, list: &mut Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
         list.retain(|one| !self.removed.iter().any(|gone| is_same(one, gone)));
         for one in list.iter_mut() {
@@ -170,7 +172,9 @@ impl<T: Clone + PartialEq> ListDifference<T> {
 }
 
 impl Config {
-    /// Becomes what runs after a reload by `difference`; a key that only a restart can change stays as it is.
+    /// Becomes the configuration that runs after a reload by `difference`.
+    ///
+    /// A key that only a restart can change keeps its value.
     pub fn apply(&mut self, difference: &Difference) {
         let settings = &difference.settings;
         Change::apply(settings.log_level.as_ref(), &mut self.log_level);
@@ -182,7 +186,7 @@ impl Config {
     }
 }
 
-/// For the operator.
+/// Writes the key and both values, for the operator.
 impl fmt::Display for Restart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, running, wanted } = self;
@@ -220,7 +224,9 @@ fn upstream_lines(upstreams: &ListDifference<Upstream>) -> impl Iterator<Item = 
     removed.chain(added).chain(changed)
 }
 
-/// What is closed comes last, as it is done: a client that moves with the change finds an open listener at all times.
+/// Returns a line for each change of the listeners; the ones that are closed come last, as in a reload.
+///
+/// So a client that moves with the change finds an open listener at all times.
 fn listener_lines(listeners: &ListDifference<Listener>) -> impl Iterator<Item = String> {
     let changed = listeners.changed.iter();
     let policies = changed.clone().filter_map(policy_line);
@@ -277,11 +283,11 @@ mod tests {
     use crate::upstream::Host;
     use crate::upstream::clock_policy::LocalReference;
 
-    /// What runs without a file.
+    /// The configuration without a file.
     static DEFAULT: LazyLock<Config> =
         LazyLock::new(|| super::super::load(&Flags::default(), None).unwrap().config);
 
-    /// A policy by its number; each call gives one of its own, as each reading of a file does.
+    /// Returns the policy of this number; each call makes a new one, as each reading of a file does.
     fn policy(number: u8) -> Arc<Policy> {
         Arc::new(Policy {
             max_stratum: 1 + number,
@@ -406,7 +412,7 @@ mod tests {
         )
     }
 
-    /// The order in a file means nothing, and what needs a restart has not had one.
+    /// Returns `config` in a fixed order, with the keys that need a restart as in `running`.
     fn sorted(config: &Config, running: &Config) -> Config {
         let mut config = config.clone();
         config.process = running.process.clone();
@@ -465,7 +471,7 @@ mod tests {
         }
     }
 
-    /// The changes from one file to another, a line each.
+    /// Returns the changes from one file to another, a line each.
     fn told(running: &str, wanted: &str) -> String {
         let load = |text| {
             super::super::load(&Flags::default(), Some((Path::new("f"), text)))

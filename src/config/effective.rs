@@ -1,33 +1,35 @@
-//! Pure. The configuration in effect: every option with its value and who said so.
+//! Pure. The configuration in effect: every key with its value and its origin.
 
 use std::fmt;
 
 use super::fault::{Place, printable};
 
-/// All settings, in the order in which they are printed. Its text is a configuration file that means the same.
+/// All settings, in the order in which they are printed.
+///
+/// Its text is a configuration file that means the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effective {
-    /// The tables; one per listener and upstream.
+    /// The tables; each listener and each upstream has its own.
     pub tables: Vec<EffectiveTable>,
 }
 
-/// One table.
+/// A table of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveTable {
-    /// Its head as in `[clock]` or `[[listener]]`; empty for what stands above all tables.
+    /// Its head as in `[clock]` or `[[listener]]`; empty for the keys above all tables.
     pub head: &'static str,
-    /// What stands in it.
+    /// Its settings.
     pub settings: Vec<Setting>,
 }
 
-/// One option.
+/// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// Its key in the table.
     pub key: &'static str,
     /// Its value as TOML; `None` if it is not set.
     pub value: Option<String>,
-    /// Who said so.
+    /// The origin of the value.
     pub origin: Place,
 }
 
@@ -62,12 +64,12 @@ impl Setting {
     }
 }
 
-/// A text as TOML, on one line.
+/// Writes a text as TOML, on one line.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// A list of words for people: `"a", "b" or "c"`.
+/// Writes a list of words for people: `"a", "b" or "c"`.
 pub(super) fn either(words: &[&str]) -> String {
     let quoted: Vec<String> = words
         .iter()

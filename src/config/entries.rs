@@ -1,16 +1,16 @@
-//! Pure. The entries of an array of tables: their names in faults, and each of them only once.
+//! Pure. The entries of an array of tables: their names in faults, and a check that none is there twice.
 
 use std::collections::HashMap;
 
 use super::raw_value::{Origin, RawValue};
 use super::validator::Validator;
 
-/// The name of one table of several, counted from 1 as people do.
+/// Returns the name of one table of several; they count from 1, as people do.
 pub(super) fn numbered(name: &str, index: usize) -> String {
     format!("{name}[{}]", index + 1)
 }
 
-/// The entries of an array of tables that were validated, each with the place where it stands.
+/// The entries of an array of tables that were validated, each with its place.
 pub(super) struct Entries<K> {
     first: HashMap<K, Origin>,
 }
@@ -22,7 +22,7 @@ impl<K: std::hash::Hash + Eq> Entries<K> {
         }
     }
 
-    /// Adds an entry; a fault if it is there already.
+    /// Adds an entry; it is a fault if it is there already.
     pub(super) fn once(&mut self, validator: &mut Validator<'_>, thing: K, said: &RawValue) {
         match self.first.get(&thing) {
             None => {

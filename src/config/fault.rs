@@ -1,23 +1,23 @@
-//! Pure. What is wrong with a configuration, where, and what to do: one line each.
+//! Pure. The faults of a configuration: each is one line with its place and its remedy.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Characters of somebody else's text that a message may repeat.
+/// The number of characters of foreign text that a message may repeat.
 const LONGEST_EXCERPT: usize = 60;
 
-/// Where something was said.
+/// The place where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// Nobody said it: it is the default.
+    /// Nowhere: it is the default.
     Default,
-    /// By a flag, named as in `-4`.
+    /// On the command line, by a flag, named as in `-4`.
     Flag(&'static str),
-    /// In a file, as a whole.
+    /// A file as a whole.
     Integer(PathBuf),
-    /// In a file, there.
+    /// A position in a file.
     File {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
@@ -39,18 +39,18 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// A fault of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// Its place.
     pub place: Place,
-    /// Which key, as a dotted path such as `listener[2].workers`; empty where no single key is to blame.
+    /// The key as a dotted path such as `listener[2].workers`; empty where no single key is to blame.
     pub key: String,
-    /// What was found, safe to print.
+    /// The text that was found, safe to print.
     pub found: String,
-    /// What should have been there; empty where `found` says it all.
+    /// The kind of value that is expected; empty where `found` says it all.
     pub expected: String,
-    /// What to do about it, if there is more to say.
+    /// The remedy, if there is more to say.
     pub hint: Option<String>,
 }
 
@@ -73,13 +73,13 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All faults, one a line, and then their number: what is said wherever a configuration is refused.
+/// Lists all faults, one a line, and then their number: the text wherever a configuration is refused.
 pub fn listing(faults: &[Fault]) -> String {
     let lines: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
     format!("{lines}{}\n", counted(faults.len(), "fault"))
 }
 
-/// A number of things, whose `noun` is the singular.
+/// Writes a number of things; `noun` is the singular.
 pub(super) fn counted(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
@@ -87,7 +87,7 @@ pub(super) fn counted(number: usize, noun: &str) -> String {
     }
 }
 
-/// Somebody else's text, cut short and safe to print on one line.
+/// Returns foreign text, cut short and safe to print on one line.
 pub(super) fn excerpt(text: &str) -> String {
     let mut safe = printable(&text.chars().take(LONGEST_EXCERPT).collect::<String>());
     if text.chars().nth(LONGEST_EXCERPT).is_some() {
@@ -96,7 +96,9 @@ pub(super) fn excerpt(text: &str) -> String {
     safe
 }
 
-/// Text without line breaks, terminal controls and invisible characters; quotes and backslashes stay as they are.
+/// Returns `text` with line breaks, terminal controls and invisible characters escaped.
+///
+/// Quotes and backslashes stay as they are.
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! Impure. Finding and reading the configuration file.
+//! Impure. Finds and reads the configuration file and the files that it names.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,42 +17,46 @@ use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::limits;
 use crate::host::rooted_file::{ReadError, RootedFile};
 
-/// Longest configuration, in bytes: one that is longer is a mistake (a log, an image, a device).
+/// Longest configuration, in bytes: a longer file is a mistake (a log, an image, a device).
 pub const LONGEST: u64 = 1024 * 1024;
-/// A list of 100,000 prefixes has about 2 MB.
+/// Longest list, in bytes: 100,000 prefixes take about 2 MB.
 const LONGEST_LIST: u64 = 64 * 1024 * 1024;
-/// All lists of one configuration together, each as often as a listener reads it: about 20 million prefixes.
+/// Longest lists of a configuration together, in bytes, each counted for each listener that reads it.
+///
+/// That is about 20 million prefixes.
 const ALL_LISTS: u64 = 256 * 1024 * 1024;
-/// So much of a list is in memory at once.
+/// The part of a list that is in memory at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Is a list's file held on to?
+/// Whether a list's file stays open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
     Yes,
     No,
 }
 
-/// What a running server reads its configuration with, again and again.
+/// The reader of a running server's configuration, at the start and at each reload.
 #[derive(Debug)]
 pub struct Loader {
     flags: Flags,
     path: PathBuf,
-    /// Kept open for when the root directory has changed; `None` where the directory isn't there.
+    /// Stays open, as the root directory may change; `None` where the directory doesn't exist.
     file: Option<RootedFile>,
-    /// The same for the files that it names.
+    /// The files that the configuration names, kept open for the same reason.
     lists: RefCell<HashMap<PathBuf, RootedFile>>,
-    /// Somebody named the file, or it was there before: to do without it would not be what was meant.
+    /// Whether the file must exist: a flag names it, or it was read before.
+    ///
+    /// To serve without it would then not be intended.
     needed: bool,
 }
 
 impl Loader {
-    /// Holds on to the file that `flags` name, or the default one.
+    /// Opens the file that `flags` name, or the default one.
     pub fn new(flags: &Flags) -> Self {
         Self::with_default(flags, Path::new(DEFAULT_FILE))
     }
 
-    /// The same with another file by default, which need not be there.
+    /// Opens the file that `flags` name, or `default`, which need not exist.
     pub fn with_default(flags: &Flags, default: &Path) -> Self {
         let path = flags.config.as_deref().unwrap_or(default).to_owned();
         Self {
@@ -64,7 +68,7 @@ impl Loader {
         }
     }
 
-    /// Reads the file, and takes it together with the flags: they win, each time.
+    /// Reads the file together with the flags, which take precedence each time.
     ///
     /// # Errors
     /// All faults, at least one; a file that can't be read is one.
@@ -79,12 +83,12 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// What a file of this `text` would mean, together with the flags; faults name its `path`.
+    /// Checks a file of this `text` together with the flags; faults name its `path`.
     ///
     /// # Errors
     /// All faults, at least one.
     pub fn check(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        // Whoever asks about files leaves no descriptor behind.
+        // The files of a question don't stay open: each would cost a descriptor.
         self.load_text(Some((Path::new(path), text)), Keep::No)
     }
 
@@ -93,8 +97,10 @@ impl Loader {
         super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
     }
 
-    /// The lines of a file that the configuration names, of which so many bytes more are `left`. It may be held on to, for
-    /// when the root directory has changed.
+    /// Returns the lines of a file that the configuration names.
+    ///
+    /// `left` is the number of bytes that all lists may still have. `keep` says whether the file stays open, as the
+    /// root directory may change.
     fn list(&self, path: &Path, keep: Keep, left: &Cell<u64>) -> Result<Box<dyn BufRead>, String> {
         let find = || {
             self.find(path)
@@ -116,7 +122,7 @@ impl Loader {
         left.set(left.get().checked_sub(length).ok_or_else(|| {
             format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
         })?);
-        // One that grows meanwhile is cut, and its last line faulty.
+        // A file that grows meanwhile is cut, and its last line may be a fault.
         Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
     }
 
@@ -128,7 +134,7 @@ impl Loader {
         }
     }
 
-    /// Is there any of these files that can't be opened for lack of a right to it?
+    /// Whether a right is missing to open any of these files.
     pub fn is_denied(&self) -> bool {
         let lists = self.lists.borrow();
         let mut files = self.file.iter().chain(lists.values());
@@ -138,7 +144,7 @@ impl Loader {
         })
     }
 
-    /// The paths of the file and of those that it names, for a sandbox that shall leave them within reach.
+    /// Returns the paths of the file and of those that it names, for a sandbox that leaves them within reach.
     pub fn paths(&self) -> Vec<PathBuf> {
         let lists = self.lists.borrow();
         let files = self.file.iter().chain(lists.values());
@@ -146,7 +152,7 @@ impl Loader {
     }
 }
 
-/// Reads the file that the flags name, or the default one if it exists, and takes it together with the flags.
+/// Reads the file that the flags name, or the default one if it exists, together with the flags.
 ///
 /// # Errors
 /// As [`Loader::load`].
@@ -154,22 +160,23 @@ pub fn load(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
     Loader::new(flags).load()
 }
 
-/// A link that leads nowhere is not absent: somebody meant something by it.
+/// Whether there is nothing at `path`; a link that leads nowhere is not absent, as it has a purpose.
 fn is_absent(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// The text of a regular file of at most 1 MiB.
+/// Returns the text of a regular file of at most 1 MiB.
 ///
 /// # Errors
-/// What keeps us from reading it, and what to do.
+/// The file can't be read: the cause, and the remedy.
 pub fn read(path: &Path) -> Result<String, Vec<Fault>> {
     let file = RootedFile::open(path).map_err(|error| unreadable(path, &ReadError::Open(error)))?;
     read_again(path, &file)
 }
 
-/// The text of a file of another daemon's, which doesn't mind in which encoding its comments are: what is no UTF-8 is replaced.
-/// None if there is no such file.
+/// Returns the text of another daemon's file, with replacements for bytes that are no UTF-8.
+///
+/// Such a daemon accepts comments in any encoding. `None` if there is no such file.
 ///
 /// # Errors
 /// As [`read`].
@@ -183,10 +190,10 @@ pub fn read_foreign(path: &Path) -> Result<Option<String>, Vec<Fault>> {
     decode(path, text.into_bytes()).map(Some)
 }
 
-/// The same of a file that was held on to; faults name `path`.
+/// Returns the text of a file that stayed open; faults name `path`.
 ///
 /// # Errors
-/// What keeps us from reading it, and what to do.
+/// As [`read`].
 fn read_again(path: &Path, file: &RootedFile) -> Result<String, Vec<Fault>> {
     let bytes = file.read(LONGEST).map_err(|error| unreadable(path, &error))?;
     decode(path, bytes)
@@ -220,7 +227,7 @@ fn remedy(path: &Path, error: &io::Error) -> Option<String> {
     }
 }
 
-/// Who we are, and whose the file is, or else the innermost directory that lets us look.
+/// Returns our user and group, and the owner and mode of the file, or of the innermost directory that we can read.
 fn permissions(path: &Path) -> String {
     let mut look = path
         .ancestors()

@@ -1,4 +1,4 @@
-//! Pure. The kinds of values that keys take: how each is read, written as TOML, and described.
+//! Pure. The kinds of values that keys take: each is read, written as TOML, and described.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,7 +9,7 @@ use super::address::Refusal;
 use super::effective::{either, quoted};
 use super::raw_value::{Origin, RawValue, Value};
 
-/// What a key takes.
+/// The type of a key's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeyType {
     /// `true` or `false`.
@@ -28,7 +28,7 @@ pub enum KeyType {
         /// The largest one.
         most: f64,
     },
-    /// One of these words.
+    /// A word out of these.
     Word(Vec<&'static str>),
     /// A text.
     Text,
@@ -36,27 +36,27 @@ pub enum KeyType {
     Texts,
 }
 
-/// What is wrong with a value: each part of it that is refused, and why. It is never empty.
+/// The parts of a value that are refused, each with the reason; never empty.
 pub(super) type Refused<'a> = Vec<(&'a RawValue, Refusal)>;
 
 /// A kind of values.
 pub(super) trait Kind {
-    /// A value, once it was read.
+    /// The type of a value, once it is read.
     type Value: Clone;
 
-    /// Reads what a file or a flag has.
+    /// Reads the value that a file or a flag has.
     ///
     /// # Errors
-    /// What should stand there instead.
+    /// The value is not of this kind: what is expected instead.
     fn read<'a>(&self, said: &'a RawValue) -> Result<Self::Value, Refused<'a>>;
 
-    /// The value as TOML; `None` is "not set".
+    /// Returns the value as TOML; `None` is "not set".
     fn shown(&self, value: &Self::Value) -> Option<String>;
 
-    /// The description for documents and for the schema.
+    /// Returns the type for documents and for the schema.
     fn described(&self) -> KeyType;
 
-    /// What should stand there, if the key can't be left out.
+    /// Returns the kind of value that is expected, if the key can't be left out.
     fn required(&self) -> Option<String> {
         None
     }
@@ -76,42 +76,42 @@ pub(super) struct Number {
     what: &'static str,
 }
 
-/// One of a few words.
+/// A word out of a few.
 pub(super) struct Word<T> {
     words: Vec<(&'static str, T)>,
 }
 
-/// A text that means something else.
+/// A text that is parsed.
 pub(super) struct Parsed<T> {
     parse: fn(Option<&str>) -> Result<T, Refusal>,
     show: fn(&T) -> Option<String>,
     is_required: bool,
 }
 
-/// A list of such texts.
+/// A list of texts that are parsed.
 pub(super) struct Texts<T> {
     parse: fn(&str) -> Result<T, Refusal>,
     show: fn(&T) -> String,
 }
 
-/// Whole numbers from the start to the end of the range.
+/// Returns the kind of whole numbers from the start to the end of the range.
 pub(super) const fn whole<T>(range: RangeInclusive<T>) -> Integer<T> {
     Integer { range }
 }
 
-/// Seconds from the start to the end of the range.
+/// Returns the kind of seconds from the start to the end of the range.
 pub(super) const fn seconds(range: RangeInclusive<f64>) -> Number {
     let what = "seconds";
     Number { range, what }
 }
 
-/// Numbers from the start to the end of the range.
+/// Returns the kind of numbers from the start to the end of the range.
 pub(super) const fn number(range: RangeInclusive<f64>) -> Number {
     let what = "a number";
     Number { range, what }
 }
 
-/// The words of an enum.
+/// Returns the kind of the words of an enum.
 pub(super) fn word<T: VariantArray + Copy + Into<&'static str>>() -> Word<T> {
     let variants = T::VARIANTS.iter();
     Word {
@@ -119,14 +119,16 @@ pub(super) fn word<T: VariantArray + Copy + Into<&'static str>>() -> Word<T> {
     }
 }
 
-/// Words with what each means.
+/// Returns the kind of these words, each with its value.
 pub(super) fn words<T: Copy>(words: &[(&'static str, T)]) -> Word<T> {
     Word {
         words: words.to_vec(),
     }
 }
 
-/// Texts that `parse` understands, `None` being something else than a text; `show` gives the value as TOML.
+/// Returns the kind of texts that `parse` reads; `show` gives the value as TOML.
+///
+/// `parse` gets `None` for a value that is no text.
 pub(super) const fn parsed<T>(
     parse: fn(Option<&str>) -> Result<T, Refusal>,
     show: fn(&T) -> Option<String>,
@@ -138,13 +140,13 @@ pub(super) const fn parsed<T>(
     }
 }
 
-/// Lists of texts that `parse` understands; `show` gives one of the values as TOML.
+/// Returns the kind of lists of texts that `parse` reads; `show` gives one of the values as TOML.
 pub(super) const fn texts<T>(parse: fn(&str) -> Result<T, Refusal>, show: fn(&T) -> String) -> Texts<T> {
     Texts { parse, show }
 }
 
 impl<T> Parsed<T> {
-    /// The same for a key that can't be left out.
+    /// Makes this the kind of a key that can't be left out.
     pub(super) const fn required(mut self) -> Self {
         self.is_required = true;
         self
@@ -155,7 +157,7 @@ impl<T> Integer<T>
 where
     T: PartialOrd + Copy + Display + TryFrom<i64>,
 {
-    /// What should stand there.
+    /// Returns the description of the values that are accepted.
     pub(super) fn expected(&self) -> String {
         format!(
             "a whole number from {} to {}",
@@ -170,7 +172,7 @@ where
     }
 }
 
-/// One refused value.
+/// Refuses a single value.
 fn refused<T>(said: &RawValue, expected: String, hint: Option<String>) -> Result<T, Refused<'_>> {
     Err(vec![(said, Refusal { expected, hint })])
 }
@@ -228,7 +230,7 @@ impl Kind for Number {
         number.map_or_else(|| refused(said, expected(), without_quotes(said, within)), Ok)
     }
 
-    /// With a point, so that it is read as a number with a fraction again.
+    /// Writes the value with a point, so that it is read as a number with a fraction again.
     fn shown(&self, value: &f64) -> Option<String> {
         Some(format!("{value:?}"))
     }
@@ -314,7 +316,7 @@ impl<T: Clone> Kind for Texts<T> {
     }
 }
 
-/// The hint that it would do without the quotes around it.
+/// Returns the hint to leave out the quotes, if the value would be accepted without them.
 fn without_quotes<T>(said: &RawValue, take: impl Fn(&RawValue) -> Option<T>) -> Option<String> {
     let text = said.as_text()?;
     let value = match (text.parse(), text.parse(), text.parse()) {
@@ -330,9 +332,11 @@ fn without_quotes<T>(said: &RawValue, take: impl Fn(&RawValue) -> Option<T>) -> 
     take(&bare).map(|_| "write it without quotes".to_owned())
 }
 
-/// The word that was probably meant: the start of what was found, or at most a third of its letters away.
+/// Returns the hint with the word that was probably meant.
+///
+/// That is a word with which `found` starts, or one that differs by at most a third of its letters.
 pub(super) fn did_you_mean(found: &str, known: &[&str]) -> Option<String> {
-    // Nobody misspells a short word at length, and the distance takes time with the product of both lengths.
+    // A long text is no misspelt short word, and the time for the distance grows with the product of both lengths.
     let found = Some(found)
         .filter(|found| found.len() <= 64)?
         .to_lowercase()

@@ -1,7 +1,7 @@
-//! Pure. Reading TOML through serde without stopping at the first thing that is wrong.
+//! Pure. Reads TOML through serde without an end at the first fault.
 //!
-//! serde gives up at the first value of a wrong type and the first unknown key. Here whatever stands in the
-//! file is taken as it is and remembered with its place, so that `validate` can name all faults at once.
+//! serde gives up at the first value of a wrong type and at the first unknown key. Here each value of the file is
+//! taken as it is and kept with its place, so that `validate` can name all faults at once.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,10 +16,10 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::raw_value::{Origin, RawValue, Section, Sections, Unknown, Value};
 
-/// Reads a whole text.
+/// Reads the text of a file.
 ///
 /// # Errors
-/// The first thing in it that is not TOML.
+/// The text is not TOML: the first such place.
 pub(super) fn read<'de, T: Deserialize<'de> + Default>(
     text: &'de str,
 ) -> Result<Section<T>, toml::de::Error> {
@@ -30,7 +30,9 @@ pub(super) fn read<'de, T: Deserialize<'de> + Default>(
     Section::deserialize(toml::Deserializer::from(document))
 }
 
-/// Numbers that no type of ours holds, and dates, would end the reading: they become something that is merely wrong.
+/// Replaces numbers that are too large for our types, and dates, by a value that is wrong for every key.
+///
+/// Otherwise they would end the reading.
 fn normalize(value: &mut Spanned<DeValue<'_>>) {
     let fits = match value.get_mut() {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).is_ok(),
@@ -47,7 +49,7 @@ fn normalize(value: &mut Spanned<DeValue<'_>>) {
         }
     };
     if !fits {
-        // As long as a list of prefixes may be empty, this is no good one.
+        // An empty list would be a valid list of prefixes, so the list has an element.
         let mut odd = DeArray::new();
         odd.push(Spanned::new(value.span(), DeValue::Array(DeArray::new())));
         *value.get_mut() = DeValue::Array(odd);
@@ -58,7 +60,7 @@ fn is_finite_or_nan(number: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| !number.is_infinite())
 }
 
-/// What can be made of anything that may stand in a file.
+/// A type that can be made of every value of a file.
 trait Lenient<'de>: Sized {
     const WANTED: &'static str;
 
@@ -75,7 +77,7 @@ trait Lenient<'de>: Sized {
     }
 }
 
-/// Asks serde for anything and lets `L` take it.
+/// A value of any type that serde finds, as `L` takes it.
 struct Taken<L>(L);
 
 impl<'de, L: Lenient<'de>> Deserialize<'de> for Taken<L> {
@@ -141,7 +143,7 @@ impl<'de> Deserialize<'de> for RawValue {
     }
 }
 
-/// `None` where no table stands.
+/// The fields of a table and its unknown keys; `None` if the value is no table.
 struct Fields<T>(Option<(T, Vec<Unknown>)>);
 
 impl<'de, T: Deserialize<'de>> Lenient<'de> for Fields<T> {
@@ -175,7 +177,7 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Section<T> {
     }
 }
 
-/// `None` where no array stands.
+/// The tables of an array; `None` if the value is no array.
 struct Items<T>(Option<Vec<Section<T>>>);
 
 impl<'de, T: Deserialize<'de> + Default> Lenient<'de> for Items<T> {
@@ -212,7 +214,7 @@ fn placed<'de, L: Lenient<'de>, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok((spanned.into_inner().0, origin))
 }
 
-/// A table for a struct that knows its fields: what it does not know is put aside instead of being an error.
+/// A table for a struct that knows its fields: an unknown key is put aside and is no error.
 struct KnownFields<'a, A> {
     table: A,
     unknown: &'a mut Vec<Unknown>,

@@ -1,4 +1,4 @@
-//! Pure. Which listeners there are once the flags have had their say, and whether each makes sense.
+//! Pure. The listeners of the file and the flags together, each validated.
 
 use std::net::SocketAddr;
 
@@ -44,20 +44,20 @@ struct ListenerDraft<'a> {
     name: String,
     said: RawListener,
     table: Origin,
-    /// The family that its flag stands for.
+    /// The family of the flag that it comes from.
     family: Option<&'a AddressFamily>,
     is_default: bool,
 }
 
-/// What is served.
+/// The listeners that are valid.
 #[derive(Default)]
 pub(super) struct Served {
     pub(super) listeners: Vec<Listener>,
-    /// The addresses among them that nobody asked for.
+    /// The addresses of the built-in ones among them.
     pub(super) defaults: Vec<SocketAddr>,
 }
 
-/// All listeners, each with its policy: `common`, but for what it says itself.
+/// Validates all listeners, each with its policy: `common`, except for keys of its own.
 pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<&Common>) -> Option<Served> {
     let candidates = candidates(validator, raw);
     if candidates.is_empty() {
@@ -109,7 +109,7 @@ fn nothing_to_serve(validator: &mut Validator<'_>, raw: &Raw) {
     );
 }
 
-/// The listeners of the file (or the default ones), as the flags change them.
+/// Returns the listeners of the file (or the default ones), as the flags change them.
 fn candidates(validator: &mut Validator<'_>, raw: &Raw) -> Vec<ListenerDraft<'static>> {
     let mut all = match &raw.listener.said {
         Some(_) => from_file(raw),
@@ -161,7 +161,7 @@ fn workers(validator: &mut Validator<'_>, family: &AddressFamily, said: &raw::Fa
     Some(number)
 }
 
-/// Asking for workers of a family asks for a listener of it, too.
+/// Sets the workers of all listeners of a family; without one, the family gets its default listener.
 fn set_workers(all: &mut Vec<ListenerDraft<'static>>, family: &'static AddressFamily, workers: &RawValue) {
     if !all.iter().any(|candidate| candidate.is_of(family)) {
         all.push(ListenerDraft::default_of(family));
@@ -207,7 +207,7 @@ impl ListenerDraft<'static> {
     }
 }
 
-/// What each of its keys means; with a fault of its own if it is of another family than its flag stands for.
+/// Reads the keys of a listener; it is a fault if its address is not of the family of its flag.
 fn keys(validator: &mut Validator<'_>, candidate: &ListenerDraft<'_>) -> Option<ListenerKeys> {
     validator.enter(candidate.name.as_str(), ListenerKeys::HEAD);
     let (said, default) = (&candidate.said, ListenerKeys::default());

@@ -1,8 +1,8 @@
-//! Pure. An operator's words: `raw` (what was said, by file and flags) becomes `validate` (what is meant).
+//! Pure. The configuration: `raw` has what file and flags say, `validate` makes what it means of that.
 //!
-//! `file` finds and reads (impure, thin); [`load`] is everything else. A fault names its place, what was found
-//! and what is expected, and all faults are gathered. A new key is a row in `keys`. `diff` tells by what one configuration differs from another,
-//! `import` what another server's configuration is here.
+//! `file` finds and reads the file (impure, thin); [`load`] is everything else. A fault names its place, what was
+//! found and what is expected, and all faults are gathered. A new key is a row in `keys`. `diff` gives the
+//! differences between two configurations. `import` converts the configuration of another server.
 
 pub mod address;
 pub mod check;
@@ -50,35 +50,35 @@ use raw_value::Section;
 use row::Keys;
 use source::Source;
 
-/// What we are to do. A value of this type was validated: every range and agreement holds.
+/// A configuration that was validated: each value is in its range, and the values agree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// What becomes of the process once its sockets are open.
+    /// The settings of the process once its sockets are open.
     pub process: Process,
     /// The least important message that is logged.
     pub log_level: LogLevel,
-    /// What must hold before a time is believed and served.
+    /// The conditions under which a time is believed and served.
     pub clock: ClockPolicy,
-    /// The list of leap seconds to read when starting; `None` if none shall be.
+    /// The list of leap seconds to read at the start; `None` for no list.
     pub leap_seconds: Option<PathBuf>,
-    /// Where the running server is asked.
+    /// The socket where the running server is asked about itself.
     pub control: Control,
-    /// Whether and how it is counted who asks.
+    /// Whether and how clients are counted.
     pub census: CensusKeys,
-    /// Where the metrics are read over HTTP.
+    /// The address where the metrics are read over HTTP.
     pub metrics: Metrics,
-    /// Where plain requests are answered before the network stack sees them.
+    /// The interfaces where plain requests are answered before the network stack sees them.
     pub fast_path: FastPath,
-    /// Where clients are answered: at least one, no address twice.
+    /// The listeners that answer clients: at least one, and no address twice.
     pub listeners: Vec<Listener>,
-    /// What may be sent in all.
+    /// The ceiling for all that is sent.
     pub budget: Budget,
-    /// Who is asked for the time: none only if there is a local reference, nobody twice.
+    /// The servers that are asked for the time: none only if there is a local reference, and none twice.
     pub upstreams: Vec<Upstream>,
 }
 
 impl Config {
-    /// Each key that only a restart can change, with its value as TOML, always in the same order.
+    /// Returns each key that only a restart can change, with its value as TOML, always in the same order.
     fn restart_only(&self) -> Vec<(String, String)> {
         let metrics = MetricsKeys {
             listen: self.metrics.clone(),
@@ -101,40 +101,42 @@ impl Config {
     }
 }
 
-/// A configuration, and how it came about.
+/// A configuration, and the origin of its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// What we are to do.
+    /// The configuration.
     pub config: Config,
     /// Every setting with its origin.
     pub effective: Effective,
-    /// Listeners that nobody asked for, neither by a file nor by a flag: the built-in ones. Where the host has
-    /// no such address family, that is worth a warning and no failure. (Not part of `config`, since saying the
-    /// same aloud does not make it another configuration.)
+    /// The built-in listeners, if neither a file nor a flag asks for any.
+    ///
+    /// If the host lacks the address family of such a listener, that is worth a warning and is no failure. (This is
+    /// not part of `config`: a file that names the same addresses has the same configuration.)
     pub default_listeners: Vec<SocketAddr>,
-    /// Nobody asked for the control socket: where there is no place for it, that is no failure.
+    /// Whether the control socket is the built-in one: if its directory is missing, that is no failure.
     pub default_control: bool,
     /// The file that was read, if there was one.
     pub path: Option<PathBuf>,
-    /// How many files with lists it names.
+    /// The number of files with lists that it names.
     pub lists: usize,
 }
 
 impl Loaded {
-    /// Did nobody ask for `listener`?
+    /// Whether `listener` is a built-in one that neither a file nor a flag asks for.
     pub fn is_default(&self, listener: &Listener) -> bool {
         self.default_listeners.contains(&listener.address)
     }
 
-    /// Where it comes from, for the log.
+    /// Returns the origin of the configuration, for the log.
     pub fn origin(&self) -> String {
         let file = self.path.as_ref().map(|path| path.display().to_string());
         file.unwrap_or_else(|| "flags and defaults".to_owned())
     }
 }
 
-/// What the flags and a file's text (with the path that faults shall name) mean together. Files that it names itself are
-/// out of reach.
+/// Reads the flags and the text of a file together; faults name the path that is beside the text.
+///
+/// Files that the text names are not read.
 ///
 /// # Errors
 /// All faults, in the order of their places: at least one.
@@ -142,10 +144,10 @@ pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fa
     load_with(flags, text, &|_| Err("no other file is read here".to_owned()))
 }
 
-/// Gives the lines of a file that the configuration names, or says what keeps it from that.
+/// A function that gives the lines of a file that the configuration names, or the reason why it can't.
 pub type Lists<'a> = &'a dyn Fn(&Path) -> Result<Box<dyn BufRead>, String>;
 
-/// The same, where `lists` gives the lines of a file with prefixes, or says why it can't.
+/// Does the same as [`load`], with `lists` to read the files with prefixes that the text names.
 ///
 /// # Errors
 /// As [`load`].
@@ -183,7 +185,7 @@ fn read(path: &Path, text: &str) -> Result<Section<Raw>, Vec<Fault>> {
     })
 }
 
-/// What usually is behind a message of the TOML parser that doesn't say so.
+/// Returns the usual cause behind a message of the TOML parser that doesn't name it.
 fn toml_hint(message: &str) -> Option<&'static str> {
     match message {
         "duplicate key" => {

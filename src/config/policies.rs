@@ -1,6 +1,6 @@
-//! Pure. Who is answered: `[access]`, `[limit]` and `[budget]`, and what a listener says otherwise.
+//! Pure. The policies of the listeners: `[access]`, `[limit]` and `[budget]`, and a listener's own tables.
 //!
-//! A listener's tables of the same names replace single keys for it; what they leave out is as for all.
+//! A listener's tables of the same names replace single keys for it; the keys that they leave out are as for all.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::server::policy::Policy;
 use crate::server::policy::access::{Access, Prefixes};
 use crate::server::policy::budget::Budget;
 
-/// What is wrong in a list of prefixes is told so often: it may be a file of something else.
+/// The largest number of faults that are printed of a list of prefixes: it may be a file of another kind.
 const MOST_FAULTS: usize = 20;
 
-/// What holds for all listeners that don't say otherwise.
+/// The policy of all listeners without tables of their own.
 #[derive(Debug)]
 pub(super) struct Common {
     access: AccessKeys,
@@ -31,7 +31,7 @@ pub(super) struct Common {
     policy: Arc<Policy>,
 }
 
-/// What holds for all.
+/// Reads the tables for all listeners.
 pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common> {
     let access = AccessKeys::read_one(validator, &raw.access, &AccessKeys::default());
     let built = access
@@ -50,14 +50,15 @@ pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common>
 }
 
 impl Common {
-    /// The budget of the whole server.
+    /// Returns the budget of the whole server.
     pub(super) fn budget(&self) -> Budget {
         self.budget
     }
 }
 
-/// What holds for one listener of this `name`, whose own table has these `keys`. Without `common`, which has faults then, its
-/// tables are validated all the same.
+/// Returns the policy of the listener of this `name`, whose own table has these `keys`.
+///
+/// `common` is `None` if it has faults; the tables of the listener are validated all the same.
 pub(super) fn of_listener(
     validator: &mut Validator<'_>,
     name: &str,
@@ -83,7 +84,7 @@ pub(super) fn of_listener(
     validator.keep_said();
     let (keys, common) = (keys?, &common?.policy);
     let policy = keys.policy(access?, limit?, common.budget);
-    // Those that are the same share their memory.
+    // Equal policies share their memory.
     Some(if policy == **common {
         Arc::clone(common)
     } else {
@@ -91,7 +92,7 @@ pub(super) fn of_listener(
     })
 }
 
-/// Makes one list of all that is named; `said` tells where.
+/// Makes a single list of all prefixes and files of `keys`; `said` has their places.
 fn list(validator: &mut Validator<'_>, keys: &AccessKeys, said: &RawAccess) -> Option<Access> {
     let mut all = Prefixes::default();
     all.extend(keys.allow.iter().map(|net| (*net, true)));
@@ -115,8 +116,9 @@ fn item(said: Option<&RawValue>, index: usize) -> Option<&RawValue> {
     said.and_then(RawValue::as_list).and_then(|list| list.get(index))
 }
 
-/// Gives each prefix of one file. Is it whole and good? One that only the common table names was read, and told, there
-/// already.
+/// Gives each prefix of a file to `give`, and returns whether the file has no fault.
+///
+/// Without `said`, only the common table names the file: then its faults were told there already.
 fn read(
     validator: &mut Validator<'_>,
     key: &str,
@@ -153,7 +155,9 @@ fn unreadable(error: &io::Error) -> String {
     }
 }
 
-/// A prefix or an address a line; what comes after `#` is a comment. Only one line at a time is in memory.
+/// Reads a prefix or an address from each line; text after `#` is a comment.
+///
+/// Only one line at a time is in memory.
 fn parse(path: &Path, mut lines: impl BufRead, give: &mut dyn FnMut(IpNet)) -> io::Result<Vec<Fault>> {
     let (mut faults, mut line, mut number) = (Vec::new(), String::new(), 0);
     loop {

@@ -1,7 +1,7 @@
-//! Pure. What was said, by the file and the flags, before anything is made of it.
+//! Pure. The values of the file and the flags, before they are validated.
 //!
-//! Every value is kept as it was written and remembers its place; `validate` says what it means. The tables are made of
-//! their rows (`keys`). (That serde denies unknown fields never shows: `lenient` names them before.)
+//! Each value is kept as it was written, with its place; `validate` makes the configuration of it. The tables are made
+//! of their rows (`keys`). (That serde denies unknown fields never shows: `lenient` puts them aside before.)
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use super::keys::{
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
 
-/// All that can be said.
+/// All values that a file and flags can have.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Raw {
@@ -29,7 +29,7 @@ pub(super) struct Raw {
     pub(super) budget: Section<RawBudget>,
     pub(super) listener: Sections<RawListener>,
     pub(super) upstream: Sections<RawUpstream>,
-    /// By flags only: what concerns a family of listeners, and upstreams.
+    /// From flags only: the values for a family of listeners, and the upstreams.
     #[serde(skip)]
     pub(super) ipv4: Family,
     #[serde(skip)]
@@ -38,7 +38,7 @@ pub(super) struct Raw {
     pub(super) upstream_flags: Vec<RawValue>,
 }
 
-/// What the flags say about the listeners of one family.
+/// The flags for the listeners of a family.
 #[derive(Debug, Default)]
 pub(super) struct Family {
     pub(super) workers: Option<RawValue>,
@@ -46,7 +46,7 @@ pub(super) struct Family {
 }
 
 impl Raw {
-    /// Lets the flags have the last word.
+    /// Adds the flags, which take precedence over the file.
     pub(super) fn fill(&mut self, flags: &Flags) {
         let debug = flags.debug.then_some("debug");
         flag("-u", flags.user.as_deref(), &mut self.process.said.user);

@@ -1,27 +1,27 @@
-//! Pure. A value as a file or a flag has it, with its place, before anything is made of it.
+//! Pure. A value as a file or a flag has it, with its place, before it is validated.
 
 use std::ops::Range;
 
-/// Who said something.
+/// The origin of a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Nobody.
+    /// Neither a flag nor the file.
     #[default]
     Default,
     /// A flag, named as in `-4`.
     Flag(&'static str),
-    /// The file, in these bytes.
+    /// The file, at these bytes.
     File(Range<usize>),
 }
 
-/// One value as it was said.
+/// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RawValue {
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
 
-/// The kinds of values that some option takes; all others are `Other`.
+/// The kinds of values that keys take; all others are `Other`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Bool(bool),
@@ -32,12 +32,12 @@ pub(super) enum Value {
     Other,
 }
 
-/// A table, and what was wrong with it as such.
+/// A table, with its unknown keys.
 #[derive(Clone, Debug)]
 pub(super) struct Section<T> {
     pub(super) said: T,
     pub(super) unknown: Vec<Unknown>,
-    /// False where something else stands in its place.
+    /// False if another kind of value is in its place.
     pub(super) is_table: bool,
     pub(super) origin: Origin,
 }
@@ -57,7 +57,7 @@ impl<T: Default> Default for Section<T> {
 #[derive(Debug)]
 pub(super) struct Sections<T> {
     pub(super) said: Option<Vec<Section<T>>>,
-    /// False where something else stands in its place.
+    /// False if another kind of value is in its place.
     pub(super) is_array: bool,
     pub(super) origin: Origin,
 }
@@ -72,11 +72,11 @@ impl<T> Default for Sections<T> {
     }
 }
 
-/// A key that has no meaning where it stands.
+/// A key that its table does not know.
 #[derive(Clone, Debug)]
 pub(super) struct Unknown {
     pub(super) key: String,
-    /// Those that have.
+    /// The keys that the table knows.
     pub(super) known: &'static [&'static str],
     pub(super) origin: Origin,
 }
@@ -96,7 +96,7 @@ impl RawValue {
         }
     }
 
-    /// A flag has only text to say a number with.
+    /// Returns the whole number, if it is one; a flag has it as text.
     pub(super) fn as_integer(&self) -> Option<i64> {
         match &self.value {
             Value::Integer(number) => Some(*number),

@@ -1,7 +1,8 @@
-//! Pure. A row of the configuration: all that there is to say about one key, in one place.
+//! Pure. A row of the configuration: all facts about a key in one place.
 //!
-//! `table!` takes the rows of a table, and makes of them what a file may say (`Raw…`), what each key means by itself
-//! (with its default), the reading of the one into the other, and the description for documents.
+//! `table!` takes the rows of a table. It makes the struct of the values that a file may have (`Raw…`), the struct of
+//! the keys once they are read (with their defaults), the function that reads the one into the other, and the
+//! description for documents.
 
 use super::effective::either;
 use super::kind::{KeyType, Kind};
@@ -13,13 +14,13 @@ use super::validator::Validator;
 pub struct Table {
     /// Its head as in `[clock]` or `[[listener]]`.
     pub head: &'static str,
-    /// What it is for.
+    /// Its purpose.
     pub about: String,
-    /// When a change of its keys takes effect.
+    /// The time at which a change of its keys takes effect.
     pub applied: Applied,
     /// Its keys.
     pub keys: Vec<Key>,
-    /// The tables that it may have itself.
+    /// The tables inside it.
     pub tables: Vec<Self>,
 }
 
@@ -28,19 +29,19 @@ pub struct Table {
 pub struct Key {
     /// Its name in the table.
     pub name: &'static str,
-    /// What it is for, with its range; empty if the key before it says it for both.
+    /// Its purpose, with its range; empty if the text of the key before it is for both.
     pub doc: String,
-    /// What it takes.
+    /// The type of its value.
     pub key_type: KeyType,
     /// Its default as TOML; `None` if it is not set.
     pub default: Option<String>,
-    /// A text that may stand there, for a key that has no default.
+    /// An example of a text, for a key that has no default.
     pub example: Option<&'static str>,
     /// Whether it can't be left out.
     pub is_required: bool,
 }
 
-/// When a change takes effect.
+/// The time at which a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// On a reload.
@@ -50,8 +51,10 @@ pub enum Applied {
 }
 
 impl Table {
-    /// Puts its own range in place of `{range}`, the range of another key in place of `{range other-key}`, and its words in
-    /// place of `{words}`.
+    /// Fills in the ranges and words of the keys in their texts.
+    ///
+    /// `{range}` becomes the range of the key itself, `{range other-key}` that of another key, and `{words}` the words
+    /// of the key.
     pub(super) fn filled(mut self) -> Self {
         let of_all: Vec<(&str, String)> = self.keys.iter().map(|key| (key.name, key.range())).collect();
         for key in &mut self.keys {
@@ -64,12 +67,12 @@ impl Table {
         self
     }
 
-    /// Its name as in `clock` or `listener`.
+    /// Returns its name as in `clock` or `listener`.
     pub fn name(&self) -> &'static str {
         self.head.trim_matches(['[', ']'])
     }
 
-    /// Whether there may be several.
+    /// Whether a file may have several of it.
     pub fn is_array(&self) -> bool {
         self.head.starts_with("[[")
     }
@@ -88,7 +91,7 @@ impl Key {
         }
     }
 
-    /// Its range for people; empty if it has none.
+    /// Returns its range for people; empty if it has none.
     pub fn range(&self) -> String {
         match &self.key_type {
             KeyType::Integer { least, most } => format!("{least} to {most}"),
@@ -106,31 +109,31 @@ impl Key {
     }
 }
 
-/// What all keys of a table mean, each by itself.
+/// The keys of a table, each read by itself.
 pub(super) trait Keys: Default {
-    /// What is said in the table.
+    /// The values of the table as they were written.
     type Raw;
 
     /// Its head as in `[clock]`.
     const HEAD: &'static str;
 
-    /// Reads what is `said` in a table that stands at `place`; what isn't said is as in `base`. `None` after a fault.
+    /// Reads the values `said` of a table at `place`; a key without a value is as in `base`. `None` after a fault.
     fn read(validator: &mut Validator<'_>, said: &Self::Raw, place: &Origin, base: &Self) -> Option<Self>;
 
-    /// Reads a table that there is once.
+    /// Reads a table of which there is only one.
     fn read_one(validator: &mut Validator<'_>, section: &Section<Self::Raw>, base: &Self) -> Option<Self> {
         validator.enter(Self::HEAD.trim_matches(['[', ']']), Self::HEAD);
         Self::read(validator, &section.said, &section.origin, base)
     }
 
-    /// Each key with its value as TOML; `None` is "not set".
+    /// Returns each key with its value as TOML; `None` is "not set".
     fn shown(&self) -> Vec<(&'static str, Option<String>)>;
 
     /// Describes the table.
     fn table() -> Table;
 }
 
-/// A name with hyphens for the underscores that Rust has.
+/// Returns `name` with a hyphen for each underscore.
 pub(super) const fn hyphenated<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     let (mut left, mut rest): (&mut [u8], &[u8]) = (&mut bytes, name.as_bytes());
@@ -141,8 +144,10 @@ pub(super) const fn hyphenated<const LENGTH: usize>(name: &str) -> [u8; LENGTH] 
     bytes
 }
 
-/// Takes a table of the configuration: what it is for, its head, when changes take effect, the name of the struct for what is
-/// said; then the struct for what is meant, a row for each key:
+/// Defines a table of the configuration.
+///
+/// First come its purpose, its head, the time at which changes take effect, and the name of the struct for the
+/// values as they were written. Then comes the struct for the keys once they are read, with a row for each key:
 ///
 /// ```text
 /// /// What it is for: {range}.
@@ -230,7 +235,7 @@ macro_rules! table {
     };
 }
 
-/// The name of a key as it is written in a file.
+/// Gives the name of a key as it is written in a file.
 macro_rules! name {
     ($key:ident) => {{
         const RUST: &str = stringify!($key);

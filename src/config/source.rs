@@ -1,16 +1,16 @@
-//! Pure. A configuration file's text and the places in it.
+//! Pure. The text of a configuration file, and the places in it.
 
 use std::ops::Range;
 use std::path::Path;
 
 use super::fault::{Fault, Place};
 
-/// The text of one file. Lines and columns count from 1, columns in characters.
+/// The text of a file; lines and columns count from 1, columns in characters.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
-    /// Where each line starts, so that a place is found without reading the file from its start again.
+    /// The offset of each line, so that a place is found without another reading of the file from its start.
     lines: Vec<usize>,
 }
 
@@ -28,12 +28,12 @@ impl<'a> Source<'a> {
         self.path
     }
 
-    /// What stands there, as it was written.
+    /// Returns the text at these bytes, as it was written.
     pub(super) fn excerpt(&self, span: &Range<usize>) -> &'a str {
         self.text.get(span.clone()).unwrap_or_default()
     }
 
-    /// The place of a byte.
+    /// Returns the place of a byte.
     pub(super) fn place(&self, offset: usize) -> Place {
         let line = self.lines.partition_point(|&start| start <= offset);
         let start = line
@@ -50,10 +50,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A file's bytes as text, without a byte order mark.
+/// Returns the bytes of a file as text, without a byte order mark.
 ///
 /// # Errors
-/// The place of the first byte that is no text.
+/// The bytes are no UTF-8, or one is NUL: the place of the first such byte.
 pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Vec<Fault>> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();

@@ -1,4 +1,4 @@
-//! Pure. How flags and a file go together, and what must hold for any text and any configuration.
+//! Pure. Tests of flags and a file together, and properties of any text and any configuration.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn with(line: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
     load(&flags(line), Some((Path::new(FILE), text)))
 }
 
-/// All that is said about it, or the listeners with their workers.
+/// Returns the faults, or the listeners with their workers.
 fn listeners(line: &str, text: &str) -> String {
     match with(line, text) {
         Ok(loaded) => {
@@ -53,7 +53,7 @@ const NONE: &str = "listener = []";
 #[test]
 fn flags_change_the_listeners_of_their_family() {
     for (line, text, expected) in [
-        // No file says anything: the default ones, of which -4 and -6 set the workers.
+        // No listener in the file: the default ones, of which -4 and -6 set the workers.
         ("", "", "0.0.0.0:123*1? [::]:123*1?"),
         ("-4 4", "", "0.0.0.0:123*4 [::]:123*1?"),
         ("-4 4 -6 2", "", "0.0.0.0:123*4 [::]:123*2"),
@@ -85,10 +85,10 @@ fn flags_change_the_listeners_of_their_family() {
         ("-b [::1]:9", ONLY_4, "127.0.0.1:1*3 [::1]:9*1"),
         ("-4 2", ONLY_6, "[::1]:1*1 0.0.0.0:123*2"),
         ("-6 0", ONLY_4, "127.0.0.1:1*3"),
-        // A file that says "none".
+        // A file with an empty list.
         ("-4 2", NONE, "0.0.0.0:123*2"),
         ("-b [::1]:9", NONE, "[::1]:9*1"),
-        // Nothing left.
+        // No listener is left.
         (
             "-4 0 -6 0",
             "",
@@ -104,7 +104,7 @@ fn flags_change_the_listeners_of_their_family() {
             NONE,
             "flag -6: listener: found none, expected at least one: there would be nothing to serve; give at least one of -4 and -6 a worker\n1 fault\n",
         ),
-        // Contradictions and flags that make no sense: all at once, and together with the file's.
+        // Contradictions and invalid flags: all at once, and together with the faults of the file.
         (
             "-4 0 -a 127.0.0.1:9",
             "",
@@ -124,7 +124,7 @@ fn flags_change_the_listeners_of_their_family() {
             "",
             "flag -a: listener.address: found \"127.0.0.1:9\", expected each address once; it stands at flag -a already\n1 fault\n",
         ),
-        // What a flag replaces is not validated; what it leaves is, and under the number that it has in the file.
+        // A listener that a flag replaces is not validated; one that stays is, with its number in the file.
         (
             "-a 127.0.0.1:9",
             "[[listener]]\naddress = \"0.0.0.0:123\"\nworkers = \"x\"",
@@ -304,7 +304,7 @@ fn the_tables_are_those_that_are_described() {
     assert!(tables.len() > 10, "{described:?}");
 }
 
-/// What an operator might write: mostly sense, in any order and number.
+/// Texts that an operator might write: mostly valid, in any order and number.
 fn sensible_text() -> impl Strategy<Value = String> {
     let listener = (
         1_u8..40,

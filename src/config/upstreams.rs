@@ -1,4 +1,4 @@
-//! Pure. Which upstreams there are once the flags have had their say, and whether each makes sense.
+//! Pure. The upstreams of the file and the flags together, each validated.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use super::row::Keys;
 use super::validator::Validator;
 use crate::upstream::{Host, Upstream};
 
-/// How many there are, with or without faults; `None` if what stands there can't be counted.
+/// Returns the number of upstreams, with or without faults; `None` if the value is no array.
 pub(super) fn count(raw: &Raw) -> Option<usize> {
     match (raw.upstream_flags.len(), &raw.upstream.said) {
         (0, Some(sections)) => Some(sections.len()),
@@ -21,7 +21,9 @@ pub(super) fn count(raw: &Raw) -> Option<usize> {
     }
 }
 
-/// `ours` are the addresses of the listeners: who asks itself has no time to tell.
+/// Validates all upstreams; none may be one of `ours`, the addresses of the listeners.
+///
+/// A server that asks itself has no time to tell.
 pub(super) fn validate(
     validator: &mut Validator<'_>,
     raw: &Raw,
@@ -50,7 +52,7 @@ pub(super) fn validate(
     upstreams
 }
 
-/// Is this upstream one of our own listeners, as far as can be told without looking at the interfaces?
+/// Whether this upstream is one of our own listeners, as far as that shows without a look at the interfaces.
 fn is_ours(upstream: &Upstream, listeners: &[SocketAddr]) -> bool {
     let here = |address: &IpAddr, listener: &SocketAddr| {
         let (ip, same_family) = (listener.ip(), listener.is_ipv4() == address.is_ipv4());
@@ -62,7 +64,7 @@ fn is_ours(upstream: &Upstream, listeners: &[SocketAddr]) -> bool {
     !addresses.is_empty() && addresses.iter().all(is_here)
 }
 
-/// `upstream = []` stands above all tables: below one it would be a key of it.
+/// Puts `upstream = []` above all tables: below a table it would be a key of that table.
 fn none(validator: &mut Validator<'_>, raw: &Raw) -> Option<Vec<Upstream>> {
     validator.enter("", "");
     validator.set("upstream", Some("[]".to_owned()), &raw.upstream.origin);
@@ -116,8 +118,9 @@ fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpst
     Some(keys.upstream())
 }
 
-/// What is said, without polls that are out of the narrower range that they have for a host of the network: those are refused
-/// here. (Of an address with a fault we can't know, and then this is no second fault.)
+/// Refuses polls that are out of the narrower range for a host of the network, and returns the other values.
+///
+/// (Of an address with a fault it is unknown whether it is one, so that is no second fault.)
 fn in_range(validator: &mut Validator<'_>, said: &RawUpstream, host: Option<&Host>) -> RawUpstream {
     let mut said = said.clone();
     if host.is_some_and(|host| !host.is_loopback()) {
@@ -130,7 +133,9 @@ fn in_range(validator: &mut Validator<'_>, said: &RawUpstream, host: Option<&Hos
     said
 }
 
-/// Where only one of both polls is said and the other's default contradicts it, the default moves to it.
+/// Returns the defaults of an upstream.
+///
+/// If only one poll is given, and the default of the other contradicts it, the default moves to the given one.
 fn defaults(said: &RawUpstream, host: Option<&Host>) -> UpstreamKeys {
     let is_loopback = host.is_some_and(Host::is_loopback);
     let (min, max) = if is_loopback { LOOPBACK_POLLS } else { REMOTE_POLLS };

@@ -1,4 +1,4 @@
-//! Pure. From what was said to what it means, with all faults of meaning at once.
+//! Pure. Makes the configuration of the values of file and flags, or names all their faults at once.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use super::{Config, Loaded};
 use super::{listeners, policies, upstreams};
 use crate::fast_path::{self, MOST_INTERFACES};
 
-/// What the file (if there is one) and the flags mean together.
+/// Validates the values of the file (if there is one) and the flags together.
 ///
 /// # Errors
 /// All faults, in the order of their places: never an empty list.
@@ -51,7 +51,7 @@ pub(super) fn validate(
     }
 }
 
-/// Every part is validated before any fault ends it.
+/// Validates every part before a fault ends it.
 fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)> {
     let process = Process::read_one(validator, &raw.process, &Process::default());
     let log = LogKeys::read_one(validator, &raw.log, &LogKeys::default());
@@ -87,7 +87,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     Some((config, served.defaults))
 }
 
-/// Tables that are none, and keys that mean nothing where they stand.
+/// Notes the values that are no tables where a table is expected, and the unknown keys.
 fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     unknown_keys(validator, "", raw);
     let raw = &raw.said;
@@ -161,7 +161,9 @@ fn fast_path(validator: &mut Validator<'_>, section: &Section<RawFastPath>) -> O
     Some(keys)
 }
 
-/// From three upstreams on one liar among them can be found out: so two have to agree.
+/// Returns the defaults of `[clock]`: with three upstreams or more, two have to agree.
+///
+/// Of two that differ, it is unknown which one is wrong.
 //= RFC 5905 §11.1 cmin
 fn clock_defaults(raw: &Raw) -> ClockKeys {
     let default = ClockKeys::default();
@@ -185,7 +187,7 @@ fn local(validator: &mut Validator<'_>, raw: &Raw, clock: Option<&ClockKeys>) ->
     Some(keys)
 }
 
-/// A reference that is worse than what we are allowed to announce could never be served.
+/// Notes a fault if the local reference is worse than the limit: it could never be served.
 fn distance_fits(validator: &mut Validator<'_>, blame: Option<&RawValue>, distance: f64, limit: f64) {
     if distance > limit {
         let origin = blame.map_or(&Origin::Default, |said| &said.origin);
@@ -195,7 +197,7 @@ fn distance_fits(validator: &mut Validator<'_>, blame: Option<&RawValue>, distan
     }
 }
 
-/// What no single option can tell: whether upstreams, sources and the local reference go together.
+/// Checks that upstreams, sources and the local reference go together.
 fn agree(validator: &mut Validator<'_>, raw: &Raw) {
     let Some(upstreams) = upstreams::count(raw) else {
         return;

@@ -1,4 +1,4 @@
-//! Pure. The validation of one value at a time: it becomes either a setting in effect or a fault, and nothing is lost.
+//! Pure. The validation of single values: each becomes either a setting in effect or a fault, and none is lost.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,9 @@ use super::kind::{Kind, Refused, did_you_mean};
 use super::raw_value::{Origin, RawValue, Unknown, Value};
 use super::source::Source;
 
-/// Gathers faults and settings. Every key is validated by one call, which gives `None` if it has a fault.
+/// The faults and settings so far.
+///
+/// Each key is validated by one call, which gives `None` if the key has a fault.
 pub(super) struct Validator<'a> {
     source: Option<&'a Source<'a>>,
     lists: Lists<'a>,
@@ -31,12 +33,12 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// What comes next is about this table: its name in faults.
+    /// Sets the name of the table in the faults that follow.
     pub(super) fn name(&mut self, table: impl Into<String>) {
         self.table = table.into();
     }
 
-    /// What comes next is in this table: its name in faults, its head in the effective configuration.
+    /// Begins a table: `name` is its name in faults, `head` its head in the effective configuration.
     pub(super) fn enter(&mut self, name: impl Into<String>, head: &'static str) {
         self.name(name);
         self.effective.tables.push(EffectiveTable {
@@ -45,7 +47,9 @@ impl<'a> Validator<'a> {
         });
     }
 
-    /// Leaves only what was said in the table that was entered last, if there is anything: the rest is as for all.
+    /// Removes the defaults from the table that was entered last, and the table if it is empty then.
+    ///
+    /// Those keys are as for all listeners. Returns whether the table stays.
     pub(super) fn keep_said(&mut self) -> bool {
         let Some(mut table) = self.effective.tables.pop() else {
             return false;
@@ -56,19 +60,20 @@ impl<'a> Validator<'a> {
         said
     }
 
-    /// A file that the configuration names: beside itself, unless by an absolute path.
+    /// Returns the path of a file that the configuration names; a relative path starts at its own directory.
     pub(super) fn beside(&self, path: &str) -> PathBuf {
         let directory = self.source.and_then(|source| source.path().parent());
         directory.unwrap_or(Path::new("")).join(path)
     }
 
-    /// The lines of such a file.
+    /// Returns the lines of such a file.
     pub(super) fn read(&self, path: &Path) -> Result<Box<dyn BufRead>, String> {
         (self.lists)(path)
     }
 
-    /// One key: what is said, or else as in `base`. `None` after a fault; a key that can't be left out is missed at the place
-    /// of its table.
+    /// Validates a key: its value, or else the one in `base`; `None` after a fault.
+    ///
+    /// If a key is absent that can't be left out, the place of the fault is its table.
     pub(super) fn key<K: Kind>(
         &mut self,
         name: &'static str,
@@ -99,7 +104,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// A value that has to be of this kind, too: it is refused, or it is none of the settings in effect yet.
+    /// Validates a value that has to be of this kind, too; it does not become a setting in effect.
     pub(super) fn value<K: Kind>(&mut self, said: &RawValue, key: &str, kind: &K) -> Option<K::Value> {
         let value = kind.read(said);
         value.map_err(|refused| self.refuse(key, refused)).ok()
@@ -111,7 +116,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// A key that means nothing where it stands.
+    /// Notes an unknown key.
     pub(super) fn unknown(&mut self, table: &str, unknown: &Unknown) {
         self.name(table);
         let hint = did_you_mean(&unknown.key, unknown.known);
@@ -119,14 +124,14 @@ impl<'a> Validator<'a> {
         self.fault(&unknown.origin, &key, "an unknown key", expected, hint);
     }
 
-    /// Something else than a table or an array of tables.
+    /// Notes a value that is no table or no array of tables, where one is expected.
     pub(super) fn misshapen(&mut self, name: &str, origin: &Origin, expected: &str, hint: String) {
         self.name("");
         let found = self.found(origin);
         self.fault(origin, name, found, expected, Some(hint));
     }
 
-    /// Notes what is in effect.
+    /// Notes a setting in effect.
     pub(super) fn set(&mut self, key: &'static str, value: Option<String>, origin: &Origin) {
         let origin = self.place(origin);
         if let Some(table) = self.effective.tables.last_mut() {
@@ -134,7 +139,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// A fault of a value that was said.
+    /// Notes a fault of a value that was given.
     pub(super) fn fault_at(
         &mut self,
         said: &RawValue,
@@ -149,7 +154,7 @@ impl<'a> Validator<'a> {
         self.fault(&said.origin, key, found, expected, hint);
     }
 
-    /// Any fault.
+    /// Notes a fault.
     pub(super) fn fault(
         &mut self,
         origin: &Origin,
@@ -172,7 +177,7 @@ impl<'a> Validator<'a> {
         });
     }
 
-    /// Where that is.
+    /// Returns the place of `origin`.
     pub(super) fn place(&self, origin: &Origin) -> Place {
         match (origin, self.source) {
             (Origin::File(span), Some(source)) => source.place(span.start),
@@ -189,7 +194,7 @@ impl<'a> Validator<'a> {
     }
 }
 
-/// A key as TOML needs it written: in quotes unless it is plain.
+/// Writes a key as TOML needs it: in quotes unless it is plain.
 fn shown_key(key: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     match key.is_empty() || !key.chars().all(is_plain) {

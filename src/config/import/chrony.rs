@@ -1,4 +1,4 @@
-//! Pure. The words of chrony.conf, by its manual (chrony 4.3 to 4.7).
+//! Pure. The directives of chrony.conf, by its manual (chrony 4.3 to 4.7).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -197,7 +197,9 @@ fn deny(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     rule(draft, line, false).map_err(|why| draft.close(&why))
 }
 
-/// `allow [all] [SUBNET]`: the longest prefix decides, whatever the order; `all` is for all of its parts, too.
+/// Carries over `allow [all] [SUBNET]` and `deny`: the longest prefix decides, in any order.
+///
+/// `all` also replaces the rules for parts of the subnet.
 fn rule(draft: &mut Draft, line: &SourceLine<'_>, allowed: bool) -> Result<(), String> {
     let (is_for_all, words) = match line.words.split_first() {
         Some((all, words)) if all.eq_ignore_ascii_case("all") => (true, words),
@@ -217,7 +219,7 @@ fn rule(draft: &mut Draft, line: &SourceLine<'_>, allowed: bool) -> Result<(), S
     Ok(())
 }
 
-/// `192.0.2.0/24`, `192.0.2` (which is the same), `2001:db8::/32`, an address; a name of a host is none.
+/// Reads a subnet: `192.0.2.0/24`, `192.0.2` (the same), `2001:db8::/32`, or an address; no name of a host.
 fn prefix(text: &str) -> Result<IpNet, String> {
     let refused = || {
         format!(
@@ -245,9 +247,10 @@ fn prefix(text: &str) -> Result<IpNet, String> {
     IpNet::new(address, bits.unwrap_or_default()).map_err(|_| refused())
 }
 
-/// `ratelimit [interval 3] [burst 8] [leak 2] [kod 0]`: the exponents are powers of two, of seconds and of a share.
+/// Carries over `ratelimit [interval 3] [burst 8] [leak 2] [kod 0]`.
 ///
-/// Whatever can't be carried of it, there is a limit: with the default of chronyd, or the nearest that we have.
+/// `interval` is an exponent of 2 for seconds, `leak` one for a share. Even if a part can't be carried over, there is a
+/// limit: with the default of chronyd, or with our nearest value.
 fn ratelimit(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let (mut every, mut burst, mut leak) = (8.0, 8, 2);
     for pair in line.words.chunks(2) {
@@ -276,12 +279,12 @@ fn ratelimit(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// So many seconds after its start chronyd begins to serve the host's clock, where nothing says how long to wait (measured).
+/// The seconds after its start until chronyd serves the host's clock, without `waitunsynced` (measured).
 const LOCAL_WAIT: u32 = 4;
-/// And with `orphan` (chrony.conf(5), `waitunsynced`).
+/// The same with `orphan` (chrony.conf(5), `waitunsynced`).
 const ORPHAN_WAIT: u32 = 300;
 
-/// `local [stratum 10] [waitunsynced SECONDS] …`
+/// Carries over `local [stratum 10] [waitunsynced SECONDS] …`.
 fn local(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut local = Local {
         stratum: 10,
@@ -333,7 +336,7 @@ fn binddevice(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> {
     Err("name a [[listener]] for each address of the device".to_owned())
 }
 
-/// The address where to listen.
+/// Reads the address of a `bindaddress`.
 fn bound(line: &SourceLine<'_>) -> Result<IpAddr, String> {
     let address: IpAddr = line.value()?.parse().map_err(|_| "it is no address".to_owned())?;
     listener(&SocketAddr::from((address, NTP_PORT)).to_string()).map_err(|refusal| {
@@ -368,7 +371,7 @@ fn noclientlog(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> 
     Ok(())
 }
 
-/// What only all lines together tell: where to listen, and whether this is a chronyd that stands beside ntpfront already.
+/// Completes the draft once all lines are read: the listeners, and a chronyd that already runs beside ntpfront.
 pub(super) fn finish(draft: &mut Draft) {
     draft.default_min_sources = "one source is enough for chronyd (minsources 1)";
     let port = draft.port.unwrap_or(NTP_PORT);
@@ -394,7 +397,7 @@ pub(super) fn finish(draft: &mut Draft) {
     }
 }
 
-/// It is asked first then, and what it says of its own clients is not about ours.
+/// Makes a chronyd beside ntpfront the first upstream, and drops its rules for clients: they are not about ours.
 fn beside(draft: &mut Draft) {
     let (address, port) = BESIDE;
     let first = DraftUpstream {

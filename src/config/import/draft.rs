@@ -1,4 +1,4 @@
-//! Pure. What was carried so far, and how it is written as TOML.
+//! Pure. A draft of our configuration, with all that is carried over so far, and the draft as TOML.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,26 +12,26 @@ use crate::upstream::Host;
 use crate::upstream::registry::Endpoint;
 use crate::wire::NTP_PORT;
 
-/// Where ntpfront looks for the daemon that keeps this host's clock.
+/// The address where ntpfront asks the daemon that keeps this host's clock.
 pub(super) const BESIDE: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::LOCALHOST), 11123);
 /// Our default of `local.distance`, which has to be within `clock.max-distance`.
 const LOCAL_DISTANCE: f64 = 0.5;
 
-/// Of so many upstreams two must agree, if nothing is said.
+/// The number of upstreams from which on two must agree by default.
 const FROM_HERE_TWO: u8 = 3;
 
-/// What was carried so far.
+/// All that is carried over so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    /// What could not be, a line each.
+    /// The parts that could not be carried over, each with the reason in a line.
     pub(super) remarks: Vec<String>,
-    /// What is to be said in front of all, as comments.
+    /// The comments above all other lines.
     pub(super) preface: &'static str,
     pub(super) upstreams: Vec<DraftUpstream>,
-    /// Was anybody to be asked, carried or not?
+    /// Whether the file names a server to ask, carried over or not.
     pub(super) has_sources: bool,
     pub(super) min_sources: Option<u8>,
-    /// How many sources must agree where the file doesn't say it, in the daemon's words.
+    /// The daemon's own default for the number of sources that must agree, in its words.
     pub(super) default_min_sources: &'static str,
     pub(super) max_distance: Option<f64>,
     pub(super) max_jitter: Option<f64>,
@@ -39,37 +39,37 @@ pub(super) struct Draft {
     pub(super) local: Option<Local>,
     pub(super) census_off: bool,
     pub(super) limit: Option<Limit>,
-    /// Who is answered, unless a rule says otherwise.
+    /// Whether addresses without a rule are answered.
     is_open: bool,
     rules: BTreeMap<IpNet, bool>,
-    /// A rule that can't be carried may be about anybody: nobody is answered then.
+    /// Whether a rule could not be carried over: then no client is answered, as the rule may be about any of them.
     is_closed: bool,
-    /// None stands for our default ones.
+    /// The listeners; an empty list stands for our default ones.
     pub(super) listeners: Vec<SocketAddr>,
-    /// What holds for one of them alone, as TOML.
+    /// The keys of a single listener, as TOML.
     pub(super) listener_keys: BTreeMap<SocketAddr, String>,
-    /// Of the log.
+    /// The least important level that is logged.
     pub(super) log_level: Option<&'static str>,
-    /// Where Prometheus reads.
+    /// The address where Prometheus reads.
     pub(super) metrics: Option<SocketAddr>,
-    /// By `port`, in chrony's words.
+    /// The `port` of chronyd.
     pub(super) port: Option<u16>,
-    /// By `bindaddress` there, or as what ntpd listens on alone.
+    /// The addresses of chronyd's `bindaddress`, or the only ones that ntpd listens on.
     pub(super) bound: Vec<IpAddr>,
-    /// Nothing but those (and this host's own), in ntpd's words.
+    /// Whether ntpd listens only on those, and on the loopback interface.
     pub(super) is_bound: bool,
-    /// A line says that all are listened on.
+    /// Whether a line says that ntpd listens on all addresses.
     pub(super) is_unbound: bool,
     pub(super) ignores_ipv4: bool,
     pub(super) ignores_ipv6: bool,
-    /// What ntpd says of the host's own clock in lines of their own: its stratum, and how long to wait, in seconds.
+    /// The stratum of the host's own clock, and the wait for it in seconds: ntpd has both in lines of their own.
     pub(super) fudged: Option<u8>,
     pub(super) orphan_wait: Option<u32>,
-    /// It was to be listened somewhere that can't be said here.
+    /// Whether the daemon listens at an address that can't be carried over.
     pub(super) is_bound_elsewhere: bool,
-    /// The seconds between two requests on average that ntpd wants, where it limits anybody.
+    /// The mean time between two requests in ntpd's limit, in seconds; without a limit it has no effect.
     pub(super) average: Option<f64>,
-    /// Lines of ntpd that exempt somebody from its limit.
+    /// Remarks on lines of ntpd that exempt addresses from its limit.
     pub(super) unlimited: Vec<String>,
 }
 
@@ -81,16 +81,16 @@ pub(super) struct DraftUpstream {
     pub(super) iburst: bool,
     pub(super) minpoll: Option<i8>,
     pub(super) maxpoll: Option<i8>,
-    /// Which of the keys that are true or false are true.
+    /// The keys of its role that are true.
     pub(super) roles: BTreeSet<&'static str>,
-    /// Where it stood.
+    /// The place and the text of its line.
     pub(super) origin: String,
 }
 
-/// `[limit]`: as it is said there; what isn't keeps our default.
+/// `[limit]`; a key that is `None` keeps our default.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
-    /// In seconds.
+    /// The interval in seconds.
     pub(super) interval: f64,
     pub(super) burst: Option<u8>,
     pub(super) leak: Option<f64>,
@@ -100,22 +100,22 @@ pub(super) struct Limit {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Local {
     pub(super) stratum: u8,
-    /// In seconds.
+    /// The wait in seconds.
     pub(super) wait: Option<u32>,
 }
 
-/// All addresses of each family.
+/// Returns the prefix of all addresses, for each family.
 pub(super) fn everybody() -> [IpNet; 2] {
     [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
 }
 
 impl Draft {
-    /// As chronyd begins: nobody is answered.
+    /// Returns the draft for chronyd, which answers no client without a rule for it.
     pub(super) fn denying() -> Self {
         Self::default()
     }
 
-    /// As ntpd begins: everybody is.
+    /// Returns the draft for ntpd and ntpd-rs, which answer each client without a rule against it.
     pub(super) fn allowing() -> Self {
         Self {
             is_open: true,
@@ -128,31 +128,33 @@ impl Draft {
         self.remarks.push(format!("{}: {why}", line.shown()));
     }
 
-    /// What was said last of the same prefix counts.
+    /// Adds a rule, in the place of an earlier one of the same prefix.
     pub(super) fn rule(&mut self, net: IpNet, allowed: bool) {
         self.rules.insert(net.trunc(), allowed);
     }
 
-    /// The same, and nothing else holds for a part of it any more.
+    /// Adds a rule, in the place of the earlier ones of the same prefix and of its parts.
     pub(super) fn rule_for_all(&mut self, net: IpNet, allowed: bool) {
         let net = net.trunc();
         self.rules.retain(|known, _| !net.contains(known));
         self.rules.insert(net, allowed);
     }
 
-    /// A restriction that can't be carried, and why: what is made of it is stricter, never wider. Gives the reason with that.
+    /// Answers no client, as a restriction can't be carried over, and returns the reason `why` with that.
+    ///
+    /// The result of such a restriction is stricter, never wider.
     pub(super) fn close(&mut self, why: &str) -> String {
         self.is_closed = true;
         format!("{why}: nobody is answered, unless you say in [access] who is")
     }
 
-    /// Leaves only this host a way to us, on `port`.
+    /// Listens only on the loopback addresses, at `port`.
     pub(super) fn listen_here(&mut self, port: u16) {
         let loopback = [Ipv4Addr::LOCALHOST.into(), IpAddr::from(Ipv6Addr::LOCALHOST)];
         self.listeners = loopback.map(|address| SocketAddr::from((address, port))).to_vec();
     }
 
-    /// Forgets all rules; were there any?
+    /// Removes all rules, answers all clients, and returns whether there was a rule.
     pub(super) fn open(&mut self) -> bool {
         let had = self.is_closed || !self.rules.is_empty();
         self.is_closed = false;
@@ -161,7 +163,7 @@ impl Draft {
         had
     }
 
-    /// Takes a server, unless it is there already.
+    /// Adds a server, unless it is there already.
     pub(super) fn ask(&mut self, upstream: DraftUpstream) -> Result<(), String> {
         let endpoint = |one: &DraftUpstream| Endpoint::new(&one.host, one.port);
         let same = |known: &&DraftUpstream| endpoint(known) == endpoint(&upstream);
@@ -174,7 +176,9 @@ impl Draft {
         }
     }
 
-    /// Nobody asks himself: such a server was meant to be another one on the same host, or is a mistake.
+    /// Removes the servers that are our own listeners, with a remark.
+    ///
+    /// Such a server was meant to be another one on the same host, or is a mistake.
     fn part_with_ourselves(&mut self) {
         let defaults = [
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, NTP_PORT)),
@@ -201,7 +205,7 @@ impl Draft {
         self.remarks.extend(ourselves.into_iter().map(remark));
     }
 
-    /// The tables, with what they need to hold together; what doesn't is left.
+    /// Returns the draft as TOML; keys that don't go together are changed or left out, with a remark.
     pub(super) fn written(&mut self) -> String {
         self.part_with_ourselves();
         let [clock, local] = [self.clock(), self.local()];
@@ -230,7 +234,7 @@ impl Draft {
             .fold(text, |text, upstream| text + &upstream.to_toml())
     }
 
-    /// What is to be said above all tables: whom is asked where none is named.
+    /// Returns the text above all tables, about the servers that are asked.
     fn sources(&self) -> String {
         match (self.upstreams.is_empty(), self.has_sources, &self.local) {
             (false, _, _) => "#\n# Time is followed by a clock of its own, and the host's is left alone. To mirror the daemon that keeps\n\
@@ -244,7 +248,7 @@ impl Draft {
     }
 
     fn clock(&mut self) -> String {
-        // Where none is named, there is one by default; who is only watched doesn't count.
+        // Without a named server there is the default one; a server that is only watched doesn't count.
         let named = self
             .upstreams
             .iter()
@@ -296,7 +300,7 @@ impl Draft {
         rules.extend(everybody().into_iter().zip([v4, v6]));
         let mut lists = [Vec::new(), Vec::new()];
         for (net, allowed) in &rules {
-            // What holds around it, by the longest rule that has it.
+            // The rule of the longest prefix around this one.
             let mut around = std::iter::successors(net.supernet(), IpNet::supernet);
             let outer = around.find_map(|net| rules.get(&net).copied());
             if outer.unwrap_or(default) != *allowed {
@@ -354,7 +358,7 @@ fn line_if(is_so: bool, key: &str, value: &str) -> String {
     line(key, is_so.then_some(value))
 }
 
-/// With a point, as TOML wants it.
+/// Writes a number with a point, as TOML needs it.
 fn float(number: f64) -> String {
     format!("{number:?}")
 }

@@ -1,8 +1,10 @@
-//! Pure. From a chrony.conf, an ntp.conf or an ntp.toml to a configuration of ours, and what of it can't be carried.
+//! Pure. Converts a chrony.conf, an ntp.conf or an ntp.toml, and lists each line that can't be converted.
 //!
-//! `chrony` and `ntp` know the words of each, `server` the lines that both have, `ntpd_rs` the tables of ntpd-rs. All fill a
-//! `draft`, which becomes TOML.
-//! A line is carried as it is meant, or it is said why it isn't: nothing is guessed, and nothing dropped in silence.
+//! `chrony` and `ntp` know the words of each, `server` the lines that both have, `ntpd_rs` the tables of ntpd-rs. All
+//! fill a `draft`, which becomes TOML.
+//!
+//! A line is carried over with its meaning, or a remark gives the reason why it isn't: nothing is guessed, and nothing
+//! is dropped in silence.
 
 mod chrony;
 mod draft;
@@ -16,58 +18,60 @@ use super::fault::{Place, excerpt};
 use crate::cli::Dialect;
 use draft::Draft;
 
-/// What an import comes to.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportReport {
-    /// How much is carried.
+    /// The share of the lines that is carried over.
     pub result: ImportResult,
-    /// Our configuration; empty if nothing is carried.
+    /// Our configuration; empty if nothing is carried over.
     pub configuration: String,
-    /// What isn't carried, and why: lines with their ends.
+    /// The parts that aren't carried over, each with the reason: lines with their ends.
     pub remarks: String,
 }
 
-/// How much an import carries, the best first.
+/// The share of the lines that an import carries over, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImportResult {
     /// All.
     Whole,
     /// Not all.
     InPart,
-    /// Nothing, so that nothing is written.
+    /// Nothing: then nothing is written.
     Nothing,
 }
 
-/// One line with something to say.
+/// A line with at least one word.
 #[derive(Clone, Debug)]
 struct SourceLine<'a> {
     path: &'a Path,
     number: usize,
-    /// As it stands there.
+    /// The text of the line, as it was written.
     text: &'a str,
-    /// Lowercase: neither of the two minds the case.
+    /// The first word in lowercase: both daemons accept any case.
     keyword: String,
     words: Vec<&'a str>,
 }
 
-/// What is made of a line with a certain keyword.
+/// The treatment of a line with a certain keyword.
 #[derive(Clone, Copy)]
 enum Meaning {
-    /// It is carried as far as this can.
+    /// This function carries over as much as it can.
     Carried(fn(&mut Draft, &SourceLine<'_>) -> Result<(), String>),
-    /// It is as it says here anyway.
+    /// The line asks for a thing that always holds here.
     Given,
-    /// It isn't carried, and this is why.
+    /// The line isn't carried over, for this reason.
     Left(&'static str),
 }
 
-/// The words of one of the two, none twice.
+/// The keywords of chronyd or of ntpd, none twice.
 type Keywords = [(&'static [&'static str], Meaning)];
 
-/// The import of these files, read one after the other. Without a `dialect` their words must tell. A file that is not there has no text: it is told,
-/// and passed over (a pattern of the shell that matches nothing stays a pattern: then nothing is left).
+/// Imports these files, one after the other.
 ///
-/// If nothing is carried, nothing is written: an empty configuration would answer everybody.
+/// Without a `dialect`, their words must tell it. A file that does not exist has no text: it is told and passed over.
+/// Then the import counts as partial, unless its name is a pattern of the shell that matched nothing.
+///
+/// If nothing is carried over, nothing is written: an empty configuration would answer all clients.
 pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> ImportReport {
     let absent = given.iter().filter(|(_, text)| text.is_none());
     let absent: String = absent
@@ -106,10 +110,10 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
     }
 }
 
-/// What begins a table of ours that nobody else has.
+/// The heads of tables that only our configuration has.
 const OURS: [&str; 2] = ["[[upstream]]", "[[listener]]"];
 
-/// Why these are not what they are said to be, or not of one daemon.
+/// Returns the reason if the files are not of the `dialect`, or not all of one daemon.
 fn mistaken(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Option<String> {
     let says = |text: &str, is_such: fn(&str) -> bool| text.lines().any(is_such);
     let name = |(path, _): &(PathBuf, String)| Place::Integer(path.clone());
@@ -139,7 +143,7 @@ fn mistaken(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Option<Str
     }
 }
 
-/// Is it one of the shell's, which matched nothing?
+/// Whether the path is a pattern of the shell that matched nothing.
 fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
@@ -196,7 +200,7 @@ fn made(
     }
 }
 
-/// Is anything of the line carried?
+/// Takes a line, and returns whether anything of it is carried over.
 fn take(draft: &mut Draft, dialect: Dialect, line: &SourceLine<'_>) -> bool {
     let meaning = keywords(dialect)
         .iter()
@@ -210,7 +214,9 @@ fn take(draft: &mut Draft, dialect: Dialect, line: &SourceLine<'_>) -> bool {
     outcome.inspect_err(|why| draft.leave(line, why)).is_ok()
 }
 
-/// A word that isn't one of this daemon's may be one of the other's: then the guess was wrong, or the file is.
+/// Returns the reason for an unknown keyword.
+///
+/// It may be one of the other daemon: then the guess was wrong, or the file is.
 fn not_known(dialect: Dialect, line: &SourceLine<'_>) -> String {
     let others = [
         (Dialect::Chrony, "chronyd's (--from chrony)"),
@@ -245,7 +251,7 @@ fn keywords(dialect: Dialect) -> &'static Keywords {
     }
 }
 
-/// Whose tables they are; or of whose words there are more: some are known to both.
+/// Returns the dialect of the tables, or the one with more of its keywords, as some keywords are of both.
 fn guess(files: &[(PathBuf, String)]) -> Option<Dialect> {
     if files
         .iter()
@@ -267,7 +273,9 @@ fn guess(files: &[(PathBuf, String)]) -> Option<Dialect> {
     }
 }
 
-/// Comments: a line of chrony.conf that starts with one of four signs; in ntp.conf all that comes after `#`.
+/// Returns the lines with words, without comments.
+///
+/// In chrony.conf a comment is a line that starts with one of four signs, in ntp.conf it is all text after `#`.
 fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<Item = SourceLine<'a>> {
     text.lines().enumerate().filter_map(move |(index, text)| {
         let said = match dialect {
@@ -288,13 +296,13 @@ fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<I
 }
 
 impl SourceLine<'_> {
-    /// Where it stands, what it says, safe to print.
+    /// Returns the place and the text of the line, safe to print.
     fn shown(&self) -> String {
         let path = Place::Integer(self.path.to_owned());
         format!("{path}:{}: {}", self.number, excerpt(self.text))
     }
 
-    /// The one value that stands there.
+    /// Returns the only value of the line.
     fn value(&self) -> Result<&str, String> {
         match self.words.as_slice() {
             [value] => Ok(value),
@@ -303,7 +311,7 @@ impl SourceLine<'_> {
     }
 }
 
-/// A number from `least` to `most`, which is what there is room for here.
+/// Reads a number from `least` to `most`, the range that is possible here.
 fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
@@ -313,8 +321,10 @@ where
     fits.ok_or_else(|| format!("\"{}\" is no number from {least} to {most}", excerpt(text)))
 }
 
-/// 2 to the power that stands there, in seconds, as both write intervals: 3, the default of both, where that can't be read.
-/// The nearest where there is no room for it here (0.0001 to 64): a limit that is told to be another is better than none.
+/// Reads an interval, which both daemons write as a power of 2 in seconds.
+///
+/// If the power can't be read, it is 3, the default of both. If it is out of our range (0.0001 to 64 s), it is the
+/// nearest power: another limit, with a remark, is better than none.
 fn nearest_interval(draft: &mut Draft, line: &SourceLine<'_>, text: &str) -> f64 {
     let power = number(text, -13, 6).unwrap_or_else(|why| {
         draft.leave(line, &format!("{why}: the nearest is taken"));
@@ -323,7 +333,7 @@ fn nearest_interval(draft: &mut Draft, line: &SourceLine<'_>, text: &str) -> f64
     f64::from(power).exp2()
 }
 
-/// Directives that need no more than a path.
+/// Reads the path of a directive that has only a path.
 fn path(line: &SourceLine<'_>) -> Result<String, String> {
     let path = line.value()?.trim_matches('"');
     let is_sound = Path::new(path).is_absolute() && !path.contains(char::is_control);

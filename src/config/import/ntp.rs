@@ -1,4 +1,4 @@
-//! Pure. The words of ntp.conf, by the manuals of ntpsec 1.2 and ntp 4.2.8.
+//! Pure. The directives of ntp.conf, by the manuals of ntpsec 1.2 and ntp 4.2.8.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -120,15 +120,16 @@ const CHOICES: [(&str, Choice); 25] = [
     ("bias", Choice::Foreign(1)),
 ];
 
-/// What ntpd takes for an address of its driver of the host's own clock.
+/// The start of the addresses of ntpd's driver for the host's own clock.
 const LOCAL_DRIVER: &str = "127.127.1.";
 /// The stratum of that driver, unless `fudge` says otherwise. ntpd is its client, so it announces one more.
 const LOCAL_STRATUM: u8 = 5;
-/// So many seconds after its start, or after the last server is lost, ntpd takes that driver at the earliest, if no line says
-/// otherwise (`tos orphanwait`; measured: 322 s). One that is preferred it takes at once.
+/// The least seconds until ntpd uses that driver, after its start or after the last server is lost.
+///
+/// `tos orphanwait` changes it (measured without: 322 s). A driver with `prefer` is used at once.
 const ORPHAN_WAIT: u32 = 300;
 
-/// `server [-4|-6] HOST …`; an address of 127.127 is a driver.
+/// Carries over `server [-4|-6] HOST …`; an address of 127.127 is a driver.
 fn source(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut line = line.clone();
     if matches!(line.words.first(), Some(&("-4" | "-6"))) {
@@ -159,7 +160,7 @@ fn local_clock(draft: &mut Draft, is_preferred: bool) {
     });
 }
 
-/// ntpsec's `refclock local [unit 0] [stratum 5] [prefer]`; others are left.
+/// Carries over ntpsec's `refclock local [unit 0] [stratum 5] [prefer]`; other drivers are left.
 fn refclock(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut words = line.words.iter();
     if !words
@@ -184,7 +185,7 @@ fn refclock(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `fudge 127.127.1.0 stratum 10`: of drivers only that of the host's clock is carried.
+/// Carries over `fudge 127.127.1.0 stratum 10`: only the driver of the host's clock is carried over.
 fn fudge(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let Some((driver, options)) = line.words.split_first() else {
         return Err("of which driver is missing".to_owned());
@@ -207,12 +208,13 @@ fn fudge(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
 
 const ONLY_LOCAL: &str = "only the stratum of the host's own clock (127.127.1.0) is carried";
 
-/// `restrict [-4|-6] (default|source|ADDRESS[/BITS]) [mask MASK] FLAG…`: the longest prefix decides.
+/// Carries over `restrict [-4|-6] (default|source|ADDRESS[/BITS]) [mask MASK] FLAG…`: the longest prefix decides.
 fn restrict(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let (nets, flags) = restricted(&line.words)?;
     let nets = match nets {
         Ok(nets) => nets,
-        // Whoever it is about would be answered without it, and unlimited; where it only lets in, less is let in.
+        // Without a rule that denies or limits, its addresses would be answered, and unlimited. Without one that lets
+        // in, fewer are answered.
         Err(why) => {
             if flags.iter().any(|flag| is_limited(flag)) {
                 draft.limit.get_or_insert(LIMIT);
@@ -234,14 +236,15 @@ fn restrict(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What `limited` means unless `discard` or `limit` says otherwise: that of the NTP Project's ntpd, which is the stricter one.
-/// (Nothing leaks there, and here as little as can be said.)
+/// The limit of `limited` without `discard` and `limit`: that of the NTP Project's ntpd, which is the stricter one.
+///
+/// (Nothing leaks there, and here the least that is possible.)
 const LIMIT: Limit = Limit {
     interval: 8.0,
     burst: Some(8),
     leak: Some(0.01),
 };
-/// What ntpsec's ntpd does where no line says so; that of the NTP Project doesn't.
+/// The default limit of ntpsec's ntpd, as comments; the ntpd of the NTP Project has none.
 const BY_DEFAULT: &str = "# If it is ntpsec's file: it answers a client 20 times at once and then once a second, whatever is said. As there:\n\
                           #[limit]\n#mode = \"on\"\n#interval = 1.0\n#burst = 20\n#leak = 0.01\n";
 
@@ -249,7 +252,9 @@ fn is_limited(flag: &str) -> bool {
     flag.eq_ignore_ascii_case("limited")
 }
 
-/// Whom ntpd limits: here it is all addresses or none. So that nobody gets more than there, it is all.
+/// Carries over the limit for `nets`: here all addresses are limited or none.
+///
+/// So that no client gets more than from ntpd, all are limited if some are.
 fn limited(draft: &mut Draft, line: &SourceLine<'_>, nets: &[IpNet], limited: bool) {
     let is_default = nets.iter().any(|net| net.prefix_len() == 0);
     let is_loopback = nets.iter().all(|net| net.addr().is_loopback());
@@ -269,11 +274,11 @@ fn limited(draft: &mut Draft, line: &SourceLine<'_>, nets: &[IpNet], limited: bo
     }
 }
 
-/// Why a flag of `restrict` isn't carried; none for those that are, and for those that are given here anyway.
+/// Returns the reason why a flag of `restrict` isn't carried over; `None` if it is, or if it always holds here.
 fn foreign(flag: &str) -> Option<&'static str> {
     match flag.to_ascii_lowercase().as_str() {
         "ignore" | "noserve" | "limited" => None,
-        // There are no such queries here, and nobody can make himself our peer.
+        // There are no such queries here, and no host can make itself our peer.
         "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" | "nomrulist" => None,
         "notrust" => Some("who must prove who he is isn't answered at all, as there are no keys here"),
         "kod" => Some("nobody is told to ask less often, unless limit.kiss says so"),
@@ -282,7 +287,9 @@ fn foreign(flag: &str) -> Option<&'static str> {
     }
 }
 
-/// Is who has this flag not answered? Flags that aren't known may say so, too, for some of the requests.
+/// Whether addresses with this flag are not answered.
+///
+/// An unknown flag may deny some of their requests, so it counts as such a flag.
 fn denies(flag: &str) -> bool {
     let only_restricts_others = ["limited", "kod", "mssntp"];
     let is_known = only_restricts_others
@@ -294,12 +301,12 @@ fn denies(flag: &str) -> bool {
     denies || (!is_known && foreign(flag).is_some())
 }
 
-/// It takes back a rule, be it one that lets in.
+/// Answers no client, as the line takes back a rule, even if that is one that lets in.
 fn unrestrict(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> {
     Err(draft.close(TAKES_BACK))
 }
 
-/// Whom it is about, or why that can't be said here, and the flags.
+/// The prefixes of a rule, or the reason why they can't be carried over, and its flags.
 type Restricted<'a> = (Result<Vec<IpNet>, String>, &'a [&'a str]);
 
 fn restricted<'a>(words: &'a [&'a str]) -> Result<Restricted<'a>, String> {
@@ -333,7 +340,7 @@ fn restricted<'a>(words: &'a [&'a str]) -> Result<Restricted<'a>, String> {
     Ok((whom, without_peers(flags)))
 }
 
-/// The flags after `ippeerlimit NUMBER`: nobody can make himself our peer.
+/// Returns the flags after `ippeerlimit NUMBER`, which is left out: no host can make itself our peer.
 fn without_peers<'a>(flags: &'a [&'a str]) -> &'a [&'a str] {
     match flags {
         [word, _number, flags @ ..] if word.eq_ignore_ascii_case("ippeerlimit") => flags,
@@ -355,7 +362,7 @@ fn prefix(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// `discard [average 3] [minimum 1] [monitor 3000]`
+/// Carries over `discard [average 3] [minimum 1] [monitor 3000]`.
 fn discard(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     for pair in line.words.chunks(2) {
         match pair {
@@ -369,7 +376,9 @@ fn discard(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// ntpsec's `limit [average 1] [burst 20] [kod 0.5]`: answers a second, and at once; it holds without a flag of `restrict`, too.
+/// Carries over ntpsec's `limit [average 1] [burst 20] [kod 0.5]`: answers per second, and answers at once.
+///
+/// It also applies without a flag of `restrict`.
 fn rate(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut limit = Limit {
         interval: 1.0,
@@ -383,7 +392,7 @@ fn rate(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
                 draft.average = Some(limit.interval);
             }
             [option, value] if option.eq_ignore_ascii_case("burst") => {
-                // Of fewer than 8 there can't be a bucket here.
+                // The smallest bucket here has 8.
                 limit.burst = Some(number(value, 8, u8::MAX)?);
             }
             [option, ..] => draft.leave(line, &format!("{}: nothing here is like it", excerpt(option))),
@@ -394,7 +403,7 @@ fn rate(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `tos [minsane 1] [maxdist 1.5] …`
+/// Carries over `tos [minsane 1] [maxdist 1.5] …`.
 fn tos(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     for pair in line.words.chunks(2) {
         match pair {
@@ -415,7 +424,7 @@ fn tos(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
 }
 
 fn leapfile(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
-    // Some add whether to check it.
+    // Some lines have a second word: whether to check the file.
     let only = SourceLine {
         words: line.words.iter().take(1).copied().collect(),
         ..line.clone()
@@ -424,8 +433,10 @@ fn leapfile(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// `interface listen ADDRESS`: the last line that is about an address decides. As soon as there is one, ntpd listens on no other
-/// address, but on those of the loopback interface. What can't be said makes that narrower, never wider.
+/// Carries over `interface listen ADDRESS`: the last line about an address decides.
+///
+/// As soon as there is such a line, ntpd listens on no other address, except those of the loopback interface. A line
+/// that can't be carried over makes that narrower, never wider.
 fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let lowercase: Vec<String> = line.words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lowercase.iter().map(String::as_str).collect();
@@ -436,7 +447,7 @@ fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
             draft.bound.clear();
             Ok(())
         }
-        // Where all are listened on, this is one of them.
+        // If ntpd listens on all addresses, this is one of them.
         ["listen", _] | ["ignore" | "drop", "wildcard"] if draft.is_unbound => Ok(()),
         ["listen", text] => {
             draft.is_bound = true;
@@ -449,7 +460,7 @@ fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
             }
             Ok(())
         }
-        // That is its socket for all addresses, which answers nobody.
+        // That is its socket for all addresses, which answers no client.
         ["ignore" | "drop", "wildcard"] => {
             draft.is_bound = true;
             Ok(())
@@ -460,7 +471,7 @@ fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
             draft.bound.retain(|bound| Some(*bound) != ignored);
             Ok(())
         }
-        // It may be about one that is named above. (A family that is ignored is so on the loopback interface, too.)
+        // The line may be about an address that is named above. (A family is also ignored on the loopback interface.)
         other => {
             match other {
                 ["ignore" | "drop", "ipv4"] => draft.ignores_ipv4 = true,
@@ -474,7 +485,7 @@ fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     }
 }
 
-/// What only all lines together tell: where to listen, the local clock, and whether anybody is limited.
+/// Completes the draft once all lines are read: the listeners, the local clock, and the limit.
 pub(super) fn finish(draft: &mut Draft) {
     draft.default_min_sources = "one source is enough for ntpd (tos minsane 1)";
     bind(draft);
@@ -499,13 +510,13 @@ pub(super) fn finish(draft: &mut Draft) {
     }
 }
 
-/// Where it is listened: on what is named, and on the loopback interface, which no such line keeps ntpd from.
+/// Listens on the addresses that are named, and on the loopback interface, which no such line takes from ntpd.
 fn bind(draft: &mut Draft) {
     if !draft.is_bound {
         return;
     }
     draft.listen_here(NTP_PORT);
-    // Of both families one has to stay: without a listener there would be our default ones.
+    // A family has to stay: without a listener there would be our default ones.
     let (ignores_ipv4, ignores_ipv6) = (draft.ignores_ipv4, draft.ignores_ipv6 && !draft.ignores_ipv4);
     draft.listeners.retain(|here| {
         !(if here.is_ipv4() {

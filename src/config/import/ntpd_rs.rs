@@ -1,6 +1,6 @@
 //! Pure. The keys of ntpd-rs's ntp.toml, by its manual (1.0 to 1.9).
 //!
-//! Another grammar than that of the other two: it is TOML, and keys that ntpd-rs doesn't know are errors there.
+//! Its grammar is not that of the other two: it is TOML, and keys that ntpd-rs doesn't know are errors there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
 use crate::wire::NTP_PORT;
 
-/// What begins a table of its file.
+/// The heads of the tables of its file.
 const TABLES: [&str; 8] = [
     "[[source]]",
     "[[server]]",
@@ -40,21 +40,21 @@ const VERSIONS: &str = "# Other than there, requests of versions 1 and 2 are ans
 const NO_NTS: &str = "ntpfront has no NTS: leave that to ntpd-rs, beside ntpfront on another port";
 const NOTHING_LIKE_IT: &str = "nothing here is like it";
 const NOT_KNOWN: &str = "no such key is known here";
-/// What ntpd-rs's intervals are where nothing is said, as powers of 2 in seconds.
+/// The default poll intervals of ntpd-rs, as powers of 2 in seconds.
 const POLLS: [i8; 2] = [4, 10];
 const LONGEST_POLL: i8 = 17;
-/// How many sources must agree there where nothing is said.
+/// The default of ntpd-rs for the number of sources that must agree.
 const AGREEING: u8 = 3;
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// Does a table of its file begin with this line?
+/// Whether this line is the head of a table of its file.
 pub(super) fn begins_table(line: &str) -> bool {
     let line = line.split('#').next().unwrap_or_default();
     let bare: String = line.chars().filter(|char| !char.is_whitespace()).collect();
     TABLES.contains(&bare.as_str())
 }
 
-/// A file, so that remarks can name the line of what they are about.
+/// A file, so that remarks can name a line of it.
 #[derive(Clone, Copy)]
 struct File<'a> {
     path: &'a Path,
@@ -62,7 +62,7 @@ struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// The line in which the byte number `at` is.
+    /// Returns the line of the byte number `at`.
     fn line(self, at: usize) -> SourceLine<'a> {
         let before = self.text.get(..at).unwrap_or_default();
         let start = before.rfind('\n').map_or(0, |end| end + 1);
@@ -77,7 +77,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// A table of the file, where it stands, and its keys in the order in which they stand.
+/// A table of the file, with its place, and its keys in the order of the file.
 struct PlacedTable<'a, 'd> {
     file: File<'a>,
     at: usize,
@@ -108,19 +108,19 @@ impl<'a, 'd> PlacedTable<'a, 'd> {
         self.get(key)?.as_str()
     }
 
-    /// Tells that all of it is left.
+    /// Adds a remark that the whole table is left.
     fn leave(&self, draft: &mut Draft, why: &str) {
         draft.leave(&self.file.line(self.at), why);
     }
 
-    /// Tells that a key, if it is there, is left.
+    /// Adds a remark that a key is left, if the table has it.
     fn leave_key(&self, draft: &mut Draft, wanted: &str, why: &str) {
         if let Some((_, _, at)) = self.keys.iter().find(|(key, ..)| *key == wanted) {
             draft.leave(&self.file.line(*at), why);
         }
     }
 
-    /// Tells of each key that isn't one of `known`, and why those of `left` are not carried.
+    /// Adds a remark for each key that isn't one of `known`, with the reason for those of `left`.
     fn leave_others(&self, draft: &mut Draft, known: &[&str], left: &[(&str, &str)]) {
         for (key, _, at) in &self.keys {
             let why = left.iter().find(|(name, _)| name == key).map(|(_, why)| *why);
@@ -131,10 +131,10 @@ impl<'a, 'd> PlacedTable<'a, 'd> {
     }
 }
 
-/// Carries one file. Is anything of it carried?
+/// Carries over a file, and returns whether anything of it is carried over.
 ///
 /// # Errors
-/// Why it is no TOML.
+/// The file is no TOML: the place and the reason.
 pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, String> {
     let file = File { path, text };
     let document = DeTable::parse(text).map_err(|error| {
@@ -171,7 +171,7 @@ pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, 
     Ok(carried)
 }
 
-/// The tables of an array of tables.
+/// Returns the tables of an array of tables.
 fn each<'a, 'd>(
     file: File<'a>,
     value: &'d Spanned<DeValue<'a>>,
@@ -184,7 +184,7 @@ fn each<'a, 'd>(
     tables.filter_map(move |table| PlacedTable::of(file, table))
 }
 
-/// `poll-interval-limits = { min = 4, max = 10 }`; what is not said there stays as it is.
+/// Reads `poll-interval-limits = { min = 4, max = 10 }`; a limit that is absent is as `before`.
 fn intervals(draft: &mut Draft, table: &PlacedTable<'_, '_>, before: [Option<i8>; 2]) -> [Option<i8>; 2] {
     let why = "ntpfront begins with the shortest interval";
     table.leave_key(draft, "initial-poll-interval", why);
@@ -207,7 +207,7 @@ fn intervals(draft: &mut Draft, table: &PlacedTable<'_, '_>, before: [Option<i8>
     }
 }
 
-/// Is the source asked?
+/// Carries over a source, and returns whether it is asked.
 fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]) -> bool {
     draft.has_sources = true;
     let refused = match table.text("mode") {
@@ -265,7 +265,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
     true
 }
 
-/// Is a listener made of it?
+/// Carries over a server, and returns whether there is a listener for it.
 fn server(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     let at = table
         .text("listen")
@@ -298,7 +298,7 @@ fn server(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     true
 }
 
-/// An address is answered that the allowlist has, if there is one, and the denylist hasn't.
+/// Returns the keys for access: an address is answered that is in the allowlist, if any, and not in the denylist.
 fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     let nts = match table.get("require-nts") {
         None | Some(DeValue::Boolean(false)) => None,
@@ -318,7 +318,7 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
         return format!("access.default = \"deny\"\n{kiss}");
     }
     let [allow, deny] = ["allowlist", "denylist"].map(|key| filter(draft, table, key));
-    // Whoever is meant by a prefix that can't be read is denied, with everybody.
+    // The addresses of a prefix that can't be read are denied, with all others.
     let is_closed = deny.as_ref().is_some_and(|list| list.is_spoilt);
     if is_closed {
         table.leave_key(
@@ -331,7 +331,7 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     let denied = deny.map(|list| list.nets).unwrap_or_default();
     let is_open = allow.is_none();
     let mut allowed = allow.map(|list| list.nets).unwrap_or_default();
-    // Here the longest prefix decides, there the denylist.
+    // Here the longest prefix decides, in ntpd-rs the denylist.
     allowed.retain(|net| !denied.iter().any(|deny| deny.contains(net)));
     let has_lists = !is_open || is_closed || !denied.is_empty();
     let default = if is_open && !is_closed {
@@ -351,7 +351,7 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     format!("{default}{lists}{kiss}")
 }
 
-/// Are those who are denied told so? Both lists have to do the same here.
+/// Whether clients that are denied are told so; both lists have to do the same here.
 fn is_told(draft: &mut Draft, table: &PlacedTable<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
     let told = lists.map(|list| list.as_ref().map(|list| list.is_told));
     match told {
@@ -372,7 +372,7 @@ fn list(key: &str, nets: &[IpNet]) -> String {
     }
 }
 
-/// Bits beyond its length don't matter there; what is IPv4 in IPv6's words is IPv4.
+/// Reads a prefix; bits beyond its length don't matter, and an IPv4-mapped IPv6 prefix becomes one of IPv4.
 fn prefix(text: &str) -> Option<IpNet> {
     let net: IpNet = text
         .parse()
@@ -388,12 +388,12 @@ fn prefix(text: &str) -> Option<IpNet> {
     }
 }
 
-/// `{ filter = ["10.0.0.0/8"], action = "deny" }`
+/// A list for access: `{ filter = ["10.0.0.0/8"], action = "deny" }`.
 struct Filter {
     nets: Vec<IpNet>,
-    /// Are those that it denies told so?
+    /// Whether clients that it denies are told so.
     is_told: bool,
-    /// Something in it is no prefix.
+    /// Whether it lacks the array of prefixes, or an item of it is no prefix.
     is_spoilt: bool,
 }
 
@@ -423,7 +423,7 @@ fn filter(draft: &mut Draft, table: &PlacedTable<'_, '_>, key: &str) -> Option<F
     Some(filter)
 }
 
-/// Who asks again too soon is told so there, each time.
+/// Returns the keys for the limit; ntpd-rs tells each client that asks again too soon, each time.
 fn limit(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     let number = |key| table.get(key).and_then(whole).unwrap_or(0);
     let (cutoff, size) = (
@@ -458,7 +458,7 @@ fn synchronization(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
         draft.min_sources = count;
         known.push("minimum-agreeing-sources");
     }
-    // 16, the default, is no time.
+    // The default is 16, which means no time.
     if let Some(stratum @ 1..=15) = table.get("local-stratum").and_then(whole) {
         let why = format!(
             "before it has a time ntpd-rs announces this, and \"unsynchronized\" with it: here only that is announced. To have clients \
@@ -482,7 +482,7 @@ fn synchronization(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
 fn observability(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     let level = table.text("log-level").filter(|level| LEVELS.contains(level));
     draft.log_level = level.and_then(|said| LEVELS.into_iter().find(|level| *level == said));
-    // It is for a process of its own there.
+    // In ntpd-rs another process has it.
     let metrics = table
         .text("metrics-exporter-listen")
         .map(str::parse::<SocketAddr>);
@@ -505,7 +505,10 @@ fn observability(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
     !known.is_empty()
 }
 
-/// What only the whole file tells: where nobody is served, and that what listens on `[::]` has IPv4 there, too.
+/// Completes the draft once the whole file is read.
+///
+/// Without a server only this host is served. A server at `[::]` also answers IPv4 in ntpd-rs, so it gets a second
+/// listener.
 pub(super) fn finish(draft: &mut Draft) {
     if draft.listeners.is_empty() {
         draft.remarks.push(NO_SERVER.to_owned());

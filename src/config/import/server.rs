@@ -17,7 +17,7 @@ pub(super) const POOL: &str =
 const PEER: &str = "it is asked as a server is: the symmetric mode isn't spoken here";
 const LONGEST_POLL: i8 = 17;
 
-/// What an option of such a line is to us.
+/// The meaning of an option of such a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Choice {
     Iburst,
@@ -26,9 +26,9 @@ pub(super) enum Choice {
     Port,
     /// A key of ours, true or false.
     Role(&'static str),
-    /// The server has to prove who it is. With how many words after it.
+    /// The server has to be authenticated; with the number of words after the option.
     Proof(usize),
-    /// Nothing of ours. With how many words after it.
+    /// No key of ours; with the number of words after the option.
     Foreign(usize),
 }
 
@@ -81,7 +81,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// One option, with its values from `more`.
+    /// Takes an option, with its values from `more`.
     fn take<'a>(
         &mut self,
         choice: Choice,
@@ -108,7 +108,7 @@ impl Wanted {
         Ok(())
     }
 
-    /// What can be asked for together; what can't is added to what is `left`.
+    /// Returns the upstream; options that don't go together are added to `left`.
     fn upstream(
         mut self,
         host: &str,
@@ -143,7 +143,7 @@ impl Wanted {
     }
 }
 
-/// Here a port is a word of its own, and an IPv6 address has no brackets.
+/// Reads a host: in such a line the port is a word of its own, and an IPv6 address has no brackets.
 fn address(host: &str, port: Option<u16>) -> Result<(Host, u16), String> {
     let port = port.unwrap_or(NTP_PORT);
     let bare = host.split('%').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Pure. What becomes of each kind of line, and what must hold for any text.
+//! Pure. Tests of each kind of line, and properties of any text.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn ntp(text: &str) -> ImportReport {
     imported(Some(Dialect::Ntp), text)
 }
 
-/// Without comments and empty lines, on one.
+/// Returns the configuration on one line, without comments and empty lines.
 fn settings(report: &ImportReport) -> String {
     let lines = report
         .configuration
@@ -41,7 +41,7 @@ fn loaded(report: &ImportReport) -> Loaded {
     .unwrap_or_else(|faults| panic!("{faults:?}\n{}", report.configuration))
 }
 
-/// What all of `lines` come to, with nothing left.
+/// Asserts that the import is whole and has the `expected` settings.
 fn whole(report: &ImportReport, expected: &str) {
     assert_eq!(
         (report.remarks.as_str(), report.result),
@@ -53,7 +53,7 @@ fn whole(report: &ImportReport, expected: &str) {
     loaded(report);
 }
 
-/// What they come to, with a reason for what is left.
+/// Asserts that the import is partial, has the `expected` settings, and gives the reason `why`.
 fn in_part(report: &ImportReport, expected: &str, why: &str) {
     assert_eq!(
         report.result,
@@ -67,7 +67,7 @@ fn in_part(report: &ImportReport, expected: &str, why: &str) {
     loaded(report);
 }
 
-/// Beginning of a chrony.conf that answers everybody.
+/// The first line of a chrony.conf that answers all clients.
 const OPEN: &str = "allow\n";
 
 #[test]
@@ -280,7 +280,7 @@ fn no_directive_is_told_twice() {
     }
 }
 
-/// Lines with sense, with nonsense, and in between.
+/// Texts of valid lines, of invalid lines, and of lines in between.
 fn text() -> impl Strategy<Value = String> {
     let all = chrony::KEYWORDS.iter().chain(ntp::KEYWORDS);
     let keywords: Vec<&str> = all.flat_map(|(names, _)| names.iter().copied()).collect();
@@ -349,8 +349,9 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever stands there: what comes out is a configuration without a fault, and what is told is one line each, harmless
-    /// to a terminal.
+    /// Any text becomes a configuration without a fault.
+    ///
+    /// Each remark is one line, harmless to a terminal.
     #[test]
     fn what_is_made_is_sound(text in text(), is_chrony in any::<bool>()) {
         let report = if is_chrony { chrony(&text) } else { ntp(&text) };
@@ -363,7 +364,7 @@ proptest! {
         }
     }
 
-    /// Who is answered is the same address by address, as the manual of each tells it.
+    /// An address is answered if chronyd answers it, by the manual of chrony.
     #[test]
     fn access_means_the_same(
         rules in prop::collection::vec((any::<bool>(), any::<bool>(), 0_u8..=4, 0_u8..3, 0_u8..3), 1..8),
@@ -372,7 +373,7 @@ proptest! {
         let (first, second) = asked;
         let address = [first, second, 0, 0];
         let mut text = String::new();
-        // Rules as they stand: prefix, allowed.
+        // The rules in effect: prefix, allowed.
         let mut table: Vec<(Vec<u8>, bool)> = vec![(Vec::new(), false)];
         for (allowed, for_all, parts, a, b) in rules {
             let prefix: Vec<u8> = [a, b, 0, 0].into_iter().take(parts.into()).collect();

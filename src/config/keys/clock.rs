@@ -9,7 +9,7 @@ use crate::config::row::table;
 use crate::time::NtpDuration;
 use crate::upstream::clock_policy::{ClockPolicy, ClockSource, LocalReference, OnDispute};
 
-/// Where tzdata puts the list of leap seconds.
+/// The path where tzdata puts the list of leap seconds.
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
 
 table! {
@@ -63,7 +63,7 @@ table! {
 }
 
 impl ClockKeys {
-    /// What must hold before a time is believed and served.
+    /// Returns the conditions under which a time is believed and served.
     pub(in crate::config) fn policy(&self, local: &LocalKeys) -> ClockPolicy {
         ClockPolicy {
             source: self.source,

@@ -39,7 +39,7 @@ fn interfaces() -> Texts<String> {
     )
 }
 
-/// What Linux takes as a name (`dev_valid_name` of its net/core/dev.c).
+/// Whether Linux accepts `name` for an interface (`dev_valid_name` of its net/core/dev.c).
 fn is_interface(name: &str) -> bool {
     (1..16).contains(&name.len())
         && !matches!(name, "." | "..")

@@ -77,7 +77,7 @@ table! {
 }
 
 fn address() -> Parsed<SocketAddr> {
-    // What is no text gets the answer of the empty one: what should stand there.
+    // A value that is no text is refused as the empty text is: with what is expected.
     parsed(
         |text| address::listener(text.unwrap_or_default()),
         |address| Some(quoted(&address.to_string())),
@@ -86,7 +86,7 @@ fn address() -> Parsed<SocketAddr> {
 }
 
 impl ListenerKeys {
-    /// The listener, with its `policy`.
+    /// Returns the listener, with its `policy`.
     pub(in crate::config) fn listener(&self, policy: Arc<Policy>) -> Listener {
         Listener {
             address: self.address,
@@ -98,7 +98,7 @@ impl ListenerKeys {
         }
     }
 
-    /// Which clients are answered, and with what: by these rules, which other tables have.
+    /// Returns the policy: the rules of other tables, with the answer and the stratum limit of this one.
     pub(in crate::config) fn policy(&self, access: Access, limit: RateLimit, budget: RuleMode) -> Policy {
         Policy {
             access,

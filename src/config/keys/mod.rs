@@ -1,7 +1,7 @@
 //! Pure. The keys of the configuration: each is a row, with its type, default, range and text.
 //!
-//! What a file may say, what a key means by itself, `config/ntpfront.toml`, ntpfront.toml(5) and the schema for editors
-//! are made of these rows (`row` says how). What keys mean together is in `validate` and the files beside it.
+//! The reading of each key by itself (`row`), `config/ntpfront.toml`, ntpfront.toml(5) and the schema for editors are
+//! made of these rows. `validate` and the files beside it check the keys together.
 
 mod clock;
 mod fast_path;

@@ -10,7 +10,7 @@ use crate::config::effective::quoted;
 use crate::config::kind::{Bool, Parsed, parsed, whole};
 use crate::config::row::table;
 
-/// Where systemd makes a directory for us (`RuntimeDirectory=ntpfront`).
+/// The path in the directory that systemd makes for us (`RuntimeDirectory=ntpfront`).
 const CONTROL_SOCKET: &str = "/run/ntpfront/control.sock";
 
 const METRICS: &str =
@@ -63,7 +63,7 @@ table! {
     }
 }
 
-/// Where the metrics are read over HTTP.
+/// The address where the metrics are read over HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Metrics {
     /// Nowhere.
@@ -75,7 +75,7 @@ pub enum Metrics {
     Unix(PathBuf),
 }
 
-/// As in the configuration.
+/// Writes the address as in the configuration.
 impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -17,7 +17,7 @@ use crate::server::policy::probability::Probability;
 
 const DEFAULTS: [(&str, bool); 2] = [("allow", true), ("deny", false)];
 
-// They leave room for what honest clients do: eight requests at their start, then one in 64 s.
+// The ranges leave room for honest clients: eight requests at their start, then one in 64 s.
 const INTERVAL: RangeInclusive<f64> = 0.0001..=64.0;
 const BURST: RangeInclusive<u32> = 8..=1_000_000;
 const IPV4_PREFIX: RangeInclusive<u8> = 8..=32;
@@ -126,7 +126,7 @@ fn files() -> Texts<String> {
 }
 
 impl LimitKeys {
-    /// How often a client is answered.
+    /// Returns the rate limit of each client.
     pub(in crate::config) fn limit(&self) -> RateLimit {
         let client = Bucket {
             interval: duration(self.interval),
@@ -156,7 +156,7 @@ fn duration(seconds: f64) -> Duration {
 }
 
 impl BudgetKeys {
-    /// What may be sent in all.
+    /// Returns the ceiling for all that is sent; 0 is none.
     pub(in crate::config) fn budget(&self) -> Budget {
         let ceiling = |ceiling: f64| (ceiling > 0.0).then_some(ceiling);
         Budget {

@@ -57,13 +57,13 @@ table! {
     }
 }
 
-/// When the service manager is told that we are ready.
+/// The time at which the service manager is told that we are ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Ready {
-    /// Once clients are answered, be it with "unsynchronized".
+    /// Once clients are answered, even if with "unsynchronized".
     #[default]
     Serving,
-    /// Once they are told a time.
+    /// Once clients get a time.
     Synchronized,
 }

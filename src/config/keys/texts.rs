@@ -6,7 +6,7 @@ use crate::config::address::Refusal;
 use crate::config::effective::quoted;
 use crate::config::kind::{Parsed, parsed};
 
-/// The name of a user; `None` is not set.
+/// Returns the kind of names of users; `None` is not set.
 pub(super) fn user() -> Parsed<Option<String>> {
     parsed(
         |text| match text.filter(|text| is_user(text)) {
@@ -17,7 +17,7 @@ pub(super) fn user() -> Parsed<Option<String>> {
     )
 }
 
-/// An absolute path; `None` is not set.
+/// Returns the kind of absolute paths; `None` is not set.
 pub(super) fn path() -> Parsed<Option<PathBuf>> {
     parsed(
         |text| match text.filter(|text| is_absolute(text)) {
@@ -28,7 +28,9 @@ pub(super) fn path() -> Parsed<Option<PathBuf>> {
     )
 }
 
-/// An absolute path; the empty text is `None`. To leave the key out means its default.
+/// Returns the kind of absolute paths where the empty text is `None`.
+///
+/// A key that is left out has its default.
 pub(super) fn path_or_none() -> Parsed<Option<PathBuf>> {
     parsed(
         |text| match text {
@@ -46,12 +48,12 @@ fn shown(path: &Path) -> String {
     quoted(&path.to_string_lossy())
 }
 
-/// What can stand in the first field of a line of passwd(5).
+/// Whether `name` can be the first field of a line of passwd(5).
 fn is_user(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_control() || matches!(c, ':' | '/'))
 }
 
-/// Is the path absolute, and safe to print?
+/// Whether the path is absolute and safe to print.
 pub(super) fn is_absolute(path: &str) -> bool {
     Path::new(path).is_absolute() && !path.contains(char::is_control)
 }

@@ -58,9 +58,9 @@ table! {
     }
 }
 
-/// The default is the daemon that keeps the clock of this host.
+/// Returns the kind of addresses; the default is the daemon that keeps the clock of this host.
 fn address() -> Parsed<(Host, u16)> {
-    // What is no text gets the answer of the empty one: what should stand there.
+    // A value that is no text is refused as the empty text is: with what is expected.
     parsed(
         |text| address::host_and_port(text.unwrap_or_default()),
         |address| Some(quoted(&shown(address))),
@@ -68,7 +68,7 @@ fn address() -> Parsed<(Host, u16)> {
     .required()
 }
 
-/// An address as it is written in a configuration.
+/// Writes an address as in a configuration.
 fn shown((host, port): &(Host, u16)) -> String {
     let keys = UpstreamKeys {
         address: (host.clone(), *port),
@@ -78,12 +78,12 @@ fn shown((host, port): &(Host, u16)) -> String {
 }
 
 impl UpstreamKeys {
-    /// The address of the default upstream, as if it were said.
+    /// Returns the address of the default upstream, as a value of the file.
     pub(in crate::config) fn default_address() -> RawValue {
         RawValue::text(&shown(&Self::default().address), Origin::Default)
     }
 
-    /// The server, and how it is asked.
+    /// Returns the server with its polls and its role.
     pub(in crate::config) fn upstream(&self) -> Upstream {
         let (host, port) = self.address.clone();
         Upstream {

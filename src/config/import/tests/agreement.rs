@@ -1,8 +1,8 @@
-//! Pure. How many upstreams must agree.
+//! Pure. Tests of the number of upstreams that must agree.
 
 use super::*;
 
-/// Our own default is stricter from three on: that is said, with the way back.
+/// Our own default is stricter from three upstreams on: a comment says so, with the way back.
 #[test]
 fn how_many_must_agree_is_as_it_was_or_stricter() {
     let servers = |count: usize| {

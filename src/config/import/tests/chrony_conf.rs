@@ -1,4 +1,4 @@
-//! Pure. What becomes of each kind of line of a chrony.conf.
+//! Pure. Tests of each kind of line of a chrony.conf.
 
 use super::*;
 
@@ -126,14 +126,14 @@ fn who_is_answered_by_chrony() {
             "allow 2001:db8::/32\nallow 10",
             "[access] default = \"deny\" allow = [\"10.0.0.0/8\", \"2001:db8::/32\"]",
         ),
-        // The longest decides, whatever the order, and of the same the last.
+        // The longest prefix decides, in any order, and of equal ones the last.
         (
             "deny 10.1\nallow 10\ndeny 10.1",
             "[access] default = \"deny\" allow = [\"10.0.0.0/8\"] deny = [\"10.1.0.0/16\"]",
         ),
         ("allow\ndeny 10.1.1.1", "[access] deny = [\"10.1.1.1/32\"]"),
         ("allow\ndeny 10\nallow 10", ""),
-        // "all" is for the parts, too.
+        // "all" also replaces the rules of the parts.
         (
             "deny 10.1\nallow all 10",
             "[access] default = \"deny\" allow = [\"10.0.0.0/8\"]",

@@ -1,4 +1,4 @@
-//! Pure. Where ntpd listens by its `interface` lines: tests/import_daemons.rs asks a real one.
+//! Pure. Tests of the listeners of ntpd's `interface` lines; tests/import_daemons.rs asks a real ntpd.
 
 use super::*;
 
@@ -50,7 +50,9 @@ fn the_last_line_about_an_address_decides() {
     }
 }
 
-/// On the loopback interface, too, but never on both: then there would be our default listeners.
+/// A family is also ignored on the loopback interface, but never both families.
+///
+/// Without a listener there would be our default ones.
 #[test]
 fn a_family_that_is_ignored_is_not_listened_on() {
     let [v4, v6] = ["127.0.0.1", "[::1]"].map(|here| format!("[[listener]] address = \"{here}:123\""));

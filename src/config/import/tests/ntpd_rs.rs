@@ -1,4 +1,4 @@
-//! Pure. What becomes of ntpd-rs's tables.
+//! Pure. Tests of each table of ntpd-rs.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,7 +15,7 @@ const SERVER: &str = "[[server]]\nlisten = \"192.0.2.1:123\"\n";
 const LISTENS: &str = "[[listener]] address = \"192.0.2.1:123\"";
 const AGREE: &str = "[synchronization]\nminimum-agreeing-sources = 1\n";
 const ONE: &str = "[clock] min-sources = 1";
-/// As its intervals are where nothing is said.
+/// The keys of the default intervals of ntpd-rs.
 const POLLS: &str = "iburst = false minpoll = 4 maxpoll = 10";
 
 #[test]
@@ -128,7 +128,7 @@ fn how_many_must_agree() {
             report.remarks
         );
     }
-    // It would serve nobody at all there: here all of them must agree, and that is told.
+    // ntpd-rs would serve no client at all: here all of them must agree, and a remark tells that.
     for count in [1, 2] {
         let report = toml(&text(count, ""));
         let least = usize::from(loaded(&report).config.clock.min_sources);
@@ -162,7 +162,7 @@ fn servers() {
             "denylist = { filter = [\"::ffff:192.0.2.0/120\"], action = \"deny\" }",
             " access.deny = [\"192.0.2.0/24\"] access.on-deny = \"kiss\"",
         ),
-        // There the denylist wins, however long the prefixes are.
+        // In ntpd-rs the denylist wins, with prefixes of any length.
         (
             "denylist = { filter = [\"10.0.0.0/8\"], action = \"ignore\" }\n\
              allowlist = { filter = [\"10.1.0.0/16\", \"0.0.0.0/0\"], action = \"ignore\" }",
@@ -223,7 +223,7 @@ fn servers() {
 
 #[test]
 fn where_it_listens() {
-    // One socket for both families there.
+    // ntpd-rs has one socket for both families.
     whole(
         &toml(&format!(
             "{AGREE}[[server]]\nlisten = \"[::]:1123\"\nallowlist = {{ filter = [], action = \"ignore\" }}"
@@ -356,7 +356,7 @@ fn nets() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
 }
 
 proptest! {
-    /// Who is answered is who the allowlist has and the denylist hasn't.
+    /// An address is answered if it is in the allowlist, if any, and not in the denylist.
     #[test]
     fn lists_mean_the_same(
         allow in prop::option::of(nets()),
@@ -386,7 +386,7 @@ proptest! {
         prop_assert_eq!(access.on_deny == OnDeny::Kiss, refuses && told, "{}", report.configuration);
     }
 
-    /// Whatever stands there: what comes out is a configuration without a fault.
+    /// Any tables become a configuration without a fault.
     #[test]
     fn what_is_made_is_sound(
         tables in prop::collection::vec((

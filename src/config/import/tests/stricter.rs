@@ -1,8 +1,8 @@
-//! Pure. Restrictions that can't be carried: the result is stricter then, never wider.
+//! Pure. Tests of restrictions that can't be carried over: the result is stricter then, never wider.
 
 use super::*;
 
-/// Nobody is answered.
+/// The settings that answer no client.
 const CLOSED: &str = "[access] default = \"deny\"";
 
 #[test]
@@ -33,7 +33,7 @@ fn who_is_denied_without_being_known_is_denied_with_everybody() {
         let open = format!("restrict default nomodify\n{line}\nrestrict 127.0.0.1");
         in_part(&ntp(&open), CLOSED, why);
     }
-    // It says why where it stands, too.
+    // The configuration also gives the reason.
     let report = chrony("allow\ndeny some.example");
     assert!(
         report.configuration.contains("could not be carried"),
@@ -143,7 +143,7 @@ fn where_it_listens_is_this_host_alone_if_it_can_t_be_said() {
 }
 
 proptest! {
-    /// What is answered with one of the rules spoilt is answered with that rule, too, whatever it is about.
+    /// An address that is answered with a rule spoilt is also answered with the rule intact.
     #[test]
     fn a_rule_that_is_spoilt_lets_in_nobody(
         rules in prop::collection::vec((any::<bool>(), 0_u8..=3, 0_u8..3, 0_u8..3), 1..8),
@@ -164,7 +164,7 @@ proptest! {
                     (false, false) => format!("restrict {subnet} ignore\n"),
                 }
             };
-            // So that something is carried in any case.
+            // So a line is carried over in any case.
             let first = if is_chrony { "minsources 1\n" } else { "tos minsane 1\n" };
             rules.iter().enumerate().map(line).fold(first.to_owned(), |text, line| text + &line)
         };
@@ -175,7 +175,7 @@ proptest! {
             policy.access.allows([asked.0, asked.1, 0, 0].into())
         };
         let (whole, part) = (answered(&text(None)), answered(&text(Some(spoilt))));
-        // Without a rule that lets in, what lies within another that denies may be denied; never the other way round.
+        // A spoilt rule that lets in may have let in addresses that another one denies; never the other way round.
         prop_assert!(whole || !part, "{}{}", text(None), text(Some(spoilt)));
     }
 }
