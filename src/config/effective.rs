@@ -102,7 +102,7 @@ mod tests {
                 EffectiveTable {
                     head: "[process]",
                     settings: vec![
-                        setting("user", Some("\"nobody\""), Place::Integer("a\nb".into())),
+                        setting("user", Some("\"nobody\""), Place::WholeFile("a\nb".into())),
                         setting("chroot", None, Place::Default),
                     ],
                 },

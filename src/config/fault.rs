@@ -14,7 +14,7 @@ pub enum Place {
     /// On the command line, by a flag, named as in `-4`.
     Flag(&'static str),
     /// A file as a whole.
-    Integer(PathBuf),
+    WholeFile(PathBuf),
     /// A position in a file.
     File {
         /// Path of the file.
@@ -31,7 +31,7 @@ impl fmt::Display for Place {
         match self {
             Self::Default => f.write_str("default"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
-            Self::Integer(path) => f.write_str(&printable(&path.to_string_lossy())),
+            Self::WholeFile(path) => f.write_str(&printable(&path.to_string_lossy())),
             Self::File { path, line, column } => {
                 write!(f, "{}:{line}:{column}", printable(&path.to_string_lossy()))
             }

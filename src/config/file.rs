@@ -206,7 +206,7 @@ fn unreadable(path: &Path, error: &ReadError) -> Vec<Fault> {
         ReadError::Look(_) | ReadError::Kind(_) | ReadError::Read(_) => (error.to_string(), None),
     };
     vec![Fault {
-        place: Place::Integer(path.to_owned()),
+        place: Place::WholeFile(path.to_owned()),
         key: String::new(),
         found,
         expected: String::new(),
@@ -236,7 +236,7 @@ fn permissions(path: &Path) -> String {
     match look.next() {
         Some((at, metadata)) => {
             let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
-            let place = Place::Integer(at.to_owned());
+            let place = Place::WholeFile(at.to_owned());
             format!("{we}, but {place} has mode {mode:04o}, owner {uid} and group {gid}")
         }
         None => we,

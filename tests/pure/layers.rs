@@ -125,67 +125,18 @@ const IMPURE: [&str; 23] = [
     "std::sync::atomic",
 ];
 
-/// The rooms whose comments are read for their words; the others follow.
-const WORDED: [&str; 14] = [
-    "host",
-    "log",
-    "observe",
-    "control",
-    "supervisor",
-    "commands",
-    "time",
-    "wire",
-    "published",
-    "hash",
-    "clock",
-    "census",
-    "server",
-    "upstream",
-];
-
-/// Words that a documentation comment doesn't say: programs, packets and threads are no persons, and plain English has
-/// plainer words.
-const UNPLAIN: [&str; 10] = [
-    "who",
-    "whom",
-    "whoever",
-    "nobody",
-    "somebody",
-    "everybody",
-    "anybody",
-    "shall",
-    "anew",
-    "so many",
-];
-
-/// A documentation comment begins with the thing or with what it does, not with one of these.
-const CLAUSES: [&str; 9] = [
-    "What",
-    "How",
-    "Who",
-    "Where",
-    "When",
-    "Why",
-    "One",
-    "It",
-    "From now on",
-];
-
-/// Longer lines of a comment break where they are read (rustfmt does not see them).
-const MOST_COLUMNS: usize = 130;
-
 /// The only place with `unsafe`: this file, and what is in its folder.
 const UNSAFE: &str = "host/sys";
 
 /// A file of `src/`, its path relative to it.
-struct Source {
-    path: String,
-    text: String,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// The room that it belongs to; none for the crate's own two files.
-    fn room(&self) -> Option<&str> {
+    pub(crate) fn room(&self) -> Option<&str> {
         let first = self.path.split('/').next().unwrap();
         let room = first.strip_suffix(".rs").unwrap_or(first);
         (!matches!(room, "lib" | "main")).then_some(room)
@@ -213,7 +164,7 @@ impl Source {
     }
 }
 
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     gather(&root, &mut found);
@@ -296,7 +247,6 @@ fn faults(source: &Source) -> Vec<String> {
     faults.extend(narrowness(source));
     faults.extend(purity(source));
     faults.extend(unsafety(source));
-    faults.extend(comments(source));
     faults
         .into_iter()
         .map(|fault| format!("src/{}: {fault}", source.path))
@@ -367,60 +317,6 @@ fn unsafety(source: &Source) -> Vec<String> {
         return Vec::new();
     }
     vec![format!("unsafe is for {UNSAFE} alone")]
-}
-
-/// The text of a line of documentation, and what marks it.
-fn documentation(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim_start();
-    let (mark, text) = line.split_at_checked(3)?;
-    // Four slashes are no documentation.
-    (matches!(mark, "///" | "//!") && !text.starts_with('/')).then(|| (mark, text.trim()))
-}
-
-/// The words of a documentation line, in lower case, with a blank around each; code in backticks is left out.
-fn spoken(text: &str) -> String {
-    let outside = text.split('`').step_by(2).collect::<Vec<_>>().join(" ");
-    let words = outside.split(|c: char| !c.is_alphanumeric() && c != '\'');
-    let words: Vec<_> = words
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect();
-    format!(" {} ", words.join(" "))
-}
-
-/// What is wrong with the comments of a room that is read for that.
-fn comments(source: &Source) -> Vec<String> {
-    if !source.room().is_some_and(|room| WORDED.contains(&room)) {
-        return Vec::new();
-    }
-    let mut faults = Vec::new();
-    let lines: Vec<&str> = source.text.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
-        let columns = line.chars().count();
-        if line.trim_start().starts_with("//") && columns > MOST_COLUMNS {
-            faults.push(format!("{}: {columns} columns", index + 1));
-        }
-        let Some((mark, text)) = documentation(line) else {
-            continue;
-        };
-        let said = spoken(text);
-        let unplain = UNPLAIN.iter().filter(|word| said.contains(&format!(" {word} ")));
-        faults.extend(unplain.map(|word| format!("{}: \"{word}\" in: {text}", index + 1)));
-        let is_first = index == 0 || documentation(lines[index - 1]).is_none_or(|before| before.0 != mark);
-        if !is_first {
-            continue;
-        }
-        let thing = text.trim_start_matches("Pure. ").trim_start_matches("Impure. ");
-        let clause = CLAUSES
-            .iter()
-            .find(|clause| thing.starts_with(&format!("{clause} ")));
-        faults.extend(clause.map(|clause| format!("{}: begins with \"{clause}\": {text}", index + 1)));
-        let next = lines.get(index + 1).and_then(|line| documentation(line));
-        if next.is_some_and(|(_, text)| !text.is_empty()) {
-            faults.push(format!("{}: no empty line after the first: {text}", index + 1));
-        }
-    }
-    faults
 }
 
 #[test]
@@ -547,37 +443,6 @@ use crate::server::C;",
             "//!\nuse std::fmt;",
             "the first line doesn't say what is in here",
         ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\n\n/// The process, for\n/// whoever asks.",
-            "4: \"whoever\" in: whoever asks.",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\n//!\n//! There are so\tmany of them.",
-            "3: \"so many\" in: There are so\tmany of them.",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. What sockets do.",
-            "1: begins with \"What\": Impure. What sockets do.",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\nstruct A {\n    /// How it waits.\n    a: u8,\n}",
-            "3: begins with \"How\": How it waits.",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\n//! It waits.",
-            "1: no empty line after the first: Impure. A socket.",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\n// 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 \
-             0123456789 0123456789 0123456789 0123456789 0123456789",
-            "2: 134 columns",
-        ),
     ] {
         let source = Source {
             path: path.to_owned(),
@@ -623,14 +488,6 @@ fn it_does_not_see_what_is_right() {
         (
             "config/a.rs",
             "//! Pure.\n#![deny(unsafe_code)]\nuse super::fault::QueryFault;",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\n//!\n//! Its user is `nobody`, its shallow whole.\n\n/// Its user.\n// Who reads this?",
-        ),
-        (
-            "host/a.rs",
-            "//! Impure. A socket.\n\n//// Who draws lines like this?",
         ),
     ] {
         let source = Source {

@@ -20,3 +20,4 @@ mod policy_flood;
 mod programs;
 #[path = "../rfc/mod.rs"]
 mod rfc;
+mod words;

@@ -78,7 +78,7 @@ pub fn import(dialect: Option<Dialect>, given: &[(PathBuf, Option<String>)]) -> 
         .map(|(path, _)| {
             format!(
                 "{}: there is no such file: passed over\n",
-                Place::Integer(path.clone())
+                Place::WholeFile(path.clone())
             )
         })
         .collect();
@@ -116,7 +116,7 @@ const OURS: [&str; 2] = ["[[upstream]]", "[[listener]]"];
 /// Returns the reason if the files are not of the `dialect`, or not all of one daemon.
 fn mistaken(dialect: Option<Dialect>, files: &[(PathBuf, String)]) -> Option<String> {
     let says = |text: &str, is_such: fn(&str) -> bool| text.lines().any(is_such);
-    let name = |(path, _): &(PathBuf, String)| Place::Integer(path.clone());
+    let name = |(path, _): &(PathBuf, String)| Place::WholeFile(path.clone());
     let ours = files
         .iter()
         .find(|(_, text)| says(text, |line| OURS.contains(&line.trim())));
@@ -178,7 +178,7 @@ fn made(
     let body = draft.written();
     let names: Vec<String> = files
         .iter()
-        .map(|(path, _)| Place::Integer(path.clone()).to_string())
+        .map(|(path, _)| Place::WholeFile(path.clone()).to_string())
         .collect();
     let left = draft.remarks;
     let remarks: String = left.iter().map(|remark| format!("{remark}\n")).collect();
@@ -298,7 +298,7 @@ fn lines<'a>(dialect: Dialect, path: &'a Path, text: &'a str) -> impl Iterator<I
 impl SourceLine<'_> {
     /// Returns the place and the text of the line, safe to print.
     fn shown(&self) -> String {
-        let path = Place::Integer(self.path.to_owned());
+        let path = Place::WholeFile(self.path.to_owned());
         format!("{path}:{}: {}", self.number, excerpt(self.text))
     }
 
