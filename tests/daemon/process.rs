@@ -270,6 +270,24 @@ fn hup_and_usr1_do_not_end_it() {
     assert_eq!(daemon.end_with(Signal::SIGTERM).0.code(), Some(0));
 }
 
+/// The threads of a process that block not all of these signals: their names, and the signals that they block.
+fn takers(pid: impl std::fmt::Display, signals: u64) -> Vec<(String, u64)> {
+    let mut takers = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let of_task = |name: &str| std::fs::read_to_string(task.as_ref().unwrap().path().join(name)).unwrap();
+        let status = of_task("status");
+        let blocked = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigBlk:"))
+            .unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        if blocked & signals != signals {
+            takers.push((of_task("comm").trim().to_owned(), blocked & signals));
+        }
+    }
+    takers
+}
+
 /// A signal goes to any thread that does not block it, and only one can tell of it: what a worker may call is not enough.
 #[test]
 fn no_thread_but_one_takes_signals() {
@@ -279,19 +297,11 @@ fn no_thread_but_one_takes_signals() {
     let heard = heard
         .iter()
         .fold(0, |all, signal| all | 1 << (*signal as u32 - 1));
-    let mut takers = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
-        let of_task = |name: &str| std::fs::read_to_string(task.as_ref().unwrap().path().join(name)).unwrap();
-        let status = of_task("status");
-        let blocked = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigBlk:"))
-            .unwrap();
-        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
-        if blocked & heard != heard {
-            takers.push((of_task("comm").trim().to_owned(), blocked & heard));
-        }
-    }
+    // Workers may answer before the thread that takes signals runs; until then signals wait.
+    let takers = wait_until("a thread takes signals", SOON, || {
+        let takers = takers(daemon.pid(), heard);
+        (!takers.is_empty()).then_some(takers)
+    });
     assert_eq!(takers, [("signals".to_owned(), 0)]);
     assert_eq!(daemon.end_with(Signal::SIGTERM).0.code(), Some(0));
 }
