@@ -3,8 +3,8 @@
 //! The program (`program/ntp.bpf.c`) gets the time and the rules by words in memory that both sides share.
 //! `time_segment` is the time that is served for a while, `rules` decides about requests (`destinations`: by address),
 //! `layout` defines each word; all pure. `maps` writes and reads the words, `loader` brings the program into the
-//! kernel, `driver` keeps it attached and told. `requirements` is for a host's fitness, `mode` for an operator's
-//! choice.
+//! kernel, `driver` keeps it attached and up to date. `requirements` is what a host must have, `mode` what the operator
+//! chooses.
 
 mod destinations;
 pub mod driver;

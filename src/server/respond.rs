@@ -174,6 +174,17 @@ mod tests {
     const T2: NtpTimestamp = NtpTimestamp::from_bits(1000);
     const T3: NtpTimestamp = NtpTimestamp::from_bits(2000);
 
+    /// A request with this payload, as a client sends it.
+    fn request(payload: &[u8]) -> Request<'_> {
+        Request {
+            payload,
+            source: CLIENT,
+            source_port: 1,
+            unicast: true,
+            received_at: T2,
+        }
+    }
+
     /// As [`super::respond`], into as many bytes as a header has.
     fn respond(
         request: &Request<'_>,
@@ -320,12 +331,10 @@ mod tests {
     fn never_before_the_mode_matters() {
         assert_eq!(ask(&packet(4, 3), 0).0, Verdict::RefusedPortZero);
         assert_eq!(ask(&packet(4, 3)[..47], 1).0, Verdict::RefusedTooShort);
+        let good = packet(4, 3);
         let group = Request {
-            payload: &packet(4, 3),
-            source: CLIENT,
-            source_port: 1,
             unicast: false,
-            received_at: T2,
+            ..request(&good)
         };
         assert_eq!(
             respond(&group, T3, || Ruling::Answer, &VARIABLES, &mut [0; HEADER_LEN]),
@@ -335,13 +344,8 @@ mod tests {
 
     #[test]
     fn nothing_is_answered_without_room_for_a_header() {
-        let request = Request {
-            payload: &packet(4, 3),
-            source: CLIENT,
-            source_port: 1,
-            unicast: true,
-            received_at: T2,
-        };
+        let payload = packet(4, 3);
+        let request = request(&payload);
         let rule = || panic!("a token would be taken");
         let mut room = [0; HEADER_LEN - 1];
         let mut reply = ReplyBuffer::new(&mut room);
@@ -356,13 +360,8 @@ mod tests {
             ..VARIABLES
         };
         let mut reply = [0; HEADER_LEN];
-        let request = Request {
-            payload: &packet(4, 3),
-            source: CLIENT,
-            source_port: 1,
-            unicast: true,
-            received_at: T2,
-        };
+        let payload = packet(4, 3);
+        let request = request(&payload);
         respond(&request, T3, || Ruling::Answer, &variables, &mut reply);
         assert_eq!(Header::parse(&reply).unwrap().reference_timestamp, T2);
     }
@@ -372,13 +371,7 @@ mod tests {
     fn a_ruling_is_obeyed() {
         let mut payload = packet(4, 3);
         payload[2] = 3;
-        let request = Request {
-            payload: &payload,
-            source: CLIENT,
-            source_port: 1,
-            unicast: true,
-            received_at: T2,
-        };
+        let request = request(&payload);
         let obey = |ruling| {
             let mut reply = [0; HEADER_LEN];
             (respond(&request, T3, || ruling, &VARIABLES, &mut reply), reply)
@@ -407,13 +400,8 @@ mod tests {
 
     #[test]
     fn nobody_rules_about_what_is_no_good_request() {
-        let request = Request {
-            payload: &packet(4, 4),
-            source: CLIENT,
-            source_port: 1,
-            unicast: true,
-            received_at: T2,
-        };
+        let payload = packet(4, 4);
+        let request = request(&payload);
         let rule = || panic!("a token would be taken");
         let verdict = respond(&request, T3, rule, &VARIABLES, &mut [0; HEADER_LEN]);
         assert_eq!(verdict, Verdict::RefusedAnswer);
@@ -422,12 +410,10 @@ mod tests {
     #[test]
     fn a_clock_that_was_stepped_back_in_between_is_not_said() {
         let mut reply = [0; HEADER_LEN];
+        let good = packet(4, 3);
         let request = Request {
-            payload: &packet(4, 3),
-            source: CLIENT,
-            source_port: 1,
-            unicast: true,
             received_at: T3,
+            ..request(&good)
         };
         respond(&request, T2, || Ruling::Answer, &VARIABLES, &mut reply);
         let reply = Header::parse(&reply).unwrap();

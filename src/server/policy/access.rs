@@ -19,7 +19,7 @@ pub struct Access {
     list: Arc<AccessList>,
     /// The reaction to a denied request.
     pub on_deny: OnDeny,
-    /// Whether the list is obeyed.
+    /// Whether the list is applied.
     pub mode: RuleMode,
 }
 

@@ -16,7 +16,7 @@ use crate::server::policy::allowance::{Rates, TokenCounts};
 /// The limits of all that is sent; `None` is no ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Budget {
-    /// Whether it is obeyed.
+    /// Whether it is applied.
     pub mode: RuleMode,
     /// Answers a second.
     pub packets_per_second: Option<f64>,
@@ -75,7 +75,7 @@ const MONTH: f64 = 30.0 * DAY;
 const SPENDING: f64 = 600.0;
 
 impl Budget {
-    /// Whether it is obeyed: not if there is no ceiling.
+    /// Whether it is applied: not if there is no ceiling.
     pub const fn mode(&self) -> RuleMode {
         if self.is_none() { RuleMode::Off } else { self.mode }
     }
@@ -129,7 +129,7 @@ impl BudgetController {
         }
     }
 
-    /// Whether the budget is obeyed.
+    /// Whether the budget is applied.
     pub fn mode(&self) -> RuleMode {
         self.budget.mode()
     }

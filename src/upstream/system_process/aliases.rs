@@ -180,13 +180,13 @@ fn pair(one: UpstreamId, other: UpstreamId) -> Pair {
 mod tests {
     use std::time::Duration;
 
+    use super::super::tests::numbered;
     use super::*;
     use crate::time::{NtpDuration, NtpShort};
     use crate::upstream::association::{Peer, Polling};
     use crate::upstream::candidate::Limits;
     use crate::upstream::filter::View;
     use crate::upstream::packet::Sample;
-    use crate::upstream::{Host, Role, Upstream};
     use crate::wire::Header;
 
     /// An upstream that answered with these reference timestamps, a second apart.
@@ -214,17 +214,6 @@ mod tests {
             history.push(peer.clone());
         }
         history
-    }
-
-    fn numbered(number: usize) -> Upstream {
-        Upstream {
-            host: Host::Name(format!("n{number}.example")),
-            port: 123,
-            iburst: true,
-            minpoll: 6,
-            maxpoll: 10,
-            role: Role::default(),
-        }
     }
 
     /// The number of servers that these are, after all answers of each.

@@ -177,7 +177,8 @@ impl System {
     }
 }
 
-fn numbered(number: usize) -> Upstream {
+/// An upstream with this number in its name.
+pub(super) fn numbered(number: usize) -> Upstream {
     Upstream {
         host: Host::Name(format!("n{number}.example")),
         port: 123,
