@@ -10,6 +10,7 @@ use ntpfront::server::policy::Ruling;
 use ntpfront::server::{Request, respond};
 use ntpfront::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp, Timescale};
 use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
+use ntpfront::wire::extension::{Authenticator, FieldWriter, Part, Parts, field_type};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 /// `bytes` came to a listener, and as an answer to a question of ours.
@@ -94,6 +95,55 @@ fn came_as_an_answer(bytes: &[u8]) {
             assert!(!header.transmit_timestamp.is_zero());
         }
     }
+}
+
+/// `bytes` are a packet, and the plaintext of an authenticator: fields side by side, which come out as they went in.
+pub(crate) fn extension(bytes: &[u8]) {
+    for (parts, start) in [
+        (Parts::of_packet(bytes), HEADER_LEN),
+        (Parts::of_plaintext(bytes), 0),
+    ] {
+        let mut again = vec![0xA5; bytes.len() + 16];
+        let mut writer = FieldWriter::new(&mut again, start);
+        let (mut at, mut ended) = (start, false);
+        for part in parts {
+            assert!(!ended, "nothing follows a MAC or a fault");
+            match part {
+                Ok(Part::Field(field)) => {
+                    assert_eq!((field.start, field.end() % 4), (at, 0));
+                    at = field.end();
+                    // An empty one of a plaintext would be longer.
+                    if field.value.len() >= 12 {
+                        writer.push(field.kind, field.value).unwrap();
+                        let written = writer.length();
+                        let length = field.end() - field.start;
+                        assert_eq!(bytes[field.start..field.end()], again[written - length..written]);
+                        writer = FieldWriter::new(&mut again, written);
+                    }
+                    if field.kind == field_type::AUTHENTICATOR {
+                        authenticator(field.value);
+                    }
+                }
+                Ok(Part::Mac(mac)) => {
+                    assert_eq!(mac.digest, &bytes[at + 4..]);
+                    (at, ended) = (bytes.len(), true);
+                }
+                Err(_) => ended = true,
+            }
+        }
+        assert!(ended || at == bytes.len() || bytes.len() < start);
+    }
+    authenticator(bytes);
+}
+
+fn authenticator(value: &[u8]) {
+    let Some(found) = Authenticator::parse(value) else {
+        return;
+    };
+    let padded = |part: &[u8]| part.len().next_multiple_of(4);
+    let all = 4 + padded(found.nonce) + padded(found.ciphertext) + found.additional;
+    assert_eq!(all, value.len());
+    assert!(found.has_room(0) && !found.has_room(value.len()));
 }
 
 /// `bytes` are the text of a configuration file. Whatever they are: a configuration, or faults that can be shown.

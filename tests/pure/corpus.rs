@@ -26,6 +26,11 @@ fn packets() {
 }
 
 #[test]
+fn extension_fields() {
+    replay("extension", checks::extension);
+}
+
+#[test]
 fn configurations() {
     replay("config", checks::config);
 }
