@@ -10,6 +10,7 @@
 //! | [`time`] | the ground: timestamp, duration and short format of NTP, what the host's clocks read, the timescale of samples (pure) |
 //! | [`mod@published`] | a value that one thread gives to others, which never wait for it; tried with a model checker |
 //! | [`wire`] | NTP on the wire: header, extension fields and MAC, reference ID (pure) |
+//! | [`nts`] | Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association (pure) |
 //! | [`mod@clock`] | what is announced: the `model` of the served clock, the system `variables`, how they age, how they reach the workers (`publish`) and the next process (`handover`) |
 //! | [`mod@hash`] | a keyed hash of addresses (pure) |
 //! | [`census`] | who asks: counts of clients in a fixed memory, by estimate (pure) |
@@ -23,7 +24,7 @@
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, time and randomness
 //! included: no sockets, threads, files, log) or **impure** (thin, touches the world). Decisions live in pure files.
-//! Who may use whom is held by `tests/layers.rs`: `time`, `hash` and `published` use nothing of ours, `wire` and `host` only `time`;
+//! Who may use whom is held by `tests/layers.rs`: `time`, `hash` and `published` use nothing of ours, `wire` and `host` only `time`, `nts` only `wire`;
 //! `server` and `upstream` never each other; only `supervisor` knows all that runs, and `commands` what a subcommand needs.
 //!
 //! What is to be seen comes from the supervisor, as a snapshot (`supervisor::inspect`), through [`control::server`] or
@@ -154,6 +155,7 @@ pub mod control;
 pub mod fast;
 pub mod hash;
 pub mod host;
+pub mod nts;
 pub mod observe;
 pub mod published;
 pub mod server;

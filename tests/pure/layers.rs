@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
     ("cli", &[]),
     ("wire", &["time"]),
     ("host", &["time"]),
+    ("nts", &["wire"]),
     ("clock", &["published", "time", "wire"]),
     ("census", &["hash", "published", "time"]),
     (

@@ -1,0 +1,80 @@
+//! Pure. The keys of an association (RFC 8915 §4.2).
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::aead::{Algorithm, Halves};
+
+/// Both keys of an association: the client's to the server, then the server's to the client.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub enum Keys {
+    /// Of AEAD 15.
+    SivCmac256([Halves; 2]),
+    /// Of AEAD 30.
+    GcmSiv128([[u8; 16]; 2]),
+}
+
+impl Keys {
+    /// Length of the longest keys, in bytes.
+    pub const LONGEST: usize = 64;
+
+    /// The keys in `bytes`: the length says of which AEAD they are, `None` if of none.
+    pub const fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes.as_chunks() {
+            ([a, b, c, d], []) => Some(Self::SivCmac256([[*a, *b], [*c, *d]])),
+            ([c2s, s2c], []) => Some(Self::GcmSiv128([*c2s, *s2c])),
+            _ => None,
+        }
+    }
+
+    /// What they are keys of.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::SivCmac256(_) => Algorithm::SivCmac256,
+            Self::GcmSiv128(_) => Algorithm::GcmSiv128,
+        }
+    }
+
+    /// The secrets themselves, one after the other.
+    pub const fn bytes(&self) -> &[u8] {
+        match self {
+            Self::SivCmac256(keys) => keys.as_flattened().as_flattened(),
+            Self::GcmSiv128(keys) => keys.as_flattened(),
+        }
+    }
+}
+
+/// Says what they are, and nothing of the secrets.
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({})", self.algorithm().name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_says_of_which_aead() {
+        let bytes: Vec<u8> = (0..96).collect();
+        for length in 0..=96 {
+            let keys = Keys::of(&bytes[..length]);
+            let expected = Algorithm::ALL
+                .into_iter()
+                .find(|algorithm| 2 * algorithm.key_len() == length);
+            assert_eq!(keys.as_ref().map(Keys::algorithm), expected);
+            if let Some(keys) = keys {
+                assert_eq!(keys.bytes(), &bytes[..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn printed_they_say_nothing() {
+        for (length, expected) in [(64, "Keys(aes-siv-cmac-256)"), (32, "Keys(aes-128-gcm-siv)")] {
+            assert_eq!(format!("{:?}", Keys::of(&vec![0xAB; length]).unwrap()), expected);
+        }
+    }
+}
