@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 use super::aead::{Algorithm, Halves};
 
 /// Both keys of an association: the client's to the server, then the server's to the client.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub enum Keys {
     /// Of AEAD 15.
     SivCmac256([Halves; 2]),
@@ -41,6 +41,16 @@ impl Keys {
         match self {
             Self::SivCmac256(keys) => keys.as_flattened().as_flattened(),
             Self::GcmSiv128(keys) => keys.as_flattened(),
+        }
+    }
+}
+
+/// As one slice: element by element it would take longer than a block of AES.
+impl Drop for Keys {
+    fn drop(&mut self) {
+        match self {
+            Self::SivCmac256(keys) => keys.as_flattened_mut().as_flattened_mut().zeroize(),
+            Self::GcmSiv128(keys) => keys.as_flattened_mut().zeroize(),
         }
     }
 }

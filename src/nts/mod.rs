@@ -1,8 +1,15 @@
-//! Pure. Network Time Security (RFC 8915): the AEADs, and the keys of an association.
+//! Pure. Network Time Security (RFC 8915): the AEADs, cookies, what is sealed in packets, and the records of key establishment.
 //!
 //! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
 
 pub mod aead;
+pub mod cookie;
+pub mod keyring;
 mod keys;
+mod nonce;
 
 pub use keys::Keys;
+pub use nonce::Nonces;
+
+/// As many cookies a client has at most, and gets at once (RFC 8915 §5.7).
+pub const MOST_COOKIES: usize = 8;
