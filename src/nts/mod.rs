@@ -7,9 +7,11 @@ pub mod cookie;
 pub mod keyring;
 mod keys;
 mod nonce;
+pub mod server;
 
 pub use keys::Keys;
 pub use nonce::Nonces;
 
 /// As many cookies a client has at most, and gets at once (RFC 8915 §5.7).
+//= RFC 8915 §5.7 eight
 pub const MOST_COOKIES: usize = 8;

@@ -1,5 +1,5 @@
-//! What NTS costs a packet beside its plain answer: opening the cookie and the request, sealing cookies and reply. The same is done
-//! with the crates `aes-siv` and `aes-gcm-siv`, in turn. Run it with `cargo bench --bench nts`; compare within one run only.
+//! What NTS costs a packet beside its plain answer: opening the cookie and the request, sealing cookies and reply. The cryptography
+//! of the same is done with the crates `aes-siv` and `aes-gcm-siv`, in turn. Run it with `cargo bench --bench nts`; compare within one run only.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,19 +11,23 @@
 )]
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aes_gcm_siv::AesGcmSiv;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_siv::siv::Aes128Siv;
 use arrayvec::ArrayVec;
-use ntpfront::nts::aead::{Algorithm, BATCH, GcmSiv, Halves, Job, JobKey, ReadySivCmac, SivCmac};
+use ntpfront::nts::aead::{Algorithm, BATCH, Halves};
+use ntpfront::nts::cookie::several;
+use ntpfront::nts::keyring::{Keyring, Period, Secret, Time};
+use ntpfront::nts::server::{self, Opened, Reply};
+use ntpfront::nts::{Keys, Nonces};
+use ntpfront::wire::HEADER_LEN;
 
+/// What the crates seal cookies with.
 const HALVES: Halves = [[0x5A; 16], [0xA5; 16]];
-/// What a cookie begins with.
-const NAME: [u8; 4] = [7, 0, 0, 9];
 /// Header and identifier.
-const HEAD: usize = 48 + 36;
+const HEAD: usize = HEADER_LEN + 36;
 /// The name, nonce and tag of a cookie.
 const COOKIE_HEAD: usize = 36;
 const ROUNDS: usize = 400;
@@ -44,33 +48,83 @@ fn main() {
     }
 }
 
+/// The best of many short rounds, as this is what other work on the machine disturbs least.
 fn row(algorithm: Algorithm, cookies: usize, batch: usize) {
-    let requests: Vec<Request> = (0..batch)
-        .map(|salt| Request::new(algorithm, cookies, salt))
+    let period = Period::at(Duration::from_hours(24), Duration::from_hours(1));
+    let keyring = Keyring::new(&[Secret::new([7; 32])], period, 7, Time::Vouched).unwrap();
+    let mut nonces = Nonces::new([8; 16]);
+    let keys: Vec<Vec<u8>> = (0..batch).map(|salt| keys(algorithm, salt)).collect();
+    let ours: Vec<Request> = keys
+        .iter()
+        .map(|keys| {
+            let cookie = several(&keyring, &Keys::of(keys).unwrap(), &mut nonces).remove(0);
+            Request::new(algorithm, cookies, keys, &cookie)
+        })
         .collect();
-    let mut replies = vec![[0x11; 1024]; batch];
-    let ready = ReadySivCmac::new(&HALVES, &NAME);
-    let keys = opened_by_ours(&ready, &requests);
+    let theirs: Vec<Request> = keys
+        .iter()
+        .map(|keys| Request::new(algorithm, cookies, keys, &cookie_of_crates(keys)))
+        .collect();
+    let mut buffers = vec![[0x11; 1024]; batch];
+    let opened = open(&keyring, &ours);
+    assert!(opened.iter().all(|opened| opened.cookies() == cookies));
     let mut figures: [Vec<f64>; 3] = Default::default();
     for _ in 0..ROUNDS {
         figures[0].push(nanoseconds(batch, || {
-            black_box(opened_by_ours(&ready, black_box(&requests)));
+            black_box(open(&keyring, black_box(&ours)));
         }));
         figures[1].push(nanoseconds(batch, || {
-            sealed_by_ours(&ready, cookies, black_box(&keys), &mut replies)
+            seal(&keyring, &mut nonces, &ours, black_box(&opened), &mut buffers)
         }));
         figures[2].push(nanoseconds(batch, || {
-            for (request, reply) in black_box(&requests).iter().zip(&mut replies) {
+            for (request, reply) in black_box(&theirs).iter().zip(&mut buffers) {
                 by_crates(request, cookies, reply);
             }
         }));
     }
-    let [open, seal, crates] = figures.map(median);
+    let [open, seal, crates] = figures.map(|figures| figures.into_iter().min_by(f64::total_cmp).unwrap());
     println!(
         "{:>17} {cookies:>8} {batch:>6} {open:>9.0} {seal:>9.0} {crates:>9.0} {:>6.2}",
         algorithm.name(),
         crates / (open + seal)
     );
+}
+
+/// From bytes to keys.
+fn open(keyring: &Keyring, requests: &[Request]) -> ArrayVec<Opened, BATCH> {
+    let mut parsed = ArrayVec::<_, BATCH>::new();
+    for request in requests {
+        parsed.push(server::Request::parse(&request.packet).unwrap().unwrap());
+    }
+    server::open(keyring, &parsed)
+        .into_iter()
+        .map(|opened| opened.unwrap())
+        .collect()
+}
+
+/// From headers to replies. (Requests are parsed again: that is not what costs.)
+fn seal(
+    keyring: &Keyring,
+    nonces: &mut Nonces,
+    requests: &[Request],
+    opened: &[Opened],
+    buffers: &mut [[u8; 1024]],
+) {
+    let mut parsed = ArrayVec::<_, BATCH>::new();
+    for request in requests {
+        parsed.push(server::Request::parse(&request.packet).unwrap().unwrap());
+    }
+    let mut replies = ArrayVec::<_, BATCH>::new();
+    for ((request, opened), buffer) in parsed.iter().zip(opened).zip(buffers) {
+        replies.push(Reply {
+            request,
+            opened,
+            header: [0x24; HEADER_LEN],
+            buffer,
+        });
+    }
+    let lengths = server::seal(keyring, nonces, &mut replies);
+    assert!(lengths.iter().all(|length| length.is_some()));
 }
 
 /// A packet's share.
@@ -80,81 +134,59 @@ fn nanoseconds(batch: usize, mut work: impl FnMut()) -> f64 {
     start.elapsed().as_nanos() as f64 / (REPEATED * batch) as f64
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[0]
+fn keys(algorithm: Algorithm, salt: usize) -> Vec<u8> {
+    (0..2 * algorithm.key_len())
+        .map(|at| (at * 7 + salt) as u8)
+        .collect()
+}
+
+fn cookie_of_crates(keys: &[u8]) -> Vec<u8> {
+    let mut cookie = [&[0x11; COOKIE_HEAD][..], keys].concat();
+    let (head, text) = cookie.split_at_mut(COOKIE_HEAD);
+    let (head, tag) = head.split_at_mut(20);
+    let mut siv = Aes128Siv::new_from_slice(HALVES.as_flattened()).unwrap();
+    let made = siv.encrypt_inout_detached([&head[..4], &head[4..]], text.into());
+    tag.copy_from_slice(&made.unwrap());
+    cookie
 }
 
 /// What a client sends, and where its parts are.
 struct Request {
     algorithm: Algorithm,
     packet: Vec<u8>,
+    /// Length of what is authenticated.
+    authenticated: usize,
     /// Where the cookie is, without the head of its field.
     cookie: std::ops::Range<usize>,
-    nonce: [u8; 16],
+    nonce: Vec<u8>,
     tag: [u8; 16],
 }
 
-/// Both keys of an association.
-#[derive(Clone, Copy)]
-enum Keys {
-    Siv([Halves; 2]),
-    Gcm([[u8; 16]; 2]),
-}
-
-impl Keys {
-    fn of(bytes: &[u8]) -> Self {
-        match bytes.as_chunks::<16>().0 {
-            [a, b, c, d] => Self::Siv([[*a, *b], [*c, *d]]),
-            [a, b] => Self::Gcm([*a, *b]),
-            _ => panic!("no keys"),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Siv(keys) => keys.as_flattened().as_flattened(),
-            Self::Gcm(keys) => keys.as_flattened(),
-        }
-    }
-}
-
 impl Request {
-    fn new(algorithm: Algorithm, cookies: usize, salt: usize) -> Self {
-        let keys: Vec<u8> = (0..2 * algorithm.key_len())
-            .map(|at| (at * 7 + salt) as u8)
-            .collect();
-        let mut packet = vec![0x23; HEAD];
-        let mut cookie = [&NAME[..], &[0; COOKIE_HEAD - 4], &keys].concat();
-        seal_cookie(&ReadySivCmac::new(&HALVES, &NAME), &mut cookie);
-        let field = [2, 4, 0, 0];
-        packet.extend(field);
+    fn new(algorithm: Algorithm, cookies: usize, keys: &[u8], cookie: &[u8]) -> Self {
+        let mut packet = [0x23; HEADER_LEN].to_vec();
+        packet.extend([1, 4, 0, 36]);
+        packet.extend([7; 32]);
+        let length = u8::try_from(4 + cookie.len()).unwrap();
+        packet.extend([2, 4, 0, length]);
         let place = packet.len()..packet.len() + cookie.len();
-        packet.extend(&cookie);
+        packet.extend(cookie);
         for _ in 1..cookies {
-            packet.extend(field);
+            packet.extend([3, 4, 0, length]);
             packet.extend(vec![0; cookie.len()]);
         }
-        let nonce = [9; 16];
-        let tag = match Keys::of(&keys) {
-            Keys::Siv([key, _]) => sealed(
-                SivCmac {
-                    key: &key,
-                    associated: &packet,
-                },
-                &nonce,
-            ),
-            Keys::Gcm([key, _]) => sealed(
-                GcmSiv {
-                    key: &key,
-                    associated: &packet,
-                },
-                &nonce[..12],
-            ),
-        };
+        let nonce = vec![9; algorithm.nonce_len()];
+        let (c2s, _) = keys.split_at(algorithm.key_len());
+        let tag = tag_of_crates(algorithm, c2s, &nonce, &packet, &mut []);
+        let authenticated = packet.len();
+        let length = u8::try_from(8 + nonce.len() + 16).unwrap();
+        packet.extend([4, 4, 0, length, 0, length - 24, 0, 16]);
+        packet.extend(&nonce);
+        packet.extend(tag);
         Self {
             algorithm,
             packet,
+            authenticated,
             cookie: place,
             nonce,
             tag,
@@ -162,145 +194,28 @@ impl Request {
     }
 }
 
-fn sealed<K: JobKey>(key: K, nonce: &[u8]) -> [u8; 16] {
-    let mut job = [Job {
-        key,
-        nonce,
-        text: &mut [],
-        tag: [0; 16],
-    }];
-    assert!(K::seal(&mut job));
-    let [Job { tag, .. }] = job;
-    tag
-}
-
-fn seal_cookie(key: &ReadySivCmac, cookie: &mut [u8]) {
-    let (head, text) = cookie.split_at_mut(COOKIE_HEAD);
-    let mut job = [Job {
-        key,
-        nonce: &head[4..20],
-        text,
-        tag: [0; 16],
-    }];
-    assert!(JobKey::seal(&mut job));
-    let [Job { tag, .. }] = job;
-    head[20..].copy_from_slice(&tag);
-}
-
-fn opened_by_ours(key: &ReadySivCmac, requests: &[Request]) -> ArrayVec<Keys, BATCH> {
-    let mut texts = [[0; 64]; BATCH];
-    let length = requests[0].cookie.len() - COOKIE_HEAD;
-    let mut jobs = ArrayVec::<_, BATCH>::new();
-    for (request, text) in requests.iter().zip(&mut texts) {
-        let cookie = &request.packet[request.cookie.clone()];
-        let text = &mut text[..length];
-        text.copy_from_slice(&cookie[COOKIE_HEAD..]);
-        let tag = cookie[20..36].try_into().unwrap();
-        jobs.push(Job {
-            key,
-            nonce: &cookie[4..20],
-            text,
-            tag,
-        });
-    }
-    let genuine = JobKey::open(&mut jobs);
-    assert!(genuine[..requests.len()].iter().all(|&genuine| genuine));
-    let mut keys = ArrayVec::<_, BATCH>::new();
-    for job in &jobs {
-        keys.push(Keys::of(job.text));
-    }
-    let mut nothing = [[0; 0]; BATCH];
-    let (mut siv, mut gcm) = (ArrayVec::<_, BATCH>::new(), ArrayVec::<_, BATCH>::new());
-    for ((request, keys), text) in requests.iter().zip(&keys).zip(&mut nothing) {
-        let (associated, tag) = (&request.packet[..], request.tag);
-        match keys {
-            Keys::Siv([key, _]) => {
-                let key = SivCmac { key, associated };
-                siv.push(Job {
-                    key,
-                    nonce: &request.nonce,
-                    text,
-                    tag,
-                });
-            }
-            Keys::Gcm([key, _]) => {
-                let key = GcmSiv { key, associated };
-                gcm.push(Job {
-                    key,
-                    nonce: &request.nonce[..12],
-                    text,
-                    tag,
-                });
-            }
-        }
-    }
-    let genuine = JobKey::open(&mut siv).into_iter().chain(JobKey::open(&mut gcm));
-    assert_eq!(genuine.filter(|&genuine| genuine).count(), requests.len());
-    drop((siv, gcm));
-    keys
-}
-
-fn sealed_by_ours(key: &ReadySivCmac, cookies: usize, keys: &[Keys], replies: &mut [[u8; 1024]]) {
-    let first = HEAD + 40;
-    let field = 4 + COOKIE_HEAD + keys[0].bytes().len();
-    for number in 0..cookies {
-        // One cookie of each packet.
-        let mut jobs = ArrayVec::<_, BATCH>::new();
-        let mut tags = ArrayVec::<&mut [u8], BATCH>::new();
-        for (reply, keys) in replies.iter_mut().zip(keys) {
-            let cookie = &mut reply[first + number * field + 4..][..field - 4];
-            let (head, text) = cookie.split_at_mut(COOKIE_HEAD);
-            text.copy_from_slice(keys.bytes());
-            let (head, tag) = head.split_at_mut(20);
-            tags.push(tag);
-            jobs.push(Job {
-                key,
-                nonce: &head[4..],
-                text,
-                tag: [0; 16],
-            });
-        }
-        assert!(JobKey::seal(&mut jobs));
-        for (tag, job) in tags.into_iter().zip(&jobs) {
-            tag.copy_from_slice(&job.tag);
-        }
-    }
-    let (mut siv, mut gcm) = (ArrayVec::<_, BATCH>::new(), ArrayVec::<_, BATCH>::new());
-    for (reply, keys) in replies.iter_mut().zip(keys) {
-        let (head, rest) = reply.split_at_mut(first);
-        let (associated, nonce) = (&head[..HEAD], &head[HEAD + 8..][..16]);
-        let (text, tag) = (&mut rest[..cookies * field], [0; 16]);
-        match keys {
-            Keys::Siv([_, key]) => {
-                let key = SivCmac { key, associated };
-                siv.push(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                });
-            }
-            Keys::Gcm([_, key]) => {
-                let key = GcmSiv { key, associated };
-                gcm.push(Job {
-                    key,
-                    nonce: &nonce[..12],
-                    text,
-                    tag,
-                });
-            }
-        }
-    }
-    assert!(JobKey::seal(&mut siv) && JobKey::seal(&mut gcm));
-    black_box(
-        siv.iter()
-            .map(|job| job.tag[0])
-            .chain(gcm.iter().map(|job| job.tag[0]))
-            .max(),
-    );
-}
-
 type Gcm = AesGcmSiv<aes::Aes128>;
+
+fn tag_of_crates(
+    algorithm: Algorithm,
+    key: &[u8],
+    nonce: &[u8],
+    associated: &[u8],
+    text: &mut [u8],
+) -> [u8; 16] {
+    let tag = match algorithm {
+        Algorithm::SivCmac256 => {
+            let mut siv = Aes128Siv::new_from_slice(key).unwrap();
+            siv.encrypt_inout_detached([associated, nonce], text.into())
+                .unwrap()
+        }
+        Algorithm::GcmSiv128 => Gcm::new_from_slice(key)
+            .unwrap()
+            .encrypt_inout_detached(&nonce.try_into().unwrap(), associated, text.into())
+            .unwrap(),
+    };
+    tag.into()
+}
 
 /// The same with the crates: one packet.
 fn by_crates(request: &Request, cookies: usize, reply: &mut [u8]) {
@@ -316,21 +231,17 @@ fn by_crates(request: &Request, cookies: usize, reply: &mut [u8]) {
         .decrypt_inout_detached(head, text.into(), &tag.into())
         .unwrap();
     let (c2s, s2c) = keys[..length].split_at(length / 2);
-    let nonce = &request.nonce[..request.algorithm.nonce_len()];
+    let (nonce, associated) = (&request.nonce[..], &request.packet[..request.authenticated]);
     match request.algorithm {
         Algorithm::SivCmac256 => Aes128Siv::new_from_slice(c2s)
             .unwrap()
-            .decrypt_inout_detached(
-                [&request.packet[..], nonce],
-                (&mut [][..]).into(),
-                &request.tag.into(),
-            )
+            .decrypt_inout_detached([associated, nonce], (&mut [][..]).into(), &request.tag.into())
             .unwrap(),
         Algorithm::GcmSiv128 => Gcm::new_from_slice(c2s)
             .unwrap()
             .decrypt_inout_detached(
                 &nonce.try_into().unwrap(),
-                &request.packet,
+                associated,
                 (&mut [][..]).into(),
                 &request.tag.into(),
             )
@@ -349,16 +260,5 @@ fn by_crates(request: &Request, cookies: usize, reply: &mut [u8]) {
     let (head, rest) = reply.split_at_mut(first);
     let text = &mut rest[..cookies * field];
     let (associated, nonce) = (&head[..HEAD], &head[HEAD + 8..][..nonce.len()]);
-    let tag = match request.algorithm {
-        Algorithm::SivCmac256 => {
-            let mut siv = Aes128Siv::new_from_slice(s2c).unwrap();
-            siv.encrypt_inout_detached([associated, nonce], text.into())
-                .unwrap()
-        }
-        Algorithm::GcmSiv128 => Gcm::new_from_slice(s2c)
-            .unwrap()
-            .encrypt_inout_detached(&nonce.try_into().unwrap(), associated, text.into())
-            .unwrap(),
-    };
-    black_box(tag);
+    black_box(tag_of_crates(request.algorithm, s2c, nonce, associated, text));
 }
