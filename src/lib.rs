@@ -10,7 +10,7 @@
 //! | [`time`] | the ground: timestamp, duration and short format of NTP, what the host's clocks read, the timescale of samples (pure) |
 //! | [`mod@published`] | a value that one thread gives to others, which never wait for it; tried with a model checker |
 //! | [`wire`] | NTP on the wire: header, extension fields and MAC, reference ID (pure) |
-//! | [`nts`] | Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a sealed reply (pure) |
+//! | [`nts`] | Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a sealed reply; `ke`: both sides of key establishment, inside TLS (pure) |
 //! | [`mod@clock`] | what is announced: the `model` of the served clock, the system `variables`, how they age, how they reach the workers (`publish`) and the next process (`handover`) |
 //! | [`mod@hash`] | a keyed hash of addresses (pure) |
 //! | [`census`] | who asks: counts of clients in a fixed memory, by estimate (pure) |

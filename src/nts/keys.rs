@@ -1,4 +1,4 @@
-//! Pure. The keys of an association (RFC 8915 §4.2).
+//! Pure. The keys of an association (RFC 8915 §4.3).
 
 use std::fmt;
 

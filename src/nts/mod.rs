@@ -4,6 +4,7 @@
 
 pub mod aead;
 pub mod cookie;
+pub mod ke;
 pub mod keyring;
 mod keys;
 mod nonce;

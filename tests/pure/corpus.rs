@@ -31,6 +31,16 @@ fn extension_fields() {
 }
 
 #[test]
+fn requests_with_nts() {
+    replay("nts", checks::nts);
+}
+
+#[test]
+fn key_establishments() {
+    replay("ke", checks::ke);
+}
+
+#[test]
 fn configurations() {
     replay("config", checks::config);
 }
