@@ -1,7 +1,8 @@
 //! Pure. Cookies: both keys of an association, sealed, which the client keeps for us (RFC 8915 §6).
 //!
-//! `name 4 | nonce 16 | tag 16 | keys 64 or 32`: a cookie names the key that it is sealed with, and its length says of which AEAD the keys
-//! are. All are sealed with AES-SIV-CMAC-256 whatever AEAD the client has, so that a change of the order of AEADs changes no cookie.
+//! `name 4 | nonce 16 | tag 16 | keys 64 or 32`: a cookie names the key that it is sealed with, and its length says
+//! of which AEAD the keys are. All are sealed with AES-SIV-CMAC-256 whatever AEAD the client has, so that a change of
+//! the order of AEADs changes no cookie.
 
 use arrayvec::ArrayVec;
 use zeroize::Zeroize;
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
     use crate::nts::keyring::{Period, Secret, Time};
 
-    const DAY: Duration = Duration::from_hours(24);
+    const DAY: Duration = Duration::from_secs(86_400);
 
     fn keyring(day: u64, time: Time) -> Keyring {
         let period = Period::at(DAY * u32::try_from(day).unwrap(), DAY);

@@ -1,5 +1,5 @@
-//! Pure. The keys that cookies are sealed with: derived from a secret and the number of a period, so that servers with the same secret
-//! understand each other's cookies without a word, and a restart needs no memory.
+//! Pure. The keys that cookies are sealed with: derived from a secret and the number of a period, so that servers
+//! with the same secret understand each other's cookies without a word, and a restart needs no memory.
 
 use std::fmt;
 use std::time::Duration;
@@ -37,7 +37,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The number of a period, of 24 bits: they begin again after thousands of years, or after 1900 with periods of an hour.
+/// The number of a period, of 24 bits: they begin again after thousands of years, or after 1900 with periods of an
+/// hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(u32);
 
@@ -146,8 +147,8 @@ struct SecretKeys {
 }
 
 impl Keyring {
-    /// The keys in `period`, of `secrets`, the newest first. Cookies of the last `keep` periods are accepted, and of the next: another
-    /// server's clock may be ahead.
+    /// The keys in `period`, of `secrets`, the newest first. Cookies of the last `keep` periods are accepted, and of
+    /// the next: another server's clock may be ahead.
     ///
     /// # Errors
     /// See [`KeyringFault`].
@@ -189,8 +190,8 @@ impl Keyring {
         ready.or_else(|| derived.iter().find(|key| key.name == name))
     }
 
-    /// Derives into `derived` what [`Self::find`] would not find of `names` and is accepted all the same: while the time is unknown, the
-    /// keys of all periods of a known secret are. At most as many as there is room for.
+    /// Derives into `derived` what [`Self::find`] would not find of `names` and is accepted all the same: while the
+    /// time is unknown, the keys of all periods of a known secret are. At most as many as there is room for.
     pub fn derive(&self, names: impl IntoIterator<Item = KeyName>, derived: &mut ArrayVec<CookieKey, BATCH>) {
         if self.time == Time::Vouched {
             return;
@@ -206,8 +207,8 @@ impl Keyring {
         }
     }
 
-    /// The name of the key that the cookies of a reply are sealed with, if those of the request were with `opened`: of the current one, and
-    /// while the time is unknown the same again, as other servers know that one.
+    /// The name of the key that the cookies of a reply are sealed with, if those of the request were with `opened`:
+    /// of the current one, and while the time is unknown the same again, as other servers know that one.
     pub fn renewed(&self, opened: KeyName) -> KeyName {
         match (self.time, self.current()) {
             (Time::Vouched, Some(current)) => current.name,
@@ -282,7 +283,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DAY: Duration = Duration::from_hours(24);
+    const DAY: Duration = Duration::from_secs(86_400);
 
     fn secret(number: u8) -> Secret {
         Secret::new([number; 32])

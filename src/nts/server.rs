@@ -1,7 +1,9 @@
-//! Pure. The server's side of NTS for NTP (RFC 8915 §5.7): from a request to its keys, and from a header to a sealed reply.
+//! Pure. The server's side of NTS for NTP (RFC 8915 §5.7): from a request to its keys, and from a header to a sealed
+//! reply.
 //!
-//! Who calls it: parse each packet of a batch ([`Request::parse`]), open those with NTS together ([`open`]), judge them, then seal the
-//! replies together ([`seal`]) or refuse with a NAK ([`nak`]). No reply is longer than its request.
+//! Who calls it: parse each packet of a batch ([`Request::parse`]), open those with NTS together ([`open`]), judge
+//! them, then seal the replies together ([`seal`]) or refuse with a NAK ([`nak`]). No reply is longer than its
+//! request.
 
 use arrayvec::ArrayVec;
 use zeroize::Zeroize;
@@ -165,7 +167,8 @@ pub enum Unopened {
     Cookie,
     /// The authenticator is: to be answered with a NAK.
     Authenticator,
-    /// The nonce is of a length that the AEAD does not know, or there is no room for that of the reply: to be answered in no way.
+    /// The nonce is of a length that the AEAD does not know, or there is no room for that of the reply: to be
+    /// answered in no way.
     Nonce,
 }
 
@@ -364,8 +367,8 @@ impl Layout {
     }
 }
 
-/// Seals at most [`BATCH`] replies together, each with as many cookies as wanted and fit, and gives their lengths: `None` for one whose buffer
-/// is shorter than its request and too short; of that one nothing may be sent.
+/// Seals at most [`BATCH`] replies together, each with as many cookies as wanted and fit, and gives their lengths:
+/// `None` for one whose buffer is shorter than its request and too short; of that one nothing may be sent.
 //= RFC 8915 §5.7 reply
 pub fn seal(
     keyring: &Keyring,
@@ -416,9 +419,11 @@ fn write(reply: &mut Reply<'_>, layout: &Layout, nonces: &mut Nonces) -> bool {
     };
     let ([a, b], [c, d]) = (nonce_len.to_be_bytes(), sealed_len.to_be_bytes());
     *head = [a, b, c, d];
-    let nonce = nonces.next_nonce();
-    let place = rest.iter_mut().take(algorithm.nonce_len());
-    place.zip(nonce).for_each(|(place, byte)| *place = byte);
+    let (nonce, place) = (nonces.next_nonce(), rest.get_mut(..algorithm.nonce_len()));
+    let (Some(nonce), Some(place)) = (nonce.get(..algorithm.nonce_len()), place) else {
+        return false;
+    };
+    place.copy_from_slice(nonce);
     true
 }
 
@@ -537,8 +542,8 @@ fn put_seals(replies: &mut [Reply<'_>], layouts: &[Option<Layout>]) {
     }
 }
 
-/// Writes a NAK: `header` (a kiss with the code NTSN) and the client's identifier, nothing else. Gives its length, which is less than the
-/// request's; `None` if `buffer` is too short.
+/// Writes a NAK: `header` (a kiss with the code NTSN) and the client's identifier, nothing else. Gives its length,
+/// which is less than the request's; `None` if `buffer` is too short.
 //= RFC 8915 §5.7 nak
 pub fn nak(request: &Request<'_>, header: &[u8; HEADER_LEN], buffer: &mut [u8]) -> Option<usize> {
     *buffer.first_chunk_mut()? = *header;

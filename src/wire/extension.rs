@@ -100,7 +100,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Of the plaintext of an authenticator (RFC 8915 §5.6). No MAC can be in there, so a field may be as short as its head.
+    /// Of the plaintext of an authenticator (RFC 8915 §5.6). No MAC can be in there, so a field may be as short as
+    /// its head.
     pub const fn of_plaintext(plaintext: &'a [u8]) -> Self {
         Self {
             bytes: plaintext,
@@ -222,8 +223,9 @@ impl<'a> FieldWriter<'a> {
         self.length
     }
 
-    /// Adds a field of type `kind`, and gives its value: `length` zeros to be filled. The field is padded with zeros to a multiple of four,
-    /// and to [`SHORTEST_FIELD`]. (That the last one has more than [`LONGEST_MAC`] bytes is up to the caller.)
+    /// Adds a field of type `kind`, and gives its value: `length` zeros to be filled. The field is padded with zeros
+    /// to a multiple of four, and to [`SHORTEST_FIELD`]. (That the last one has more than [`LONGEST_MAC`] bytes is up
+    /// to the caller.)
     ///
     /// # Errors
     /// [`Full`] if the buffer, or any field, can't hold it; nothing is written then.

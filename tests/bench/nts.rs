@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a benchmark reads the clock and prints"
@@ -50,7 +51,7 @@ fn main() {
 
 /// The best of many short rounds, as this is what other work on the machine disturbs least.
 fn row(algorithm: Algorithm, cookies: usize, batch: usize) {
-    let period = Period::at(Duration::from_hours(24), Duration::from_hours(1));
+    let period = Period::at(Duration::from_secs(86_400), Duration::from_secs(3600));
     let keyring = Keyring::new(&[Secret::new([7; 32])], period, 7, Time::Vouched).unwrap();
     let mut nonces = Nonces::new([8; 16]);
     let keys: Vec<Vec<u8>> = (0..batch).map(|salt| keys(algorithm, salt)).collect();

@@ -153,7 +153,7 @@ fn authenticator(value: &[u8]) {
 
 /// `bytes` came as a request with NTS, and what a genuine client encrypted: no reply is longer, and a NAK is shorter.
 pub(crate) fn nts(bytes: &[u8]) {
-    let period = Period::at(Duration::from_secs(1_795_000_000), Duration::from_hours(24));
+    let period = Period::at(Duration::from_secs(1_795_000_000), Duration::from_secs(86_400));
     let keyring = Keyring::new(&[Secret::new([1; 32])], period, 1, Time::Unknown).unwrap();
     came_with_nts(&keyring, bytes);
     let (plaintext, _) = bytes.split_at(bytes.len().min(700));

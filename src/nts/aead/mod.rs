@@ -1,8 +1,10 @@
-//! Pure. The AEADs of NTS, for a batch of packets under different keys: AES-SIV-CMAC-256 (RFC 5297) and AES-128-GCM-SIV (RFC 8452).
+//! Pure. The AEADs of NTS, for a batch of packets under different keys: AES-SIV-CMAC-256 (RFC 5297) and
+//! AES-128-GCM-SIV (RFC 8452).
 //!
-//! The block cipher and the field of POLYVAL are crates' (`aes`, `polyval`): constant-time, on the processor's own instructions, and in
-//! portable code where it has none. Ours is how they are put together: a CMAC is a chain in which each block waits for the last,
-//! so the chains of [`BATCH`] packets advance side by side, and hide each other's waiting.
+//! The block cipher and the field of POLYVAL are crates' (`aes`, `polyval`): constant-time, on the processor's own
+//! instructions, and in portable code where it has none. Ours is how they are put together: a CMAC is a chain in
+//! which each block waits for the last, so the chains of [`BATCH`] packets advance side by side, and hide each
+//! other's waiting.
 
 mod cmac;
 mod gcm_siv;
@@ -79,8 +81,8 @@ pub trait JobKey: Sized {
     /// False if the nonce of one was of an impossible length; of that one nothing may be sent.
     fn seal(jobs: &mut [Job<'_, Self>]) -> bool;
 
-    /// Decrypts the texts of at most [`BATCH`] jobs, and says for each whether it is genuine; further ones are not looked at, and
-    /// are not genuine. What is not genuine is not left readable: its text is zeros.
+    /// Decrypts the texts of at most [`BATCH`] jobs, and says for each whether it is genuine; further ones are not
+    /// looked at, and are not genuine. What is not genuine is not left readable: its text is zeros.
     fn open(jobs: &mut [Job<'_, Self>]) -> [bool; BATCH];
 }
 

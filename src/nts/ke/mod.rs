@@ -1,7 +1,7 @@
 //! Pure. Key establishment (RFC 8915 §4): what both sides say to each other inside TLS, as functions of bytes.
 //!
-//! TLS itself is elsewhere. It has to be version 1.3 with the protocol [`ALPN`], and the keys come from its exporter: what is asked of it is
-//! in [`KeyExport`].
+//! TLS itself is elsewhere. It has to be version 1.3 with the protocol [`ALPN`], and the keys come from its exporter:
+//! what is asked of it is in [`KeyExport`].
 
 pub mod client;
 pub mod record;
@@ -35,8 +35,8 @@ impl KeyExport {
     //= RFC 8915 §4.3 exporter
     pub const LABEL: &[u8] = b"EXPORTER-network-time-security";
 
-    /// As the RFC has it. But chrony up to 4.6 exports the keys of AEAD 30 under the number 15; who does not says so with a record 1024:
-    /// `is_compliant`, if both did.
+    /// As the RFC has it. But chrony up to 4.6 exports the keys of AEAD 30 under the number 15; who does not says so
+    /// with a record 1024: `is_compliant`, if both did.
     pub const fn new(algorithm: Algorithm, is_compliant: bool) -> Self {
         let named = match algorithm {
             Algorithm::GcmSiv128 if is_compliant => Algorithm::GcmSiv128,

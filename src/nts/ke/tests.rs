@@ -161,7 +161,11 @@ fn where_a_message_ends() {
 #[test]
 fn a_message_that_is_too_long_is_known_by_its_first_bytes() {
     let most = record(9, &[0; LONGEST_MESSAGE - 8]);
-    assert!(Message::read(&message(&[most.clone()])).unwrap().is_some());
+    assert!(
+        Message::read(&message(std::slice::from_ref(&most)))
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(Message::read(&most), Ok(None));
     for bytes in [
         record(9, &[0; LONGEST_MESSAGE - 3]),
@@ -235,7 +239,7 @@ fn keys_of_aead_30_are_exported_in_two_ways() {
         let granted = client::read(&answer, &[GCM, SIV]).unwrap().unwrap();
         assert_eq!(granted.export, accepted.export);
         let other = granted.export.other().map(KeyExport::contexts);
-        let expected = (id == 30).then(|| if named == 30 { 15 } else { 30 });
+        let expected = (id == 30).then_some(if named == 30 { 15 } else { 30 });
         assert_eq!(
             other,
             expected.map(|named| [[0, 0, 0, named, 0], [0, 0, 0, named, 1]])
@@ -360,8 +364,8 @@ fn what_a_client_makes_of_answers() {
             ],
             fault(4),
         ),
-        (with(&[ntpv4.clone()]), fault(1)),
-        (with(&[siv.clone()]), fault(4)),
+        (with(std::slice::from_ref(&ntpv4)), fault(1)),
+        (with(std::slice::from_ref(&siv)), fault(4)),
         (with(&[record(critical(2), &[0, 2])]), Err(AnswerFault::Error(2))),
         (with(&[record(critical(2), &[])]), fault(2)),
         (
