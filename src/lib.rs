@@ -13,7 +13,10 @@
 //!   and kind
 //! * [`mod@published`]: a value that one thread publishes to others, which never wait for it; checked with a model
 //!   checker
-//! * [`wire`]: NTP on the wire: header, reference ID (pure)
+//! * [`wire`]: NTP on the wire: header, extension fields and MAC, reference ID (pure)
+//! * [`nts`]: Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a
+//!   `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a
+//!   sealed reply; `ke`: both sides of key establishment, inside TLS (pure)
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
 //!   way to the workers (`publish`) and to the next process (`handover`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
@@ -41,7 +44,7 @@
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-//! room, `wire` and `host` only `time`; `server` and `upstream` never use each other; only `supervisor` knows everything
+//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only `supervisor` knows everything
 //! that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
 //! circle.
 //!
@@ -192,6 +195,7 @@ pub mod fast_path;
 pub mod hash;
 pub mod host;
 pub mod log;
+pub mod nts;
 pub mod observe;
 pub mod published;
 pub mod server;

@@ -2,6 +2,7 @@
 //!
 //! It uses only `std`, `time`, and MD5 for the reference ID of an IPv6 address.
 
+pub mod extension;
 mod header;
 mod refid;
 

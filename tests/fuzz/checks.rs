@@ -6,10 +6,16 @@ use std::time::Duration;
 use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
+use ntpfront::nts::aead::{Algorithm, Job, JobKey, SivCmac};
+use ntpfront::nts::ke::{self, client, record::Message};
+use ntpfront::nts::keyring::{Keyring, Period, Secret, Time};
+use ntpfront::nts::server::{self as nts_server, NtsReply};
+use ntpfront::nts::{AssociationKeys, Nonces, cookie};
 use ntpfront::server::policy::Ruling;
 use ntpfront::server::{ReplyBuffer, Request, respond};
 use ntpfront::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp, Timescale};
 use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
+use ntpfront::wire::extension::{Authenticator, FieldWriter, PacketPart, PacketParts, field_type};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 /// `bytes` came to a listener, and as an answer to a question of ours.
@@ -92,6 +98,159 @@ fn came_as_an_answer(bytes: &[u8]) {
             assert!((1..16).contains(&header.stratum) && header.leap != Leap::Unsynchronized);
             assert!(header.root_dispersion.to_duration() <= limit);
             assert!(!header.transmit_timestamp.is_zero());
+        }
+    }
+}
+
+/// `bytes` are a packet, and the plaintext of an authenticator: fields side by side, which come out as they went in.
+pub(crate) fn extension(bytes: &[u8]) {
+    for (parts, start) in [
+        (PacketParts::of_packet(bytes), HEADER_LEN),
+        (PacketParts::of_plaintext(bytes), 0),
+    ] {
+        let mut again = vec![0xA5; bytes.len() + 16];
+        let mut writer = FieldWriter::new(&mut again, start);
+        let (mut at, mut ended) = (start, false);
+        for part in parts {
+            assert!(!ended, "nothing follows a MAC or a fault");
+            match part {
+                Ok(PacketPart::Field(field)) => {
+                    assert_eq!((field.start, field.end() % 4), (at, 0));
+                    at = field.end();
+                    // An empty one of a plaintext would be longer.
+                    if field.value.len() >= 12 {
+                        writer.push(field.kind, field.value).unwrap();
+                        let written = writer.length();
+                        let length = field.end() - field.start;
+                        assert_eq!(bytes[field.start..field.end()], again[written - length..written]);
+                        writer = FieldWriter::new(&mut again, written);
+                    }
+                    if field.kind == field_type::AUTHENTICATOR {
+                        authenticator(field.value);
+                    }
+                }
+                Ok(PacketPart::Mac(mac)) => {
+                    assert_eq!(mac.digest, &bytes[at + 4..]);
+                    (at, ended) = (bytes.len(), true);
+                }
+                Err(_) => ended = true,
+            }
+        }
+        assert!(ended || at == bytes.len() || bytes.len() < start);
+    }
+    authenticator(bytes);
+}
+
+fn authenticator(value: &[u8]) {
+    let Some(found) = Authenticator::parse(value) else {
+        return;
+    };
+    let padded = |part: &[u8]| part.len().next_multiple_of(4);
+    let all = 4 + padded(found.nonce) + padded(found.ciphertext) + found.additional;
+    assert_eq!(all, value.len());
+    assert!(found.has_room(0) && !found.has_room(value.len()));
+}
+
+/// `bytes` came as a request with NTS, and what a genuine client encrypted: no reply is longer, and a NAK is shorter.
+pub(crate) fn nts(bytes: &[u8]) {
+    let period = Period::at(Duration::from_secs(1_795_000_000), Duration::from_secs(86_400));
+    let keyring = Keyring::new(&[Secret::new([1; 32])], period, 1, Time::Unknown).unwrap();
+    came_with_nts(&keyring, bytes);
+    let (plaintext, _) = bytes.split_at(bytes.len().min(700));
+    let packet = encrypting(&keyring, plaintext);
+    assert!(came_with_nts(&keyring, &packet), "it is genuine");
+}
+
+/// Whether it was answered.
+fn came_with_nts(keyring: &Keyring, packet: &[u8]) -> bool {
+    const HEADER: [u8; HEADER_LEN] = [0x24; HEADER_LEN];
+    let Ok(Some(request)) = nts_server::NtsRequest::parse(packet) else {
+        return false;
+    };
+    assert!(request.length() <= packet.len() && request.length() % 4 == 0);
+    let mut buffer = vec![0xA5; packet.len()];
+    let length = nts_server::nak(&request, &HEADER, &mut buffer).unwrap();
+    assert!(length < request.length());
+    let Ok(opened) = nts_server::open(keyring, &[request]).pop().unwrap() else {
+        return false;
+    };
+    assert!((1..=8).contains(&opened.cookies()));
+    let mut replies = [NtsReply {
+        request: &request,
+        opened: &opened,
+        header: HEADER,
+        buffer: &mut buffer,
+    }];
+    let lengths = nts_server::seal(keyring, &mut Nonces::new([2; 16]), &mut replies);
+    assert_eq!(lengths[..], [Some(request.length())]);
+    let fields: Vec<_> = PacketParts::of_packet(&buffer[..request.length()])
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(fields.len(), 2, "an identifier and an authenticator");
+    true
+}
+
+/// A genuine request that encrypts `plaintext`.
+fn encrypting(keyring: &Keyring, plaintext: &[u8]) -> Vec<u8> {
+    let halves = [[3; 16], [4; 16]];
+    let keys = AssociationKeys::of([halves, halves].as_flattened().as_flattened()).unwrap();
+    let cookie = cookie::several(keyring, &keys, &mut Nonces::new([5; 16])).remove(0);
+    let mut packet = vec![0x23; 1100];
+    let mut writer = FieldWriter::new(&mut packet, HEADER_LEN);
+    writer.push(field_type::UNIQUE_IDENTIFIER, &[6; 32]).unwrap();
+    writer.push(field_type::COOKIE, &cookie).unwrap();
+    let start = writer.length();
+    let mut text = plaintext.to_vec();
+    let mut job = [Job {
+        key: SivCmac {
+            key: &halves,
+            associated: &packet[..start],
+        },
+        nonce: &[7; 16],
+        text: &mut text,
+        tag: [0; 16],
+    }];
+    assert!(JobKey::seal(&mut job));
+    let tag = job[0].tag;
+    let sealed_len = u16::try_from(16 + text.len()).unwrap().to_be_bytes();
+    let value = [&[0, 16], &sealed_len[..], &[7; 16], &tag, &text].concat();
+    let mut writer = FieldWriter::new(&mut packet, start);
+    writer.push(field_type::AUTHENTICATOR, &value).unwrap();
+    let length = writer.length();
+    packet.truncate(length);
+    packet
+}
+
+/// `bytes` came to either side of a key establishment, at once or in pieces.
+pub(crate) fn ke(bytes: &[u8]) {
+    let offer = ke::server::KeOffer {
+        algorithms: Algorithm::ALL.to_vec(),
+        server: None,
+        port: None,
+    };
+    match ke::server::decide(bytes, &offer) {
+        ke::server::KeDecision::Accept(accepted) => {
+            let answer = ke::server::accept(accepted, &offer, [&[8; 100][..]; 8]);
+            let granted = client::read(&answer, &Algorithm::ALL).unwrap().unwrap();
+            assert_eq!((granted.export, granted.cookies.len()), (accepted.export, 8));
+        }
+        ke::server::KeDecision::Wait => assert_eq!(client::read(bytes, &Algorithm::ALL), Ok(None)),
+        ke::server::KeDecision::NoProtocol
+        | ke::server::KeDecision::NoAlgorithm
+        | ke::server::KeDecision::Refuse(_) => {}
+    }
+    for wanted in [&Algorithm::ALL[..], &Algorithm::ALL[..1]] {
+        if let Ok(Some(granted)) = client::read(bytes, wanted) {
+            assert!(wanted.contains(&granted.export.algorithm));
+            assert!((1..=8).contains(&granted.cookies.len()));
+            assert!(granted.server.is_none_or(|name| !name.contains(char::is_control)));
+        }
+    }
+    if let Ok(Some(message)) = Message::read(bytes) {
+        let all: usize = message.records().map(|record| 4 + record.body.len()).sum();
+        assert_eq!(all + 4, bytes.len());
+        for length in 0..bytes.len() {
+            assert_eq!(Message::read(&bytes[..length]), Ok(None), "{length}");
         }
     }
 }

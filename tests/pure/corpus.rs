@@ -26,6 +26,21 @@ fn packets() {
 }
 
 #[test]
+fn extension_fields() {
+    replay("extension", checks::extension);
+}
+
+#[test]
+fn requests_with_nts() {
+    replay("nts", checks::nts);
+}
+
+#[test]
+fn key_establishments() {
+    replay("ke", checks::ke);
+}
+
+#[test]
 fn configurations() {
     replay("config", checks::config);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -14,6 +14,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("log", &[]),
     ("wire", &["time"]),
     ("host", &["time"]),
+    ("nts", &["wire"]),
     ("clock", &["published", "time", "wire"]),
     ("census", &["hash", "published", "time"]),
     (

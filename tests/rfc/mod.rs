@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use check::{List, Source, faults};
 
-const LISTS: [&str; 3] = ["5905.toml", "7822.toml", "9769.toml"];
+const LISTS: [&str; 4] = ["5905.toml", "7822.toml", "8915.toml", "9769.toml"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

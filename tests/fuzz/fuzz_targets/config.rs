@@ -1,7 +1,7 @@
 //! Fuzzes `checks::config`.
 #![no_main]
 
-#[allow(dead_code, reason = "the other target uses the rest")]
+#[allow(dead_code, reason = "the other targets use the rest")]
 #[path = "../checks.rs"]
 mod checks;
 

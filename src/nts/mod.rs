@@ -1,0 +1,19 @@
+//! Pure. Network Time Security (RFC 8915): the AEADs, cookies, what is sealed in packets, and the records of key
+//! establishment.
+//!
+//! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
+
+pub mod aead;
+pub mod cookie;
+pub mod ke;
+pub mod keyring;
+mod keys;
+mod nonce;
+pub mod server;
+
+pub use keys::AssociationKeys;
+pub use nonce::Nonces;
+
+/// As many cookies a client has at most, and gets at once (RFC 8915 §5.7).
+//= RFC 8915 §5.7 eight
+pub const MOST_COOKIES: usize = 8;

@@ -1,0 +1,568 @@
+//! Pure. The server's side of NTS for NTP (RFC 8915 §5.7): from a request to its keys, and from a header to a sealed
+//! reply.
+//!
+//! Who calls it: parse each packet of a batch ([`NtsRequest::parse`]), open those with NTS together ([`open`]), judge
+//! them, then seal the replies together ([`seal`]) or refuse with a NAK ([`nak`]). No reply is longer than its
+//! request.
+
+use arrayvec::ArrayVec;
+use zeroize::Zeroize;
+
+use super::aead::{Algorithm, BATCH, GcmSiv, Job, JobKey, SivCmac, TAG_LEN};
+use super::cookie::{self, CookieFault, CookieSlot, OpenedCookie, cookie_len};
+use super::keyring::{CookieKey, KeyName, Keyring};
+use super::{AssociationKeys, MOST_COOKIES, Nonces};
+use crate::wire::HEADER_LEN;
+use crate::wire::extension::{
+    Authenticator, ExtensionField, FIELD_HEADER_LEN, FieldWriter, PacketPart, PacketParts, field_type,
+};
+
+/// Shortest unique identifier, in bytes (RFC 8915 §5.3).
+//= RFC 8915 §5.3 length
+pub const SHORTEST_IDENTIFIER: usize = 32;
+
+/// Longest plaintext of a request that is decrypted, in bytes: all that a packet of usual length can have.
+const LONGEST_PLAINTEXT: usize = 1024;
+
+/// A request with NTS fields, nothing of it believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NtsRequest<'a> {
+    /// What is authenticated: all before the authenticator.
+    associated: &'a [u8],
+    /// Where the authenticator ends. What follows is not authenticated, and not looked at.
+    length: usize,
+    identifier: &'a [u8],
+    cookie: &'a [u8],
+    placeholders: usize,
+    authenticator: Authenticator<'a>,
+}
+
+/// It has fields of NTS, and is no whole request: to be answered in no way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl<'a> NtsRequest<'a> {
+    /// Reads a whole packet; `None` if it has no field of NTS, whatever else follows its header.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it has, and not just one identifier and one cookie, and an authenticator behind them.
+    //= RFC 8915 §5.7 request
+    //= RFC 8915 §5.7 unauthenticated
+    pub fn parse(packet: &'a [u8]) -> Result<Option<Self>, Malformed> {
+        let mut found = Found::default();
+        for part in PacketParts::of_packet(packet) {
+            match part {
+                Ok(PacketPart::Field(field)) if field.kind == field_type::AUTHENTICATOR => {
+                    return found.request(packet, &field).ok_or(Malformed).map(Some);
+                }
+                Ok(PacketPart::Field(field)) => found.note(&field)?,
+                Ok(PacketPart::Mac(_)) | Err(_) => break,
+            }
+        }
+        if found.is_nothing() {
+            Ok(None)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// The client's identifier, which the reply echoes.
+    pub const fn identifier(&self) -> &'a [u8] {
+        self.identifier
+    }
+
+    /// The cookie, as it came.
+    pub const fn cookie(&self) -> &'a [u8] {
+        self.cookie
+    }
+
+    /// Length of all that counts, in bytes: no reply is longer.
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+}
+
+/// The fields before an authenticator.
+#[derive(Default)]
+struct Found<'a> {
+    identifier: Option<&'a [u8]>,
+    cookie: Option<&'a [u8]>,
+    /// How many there are of the length of the first, which is that of the cookie.
+    placeholders: ArrayVec<usize, MOST_COOKIES>,
+    any_placeholder: bool,
+}
+
+impl<'a> Found<'a> {
+    fn note(&mut self, field: &ExtensionField<'a>) -> Result<(), Malformed> {
+        let place = match field.kind {
+            field_type::UNIQUE_IDENTIFIER => &mut self.identifier,
+            field_type::COOKIE => &mut self.cookie,
+            field_type::COOKIE_PLACEHOLDER => {
+                self.any_placeholder = true;
+                // More than make eight cookies count for nothing.
+                let _ = self.placeholders.try_push(field.value.len());
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        match place.replace(field.value) {
+            None => Ok(()),
+            Some(_) => Err(Malformed),
+        }
+    }
+
+    const fn is_nothing(&self) -> bool {
+        self.identifier.is_none() && self.cookie.is_none() && !self.any_placeholder
+    }
+
+    fn request(self, packet: &'a [u8], field: &ExtensionField<'a>) -> Option<NtsRequest<'a>> {
+        let identifier = self
+            .identifier
+            .filter(|bytes| bytes.len() >= SHORTEST_IDENTIFIER)?;
+        let cookie = self.cookie?;
+        let authenticator = Authenticator::parse(field.value)?;
+        if authenticator.nonce.is_empty() || authenticator.ciphertext.len() < TAG_LEN {
+            return None;
+        }
+        let placeholders = self.placeholders.iter().filter(|length| **length == cookie.len());
+        Some(NtsRequest {
+            associated: packet.get(..field.start)?,
+            length: field.end(),
+            identifier,
+            cookie,
+            placeholders: placeholders.count(),
+            authenticator,
+        })
+    }
+}
+
+/// A request whose cookie and authenticator are genuine.
+#[derive(Clone, Debug)]
+pub struct OpenedRequest {
+    cookie: OpenedCookie,
+    cookies: usize,
+}
+
+impl OpenedRequest {
+    /// The client's AEAD.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.cookie.keys.algorithm()
+    }
+
+    /// How many cookies the client wants: 1 to [`MOST_COOKIES`].
+    pub const fn cookies(&self) -> usize {
+        self.cookies
+    }
+
+    /// The name of the key that the cookie was sealed with.
+    pub const fn key_name(&self) -> KeyName {
+        self.cookie.name
+    }
+}
+
+/// Why a request is not to be answered with the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenFault {
+    /// The cookie names no key that is known: to be answered with a NAK.
+    Name,
+    /// The cookie is forged, or damaged: to be answered with a NAK.
+    Cookie,
+    /// The authenticator is: to be answered with a NAK.
+    Authenticator,
+    /// The nonce is of a length that the AEAD does not know, or there is no room for that of the reply: to be
+    /// answered in no way.
+    Nonce,
+}
+
+/// Opens at most [`BATCH`] requests together; the results stand in their order. Further ones have none.
+//= RFC 8915 §5.7 open
+pub fn open(
+    keyring: &Keyring,
+    requests: &[NtsRequest<'_>],
+) -> ArrayVec<Result<OpenedRequest, OpenFault>, BATCH> {
+    let mut cookies = ArrayVec::<_, BATCH>::new();
+    for request in requests.iter().take(BATCH) {
+        cookies.push(request.cookie);
+    }
+    let mut results = ArrayVec::new();
+    for (request, cookie) in requests.iter().zip(cookie::open(keyring, &cookies)) {
+        results.push(match cookie {
+            Ok(cookie) if has_possible_nonce(&request.authenticator, cookie.keys.algorithm()) => {
+                Ok(OpenedRequest {
+                    cookies: (1 + request.placeholders).min(MOST_COOKIES),
+                    cookie,
+                })
+            }
+            Ok(_) => Err(OpenFault::Nonce),
+            Err(CookieFault::Name) => Err(OpenFault::Name),
+            Err(CookieFault::Forged) => Err(OpenFault::Cookie),
+        });
+    }
+    authenticate(requests, &mut results);
+    results
+}
+
+/// AEAD 30 takes nonces of one length, and all need room for ours.
+//= RFC 8915 §5.6 room
+fn has_possible_nonce(authenticator: &Authenticator<'_>, algorithm: Algorithm) -> bool {
+    let length = algorithm.nonce_len();
+    let is_possible = match algorithm {
+        Algorithm::SivCmac256 => true,
+        Algorithm::GcmSiv128 => authenticator.nonce.len() == length,
+    };
+    is_possible && authenticator.has_room(length)
+}
+
+/// Checks the authenticators of those whose cookies are genuine: of most, which encrypt nothing, together.
+fn authenticate(
+    requests: &[NtsRequest<'_>],
+    results: &mut ArrayVec<Result<OpenedRequest, OpenFault>, BATCH>,
+) {
+    let mut genuine = [false; BATCH];
+    let mut nothing: [[u8; 0]; BATCH] = [[]; BATCH];
+    let mut siv = ArrayVec::<_, BATCH>::new();
+    let mut siv_places = ArrayVec::<_, BATCH>::new();
+    let mut gcm_siv = ArrayVec::<_, BATCH>::new();
+    let mut gcm_siv_places = ArrayVec::<_, BATCH>::new();
+    let each = requests
+        .iter()
+        .zip(results.iter())
+        .zip(&mut genuine)
+        .zip(&mut nothing);
+    for (((request, result), genuine), text) in each {
+        let (Ok(opened), Ok(tag)) = (result, request.authenticator.ciphertext.try_into()) else {
+            continue;
+        };
+        let (nonce, associated) = (request.authenticator.nonce, request.associated);
+        match &opened.cookie.keys {
+            AssociationKeys::SivCmac256([key, _]) => {
+                let key = SivCmac { key, associated };
+                siv.push(Job {
+                    key,
+                    nonce,
+                    text,
+                    tag,
+                });
+                siv_places.push(genuine);
+            }
+            AssociationKeys::GcmSiv128([key, _]) => {
+                let key = GcmSiv { key, associated };
+                gcm_siv.push(Job {
+                    key,
+                    nonce,
+                    text,
+                    tag,
+                });
+                gcm_siv_places.push(genuine);
+            }
+        }
+    }
+    for (place, genuine) in siv_places.into_iter().zip(JobKey::open(&mut siv)) {
+        *place = genuine;
+    }
+    for (place, genuine) in gcm_siv_places.into_iter().zip(JobKey::open(&mut gcm_siv)) {
+        *place = genuine;
+    }
+    drop((siv, gcm_siv));
+    for ((request, result), mut genuine) in requests.iter().zip(results).zip(genuine) {
+        if let Ok(opened) = result
+            && request.authenticator.ciphertext.len() > TAG_LEN
+        {
+            genuine = decrypt(request, opened);
+        }
+        if result.is_ok() && !genuine {
+            *result = Err(OpenFault::Authenticator);
+        }
+    }
+}
+
+/// Opens a request that encrypts fields, and counts the placeholders among them; false if it is not genuine.
+//= RFC 8915 §5.7 placeholders
+fn decrypt(request: &NtsRequest<'_>, opened: &mut OpenedRequest) -> bool {
+    let mut room = [0; LONGEST_PLAINTEXT];
+    let (nonce, associated) = (request.authenticator.nonce, request.associated);
+    let ciphertext = request.authenticator.ciphertext;
+    let split = match opened.cookie.keys {
+        AssociationKeys::SivCmac256(_) => ciphertext.split_first_chunk(),
+        AssociationKeys::GcmSiv128(_) => ciphertext.split_last_chunk().map(|(text, tag)| (tag, text)),
+    };
+    let Some((tag, ciphertext)) = split else {
+        return false;
+    };
+    let Some(text) = room.get_mut(..ciphertext.len()) else {
+        return false;
+    };
+    text.copy_from_slice(ciphertext);
+    let tag = *tag;
+    let [genuine, ..] = match &opened.cookie.keys {
+        AssociationKeys::SivCmac256([key, _]) => JobKey::open(&mut [Job {
+            key: SivCmac { key, associated },
+            nonce,
+            text: &mut *text,
+            tag,
+        }]),
+        AssociationKeys::GcmSiv128([key, _]) => JobKey::open(&mut [Job {
+            key: GcmSiv { key, associated },
+            nonce,
+            text: &mut *text,
+            tag,
+        }]),
+    };
+    if genuine {
+        let is_placeholder = |part: Result<PacketPart<'_>, _>| match part {
+            Ok(PacketPart::Field(field)) => {
+                field.kind == field_type::COOKIE_PLACEHOLDER && field.value.len() == request.cookie.len()
+            }
+            Ok(PacketPart::Mac(_)) | Err(_) => false,
+        };
+        let more = PacketParts::of_plaintext(text)
+            .filter(|part| is_placeholder(*part))
+            .count();
+        opened.cookies = opened.cookies.saturating_add(more);
+    }
+    opened.cookies = opened.cookies.min(MOST_COOKIES);
+    room.as_mut_slice().zeroize();
+    genuine
+}
+
+/// A reply to be sealed.
+#[derive(Debug)]
+pub struct NtsReply<'a> {
+    /// To what.
+    pub request: &'a NtsRequest<'a>,
+    /// With which keys.
+    pub opened: &'a OpenedRequest,
+    /// The header, ready to be sent: an answer, or a kiss.
+    pub header: [u8; HEADER_LEN],
+    /// Where the reply is put: as long as the request, so that both take the same way.
+    pub buffer: &'a mut [u8],
+}
+
+/// Where the parts of a reply are.
+struct Layout {
+    /// Where the authenticator field begins.
+    authenticator: usize,
+    nonce: usize,
+    /// Tag and text, in the order of the AEAD.
+    sealed: usize,
+    cookies: usize,
+    end: usize,
+}
+
+impl Layout {
+    /// `None` if not even one cookie fits into the buffer.
+    //= RFC 8915 §5.7 cookies
+    fn of(reply: &NtsReply<'_>) -> Option<Self> {
+        let algorithm = reply.opened.algorithm();
+        let authenticator = HEADER_LEN + FIELD_HEADER_LEN + reply.request.identifier.len();
+        let nonce = authenticator + FIELD_HEADER_LEN + 4;
+        let sealed = nonce + algorithm.nonce_len();
+        let end = reply.request.length.min(reply.buffer.len()) / 4 * 4;
+        let room = end.checked_sub(sealed + TAG_LEN)?;
+        let cookies = reply
+            .opened
+            .cookies
+            .min(room / (FIELD_HEADER_LEN + cookie_len(algorithm)));
+        (cookies > 0).then_some(Self {
+            authenticator,
+            nonce,
+            sealed,
+            cookies,
+            end,
+        })
+    }
+
+    fn text_len(&self, algorithm: Algorithm) -> usize {
+        self.cookies * (FIELD_HEADER_LEN + cookie_len(algorithm))
+    }
+}
+
+/// Seals at most [`BATCH`] replies together, each with as many cookies as wanted and fit, and gives their lengths:
+/// `None` for one whose buffer is shorter than its request and too short; of that one nothing may be sent.
+//= RFC 8915 §5.7 reply
+pub fn seal(
+    keyring: &Keyring,
+    nonces: &mut Nonces,
+    replies: &mut [NtsReply<'_>],
+) -> ArrayVec<Option<usize>, BATCH> {
+    let (replies, _) = replies.split_at_mut(replies.len().min(BATCH));
+    let mut derived = ArrayVec::new();
+    let names = replies
+        .iter()
+        .map(|reply| keyring.renewed(reply.opened.key_name()));
+    keyring.derive(names, &mut derived);
+    let mut layouts = ArrayVec::<_, BATCH>::new();
+    for reply in &mut *replies {
+        let layout = Layout::of(reply);
+        layouts.push(layout.filter(|layout| write(reply, layout, nonces)));
+    }
+    put_cookies(keyring, &derived, nonces, replies, &layouts);
+    put_seals(replies, &layouts);
+    let mut lengths = ArrayVec::new();
+    for layout in layouts {
+        lengths.push(layout.map(|layout| layout.end));
+    }
+    lengths
+}
+
+/// Writes all but cookies and tag; false if it does not fit.
+fn write(reply: &mut NtsReply<'_>, layout: &Layout, nonces: &mut Nonces) -> bool {
+    let algorithm = reply.opened.algorithm();
+    let text_len = layout.text_len(algorithm);
+    let Some(buffer) = reply.buffer.get_mut(..layout.end) else {
+        return false;
+    };
+    let Some((header, _)) = buffer.split_first_chunk_mut() else {
+        return false;
+    };
+    *header = reply.header;
+    let mut writer = FieldWriter::new(buffer, HEADER_LEN);
+    let identifier = writer.push(field_type::UNIQUE_IDENTIFIER, reply.request.identifier);
+    let value = layout.end - layout.authenticator - FIELD_HEADER_LEN;
+    let (Ok(()), Ok(value)) = (identifier, writer.reserve(field_type::AUTHENTICATOR, value)) else {
+        return false;
+    };
+    let lengths = [algorithm.nonce_len(), TAG_LEN + text_len].map(u16::try_from);
+    let ([Ok(nonce_len), Ok(sealed_len)], Some((head, rest))) = (lengths, value.split_first_chunk_mut())
+    else {
+        return false;
+    };
+    let ([a, b], [c, d]) = (nonce_len.to_be_bytes(), sealed_len.to_be_bytes());
+    *head = [a, b, c, d];
+    let (nonce, place) = (nonces.next_nonce(), rest.get_mut(..algorithm.nonce_len()));
+    let (Some(nonce), Some(place)) = (nonce.get(..algorithm.nonce_len()), place) else {
+        return false;
+    };
+    place.copy_from_slice(nonce);
+    true
+}
+
+/// The text of a reply, and its tag's place, and what is before them.
+struct Sealed<'a> {
+    associated: &'a [u8],
+    nonce: &'a [u8],
+    text: &'a mut [u8],
+    tag: &'a mut [u8; TAG_LEN],
+}
+
+impl<'a> Sealed<'a> {
+    fn of(buffer: &'a mut [u8], layout: &Layout, algorithm: Algorithm) -> Option<Self> {
+        let (before, sealed) = buffer.split_at_mut_checked(layout.sealed)?;
+        let text_len = layout.text_len(algorithm);
+        let (text, tag) = match algorithm {
+            Algorithm::SivCmac256 => {
+                let (tag, text) = sealed.split_first_chunk_mut()?;
+                (text.get_mut(..text_len)?, tag)
+            }
+            Algorithm::GcmSiv128 => {
+                let (text, rest) = sealed.split_at_mut_checked(text_len)?;
+                (text, rest.first_chunk_mut()?)
+            }
+        };
+        Some(Self {
+            associated: before.get(..layout.authenticator)?,
+            nonce: before.get(layout.nonce..)?,
+            text,
+            tag,
+        })
+    }
+}
+
+/// Fills the plaintexts with cookies: those of all replies go through the cipher together.
+fn put_cookies(
+    keyring: &Keyring,
+    derived: &[CookieKey],
+    nonces: &mut Nonces,
+    replies: &mut [NtsReply<'_>],
+    layouts: &[Option<Layout>],
+) {
+    let mut slots = ArrayVec::<CookieSlot<'_>, { BATCH * MOST_COOKIES }>::new();
+    for (reply, layout) in replies.iter_mut().zip(layouts) {
+        let keys = &reply.opened.cookie.keys;
+        let key = keyring.find(keyring.renewed(reply.opened.key_name()), derived);
+        let (Some(layout), Some(key)) = (layout, key) else {
+            continue;
+        };
+        let Some(sealed) = Sealed::of(reply.buffer, layout, keys.algorithm()) else {
+            continue;
+        };
+        let cookie = cookie_len(keys.algorithm());
+        for field in sealed.text.chunks_exact_mut(FIELD_HEADER_LEN + cookie) {
+            let mut writer = FieldWriter::new(field, 0);
+            if writer.reserve(field_type::COOKIE, cookie).is_ok()
+                && let Some(place) = field.get_mut(FIELD_HEADER_LEN..)
+            {
+                slots.push(CookieSlot { key, keys, place });
+            }
+        }
+    }
+    cookie::seal(&mut slots, nonces);
+}
+
+/// Encrypts the cookies and finds the tags.
+fn put_seals(replies: &mut [NtsReply<'_>], layouts: &[Option<Layout>]) {
+    let mut siv = ArrayVec::<_, BATCH>::new();
+    let mut gcm_siv = ArrayVec::<_, BATCH>::new();
+    let mut siv_tags = ArrayVec::<_, BATCH>::new();
+    let mut gcm_siv_tags = ArrayVec::<_, BATCH>::new();
+    for (reply, layout) in replies.iter_mut().zip(layouts) {
+        let keys = &reply.opened.cookie.keys;
+        let sealed = layout
+            .as_ref()
+            .and_then(|layout| Sealed::of(reply.buffer, layout, keys.algorithm()));
+        let Some(sealed) = sealed else { continue };
+        let Sealed {
+            associated,
+            nonce,
+            text,
+            tag: place,
+        } = sealed;
+        let tag = [0; TAG_LEN];
+        match keys {
+            AssociationKeys::SivCmac256([_, key]) => {
+                let key = SivCmac { key, associated };
+                siv.push(Job {
+                    key,
+                    nonce,
+                    text,
+                    tag,
+                });
+                siv_tags.push(place);
+            }
+            AssociationKeys::GcmSiv128([_, key]) => {
+                let key = GcmSiv { key, associated };
+                gcm_siv.push(Job {
+                    key,
+                    nonce,
+                    text,
+                    tag,
+                });
+                gcm_siv_tags.push(place);
+            }
+        }
+    }
+    let done = JobKey::seal(&mut siv) && JobKey::seal(&mut gcm_siv);
+    debug_assert!(done, "our nonces have the length of the AEAD");
+    let tags = siv
+        .iter()
+        .map(|job| job.tag)
+        .chain(gcm_siv.iter().map(|job| job.tag));
+    for (place, tag) in siv_tags.into_iter().chain(gcm_siv_tags).zip(tags) {
+        *place = tag;
+    }
+}
+
+/// Writes a NAK: `header` (a kiss with the code NTSN) and the client's identifier, nothing else. Gives its length,
+/// which is less than the request's; `None` if `buffer` is too short.
+//= RFC 8915 §5.7 nak
+pub fn nak(request: &NtsRequest<'_>, header: &[u8; HEADER_LEN], buffer: &mut [u8]) -> Option<usize> {
+    *buffer.first_chunk_mut()? = *header;
+    let mut writer = FieldWriter::new(buffer, HEADER_LEN);
+    writer
+        .push(field_type::UNIQUE_IDENTIFIER, request.identifier)
+        .ok()?;
+    Some(writer.length())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Pure. A client that is made of the crates' AEADs.
+
+use aes_gcm_siv::Aes128GcmSiv;
+use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
+use aes_siv::siv::Aes128Siv;
+
+use super::super::*;
+use super::HEADER;
+
+/// What a client sends, and how it may differ from what it should.
+#[derive(Clone, Debug)]
+pub(super) struct NtsClient {
+    pub(super) keys: AssociationKeys,
+    pub(super) identifier: Vec<u8>,
+    pub(super) placeholders: usize,
+    pub(super) encrypted: usize,
+    pub(super) nonce: Vec<u8>,
+    pub(super) additional: usize,
+    /// A field that nobody knows, if so long: before the authenticator.
+    pub(super) unknown: Option<u16>,
+    pub(super) behind: Vec<u8>,
+}
+
+impl NtsClient {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        Self {
+            keys: AssociationKeys::of(&vec![0xC5; 2 * algorithm.key_len()]).unwrap(),
+            identifier: (0..32).collect(),
+            placeholders: 0,
+            encrypted: 0,
+            nonce: vec![9; algorithm.nonce_len()],
+            additional: 0,
+            unknown: None,
+            behind: Vec::new(),
+        }
+    }
+
+    pub(super) fn cookie(&self, keyring: &Keyring) -> Vec<u8> {
+        cookie::several(keyring, &self.keys, &mut Nonces::new([3; 16])).remove(0)
+    }
+
+    pub(super) fn request(&self, cookie: &[u8]) -> Vec<u8> {
+        let placeholder = field(field_type::COOKIE_PLACEHOLDER, &vec![0; cookie.len()]);
+        let mut packet = [0x23; HEADER_LEN].to_vec();
+        packet.extend(field(field_type::UNIQUE_IDENTIFIER, &self.identifier));
+        packet.extend(field(field_type::COOKIE, cookie));
+        packet.extend(placeholder.repeat(self.placeholders));
+        if let Some(length) = self.unknown {
+            packet.extend(field(0x9999, &vec![1; length.into()]));
+        }
+        let plaintext = placeholder.repeat(self.encrypted);
+        let (c2s, _) = self.keys.bytes().split_at(self.keys.bytes().len() / 2);
+        let sealed = sealed(c2s, &self.nonce, &packet, &plaintext);
+        packet.extend(self.authenticator(&sealed));
+        packet.extend(&self.behind);
+        packet
+    }
+
+    pub(super) fn authenticator(&self, sealed: &[u8]) -> Vec<u8> {
+        let lengths =
+            [self.nonce.len(), sealed.len()].map(|length| u16::try_from(length).unwrap().to_be_bytes());
+        let mut value = lengths.concat();
+        value.extend(padded(&self.nonce));
+        value.extend(padded(sealed));
+        value.extend(vec![0; self.additional]);
+        field(field_type::AUTHENTICATOR, &value)
+    }
+
+    /// The cookies of a genuine reply; all else is as it should be.
+    pub(super) fn cookies(&self, reply: &[u8]) -> Vec<Vec<u8>> {
+        assert_eq!(reply[..HEADER_LEN], HEADER);
+        let parts: Vec<_> = PacketParts::of_packet(reply).map(Result::unwrap).collect();
+        let [PacketPart::Field(identifier), PacketPart::Field(authenticator)] = parts[..] else {
+            panic!("{parts:?}");
+        };
+        assert_eq!(
+            (identifier.kind, authenticator.kind),
+            (field_type::UNIQUE_IDENTIFIER, field_type::AUTHENTICATOR)
+        );
+        assert_eq!(identifier.value, padded(&self.identifier));
+        let sealed = Authenticator::parse(authenticator.value).unwrap();
+        assert_eq!(sealed.nonce.len(), self.keys.algorithm().nonce_len());
+        let (_, s2c) = self.keys.bytes().split_at(self.keys.bytes().len() / 2);
+        let plaintext = opened(
+            s2c,
+            sealed.nonce,
+            &reply[..authenticator.start],
+            sealed.ciphertext,
+        );
+        let fields: Vec<_> = PacketParts::of_plaintext(&plaintext)
+            .map(Result::unwrap)
+            .collect();
+        let cookie = |part| match part {
+            PacketPart::Field(field) if field.kind == field_type::COOKIE => field.value.to_vec(),
+            PacketPart::Field(_) | PacketPart::Mac(_) => panic!("{part:?}"),
+        };
+        fields.into_iter().map(cookie).collect()
+    }
+}
+
+pub(super) fn padded(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+pub(super) fn field(kind: u16, value: &[u8]) -> Vec<u8> {
+    let value = padded(value);
+    let length = u16::try_from(value.len() + 4).unwrap();
+    [&kind.to_be_bytes()[..], &length.to_be_bytes(), &value].concat()
+}
+
+pub(super) fn sealed(key: &[u8], nonce: &[u8], associated: &[u8], text: &[u8]) -> Vec<u8> {
+    if key.len() == 32 {
+        let mut siv = Aes128Siv::new_from_slice(key).unwrap();
+        return siv.encrypt([associated, nonce], text).unwrap();
+    }
+    let gcm = Aes128GcmSiv::new_from_slice(key).unwrap();
+    let mut nonce = nonce.to_vec();
+    nonce.resize(12, 0);
+    let payload = Payload {
+        msg: text,
+        aad: associated,
+    };
+    gcm.encrypt(&aes_gcm_siv::Nonce::try_from(&nonce[..]).unwrap(), payload)
+        .unwrap()
+}
+
+pub(super) fn opened(key: &[u8], nonce: &[u8], associated: &[u8], sealed: &[u8]) -> Vec<u8> {
+    if key.len() == 32 {
+        let mut siv = Aes128Siv::new_from_slice(key).unwrap();
+        return siv.decrypt([associated, nonce], sealed).unwrap();
+    }
+    let gcm = Aes128GcmSiv::new_from_slice(key).unwrap();
+    let payload = Payload {
+        msg: sealed,
+        aad: associated,
+    };
+    gcm.decrypt(&aes_gcm_siv::Nonce::try_from(nonce).unwrap(), payload)
+        .unwrap()
+}
