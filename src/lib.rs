@@ -61,6 +61,7 @@
 //!          rule: policy of the listener (the newest, checked once per batch)
 //!          -> access -> limit -> budget -> answer, kiss or no reply
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
+//!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
 //!          -> config::diff: Difference (settings, upstreams, listeners, what needs a restart)
 //!          -> listeners::plan: steps (pure)
@@ -72,7 +73,10 @@
 //!          -> association (reach, filter, poll interval; after a fault, changes of the kernel's routes count, too)
 //!          -> report -> supervisor::clock_manager -> registry
 //!          -> system_process: candidate -> select (truechimers) -> cluster -> combine
-//!          -> mirror, announce or track (discipline) -> Reference -> publish -> every worker at its next batch
+//!          -> mirror (the values of the daemon that keeps the host's clock), announce, or track (discipline)
+//!          -> Reference -> publish -> every worker at its next batch
+//!          files: upstream::{poller, packet, association, filter}, supervisor::clock_manager, upstream::{system_process,
+//!          system_process::selection, select, system_process::announce}, clock::publish
 //! ```
 //!
 //! # What always holds
