@@ -2,25 +2,6 @@
 
 use crate::layers::{Source, sources};
 
-/// The rooms whose comments are read for their words; the others follow.
-const WORDED: [&str; 15] = [
-    "cli",
-    "host",
-    "log",
-    "observe",
-    "control",
-    "supervisor",
-    "commands",
-    "time",
-    "wire",
-    "published",
-    "hash",
-    "clock",
-    "census",
-    "server",
-    "upstream",
-];
-
 /// Words that a documentation comment doesn't say: programs, packets and threads are no persons, and plain English has
 /// plainer words.
 const UNPLAIN: [&str; 10] = [
@@ -71,11 +52,11 @@ fn spoken(text: &str) -> String {
     format!(" {} ", words.join(" "))
 }
 
-/// What is wrong with the comments of a room that is read for that.
+/// What is wrong with the comments of a file.
+///
+/// The rows of the configuration's keys and of the fast path's layout are among them: the example file, the manual page,
+/// the schema and `layout.h` are made of them.
 fn comments(source: &Source) -> Vec<String> {
-    if !source.room().is_some_and(|room| WORDED.contains(&room)) {
-        return Vec::new();
-    }
     let mut faults = Vec::new();
     let lines: Vec<&str> = source.text.lines().collect();
     for (index, line) in lines.iter().enumerate() {
@@ -142,6 +123,11 @@ fn a_comment_that_is_not_plain_is_seen() {
             "host/a.rs",
             "//! Impure. A socket.\nstruct A {\n    /// How it waits.\n    a: u8,\n}",
             "3: begins with \"How\": How it waits.",
+        ),
+        (
+            "config/keys/a.rs",
+            "//! Pure. Rows.\n\ntable! {\n    struct A {\n        /// How many there are: {range}.\n        a: u8 = 1, whole(1..=3);\n    }\n}",
+            "5: begins with \"How\": How many there are: {range}.",
         ),
         (
             "host/a.rs",
