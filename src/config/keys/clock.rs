@@ -86,6 +86,13 @@ impl ClockKeys {
     }
 }
 
+/// The policy of a configuration without keys for it. Tests start from it, so that they do not name each key.
+impl Default for ClockPolicy {
+    fn default() -> Self {
+        ClockKeys::default().policy(&LocalKeys::default())
+    }
+}
+
 impl LocalKeys {
     fn reference(&self) -> LocalReference {
         LocalReference {
