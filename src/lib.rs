@@ -1,7 +1,6 @@
-//! ntpfront: an NTP server that serves the time of several upstream servers, on every core, without touching the host's
-//! clock.
+//! ntpfront: an NTP server that serves the time of several upstream servers, without touching the host's clock.
 //!
-//! This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
+//! It uses every core. This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
 //!
 //! * [`cli`]: the flags and subcommands, as words
 //! * [`commands`]: the subcommands, one per file: each asks, prints and ends with an exit status

@@ -106,7 +106,7 @@ fn last_words(text: &str) -> String {
 
 /// A program's place at an interface; it is free again when this is dropped, or the process is gone.
 #[derive(Debug)]
-pub struct Link(#[expect(dead_code, reason = "held for as long as it shall be attached")] OwnedFd);
+pub struct Link(#[expect(dead_code, reason = "it stays attached while this is held")] OwnedFd);
 
 impl Program {
     /// Loads it, with `places` for clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
@@ -214,7 +214,7 @@ fn shared<Entry>(kernel: &Ebpf, name: &str, entries: usize) -> Result<Shared, Lo
     let bytes = u64::from(info.value_size()) * u64::from(info.max_entries());
     if u64::try_from(words).ok() != Some(bytes / 8) {
         return Err(LoadError::Failed(format!(
-            "its map {name} has {bytes} bytes: build ntp.bpf.o anew"
+            "its map {name} has {bytes} bytes: build ntp.bpf.o again"
         )));
     }
     Ok(Shared::of(map.fd().as_fd(), words)?)

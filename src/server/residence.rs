@@ -45,7 +45,10 @@ impl Residence {
     }
 
     /// All times together, in seconds.
-    #[expect(clippy::cast_precision_loss, reason = "nobody sums up to the last unit")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the last unit of a sum does not matter"
+    )]
     pub fn seconds(&self) -> f64 {
         self.sum as f64 / f64::from(32_u8).exp2()
     }

@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_rules_about_what_is_no_good_request() {
+    fn policies_apply_only_to_good_requests() {
         let payload = packet(4, 4);
         let request = request(&payload);
         let rule = || panic!("a token would be taken");
@@ -459,7 +459,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_judged_and_only_whole_requests_answered(
+        fn any_bytes_have_a_verdict_and_only_whole_requests_are_answered(
             payload in prop::collection::vec(any::<u8>(), 0..600),
             source: IpAddr,
             source_port: u16,

@@ -80,6 +80,16 @@ impl Listeners {
         self.groups.iter().map(ListenerGroup::state).collect()
     }
 
+    /// Puts the groups in the order of the `configured` listeners, which is the order of displays.
+    pub(super) fn arrange(&mut self, configured: &[Listener]) {
+        let place = |group: &ListenerGroup| {
+            let address = group.address();
+            configured.iter().position(|listener| listener.address == address)
+        };
+        self.groups
+            .sort_by_key(|group| place(group).unwrap_or(usize::MAX));
+    }
+
     fn group_mut(&mut self, address: SocketAddr) -> Option<&mut ListenerGroup> {
         self.groups.iter_mut().find(|group| group.address() == address)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Plain NTP requests are answered here, before the network stack sees them (XDP). What is not plain, and every request
-// while nobody says what time it is, passes on to the sockets, untouched. A reply is what server/respond.rs would have given.
+// Plain NTP requests are answered here, before the network stack sees them (XDP). Other packets, and all requests
+// while no publication holds, pass on to the sockets, untouched. A reply is what server/respond.rs would have given.
 //
 // User space writes `state`, `rules`, `boundaries4` and `boundaries6` and reads `counters`; all of them are memory that both
 // sides have mapped. Only this program looks at `clients`.
@@ -88,7 +88,7 @@ inlined void kiss(struct ntp *reply, const struct publication *publication, int 
 		reply->poll = poll;
 }
 
-// The error grows: nobody knows here by how much the clocks are slewed since the segment began.
+// The error grows: it is unknown here by how much the clocks have been slewed since the segment began.
 inlined __be32 root_dispersion(const struct publication *publication, __u64 elapsed)
 {
 	__u32 first;

@@ -123,7 +123,7 @@ fn little_is_added_while_it_is_told_in_time() {
 
 /// A slew that is seen ends the segment of the tracked clock.
 #[test]
-fn who_is_slewed_fast_is_left_to_the_sockets() {
+fn a_fast_slew_is_left_to_the_sockets() {
     let mut now = clocks(0.0, 0.0, 0.0);
     now.raw_faster = Some(-0.0833);
     assert_eq!(TimeSegment::new(&reference(tracked()), &now), None);

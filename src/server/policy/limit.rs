@@ -415,7 +415,7 @@ fn nanos(time: Duration) -> u64 {
         .wrapping_add(time.subsec_nanos().into())
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "it wraps, as it shall")]
+#[expect(clippy::cast_possible_truncation, reason = "it is meant to wrap")]
 const fn ticks(nanos: u64) -> u32 {
     (nanos >> TICK) as u32
 }

@@ -366,12 +366,14 @@ impl WorkerLoop {
     }
 }
 
-/// Takes all rights and system calls from the thread that the packet path doesn't need: it reads what strangers send.
+/// Takes from the thread all privileges and system calls that the packet path doesn't need.
+///
+/// It reads packets from everywhere.
 fn lock_up() {
     let dropped = privileges::drop_all_of_thread().map_err(io::Error::other);
     let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));
     if let Err(error) = locked {
-        tracing::error!(%error, "no worker starts with rights that it shall not have");
+        tracing::error!(%error, "a worker cannot drop its privileges, so ntpfront ends: {error}");
         log::finish();
         std::process::abort();
     }
