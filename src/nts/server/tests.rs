@@ -240,6 +240,17 @@ fn what_is_no_whole_request_is_malformed() {
         ]),
     ] {
         assert_eq!(NtsRequest::parse(&packet), Err(Malformed), "{packet:02x?}");
+        assert!(has_fields(&packet), "{packet:02x?}");
+    }
+    // Whatever is cut off: it is no plain request, as long as the type of a field is left, and that can't be a MAC.
+    let whole = parts(&[&unknown, &identifier, &cookie, &placeholder, &seal]);
+    for length in HEADER_LEN..whole.len() {
+        let left = length.saturating_sub(HEADER_LEN + unknown.len());
+        let plain = matches!(left, 0 | 1 | 4 | 20 | 24);
+        let cut = &whole[..length];
+        assert_eq!(has_fields(cut), !plain, "{length}");
+        let expected = if plain { Ok(None) } else { Err(Malformed) };
+        assert_eq!(NtsRequest::parse(cut), expected, "{length}");
     }
     for packet in [
         parts(&[]),
@@ -250,9 +261,9 @@ fn what_is_no_whole_request_is_malformed() {
         header[..20].to_vec(),
     ] {
         assert_eq!(NtsRequest::parse(&packet), Ok(None), "{packet:02x?}");
+        assert!(!has_fields(&packet), "{packet:02x?}");
     }
-    let whole = parts(&[&unknown, &identifier, &cookie, &placeholder, &seal]);
-    assert!(matches!(NtsRequest::parse(&whole), Ok(Some(_))));
+    assert!(matches!(NtsRequest::parse(&whole), Ok(Some(_))) && has_fields(&whole));
 }
 
 //= RFC 8915 §5.6 room
@@ -421,7 +432,32 @@ fn clients() -> impl Strategy<Value = NtsClient> {
         )
 }
 
+/// Fields of any kind, and what is none.
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![
+        Just(field_type::UNIQUE_IDENTIFIER),
+        Just(field_type::COOKIE),
+        Just(field_type::COOKIE_PLACEHOLDER),
+        Just(field_type::AUTHENTICATOR),
+        any::<u16>(),
+    ];
+    let part = prop_oneof![
+        4 => (kind, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(kind, value)| field(kind, &value)),
+        1 => prop::collection::vec(any::<u8>(), 0..30),
+    ];
+    (prop::collection::vec(part, 0..6), 0_usize..300).prop_map(|(parts, cut)| {
+        let mut packet = [&[0x23; HEADER_LEN][..], &parts.concat()].concat();
+        packet.truncate(HEADER_LEN + cut);
+        packet
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_packet_has_fields_of_nts_or_is_plain(packet in any_packet()) {
+        prop_assert_eq!(has_fields(&packet), NtsRequest::parse(&packet) != Ok(None));
+    }
+
     //= RFC 8915 §5.7 reply
     #[test]
     fn no_reply_is_longer_than_its_request(client in clients()) {
