@@ -32,7 +32,10 @@ pub mod field_type {
 
     /// Whether it is one of those of NTS.
     pub const fn is_of_nts(kind: u16) -> bool {
-        matches!(kind, UNIQUE_IDENTIFIER | COOKIE | COOKIE_PLACEHOLDER | AUTHENTICATOR)
+        matches!(
+            kind,
+            UNIQUE_IDENTIFIER | COOKIE | COOKIE_PLACEHOLDER | AUTHENTICATOR
+        )
     }
 }
 

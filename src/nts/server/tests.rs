@@ -1,21 +1,12 @@
 //! Pure. Tests of the server's side, against a client that is made of the crates' AEADs.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::nts::keyring::{Period, Secret, Time};
-use client::{NtsClient, field, sealed};
+use crate::nts::keyring::Time;
+use crate::nts::test_client::{NtsClient, field, keyring, sealed};
 
-mod client;
-
-const DAY: Duration = Duration::from_secs(86_400);
 const HEADER: [u8; HEADER_LEN] = [0x24; HEADER_LEN];
-
-fn keyring(day: u32, time: Time) -> Keyring {
-    Keyring::new(&[Secret::new([1; 32])], Period::at(DAY * day, DAY), 7, time).unwrap()
-}
 
 fn today() -> Keyring {
     keyring(20_775, Time::Vouched)
@@ -49,6 +40,7 @@ fn answered(keyring: &Keyring, packet: &[u8]) -> OpenOutcome {
                     .unwrap();
                 assert!(buffer[length.unwrap()..].iter().all(|&byte| byte == 0xA5));
                 buffer.truncate(length.unwrap());
+                assert_eq!(buffer[..HEADER_LEN], HEADER);
                 OpenOutcome::NtsReply(buffer)
             }
         },
@@ -312,7 +304,7 @@ fn what_can_not_be_opened_gets_a_nak_and_why_is_known() {
         let client = NtsClient::new(algorithm);
         let cookie = client.cookie(&keyring);
         let good = client.request(&cookie);
-        let old = client.request(&client.cookie(&super::tests::keyring(20_767, Time::Vouched)));
+        let old = client.request(&client.cookie(&self::keyring(20_767, Time::Vouched)));
         let alien = client.request(&[&cookie[..], &[0; 4]].concat());
         let at = |place: usize| {
             let mut packet = good.clone();
