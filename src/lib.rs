@@ -21,8 +21,8 @@
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
 //! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
-//!   `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `reply` → `worker`; each packet has one
-//!   `verdict`
+//!   `transmit_predictor`), or with NTS `respond_nts`, by `policy` (`access`, `limit`, `budget`; pure) → `reply` →
+//!   `worker`; each packet has one `verdict`
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, and `driver`, which
 //!   keeps it attached and up to date
@@ -43,8 +43,8 @@
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only `supervisor` knows everything
-//! that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
+//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only
+//! `supervisor` knows everything that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
 //! circle.
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
@@ -59,6 +59,8 @@
 //!          t3: the clock, or in a batch of more than eight when transmit_predictor expects the reply to be sent
 //!          rule: policy of the listener (the newest, checked once per batch)
 //!          -> access -> limit -> budget -> answer, kiss or no reply
+//!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
+//!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
@@ -106,7 +108,10 @@
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
 //! * Addresses of clients leave the process only through the control socket (`ntpfront clients`); with
 //!   `[census] enabled = false` none are kept.
-//! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens.
+//! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens. Authenticated
+//!   requests have tokens of their own, which are taken after the authentication.
+//! * A request with fields of NTS gets an authenticated reply, a NAK or nothing, and never a plain reply, unless the
+//!   server has no keys or the listener ignores NTS.
 //! * After the start no capability is in use except the one for ports below 1024, while a socket is bound; workers have
 //!   none, and hardly a system call except those to receive and to send. Only few files are accessible; a second
 //!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
@@ -186,7 +191,7 @@
 //!
 //! # Not here yet
 //!
-//! NTS, interleaved mode, leap smear.
+//! Key establishment of NTS, NTS upstreams, interleaved mode, leap smear.
 
 pub mod census;
 pub mod cli;

@@ -17,3 +17,6 @@ pub use nonce::Nonces;
 /// As many cookies a client has at most, and gets at once (RFC 8915 §5.7).
 //= RFC 8915 §5.7 eight
 pub const MOST_COOKIES: usize = 8;
+
+#[cfg(test)]
+pub(crate) mod test_client;

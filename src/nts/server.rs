@@ -41,6 +41,28 @@ pub struct NtsRequest<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
+/// Whether a packet has a field of NTS, whole or not: then [`NtsRequest::parse`] does not give `None`.
+///
+/// That is found out with the first field of most packets.
+pub fn has_fields(packet: &[u8]) -> bool {
+    let mut end = HEADER_LEN;
+    for part in PacketParts::of_packet(packet) {
+        match part {
+            Ok(PacketPart::Field(field)) if field_type::is_of_nts(field.kind) => return true,
+            Ok(PacketPart::Field(field)) => end = field.end(),
+            Ok(PacketPart::Mac(_)) => return false,
+            Err(_) => return begins_as_field(packet, end),
+        }
+    }
+    false
+}
+
+/// Whether what is no whole field, at `start`, begins as one of NTS does.
+fn begins_as_field(packet: &[u8], start: usize) -> bool {
+    let kind = packet.get(start..).and_then(<[u8]>::first_chunk);
+    kind.is_some_and(|kind| field_type::is_of_nts(u16::from_be_bytes(*kind)))
+}
+
 impl<'a> NtsRequest<'a> {
     /// Reads a whole packet; `None` if it has no field of NTS, whatever else follows its header.
     ///
@@ -50,13 +72,19 @@ impl<'a> NtsRequest<'a> {
     //= RFC 8915 §5.7 unauthenticated
     pub fn parse(packet: &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut found = Found::default();
+        let mut end = HEADER_LEN;
         for part in PacketParts::of_packet(packet) {
             match part {
                 Ok(PacketPart::Field(field)) if field.kind == field_type::AUTHENTICATOR => {
                     return found.request(packet, &field).ok_or(Malformed).map(Some);
                 }
-                Ok(PacketPart::Field(field)) => found.note(&field)?,
-                Ok(PacketPart::Mac(_)) | Err(_) => break,
+                Ok(PacketPart::Field(field)) => {
+                    found.note(&field)?;
+                    end = field.end();
+                }
+                Ok(PacketPart::Mac(_)) => break,
+                Err(_) if begins_as_field(packet, end) => return Err(Malformed),
+                Err(_) => break,
             }
         }
         if found.is_nothing() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use ntpfront::server::policy::access::{Access, OnDeny};
-use ntpfront::server::policy::limit::{Bucket, Clients, RequestContext};
+use ntpfront::server::policy::limit::{Bucket, Clients, RequestClass, RequestContext};
 use ntpfront::server::policy::probability::{Probability, Random};
 use ntpfront::server::policy::{Annotation, RuleMode, Ruling};
 use ntpfront::server::{Allowance, Verdict};
@@ -134,6 +134,7 @@ fn limits_say_the_same() {
             for source in [format!("198.51.100.{round}"), format!("2001:db8:1:{round:x}::7")] {
                 let asked = RequestContext {
                     source: source.parse().unwrap(),
+                    class: RequestClass::Plain,
                     now: Duration::from_secs(1),
                     budget: RuleMode::Off,
                     allowance: &Allowance::default(),

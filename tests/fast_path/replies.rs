@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ntpfront::server::Verdict;
-use ntpfront::server::policy::{Announced, RuleMode, Ruling};
+use ntpfront::server::policy::{Announced, NtsMode, RuleMode, Ruling};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
@@ -133,14 +133,46 @@ fn what_is_not_told_passes() {
     assert_eq!(desk.ask(&frame).0, Action::Send);
     desk.stop();
     passes(&mut desk, "stopped");
-    for (away, max_stratum, budget) in [
-        (Announced::Unsynchronized, 15, RuleMode::Off),
-        (Announced::Time, 2, RuleMode::Off),
-        (Announced::Time, 15, RuleMode::On),
+    for (away, max_stratum, budget, nts) in [
+        (Announced::Unsynchronized, 15, RuleMode::Off, NtsMode::Accept),
+        (Announced::Time, 2, RuleMode::Off, NtsMode::Accept),
+        (Announced::Time, 15, RuleMode::On, NtsMode::Accept),
+        (Announced::Time, 15, RuleMode::Off, NtsMode::Require),
     ] {
         let mut policy = policy();
-        (policy.answer, policy.max_stratum, policy.budget) = (away, max_stratum, budget);
+        (policy.answer, policy.max_stratum, policy.budget, policy.nts) = (away, max_stratum, budget, nts);
         passes(&mut Desk::new(&policy), &format!("{policy:?}"));
+    }
+}
+
+/// Only the sockets have keys, and only they refuse requests without NTS where it is required.
+#[test]
+fn what_has_fields_of_nts_passes() {
+    if !root() {
+        return;
+    }
+    for nts in [NtsMode::Accept, NtsMode::Off, NtsMode::Require] {
+        let mut policy = policy();
+        policy.nts = nts;
+        let mut desk = Desk::new(&policy);
+        for source in ["198.51.100.7", "2001:db8:1::7"] {
+            let way = way(source, 9, &[]);
+            let header = payload(4, 3);
+            let plain = if nts == NtsMode::Require {
+                Action::Pass
+            } else {
+                Action::Send
+            };
+            assert_eq!(desk.ask(&way.frame(OURS, THEIRS, &header)).0, plain, "{nts:?}");
+            // Requests with one cookie and with eight, and the shortest field that there can be.
+            for length in [180, 908, 28] {
+                let field = u8::try_from(length % 256).unwrap();
+                let mut fields = vec![1, 4, u8::try_from(length / 256).unwrap(), field];
+                fields.resize(length, 7);
+                let frame = way.frame(OURS, THEIRS, &[&header[..], &fields].concat());
+                assert_eq!(desk.ask(&frame), (Action::Pass, frame), "{nts:?} {length}");
+            }
+        }
     }
 }
 

@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "published",
             "time",
             "wire",
+            "nts",
             "clock",
             "census",
             "host",
@@ -59,6 +60,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         &[
             "time",
             "wire",
+            "nts",
             "host",
             "cli",
             "log",

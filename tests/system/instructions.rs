@@ -16,7 +16,7 @@ use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
 use ntpfront::server::policy::Policy;
-use ntpfront::server::policy::limit::{Clients, RequestContext};
+use ntpfront::server::policy::limit::{Clients, RequestClass, RequestContext};
 use ntpfront::server::policy::probability::Random;
 use ntpfront::server::{Allowance, ReplyBuffer, Request, Verdict, respond};
 use ntpfront::time::{NtpShort, NtpTimestamp};
@@ -117,6 +117,7 @@ fn answer_all() {
             let [high, low] = client.to_be_bytes();
             let asked = RequestContext {
                 source: [127, 1, high, low].into(),
+                class: RequestClass::Plain,
                 now: Duration::from_secs(1) + Duration::from_millis(burst.into()),
                 budget: policy.budget,
                 allowance: &allowance,
@@ -137,7 +138,7 @@ fn bytes_to_bytes_once(
     random: &mut Random,
     payload: &[u8],
 ) -> (Verdict, [u8; HEADER_LEN]) {
-    table.prefetch(&policy.limit, asked.source);
+    table.prefetch(&policy.limit, asked.source, asked.class);
     let request = Request {
         payload,
         source: asked.source,

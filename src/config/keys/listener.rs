@@ -11,7 +11,7 @@ use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word};
 use crate::config::row::table;
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
-use crate::server::policy::{Announced, Policy, RuleMode};
+use crate::server::policy::{Announced, NtsMode, Policy, RuleMode};
 use crate::server::{Listener, Steering, Tuning};
 use crate::wire::NTP_PORT;
 
@@ -85,6 +85,10 @@ table! {
         answer: Announced = Announced::Time, word();
         /// The maximum stratum: {range}. If the server's is higher, the answer is "unsynchronized".
         max_stratum: u8 = 15, whole(1..=15);
+        /// Requests with NTS (RFC 8915), if the server has keys for them. "accept": they get authenticated responses, and
+        /// plain requests get plain ones. "require": plain requests get no response (refused-nts-required); without
+        /// keys no request does. "off": the fields of NTS are ignored, and all responses are plain.
+        nts: NtsMode = NtsMode::Accept, word();
     }
     tables {
         access: RawAccess, AccessKeys;
@@ -122,6 +126,7 @@ impl ListenerKeys {
             budget,
             answer: self.answer,
             max_stratum: self.max_stratum,
+            nts: self.nts,
         }
     }
 
