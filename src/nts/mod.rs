@@ -1,5 +1,4 @@
-//! Pure. Network Time Security (RFC 8915): the AEADs, cookies, what is sealed in packets, and the records of key
-//! establishment.
+//! Pure. Network Time Security (RFC 8915): AEADs, cookies, sealed packets, and the records of key establishment.
 //!
 //! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
 

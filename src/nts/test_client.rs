@@ -18,7 +18,7 @@ pub(crate) fn keyring(day: u32, time: Time) -> Keyring {
     Keyring::new(&[Secret::new([1; 32])], Period::at(DAY * day, DAY), 7, time).unwrap()
 }
 
-/// What a client sends, and how it may differ from what it should.
+/// A client's request, with its faults.
 #[derive(Clone, Debug)]
 pub(crate) struct NtsClient {
     pub(crate) keys: AssociationKeys,
@@ -29,7 +29,7 @@ pub(crate) struct NtsClient {
     pub(crate) encrypted: usize,
     pub(crate) nonce: Vec<u8>,
     pub(crate) additional: usize,
-    /// A field that nobody knows, if so long: before the authenticator.
+    /// The length of an unknown field before the authenticator, if there is one.
     pub(crate) unknown: Option<u16>,
     pub(crate) behind: Vec<u8>,
 }

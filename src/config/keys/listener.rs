@@ -85,9 +85,10 @@ table! {
         answer: Announced = Announced::Time, word();
         /// The maximum stratum: {range}. If the server's is higher, the answer is "unsynchronized".
         max_stratum: u8 = 15, whole(1..=15);
-        /// Requests with NTS (RFC 8915), if the server has keys for them. "accept": they get authenticated responses, and
-        /// plain requests get plain ones. "require": plain requests get no response (refused-nts-required); without
-        /// keys no request does. "off": the fields of NTS are ignored, and all responses are plain.
+        /// The treatment of requests with NTS (RFC 8915): "accept", "require" or "off".
+        ///
+        /// "accept": they get authenticated responses, and plain requests get plain ones. "require": plain requests get
+        /// no response (refused-nts-required). "off": the fields of NTS are ignored, and all responses are plain.
         nts: NtsMode = NtsMode::Accept, word();
     }
     tables {

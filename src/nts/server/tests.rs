@@ -12,7 +12,7 @@ fn today() -> Keyring {
     keyring(20_775, Time::Vouched)
 }
 
-/// What becomes of one request: its reply, or why there is none.
+/// The outcome of a request: its reply, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OpenOutcome {
     Plain,
@@ -86,7 +86,7 @@ fn a_client_gets_as_many_cookies_as_it_wants_and_eight_at_most() {
     }
 }
 
-/// What chrony and others send, in bytes.
+/// The lengths that chrony and others send, in bytes.
 #[test]
 fn lengths_are_those_of_others() {
     let keyring = today();
