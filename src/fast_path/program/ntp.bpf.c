@@ -179,6 +179,8 @@ int ntp(struct xdp_md *context)
 	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, request.tagged) - 1;
 	if (listener >= LISTENERS || !(publication.answering >> listener & 1))
 		return XDP_PASS;
+	// Once more, in a way that the compiler keeps: Linux 6.1 forgets a bound if the register was spilled before.
+	asm volatile("%0 &= %1" : "+r"(listener) : "i"(LISTENERS - 1));
 	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
 		return XDP_PASS;
 	// From here on it is ours: nothing is taken from a client for a request that passes.
