@@ -106,9 +106,10 @@
 //!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
 //! * A panic anywhere ends the process. So does a worker or a supervisor that hangs, by the watchdog.
 //! * The kernel's fast path gives the replies that a worker would give, or none: past the end of its time segment,
-//!   after a step of the host's clock, and if anything about a packet is unusual, packets pass to the workers. It ends
-//!   with the process. It can't see a slew of the host's clocks, so its announced error grows by an eighth of the time
-//!   that passes until it gets the time again (5 ms).
+//!   after a sleep of the host, and if anything about a packet is unusual, packets pass to the workers. It ends with the
+//!   process. It reads only the time since boot. So it can't see a step of the host's clock, and serves the time before
+//!   it until it gets the time again (5 ms); and it can't see a slew, so its announced error grows by an eighth of the
+//!   time that passes until then.
 //! * A host's clock that is slewed moves away from what was checked: its movement against the raw counter since then is
 //!   part of the announced error.
 //! * A request from an address that can't be a host's gets no reply.

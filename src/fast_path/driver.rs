@@ -51,7 +51,7 @@ pub struct Driver {
     copy: u32,
     number: u64,
     reference: Option<Reference>,
-    /// The raw counter and the monotonic clock as they were, and how they ran since.
+    /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
 }
@@ -266,7 +266,7 @@ impl Driver {
 
     fn readings(&mut self) -> Option<AlignedReadings> {
         let now = clock::aligned()?;
-        let clocks = (now.clocks.raw, now.monotonic);
+        let clocks = (now.clocks.raw, now.clocks.boot);
         let age = clocks.1.saturating_sub(self.clocks.1);
         if age >= SHORTEST_MEASUREMENT {
             self.raw_faster = raw_faster(self.clocks, clocks);

@@ -59,8 +59,6 @@ constants! {
     pub(super) const KINDS: usize = Counts::KINDS;
     /// Buckets of the histogram of residence times.
     pub(super) const BUCKETS: usize = Residence::BUCKETS;
-    /// The longest residence time of the first bucket, in units of 2^-32 s.
-    pub(super) const FIRST_BUCKET: u64 = Residence::FIRST_BOUND;
     /// Room for annotations.
     pub(super) const ANNOTATIONS: usize = 8;
 }
@@ -71,12 +69,10 @@ shared! {
     pub struct Publication as "publication" {
         /// Its number
         number: u64,
-        /// Its start by the monotonic clock, ns
+        /// Its start by the time since boot, ns
         start: u64,
         /// How long it holds from then on, ns; less than 2^32
         length: u64,
-        /// TAI less the monotonic clock, ns: it changes when the host's clock is stepped, or sleeps
-        tai_ahead: u64,
         /// The time that is served at the start, an NTP timestamp
         time: u64,
         /// How fast that runs: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
@@ -94,7 +90,7 @@ shared! {
         /// Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
         growth: u64,
         /// 0
-        unused: [u64; 5],
+        unused: [u64; 6],
     }
 }
 
@@ -319,8 +315,6 @@ const _: () = {
         assert!(size.is_power_of_two());
         rest = more;
     }
-    // Its buckets double from the first bound.
-    assert!(FIRST_BUCKET.is_power_of_two());
 };
 
 /// The number of a mode.

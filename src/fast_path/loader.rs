@@ -265,13 +265,13 @@ mod tests {
     #[test]
     fn each_refusal_has_its_remedy() {
         use io::ErrorKind::{InvalidInput, PermissionDenied};
-        let old = || Some("it needs Linux 6.1".to_owned());
+        let old = || Some("it needs Linux 5.10".to_owned());
         for (kind, is_of_verifier, too_old, expected) in [
             (PermissionDenied, false, None, RIGHTS),
             (PermissionDenied, true, None, VERIFIER),
             (InvalidInput, true, None, VERIFIER),
             (InvalidInput, false, None, NEEDS),
-            (InvalidInput, true, old(), "it needs Linux 6.1"),
+            (InvalidInput, true, old(), "it needs Linux 5.10"),
         ] {
             assert_eq!(remedy(kind, is_of_verifier, too_old), expected);
         }

@@ -114,25 +114,21 @@ fn length(nanos: i128) -> Duration {
 /// The result is as exact as it says, if this thread is not interrupted.
 pub fn aligned() -> Option<AlignedReadings> {
     let realtime = || read(ClockId::CLOCK_REALTIME);
-    let ahead_of_monotonic = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_MONOTONIC));
-    let before = ahead_of_monotonic(&realtime);
-    let raw = ahead_of_monotonic(&raw);
-    let boot = ahead_of_monotonic(&|| read(ClockId::CLOCK_BOOTTIME));
-    let tai = ahead_of_monotonic(&|| read(ClockId::CLOCK_TAI));
-    let ahead = ahead_of_monotonic(&realtime);
-    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    let ahead_of_boot = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_BOOTTIME));
+    let before = ahead_of_boot(&realtime);
+    let raw = ahead_of_boot(&raw);
+    let ahead = ahead_of_boot(&realtime);
+    let boot = read(ClockId::CLOCK_BOOTTIME);
     let at = |ahead: i128| {
-        let nanos = u64::try_from(nanos(monotonic) + ahead).ok()?;
+        let nanos = u64::try_from(nanos(boot) + ahead).ok()?;
         Some(Duration::from_nanos(nanos))
     };
     let time = at(ahead)?;
     let unix = i64::try_from(time.as_secs()).ok()?;
-    let clocks = ClockReadings::from_unix(unix, time.subsec_nanos(), at(raw)?, at(boot)?);
+    let clocks = ClockReadings::from_unix(unix, time.subsec_nanos(), at(raw)?, boot);
     ((ahead - before).unsigned_abs() < SAME.as_nanos()).then_some(AlignedReadings {
         clocks,
         unix,
-        monotonic,
-        tai_ahead: Duration::from_nanos(u64::try_from(tai).ok()?),
         raw_faster: None,
     })
 }

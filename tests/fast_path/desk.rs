@@ -123,7 +123,7 @@ impl Desk {
         let Some(segment) = self.segment.filter(|_| said.stratum != 0) else {
             return self.reference.at(readings().clocks);
         };
-        let age = readings().monotonic.saturating_sub(segment.start);
+        let age = readings().clocks.boot.saturating_sub(segment.start);
         let possible = [Duration::ZERO, age].map(|age| segment.root_dispersion_after(age).to_bits());
         let [least, most] = possible;
         let root_dispersion = said.root_dispersion;
@@ -142,22 +142,14 @@ impl Desk {
     }
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
-        // While others keep this machine busy, a segment may end, and two readings of clocks be far apart.
+        // While others keep this machine busy, a segment may end.
         if self
             .segment
             .is_some_and(|segment| segment.length > Duration::from_millis(200))
         {
             self.refresh();
         }
-        // Where this thread is kept from running just between two readings of the clocks, the program passes.
-        let mut tries = 20;
-        let (action, out) = loop {
-            let (action, out) = self.program.try_on(frame).unwrap();
-            tries -= 1;
-            if action != PASS || tries == 0 {
-                break (action, out);
-            }
-        };
+        let (action, out) = self.program.try_on(frame).unwrap();
         let action = match action {
             1 => Action::Drop,
             PASS => Action::Pass,
@@ -172,10 +164,8 @@ impl Desk {
         let Some(segment) = &self.segment else {
             return;
         };
-        let age = readings().monotonic.saturating_sub(segment.start);
-        if age > Duration::from_millis(50)
-            && segment.tai_ahead.abs_diff(readings().tai_ahead) < Duration::from_micros(5)
-        {
+        let age = readings().clocks.boot.saturating_sub(segment.start);
+        if age > Duration::from_millis(50) {
             self.publish();
         }
     }

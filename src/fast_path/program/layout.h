@@ -21,7 +21,6 @@
 #define VERDICTS 32 // Room for verdicts.
 #define KINDS 64 // Versions and modes together.
 #define BUCKETS 22 // Buckets of the histogram of residence times.
-#define FIRST_BUCKET 4096 // The longest residence time of the first bucket, in units of 2^-32 s.
 #define ANNOTATIONS 8 // Room for annotations.
 
 enum verdict {
@@ -52,9 +51,8 @@ enum mode {
 // others.
 struct publication {
 	__u64 number; // Its number
-	__u64 start; // Its start by the monotonic clock, ns
+	__u64 start; // Its start by the time since boot, ns
 	__u64 length; // How long it holds from then on, ns; less than 2^32
-	__u64 tai_ahead; // TAI less the monotonic clock, ns: it changes when the host's clock is stepped, or sleeps
 	__u64 time; // The time that is served at the start, an NTP timestamp
 	__u64 rate; // How fast that runs: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
 	__u32 copy; // The copy of the rules that is in force
@@ -63,7 +61,7 @@ struct publication {
 	__u8 header_rest[8]; // Bytes 8 to 15 of a reply: root dispersion, reference ID
 	__u64 reference_time; // When the served clock was corrected last, an NTP timestamp
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
-	__u64 unused[5]; // 0
+	__u64 unused[6]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 
