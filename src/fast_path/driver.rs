@@ -13,9 +13,10 @@ use tracing::{info, warn};
 
 use super::layout::CLIENTS_PER_PLACE;
 use super::loader::{Link, Program};
-use super::maps::{counts, publish, write_copy};
+use super::maps::{counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
 use super::rules::{Device, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::step_watch::StepWatch;
 use super::time_segment::{TimeSegment, raw_faster, stop};
 use crate::clock::Reference;
 use crate::host::addresses::{self, Interface};
@@ -39,6 +40,8 @@ const NOWHERE: HostNetwork<'_> = HostNetwork {
 #[derive(Debug)]
 pub struct Driver {
     program: Program,
+    /// Until a thread takes it.
+    step_watch: Option<StepWatch>,
     mode: AttachMode,
     secret: [u64; 2],
     places: u32,
@@ -112,10 +115,18 @@ impl Driver {
             Ok(program) => program,
             Err(error) => return failed(error.to_string()),
         };
+        let step_watch = match StepWatch::new(&program) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                let why = limits::explain(&error);
+                return failed(format!("steps of the clock can't be noticed: {why}"));
+            }
+        };
         let random = || entropy::random().map_err(OpenError::Randomness);
         let secret = [random()?, random()?];
         let mut driver = Self {
             program,
+            step_watch,
             mode,
             secret,
             places,
@@ -142,6 +153,11 @@ impl Driver {
             return failed(format!("{}: {why}", refused.name));
         }
         Ok(Some(driver))
+    }
+
+    /// Returns the watch for steps of the host's clock, once: a thread of its own has to run it.
+    pub fn take_step_watch(&mut self) -> Option<StepWatch> {
+        self.step_watch.take()
     }
 
     /// Serves these `listeners` from now on, and no others.
@@ -251,6 +267,8 @@ impl Driver {
 
     /// Publishes the time of this moment.
     pub fn refresh(&mut self) {
+        // Before the readings: a step after them ends what they give.
+        let steps = steps(self.program.state());
         let published = self.reference.zip(self.readings());
         let segment = published.and_then(|(reference, now)| TimeSegment::new(&reference, &now));
         self.number += 1;
@@ -258,7 +276,7 @@ impl Driver {
             None => stop(self.number, self.copy),
             Some(segment) => {
                 let answering = self.rules.answering(segment.variables);
-                segment.publication(self.number, self.copy, answering)
+                segment.publication(self.number, steps, self.copy, answering)
             }
         };
         publish(self.program.state(), &publication);

@@ -89,8 +89,10 @@ shared! {
         reference_time: u64,
         /// Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
         growth: u64,
+        /// The number of steps of the host's clock before it: it holds until the next one
+        steps: u64,
         /// 0
-        unused: [u64; 6],
+        unused: [u64; 5],
     }
 }
 
@@ -99,8 +101,10 @@ shared! {
     pub(super) struct PublishedState as "state" {
         /// The number of the newest publication
         current: u64,
+        /// The number of steps of the host's clock since the start
+        steps: u64,
         /// 0
-        unused: [u64; 15],
+        unused: [u64; 14],
         /// Each at its number modulo PUBLICATIONS
         publications: [Publication; PUBLICATIONS],
     }

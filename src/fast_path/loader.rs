@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::Map;
@@ -28,7 +29,7 @@ static OBJECT: &Object<[u8]> = &Object(*include_bytes!("program/ntp.bpf.o"));
 #[derive(Debug)]
 pub struct Program {
     kernel: Ebpf,
-    state: Shared,
+    state: Arc<Shared>,
     rules: Shared,
     boundaries4: Shared,
     boundaries6: Shared,
@@ -143,7 +144,7 @@ impl Program {
             .load(&OBJECT.0)?;
         program(&mut kernel)?.load()?;
         Ok(Self {
-            state: shared::<PublishedState>(&kernel, "state", 1)?,
+            state: Arc::new(shared::<PublishedState>(&kernel, "state", 1)?),
             rules: shared::<BothRules>(&kernel, "rules", 1)?,
             boundaries4: shared::<AllBoundaries4>(&kernel, "boundaries4", 1)?,
             boundaries6: shared::<AllBoundaries6>(&kernel, "boundaries6", 1)?,
@@ -175,6 +176,11 @@ impl Program {
     /// Returns the map `state`: the time that is served.
     pub fn state(&self) -> &[AtomicU64] {
         self.state.words()
+    }
+
+    /// Returns the same for another thread.
+    pub fn shared_state(&self) -> Arc<Shared> {
+        Arc::clone(&self.state)
     }
 
     /// Returns the map `rules`: the decisions about requests.

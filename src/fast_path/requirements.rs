@@ -3,7 +3,7 @@
 use nix::net::if_::if_nametoindex;
 use nix::sys::utsname::uname;
 
-/// The oldest Linux that it is tried on. (A program can be attached by a link since 5.9, and read `CLOCK_BOOTTIME` since 5.8.)
+/// The oldest Linux that it is tried on. (A program has links since 5.9, and reads `CLOCK_BOOTTIME` since 5.8.)
 const OLDEST: (u32, u32) = (5, 10);
 
 /// Returns the reason why this host can't have it; `None` if nothing is known against it.

@@ -1,8 +1,8 @@
 //! Pure. The time as the program serves it: a linear function of the time since boot, good for a short while.
 //!
 //! A BPF program can read `CLOCK_BOOTTIME`, which also runs while the host sleeps: a sleep ends a segment. The host's time
-//! of day runs as that clock does, at a distance that only a step changes, or a leap second. No segment goes over the end
-//! of a UTC day.
+//! of day runs as that clock does, at a distance that only a step changes, or a leap second. No program can see a step,
+//! so the steps are counted for it: a segment ends with the next one. No segment goes over the end of a UTC day.
 //!
 //! No program can read the raw counter, which is never slewed. So the program can't know whether the host's clocks are
 //! being slewed. By adjtimex(2) they can be, at any time and by up to a tenth. The tracked clock, which is made from
@@ -80,7 +80,9 @@ impl TimeSegment {
     }
 
     /// Its publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
-    pub fn publication(&self, number: u64, copy: u32, answering: u32) -> Publication {
+    ///
+    /// `steps` is the number of steps of the host's clock before the readings that the segment was made from.
+    pub fn publication(&self, number: u64, steps: u64, copy: u32, answering: u32) -> Publication {
         let [header_start, header_rest] = self.header();
         #[expect(
             clippy::cast_possible_truncation,
@@ -100,6 +102,7 @@ impl TimeSegment {
             header_rest,
             reference_time: self.variables.reference_timestamp.to_bits(),
             growth: GROWTH_UNITS,
+            steps,
             ..Publication::ZERO
         }
     }
@@ -238,10 +241,15 @@ mod tests {
             (now.clocks.boot, LONGEST, now.clocks.realtime)
         );
         assert!((segment.rate - 1.0).abs() < 1e-9);
-        let publication = segment.publication(7, 1, 5);
+        let publication = segment.publication(7, 3, 1, 5);
         assert_eq!(
-            (publication.number, publication.copy, publication.answering),
-            (7, 1, 5)
+            (
+                publication.number,
+                publication.steps,
+                publication.copy,
+                publication.answering
+            ),
+            (7, 3, 1, 5)
         );
         let reference_time = segment.variables.reference_timestamp.to_bits();
         assert_eq!(publication.reference_time, reference_time);

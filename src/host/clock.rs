@@ -6,9 +6,11 @@
 )]
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::time::{AlignedReadings, ClockReadings, NtpTimestamp};
@@ -138,6 +140,35 @@ const SAME: Duration = Duration::from_micros(2);
 
 fn nanos(time: Duration) -> i128 {
     i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// A timer that never ends, unless the time of day is stepped.
+#[derive(Debug)]
+pub struct StepTimer(TimerFd);
+
+impl StepTimer {
+    /// Starts it: no step from now on is missed.
+    ///
+    /// # Errors
+    /// As `timerfd_create(2)`.
+    pub fn new() -> io::Result<Self> {
+        let timer = TimerFd::new(timerfd::ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC)?;
+        let end_of_time = TimeSpec::new(libc::time_t::MAX, 0);
+        let until_a_step = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+        timer.set(Expiration::OneShot(end_of_time), until_a_step)?;
+        Ok(Self(timer))
+    }
+
+    /// Waits for a step since the last call: of the time of day, or (since Linux 5.15) by a sleep of the host.
+    ///
+    /// Slewing is no step. Many steps may be reported as one.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub fn wait(&self) -> io::Result<()> {
+        // The error that means a step is no error here; the timer goes on without being set again.
+        Ok(self.0.wait()?)
+    }
 }
 
 /// Returns the precision of the host's clock, in log2 seconds (RFC 5905 §7.3).

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ntpfront::clock::{ClockModel, Reference, SystemVariables};
 use ntpfront::fast_path::loader::Program;
 use ntpfront::fast_path::{
-    Device, HostNetwork, LISTENERS, ListenerSlot, LocalAddress, Rules, TimeSegment, counts, publish, rules,
-    stop, write_copy,
+    Device, HostNetwork, LISTENERS, ListenerSlot, LocalAddress, Rules, TimeSegment, count_step, counts,
+    publish, rules, steps, stop, write_copy,
 };
 use ntpfront::host::clock;
 use ntpfront::server::Counts;
@@ -99,6 +99,7 @@ impl Desk {
     }
 
     pub(crate) fn publish_with(&mut self, change: impl Fn(&mut TimeSegment)) {
+        let steps = steps(self.program.state());
         let now = readings();
         self.reference.published = now.clocks;
         self.segment = TimeSegment::new(&self.reference, &now);
@@ -107,10 +108,16 @@ impl Desk {
             None => stop(self.number, 1),
             Some(segment) => {
                 change(segment);
-                segment.publication(self.number, 1, self.rules.answering(segment.variables))
+                let answering = self.rules.answering(segment.variables);
+                segment.publication(self.number, steps, 1, answering)
             }
         };
         publish(self.program.state(), &publication);
+    }
+
+    /// The host's clock was stepped, as the program is told.
+    pub(crate) fn step(&self) {
+        count_step(self.program.state());
     }
 
     pub(crate) fn stop(&mut self) {

@@ -287,6 +287,24 @@ fn a_segment_that_ended_passes() {
 }
 
 #[test]
+fn a_step_of_the_hosts_clock_ends_a_segment_at_once() {
+    if !root() {
+        return;
+    }
+    let frame = way("198.51.100.7", 9, &[]).frame(OURS, THEIRS, &payload(4, 3));
+    let mut desk = Desk::new(&policy());
+    for _ in 0..3 {
+        wait_until("an answer", Duration::from_secs(5), || {
+            // A longer one is published again by `ask`.
+            desk.publish_with(|segment| segment.length = Duration::from_millis(199));
+            (desk.ask(&frame).0 == Action::Send).then_some(())
+        });
+        desk.step();
+        assert_eq!(desk.ask(&frame).0, Action::Pass);
+    }
+}
+
+#[test]
 fn only_what_was_sent_to_us_is_answered() {
     if !root() {
         return;

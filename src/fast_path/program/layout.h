@@ -61,14 +61,16 @@ struct publication {
 	__u8 header_rest[8]; // Bytes 8 to 15 of a reply: root dispersion, reference ID
 	__u64 reference_time; // When the served clock was corrected last, an NTP timestamp
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
-	__u64 unused[6]; // 0
+	__u64 steps; // The number of steps of the host's clock before it: it holds until the next one
+	__u64 unused[5]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 
 // What is served: the map `state`.
 struct state {
 	__u64 current; // The number of the newest publication
-	__u64 unused[15]; // 0
+	__u64 steps; // The number of steps of the host's clock since the start
+	__u64 unused[14]; // 0
 	struct publication publications[PUBLICATIONS]; // Each at its number modulo PUBLICATIONS
 };
 _Static_assert(sizeof(struct state) == 8320, "as in layout.rs");
