@@ -153,7 +153,8 @@ impl StepTimer {
     /// As `timerfd_create(2)`.
     pub fn new() -> io::Result<Self> {
         let timer = TimerFd::new(timerfd::ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC)?;
-        let end_of_time = TimeSpec::new(libc::time_t::MAX, 0);
+        // In the year 2255; the kernel's time ends in 2262.
+        let end_of_time = TimeSpec::from(Duration::from_secs(9_000_000_000));
         let until_a_step = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         timer.set(Expiration::OneShot(end_of_time), until_a_step)?;
         Ok(Self(timer))

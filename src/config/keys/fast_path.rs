@@ -9,7 +9,7 @@ use crate::fast_path::AttachMode;
 table! {
     /// Plain requests answered in the kernel, before its network stack sees them (XDP), for a tenth of the CPU
     /// time. THEY BYPASS THIS HOST'S FIREWALL (nftables, iptables), rp_filter, AND tcpdump ON THE INTERFACE:
-    /// only [access] and [limit] apply, and `ntpfront status` counts them. This needs Linux 6.1 and, at the
+    /// only [access] and [limit] apply, and `ntpfront status` counts them. This needs Linux 5.10 and, at the
     /// start, more privileges: root, or the drop-in 20-fast-path.conf. The document fast-path.md lists what is
     /// left to the sockets.
     "[fast-path]": Restart, RawFastPath
