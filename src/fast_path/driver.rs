@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::devices::{Device, devices};
 use super::layout::CLIENTS_PER_PLACE;
 use super::loader::{Link, Program};
 use super::maps::{counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
-use super::rules::{Device, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::rules::{HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
 use super::step_watch::StepWatch;
 use super::time_segment::{TimeSegment, raw_faster, stop};
 use crate::clock::Reference;
@@ -46,6 +47,8 @@ pub struct Driver {
     secret: [u64; 2],
     places: u32,
     interfaces: Vec<AttachedInterface>,
+    /// Ports of bonds beyond what the program has room for.
+    ports_without_room: usize,
     /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
@@ -134,6 +137,7 @@ impl Driver {
                 .iter()
                 .map(|name| AttachedInterface::new(name))
                 .collect(),
+            ports_without_room: 0,
             slots: Vec::new(),
             rates: Vec::new(),
             rules: rules(&[], NOWHERE, secret, places),
@@ -195,7 +199,7 @@ impl Driver {
         for one in &mut self.interfaces {
             one.follow(&interfaces, &self.program, self.mode);
         }
-        let devices: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
+        let devices = self.devices(&interfaces);
         let addresses = self.local_addresses(&interfaces);
         let mut broadcasts: Vec<Ipv4Addr> = interfaces
             .iter()
@@ -212,6 +216,20 @@ impl Driver {
         if rules != self.rules {
             self.change(rules);
         }
+    }
+
+    /// The devices where frames arrive for the program; it warns if there is no room for all.
+    fn devices(&mut self, interfaces: &[Interface]) -> Vec<Device> {
+        let named: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
+        let ports: Vec<Device> = interfaces.iter().filter(|one| one.is_port).map(device).collect();
+        let (devices, without_room) = devices(&named, &ports);
+        if without_room > self.ports_without_room {
+            warn!(
+                "fast path: {without_room} ports of bonds are left to the sockets: there are too many interfaces"
+            );
+        }
+        self.ports_without_room = without_room;
+        devices
     }
 
     /// The addresses of this host, those of the attached interfaces first.
@@ -335,10 +353,7 @@ impl AttachedInterface {
     /// Attaches the program where the interface is new; a link to one that is gone is gone with it.
     fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
         let found = interfaces.iter().find(|one| one.name == self.name);
-        let device = found.map(|one| Device {
-            index: one.index,
-            address: one.hardware,
-        });
+        let device = found.map(device);
         if device.map(|device| device.index) != self.device.map(|device| device.index) {
             self.link = None;
         }
@@ -375,6 +390,13 @@ impl AttachedInterface {
             warn!(interface = self.name, "fast path: {}: {fault}", self.name);
             self.fault = Some(fault.to_owned());
         }
+    }
+}
+
+fn device(interface: &Interface) -> Device {
+    Device {
+        index: interface.index,
+        address: interface.hardware,
     }
 }
 
