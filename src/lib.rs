@@ -24,8 +24,8 @@
 //!   `transmit_predictor`), or with NTS `respond_nts`, by `policy` (`access`, `limit`, `budget`; pure) → `reply` →
 //!   `worker`; each packet has one `verdict`
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
-//!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, and `driver`, which
-//!   keeps it attached and up to date
+//!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
+//!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
 //!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
 //!   `clock_policy`), `discipline`, `leap` (pure)
@@ -117,9 +117,10 @@
 //!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
 //! * A panic anywhere ends the process. So does a worker or a supervisor that hangs, by the watchdog.
 //! * The kernel's fast path gives the replies that a worker would give, or none: past the end of its time segment,
-//!   after a step of the host's clock, and if anything about a packet is unusual, packets pass to the workers. It ends
-//!   with the process. It can't see a slew of the host's clocks, so its announced error grows by an eighth of the time
-//!   that passes until it gets the time again (5 ms).
+//!   after a step of the host's clock or a sleep of the host, and if anything about a packet is unusual, packets pass to
+//!   the workers. It ends with the process. It reads only the time since boot, so a thread of its own tells it each step
+//!   as soon as the kernel reports it (on a busy host that may take until the next time is published: 5 ms). It can't
+//!   see a slew, so its announced error grows by an eighth of the time that passes until it gets the time again.
 //! * A host's clock that is slewed moves away from what was checked: its movement against the raw counter since then is
 //!   part of the announced error.
 //! * A request from an address that can't be a host's gets no reply.

@@ -59,8 +59,6 @@ constants! {
     pub(super) const KINDS: usize = Counts::KINDS;
     /// Buckets of the histogram of residence times.
     pub(super) const BUCKETS: usize = Residence::BUCKETS;
-    /// The longest residence time of the first bucket, in units of 2^-32 s.
-    pub(super) const FIRST_BUCKET: u64 = Residence::FIRST_BOUND;
     /// Room for annotations.
     pub(super) const ANNOTATIONS: usize = 8;
 }
@@ -72,12 +70,10 @@ shared! {
     pub struct Publication as "publication" {
         /// Its number
         number: u64,
-        /// Its start by the monotonic clock, ns
+        /// Its start by the time since boot, ns
         start: u64,
         /// The time for which it holds from then on, ns; less than 2^32
         length: u64,
-        /// TAI less the monotonic clock, ns: it changes when the host's clock is stepped, or sleeps
-        tai_ahead: u64,
         /// The time that is served at the start, an NTP timestamp
         time: u64,
         /// The rate of that time: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
@@ -94,6 +90,8 @@ shared! {
         reference_time: u64,
         /// Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
         growth: u64,
+        /// The number of steps of the host's clock before it: it holds until the next one
+        steps: u64,
         /// 0
         unused: [u64; 5],
     }
@@ -104,8 +102,10 @@ shared! {
     pub(super) struct PublishedState as "state" {
         /// The number of the newest publication
         current: u64,
+        /// The number of steps of the host's clock since the start
+        steps: u64,
         /// 0
-        unused: [u64; 15],
+        unused: [u64; 14],
         /// Each at its number modulo PUBLICATIONS
         publications: [Publication; PUBLICATIONS],
     }
@@ -321,8 +321,6 @@ const _: () = {
         assert!(size.is_power_of_two());
         rest = more;
     }
-    // Its buckets double from the first bound.
-    assert!(FIRST_BUCKET.is_power_of_two());
 };
 
 /// The number of a mode.

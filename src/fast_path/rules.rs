@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::destinations::{DestinationTable, is_reachable};
+use super::devices::Device;
 use super::layout::{
     BOUNDARIES4, BOUNDARIES6, DEVICES, DeviceEntry, InMemory, LISTENERS, ListenerPolicy, RulesCopy,
     mode_number,
@@ -22,15 +23,6 @@ pub struct ListenerSlot {
     pub address: SocketAddr,
     /// Its policy; `None` once it is gone.
     pub policy: Option<Arc<Policy>>,
-}
-
-/// An interface that the program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// The number that Linux has for it.
-    pub index: u32,
-    /// Its hardware address.
-    pub address: [u8; 6],
 }
 
 /// An address of this host.
@@ -97,7 +89,7 @@ pub struct HostNetwork<'a> {
     pub addresses: &'a [LocalAddress],
     /// The broadcast addresses of its networks: no request comes from one.
     pub broadcasts: &'a [Ipv4Addr],
-    /// The interfaces that the program is attached to.
+    /// The interfaces where frames arrive for the program.
     pub devices: &'a [Device],
 }
 

@@ -33,8 +33,6 @@ pub(super) fn bucket(time: NtpDuration) -> usize {
 impl Residence {
     /// The number of buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
     pub const BUCKETS: usize = 22;
-    /// The longest time of the first bucket, in units of 2^-32 s.
-    pub const FIRST_BOUND: u64 = 1 << FIRST_LOG2;
 
     /// Returns the sum of both.
     #[must_use]

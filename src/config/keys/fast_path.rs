@@ -11,7 +11,7 @@ table! {
     ///
     /// A request then takes a tenth of the CPU time. THESE REQUESTS BYPASS THIS HOST'S FIREWALL (nftables,
     /// iptables), rp_filter, AND tcpdump ON THE INTERFACE: only [access] and [limit] apply, and `ntpfront status`
-    /// counts them. This needs Linux 6.1 and, at the start, more privileges: root, or the drop-in 20-fast-path.conf.
+    /// counts them. This needs Linux 5.10 and, at the start, more privileges: root, or the drop-in 20-fast-path.conf.
     /// The document fast-path.md lists what is left to the sockets.
     "[fast-path]": Restart, RawFastPath
     /// The interfaces where plain requests are answered before the network stack sees them.

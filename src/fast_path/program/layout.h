@@ -21,7 +21,6 @@
 #define VERDICTS 32 // Room for verdicts.
 #define KINDS 64 // Versions and modes together.
 #define BUCKETS 22 // Buckets of the histogram of residence times.
-#define FIRST_BUCKET 4096 // The longest residence time of the first bucket, in units of 2^-32 s.
 #define ANNOTATIONS 8 // Room for annotations.
 
 enum verdict {
@@ -53,9 +52,8 @@ enum mode {
 // It is written long before `current` names it, and overwritten only after all the others.
 struct publication {
 	__u64 number; // Its number
-	__u64 start; // Its start by the monotonic clock, ns
+	__u64 start; // Its start by the time since boot, ns
 	__u64 length; // The time for which it holds from then on, ns; less than 2^32
-	__u64 tai_ahead; // TAI less the monotonic clock, ns: it changes when the host's clock is stepped, or sleeps
 	__u64 time; // The time that is served at the start, an NTP timestamp
 	__u64 rate; // The rate of that time: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
 	__u32 copy; // The copy of the rules that is in force
@@ -64,6 +62,7 @@ struct publication {
 	__u8 header_rest[8]; // Bytes 8 to 15 of a reply: root dispersion, reference ID
 	__u64 reference_time; // The time of the served clock's last correction, an NTP timestamp
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
+	__u64 steps; // The number of steps of the host's clock before it: it holds until the next one
 	__u64 unused[5]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
@@ -71,7 +70,8 @@ _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 // The map `state`: the publications.
 struct state {
 	__u64 current; // The number of the newest publication
-	__u64 unused[15]; // 0
+	__u64 steps; // The number of steps of the host's clock since the start
+	__u64 unused[14]; // 0
 	struct publication publications[PUBLICATIONS]; // Each at its number modulo PUBLICATIONS
 };
 _Static_assert(sizeof(struct state) == 8320, "as in layout.rs");
