@@ -136,12 +136,20 @@ impl Program {
     /// # Errors
     /// [`LoadError`].
     pub fn load(places: u32) -> Result<Self, LoadError> {
+        Self::load_object(&OBJECT.0, places)
+    }
+
+    /// Loads this object, which has to be aligned to 8 bytes, as [`Program::load`] loads the built one.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load_object(object: &[u8], places: u32) -> Result<Self, LoadError> {
         let cpus = nr_cpus().map_err(|(_, error)| LoadError::from(error))?;
         let entries = cpus.saturating_mul(LISTENERS);
         let mut kernel = EbpfLoader::new()
             .map_max_entries("counters", u32::try_from(entries).unwrap_or(u32::MAX))
             .map_max_entries("clients", places.max(1))
-            .load(&OBJECT.0)?;
+            .load(object)?;
         program(&mut kernel)?.load()?;
         Ok(Self {
             state: Arc::new(shared::<PublishedState>(&kernel, "state", 1)?),

@@ -31,5 +31,6 @@ mod desk;
 mod frames;
 mod network;
 mod policies;
+mod refusal;
 mod replies;
 mod sources;
