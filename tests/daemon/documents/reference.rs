@@ -272,8 +272,8 @@ fn the_screen_of_the_readme_is_the_programs() {
     let shown = shown.split("```").next().unwrap();
     let status = run(command().args(["status", "--socket", &running.socket()]));
     let mut real = shape(&status.stdout);
-    // The screen of README has no fast path.
-    real.retain(|word| word != "fast");
+    // The screen of README has no fast path. On a busy machine a request may have waited too long, and is refused.
+    real.retain(|word| !["fast", "refused"].contains(&word.as_str()));
     assert_eq!(shape(shown), real, "{}", status.said());
 }
 
