@@ -32,6 +32,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Flags;
+use crate::leap::Smear;
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -119,6 +120,8 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// The number of files with lists that it names.
     pub lists: usize,
+    /// The smear, whether a listener has it or not.
+    pub smear: Smear,
 }
 
 impl Loaded {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::clock_manager::ClockManager;
+use super::leaps::LeapList;
 use super::listeners::Listeners;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
@@ -20,6 +21,7 @@ pub(super) struct Inspection<'a> {
     pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
     pub(super) fast: Option<&'a Driver>,
+    pub(super) leaps: &'a LeapList,
     pub(super) reloads: &'a Reloads,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -34,6 +36,9 @@ impl Inspection<'_> {
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
             pool: PoolScore::of(&clock_status),
             clock_status,
+            leap_seconds: self
+                .clock_manager
+                .leap_status(self.leaps.known(), self.smearing_listeners()),
             requests: self.traffic(),
             reloads: self.reloads.clone(),
             log_lines_dropped: log::dropped(),
@@ -41,6 +46,11 @@ impl Inspection<'_> {
             fast_path: self.fast.map(Driver::status),
             upstreams: self.clock_manager.upstreams(),
         }
+    }
+
+    fn smearing_listeners(&self) -> usize {
+        let listeners = self.listeners.open_listeners();
+        listeners.filter(|one| one.policy.smear.is_some()).count()
     }
 
     /// Sums up the outcomes of all packets, at the sockets and on the fast path.

@@ -47,6 +47,8 @@ pub enum SelectionStatus {
     /// Configured with `noselect`: polled, but without a vote.
     #[strum(serialize = "noselect")]
     NoSelect,
+    /// Smears a leap second that is near: polled, but without a vote, or by its walk a falseticker.
+    Smeared,
     /// Agrees, but is the same server as another upstream: both count once.
     Duplicate,
     /// Its root distance is over `max-distance`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -15,7 +15,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("wire", &["time"]),
     ("host", &["time"]),
     ("nts", &["wire"]),
-    ("clock", &["published", "time", "wire"]),
+    ("leap", &["time", "wire"]),
+    ("clock", &["published", "time", "wire", "leap"]),
     ("census", &["hash", "published", "time"]),
     (
         "server",
@@ -25,16 +26,19 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "time",
             "wire",
             "nts",
+            "leap",
             "clock",
             "census",
             "host",
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "clock", "host", "log"]),
+    ("upstream", &["time", "wire", "leap", "clock", "host", "log"]),
     (
         "observe",
-        &["time", "wire", "log", "clock", "census", "server", "upstream"],
+        &[
+            "time", "wire", "log", "leap", "clock", "census", "server", "upstream",
+        ],
     ),
     (
         "fast_path",
@@ -46,6 +50,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "cli",
             "time",
             "wire",
+            "leap",
             "host",
             "census",
             "server",
@@ -64,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "host",
             "cli",
             "log",
+            "leap",
             "clock",
             "census",
             "server",
@@ -77,6 +83,11 @@ const ARROWS: [(&str, &[&str]); 18] = [
     (
         "commands",
         &[
+            "time",
+            "wire",
+            "leap",
+            "clock",
+            "server",
             "cli",
             "log",
             "host",

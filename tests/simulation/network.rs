@@ -7,13 +7,13 @@ mod asking;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ntpfront::clock::{ClockModel, Reference};
+use ntpfront::clock::{ClockModel, Reference, SmearedReference};
+use ntpfront::leap::LeapTable;
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource};
 use ntpfront::upstream::filter::View;
-use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::registry::{Entry, Registry, UpstreamId};
 use ntpfront::upstream::system_process::{Decision, State, SystemProcess};
@@ -23,6 +23,7 @@ use super::host::{Host, Truth};
 use super::random::Random;
 use super::record::{Counts, Record};
 use super::server::Server;
+use super::smear::SmearRecord;
 use asking::{Known, Poller};
 
 /// How often the supervisor decides without a report.
@@ -63,6 +64,8 @@ pub(crate) struct Network {
     /// The list of leap seconds; to be changed before the first [`Network::run`] only.
     pub(crate) leaps: Option<LeapTable>,
     pub(crate) record: Record,
+    /// What a listener with a smear serves, if somebody looks.
+    pub(crate) smear: Option<SmearRecord>,
     /// To be changed before the first [`Network::run`] only.
     pub(crate) pace: Pace,
     /// One for each server, so that what happens to one does not hang on the others; or none.
@@ -82,6 +85,7 @@ pub(crate) struct Network {
     system: Option<SystemProcess>,
     decision: Option<Decision>,
     published: Option<Reference>,
+    published_smeared: Option<SmearedReference>,
     /// As of now; what was published knows those of its time.
     counts: Counts,
     published_counts: Counts,
@@ -171,6 +175,7 @@ impl Network {
                 ..ClockPolicy::default()
             },
             leaps: None,
+            smear: None,
             record: Record::default(),
             pace: PACE,
             streams: Vec::new(),
@@ -185,6 +190,7 @@ impl Network {
             system: None,
             decision: None,
             published: None,
+            published_smeared: None,
             counts: Counts::default(),
             published_counts: Counts::default(),
             busy_until: 0.0,
@@ -340,6 +346,9 @@ impl Network {
         if let Some(published) = &self.published {
             let counts = self.published_counts;
             self.record.look(&self.host, published, counts);
+        }
+        if let Some(smear) = &mut self.smear {
+            smear.look(&self.host, self.published_smeared.as_ref());
         }
     }
 
@@ -527,6 +536,7 @@ impl Network {
         system.check_host_clocks(now, realtime, asleep);
         let decision = system.decide(now, &self.registry, Some(self.host.kernel()));
         self.published = Some(decision.reference.alive_at(now));
+        self.published_smeared = decision.smeared.map(|smeared| smeared.alive_at(now));
         self.record.leave(&self.host, &decision.reference);
         self.tell_pollers(&decision);
         let stepped = u64::from(decision.stepped.is_some());

@@ -8,6 +8,7 @@ mod lies;
 mod network;
 mod policy;
 mod reload;
+mod smear;
 mod strangers;
 mod trouble;
 
@@ -33,6 +34,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         reload::ALL,
         trouble::ALL,
         leap::ALL,
+        smear::ALL,
         strangers::ALL,
     ]
     .into_iter()

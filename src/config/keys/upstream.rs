@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 
 use crate::config::address;
 use crate::config::effective::quoted;
-use crate::config::kind::{Bool, Parsed, parsed, whole};
+use crate::config::kind::{Bool, Parsed, parsed, whole, word};
 use crate::config::raw_value::{Origin, RawValue};
 use crate::config::row::table;
-use crate::upstream::{Host, Role, Upstream};
+use crate::upstream::{Host, Role, Smears, Upstream};
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
 //= RFC 5905 §7.3 poll-defaults
@@ -61,6 +61,12 @@ table! {
         trust: bool = false, Bool;
         /// Whether only to monitor this upstream: it does not influence the time.
         noselect: bool = false, Bool;
+        /// Whether this upstream smears leap seconds: "yes", "no" or "auto".
+        ///
+        /// One that does is only monitored from 25 hours before a leap second of the list (or of a warning) to 25 hours
+        /// after it, since its time is not UTC then. "auto": the servers of Google, Facebook and Amazon are known to
+        /// smear.
+        smears: Smears = Smears::Auto, word();
     }
 }
 
@@ -103,6 +109,7 @@ impl UpstreamKeys {
                 require: self.require,
                 trust: self.trust,
                 noselect: self.noselect,
+                smears: self.smears,
             },
         }
     }

@@ -99,6 +99,9 @@ impl SystemProcess {
         let mut standings = SelectionStatuses::new();
         for upstream in upstreams.iter() {
             let standing = match Candidate::of(upstream, now, &self.view, &limits) {
+                Ok(one) if self.is_barred_smearer(upstream) => {
+                    one.unavailable.unwrap_or(SelectionStatus::Smeared)
+                }
                 Ok(one) => {
                     candidates.push(one);
                     one.unavailable.unwrap_or(SelectionStatus::Falseticker)
@@ -130,7 +133,10 @@ impl SystemProcess {
     ) -> Selection {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
-            let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
+            let (of, wanted) = (
+                self.voters(upstreams).count(),
+                usize::from(self.policy.min_sources),
+            );
             return Selection::NotEnough(if of == 0 {
                 SourceShortage::NoUpstream
             } else {
@@ -181,10 +187,21 @@ impl SystemProcess {
             believed,
             survivors,
         };
+        self.name_smearers(now, candidates, &majority, standings);
+        if self.majority_smears(now, &majority) {
+            return Selection::Contradiction(None, SourceShortage::Smeared);
+        }
         match self.contradicted_clock(now, candidates, source, &majority) {
             Some(shortage) => Selection::Contradiction(Some(majority), shortage),
             None => Selection::Believe(majority),
         }
+    }
+
+    /// Returns the upstreams that have a vote: all without `noselect`, except those that smear a leap second now.
+    pub(super) fn voters<'a>(&self, upstreams: &'a Registry) -> impl Iterator<Item = &'a Entry> {
+        upstreams
+            .iter()
+            .filter(|one| !one.settings.role.noselect && !self.is_barred_smearer(one))
     }
 
     /// Returns the votes: the candidates grouped by server.
@@ -209,7 +226,10 @@ impl SystemProcess {
         believed: &[Candidate],
         upstreams: &Registry,
     ) -> Option<SourceShortage> {
-        let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
+        let (of, wanted) = (
+            self.voters(upstreams).count(),
+            usize::from(self.policy.min_sources),
+        );
         if agree < wanted {
             return Some(SourceShortage::TooFew { agree, of, wanted });
         }
@@ -231,7 +251,7 @@ impl SystemProcess {
         };
         let owes =
             |peer: &Peer| waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some();
-        voters(upstreams)
+        self.voters(upstreams)
             .filter(|one| one.peer.known(&self.view).is_none() && (waits(&one.peer) || owes(&one.peer)))
             .count()
     }
@@ -286,7 +306,8 @@ impl SystemProcess {
                     || waited >= self.first_answer_within()
             }
         };
-        agree >= majority(voters(upstreams).count()) || voters(upstreams).all(|one| heard(&one.peer))
+        agree >= majority(self.voters(upstreams).count())
+            || self.voters(upstreams).all(|one| heard(&one.peer))
     }
 
     /// Returns the truechimers without outliers, and writes the `standings` of both.
@@ -314,11 +335,6 @@ impl SystemProcess {
         self.survived = survivors.iter().map(|one| one.id).collect();
         survivors
     }
-}
-
-/// Returns the upstreams that have a vote: all without `noselect`.
-pub(super) fn voters(upstreams: &Registry) -> impl Iterator<Item = &Entry> {
-    upstreams.iter().filter(|one| !one.settings.role.noselect)
 }
 
 fn rates(voters: &[&Vote]) -> Vec<Interval> {
