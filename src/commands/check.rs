@@ -16,7 +16,7 @@ use crate::supervisor::system_limits;
 
 /// Checks the file, and whether this host has what it needs.
 pub(super) fn run(flags: &Flags) -> ExitCode {
-    let loaded = file::load(flags);
+    let loaded = file::load_all(flags);
     let mut report = CheckReport::of(&loaded);
     if let Ok(loaded) = &loaded {
         note_host(&mut report, loaded);

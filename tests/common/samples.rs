@@ -19,7 +19,7 @@ pub(crate) struct Sample {
 }
 
 /// Texts that keys take, and that are not their default.
-const TEXTS: [(&str, &str); 16] = [
+const TEXTS: [(&str, &str); 23] = [
     ("process.user", "\"somebody\""),
     ("process.chroot", "\"/somewhere\""),
     ("clock.leap-seconds", "\"/somewhere\""),
@@ -35,6 +35,13 @@ const TEXTS: [(&str, &str); 16] = [
     ("listener.access.allow-files", "[\"a-list\"]"),
     ("listener.access.deny-files", "[\"a-list\"]"),
     ("listener.address", "\"192.0.2.1:123\""),
+    ("nts.listen", "[\"192.0.2.1:4460\"]"),
+    ("nts.certificate", "\"/somewhere\""),
+    ("nts.key", "\"/somewhere\""),
+    ("nts.secret", "\"/somewhere\""),
+    ("nts.rotate", "\"2d\""),
+    ("nts.algorithms", "[\"aes-128-gcm-siv\"]"),
+    ("nts.ntp-server", "\"ntp.example\""),
     ("upstream.address", "\"192.0.2.1\""),
 ];
 
@@ -139,6 +146,10 @@ fn values(key: &Key, path: &str) -> (Vec<String>, Vec<String>) {
             all(&["\"another\"", "true", "1"]),
         ),
         KeyType::Text => (vec![text_of(path)], all(&["1", "[\"a\"]"])),
+        KeyType::TextOrTexts => (
+            vec![text_of(path), format!("[{}, \"/somewhere/else\"]", text_of(path))],
+            all(&["1", "[1]"]),
+        ),
         KeyType::Texts => (vec!["[]".to_owned(), text_of(path)], all(&["\"a\"", "[1]"])),
     }
 }
