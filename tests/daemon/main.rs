@@ -46,6 +46,7 @@ mod log;
 mod metrics;
 mod nts_ke;
 mod nts_ke_faults;
+mod nts_ke_restart;
 mod peers;
 mod policy;
 mod poller;

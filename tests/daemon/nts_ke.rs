@@ -81,10 +81,15 @@ fn day() -> Period {
     Period::at(now, Duration::from_secs(86_400))
 }
 
+/// The keys of today under the secret of this number.
+pub(crate) fn keyring(number: u8) -> Keyring {
+    let secret = Secret::new([number; 32]);
+    Keyring::new(&[secret], day(), 7, Time::Vouched).unwrap()
+}
+
 /// Whether all cookies are sealed under the secret of this number, and hold the keys of both sides.
 fn are_of(established: &Established, number: u8) -> bool {
-    let secret = Secret::new([number; 32]);
-    let keyring = Keyring::new(&[secret], day(), 7, Time::Vouched).unwrap();
+    let keyring = keyring(number);
     let cookies: Vec<_> = established.granted.cookies.iter().map(Vec::as_slice).collect();
     cookie::open(&keyring, &cookies)
         .into_iter()
