@@ -13,7 +13,7 @@ use nix::unistd::{getegid, geteuid};
 use zeroize::Zeroizing;
 
 use super::fault::{Fault, Place};
-use super::nts_files::{self, NtsFiles, PrivateFile};
+use super::nts_files::{NtsFiles, PrivateFile};
 use super::{Effective, Loaded, NtsKeys, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::limits;
@@ -171,7 +171,7 @@ impl Loader {
                 about.mtime_nsec(),
             ))
         };
-        nts_files::paths(keys).map(identity).collect()
+        keys.paths().map(identity).collect()
     }
 
     fn private_file(&self, path: &Path, longest: u64, keep: Keep) -> Result<PrivateFile, String> {

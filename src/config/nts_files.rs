@@ -2,7 +2,7 @@
 //!
 //! They are no part of the configuration: a user of the control socket reads that, and may read no key.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -169,11 +169,6 @@ impl FilesReading<'_> {
             .next()
             .map_or(Place::Default, |setting| setting.origin.clone())
     }
-}
-
-/// Returns the paths of all files.
-pub(super) fn paths(keys: &NtsKeys) -> impl Iterator<Item = &PathBuf> {
-    keys.certificate.iter().chain(&keys.key).chain(&keys.secret)
 }
 
 #[cfg(test)]

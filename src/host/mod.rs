@@ -11,6 +11,7 @@ pub mod names;
 mod opener;
 pub mod opener_process;
 pub mod privileges;
+pub mod reach;
 pub mod rooted_file;
 pub mod sandbox;
 pub mod shortage;

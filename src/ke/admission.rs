@@ -22,7 +22,7 @@ const HANDSHAKES: u32 = 2000;
 /// The clients whose starts are remembered, at most: 200 KB.
 const CLIENTS: usize = 4096;
 /// Connections without a ClientHello that are kept for each session that may run.
-const SILENT: u32 = 8;
+pub const SILENT: u32 = 8;
 /// The share of them that one client may have while others want some, as a divisor.
 const SHARE: u32 = 8;
 /// The shortest time between two searches for clients that can be forgotten.

@@ -164,10 +164,15 @@ impl Session {
 ///
 /// So a client that does not send all of it takes no memory of TLS.
 async fn hello_is_there(stream: &TcpStream) -> Result<(), KeOutcome> {
-    let seen = stream.async_io(Interest::READABLE, || first_record(stream));
-    match seen.await {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => Err(KeOutcome::Closed),
+    loop {
+        let ready = stream.ready(Interest::READABLE).await;
+        let ready = ready.map_err(|_| KeOutcome::Closed)?;
+        match stream.try_io(Interest::READABLE, || first_record(stream)) {
+            Ok(true) => return Ok(()),
+            // A part, and more can come. After the client's end none can, and the runtime would report that end for ever.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !ready.is_read_closed() => {}
+            Ok(false) | Err(_) => return Err(KeOutcome::Closed),
+        }
     }
 }
 

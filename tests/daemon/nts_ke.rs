@@ -13,7 +13,7 @@ use crate::common::client::{v4, v6};
 use crate::common::daemon::{Daemon, LOCAL, Reload, ntpfront};
 use crate::common::ke::{self, Established, KeClient, install, secrets, section};
 use crate::common::port::free_port;
-use crate::common::{SOON, TempDir, peer, run, wait_until};
+use crate::common::{SOON, TempDir, peer, root, run, wait_until};
 
 const BOTH: [Algorithm; 2] = [Algorithm::SivCmac256, Algorithm::GcmSiv128];
 
@@ -242,6 +242,82 @@ fn a_reload_turns_it_on_and_off() {
     assert!(server.status()["nts"].is_null());
     assert_eq!(server.daemon.reload(&server.text("")), Reload::Done);
     server.establish();
+}
+
+#[test]
+fn a_check_reads_the_files_and_names_what_is_wrong() {
+    let directory = TempDir::new();
+    install(&directory, "time");
+    let path = directory.path().display().to_string();
+    let check = |more: &str| {
+        let text = format!("{}{more}", section(&directory, v4(4460)));
+        let file = directory.file("check.toml", text);
+        ntpfront(&["check", "-c", file.to_str().unwrap()])
+    };
+    let good = check("");
+    assert_eq!((good.status, good.stderr.as_str()), (Some(0), ""));
+    let said = "nts: certificate for time.example, localhost, 127.0.0.1, 127.0.0.2, ::1: ";
+    assert!(
+        good.stdout.contains(said) && good.stdout.contains(" days left"),
+        "{}",
+        good.said()
+    );
+    // This user can't read what the root of this machine has there.
+    if root() {
+        let user = check("[process]\nuser = \"nobody\"\n");
+        let expected = format!(
+            "nts: the user \"nobody\" can't read {path}/tls.key after the start ({path}/tls.key keeps it from that)"
+        );
+        assert_eq!(user.status, Some(0));
+        assert!(user.stderr.contains(&expected), "{}", user.said());
+    }
+    install(&directory, "expired");
+    let expired = check("");
+    assert_eq!(expired.status, Some(0));
+    assert!(
+        expired.stderr.contains("days ago: clients can't establish keys"),
+        "{}",
+        expired.said()
+    );
+    // Its content alone: its mode stays.
+    let other = std::fs::read("tests/common/certificates/wild.key").unwrap();
+    std::fs::write(format!("{path}/tls.key"), other).unwrap();
+    let wrong = check("");
+    assert_eq!((wrong.status, wrong.stdout.as_str()), (Some(2), ""));
+    assert!(
+        wrong.stderr.contains("check.toml:4:7: nts.key: "),
+        "{}",
+        wrong.said()
+    );
+    assert!(
+        wrong
+            .stderr
+            .contains("the key does not belong to the first certificate"),
+        "{}",
+        wrong.said()
+    );
+}
+
+/// An expired certificate is said, and is no reason to serve no time.
+#[test]
+fn an_expired_certificate_is_told_and_the_time_goes_on() {
+    let server = KeDaemon::start("");
+    install(&server.directory, "expired");
+    assert_eq!(server.daemon.hang_up(), Reload::Done);
+    wait_until("the line in the log", SOON, || {
+        let log = server.daemon.log();
+        log.contains("is not valid: expired").then_some(())
+    });
+    let certificate = &server.status()["nts"]["key_establishment"]["certificates"][0];
+    assert_eq!(certificate["trouble"], "invalid");
+    let socket = server.directory.path().join("control");
+    let health = ntpfront(&["health", "--socket", socket.to_str().unwrap()]);
+    assert_eq!(health.status, Some(0));
+    assert!(
+        health.stdout.contains("; certificate for time.example"),
+        "{}",
+        health.said()
+    );
 }
 
 /// The authority and the certificate that the document makes, as it makes them.

@@ -237,6 +237,32 @@ fn what_is_no_tls_is_refused_and_the_slow_are_timed_out() {
     });
 }
 
+/// What is left of a first message keeps no thread busy.
+#[test]
+fn a_client_that_goes_in_the_middle_of_its_first_message_is_forgotten() {
+    let server = KeDaemon::start("");
+    let hello = KeClient::default().hello();
+    let mut gone = 0;
+    for length in [1, 4, 5, 6, hello.len() / 2, hello.len() - 1] {
+        for is_reset in [false, true] {
+            let mut stream = ke::connect(server.ke).unwrap();
+            stream.write_all(&hello[..length]).unwrap();
+            // It has to be a session first.
+            thread::sleep(Duration::from_millis(20));
+            if is_reset {
+                ntpfront::host::tcp::reset(&stream);
+            }
+            drop(stream);
+            gone += 1;
+        }
+    }
+    wait_until("all are gone", SOON, || {
+        let open = &server.status()["nts"]["key_establishment"]["open"];
+        (server.sessions("closed") == gone && open == 0).then_some(())
+    });
+    KeClient::default().establish(server.ke, &BOTH).unwrap();
+}
+
 #[test]
 fn the_name_that_is_asked_for_chooses_the_certificate() {
     let directory = TempDir::new();

@@ -40,11 +40,13 @@ impl Store {
             let mut vector = [IoSliceMut::new(&mut bytes)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let message = recvmsg::<()>(self.0.as_raw_fd(), &mut vector, Some(&mut space), flags).unwrap();
-            let numbers = message.cmsgs().unwrap().flat_map(|control| match control {
-                ControlMessageOwned::ScmRights(numbers) => numbers,
-                _ => Vec::new(),
-            });
-            let mut files = ntpfront::host::sys::inherited(numbers.collect::<Vec<_>>());
+            let mut numbers = Vec::new();
+            for control in message.cmsgs().unwrap() {
+                if let ControlMessageOwned::ScmRights(more) = control {
+                    numbers.extend(more);
+                }
+            }
+            let mut files = ntpfront::host::sys::inherited(numbers);
             let length = message.bytes;
             let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
             let name = text.lines().find_map(|line| line.strip_prefix("FDNAME="));

@@ -161,6 +161,11 @@ impl NtsKeys {
         self.establishes() || self.secret.is_some()
     }
 
+    /// Returns the paths of all files.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.certificate.iter().chain(&self.key).chain(&self.secret)
+    }
+
     /// Whether `address` is built in: that its family is missing is no failure then.
     pub fn is_default(&self, address: SocketAddr) -> bool {
         self.listen == everywhere() && self.listen.contains(&address)
