@@ -226,8 +226,7 @@ Examples:
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
-  ntpfront nts-secret | install -m 640 -g ntpfront /dev/stdin /etc/ntpfront/nts-secret
-                                            make the secret that servers with NTS share
+  ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
   0  success: ended by a signal, no error found, the polled server is usable

@@ -320,6 +320,35 @@ fn an_expired_certificate_is_told_and_the_time_goes_on() {
     );
 }
 
+/// The user of the service is another one than root, and reads the files by its group.
+#[test]
+fn a_user_without_privileges_reads_what_its_group_may() {
+    if !root() {
+        return;
+    }
+    const NOGROUP: u32 = 65_534;
+    let directory = TempDir::new();
+    let give = || {
+        for file in ["tls.pem", "tls.key"] {
+            std::os::unix::fs::chown(directory.path().join(file), None, Some(NOGROUP)).unwrap();
+        }
+    };
+    install(&directory, "time");
+    give();
+    let (ntp, ke) = (v4(free_port()), v4(free_port()));
+    let text = text(&directory, ntp, ke, "[process]\nuser = \"nobody\"");
+    let daemon = Daemon::configured(&text).answering(ntp);
+    let old = KeClient::default().establish(ke, &BOTH).unwrap().certificate;
+    install(&directory, "renewed");
+    give();
+    assert_eq!(daemon.hang_up(), Reload::Done, "{}", daemon.log());
+    assert_ne!(KeClient::default().establish(ke, &BOTH).unwrap().certificate, old);
+    // What it may not read any more is refused, and the previous pair stays.
+    install(&directory, "time");
+    assert_eq!(daemon.hang_up(), Reload::Refused);
+    assert_ne!(KeClient::default().establish(ke, &BOTH).unwrap().certificate, old);
+}
+
 /// The authority and the certificate that the document makes, as it makes them.
 #[test]
 fn the_authority_of_the_document_is_one_for_clients() {
