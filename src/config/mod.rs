@@ -16,6 +16,7 @@ pub mod keys;
 pub mod kind;
 mod lenient;
 mod listeners;
+mod nts_files;
 mod policies;
 mod raw;
 mod raw_value;
@@ -41,7 +42,8 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsKeys, Process, Ready};
+pub use nts_files::NtsFiles;
 pub use source::decode;
 
 use keys::MetricsKeys;
@@ -71,6 +73,8 @@ pub struct Config {
     pub fast_path: FastPath,
     /// The listeners that answer clients: at least one, and no address twice.
     pub listeners: Vec<Listener>,
+    /// Network Time Security: the keys of its clients, and where they get them.
+    pub nts: NtsKeys,
     /// The ceiling for all that is sent.
     pub budget: Budget,
     /// The servers that are asked for the time: none only if there is a local reference, and none twice.
@@ -119,6 +123,8 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// The number of files with lists that it names.
     pub lists: usize,
+    /// The files that `[nts]` names; `None` if they were not read.
+    pub nts_files: Option<NtsFiles>,
 }
 
 impl Loaded {

@@ -6,7 +6,8 @@ use super::Lists;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
-    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, Process, RawFastPath,
+    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, NtsKeys, Process, RawFastPath,
+    RawNts,
 };
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section, Sections};
@@ -45,6 +46,7 @@ pub(super) fn validate(
                 default_control: raw.said.control.said.socket.is_none(),
                 path,
                 lists: 0,
+                nts_files: None,
             })
         }
         Some(_) | None => Err(faults),
@@ -62,7 +64,8 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let metrics = MetricsKeys::read_one(validator, &raw.metrics, &MetricsKeys::default());
     let fast_path = fast_path(validator, &raw.fast_path);
     let common = policies::common(validator, raw);
-    let served = listeners::validate(validator, raw, common.as_ref());
+    let nts = nts(validator, &raw.nts);
+    let served = listeners::validate(validator, raw, common.as_ref(), nts.as_ref());
     let ours = served
         .iter()
         .flat_map(|served| &served.listeners)
@@ -81,6 +84,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         metrics: metrics?.listen,
         fast_path: fast_path?,
         listeners: served.listeners,
+        nts: nts?,
         budget: common?.budget(),
         upstreams: upstreams?,
     };
@@ -110,6 +114,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
         table(validator, &format!("{name}.access"), access, hint("access"));
         table(validator, &format!("{name}.limit"), limit, hint("limit"));
     }
+    one(validator, "nts", &raw.nts);
     array(validator, "upstream", &raw.upstream);
 }
 
@@ -158,6 +163,18 @@ fn fast_path(validator: &mut Validator<'_>, section: &Section<RawFastPath>) -> O
         let expected = "no interface, as this build has no fast path";
         validator.fault_at(said, "interfaces", expected, hint);
     }
+    Some(keys)
+}
+
+/// Reads `[nts]`: which addresses there are counts, not their order.
+fn nts(validator: &mut Validator<'_>, section: &Section<RawNts>) -> Option<NtsKeys> {
+    let mut keys = NtsKeys::read_one(validator, section, &NtsKeys::default())?;
+    let mut seen = Vec::new();
+    keys.listen.retain(|address| {
+        let is_new = !seen.contains(address);
+        seen.push(*address);
+        is_new
+    });
     Some(keys)
 }
 
