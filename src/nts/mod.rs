@@ -4,6 +4,7 @@
 //! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
 
 pub mod aead;
+pub mod client;
 pub mod cookie;
 pub mod ke;
 pub mod keyring;
