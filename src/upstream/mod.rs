@@ -9,6 +9,7 @@ pub mod fault;
 pub mod filter;
 pub mod findings;
 pub mod leap;
+pub mod nts;
 pub mod packet;
 pub mod poller;
 pub mod query;

@@ -30,7 +30,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "clock", "host", "log"]),
+    ("upstream", &["time", "wire", "nts", "clock", "host", "log"]),
     (
         "observe",
         &["time", "wire", "log", "clock", "census", "server", "upstream"],

@@ -1,0 +1,11 @@
+//! Pure. NTS for an upstream: when keys are established, what is asked with them, and which certificates count.
+//!
+//! `key_establishment` connects to a server and is impure; the rest is pure: `session` (keys and cookies of an
+//! association), `cookie_jar`, `schedule` (when to establish keys, politely), `certificate` (the time at which it has to
+//! be valid), `ke_fault` (the reasons why there are no keys).
+
+pub mod certificate;
+pub mod cookie_jar;
+pub mod ke_fault;
+pub mod schedule;
+pub mod session;
