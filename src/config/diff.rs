@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Config;
+use super::{Config, NtsClientKeys};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -47,6 +47,8 @@ pub struct SettingsDifference {
     pub clock: Option<Change<ClockPolicy>>,
     /// The list of leap seconds.
     pub leap_seconds: Option<Change<Option<PathBuf>>>,
+    /// Network Time Security for upstreams.
+    pub nts_client: Option<Change<NtsClientKeys>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
 }
@@ -82,6 +84,7 @@ impl Difference {
                 log_level: Change::between(&running.log_level, &wanted.log_level),
                 clock: Change::between(&running.clock, &wanted.clock),
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
+                nts_client: Change::between(&running.nts_client, &wanted.nts_client),
                 budget: Change::between(&running.budget, &wanted.budget),
             },
             upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
@@ -180,6 +183,7 @@ impl Config {
         Change::apply(settings.log_level.as_ref(), &mut self.log_level);
         Change::apply(settings.clock.as_ref(), &mut self.clock);
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
+        Change::apply(settings.nts_client.as_ref(), &mut self.nts_client);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
         difference.listeners.apply(&mut self.listeners, is_same_listener);
@@ -206,6 +210,9 @@ impl SettingsDifference {
             self.log_level.as_ref().map(level),
             self.clock.as_ref().map(clock),
             self.leap_seconds.as_ref().map(leap_seconds),
+            self.nts_client
+                .as_ref()
+                .map(|_| "nts-client: other settings".to_owned()),
         ];
         lines.into_iter().flatten().collect()
     }
@@ -280,8 +287,9 @@ mod tests {
     use crate::server::policy::Policy;
     use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
-    use crate::upstream::Host;
     use crate::upstream::clock_policy::LocalReference;
+    use crate::upstream::nts::trusted::TrustedCertificates;
+    use crate::upstream::{Host, KeServer};
 
     /// The configuration without a file.
     static DEFAULT: LazyLock<Config> =
@@ -321,18 +329,26 @@ mod tests {
     }
 
     fn upstream() -> impl Strategy<Value = Upstream> {
-        (0..8_u8, any::<bool>(), 1..4_i8, any::<bool>()).prop_map(|(number, iburst, minpoll, prefer)| {
-            let mut upstream = Upstream {
-                host: Host::Name(format!("n{number}.example")),
-                port: 123,
-                iburst,
-                minpoll,
-                maxpoll: 10,
-                role: crate::upstream::Role::default(),
-            };
-            upstream.role.prefer = prefer;
-            upstream
-        })
+        (0..8_u8, any::<bool>(), 1..4_i8, any::<bool>(), 0..4_u8).prop_map(
+            |(number, iburst, minpoll, prefer, nts)| {
+                let server = KeServer {
+                    port: 4460 + u16::from(nts),
+                    ca: None,
+                    trusted: TrustedCertificates::example(number),
+                };
+                let mut upstream = Upstream {
+                    host: Host::Name(format!("n{number}.example")),
+                    port: 123,
+                    iburst,
+                    minpoll,
+                    maxpoll: 10,
+                    role: crate::upstream::Role::default(),
+                    nts: Some(server).filter(|_| nts < 2),
+                };
+                upstream.role.prefer = prefer;
+                upstream
+            },
+        )
     }
 
     fn config() -> impl Strategy<Value = Config> {
@@ -404,6 +420,10 @@ mod tests {
                     budget: Budget {
                         packets_per_second: (min_sources > 2).then_some(1000.0),
                         ..base.budget
+                    },
+                    nts_client: NtsClientKeys {
+                        roots: (min_sources > 1).then(|| PathBuf::from("/roots.pem")),
+                        ..base.nts_client
                     },
                     listeners,
                     upstreams,

@@ -19,6 +19,7 @@ mod listeners;
 mod policies;
 mod raw;
 mod raw_value;
+mod roots;
 pub mod row;
 mod source;
 mod upstreams;
@@ -41,7 +42,7 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsClientKeys, Process, Ready};
 pub use source::decode;
 
 use keys::MetricsKeys;
@@ -69,6 +70,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The interfaces where plain requests are answered before the network stack sees them.
     pub fast_path: FastPath,
+    /// Network Time Security for upstreams.
+    pub nts_client: NtsClientKeys,
     /// The listeners that answer clients: at least one, and no address twice.
     pub listeners: Vec<Listener>,
     /// The ceiling for all that is sent.

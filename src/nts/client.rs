@@ -186,7 +186,7 @@ pub fn open_reply(
 //= RFC 8915 §5.7 nak
 fn is_nak(packet: &[u8]) -> bool {
     let header = Header::parse(packet).ok();
-    header.is_some_and(|header| header.stratum == 0 && header.reference_id == ReferenceId::NTS_NAK)
+    header.is_some_and(|header| header.stratum == 0 && header.reference_id == ReferenceId::NTSN)
 }
 
 /// Returns the plaintext of a genuine authenticator.

@@ -42,6 +42,7 @@ impl Running {
             max_distance: NtpDuration::SECOND,
             max_jitter: 1.0,
             on_dispute: OnDispute::Unsynchronized,
+            authenticated: ntpfront::upstream::clock_policy::Authenticated::Prefer,
             local: None,
         };
         let upstream = Upstream {
@@ -51,6 +52,7 @@ impl Running {
             minpoll: NEVER,
             maxpoll: NEVER,
             role: Role::default(),
+            nts: None,
         };
         // One of several, so that its identity is not just the first.
         let several = Registry::new(&[upstream.clone(), upstream.clone(), upstream.clone()]);

@@ -13,7 +13,12 @@ use ntpfront::config::{Fault, Loaded, load_with};
 use crate::common::samples::samples;
 
 fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
-    let list = |_: &Path| Ok(Box::new(&b"198.51.100.0/24\n"[..]) as Box<dyn std::io::BufRead>);
+    let list = |path: &Path| {
+        let is_list = path.extension().is_none();
+        let pem = &b"-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"[..];
+        let text = if is_list { &b"198.51.100.0/24\n"[..] } else { pem };
+        Ok(Box::new(text) as Box<dyn std::io::BufRead>)
+    };
     load_with(&Flags::default(), Some((Path::new("f"), text)), &list)
 }
 

@@ -45,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "cli",
             "time",
             "wire",
+            "nts",
             "host",
             "census",
             "server",

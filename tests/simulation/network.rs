@@ -11,7 +11,7 @@ use ntpfront::clock::{ClockModel, Reference};
 use ntpfront::time::{NtpDuration, NtpTimestamp};
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::candidate::SelectionStatus;
-use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource, OnDispute};
+use ntpfront::upstream::clock_policy::{Authenticated, ClockPolicy, ClockSource, OnDispute};
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
@@ -172,6 +172,7 @@ impl Network {
                 max_distance: NtpDuration::SECOND,
                 max_jitter: 1.0,
                 on_dispute: OnDispute::Unsynchronized,
+                authenticated: Authenticated::Prefer,
                 local: None,
             },
             leaps: None,
@@ -238,6 +239,7 @@ impl Network {
             minpoll,
             maxpoll,
             role: Role::default(),
+            nts: None,
         };
         if self.system.is_none() {
             self.configured.push(self.known.len());

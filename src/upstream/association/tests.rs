@@ -3,6 +3,7 @@
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
+use crate::upstream::clock_policy::Authenticated;
 use crate::upstream::clock_policy::{ClockSource, OnDispute};
 
 const POLICY: ClockPolicy = ClockPolicy {
@@ -11,6 +12,7 @@ const POLICY: ClockPolicy = ClockPolicy {
     max_distance: NtpDuration::SECOND,
     max_jitter: 1.0,
     on_dispute: OnDispute::Unsynchronized,
+    authenticated: Authenticated::Prefer,
     local: None,
 };
 
@@ -23,6 +25,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             minpoll: 4,
             maxpoll: 6,
             role: Role::default(),
+            nts: None,
         },
         policy: POLICY,
         view: View::default(),

@@ -2,10 +2,11 @@
 //!
 //! `key_establishment` connects to a server and is impure; the rest is pure: `session` (keys and cookies of an
 //! association), `cookie_jar`, `schedule` (when to establish keys, politely), `certificate` (the time at which it has to
-//! be valid), `ke_fault` (the reasons why there are no keys).
+//! be valid), `ke_fault` (the reasons why there are no keys), `trusted` (authorities).
 
 pub mod certificate;
 pub mod cookie_jar;
 pub mod ke_fault;
 pub mod schedule;
 pub mod session;
+pub mod trusted;

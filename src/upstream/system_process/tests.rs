@@ -11,6 +11,7 @@ use std::ops::{Deref, DerefMut};
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
 use crate::upstream::association::{Peer, Polling};
+use crate::upstream::clock_policy::Authenticated;
 use crate::upstream::packet::Sample;
 use crate::upstream::{Host, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
@@ -21,6 +22,7 @@ const POLICY: ClockPolicy = ClockPolicy {
     max_distance: NtpDuration::SECOND,
     max_jitter: 1.0,
     on_dispute: OnDispute::Unsynchronized,
+    authenticated: Authenticated::Prefer,
     local: None,
 };
 
@@ -186,6 +188,7 @@ pub(super) fn numbered(number: usize) -> Upstream {
         minpoll: 6,
         maxpoll: 10,
         role: Role::default(),
+        nts: None,
     }
 }
 
