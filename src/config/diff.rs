@@ -110,7 +110,19 @@ fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
             running,
             wanted,
         })
+        .chain(ke_ports(running, wanted))
         .collect()
+}
+
+/// The ports of key establishment, if there are some that the sandbox of the running process does not permit.
+fn ke_ports(running: &Config, wanted: &Config) -> Option<Restart> {
+    let is_permitted = wanted.ke_ports.is_subset(&running.ke_ports);
+    let shown = |config: &Config| format!("{:?}", config.ke_ports.iter().collect::<Vec<_>>());
+    (running.process.landlock && !is_permitted).then(|| Restart {
+        key: "upstream.ke-port".to_owned(),
+        running: shown(running),
+        wanted: shown(wanted),
+    })
 }
 
 fn is_same_upstream(one: &Upstream, other: &Upstream) -> bool {
@@ -426,6 +438,7 @@ mod tests {
                         ..base.nts_client
                     },
                     listeners,
+                    ke_ports: super::super::upstreams::ke_ports(&upstreams),
                     upstreams,
                 }
             },
@@ -440,6 +453,7 @@ mod tests {
         config.census = running.census;
         config.metrics = running.metrics.clone();
         config.fast_path = running.fast_path.clone();
+        config.ke_ports = running.ke_ports.clone();
         config.listeners.sort_by_key(|one| one.address);
         config.upstreams.sort_by_key(Upstream::to_string);
         config
@@ -447,6 +461,28 @@ mod tests {
 
     fn is_empty(difference: &Difference) -> bool {
         difference.restart.is_empty() && difference.changes().is_empty()
+    }
+
+    /// A port that the sandbox of the start does not permit; without a sandbox all are.
+    #[test]
+    fn a_new_port_of_key_establishment_needs_a_restart() {
+        let with = |landlock, ports: &[u16]| {
+            let mut config = DEFAULT.clone();
+            config.process.landlock = landlock;
+            config.ke_ports = ports.iter().copied().collect();
+            config
+        };
+        let told = |landlock, ports: &[u16], wanted: &[u16]| {
+            let (mut running, wanted) = (with(landlock, ports), with(landlock, wanted));
+            let difference = Difference::between(&running, &wanted);
+            running.apply(&difference);
+            assert_eq!(running.ke_ports, ports.iter().copied().collect());
+            difference.restart.first().map(ToString::to_string)
+        };
+        let line = "upstream.ke-port: only a restart changes it from [4460] to [4460, 4461]";
+        assert_eq!(told(true, &[4460], &[4460, 4461]).as_deref(), Some(line));
+        assert_eq!(told(false, &[4460], &[4460, 4461]), None);
+        assert_eq!(told(true, &[4460, 4461], &[4460]), None);
     }
 
     proptest! {
@@ -458,7 +494,8 @@ mod tests {
             prop_assert_eq!(sorted(&model, &running), sorted(&wanted, &running));
             let restarts =
                 |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-            prop_assert_eq!(difference.restart.is_empty(), restarts(&running) == restarts(&wanted));
+            let is_same = restarts(&running) == restarts(&wanted) && ke_ports(&running, &wanted).is_none();
+            prop_assert_eq!(difference.restart.is_empty(), is_same);
             prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
             // Each part tells what it changes.
             let is_told = !difference.changes().is_empty();

@@ -76,6 +76,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The ceiling for all that is sent.
     pub budget: Budget,
+    /// The TCP ports of key establishment that the sandbox permits: those of the upstreams, and the usual one.
+    ///
+    /// Only a restart can add one.
+    pub ke_ports: BTreeSet<u16>,
     /// The servers that are asked for the time: none only if there is a local reference, and none twice.
     pub upstreams: Vec<Upstream>,
 }

@@ -1,5 +1,6 @@
 //! Pure. The upstreams of the file and the flags together, each validated.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::address;
@@ -11,6 +12,7 @@ use super::raw_value::{Origin, RawValue, Section};
 use super::roots::{self, Roots};
 use super::row::Keys;
 use super::validator::Validator;
+use crate::nts::ke::PORT;
 use crate::upstream::clock_policy::Authenticated;
 use crate::upstream::nts::trusted::TrustedCertificates;
 use crate::upstream::registry::Endpoint;
@@ -23,6 +25,13 @@ pub(super) fn count(raw: &Raw) -> Option<usize> {
         (0, None) => raw.upstream.is_array.then_some(1),
         (flags, _) => Some(flags),
     }
+}
+
+/// Returns the TCP ports of key establishment of all upstreams, and the usual one, as the first upstream with NTS may come
+/// with a reload.
+pub(super) fn ke_ports(upstreams: &[Upstream]) -> BTreeSet<u16> {
+    let configured = upstreams.iter().filter_map(|one| Some(one.nts.as_ref()?.port));
+    configured.chain([PORT]).collect()
 }
 
 /// Returns the number of upstreams that have a vote by `clock.authenticated`, with or without faults.

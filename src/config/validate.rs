@@ -87,6 +87,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         nts_client: nts_client?,
         listeners: served.listeners,
         budget: common?.budget(),
+        ke_ports: upstreams.as_deref().map(upstreams::ke_ports)?,
         upstreams: upstreams?,
     };
     Some((config, served.defaults))

@@ -17,5 +17,6 @@ pub mod shortage;
 pub mod steering;
 pub mod sys;
 pub mod systemd;
+pub mod tls;
 pub mod udp;
 pub mod unix_socket;

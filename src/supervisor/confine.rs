@@ -1,5 +1,6 @@
 //! Impure. The confinement of the process at the end of the start: dropped privileges, Landlock, seccomp.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -26,17 +27,20 @@ pub(super) struct StillNeeded {
     files: Vec<PathBuf>,
     /// TCP port to listen on, if there is one.
     tcp_listen: Option<u16>,
+    /// TCP ports of key establishment, for upstreams with NTS.
+    ke_ports: BTreeSet<u16>,
     /// Whether the fast path's program may have to be attached again.
     attaches: bool,
 }
 
 impl StillNeeded {
-    /// Collects the files that a reload and the name resolver read, and the port of `http`.
+    /// Collects the files that a reload and the name resolver read, the port of `http`, and those of key establishment.
     pub(super) fn new(
         loader: &Loader,
         names: &Names,
         leaps: &LeapList,
         http: Option<u16>,
+        ke_ports: BTreeSet<u16>,
         attaches: bool,
     ) -> Self {
         let others = leaps
@@ -51,6 +55,7 @@ impl StillNeeded {
         Self {
             files,
             tcp_listen: http,
+            ke_ports,
             attaches,
         }
     }
@@ -86,7 +91,7 @@ pub(super) fn drop_and_sandbox(
     Ok(())
 }
 
-/// Collects the permitted files, and the only TCP ports: long answers of name servers, and metrics.
+/// Collects the permitted files, and the only TCP ports: long answers of name servers, keys, and metrics.
 fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce()) -> AllowedAccess {
     let mut access = AllowedAccess::default();
     match opener_process::start(&needed.files, identity, forget) {
@@ -101,6 +106,7 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
     }
     access.tcp_listen.extend(needed.tcp_listen);
     access.tcp_connect.push(NAME_SERVER_PORT);
+    access.tcp_connect.extend(&needed.ke_ports);
     access
 }
 

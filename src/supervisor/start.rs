@@ -99,6 +99,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         &names,
         &leaps,
         http.as_ref().and_then(HttpServer::port),
+        loaded.config.ke_ports.clone(),
         fast.is_some(),
     );
     let ports: Vec<u16> = sockets.iter().map(|one| one.listener.address.port()).collect();

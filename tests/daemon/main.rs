@@ -43,6 +43,7 @@ mod lists;
 mod local_faults;
 mod log;
 mod metrics;
+mod nts_upstreams;
 mod peers;
 mod policy;
 mod poller;

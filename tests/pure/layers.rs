@@ -33,7 +33,9 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("upstream", &["time", "wire", "nts", "clock", "host", "log"]),
     (
         "observe",
-        &["time", "wire", "log", "clock", "census", "server", "upstream"],
+        &[
+            "time", "wire", "nts", "log", "clock", "census", "server", "upstream",
+        ],
     ),
     (
         "fast_path",

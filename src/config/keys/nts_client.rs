@@ -9,6 +9,7 @@ use crate::config::effective::quoted;
 use crate::config::kind::{Parsed, parsed, word};
 use crate::config::row::table;
 use crate::upstream::nts::certificate::CertificateTime;
+use crate::upstream::nts::key_state::KeyRules;
 
 /// The description of the spans of time that are accepted.
 const SPAN: &str = "a time such as \"28d\" or \"12h\", from \"1h\" to \"365d\"";
@@ -32,6 +33,16 @@ table! {
         /// After which time new keys are established while the old ones still work: hours ("12h") or days
         /// ("28d"), from 1h to 365d.
         refresh: Duration = DAY * 28, span();
+    }
+}
+
+impl NtsClientKeys {
+    /// Returns the rules for the keys of all upstreams.
+    pub fn rules(&self) -> KeyRules {
+        KeyRules {
+            certificate_time: self.certificate_time,
+            refresh: self.refresh,
+        }
     }
 }
 

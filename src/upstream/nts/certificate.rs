@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use strum::{IntoStaticStr, VariantArray};
+use x509_cert::der::DateTime;
 
 use super::ke_fault::KeFault;
 use crate::time::{NtpTimestamp, Timescale};
@@ -42,6 +43,16 @@ pub struct CertificateValidity {
     pub not_before: i64,
     /// The last second.
     pub not_after: i64,
+}
+
+/// Returns the day of a time since 1970, as in `2027-01-31`; empty beyond the year 9999.
+pub fn day(seconds: i64) -> String {
+    let since = u64::try_from(seconds).unwrap_or(0);
+    let date = DateTime::from_unix_duration(Duration::from_secs(since));
+    date.map_or_else(
+        |_| String::new(),
+        |date| format!("{}-{:02}-{:02}", date.year(), date.month(), date.day()),
+    )
 }
 
 /// A certificate whose dates were not checked, as no time was vouched for.
@@ -139,6 +150,20 @@ mod tests {
                 CheckedAt::now(Some(stamp(year)), host, Strict),
                 CheckedAt::Time(year)
             );
+        }
+    }
+
+    #[test]
+    fn days_are_shown() {
+        for (seconds, expected) in [
+            (-1, "1970-01-01"),
+            (EARLIEST - 1, "2026-10-31"),
+            (EARLIEST, "2026-11-01"),
+            (253_402_300_799, "9999-12-31"),
+            (253_402_300_800, ""),
+            (i64::MAX, ""),
+        ] {
+            assert_eq!(day(seconds), expected);
         }
     }
 

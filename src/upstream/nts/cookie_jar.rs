@@ -24,6 +24,13 @@ impl CookieJar {
         self.0.drain(..too_many);
     }
 
+    /// Puts a cookie back that was taken and not sent.
+    pub fn put_back(&mut self, cookie: Vec<u8>) {
+        if self.missing() > 0 {
+            self.0.push_front(cookie);
+        }
+    }
+
     /// Returns the number of cookies.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -12,7 +12,7 @@ pub enum KeFault {
     Connect,
     /// No server listens at the port of key establishment.
     NotListening,
-    /// The sandbox forbids the port.
+    /// The sandbox, or a rule of this host, forbids the connection.
     Sandbox,
     /// Key establishment took too long.
     TimedOut,
@@ -45,7 +45,15 @@ pub enum KeFault {
 }
 
 impl KeFault {
-    /// Returns all faults.
+    /// The number of faults.
+    pub const COUNT: usize = Self::VARIANTS.len();
+
+    /// Returns the place of its counter.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns all faults, each at its [`KeFault::index`].
     pub fn all() -> impl Iterator<Item = Self> {
         Self::VARIANTS.iter().copied()
     }
@@ -90,7 +98,7 @@ impl KeFault {
                 "no keys: no server listens at its port of key establishment (see ke-port; nts = true needs an NTS server)"
             }
             Self::Sandbox => {
-                "no keys: the sandbox does not permit this ke-port until a restart (process.landlock)"
+                "no keys: this host forbids the connection to its ke-port: a new port needs a restart (process.landlock), or a firewall is in the way"
             }
             Self::TimedOut => {
                 "no keys: key establishment took more than 10 s (does a firewall drop TCP to its ke-port?)"

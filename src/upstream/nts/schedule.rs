@@ -21,6 +21,8 @@ pub struct KeSchedule {
     not_before: Duration,
     /// The value before the attempt that runs.
     before: Duration,
+    /// The earliest time that politeness permits, whatever happens.
+    earliest: Duration,
     /// Attempts since keys were last used with success.
     attempts: u32,
     /// Those of them that failed by the server or its certificate.
@@ -37,11 +39,17 @@ impl KeSchedule {
     pub fn begin(&mut self, now: Duration) {
         self.before = self.not_before;
         self.not_before = now.saturating_add(APART);
+        self.earliest = self.not_before;
     }
 
     /// Records that nothing could be sent, so that it was no attempt.
     pub fn cancel(&mut self) {
-        self.not_before = self.before;
+        (self.not_before, self.earliest) = (self.before, self.before);
+    }
+
+    /// Permits the next attempt as soon as politeness does: what made the last one fail may be gone.
+    pub fn hurry(&mut self) {
+        self.not_before = self.not_before.min(self.earliest);
     }
 
     /// Records the result at `now`; `random` spreads the next attempt by a quarter in both directions.
@@ -157,6 +165,9 @@ mod tests {
                 schedule.end(now, fault.map_or(Ok(()), Err), random);
                 if kind > KeFault::all().count() {
                     schedule.confirm();
+                }
+                if random % 3 == 0 {
+                    schedule.hurry();
                 }
             }
         }

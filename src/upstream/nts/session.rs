@@ -57,6 +57,7 @@ pub struct NtsSession {
 #[derive(Clone, Debug)]
 pub struct PendingQuestion {
     identifier: [u8; IDENTIFIER_LEN],
+    cookie: Vec<u8>,
     /// Whether it asked for more than one cookie.
     is_long: bool,
     /// Whether a NAK to it came.
@@ -159,8 +160,14 @@ impl NtsSession {
             identifier: entropy.identifier,
             is_long: cookies > 1,
             has_nak: false,
+            cookie,
         };
         Some((pending, length))
+    }
+
+    /// Takes back the cookie of a question that could not be sent.
+    pub fn unsent(&mut self, pending: PendingQuestion) {
+        self.jar.put_back(pending.cookie);
     }
 
     /// Opens a packet that came while `pending` waits; `Ok` if it is the genuine reply.

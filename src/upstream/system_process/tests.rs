@@ -1,5 +1,6 @@
 //! Pure. Tests of the system process, decision by decision; `tests/simulation` tests longer courses.
 
+mod authentication;
 mod dispute;
 mod holdover;
 mod leap;
@@ -12,8 +13,9 @@ use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
 use crate::upstream::association::{Peer, Polling};
 use crate::upstream::clock_policy::Authenticated;
+use crate::upstream::nts::trusted::TrustedCertificates;
 use crate::upstream::packet::Sample;
-use crate::upstream::{Host, Role, Upstream};
+use crate::upstream::{Host, KeServer, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
 const POLICY: ClockPolicy = ClockPolicy {
@@ -98,6 +100,8 @@ struct System {
     configured: Vec<usize>,
     /// The roles of those with the first numbers.
     roles: Vec<Role>,
+    /// Whether those with the first numbers are polled with NTS.
+    nts: Vec<bool>,
 }
 
 /// A decision, with the standings in the order of the configuration.
@@ -135,6 +139,7 @@ impl System {
             upstreams: Registry::default(),
             configured: Vec::new(),
             roles: Vec::new(),
+            nts: Vec::new(),
         }
     }
 
@@ -144,6 +149,7 @@ impl System {
             .iter()
             .map(|&number| Upstream {
                 role: self.roles.get(number).copied().unwrap_or_default(),
+                nts: self.nts.get(number).filter(|has| **has).map(|_| ke_server()),
                 ..numbered(number)
             })
             .collect();
@@ -176,6 +182,15 @@ impl System {
             standings: ids.iter().map(|&id| decision.standing(id)).collect(),
             decision,
         }
+    }
+}
+
+/// A server of key establishment, which no test of the system process asks.
+fn ke_server() -> KeServer {
+    KeServer {
+        port: 4460,
+        ca: None,
+        trusted: TrustedCertificates::example(1),
     }
 }
 
