@@ -5,13 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::excerpt;
 use super::validator::Validator;
-use crate::upstream::nts::trusted::TrustedCertificates;
-
-/// The files where systems have them: Debian's, Red Hat's.
-const OF_SYSTEM: [&str; 2] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-];
+use crate::upstream::nts::trusted::{OF_SYSTEM, TrustedCertificates};
 
 /// The authorities for all upstreams without a file of their own.
 pub(super) struct Roots {

@@ -2,6 +2,8 @@
 
 mod keys;
 
+pub use keys::question_with;
+
 use std::fmt;
 use std::future::pending;
 use std::io;
@@ -378,12 +380,12 @@ pub async fn question(
 }
 
 /// Returns the random transmit timestamp of a question.
-fn nonce() -> io::Result<NtpTimestamp> {
+pub(super) fn nonce() -> io::Result<NtpTimestamp> {
     entropy::random().map(NtpTimestamp::from_bits)
 }
 
 /// Sends a question with its nonce to `address` and waits up to `within` for a packet that is accepted as the answer.
-async fn exchange(
+pub(super) async fn exchange(
     address: SocketAddr,
     within: Duration,
     (nonce, request): (NtpTimestamp, &[u8]),

@@ -12,9 +12,10 @@ use crate::common::chrony::{self, Chronyd};
 use crate::common::client::{self, v4};
 use crate::common::daemon::{Daemon, Reload};
 use crate::common::port::free_port;
+use crate::common::program::command;
 use crate::common::scripted::{Scripted, honest};
 use crate::common::status::status;
-use crate::common::{SOON, TempDir, wait_until};
+use crate::common::{SOON, TempDir, run, wait_until};
 
 fn certificate(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/upstream_certificates");
@@ -219,4 +220,58 @@ fn a_reload_to_another_port_of_key_establishment_needs_a_restart() {
             .contains("upstream.ke-port: only a restart changes it from [4460, ")
     );
     client.has_no_keys("a new port needs a restart (process.landlock)");
+}
+
+/// What a client sees of a server: its certificate, its keys, and its reply.
+#[test]
+fn a_query_shows_what_a_client_with_nts_gets() {
+    let Some(program) = chrony::program() else {
+        return;
+    };
+    let query = |ke: u16, trusted: &str, more: &[&str]| {
+        let ca = certificate(trusted);
+        run(command()
+            .args(["query", "--nts", "--ca"])
+            .arg(ca)
+            .args(more)
+            .arg(format!("localhost:{ke}")))
+    };
+    let (ntp, ke) = (free_port(), free_port());
+    let chronyd = nts_server(&program, ntp, ke, "time.pem");
+    let found = query(ke, "root.pem", &["--json"]);
+    assert_eq!(found.status, Some(0), "{}", found.said());
+    let json: Value = serde_json::from_str(&found.stdout).unwrap();
+    let keys = &json["keys"];
+    assert_eq!(keys["names"][0], "time.example");
+    assert_eq!(
+        (&keys["aead"], &keys["cookies"]),
+        (&"aes-siv-cmac-256".into(), &8.into())
+    );
+    assert_eq!(
+        (&keys["ntp_port"], &keys["valid_now"]),
+        (&ntp.into(), &true.into())
+    );
+    assert_eq!(
+        (&keys["cookies_in_reply"], &json["answer"]["stratum"]),
+        (&1.into(), &7.into())
+    );
+    let found = query(ke, "old.pem", &[]);
+    assert_eq!(found.status, Some(1));
+    assert!(
+        found.stdout.contains("signed by no trusted authority"),
+        "{}",
+        found.said()
+    );
+    drop(chronyd);
+    // One that has ended is shown, too.
+    let _chronyd = nts_server(&program, ntp, ke, "expired.pem");
+    let found = query(ke, "root.pem", &[]);
+    assert_eq!(found.status, Some(1));
+    for words in [
+        "not valid now",
+        "2020-01-01 to 2021-01-01",
+        "reply            genuine",
+    ] {
+        assert!(found.stdout.contains(words), "{words}: {}", found.said());
+    }
 }

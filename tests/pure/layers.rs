@@ -80,6 +80,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
         &[
             "cli",
             "log",
+            "nts",
+            "wire",
             "host",
             "fast_path",
             "upstream",

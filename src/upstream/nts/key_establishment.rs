@@ -64,6 +64,19 @@ pub struct KeResult {
     pub steps: [Duration; 4],
 }
 
+impl KeResult {
+    /// Returns the seconds that the steps took: TCP, TLS, the answer.
+    pub fn durations(&self) -> [f64; 3] {
+        let [begun, connected, secured, answered] = self.steps;
+        let between = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64();
+        [
+            between(begun, connected),
+            between(connected, secured),
+            between(secured, answered),
+        ]
+    }
+}
+
 /// The reason why there was no key establishment.
 #[derive(Debug)]
 pub enum KeError {

@@ -10,6 +10,12 @@ use rustls::pki_types::pem::{self, PemObject};
 /// The largest number of certificates of a file that are read; systems have about 150.
 const MOST: usize = 4096;
 
+/// The files where systems have the certificates of authorities: Debian's, Red Hat's.
+pub const OF_SYSTEM: [&str; 2] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
 /// Certificates: of authorities, or of a server itself. Copies share their memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TrustedCertificates(Arc<[CertificateDer<'static>]>);

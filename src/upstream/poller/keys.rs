@@ -16,7 +16,7 @@ use crate::upstream::host_addresses::of_host;
 use crate::upstream::nts::certificate::CheckedAt;
 use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::nts::key_establishment::{KeError, KeResult, KeTarget, establish};
-use crate::upstream::nts::session::QuestionEntropy;
+use crate::upstream::nts::session::{EstablishedKeys, NtsSession, QuestionEntropy};
 use crate::upstream::packet::{self, Exchange, Reject};
 use crate::upstream::{KeServer, Upstream};
 use crate::wire::Header;
@@ -139,7 +139,7 @@ impl Poller {
         within: Duration,
     ) -> Result<Result<(Header, Exchange), NoAnswer>, KeFault> {
         let unsent = |error| Ok(Err(NoAnswer::QueryFault(error, false)));
-        let (nonce, entropy) = match nonce().and_then(|nonce| Ok((nonce, random_bytes()?))) {
+        let (nonce, entropy) = match nonce().and_then(|nonce| Ok((nonce, question_entropy()?))) {
             Ok(random) => random,
             Err(error) => return unsent(error),
         };
@@ -150,12 +150,7 @@ impl Poller {
         let keys = &mut self.keys;
         let accept = |packet: &[u8]| {
             let header = packet::authentic(packet, nonce)?;
-            keys.open(&mut pending, packet).map_err(|fault| match fault {
-                ReplyFault::Nak => Reject::NtsNak,
-                ReplyFault::Identifier | ReplyFault::Unauthenticated | ReplyFault::Forged => {
-                    Reject::Unauthenticated
-                }
-            })?;
+            keys.open(&mut pending, packet).map_err(reject)?;
             Ok(header)
         };
         let refuse = |reject| self.association.refuse(reject);
@@ -183,7 +178,44 @@ impl Poller {
     }
 }
 
-fn random_bytes() -> io::Result<QuestionEntropy> {
+/// Returns the reason to refuse a packet that is not the genuine reply.
+const fn reject(fault: ReplyFault) -> Reject {
+    match fault {
+        ReplyFault::Nak => Reject::NtsNak,
+        ReplyFault::Identifier | ReplyFault::Unauthenticated | ReplyFault::Forged => Reject::Unauthenticated,
+    }
+}
+
+/// Sends one question with new keys to `address`, and waits up to `within` for the genuine reply.
+///
+/// Returns the answer, and the number of cookies in it.
+///
+/// # Errors
+/// As [`super::question`].
+pub async fn question_with(
+    established: EstablishedKeys,
+    address: SocketAddr,
+    within: Duration,
+) -> Result<(Header, Exchange, usize), NoAnswer> {
+    let unsent = |error| NoAnswer::QueryFault(error, false);
+    let (nonce, entropy) = (nonce().map_err(unsent)?, question_entropy().map_err(unsent)?);
+    let mut session = NtsSession::new(established, clock::raw(), Duration::MAX, 0);
+    let mut buffer = [0; LONGEST_QUESTION];
+    let header = Header::request(nonce).to_bytes();
+    let no_cookie = || unsent(io::Error::other("no cookie"));
+    let (mut pending, length) = session.ask(header, &entropy, &mut buffer).ok_or_else(no_cookie)?;
+    let request = buffer.get(..length).unwrap_or_default();
+    let before = session.cookies();
+    let accept = |packet: &[u8]| {
+        let header = packet::authentic(packet, nonce)?;
+        session.open(&mut pending, packet).map_err(reject)?;
+        Ok(header)
+    };
+    let (header, exchange) = exchange(address, within, (nonce, request), accept, |_| ()).await?;
+    Ok((header, exchange, session.cookies().saturating_sub(before)))
+}
+
+fn question_entropy() -> io::Result<QuestionEntropy> {
     Ok(QuestionEntropy {
         identifier: entropy::bytes()?,
         nonce: entropy::bytes()?,
