@@ -147,8 +147,13 @@ fn the_page_tells_what_happened_and_promtool_is_content() {
 fn boards_and_alerts_name_what_is_there() {
     let upstream = Scripted::start(|ask| vec![good(ask).into()]);
     let text = format!(
-        "[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n",
-        upstream.address()
+        "[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n\
+         [[upstream]]\naddress = \"127.0.0.1:1\"\nnoselect = true\nnts = true\nca = \"{}\"\n",
+        upstream.address(),
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/common/upstream_certificates/root.pem"
+        )
     );
     let scraped = Scraped::configured(&text);
     let page = scraped.shows("ntpfront_usable 1");

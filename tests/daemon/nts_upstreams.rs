@@ -1,8 +1,9 @@
 //! Proves that upstreams are polled with NTS against a real server (chronyd): keys, cookies, NAK, certificates; and that they
 //! are never polled without.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use ntpfront::wire::Leap;
@@ -45,7 +46,7 @@ impl Client {
         let (server, directory) = (v4(free_port()), TempDir::new());
         let control = directory.path().join("control");
         let daemon = Daemon::configured(&format!(
-            "[control]\nsocket = \"{}\"\n{tables}\n[[listener]]\naddress = \"{server}\"\n[[upstream]]\naddress = \"{address}\"\nminpoll = 0\nmaxpoll = 0\nnts = true\n{lines}\n",
+            "[control]\nsocket = \"{0}\"\n[metrics]\nlisten = \"unix:{0}.metrics\"\n{tables}\n[[listener]]\naddress = \"{server}\"\n[[upstream]]\naddress = \"{address}\"\nminpoll = 0\nmaxpoll = 0\nnts = true\n{lines}\n",
             control.display()
         ));
         Self {
@@ -58,6 +59,14 @@ impl Client {
     fn upstream(&self) -> Value {
         let mut status = status(&self.directory.path().join("control"));
         status["upstreams"][0].take()
+    }
+
+    fn metrics(&self) -> String {
+        let mut stream = UnixStream::connect(self.directory.path().join("control.metrics")).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn becomes_synchronized(&self) {
@@ -106,6 +115,14 @@ fn chronyd_is_polled_with_nts_over_both_families() {
         assert_eq!(upstream["nts"]["aead"], "aes-siv-cmac-256");
         assert_eq!(upstream["nts"]["establishments"], 1);
         assert_eq!(upstream["nts"]["certificate_not_after"], 4_701_974_400_u64);
+        let (page, name) = (client.metrics(), format!("{{upstream=\"{address}:9\"}}"));
+        for line in [
+            format!("ntpfront_upstream_nts_key_age_seconds{name} "),
+            format!("ntpfront_upstream_nts_certificate_not_after_seconds{name} 4701974400\n"),
+            format!("ntpfront_upstream_nts_cookies{name} 8\n"),
+        ] {
+            assert!(page.contains(&line), "{line}\n{page}");
+        }
     }
 }
 

@@ -52,10 +52,10 @@ impl TrustedCertificates {
 }
 
 fn fault(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => format!("cannot read: {error}"),
-        other => format!("is no PEM file: {other}"),
+    if let pem::Error::Io(error) = error {
+        return format!("cannot read: {error}");
     }
+    format!("is no PEM file: {error}")
 }
 
 /// Prints their number only.
