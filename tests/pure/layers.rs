@@ -32,7 +32,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "clock", "host", "log"]),
+    ("upstream", &["time", "wire", "nts", "clock", "host", "log"]),
     (
         "observe",
         &[
@@ -49,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "cli",
             "time",
             "wire",
+            "nts",
             "host",
             "census",
             "server",
@@ -86,6 +87,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
         &[
             "cli",
             "log",
+            "nts",
+            "wire",
             "host",
             "fast_path",
             "upstream",
@@ -99,7 +102,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
-/// supervisor alone; others know what can be asked for.
+/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`.
 const NARROW: [(&str, &str, &[&str]); 3] = [
     (
         "config",
@@ -107,7 +110,7 @@ const NARROW: [(&str, &str, &[&str]); 3] = [
         &["AVAILABLE", "AttachMode", "MOST_INTERFACES"],
     ),
     ("commands", "fast_path", &["requirements"]),
-    ("commands", "nts", &["secret_file"]),
+    ("commands", "nts", &["ke", "secret_file", "trusted"]),
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.
