@@ -53,6 +53,8 @@ pub enum Command {
         /// Largest root distance of a healthy server, in seconds; `None` is no limit.
         max_distance: Option<f64>,
     },
+    /// Print a new secret for the cookies of NTS.
+    NtsSecret,
 }
 
 /// The running server, and how it is asked about itself.
@@ -119,6 +121,12 @@ pub struct Query {
     /// Poll three times and show how the NTP Pool's monitor would score the server (exit status 0: it would be listed)
     #[arg(long)]
     pub pool: bool,
+    /// Establish keys with NTS first (the port is that of key establishment, 4460 by default), and show what a client sees
+    #[arg(long, conflicts_with = "pool")]
+    pub nts: bool,
+    /// File with the certificates (PEM) that are trusted instead of the system's
+    #[arg(long, value_name = "FILE", requires = "nts", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
     /// Print the answer as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -262,6 +270,8 @@ enum Sub {
     Rehearse(RehearseQuery),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
+    /// Print a new secret for nts.secret: a line of 32 random bytes in base64
+    NtsSecret,
 }
 
 const MORE_HELP: &str = "\
@@ -280,12 +290,14 @@ Examples:
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       poll a server
   ntpfront query --pool ntp.example         how would the NTP Pool's monitor score it?
+  ntpfront query --nts ntp.example          what does a client with NTS get of it?
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
   ntpfront leap --suppose delete            what would be served around a leap second?
   ntpfront rehearse --suppose insert        a made-up leap second, to try clients against it
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
+  ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
   0  success: ended by a signal, no error found, the polled server is usable
@@ -324,7 +336,7 @@ where
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => {
             return Err(flags_mean_nothing(
-                "query takes no flags of the server: only --json and --pool",
+                "query takes no flags of the server: only --json, --nts, --ca and --pool",
             ));
         }
         Some(Sub::Query(query)) => (Command::Query(query), flags),
@@ -356,6 +368,10 @@ where
             max_distance,
             running,
         })) => running.command(flags, |server| Command::Health { server, max_distance }),
+        Some(Sub::NtsSecret) if flags != Flags::default() => {
+            return Err(flags_mean_nothing("nts-secret takes no flags"));
+        }
+        Some(Sub::NtsSecret) => (Command::NtsSecret, flags),
     };
     Ok(Invocation { command, flags })
 }
@@ -465,6 +481,8 @@ mod tests {
     #[test]
     fn query_takes_a_server_and_no_flags() {
         let query = Query {
+            nts: false,
+            ca: None,
             server: "[::1]:123".to_owned(),
             pool: false,
             json: true,

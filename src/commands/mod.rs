@@ -9,6 +9,7 @@ mod health;
 mod import;
 mod leap;
 mod leap_list;
+mod nts_secret;
 mod output;
 mod query;
 mod rehearse;
@@ -34,6 +35,7 @@ pub fn run(invocation: &Invocation) -> ExitCode {
             against_running: true,
         } => check::run_against_running(flags),
         Command::Config => config::run(flags),
+        Command::NtsSecret => nts_secret::run(),
         Command::Query(query) => query::run(query),
         Command::Import(import) => import::run(import),
         Command::Status(server) => status::run(server, flags),

@@ -191,10 +191,12 @@ fn is_harmless(standing: SelectionStatus, was: Option<SelectionStatus>) -> bool 
         | SelectionStatus::Outlier
         | SelectionStatus::NoSelect
         | SelectionStatus::Smeared
+        | SelectionStatus::Plain
         | SelectionStatus::Duplicate
         | SelectionStatus::Unknown => true,
         SelectionStatus::TooFew => was == Some(SelectionStatus::Unknown),
         SelectionStatus::Falseticker
+        | SelectionStatus::Expired
         | SelectionStatus::TooFar
         | SelectionStatus::TooJittery
         | SelectionStatus::Refused

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod leap_forecast;
 pub mod leap_status;
 pub mod metrics;
+pub mod nts_status;
 pub mod pool;
 pub mod snapshot;
 pub mod status_text;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::clock_status::ClockStatus;
 use super::leap_status::LeapStatus;
+use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub listeners: Vec<ListenerStatus>,
     /// The kernel's fast path; `null` where none is wanted.
     pub fast_path: Option<FastPathStatus>,
+    /// Network Time Security; `null` where it is off.
+    pub nts: Option<NtsStatus>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -206,6 +209,7 @@ pub(crate) fn example() -> Snapshot {
             interfaces: vec![interface("eth0", Some("native")), interface("eth1", None)],
             answered: 1,
         }),
+        nts: Some(super::nts_status::example()),
         upstreams: upstream_status::examples(),
     }
 }
@@ -231,7 +235,7 @@ mod tests {
     fn without_zeros(json: &mut Value) {
         match json {
             Value::Object(fields) => {
-                for name in ["verdicts", "remarks", "rejected", "naks", "cookies"] {
+                for name in ["verdicts", "remarks", "rejected", "naks", "cookies", "failures"] {
                     if let Some(Value::Object(counts)) = fields.get_mut(name) {
                         counts.retain(|_, count| *count != 0);
                     }

@@ -6,11 +6,14 @@ mod absence;
 mod census;
 mod clock_manager;
 mod confine;
+mod cookie_secret;
 mod handover;
 mod inspect;
+mod ke_sockets;
 mod leaps;
 mod listeners;
 pub mod needs;
+mod nts_manager;
 mod pollers;
 mod reading;
 mod reload;
@@ -51,6 +54,7 @@ use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
+use nts_manager::NtsManager;
 use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
@@ -111,12 +115,19 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     );
     let census = census::settings(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
+    let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
+    let clocks = clock_manager.period_clocks();
+    let prepared = nts.prepare(&opened.loaded, clocks);
+    let prepared = prepared.map_err(StartError::Nts)?;
+    // From its first packet on a worker knows the cookies that clients have, of the process before this one, too.
     let listeners = Listeners::start(
         opened.sockets,
         &clock_manager.reader,
         census,
         opened.loaded.config.budget,
+        prepared.keyring(),
     )?;
+    nts.commit(prepared, &opened.manager).await;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
@@ -134,6 +145,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         clock_manager,
         listeners,
         fast,
+        nts,
         leaps,
         manager: opened.manager,
         watchdog: opened.watchdog,
@@ -174,6 +186,7 @@ struct Supervisor {
     clock_manager: ClockManager,
     listeners: Listeners,
     fast: Option<Driver>,
+    nts: NtsManager,
     leaps: LeapList,
     manager: ServiceManager,
     /// Interval in which the service manager expects a sign of life.
@@ -272,6 +285,9 @@ impl Supervisor {
     /// Decides, and sends the result to the pollers and the service manager.
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
+        if self.nts.follow(self.clock_manager.period_clocks()) {
+            self.hand_keyring();
+        }
         if let Some(fast) = &mut self.fast {
             fast.publish(self.clock_manager.published(), self.clock_manager.is_leap_near());
         }
@@ -310,16 +326,41 @@ impl Supervisor {
             self.leaps.warn_if_smeared(&self.running.config.listeners);
         }
         self.listeners.shed();
+        self.tend_nts(now);
         let Some(limit) = self.watchdog else {
             return;
         };
-        match self.listeners.stuck(now, limit / 2) {
+        let stuck = self.listeners.stuck(now, limit / 2);
+        if let Some(thread) = self.nts.stuck(now, limit / 2) {
+            error!(
+                thread,
+                "thread {thread} of key establishment is stuck: the service manager will restart ntpfront"
+            );
+            return;
+        }
+        match stuck {
             None => self.manager.notify(&[NotifyState::Watchdog]),
             Some((listener, worker)) => error!(
                 %listener,
                 worker,
                 "worker {worker} of {listener} is stuck: the service manager will restart ntpfront"
             ),
+        }
+    }
+
+    /// Hands the keys of cookies to those that open cookies, and then to those that give them to clients.
+    fn hand_keyring(&mut self) {
+        self.listeners.set_keyring(self.nts.keyring());
+        self.nts.renew_service();
+    }
+
+    /// Looks at the files of NTS, and at the end of its certificates, now and then.
+    fn tend_nts(&mut self, now: Duration) {
+        self.nts.retry_absent(&self.manager, now);
+        self.nts.log_expiry(self.clock_manager.unix_time());
+        if self.nts.is_look_due(now) {
+            let (keys, effective) = (&self.running.config.nts, &self.running.effective);
+            self.reading.begin_look(keys.clone(), effective.clone());
         }
     }
 
@@ -362,6 +403,7 @@ impl Supervisor {
             listeners: &self.listeners,
             fast: self.fast.as_ref(),
             leaps: &self.leaps,
+            nts: &self.nts,
             reloads: &self.reloads,
             started: self.started,
         }
@@ -404,6 +446,7 @@ impl Supervisor {
 
     async fn end(self) {
         self.manager.notify(&[NotifyState::Stopping]);
+        self.nts.stop().await;
         self.listeners.stop().await;
         info!("ended");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("wire", &["time"]),
     ("host", &["time"]),
     ("nts", &["wire"]),
+    ("ke", &["host", "log", "nts"]),
     ("leap", &["time", "wire"]),
     ("clock", &["published", "time", "wire", "leap"]),
     ("census", &["hash", "published", "time"]),
@@ -33,11 +34,14 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "leap", "clock", "host", "log"]),
+    (
+        "upstream",
+        &["time", "wire", "nts", "leap", "clock", "host", "log"],
+    ),
     (
         "observe",
         &[
-            "time", "wire", "log", "leap", "clock", "census", "server", "upstream",
+            "time", "wire", "log", "leap", "clock", "census", "server", "upstream", "nts", "ke",
         ],
     ),
     (
@@ -51,12 +55,15 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "time",
             "wire",
             "leap",
+            "nts",
             "host",
             "census",
             "server",
             "fast_path",
             "upstream",
             "log",
+            "nts",
+            "ke",
         ],
     ),
     ("control", &["host", "log", "observe", "config"]),
@@ -78,6 +85,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "observe",
             "config",
             "control",
+            "nts",
+            "ke",
         ],
     ),
     (
@@ -90,6 +99,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "server",
             "cli",
             "log",
+            "nts",
+            "wire",
             "host",
             "fast_path",
             "upstream",
@@ -97,19 +108,21 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "config",
             "control",
             "supervisor",
+            "nts",
         ],
     ),
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
-/// supervisor alone; others know what can be asked for.
-const NARROW: [(&str, &str, &[&str]); 2] = [
+/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`.
+const NARROW: [(&str, &str, &[&str]); 3] = [
     (
         "config",
         "fast_path",
         &["AVAILABLE", "AttachMode", "MOST_INTERFACES"],
     ),
     ("commands", "fast_path", &["requirements"]),
+    ("commands", "nts", &["ke", "secret_file", "trusted"]),
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.

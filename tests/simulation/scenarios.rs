@@ -6,6 +6,7 @@
 mod leap;
 mod lies;
 mod network;
+mod nts;
 mod policy;
 mod reload;
 mod smear;
@@ -36,6 +37,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         leap::ALL,
         smear::ALL,
         strangers::ALL,
+        nts::ALL,
     ]
     .into_iter()
     .flatten()
