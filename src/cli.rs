@@ -264,9 +264,9 @@ enum Sub {
     Clients(RunningArguments),
     /// Show what is known of the next leap second, and what each listener serves around it
     Leap(LeapQuery),
-    /// Serve a made-up time that runs through a leap second now, so that clients can be tried against it
+    /// Serve a made-up time that runs through a leap second, to try clients
     ///
-    /// It is marked (reference ID TEST, stratum 15), serves only loopback and private addresses, and ends by itself.
+    /// Its reference ID is TEST and its stratum 15. It serves only loopback and private addresses, and ends by itself.
     Rehearse(RehearseQuery),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
