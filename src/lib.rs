@@ -17,6 +17,7 @@
 //! * [`nts`]: Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a
 //!   `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a
 //!   sealed reply; `ke`: both sides of key establishment, inside TLS (pure)
+//! * [`symmetric`]: symmetric keys: the file of them, and the MAC that one makes of a packet (pure)
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
 //!   way to the workers (`publish`) and to the next process (`handover`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
@@ -44,7 +45,7 @@
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only `supervisor` knows everything
+//! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`; `server` and `upstream` never use each other; only `supervisor` knows everything
 //! that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
 //! circle.
 //!
@@ -204,6 +205,7 @@ pub mod observe;
 pub mod published;
 pub mod server;
 pub mod supervisor;
+pub mod symmetric;
 pub mod time;
 pub mod upstream;
 pub mod wire;

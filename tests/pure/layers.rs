@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("wire", &["time"]),
     ("host", &["time"]),
     ("nts", &["wire"]),
+    ("symmetric", &["wire"]),
     ("clock", &["published", "time", "wire"]),
     ("census", &["hash", "published", "time"]),
     (

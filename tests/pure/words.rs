@@ -3,7 +3,8 @@
 use crate::layers::{Source, sources};
 
 /// The rooms whose comments are read for their words; the others follow.
-const WORDED: [&str; 15] = [
+const WORDED: [&str; 16] = [
+    "symmetric",
     "cli",
     "host",
     "log",
