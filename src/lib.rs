@@ -1,7 +1,6 @@
-//! ntpfront: an NTP server that serves the time of several upstream servers, on every core, without touching the host's
-//! clock.
+//! ntpfront: an NTP server that serves the time of several upstream servers, without touching the host's clock.
 //!
-//! This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
+//! It uses every core. This page is the map. The program (`main.rs`) only hands its arguments to these rooms:
 //!
 //! * [`cli`]: the flags and subcommands, as words
 //! * [`commands`]: the subcommands, one per file: each asks, prints and ends with an exit status
@@ -23,11 +22,11 @@
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
 //! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
-//!   `transmit_predictor`), by `policy` (`access`, `limit`, `budget`; pure) → `reply` → `worker`; each packet has one
-//!   `verdict`
+//!   `transmit_predictor`), or with NTS `respond_nts`, by `policy` (`access`, `limit`, `budget`; pure) → `reply` →
+//!   `worker`; each packet has one `verdict`
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
-//!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, and `driver`, which
-//!   keeps it attached and up to date
+//!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
+//!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
 //!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
 //!   `clock_policy`), `discipline`, `leap` (pure)
@@ -45,9 +44,15 @@
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
+<<<<<<< HEAD
 //! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`; `server` and `upstream` never use each other; only `supervisor` knows everything
 //! that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
 //! circle.
+=======
+//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only
+//! `supervisor` knows everything that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that
+//! no files use each other in a circle.
+>>>>>>> main
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
 //! or [`control::http`]; workers only count, in cells of their own.
@@ -61,6 +66,8 @@
 //!          t3: the clock, or in a batch of more than eight when transmit_predictor expects the reply to be sent
 //!          rule: policy of the listener (the newest, checked once per batch)
 //!          -> access -> limit -> budget -> answer, kiss or no reply
+//!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
+//!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
@@ -108,15 +115,19 @@
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
 //! * Addresses of clients leave the process only through the control socket (`ntpfront clients`); with
 //!   `[census] enabled = false` none are kept.
-//! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens.
+//! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens. Authenticated
+//!   requests have tokens of their own, which are taken after the authentication.
+//! * A request with fields of NTS gets an authenticated reply, a NAK or nothing, and never a plain reply, unless the
+//!   server has no keys or the listener ignores NTS.
 //! * After the start no capability is in use except the one for ports below 1024, while a socket is bound; workers have
 //!   none, and hardly a system call except those to receive and to send. Only few files are accessible; a second
 //!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
 //! * A panic anywhere ends the process. So does a worker or a supervisor that hangs, by the watchdog.
 //! * The kernel's fast path gives the replies that a worker would give, or none: past the end of its time segment,
-//!   after a step of the host's clock, and if anything about a packet is unusual, packets pass to the workers. It ends
-//!   with the process. It can't see a slew of the host's clocks, so its announced error grows by an eighth of the time
-//!   that passes until it gets the time again (5 ms).
+//!   after a step of the host's clock or a sleep of the host, and if anything about a packet is unusual, packets pass to
+//!   the workers. It ends with the process. It reads only the time since boot, so a thread of its own tells it each step
+//!   as soon as the kernel reports it (on a busy host that may take until the next time is published: 5 ms). It can't
+//!   see a slew, so its announced error grows by an eighth of the time that passes until it gets the time again.
 //! * A host's clock that is slewed moves away from what was checked: its movement against the raw counter since then is
 //!   part of the announced error.
 //! * A request from an address that can't be a host's gets no reply.
@@ -188,7 +199,7 @@
 //!
 //! # Not here yet
 //!
-//! NTS, interleaved mode, leap smear.
+//! Key establishment of NTS, NTS upstreams, interleaved mode, leap smear.
 
 pub mod census;
 pub mod cli;

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_nobody_and_nobody_counts_twice() {
+    fn no_client_is_zero_and_none_counts_twice() {
         assert!(Distinct::new().estimate() < 0.001);
         let once = of(1, sequential(500)).estimate();
         let thrice = of(1, (0..3).flat_map(|_| sequential(500))).estimate();

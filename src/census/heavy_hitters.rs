@@ -128,7 +128,7 @@ mod tests {
         talkers
     }
 
-    fn everybody(talkers: &Talkers) -> impl Iterator<Item = Counter> {
+    fn all_talkers(talkers: &Talkers) -> impl Iterator<Item = Counter> {
         talkers.sets().flat_map(|(_, set)| set)
     }
 
@@ -140,7 +140,7 @@ mod tests {
             .for_each(|&number| *truth.entry(address(number)).or_default() += 1);
         let talkers = of(seed, asked);
         let hasher = Hasher::new(seed);
-        let known: HashMap<u128, Counter> = everybody(&talkers)
+        let known: HashMap<u128, Counter> = all_talkers(&talkers)
             .map(|talker| (talker.address, talker))
             .collect();
         for (address, &count) in &truth {
@@ -156,7 +156,7 @@ mod tests {
                 "{address}: {count} not in {low}..={high}"
             );
         }
-        let all: u32 = everybody(&talkers).map(|talker| talker.count).sum();
+        let all: u32 = all_talkers(&talkers).map(|talker| talker.count).sum();
         assert_eq!(all, u32::try_from(asked.len()).unwrap());
     }
 
@@ -175,12 +175,12 @@ mod tests {
             asked.extend((200_000..400_000).map(|n| if n % 50 == 0 { 7 } else { n }));
             bounds_hold(seed, &asked);
             let talkers = of(seed, &asked);
-            let heavy = everybody(&talkers)
+            let heavy = all_talkers(&talkers)
                 .find(|talker| talker.address == address(7))
                 .unwrap();
             assert!(heavy.count - heavy.error >= 3900, "{heavy:?}");
             assert!(heavy.error < 500, "{heavy:?}");
-            let light = everybody(&talkers).filter(|talker| talker.address != address(7));
+            let light = all_talkers(&talkers).filter(|talker| talker.address != address(7));
             assert_eq!(light.map(|talker| talker.count - talker.error).max(), Some(1));
         }
     }

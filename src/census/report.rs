@@ -280,7 +280,7 @@ fn ratio(count: u64, of: f64) -> f64 {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "beyond 2^53 nobody counts the last one"
+    reason = "beyond 2^53 the last one does not matter"
 )]
 fn float(count: u64) -> f64 {
     count as f64

@@ -50,7 +50,10 @@ pub(super) fn format(server: &RunningServer) -> Format {
 pub(super) fn explain(error: &RequestError) -> String {
     match error {
         RequestError::Failed(failure) => failure.to_string(),
-        RequestError::Unreachable(..) | RequestError::Incompatible(..) => refusal(&error.to_string()),
+        RequestError::Unreachable(..)
+        | RequestError::Late(..)
+        | RequestError::Unanswered(..)
+        | RequestError::Incompatible(..) => refusal(&error.to_string()),
     }
 }
 

@@ -199,10 +199,10 @@ fn bad_label(label: &str) -> Option<&'static str> {
 
 fn address(address: IpAddr) -> Result<Host, Refusal> {
     match address {
-        _ if address.is_unspecified() => refuse(UNICAST, "the unspecified address names nobody"),
+        _ if address.is_unspecified() => refuse(UNICAST, "the unspecified address is no host's"),
         _ if is_for_many(address) => refuse(
             UNICAST,
-            "one upstream is asked at a time: no multicast, no broadcast",
+            "one host is polled at a time: no multicast, no broadcast",
         ),
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => refuse(UNICAST, mapped(v6)),
         IpAddr::V4(_) | IpAddr::V6(_) => Ok(Host::Address(address)),

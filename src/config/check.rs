@@ -87,7 +87,7 @@ impl CheckReport {
     pub fn note_empty(&mut self, path: &Path) {
         let path = printable(&path.to_string_lossy());
         self.notes +=
-            &format!("{path}: there is nothing in it: all is as without a file, and everybody is answered\n");
+            &format!("{path}: the file is empty: all defaults apply, and all clients are answered\n");
     }
 
     /// Adds the limits of this host that are too low, a line each.

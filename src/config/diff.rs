@@ -1,7 +1,7 @@
 //! Pure. The differences between the configuration that runs and the one that is wanted.
 //!
-//! A reload applies them part by part, and a check prints them. The order of listeners and upstreams in a file means
-//! nothing.
+//! A reload applies them part by part, and a check prints them. The order of listeners and upstreams in a file is the
+//! order in which they are displayed, and means nothing else.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ pub struct ListDifference<T> {
     pub added: Vec<T>,
     /// The entries that are in both lists and differ.
     pub changed: Vec<Change<T>>,
+    /// The places in the wanted list: of the entries that stay, in the order in which they run, then of the added ones.
+    places: Vec<usize>,
 }
 
 impl Difference {
@@ -149,6 +151,11 @@ impl<T: Clone + PartialEq> ListDifference<T> {
             let ones = ones.iter().filter(|one| pair(one, others).is_none());
             ones.cloned().collect()
         };
+        let kept = running.iter().filter_map(|one| pair(one, wanted));
+        let new = wanted
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| pair(one, running).is_none());
         let changed = wanted.iter().filter_map(|one| {
             let old = running.get(pair(one, running)?)?;
             Change::between(old, one)
@@ -157,10 +164,17 @@ impl<T: Clone + PartialEq> ListDifference<T> {
             removed: missing(running, wanted),
             added: missing(wanted, running),
             changed: changed.collect(),
+            places: kept.chain(new.map(|(place, _)| place)).collect(),
         }
     }
 
-    /// Turns `list`, which ran, into the one that is wanted; an entry that stays keeps its place.
+    /// Whether the entries that stay are in another order.
+    pub fn is_reordered(&self) -> bool {
+        let staying = self.places.len().saturating_sub(self.added.len());
+        !self.places.iter().take(staying).is_sorted()
+    }
+
+    /// Turns `list`, which ran, into the one that is wanted; an entry that stays as it is is not copied.
     fn apply(&self, list: &mut Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
         list.retain(|one| !self.removed.iter().any(|gone| is_same(one, gone)));
         for one in list.iter_mut() {
@@ -168,6 +182,10 @@ impl<T: Clone + PartialEq> ListDifference<T> {
             Change::apply(change, one);
         }
         list.extend_from_slice(&self.added);
+        let places = self.places.iter().copied().chain(std::iter::repeat(usize::MAX));
+        let mut placed: Vec<(usize, T)> = places.zip(list.drain(..)).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        list.extend(placed.into_iter().map(|(_, one)| one));
     }
 }
 
@@ -221,7 +239,10 @@ fn upstream_lines(upstreams: &ListDifference<Upstream>) -> impl Iterator<Item = 
     let added = upstreams.added.iter().map(|one| format!("upstream {one}: added"));
     let changed = upstreams.changed.iter();
     let changed = changed.map(|one| format!("upstream {}: other settings, its samples stay", one.to));
-    removed.chain(added).chain(changed)
+    let reordered = upstreams
+        .is_reordered()
+        .then(|| "upstreams: another order".to_owned());
+    removed.chain(added).chain(changed).chain(reordered)
 }
 
 /// Returns a line for each change of the listeners; the ones that are closed come last, as in a reload.
@@ -240,6 +261,11 @@ fn listener_lines(listeners: &ListDifference<Listener>) -> impl Iterator<Item = 
         .chain(added)
         .chain(changed.filter_map(serving_line))
         .chain(removed)
+        .chain(
+            listeners
+                .is_reordered()
+                .then(|| "listeners: another order".to_owned()),
+        )
 }
 
 fn policy_line(Change { from, to }: &Change<Listener>) -> Option<String> {
@@ -412,16 +438,14 @@ mod tests {
         )
     }
 
-    /// Returns `config` in a fixed order, with the keys that need a restart as in `running`.
-    fn sorted(config: &Config, running: &Config) -> Config {
+    /// Returns `config` with the keys that need a restart as in `running`.
+    fn without_restart(config: &Config, running: &Config) -> Config {
         let mut config = config.clone();
         config.process = running.process.clone();
         config.control = running.control.clone();
         config.census = running.census;
         config.metrics = running.metrics.clone();
         config.fast_path = running.fast_path.clone();
-        config.listeners.sort_by_key(|one| one.address);
-        config.upstreams.sort_by_key(Upstream::to_string);
         config
     }
 
@@ -435,7 +459,7 @@ mod tests {
             let mut model = running.clone();
             let difference = Difference::between(&running, &wanted);
             model.apply(&difference);
-            prop_assert_eq!(sorted(&model, &running), sorted(&wanted, &running));
+            prop_assert_eq!(&model, &without_restart(&wanted, &running));
             let restarts =
                 |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
             prop_assert_eq!(difference.restart.is_empty(), restarts(&running) == restarts(&wanted));
@@ -446,14 +470,9 @@ mod tests {
         }
 
         #[test]
-        fn what_stays_keeps_its_place_and_its_memory(running in config(), wanted in config()) {
+        fn what_stays_keeps_its_memory(running in config(), wanted in config()) {
             let mut model = running.clone();
             model.apply(&Difference::between(&running, &wanted));
-            let staying = |config: &Config, other: &Config| -> Vec<_> {
-                let addresses = config.listeners.iter().map(|one| one.address);
-                addresses.filter(|address| other.listeners.iter().any(|one| one.address == *address)).collect()
-            };
-            prop_assert_eq!(staying(&model, &running), staying(&running, &wanted));
             for one in &model.listeners {
                 let old = running.listeners.iter().find(|old| old.address == one.address);
                 let equal = old.filter(|old| old.policy == one.policy);
@@ -464,10 +483,23 @@ mod tests {
         #[test]
         fn nothing_leads_to_the_same(running in config()) {
             prop_assert!(is_empty(&Difference::between(&running, &running)));
+        }
+
+        /// Only the order changes: nothing else is done for it.
+        #[test]
+        fn another_order_changes_only_the_order(running in config()) {
             let mut turned = running.clone();
             turned.listeners.reverse();
             turned.upstreams.reverse();
-            prop_assert!(is_empty(&Difference::between(&running, &turned)));
+            let difference = Difference::between(&running, &turned);
+            let several = [running.upstreams.len() > 1, running.listeners.len() > 1];
+            let lines = ["upstreams: another order", "listeners: another order"];
+            let expected: Vec<_> = lines.iter().zip(several).filter(|(_, several)| *several).map(|(line, _)| *line).collect();
+            prop_assert_eq!(difference.changes(), expected);
+            prop_assert!(difference.restart.is_empty());
+            let mut model = running.clone();
+            model.apply(&difference);
+            prop_assert_eq!(model, turned);
         }
     }
 

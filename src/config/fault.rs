@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_text_is_cut_and_made_harmless() {
+    fn foreign_text_is_cut_and_made_harmless() {
         assert_eq!(excerpt("a \"b\" \\ 'c' é"), "a \"b\" \\ 'c' é");
         assert_eq!(excerpt("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
         assert_eq!(excerpt(&"x".repeat(60)).chars().count(), 60);

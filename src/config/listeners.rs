@@ -91,7 +91,7 @@ fn nothing_to_serve(validator: &mut Validator<'_>, raw: &Raw) {
         .flatten()
         .any(|section| !section.is_table)
     {
-        return; // A fault already: who knows what was meant to be served.
+        return; // A fault already: what was meant to be served is unknown.
     }
     let flags = [&raw.ipv4, &raw.ipv6].map(|family| family.workers.as_ref());
     let zero = flags

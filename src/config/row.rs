@@ -80,10 +80,9 @@ impl Table {
 
 impl Key {
     pub(super) fn new<K: Kind>(name: &'static str, doc: &[&str], kind: &K, default: &K::Value) -> Self {
-        let lines: Vec<&str> = doc.iter().map(|line| line.trim()).collect();
         Self {
             name,
-            doc: lines.join(" "),
+            doc: paragraph(doc),
             key_type: kind.described(),
             default: kind.shown(default),
             example: None,
@@ -133,6 +132,13 @@ pub(super) trait Keys: Default {
     fn table() -> Table;
 }
 
+/// Returns the lines of a comment as one paragraph.
+pub(super) fn paragraph(lines: &[&str]) -> String {
+    let lines = lines.iter().map(|line| line.trim());
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
+}
+
 /// Returns `name` with a hyphen for each underscore.
 pub(super) const fn hyphenated<const LENGTH: usize>(name: &str) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
@@ -150,7 +156,9 @@ pub(super) const fn hyphenated<const LENGTH: usize>(name: &str) -> [u8; LENGTH] 
 /// values as they were written. Then comes the struct for the keys once they are read, with a row for each key:
 ///
 /// ```text
-/// /// What it is for: {range}.
+/// /// The thing that it sets: {range}.
+/// ///
+/// /// All else that an operator needs to know.
 /// key_with_hyphens: type = default, kind;
 /// ```
 macro_rules! table {
@@ -166,7 +174,7 @@ macro_rules! table {
         }
         $(tables { $($sub:ident: $raw_sub:ident, $keys_sub:ident;)* })?
     ) => {
-        #[doc = concat!("What is said in `", $head, "`.")]
+        #[doc = concat!("The values of `", $head, "` as they were written.")]
         #[derive(Clone, Debug, Default, serde::Deserialize)]
         #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
         pub(in crate::config) struct $raw {
@@ -212,8 +220,6 @@ macro_rules! table {
 
             fn table() -> $crate::config::row::Table {
                 let default = Self::default();
-                let about: &[&str] = &[$($about),*];
-                let about: Vec<&str> = about.iter().map(|line| line.trim()).collect();
                 let keys = vec![$(
                     $crate::config::row::Key {
                         $(example: Some($example),)?
@@ -224,7 +230,7 @@ macro_rules! table {
                 ),*];
                 let table = $crate::config::row::Table {
                     head: $head,
-                    about: about.join(" "),
+                    about: $crate::config::row::paragraph(&[$($about),*]),
                     applied: $crate::config::row::Applied::$applied,
                     keys,
                     tables: vec![$($($keys_sub::table()),*)?],

@@ -40,7 +40,8 @@ pub(super) fn validate(
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
             seen.once(validator, upstream.endpoint(), said);
             if is_ours(upstream, ours) {
-                let hint = Some("this is a listener of ours: the upstream must use another port".to_owned());
+                let hint =
+                    Some("this is a listener of this server: the upstream must use another port".to_owned());
                 validator.fault_at(said, "address", "another server", hint);
             }
         }
@@ -108,7 +109,7 @@ fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpst
     let said = in_range(validator, &section.said, host.as_ref());
     let keys = UpstreamKeys::read(validator, &said, &section.origin, &defaults(&said, host.as_ref()))?;
     if let (true, true, Some(said)) = (keys.noselect, keys.require, &said.require) {
-        let hint = Some("an upstream that is only watched can't be required".to_owned());
+        let hint = Some("an upstream that is only monitored can't be required".to_owned());
         validator.fault_at(said, "require", "false where noselect is true", hint);
     }
     if let (true, Some(said)) = (keys.minpoll > keys.maxpoll, &said.maxpoll) {

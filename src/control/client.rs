@@ -1,7 +1,7 @@
 //! Impure. The client's end of the control socket.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,15 @@ use std::time::Duration;
 use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, MessageError};
 use crate::host::limits;
 
-/// The longest wait for the server: one that takes longer is not well.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The reason why there is no answer.
 #[derive(Debug)]
 pub enum RequestError {
     /// The server can't be reached.
     Unreachable(PathBuf, io::Error),
+    /// The server does not answer within this time.
+    Late(PathBuf, Duration),
+    /// The server closes the connection without an answer.
+    Unanswered(PathBuf),
     /// The server uses another protocol.
     Incompatible(PathBuf, MessageError),
     /// The server reports an error.
@@ -35,6 +36,17 @@ impl fmt::Display for RequestError {
                     path.display()
                 ),
             },
+            Self::Late(path, limit) => write!(
+                f,
+                "{}: no answer within {} s: the running server hangs, or this host is overloaded",
+                path.display(),
+                limit.as_secs()
+            ),
+            Self::Unanswered(path) => write!(
+                f,
+                "{}: the running server closed the connection without an answer: it is ending, or overloaded",
+                path.display()
+            ),
             Self::Incompatible(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Failed(failure) => failure.fmt(f),
         }
@@ -48,12 +60,22 @@ impl std::error::Error for RequestError {}
 /// The answer is not [`ControlAnswer::Failed`]: that is an error.
 ///
 /// # Errors
-/// No server is there, the socket is closed to this user, or no answer comes within 5 s, or none that can be
-/// used.
+/// No server is there, the socket is closed to this user, or no answer comes within
+/// [`ControlRequest::client_timeout`], or none that can be used.
 pub fn send_request(path: &Path, request: ControlRequest) -> Result<ControlAnswer, RequestError> {
+    let limit = request.client_timeout();
     let request = protocol::write_request(request).map_err(RequestError::Failed)?;
-    let answer =
-        exchange(path, &request).map_err(|error| RequestError::Unreachable(path.to_owned(), error))?;
+    let answer = exchange(path, &request, limit).map_err(|error| {
+        // This is how the kernel reports that a socket's timeout has passed.
+        if error.kind() == ErrorKind::WouldBlock {
+            RequestError::Late(path.to_owned(), limit)
+        } else {
+            RequestError::Unreachable(path.to_owned(), error)
+        }
+    })?;
+    if answer.is_empty() {
+        return Err(RequestError::Unanswered(path.to_owned()));
+    }
     match protocol::read_answer(&answer) {
         Ok(ControlAnswer::Failed(failure)) => Err(RequestError::Failed(failure)),
         Ok(answer) => Ok(answer),
@@ -61,10 +83,10 @@ pub fn send_request(path: &Path, request: ControlRequest) -> Result<ControlAnswe
     }
 }
 
-fn exchange(path: &Path, request: &str) -> io::Result<Vec<u8>> {
+fn exchange(path: &Path, request: &str, limit: Duration) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
     stream.write_all(request.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();

@@ -12,6 +12,7 @@
 //! outer fields stays.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub const VERSION: u32 = 1;
 /// That is the longest configuration, of which JSON may double each character (a file with control characters
 /// has faults, and is not sent), with its path.
 pub const LONGEST_REQUEST: u64 = 2 * file::LONGEST + 64 * 1024;
+
+/// The longest time that a client may take to send its request, or to read the answer.
+pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A question to the running server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +66,28 @@ pub enum ControlRequest {
         /// Text of the file.
         text: String,
     },
+}
+
+impl ControlRequest {
+    /// Returns the longest time that the server takes to answer.
+    ///
+    /// A file with millions of prefixes is checked in some seconds, and others may be checked before it. All else is
+    /// answered at once, unless the server is not well.
+    pub const fn answer_timeout(&self) -> Duration {
+        match self {
+            Self::Check { .. } => Duration::from_secs(60),
+            Self::Status { .. } | Self::Upstreams { .. } | Self::Clients { .. } | Self::Health { .. } => {
+                Duration::from_secs(3)
+            }
+        }
+    }
+
+    /// Returns the longest time that a client waits for the answer once it has sent the request.
+    ///
+    /// It is longer than the server takes, so that no answer comes too late.
+    pub const fn client_timeout(&self) -> Duration {
+        self.answer_timeout().saturating_add(TRANSFER_TIMEOUT)
+    }
 }
 
 /// Form of a report.
@@ -330,6 +356,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_again(request in requests(), answer in answers()) {
+            // The server's last answer has all the time that it may take to arrive.
+            prop_assert!(request.client_timeout() >= request.answer_timeout() + TRANSFER_TIMEOUT);
             let message = write_request(request.clone()).unwrap();
             prop_assert_eq!(message.lines().count(), 1);
             prop_assert_eq!(read_request(message.as_bytes()), Ok(request));

@@ -19,18 +19,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST};
+use super::protocol::{
+    self, ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST, TRANSFER_TIMEOUT,
+};
 use crate::host::{clock, limits, unix_socket};
 use crate::log::throttle::LogThrottle;
 
 /// Clients that are served at the same time; more wait.
 pub const CLIENTS: usize = 8;
-/// The longest time that a client may take to send its request, or to read the answer.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest time that the supervisor may take to answer.
-///
-/// A file with millions of prefixes is checked in some seconds.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time before the next try after a connection could not be accepted.
+const ACCEPT_RETRY: Duration = Duration::from_secs(2);
 
 /// A request that waits for its answer.
 #[derive(Debug)]
@@ -114,7 +112,7 @@ impl ControlSocket {
                             "cannot accept a connection to the control socket, trying again: {error}"
                         );
                     }
-                    sleep(CLIENT_TIMEOUT).await;
+                    sleep(ACCEPT_RETRY).await;
                 }
             }
         }
@@ -124,14 +122,14 @@ impl ControlSocket {
 async fn serve_client(client: UnixStream, requests: mpsc::Sender<PendingRequest>) -> io::Result<()> {
     let (mut reader, mut writer) = client.into_split();
     let answer = answer(&mut reader, requests).await?;
-    timeout(CLIENT_TIMEOUT, writer.write_all(answer.as_bytes())).await?
+    timeout(TRANSFER_TIMEOUT, writer.write_all(answer.as_bytes())).await?
 }
 
 /// The message that answers what is read.
 async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingRequest>) -> io::Result<String> {
     let mut message = Vec::new();
     let mut limited = reader.take(LONGEST_REQUEST + 1);
-    let length = timeout(CLIENT_TIMEOUT, limited.read_to_end(&mut message)).await??;
+    let length = timeout(TRANSFER_TIMEOUT, limited.read_to_end(&mut message)).await??;
     if u64::try_from(length).is_ok_and(|length| length > LONGEST_REQUEST) {
         let failure = ControlAnswer::Failed(ControlFailure::TooLong);
         return Ok(protocol::write_answer(failure));
@@ -141,12 +139,16 @@ async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingReques
         Err(error) => return Ok(protocol::write_refusal(error)),
     };
     drop(message);
+    let within = request.answer_timeout();
     let (reply, answer) = oneshot::channel();
     let pending = PendingRequest {
         request,
         reply: Reply(reply),
     };
-    requests.send(pending).await.map_err(io::Error::other)?;
-    let answer = timeout(ANSWER_TIMEOUT, answer).await?.map_err(io::Error::other)?;
+    let asked = async {
+        requests.send(pending).await.map_err(io::Error::other)?;
+        answer.await.map_err(io::Error::other)
+    };
+    let answer = timeout(within, asked).await??;
     Ok(protocol::write_answer(answer))
 }

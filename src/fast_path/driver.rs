@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::devices::{Device, devices};
 use super::layout::CLIENTS_PER_PLACE;
 use super::loader::{Link, Program};
-use super::maps::{counts, publish, write_copy};
+use super::maps::{counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
-use super::rules::{Device, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::rules::{HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::step_watch::StepWatch;
 use super::time_segment::{TimeSegment, raw_faster, stop};
 use crate::clock::Reference;
 use crate::host::addresses::{self, Interface};
@@ -39,10 +41,14 @@ const NOWHERE: HostNetwork<'_> = HostNetwork {
 #[derive(Debug)]
 pub struct Driver {
     program: Program,
+    /// Until a thread takes it.
+    step_watch: Option<StepWatch>,
     mode: AttachMode,
     secret: [u64; 2],
     places: u32,
     interfaces: Vec<AttachedInterface>,
+    /// Ports of bonds beyond what the program has room for.
+    ports_without_room: usize,
     /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
@@ -51,7 +57,7 @@ pub struct Driver {
     copy: u32,
     number: u64,
     reference: Option<Reference>,
-    /// The raw counter and the monotonic clock as they were, and how they ran since.
+    /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
 }
@@ -112,10 +118,18 @@ impl Driver {
             Ok(program) => program,
             Err(error) => return failed(error.to_string()),
         };
+        let step_watch = match StepWatch::new(&program) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                let why = limits::explain(&error);
+                return failed(format!("steps of the clock can't be noticed: {why}"));
+            }
+        };
         let random = || entropy::random().map_err(OpenError::Randomness);
         let secret = [random()?, random()?];
         let mut driver = Self {
             program,
+            step_watch,
             mode,
             secret,
             places,
@@ -123,6 +137,7 @@ impl Driver {
                 .iter()
                 .map(|name| AttachedInterface::new(name))
                 .collect(),
+            ports_without_room: 0,
             slots: Vec::new(),
             rates: Vec::new(),
             rules: rules(&[], NOWHERE, secret, places),
@@ -142,6 +157,11 @@ impl Driver {
             return failed(format!("{}: {why}", refused.name));
         }
         Ok(Some(driver))
+    }
+
+    /// Returns the watch for steps of the host's clock, once: a thread of its own has to run it.
+    pub fn take_step_watch(&mut self) -> Option<StepWatch> {
+        self.step_watch.take()
     }
 
     /// Serves these `listeners` from now on, and no others.
@@ -179,7 +199,7 @@ impl Driver {
         for one in &mut self.interfaces {
             one.follow(&interfaces, &self.program, self.mode);
         }
-        let devices: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
+        let devices = self.devices(&interfaces);
         let addresses = self.local_addresses(&interfaces);
         let mut broadcasts: Vec<Ipv4Addr> = interfaces
             .iter()
@@ -196,6 +216,20 @@ impl Driver {
         if rules != self.rules {
             self.change(rules);
         }
+    }
+
+    /// The devices where frames arrive for the program; it warns if there is no room for all.
+    fn devices(&mut self, interfaces: &[Interface]) -> Vec<Device> {
+        let named: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
+        let ports: Vec<Device> = interfaces.iter().filter(|one| one.is_port).map(device).collect();
+        let (devices, without_room) = devices(&named, &ports);
+        if without_room > self.ports_without_room {
+            warn!(
+                "fast path: {without_room} ports of bonds are left to the sockets: there are too many interfaces"
+            );
+        }
+        self.ports_without_room = without_room;
+        devices
     }
 
     /// The addresses of this host, those of the attached interfaces first.
@@ -251,6 +285,8 @@ impl Driver {
 
     /// Publishes the time of this moment.
     pub fn refresh(&mut self) {
+        // Before the readings: a step after them ends what they give.
+        let steps = steps(self.program.state());
         let published = self.reference.zip(self.readings());
         let segment = published.and_then(|(reference, now)| TimeSegment::new(&reference, &now));
         self.number += 1;
@@ -258,7 +294,7 @@ impl Driver {
             None => stop(self.number, self.copy),
             Some(segment) => {
                 let answering = self.rules.answering(segment.variables);
-                segment.publication(self.number, self.copy, answering)
+                segment.publication(self.number, steps, self.copy, answering)
             }
         };
         publish(self.program.state(), &publication);
@@ -266,7 +302,7 @@ impl Driver {
 
     fn readings(&mut self) -> Option<AlignedReadings> {
         let now = clock::aligned()?;
-        let clocks = (now.clocks.raw, now.monotonic);
+        let clocks = (now.clocks.raw, now.clocks.boot);
         let age = clocks.1.saturating_sub(self.clocks.1);
         if age >= SHORTEST_MEASUREMENT {
             self.raw_faster = raw_faster(self.clocks, clocks);
@@ -317,10 +353,7 @@ impl AttachedInterface {
     /// Attaches the program where the interface is new; a link to one that is gone is gone with it.
     fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
         let found = interfaces.iter().find(|one| one.name == self.name);
-        let device = found.map(|one| Device {
-            index: one.index,
-            address: one.hardware,
-        });
+        let device = found.map(device);
         if device.map(|device| device.index) != self.device.map(|device| device.index) {
             self.link = None;
         }
@@ -357,6 +390,13 @@ impl AttachedInterface {
             warn!(interface = self.name, "fast path: {}: {fault}", self.name);
             self.fault = Some(fault.to_owned());
         }
+    }
+}
+
+fn device(interface: &Interface) -> Device {
+    Device {
+        index: interface.index,
+        address: interface.hardware,
     }
 }
 

@@ -29,7 +29,7 @@ macro_rules! constants {
 }
 
 constants! {
-    /// Publications that are kept before one is written over.
+    /// Publications that are kept before one is overwritten.
     pub(super) const PUBLICATIONS: usize = 64;
     /// Places for addresses of this host with a port.
     pub(super) const DESTINATIONS: usize = 1024;
@@ -59,52 +59,53 @@ constants! {
     pub(super) const KINDS: usize = Counts::KINDS;
     /// Buckets of the histogram of residence times.
     pub(super) const BUCKETS: usize = Residence::BUCKETS;
-    /// The longest residence time of the first bucket, in units of 2^-32 s.
-    pub(super) const FIRST_BUCKET: u64 = Residence::FIRST_BOUND;
     /// Room for annotations.
     pub(super) const ANNOTATIONS: usize = 8;
 }
 
 shared! {
-    /// What is served for a while. It is written long before the program is told to read it, and again only after all the
-    /// others.
+    /// The time to serve for a while.
+    ///
+    /// It is written long before `current` names it, and overwritten only after all the others.
     pub struct Publication as "publication" {
         /// Its number
         number: u64,
-        /// Its start by the monotonic clock, ns
+        /// Its start by the time since boot, ns
         start: u64,
-        /// How long it holds from then on, ns; less than 2^32
+        /// The time for which it holds from then on, ns; less than 2^32
         length: u64,
-        /// TAI less the monotonic clock, ns: it changes when the host's clock is stepped, or sleeps
-        tai_ahead: u64,
         /// The time that is served at the start, an NTP timestamp
         time: u64,
-        /// How fast that runs: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
+        /// The rate of that time: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
         rate: u64,
         /// The copy of the rules that is in force
         copy: u32,
-        /// A bit for each listener where the time is told
+        /// A bit for each listener that answers with the time
         answering: u32,
         /// Bytes 0 to 7 of a reply: leap, stratum, -, precision, root delay
         header_start: [u8; 8],
         /// Bytes 8 to 15 of a reply: root dispersion, reference ID
         header_rest: [u8; 8],
-        /// When the served clock was corrected last, an NTP timestamp
+        /// The time of the served clock's last correction, an NTP timestamp
         reference_time: u64,
         /// Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
         growth: u64,
+        /// The number of steps of the host's clock before it: it holds until the next one
+        steps: u64,
         /// 0
         unused: [u64; 5],
     }
 }
 
 shared! {
-    /// What is served: the map `state`.
+    /// The map `state`: the publications.
     pub(super) struct PublishedState as "state" {
         /// The number of the newest publication
         current: u64,
+        /// The number of steps of the host's clock since the start
+        steps: u64,
         /// 0
-        unused: [u64; 15],
+        unused: [u64; 14],
         /// Each at its number modulo PUBLICATIONS
         publications: [Publication; PUBLICATIONS],
     }
@@ -123,8 +124,9 @@ shared! {
         tagged: u16,
         /// 0
         unused: u32,
-        /// The listener's number and 1; 0: the place is free. LISTENERS and 1, with port 0: a broadcast address of one of
-        /// this host's networks, and no request comes from there
+        /// The listener's number and 1; 0: the place is free.
+        ///
+        /// LISTENERS and 1, with port 0: a broadcast address of one of this host's networks; no request comes from there
         listener: u64,
     }
 }
@@ -136,7 +138,7 @@ shared! {
         access: u8,
         /// The mode of the limit
         limit: u8,
-        /// Whether DENY is told
+        /// Whether a denied request gets DENY
         deny_kiss: u8,
         /// Whether there is a second bucket, for a wide prefix
         has_wide: u8,
@@ -152,7 +154,7 @@ shared! {
         wide4: u8,
         /// The same for IPv6
         wide6: u8,
-        /// The least poll that RATE tells, a signed number
+        /// The lowest poll interval that RATE announces, log2 s, a signed number
         kiss_poll: u8,
         /// 0
         unused: [u8; 5],
@@ -166,7 +168,7 @@ shared! {
         boundaries6_top: u32,
         /// Time between requests, ns
         interval: u64,
-        /// How far ahead a bucket may be full that still has a token, ns
+        /// The time by which a bucket may be ahead of now and still have a token, ns
         most: u64,
         /// The same of the wide bucket
         wide_interval: u64,
@@ -174,7 +176,7 @@ shared! {
         wide_most: u64,
         /// The share of requests beyond the limit that is answered, of 2^32
         leak: u32,
-        /// The share of the others that is told RATE, of 2^32
+        /// The share of the others that gets RATE, of 2^32
         kiss: u32,
         /// 0
         more: [u64; 7],
@@ -192,17 +194,17 @@ shared! {
 }
 
 shared! {
-    /// Who is answered.
+    /// A copy of the rules by which requests are answered.
     pub(super) struct RulesCopy as "rules" {
-        /// A hash table with open places
+        /// A hash table with open addressing
         destinations: [Destination; DESTINATIONS],
-        /// One for each listener, by its number
+        /// Each at the number of its listener
         policies: [ListenerPolicy; LISTENERS],
         /// In any order
         devices: [DeviceEntry; DEVICES],
         /// Random: the key of the hash of clients
         secret: [u64; 2],
-        /// How many there are in the table of clients
+        /// The number of places in the table of clients
         places: u64,
         /// 0
         unused: [u64; 13],
@@ -244,17 +246,17 @@ shared! {
 }
 
 shared! {
-    /// What was done for a listener on a CPU: an entry of the map `counters`.
+    /// The counts of a listener on a CPU: an entry of the map `counters`.
     pub(super) struct Cells as "cells" {
-        /// How many had each, by its number
+        /// The packets with each verdict, by its number
         verdicts: [u64; VERDICTS],
-        /// How many had each, by the first byte of a request below the leap indicator
+        /// The requests of each version and mode: their first byte without the leap indicator
         kinds: [u64; KINDS],
         /// A histogram of answered requests
         residence: [u64; BUCKETS],
         /// All residence times together, in units of 2^-32 s
         residence_sum: u64,
-        /// How many had each, by its number
+        /// The requests with each annotation, by its number
         annotations: [u64; ANNOTATIONS],
         /// 0
         unused: u64,
@@ -287,7 +289,7 @@ const _: () = {
     while let [(verdict, number), more @ ..] = rest {
         assert!(
             verdict.index() == *number,
-            "give it its old number, or build the program anew"
+            "give it its old number, or build the program again"
         );
         assert!(verdict.is_answered() == (*number <= 2) && verdict.has_reply() == (*number <= 4));
         rest = more;
@@ -299,7 +301,7 @@ const _: () = {
     while let [(annotation, number), more @ ..] = rest {
         assert!(
             annotation.index() == *number,
-            "give it its old number, or build the program anew"
+            "give it its old number, or build the program again"
         );
         rest = more;
     }
@@ -319,8 +321,6 @@ const _: () = {
         assert!(size.is_power_of_two());
         rest = more;
     }
-    // Its buckets double from the first bound.
-    assert!(FIRST_BUCKET.is_power_of_two());
 };
 
 /// The number of a mode.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aya::maps::Map;
@@ -12,6 +13,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 
 use super::layout::{AllBoundaries4, AllBoundaries6, BothRules, Cells, LISTENERS, PublishedState, WORD};
 use super::mode::{AttachMode, Attachment};
+use super::requirements;
 use crate::host::limits;
 use crate::host::sys::bpf::{Shared, attach_xdp};
 
@@ -27,7 +29,7 @@ static OBJECT: &Object<[u8]> = &Object(*include_bytes!("program/ntp.bpf.o"));
 #[derive(Debug)]
 pub struct Program {
     kernel: Ebpf,
-    state: Shared,
+    state: Arc<Shared>,
     rules: Shared,
     boundaries4: Shared,
     boundaries6: Shared,
@@ -38,7 +40,7 @@ pub struct Program {
 #[derive(Debug)]
 pub enum LoadError {
     /// The kernel, or its verifier, refuses: a remedy, and its words.
-    Refused(&'static str, String),
+    Refused(String, String),
     /// Any other fault.
     Failed(String),
 }
@@ -74,7 +76,8 @@ impl From<ProgramError> for LoadError {
 
 const RIGHTS: &str =
     "start as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (systemd: the drop-in 20-fast-path.conf)";
-const OLD: &str = "it takes Linux 6.1 or newer, on a 64-bit machine with BPF's JIT compiler";
+const NEEDS: &str = "it needs a 64-bit machine with BPF's JIT compiler";
+const VERIFIER: &str = "this is a fault of ntpfront: report it, with the output of `uname -r`";
 
 impl LoadError {
     /// Makes the error of a chain of errors, at whose end is the kernel's own reason.
@@ -86,27 +89,46 @@ impl LoadError {
         }
         let chain = std::iter::successors(Some(error), |error| error.source());
         let kernel = chain.filter_map(|error| error.downcast_ref::<io::Error>()).last();
-        let remedy = match kernel.map(io::Error::kind) {
-            Some(io::ErrorKind::PermissionDenied) if !error.to_string().contains("processed") => RIGHTS,
-            Some(_) => OLD,
-            None => return Self::Failed(last_words(&error.to_string())),
+        let words = error.to_string();
+        let Some(kernel) = kernel else {
+            return Self::Failed(last_words(&words));
         };
-        let text = kernel.map_or_else(String::new, ToString::to_string);
-        Self::Refused(remedy, format!("{} ({text})", last_words(&error.to_string())))
+        let remedy = remedy(kernel.kind(), is_of_verifier(&words), requirements::impossible());
+        Self::Refused(remedy, format!("{} ({kernel})", last_words(&words)))
     }
 }
 
-/// The last lines of a long text that say something, in one line.
+/// Returns the remedy for a refusal, by the verifier or not, on a kernel that may be too old.
+fn remedy(kind: io::ErrorKind, is_of_verifier: bool, too_old: Option<String>) -> String {
+    match too_old {
+        Some(too_old) => too_old,
+        None if is_of_verifier => VERIFIER.to_owned(),
+        None if kind == io::ErrorKind::PermissionDenied => RIGHTS.to_owned(),
+        None => NEEDS.to_owned(),
+    }
+}
+
+/// The first words of lines that the verifier writes at the end, whatever it decides.
+const STATISTICS: [&str; 3] = ["processed ", "verification time ", "stack depth "];
+
+/// Returns whether these words are the verifier's, which ends its log with the number of instructions that it read.
+fn is_of_verifier(words: &str) -> bool {
+    words
+        .lines()
+        .any(|line| line.trim_start().starts_with("processed "))
+}
+
+/// Returns the last line of a long text that is a reason.
 fn last_words(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines: Vec<&str> = lines.filter(|line| !line.starts_with("processed ")).collect();
-    let last = lines.last().copied().unwrap_or_default();
+    let mut reasons = lines.filter(|line| !STATISTICS.iter().any(|start| line.starts_with(start)));
+    let last = reasons.next_back().unwrap_or_default();
     last.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
 /// A program's place at an interface; it is free again when this is dropped, or the process is gone.
 #[derive(Debug)]
-pub struct Link(#[expect(dead_code, reason = "held for as long as it shall be attached")] OwnedFd);
+pub struct Link(#[expect(dead_code, reason = "it stays attached while this is held")] OwnedFd);
 
 impl Program {
     /// Loads it, with `places` for clients. Needs `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_PERFMON`, or root.
@@ -114,15 +136,23 @@ impl Program {
     /// # Errors
     /// [`LoadError`].
     pub fn load(places: u32) -> Result<Self, LoadError> {
+        Self::load_object(&OBJECT.0, places)
+    }
+
+    /// Loads this object, which has to be aligned to 8 bytes, as [`Program::load`] loads the built one.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load_object(object: &[u8], places: u32) -> Result<Self, LoadError> {
         let cpus = nr_cpus().map_err(|(_, error)| LoadError::from(error))?;
         let entries = cpus.saturating_mul(LISTENERS);
         let mut kernel = EbpfLoader::new()
             .map_max_entries("counters", u32::try_from(entries).unwrap_or(u32::MAX))
             .map_max_entries("clients", places.max(1))
-            .load(&OBJECT.0)?;
+            .load(object)?;
         program(&mut kernel)?.load()?;
         Ok(Self {
-            state: shared::<PublishedState>(&kernel, "state", 1)?,
+            state: Arc::new(shared::<PublishedState>(&kernel, "state", 1)?),
             rules: shared::<BothRules>(&kernel, "rules", 1)?,
             boundaries4: shared::<AllBoundaries4>(&kernel, "boundaries4", 1)?,
             boundaries6: shared::<AllBoundaries6>(&kernel, "boundaries6", 1)?,
@@ -154,6 +184,11 @@ impl Program {
     /// Returns the map `state`: the time that is served.
     pub fn state(&self) -> &[AtomicU64] {
         self.state.words()
+    }
+
+    /// Returns the same for another thread.
+    pub fn shared_state(&self) -> Arc<Shared> {
+        Arc::clone(&self.state)
     }
 
     /// Returns the map `rules`: the decisions about requests.
@@ -214,8 +249,45 @@ fn shared<Entry>(kernel: &Ebpf, name: &str, entries: usize) -> Result<Shared, Lo
     let bytes = u64::from(info.value_size()) * u64::from(info.max_entries());
     if u64::try_from(words).ok() != Some(bytes / 8) {
         return Err(LoadError::Failed(format!(
-            "its map {name} has {bytes} bytes: build ntp.bpf.o anew"
+            "its map {name} has {bytes} bytes: build ntp.bpf.o again"
         )));
     }
     Ok(Shared::of(map.fd().as_fd(), words)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The end of Linux 6.1's log of a program that it refused.
+    const LOG: &str = "the BPF_PROG_LOAD syscall returned Invalid argument (os error 22).\n\
+        Verifier output: 750: (bf) r1 = r9 ; R1_w=scalar()\n\
+        751: (0f) r7 += r1\n\
+        math between map_value pointer and register with unbounded min value is not allowed\n\
+        verification time 8123 usec\n\
+        stack depth 232+48+64\n\
+        processed 10823 insns (limit 1000000) max_states_per_insn 14 total_states 341\n";
+
+    #[test]
+    fn the_verifiers_reason_is_told_and_not_its_statistics() {
+        let reason = "math between map_value pointer and register with unbounded min value is not allowed";
+        assert_eq!(last_words(LOG), reason);
+        assert!(is_of_verifier(LOG) && !is_of_verifier("Operation not permitted"));
+        assert_eq!(last_words("processed 3 insns\n\n"), "");
+    }
+
+    #[test]
+    fn each_refusal_has_its_remedy() {
+        use io::ErrorKind::{InvalidInput, PermissionDenied};
+        let old = || Some("it needs Linux 5.10".to_owned());
+        for (kind, is_of_verifier, too_old, expected) in [
+            (PermissionDenied, false, None, RIGHTS),
+            (PermissionDenied, true, None, VERIFIER),
+            (InvalidInput, true, None, VERIFIER),
+            (InvalidInput, false, None, NEEDS),
+            (InvalidInput, true, old(), "it needs Linux 5.10"),
+        ] {
+            assert_eq!(remedy(kind, is_of_verifier, too_old), expected);
+        }
+    }
 }

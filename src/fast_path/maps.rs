@@ -30,6 +30,21 @@ pub fn publish(state: &[AtomicU64], publication: &Publication) {
 // The program trusts a publication by its number, which is written last.
 const _: () = assert!(offset_of!(Publication, number) == 0);
 
+/// Returns the number of steps of the host's clock since the start, as the program knows it.
+pub fn steps(state: &[AtomicU64]) -> u64 {
+    state.get(STEPS).map_or(0, |steps| steps.load(Ordering::SeqCst))
+}
+
+/// Counts a step of the host's clock: all publications of the time before it end at once.
+pub fn count_step(state: &[AtomicU64]) {
+    if let Some(steps) = state.get(STEPS) {
+        steps.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The word with the number of steps.
+const STEPS: usize = offset_of!(PublishedState, steps) / WORD;
+
 /// The word where the publication of this number begins.
 fn place_of(number: u64) -> usize {
     let index = usize::try_from(number).unwrap_or(usize::MAX) % PUBLICATIONS;

@@ -1,12 +1,15 @@
 //! Impure. The kernel's fast path: a program in the kernel that answers as `server` would.
 //!
 //! The program (`program/ntp.bpf.c`) gets the time and the rules by words in memory that both sides share.
-//! `time_segment` is the time that is served for a while, `rules` decides about requests (`destinations`: by address),
+//! `time_segment` is the time that is served for a while, `rules` decides about requests (`destinations`: by address;
+//! `devices`: by interface),
 //! `layout` defines each word; all pure. `maps` writes and reads the words, `loader` brings the program into the
-//! kernel, `driver` keeps it attached and up to date. `requirements` is what a host must have, `mode` what the operator
+//! kernel, `driver` keeps it attached and up to date, `step_watch` tells it
+//! steps of the host's clock. `requirements` is what a host must have, `mode` what the operator
 //! chooses.
 
 mod destinations;
+mod devices;
 pub mod driver;
 mod layout;
 #[cfg_attr(
@@ -18,11 +21,13 @@ mod maps;
 mod mode;
 pub mod requirements;
 mod rules;
+pub mod step_watch;
 mod time_segment;
 
+pub use devices::Device;
 pub use layout::{CLIENTS_PER_PLACE, DEVICES as MOST_INTERFACES, LISTENERS, Publication};
 pub use loader::AVAILABLE;
-pub use maps::{counts, publish, write_copy};
+pub use maps::{count_step, counts, publish, steps, write_copy};
 pub use mode::{AttachMode, Attachment};
-pub use rules::{Device, Exclusion, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+pub use rules::{Exclusion, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
 pub use time_segment::{TimeSegment, raw_faster, stop};

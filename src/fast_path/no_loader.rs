@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::mode::{AttachMode, Attachment};
+use crate::host::sys::bpf::Shared;
 
 /// Whether this build has the fast path.
 pub const AVAILABLE: bool = false;
@@ -40,6 +42,10 @@ impl Program {
     }
 
     pub fn state(&self) -> &[AtomicU64] {
+        match *self {}
+    }
+
+    pub fn shared_state(&self) -> Arc<Shared> {
         match *self {}
     }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::destinations::{DestinationTable, is_reachable};
+use super::devices::Device;
 use super::layout::{
     BOUNDARIES4, BOUNDARIES6, DEVICES, DeviceEntry, InMemory, LISTENERS, ListenerPolicy, RulesCopy,
     mode_number,
@@ -13,7 +14,7 @@ use super::time_segment::nanos;
 use crate::clock::SystemVariables;
 use crate::server::policy::access::OnDeny;
 use crate::server::policy::limit::Bucket;
-use crate::server::policy::{Policy, RuleMode};
+use crate::server::policy::{NtsMode, Policy, RuleMode};
 
 /// A listener that has a number in the program.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,15 +23,6 @@ pub struct ListenerSlot {
     pub address: SocketAddr,
     /// Its policy; `None` once it is gone.
     pub policy: Option<Arc<Policy>>,
-}
-
-/// An interface that the program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// The number that Linux has for it.
-    pub index: u32,
-    /// Its hardware address.
-    pub address: [u8; 6],
 }
 
 /// An address of this host.
@@ -65,6 +57,8 @@ pub struct Rules {
 pub enum Exclusion {
     /// A budget: only the sockets know the rate of each client.
     Budget,
+    /// NTS is required, and the program answers plain requests alone.
+    Nts,
     /// Its access list has more boundaries than there is room for.
     LongList,
     /// More addresses than there is room for.
@@ -77,6 +71,7 @@ impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Budget => f.write_str("[budget] is for the sockets alone"),
+            Self::Nts => f.write_str("it requires NTS, and the fast path answers plain requests only"),
             Self::LongList => write!(
                 f,
                 "its access list is longer than the {BOUNDARIES4} boundaries of IPv4 and {BOUNDARIES6} of IPv6 that all lists may have together"
@@ -94,7 +89,7 @@ pub struct HostNetwork<'a> {
     pub addresses: &'a [LocalAddress],
     /// The broadcast addresses of its networks: no request comes from one.
     pub broadcasts: &'a [Ipv4Addr],
-    /// The interfaces that the program is attached to.
+    /// The interfaces where frames arrive for the program.
     pub devices: &'a [Device],
 }
 
@@ -186,6 +181,7 @@ impl Rules {
             let exclusion = match number {
                 LISTENERS.. => Some(Exclusion::Listeners),
                 _ if policy.budget != RuleMode::Off => Some(Exclusion::Budget),
+                _ if policy.nts == NtsMode::Require => Some(Exclusion::Nts),
                 _ if !(all_inserted && all_barred) => Some(Exclusion::Addresses),
                 _ => None,
             };
@@ -312,4 +308,67 @@ fn device_entries(devices: &[Device]) -> [DeviceEntry; DEVICES] {
         entry.address = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::policy::Announced;
+    use crate::server::policy::access::Access;
+    use crate::server::policy::limit::RateLimit;
+    use crate::server::policy::probability::Probability;
+    use std::time::Duration;
+
+    fn policy(nts: NtsMode, budget: RuleMode) -> Arc<Policy> {
+        Arc::new(Policy {
+            access: Access::new(&[], true, OnDeny::Drop, RuleMode::On),
+            limit: RateLimit {
+                mode: RuleMode::Off,
+                client: Bucket {
+                    interval: Duration::from_secs(1),
+                    burst: 8,
+                    ipv4_prefix: 32,
+                    ipv6_prefix: 64,
+                },
+                wide: None,
+                leak: Probability::NONE,
+                kiss: Probability::NONE,
+                clients: 1024,
+            },
+            budget,
+            answer: Announced::Time,
+            max_stratum: 15,
+            nts,
+        })
+    }
+
+    /// The program answers plain requests alone, and without a look at NTS. So it may answer none where NTS is required.
+    #[test]
+    fn listeners_that_the_program_can_not_serve_are_left_to_the_sockets() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 123));
+        let local = [LocalAddress {
+            tagged: false,
+            ip: address.ip(),
+        }];
+        let network = HostNetwork {
+            addresses: &local,
+            broadcasts: &[],
+            devices: &[],
+        };
+        for (nts, budget, expected) in [
+            (NtsMode::Accept, RuleMode::Off, None),
+            (NtsMode::Off, RuleMode::Off, None),
+            (NtsMode::Require, RuleMode::Off, Some(Exclusion::Nts)),
+            (NtsMode::Accept, RuleMode::On, Some(Exclusion::Budget)),
+        ] {
+            let slot = ListenerSlot {
+                address,
+                policy: Some(policy(nts, budget)),
+            };
+            let rules = rules(&[slot], network, [1, 2], 16);
+            let exclusions: Vec<_> = rules.exclusions.iter().map(|(_, why)| *why).collect();
+            assert_eq!(exclusions, Vec::from_iter(expected), "{nts:?} {budget:?}");
+            assert_eq!(rules.answering[0].is_some(), expected.is_none());
+        }
+    }
 }

@@ -1,9 +1,8 @@
-//! Pure. The time as the program serves it: a linear function of the monotonic clock, good for a short while.
+//! Pure. The time as the program serves it: a linear function of the time since boot, good for a short while.
 //!
-//! A BPF program can read the monotonic clock and TAI. The host's time of day runs as both do, at a distance that only
-//! a step changes (or a sleep of the host). So the program compares the distance of both clocks with the published one,
-//! and passes all requests on while they differ. Only a leap second moves the time of day and not TAI, so no segment
-//! goes over the end of a UTC day.
+//! A BPF program can read `CLOCK_BOOTTIME`, which also runs while the host sleeps: a sleep ends a segment. The host's time
+//! of day runs as that clock does, at a distance that only a step changes, or a leap second. No program can see a step,
+//! so the steps are counted for it: a segment ends with the next one. No segment goes over the end of a UTC day.
 //!
 //! No program can read the raw counter, which is never slewed. So the program can't know whether the host's clocks are
 //! being slewed. By adjtimex(2) they can be, at any time and by up to a tenth. The tracked clock, which is made from
@@ -20,15 +19,13 @@ use crate::time::{AlignedReadings, ClockReadings, NtpDuration, NtpShort, NtpTime
 /// The time that is served for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeSegment {
-    /// Its start, by the monotonic clock.
+    /// Its start, by the time since boot.
     pub start: Duration,
     /// The time for which it holds from then on.
     pub length: Duration,
-    /// The lead of TAI over the monotonic clock, as in [`AlignedReadings`].
-    pub tai_ahead: Duration,
     /// The served time at the start.
     pub time: NtpTimestamp,
-    /// The rate of the served time in terms of the monotonic clock: 1 is as fast.
+    /// The rate of the served time in terms of the time since boot: 1 is as fast.
     pub rate: f64,
     /// The content of the answers, as of the start: the root dispersion grows from there.
     pub variables: SystemVariables,
@@ -43,7 +40,7 @@ const READING_ERROR: NtpDuration = NtpDuration::from_units(4295);
 /// The clocks may be slewed by a tenth (a tick of 9 or 11 ms in the place of 10), by 500 millionths more (the
 /// frequency), and they were measured to a thousandth ([`FASTEST`]).
 const GROWTH: f64 = 0.125;
-/// The fastest slew of the monotonic clock under which the program serves the tracked clock.
+/// The fastest slew of the time since boot under which the program serves the tracked clock.
 ///
 /// Beyond it, as after a large correction, the next slew can't be foretold.
 const FASTEST: f64 = 1e-3;
@@ -71,9 +68,8 @@ impl TimeSegment {
         let dispersion = reference.dispersion_at(now.clocks) + READING_ERROR;
         let time = reference.clock.served(now.clocks);
         Some(Self {
-            start: now.monotonic,
+            start: now.clocks.boot,
             length,
-            tai_ahead: now.tai_ahead,
             time,
             rate: (reference.clock.served(end) - time).to_seconds() / length.as_secs_f64(),
             variables: SystemVariables {
@@ -84,7 +80,9 @@ impl TimeSegment {
     }
 
     /// Its publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
-    pub fn publication(&self, number: u64, copy: u32, answering: u32) -> Publication {
+    ///
+    /// `steps` is the number of steps of the host's clock before the readings that the segment was made from.
+    pub fn publication(&self, number: u64, steps: u64, copy: u32, answering: u32) -> Publication {
         let [header_start, header_rest] = self.header();
         #[expect(
             clippy::cast_possible_truncation,
@@ -96,7 +94,6 @@ impl TimeSegment {
             number,
             start: nanos(self.start),
             length: nanos(self.length),
-            tai_ahead: nanos(self.tai_ahead),
             time: self.time.to_bits(),
             rate,
             copy,
@@ -105,11 +102,12 @@ impl TimeSegment {
             header_rest,
             reference_time: self.variables.reference_timestamp.to_bits(),
             growth: GROWTH_UNITS,
+            steps,
             ..Publication::ZERO
         }
     }
 
-    /// Returns the root dispersion that the program announces `elapsed` after the start, by the monotonic clock.
+    /// Returns the root dispersion that the program announces `elapsed` after the start, by the time since boot.
     pub fn root_dispersion_after(&self, elapsed: Duration) -> NtpShort {
         let grown = (nanos(elapsed).saturating_mul(GROWTH_UNITS) >> GROWTH_SHIFT) + 1;
         let grown = u32::try_from(grown).unwrap_or(u32::MAX);
@@ -139,7 +137,7 @@ fn rest_of_day(reference: &Reference, now: &AlignedReadings) -> Option<Duration>
     Some(rest(reference.clock.served(now.clocks))?.min(rest(now.clocks.realtime)?))
 }
 
-/// The clocks after so much time of the monotonic clock.
+/// The clocks after so much time since boot.
 fn later(now: ClockReadings, by: Duration, raw_faster: f64) -> ClockReadings {
     ClockReadings {
         realtime: now.realtime + NtpDuration::from_std(by),
@@ -148,16 +146,16 @@ fn later(now: ClockReadings, by: Duration, raw_faster: f64) -> ClockReadings {
     }
 }
 
-/// Returns the part by which the raw counter ran faster than the monotonic clock between two readings.
+/// Returns the part by which the raw counter ran faster than the time since boot between two readings.
 ///
-/// A reading is of both (raw, monotonic). `None` if they are less than 50 ms apart, or more than a second.
+/// A reading is of both (raw, boot). `None` if they are less than 50 ms apart, or more than a second.
 pub fn raw_faster(earlier: (Duration, Duration), later: (Duration, Duration)) -> Option<f64> {
-    let monotonic = later.1.saturating_sub(earlier.1);
+    let passed = later.1.saturating_sub(earlier.1);
     let (shortest, longest) = (Duration::from_millis(50), Duration::from_secs(1));
     let ahead = NtpDuration::between(earlier.0, later.0) - NtpDuration::between(earlier.1, later.1);
     (shortest..=longest)
-        .contains(&monotonic)
-        .then(|| ahead.to_seconds() / monotonic.as_secs_f64())
+        .contains(&passed)
+        .then(|| ahead.to_seconds() / passed.as_secs_f64())
 }
 
 /// A nanosecond in units of 2^-32 s, times 2^[`RATE_SHIFT`].
@@ -195,16 +193,13 @@ mod tests {
     const NOON: i64 = 1_800_014_400;
 
     fn readings(unix: i64) -> AlignedReadings {
-        let raw = Duration::from_secs(1000);
         AlignedReadings {
             clocks: ClockReadings {
                 realtime: NtpTimestamp::from_unix(unix, 0),
-                raw,
-                boot: raw,
+                raw: Duration::from_secs(1000),
+                boot: Duration::from_secs(1090),
             },
             unix,
-            monotonic: Duration::from_secs(990),
-            tai_ahead: Duration::from_secs(1_000_000),
             raw_faster: Some(0.0),
         }
     }
@@ -238,18 +233,23 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_clock_runs_as_the_monotonic_one() {
+    fn the_hosts_clock_runs_as_the_time_since_boot() {
         let now = readings(NOON);
         let segment = TimeSegment::new(&reference(&now, ClockModel::Host), &now).unwrap();
         assert_eq!(
             (segment.start, segment.length, segment.time),
-            (now.monotonic, LONGEST, now.clocks.realtime)
+            (now.clocks.boot, LONGEST, now.clocks.realtime)
         );
         assert!((segment.rate - 1.0).abs() < 1e-9);
-        let publication = segment.publication(7, 1, 5);
+        let publication = segment.publication(7, 3, 1, 5);
         assert_eq!(
-            (publication.number, publication.copy, publication.answering),
-            (7, 1, 5)
+            (
+                publication.number,
+                publication.steps,
+                publication.copy,
+                publication.answering
+            ),
+            (7, 3, 1, 5)
         );
         let reference_time = segment.variables.reference_timestamp.to_bits();
         assert_eq!(publication.reference_time, reference_time);

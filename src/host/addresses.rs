@@ -27,6 +27,8 @@ pub struct Interface {
     pub hardware: [u8; 6],
     /// Whether it leads back to this host alone.
     pub is_loopback: bool,
+    /// Whether it is a port of a bond, or below another interface in the same way (`IFF_SLAVE`).
+    pub is_port: bool,
     /// Addresses.
     pub addresses: Vec<IpAddr>,
     /// Broadcast addresses of its IPv4 networks (RFC 919): the configured ones, and the last address of each network.
@@ -51,6 +53,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             index: u32::try_from(link.ifindex()).unwrap_or(0),
             hardware: link.addr().unwrap_or_default(),
             is_loopback: one.flags.contains(InterfaceFlags::IFF_LOOPBACK),
+            is_port: one.flags.contains(InterfaceFlags::IFF_SLAVE),
             name: one.interface_name,
             addresses: Vec::new(),
             broadcasts: Vec::new(),

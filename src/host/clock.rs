@@ -6,9 +6,11 @@
 )]
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::time::{AlignedReadings, ClockReadings, NtpTimestamp};
@@ -114,25 +116,21 @@ fn length(nanos: i128) -> Duration {
 /// The result is as exact as it says, if this thread is not interrupted.
 pub fn aligned() -> Option<AlignedReadings> {
     let realtime = || read(ClockId::CLOCK_REALTIME);
-    let ahead_of_monotonic = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_MONOTONIC));
-    let before = ahead_of_monotonic(&realtime);
-    let raw = ahead_of_monotonic(&raw);
-    let boot = ahead_of_monotonic(&|| read(ClockId::CLOCK_BOOTTIME));
-    let tai = ahead_of_monotonic(&|| read(ClockId::CLOCK_TAI));
-    let ahead = ahead_of_monotonic(&realtime);
-    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    let ahead_of_boot = |clock: &dyn Fn() -> Duration| ahead(clock, || read(ClockId::CLOCK_BOOTTIME));
+    let before = ahead_of_boot(&realtime);
+    let raw = ahead_of_boot(&raw);
+    let ahead = ahead_of_boot(&realtime);
+    let boot = read(ClockId::CLOCK_BOOTTIME);
     let at = |ahead: i128| {
-        let nanos = u64::try_from(nanos(monotonic) + ahead).ok()?;
+        let nanos = u64::try_from(nanos(boot) + ahead).ok()?;
         Some(Duration::from_nanos(nanos))
     };
     let time = at(ahead)?;
     let unix = i64::try_from(time.as_secs()).ok()?;
-    let clocks = ClockReadings::from_unix(unix, time.subsec_nanos(), at(raw)?, at(boot)?);
+    let clocks = ClockReadings::from_unix(unix, time.subsec_nanos(), at(raw)?, boot);
     ((ahead - before).unsigned_abs() < SAME.as_nanos()).then_some(AlignedReadings {
         clocks,
         unix,
-        monotonic,
-        tai_ahead: Duration::from_nanos(u64::try_from(tai).ok()?),
         raw_faster: None,
     })
 }
@@ -142,6 +140,36 @@ const SAME: Duration = Duration::from_micros(2);
 
 fn nanos(time: Duration) -> i128 {
     i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// A timer that never ends, unless the time of day is stepped.
+#[derive(Debug)]
+pub struct StepTimer(TimerFd);
+
+impl StepTimer {
+    /// Starts it: no step from now on is missed.
+    ///
+    /// # Errors
+    /// As `timerfd_create(2)`.
+    pub fn new() -> io::Result<Self> {
+        let timer = TimerFd::new(timerfd::ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC)?;
+        // In the year 2255; the kernel's time ends in 2262.
+        let end_of_time = TimeSpec::from(Duration::from_secs(9_000_000_000));
+        let until_a_step = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+        timer.set(Expiration::OneShot(end_of_time), until_a_step)?;
+        Ok(Self(timer))
+    }
+
+    /// Waits for a step since the last call: of the time of day, or (since Linux 5.15) by a sleep of the host.
+    ///
+    /// Slewing is no step. Many steps may be reported as one.
+    ///
+    /// # Errors
+    /// As `read(2)`.
+    pub fn wait(&self) -> io::Result<()> {
+        // The error that means a step is no error here; the timer goes on without being set again.
+        Ok(self.0.wait()?)
+    }
 }
 
 /// Returns the precision of the host's clock, in log2 seconds (RFC 5905 §7.3).

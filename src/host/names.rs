@@ -3,9 +3,10 @@
 //! Its resolver blocks a thread, needs its plug-ins after a change of the root directory, and can't be linked
 //! statically.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
@@ -13,7 +14,8 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, Resolver};
 
-use super::rooted_file::RootedFile;
+use super::limits;
+use super::rooted_file::{ReadError, RootedFile};
 
 /// The longest file of resolvers or hosts, in bytes. A longer one is a mistake, or a very long list of blocked names.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -26,12 +28,43 @@ pub struct Names {
     config: ResolverConfig,
     options: ResolverOpts,
     hosts: Arc<Hosts>,
+    /// The files that exist and could not be read the last time, with the reasons.
+    unreadable: Option<String>,
 }
 
-/// Both files; `None` where there is not even a directory `/etc`.
 struct Files {
-    resolvers: Option<RootedFile>,
-    hosts: Option<RootedFile>,
+    resolvers: SystemFile,
+    hosts: SystemFile,
+}
+
+/// A file of the system, or the reason why no handle for it could be opened at the start.
+struct SystemFile {
+    path: PathBuf,
+    file: io::Result<RootedFile>,
+}
+
+impl SystemFile {
+    fn open(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: RootedFile::open(path),
+        }
+    }
+
+    /// Reads it; `None` if there is no such file.
+    fn read(&self) -> Result<Option<Vec<u8>>, String> {
+        let unreadable = |why: &dyn Display| Err(format!("{}: {why}", self.path.display()));
+        let file = match &self.file {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return unreadable(&format_args!("cannot open: {}", limits::explain(error))),
+        };
+        match file.read(LONGEST) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => unreadable(&error),
+        }
+    }
 }
 
 impl Names {
@@ -46,12 +79,13 @@ impl Names {
         let here = NameServerConfig::udp_and_tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut names = Self {
             files: Arc::new(Files {
-                resolvers: RootedFile::open(resolvers).ok(),
-                hosts: RootedFile::open(hosts).ok(),
+                resolvers: SystemFile::open(resolvers),
+                hosts: SystemFile::open(hosts),
             }),
             config: ResolverConfig::from_name_servers(vec![here]),
             options: ResolverOpts::default(),
             hosts: Arc::default(),
+            unreadable: None,
         };
         names.reread();
         names
@@ -59,8 +93,13 @@ impl Names {
 
     /// The paths of the files, for a sandbox that must leave them readable.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let files = self.files.resolvers.iter().chain(&self.files.hosts);
-        files.map(RootedFile::path)
+        let files = [&self.files.resolvers, &self.files.hosts].into_iter();
+        files.flat_map(|one| &one.file).map(RootedFile::path)
+    }
+
+    /// Returns the files that exist and could not be read the last time, with the reasons; `None` if all could.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
     }
 
     /// Resolves `name` to all its addresses, of both families; never an empty list.
@@ -69,9 +108,19 @@ impl Names {
     /// would be the old address.
     ///
     /// # Errors
-    /// The resolver's error: no such name, no answer in time, ….
+    /// The resolver's error: no such name, no answer in time, …; and the files that could not be read, since they may
+    /// be the cause.
     pub async fn resolve(&mut self, name: &str) -> io::Result<Vec<IpAddr>> {
         self.reread();
+        let found = self.look_up(name).await;
+        found.map_err(|error| match &self.unreadable {
+            // A number of the kernel says more, and decides which fault it is.
+            Some(files) if limits::errno(&error).is_none() => io::Error::other(format!("{error} ({files})")),
+            Some(_) | None => error,
+        })
+    }
+
+    async fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let mut builder = Resolver::builder_with_config(self.config.clone(), TokioRuntimeProvider::default());
         *builder.options_mut() = self.options.clone();
         let mut resolver = builder.build().map_err(io::Error::other)?;
@@ -87,21 +136,24 @@ impl Names {
 
     /// Reads the files again: the network may have changed. A file that can't be read now keeps its old content.
     fn reread(&mut self) {
-        let resolvers = bytes(self.files.resolvers.as_ref());
-        if let Some(Ok((config, options))) = resolvers.map(parse_resolv_conf) {
+        let [resolvers, hosts] = [self.files.resolvers.read(), self.files.hosts.read()];
+        let errors: Vec<&str> = [&resolvers, &hosts]
+            .into_iter()
+            .filter_map(|read| read.as_ref().err().map(String::as_str))
+            .collect();
+        self.unreadable = (!errors.is_empty()).then(|| errors.join("; "));
+        if let Ok(Some(bytes)) = resolvers
+            && let Ok((config, options)) = parse_resolv_conf(bytes)
+        {
             (self.config, self.options) = (config, options);
         }
-        let mut hosts = Hosts::default();
-        if let Some(bytes) = bytes(self.files.hosts.as_ref())
-            && hosts.read_hosts_conf(bytes.as_slice()).is_ok()
+        let mut lines = Hosts::default();
+        if let Ok(Some(bytes)) = hosts
+            && lines.read_hosts_conf(bytes.as_slice()).is_ok()
         {
-            self.hosts = Arc::new(hosts);
+            self.hosts = Arc::new(lines);
         }
     }
-}
-
-fn bytes(file: Option<&RootedFile>) -> Option<Vec<u8>> {
-    file?.read(LONGEST).ok()
 }
 
 #[cfg(test)]
@@ -119,18 +171,49 @@ mod tests {
         let (resolvers, hosts) = (directory.join("resolv.conf"), directory.join("hosts"));
         let mut names = Names::from_files(&resolvers, &hosts);
         let asked = |names: &Names| names.config.name_servers()[0].ip.to_string();
-        assert_eq!(asked(&names), "127.0.0.1");
+        assert_eq!((asked(&names).as_str(), names.unreadable()), ("127.0.0.1", None));
         fs::write(&resolvers, "nameserver 192.0.2.1\noptions attempts:7\n").unwrap();
         fs::write(&hosts, "192.0.2.7 seven\n").unwrap();
         names.reread();
         let seven = || Query::query("seven".parse().unwrap(), RecordType::A);
         assert!(names.hosts.lookup_static_host(&seven()).is_some());
         assert_eq!((asked(&names).as_str(), names.options.attempts), ("192.0.2.1", 7));
-        fs::write(&resolvers, "# nobody\n").unwrap();
+        fs::write(&resolvers, "# none\n").unwrap();
         fs::remove_file(&hosts).unwrap();
         names.reread();
         assert_eq!(asked(&names), "192.0.2.1");
         assert!(names.hosts.lookup_static_host(&seven()).is_some());
+        assert_eq!(names.unreadable(), None, "absent is not unreadable");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// As when descriptors run out: the file is there, and it, or its directory, can't be opened.
+    #[test]
+    fn an_unreadable_file_is_not_an_absent_one() {
+        let directory = mkdtemp(&std::env::temp_dir().join("ntpfront-names-XXXXXX")).unwrap();
+        let (file, absent) = (directory.join("file"), directory.join("absent/file"));
+        fs::write(&file, "").unwrap();
+        let below_a_file = file.join("hosts");
+        for (resolvers, hosts, expected) in [
+            (&absent, &absent, vec![]),
+            (&absent, &below_a_file, vec![&below_a_file]),
+            (&directory, &below_a_file, vec![&directory, &below_a_file]),
+        ] {
+            let names = Names::from_files(resolvers, hosts);
+            let said = names.unreadable().unwrap_or_default();
+            let places: Vec<_> = said.split("; ").filter(|part| !part.is_empty()).collect();
+            assert_eq!(places.len(), expected.len(), "{said}");
+            for (place, path) in places.iter().zip(expected) {
+                assert!(place.starts_with(&format!("{}: ", path.display())), "{said}");
+            }
+        }
+        let mut names = Names::from_files(&absent, &below_a_file);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let error = runtime.block_on(names.resolve("..")).unwrap_err().to_string();
+        assert!(error.contains(below_a_file.to_str().unwrap()), "{error}");
         fs::remove_dir_all(&directory).unwrap();
     }
 }

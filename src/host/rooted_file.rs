@@ -323,7 +323,7 @@ mod tests {
 
     /// The file is open to all users, a directory above it is not.
     #[test]
-    fn a_directory_above_that_nobody_may_pass_is_passed_by_the_handle() {
+    fn a_closed_directory_above_is_passed_by_the_handle() {
         if !root() {
             return;
         }

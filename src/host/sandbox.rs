@@ -18,6 +18,7 @@ pub mod seccomp;
 mod shared;
 
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf, absolute};
 
@@ -28,7 +29,7 @@ use landlock::{
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::rooted_file;
+use super::{limits, rooted_file};
 
 /// The longest chain of links that is followed; the kernel's limit is lower (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -47,6 +48,8 @@ pub struct NeededCalls {
 pub struct AllowedAccess {
     directories: Vec<OwnedFd>,
     files: Vec<OwnedFd>,
+    /// The places that exist and could not be opened, each with the reason: they will not be permitted.
+    pub unopened: Vec<String>,
     /// TCP ports to listen on.
     pub tcp_listen: Vec<u16>,
     /// TCP ports of other hosts to connect to.
@@ -61,13 +64,16 @@ impl AllowedAccess {
     /// each link on the way to the file.
     pub fn read(&mut self, path: &Path) {
         for directory in directories(path) {
-            let real = directory.canonicalize().unwrap_or_default();
-            if !shared::is_shared(&real) {
-                self.directories.extend(rooted_file::handle(&real));
+            match directory.canonicalize() {
+                Ok(real) if shared::is_shared(&real) => {}
+                Ok(real) => self.permit_directory(&real),
+                Err(error) => self.note(&directory, &error),
             }
         }
-        self.files
-            .extend(open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()));
+        match open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(file) => self.files.push(file),
+            Err(error) => self.note(path, &error.into()),
+        }
     }
 
     /// Permits reading all files beside the one at `path`, too, and beside each link on the way.
@@ -75,7 +81,22 @@ impl AllowedAccess {
     /// Directories that do not exist now are left out.
     pub fn read_beside(&mut self, path: &Path) {
         for directory in directories(path) {
-            self.directories.extend(rooted_file::handle(&directory));
+            self.permit_directory(&directory);
+        }
+    }
+
+    fn permit_directory(&mut self, path: &Path) {
+        match rooted_file::handle(path) {
+            Ok(directory) => self.directories.push(directory),
+            Err(error) => self.note(path, &error.into()),
+        }
+    }
+
+    /// Takes note of a place that can't be opened, unless there is nothing.
+    fn note(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            let why = limits::explain(error);
+            self.unopened.push(format!("{}: {why}", path.display()));
         }
     }
 }
@@ -201,6 +222,39 @@ mod tests {
         fs::remove_dir_all(&top).unwrap();
     }
 
+    /// As when descriptors run out: the place is there, and can't be opened.
+    #[test]
+    fn what_can_not_be_opened_is_reported_and_what_is_absent_is_not() {
+        let top = mkdtemp(&std::env::temp_dir().join("ntpfront-reach-XXXXXX")).unwrap();
+        let file = top.join("file");
+        fs::write(&file, "").unwrap();
+        symlink("circle", top.join("circle")).unwrap();
+        let calls: [fn(&mut AllowedAccess, &Path); 2] = [AllowedAccess::read, AllowedAccess::read_beside];
+        for (name, expected) in [
+            ("file", [0, 0]),
+            ("absent", [0, 0]),
+            ("absent/file", [0, 0]),
+            // The file's directory, and for `read` the file itself.
+            ("file/below", [2, 1]),
+        ] {
+            let found = calls.map(|call| {
+                let mut access = AllowedAccess::default();
+                call(&mut access, &top.join(name));
+                access.unopened.len()
+            });
+            assert_eq!(found, expected, "{name}");
+        }
+        let mut access = AllowedAccess::default();
+        access.read(&top.join("circle"));
+        let expected = format!("{}: ", top.join("circle").display());
+        assert!(
+            access.unopened.iter().any(|said| said.starts_with(&expected)),
+            "{:?}",
+            access.unopened
+        );
+        fs::remove_dir_all(&top).unwrap();
+    }
+
     /// Landlock applies to the calling thread alone, so that it can be tried here.
     #[test]
     fn what_is_not_named_is_out_of_reach() {
@@ -212,8 +266,8 @@ mod tests {
         let (inside, outside) = (top.join("in/file"), top.join("out/file"));
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [open, closed] = [0, 1].map(|index: usize| listeners[index].local_addr().unwrap());
-        let strangers = SocketAddr::from_abstract_name(format!("ntpfront-{}", std::process::id())).unwrap();
-        let _stranger = UnixDatagram::bind_addr(&strangers).unwrap();
+        let others = SocketAddr::from_abstract_name(format!("ntpfront-{}", std::process::id())).unwrap();
+        let _other = UnixDatagram::bind_addr(&others).unwrap();
         let neighbour = top.join("in/neighbour");
         fs::write(&neighbour, "in").unwrap();
         let mut access = AllowedAccess::default();
@@ -245,7 +299,7 @@ mod tests {
             denied(TcpStream::connect(closed).unwrap_err());
             TcpStream::connect(open).unwrap();
             let socket = UnixDatagram::unbound().unwrap();
-            denied(socket.connect_addr(&strangers).unwrap_err());
+            denied(socket.connect_addr(&others).unwrap_err());
             UdpSocket::bind("127.0.0.1:0").unwrap();
         };
         thread::spawn(job).join().unwrap();

@@ -95,7 +95,7 @@ pub fn adopt(descriptor: OwnedFd) -> io::Result<(SocketAddr, UdpSocket)> {
 /// As `connect(2)`.
 pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
     /// Port "Discard" (RFC 863): no client asks for the time from there, least of all on this host.
-    const NOBODY: u16 = 9;
+    const DISCARD: u16 = 9;
     let mut here = socket.local_addr()?;
     if here.ip().is_unspecified() {
         here.set_ip(match here {
@@ -103,7 +103,7 @@ pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    here.set_port(NOBODY);
+    here.set_port(DISCARD);
     // A connected socket gets only its peer's packets. It can still send to any address.
     socket.connect(here)
 }
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_stamped_and_strangers_are_not_heard() {
+    fn an_answer_is_stamped_and_unsolicited_packets_are_not_read() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let question = ask(server.local_addr().unwrap()).unwrap();
         let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();

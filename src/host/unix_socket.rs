@@ -124,15 +124,15 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 fn as_user<T>(user: Uid, group: Gid, job: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let (our_user, our_group) = (setfsuid(user), setfsgid(group));
     // These calls return only the previous user; no user has the highest number.
-    let nobody = (Uid::from_raw(u32::MAX), Gid::from_raw(u32::MAX));
-    let became = (setfsuid(nobody.0), setfsgid(nobody.1)) == (user, group);
+    let unknown = (Uid::from_raw(u32::MAX), Gid::from_raw(u32::MAX));
+    let became = (setfsuid(unknown.0), setfsgid(unknown.1)) == (user, group);
     let done = if became {
         job()
     } else {
         Err(io::ErrorKind::PermissionDenied.into())
     };
     let (_user, _group) = (setfsuid(our_user), setfsgid(our_group));
-    if (setfsuid(nobody.0), setfsgid(nobody.1)) != (our_user, our_group) {
+    if (setfsuid(unknown.0), setfsgid(unknown.1)) != (our_user, our_group) {
         return Err(io::Error::other("cannot return to the previous user"));
     }
     done

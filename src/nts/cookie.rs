@@ -22,12 +22,12 @@ pub const fn cookie_len(algorithm: Algorithm) -> usize {
     HEAD_LEN + 2 * algorithm.key_len()
 }
 
-/// Why a cookie can't be opened.
+/// The reason why a cookie can't be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CookieFault {
-    /// It is not one of ours, or names a key that is no more accepted.
+    /// The cookie is not from this server, or names a key that is no more accepted.
     Name,
-    /// It was not sealed with the key that it names.
+    /// The cookie was not sealed with the key that it names.
     Forged,
 }
 
@@ -114,14 +114,14 @@ pub fn open(keyring: &Keyring, cookies: &[&[u8]]) -> ArrayVec<Result<OpenedCooki
     opened
 }
 
-/// Where a cookie is to be made.
+/// A place where a cookie is to be made.
 #[derive(Debug)]
 pub struct CookieSlot<'a> {
-    /// What it is sealed with.
+    /// The key that it is sealed with.
     pub key: &'a CookieKey,
-    /// What is in it.
+    /// Its content.
     pub keys: &'a AssociationKeys,
-    /// Where it is put: [`cookie_len`] bytes. In one of another length none is made.
+    /// Its place: [`cookie_len`] bytes. In one of another length none is made.
     pub place: &'a mut [u8],
 }
 

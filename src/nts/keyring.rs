@@ -1,5 +1,6 @@
-//! Pure. The keys that cookies are sealed with: derived from a secret and the number of a period, so that servers
-//! with the same secret understand each other's cookies without a word, and a restart needs no memory.
+//! Pure. The keys that cookies are sealed with, derived from a secret and the number of a period.
+//!
+//! Servers with the same secret open each other's cookies without any exchange, and a restart needs no memory.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::aead::{BATCH, Halves, ReadySivCmac};
 /// Most secrets that are known at once: the newest, and the one before it.
 pub const SECRETS: usize = 2;
 
-/// What all cookie keys are derived from: 32 random bytes, which servers may share.
+/// The secret that all cookie keys are derived from: 32 random bytes, which servers may share.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret([u8; 32]);
 
@@ -24,7 +25,7 @@ impl Secret {
         Self(bytes)
     }
 
-    /// What keys are derived from (RFC 5869).
+    /// The source of the keys (RFC 5869).
     fn derivation(&self) -> Hkdf<Sha256> {
         Hkdf::new(None, &self.0)
     }
@@ -37,8 +38,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The number of a period, of 24 bits: they begin again after thousands of years, or after 1900 with periods of an
-/// hour.
+/// The number of a period, of 24 bits.
+///
+/// With periods of an hour the numbers begin again after 1900 years, with longer ones later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(u32);
 
@@ -52,7 +54,7 @@ impl Period {
         Self(u32::from_be_bytes([0, a, b, c]))
     }
 
-    /// How many periods before this one `earlier` is: negative if it is later.
+    /// The number of periods by which `earlier` is before this one: negative if it is later.
     pub const fn age_of(self, earlier: Self) -> i32 {
         // The upper bits, so that the sign is right.
         let unused = u32::BITS - Self::BITS;
@@ -114,13 +116,13 @@ impl CookieKey {
 /// Whether the time that a period was counted by is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
-    /// It is vouched for: cookies of other periods than the last ones and the next are not accepted.
+    /// Upstreams agree on it: cookies of other periods than the last ones and the next are not accepted.
     Vouched,
-    /// Nobody knows: cookies of any period are accepted, so that a host with a wrong clock refuses nobody's.
+    /// Unknown: cookies of any period are accepted, so that a host with a wrong clock refuses no client.
     Unknown,
 }
 
-/// Why there is no keyring.
+/// The reason why there is no keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyringFault {
     /// There is no secret.
@@ -147,8 +149,9 @@ struct SecretKeys {
 }
 
 impl Keyring {
-    /// The keys in `period`, of `secrets`, the newest first. Cookies of the last `keep` periods are accepted, and of
-    /// the next: another server's clock may be ahead.
+    /// The keys in `period`, of `secrets`, the newest first.
+    ///
+    /// Cookies of the last `keep` periods are accepted, and of the next: another server's clock may be ahead.
     ///
     /// # Errors
     /// See [`KeyringFault`].
@@ -190,8 +193,10 @@ impl Keyring {
         ready.or_else(|| derived.iter().find(|key| key.name == name))
     }
 
-    /// Derives into `derived` what [`Self::find`] would not find of `names` and is accepted all the same: while the
-    /// time is unknown, the keys of all periods of a known secret are. At most as many as there is room for.
+    /// Derives into `derived` the keys of `names` that are accepted, and that [`Self::find`] would not find.
+    ///
+    /// These are, while the time is unknown, the keys of all periods of a known secret. At most as many are derived as
+    /// there is room for.
     pub fn derive(&self, names: impl IntoIterator<Item = KeyName>, derived: &mut ArrayVec<CookieKey, BATCH>) {
         if self.time == Time::Vouched {
             return;
@@ -207,8 +212,9 @@ impl Keyring {
         }
     }
 
-    /// The name of the key that the cookies of a reply are sealed with, if those of the request were with `opened`:
-    /// of the current one, and while the time is unknown the same again, as other servers know that one.
+    /// The name of the key that the cookies of a reply are sealed with, if those of the request were with `opened`.
+    ///
+    /// It is the current one; and while the time is unknown the same again, as other servers know that one.
     pub fn renewed(&self, opened: KeyName) -> KeyName {
         match (self.time, self.current()) {
             (Time::Vouched, Some(current)) => current.name,
@@ -404,7 +410,7 @@ mod tests {
         );
     }
 
-    /// What keys come from never changes: an update must not refuse the cookies of the version before.
+    /// The derivation never changes: an update must not refuse the cookies of the version before.
     #[test]
     fn derivation_is_for_ever() {
         let ring = keyring(&[secret(1)], 20_775, Time::Vouched);

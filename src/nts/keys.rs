@@ -28,7 +28,7 @@ impl AssociationKeys {
         }
     }
 
-    /// What they are keys of.
+    /// The AEAD that they are keys of.
     pub const fn algorithm(&self) -> Algorithm {
         match self {
             Self::SivCmac256(_) => Algorithm::SivCmac256,

@@ -1,5 +1,4 @@
-//! Pure. Network Time Security (RFC 8915): the AEADs, cookies, what is sealed in packets, and the records of key
-//! establishment.
+//! Pure. Network Time Security (RFC 8915): AEADs, cookies, sealed packets, and the records of key establishment.
 //!
 //! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
 
@@ -17,3 +16,6 @@ pub use nonce::Nonces;
 /// As many cookies a client has at most, and gets at once (RFC 8915 §5.7).
 //= RFC 8915 §5.7 eight
 pub const MOST_COOKIES: usize = 8;
+
+#[cfg(test)]
+pub(crate) mod test_client;

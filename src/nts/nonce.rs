@@ -8,8 +8,10 @@ use zeroize::Zeroize;
 
 use super::aead::BATCH;
 
-/// A source of nonces. They are what a cipher makes of a counter, so none comes twice from one source within 2^128,
-/// and those of two sources with different seeds are as good as random.
+/// A source of nonces.
+///
+/// A cipher makes them of a counter, so none comes twice from one source within 2^128, and those of two sources with
+/// different seeds are as good as random.
 pub struct Nonces {
     cipher: Aes128Enc,
     counter: u128,

@@ -1,9 +1,8 @@
-//! Pure. The server's side of NTS for NTP (RFC 8915 §5.7): from a request to its keys, and from a header to a sealed
-//! reply.
+//! Pure. The server's side of NTS for NTP (RFC 8915 §5.7): from a request to its keys, from a header to a sealed reply.
 //!
-//! Who calls it: parse each packet of a batch ([`NtsRequest::parse`]), open those with NTS together ([`open`]), judge
-//! them, then seal the replies together ([`seal`]) or refuse with a NAK ([`nak`]). No reply is longer than its
-//! request.
+//! The order of calls: each packet of a batch is parsed ([`NtsRequest::parse`]); those with NTS are opened together
+//! ([`open`]) and decided about; then the replies are sealed together ([`seal`]), or are a NAK ([`nak`]). No reply is
+//! longer than its request.
 
 use arrayvec::ArrayVec;
 use zeroize::Zeroize;
@@ -27,9 +26,9 @@ const LONGEST_PLAINTEXT: usize = 1024;
 /// A request with NTS fields, nothing of it believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NtsRequest<'a> {
-    /// What is authenticated: all before the authenticator.
+    /// The authenticated bytes: all before the authenticator.
     associated: &'a [u8],
-    /// Where the authenticator ends. What follows is not authenticated, and not looked at.
+    /// The end of the authenticator. The bytes behind it are not authenticated, and ignored.
     length: usize,
     identifier: &'a [u8],
     cookie: &'a [u8],
@@ -37,9 +36,31 @@ pub struct NtsRequest<'a> {
     authenticator: Authenticator<'a>,
 }
 
-/// It has fields of NTS, and is no whole request: to be answered in no way.
+/// A packet with fields of NTS that is no whole request. It gets no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+/// Whether a packet has a field of NTS, whole or not: then [`NtsRequest::parse`] does not give `None`.
+///
+/// That is found out with the first field of most packets.
+pub fn has_fields(packet: &[u8]) -> bool {
+    let mut end = HEADER_LEN;
+    for part in PacketParts::of_packet(packet) {
+        match part {
+            Ok(PacketPart::Field(field)) if field_type::is_of_nts(field.kind) => return true,
+            Ok(PacketPart::Field(field)) => end = field.end(),
+            Ok(PacketPart::Mac(_)) => return false,
+            Err(_) => return begins_as_field(packet, end),
+        }
+    }
+    false
+}
+
+/// Whether what is no whole field, at `start`, begins as one of NTS does.
+fn begins_as_field(packet: &[u8], start: usize) -> bool {
+    let kind = packet.get(start..).and_then(<[u8]>::first_chunk);
+    kind.is_some_and(|kind| field_type::is_of_nts(u16::from_be_bytes(*kind)))
+}
 
 impl<'a> NtsRequest<'a> {
     /// Reads a whole packet; `None` if it has no field of NTS, whatever else follows its header.
@@ -50,13 +71,19 @@ impl<'a> NtsRequest<'a> {
     //= RFC 8915 §5.7 unauthenticated
     pub fn parse(packet: &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut found = Found::default();
+        let mut end = HEADER_LEN;
         for part in PacketParts::of_packet(packet) {
             match part {
                 Ok(PacketPart::Field(field)) if field.kind == field_type::AUTHENTICATOR => {
                     return found.request(packet, &field).ok_or(Malformed).map(Some);
                 }
-                Ok(PacketPart::Field(field)) => found.note(&field)?,
-                Ok(PacketPart::Mac(_)) | Err(_) => break,
+                Ok(PacketPart::Field(field)) => {
+                    found.note(&field)?;
+                    end = field.end();
+                }
+                Ok(PacketPart::Mac(_)) => break,
+                Err(_) if begins_as_field(packet, end) => return Err(Malformed),
+                Err(_) => break,
             }
         }
         if found.is_nothing() {
@@ -87,7 +114,7 @@ impl<'a> NtsRequest<'a> {
 struct Found<'a> {
     identifier: Option<&'a [u8]>,
     cookie: Option<&'a [u8]>,
-    /// How many there are of the length of the first, which is that of the cookie.
+    /// The lengths of the first placeholders.
     placeholders: ArrayVec<usize, MOST_COOKIES>,
     any_placeholder: bool,
 }
@@ -149,7 +176,7 @@ impl OpenedRequest {
         self.cookie.keys.algorithm()
     }
 
-    /// How many cookies the client wants: 1 to [`MOST_COOKIES`].
+    /// The number of cookies that the client wants: 1 to [`MOST_COOKIES`].
     pub const fn cookies(&self) -> usize {
         self.cookies
     }
@@ -160,7 +187,7 @@ impl OpenedRequest {
     }
 }
 
-/// Why a request is not to be answered with the time.
+/// The reason why a request is not answered with the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenFault {
     /// The cookie names no key that is known: to be answered with a NAK.
@@ -169,8 +196,7 @@ pub enum OpenFault {
     Cookie,
     /// The authenticator is: to be answered with a NAK.
     Authenticator,
-    /// The nonce is of a length that the AEAD does not know, or there is no room for that of the reply: to be
-    /// answered in no way.
+    /// The nonce has a length that the AEAD does not have, or there is no room for that of the reply: no reply.
     Nonce,
 }
 
@@ -334,13 +360,13 @@ pub struct NtsReply<'a> {
     pub opened: &'a OpenedRequest,
     /// The header, ready to be sent: an answer, or a kiss.
     pub header: [u8; HEADER_LEN],
-    /// Where the reply is put: as long as the request, so that both take the same way.
+    /// The place of the reply: as long as the request, so that both take the same way.
     pub buffer: &'a mut [u8],
 }
 
-/// Where the parts of a reply are.
+/// The places of the parts of a reply.
 struct Layout {
-    /// Where the authenticator field begins.
+    /// The begin of the authenticator field.
     authenticator: usize,
     nonce: usize,
     /// Tag and text, in the order of the AEAD.
@@ -377,8 +403,9 @@ impl Layout {
     }
 }
 
-/// Seals at most [`BATCH`] replies together, each with as many cookies as wanted and fit, and gives their lengths:
-/// `None` for one whose buffer is shorter than its request and too short; of that one nothing may be sent.
+/// Seals at most [`BATCH`] replies together, each with as many cookies as are wanted and fit; returns their lengths.
+///
+/// `None` for one whose buffer is shorter than its request and too short; nothing of that one may be sent.
 //= RFC 8915 §5.7 reply
 pub fn seal(
     keyring: &Keyring,
@@ -552,8 +579,9 @@ fn put_seals(replies: &mut [NtsReply<'_>], layouts: &[Option<Layout>]) {
     }
 }
 
-/// Writes a NAK: `header` (a kiss with the code NTSN) and the client's identifier, nothing else. Gives its length,
-/// which is less than the request's; `None` if `buffer` is too short.
+/// Writes a NAK: `header` (a kiss with the code NTSN) and the client's identifier, nothing else.
+///
+/// Returns its length, which is less than the request's; `None` if `buffer` is too short.
 //= RFC 8915 §5.7 nak
 pub fn nak(request: &NtsRequest<'_>, header: &[u8; HEADER_LEN], buffer: &mut [u8]) -> Option<usize> {
     *buffer.first_chunk_mut()? = *header;

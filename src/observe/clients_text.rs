@@ -42,8 +42,8 @@ fn length(seconds: f64) -> String {
 
 fn table(text: &mut String, head: &str, ranking: &Ranking) {
     let row = |cells: [&str; 6]| {
-        let [who, requests, more, share, rate, now] = cells;
-        format!("{who:<39}{requests:>11}{more:>8}{share:>7}{rate:>7}{now:>7}\n")
+        let [client, requests, more, share, rate, now] = cells;
+        format!("{client:<39}{requests:>11}{more:>8}{share:>7}{rate:>7}{now:>7}\n")
     };
     *text += "\n";
     *text += &row([head, "REQUESTS", "+MORE", "SHARE", "RATE/S", "NOW/S"]);

@@ -17,7 +17,7 @@ use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::policy::Annotation;
-use crate::server::{Counts, Verdict};
+use crate::server::{CookieAge, Counts, NakReason, Verdict};
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::clock_policy::ClockSource;
 use crate::upstream::packet::Reject;
@@ -224,6 +224,7 @@ impl Page<'_> {
             "Answered requests that were over a limit, or that a rule in dry-run mode would have refused",
             labeled(listeners, "remark", remarks),
         )?;
+        self.nts(listeners)?;
         self.counters(
             "packets_by_version_total",
             "Packets received, by protocol version",
@@ -246,6 +247,29 @@ impl Page<'_> {
             metric.encode_histogram::<NoLabelSet>(residence.seconds(), residence.count(), &buckets, None)?;
         }
         Ok(())
+    }
+
+    fn nts(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
+        let naks = |counts: &Counts| {
+            NakReason::all()
+                .map(|reason| (reason.name().to_owned(), counts.nts.naks(reason)))
+                .collect::<Vec<_>>()
+        };
+        self.counters(
+            "nts_naks_total",
+            "NAKs sent to requests with NTS, by what was not genuine",
+            labeled(listeners, "reason", naks),
+        )?;
+        let cookies = |counts: &Counts| {
+            CookieAge::all()
+                .map(|age| (age.name(), counts.nts.cookies(age)))
+                .collect::<Vec<_>>()
+        };
+        self.counters(
+            "nts_cookies_total",
+            "Genuine cookies of requests, by their age in periods of the keys",
+            labeled(listeners, "period_age", cookies),
+        )
     }
 
     fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
@@ -440,6 +464,8 @@ mod tests {
         for line in [
             "# TYPE ntpfront_packets_total counter",
             "ntpfront_packets_total{listener=\"0.0.0.0:123\",family=\"ipv4\",verdict=\"refused-too-short\"} 1",
+            "ntpfront_nts_naks_total{listener=\"0.0.0.0:123\",family=\"ipv4\",reason=\"cookie\"} 0",
+            "ntpfront_nts_cookies_total{listener=\"0.0.0.0:123\",family=\"ipv4\",period_age=\"older\"} 0",
             "ntpfront_packets_by_version_total{listener=\"0.0.0.0:123\",family=\"ipv4\",version=\"4\"} 1",
             "ntpfront_worker_packets_total{listener=\"0.0.0.0:123\",family=\"ipv4\",worker=\"1\"} 1",
             "ntpfront_listener_serving{listener=\"0.0.0.0:123\",family=\"ipv4\"} 1",

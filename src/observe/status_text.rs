@@ -6,7 +6,7 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
-use crate::server::Verdict;
+use crate::server::{Counts, NakReason, Verdict};
 use crate::upstream::packet::Reject;
 
 /// Width of the widest line.
@@ -124,10 +124,47 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     if !refused.is_empty() {
         line(f, "refused", &refused.join(", "))?;
     }
+    nts(f, counts)?;
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
         remarks => line(f, "remarked", &remarks),
+    }
+}
+
+/// Writes the share of requests with NTS, if there was one.
+fn nts(f: &mut Formatter<'_>, counts: &Counts) -> fmt::Result {
+    let (answered, naks) = (counts.of(Verdict::AnsweredNts), counts.of(Verdict::KissedNtsNak));
+    if answered + naks + counts.of(Verdict::RefusedNtsMalformed) == 0 {
+        return Ok(());
+    }
+    let percent = |part: u64, all: u64| Percent(part, all.max(1));
+    let (share, failed) = (
+        percent(answered, counts.answered()),
+        percent(naks, answered + naks),
+    );
+    let reasons: Vec<String> = NakReason::all()
+        .filter(|reason| counts.nts.naks(*reason) > 0)
+        .map(|reason| format!("{} {}", counts.nts.naks(reason), reason.name()))
+        .collect();
+    let reasons = match reasons.is_empty() {
+        true => String::new(),
+        false => format!(": {}", reasons.join(", ")),
+    };
+    line(
+        f,
+        "NTS",
+        &format!("{answered} answered ({share}), {naks} NAKs ({failed}){reasons}"),
+    )
+}
+
+/// A part of a whole that is not 0, as a percentage with one decimal.
+struct Percent(u64, u64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let thousandths = u128::from(self.0) * 1000 / u128::from(self.1);
+        write!(f, "{}.{} %", thousandths / 10, thousandths % 10)
     }
 }
 
@@ -410,6 +447,7 @@ impl Display for Uptime {
 mod tests {
     use super::super::snapshot::example;
     use super::*;
+    use crate::server::Counters;
 
     #[test]
     fn the_status_is_one_screen() {
@@ -445,6 +483,33 @@ time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
                        not polled: no route to it (ENETUNREACH)
 ";
         assert_eq!(StatusText(&example()).to_string(), expected);
+    }
+
+    #[test]
+    fn nts_has_a_line_once_there_was_a_request_with_it() {
+        let said = |answered: u16, naks: u16, malformed: u16| {
+            let counters = Counters::default();
+            let count = |verdict, times| (0..times).for_each(|_| counters.count(&[35], verdict));
+            count(Verdict::AnsweredClient, 1);
+            count(Verdict::AnsweredNts, answered);
+            count(Verdict::KissedNtsNak, naks);
+            count(Verdict::RefusedNtsMalformed, malformed);
+            (0..naks).for_each(|_| counters.nts.count_nak(NakReason::Name));
+            let mut snapshot = example();
+            snapshot.requests.counts = counters.snapshot();
+            let text = StatusText(&snapshot).to_string();
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix("NTS          ").map(str::to_owned))
+        };
+        for (counts, expected) in [
+            ((0, 0, 0), None),
+            ((2, 0, 0), Some("2 answered (66.6 %), 0 NAKs (0.0 %)")),
+            ((999, 1, 0), Some("999 answered (99.9 %), 1 NAKs (0.1 %): 1 name")),
+            ((0, 3, 1), Some("0 answered (0.0 %), 3 NAKs (100.0 %): 3 name")),
+            ((0, 0, 1), Some("0 answered (0.0 %), 0 NAKs (0.0 %)")),
+        ] {
+            assert_eq!(said(counts.0, counts.1, counts.2).as_deref(), expected);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::server::Verdict;
+use crate::server::nts_counts::{NtsCounters, NtsCounts};
 use crate::server::residence::{self, Residence, add_all};
 use crate::time::NtpDuration;
 
@@ -28,6 +29,7 @@ pub struct Counters {
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
     rounds: AtomicU64,
+    pub(crate) nts: NtsCounters,
 }
 
 /// A cell for each version and mode.
@@ -58,6 +60,8 @@ pub struct Counts {
     pub receive_failed: u64,
     /// Packets whose kernel stamp was missing or not within the last second, as after a step of the clock.
     pub stamp_unusable: u64,
+    /// Counts that are special to NTS.
+    pub nts: NtsCounts,
 }
 
 /// Counts that were kept elsewhere.
@@ -142,6 +146,7 @@ impl Counters {
             send_buffer_full: load(&self.send_buffer_full),
             receive_failed: load(&self.receive_failed),
             stamp_unusable: load(&self.stamp_unusable),
+            nts: self.nts.snapshot(),
         }
     }
 }
@@ -186,6 +191,7 @@ impl Counts {
         self.send_buffer_full = self.send_buffer_full.wrapping_add(other.send_buffer_full);
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
         self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
+        self.nts = self.nts.plus(&other.nts);
         self
     }
 
@@ -285,6 +291,7 @@ impl Serialize for Counts {
         map.serialize_entry("send_buffer_full", &self.send_buffer_full)?;
         map.serialize_entry("receive_failed", &self.receive_failed)?;
         map.serialize_entry("stamp_unusable", &self.stamp_unusable)?;
+        map.serialize_entry("nts", &self.nts)?;
         map.end()
     }
 }
@@ -321,7 +328,7 @@ mod tests {
         let counts = counters.snapshot();
         // 0 + 1 + 2 + …, once per verdict.
         let received = (Verdict::COUNT * (Verdict::COUNT - 1) / 2) as u64;
-        assert_eq!((counts.received(), counts.answered()), (received, 3));
+        assert_eq!((counts.received(), counts.answered()), (received, 23));
         assert_eq!(counts.of(Verdict::RefusedPrivate), 13);
         assert!(
             counts
@@ -330,8 +337,8 @@ mod tests {
         );
         assert_eq!((counts.send_failed, counts.send_buffer_full), (3, 2));
         assert_eq!((counts.plus(counts).unsent(), counts.receive_failed), (10, 0));
-        assert_eq!(counts.plus(counts).received(), 380);
-        assert_eq!(counts.refused(), 187);
+        assert_eq!(counts.plus(counts).received(), 552);
+        assert_eq!(counts.refused(), 253);
     }
 
     #[test]

@@ -1,22 +1,25 @@
 //! Impure. The way of a client's packet: from the socket to the reply.
 //!
-//! By the listener's `policy` (`access`, `limit`, `budget`), `respond` decides whether the client is answered (pure).
-//! `worker` moves bytes.
+//! By the listener's `policy` (`access`, `limit`, `budget`), `respond` decides whether the client is answered, and
+//! `respond_nts` about requests with NTS (pure). `worker` moves bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 mod counters;
+mod nts_counts;
 pub mod policy;
 mod reply;
 mod residence;
 mod respond;
+mod respond_nts;
 mod verdict;
 mod worker;
 
 pub use crate::host::steering::Steering;
 pub use counters::{CountParts, Counters, Counts};
+pub use nts_counts::{CookieAge, NakReason, NtsCounts};
 pub use policy::Policy;
 pub use policy::allowance::Allowance;
 pub use reply::ReplyBuffer;

@@ -33,8 +33,6 @@ pub(super) fn bucket(time: NtpDuration) -> usize {
 impl Residence {
     /// The number of buckets: up to 2^-20 s (about a microsecond), up to 2^-19 s, ..., up to 1 s, and longer.
     pub const BUCKETS: usize = 22;
-    /// The longest time of the first bucket, in units of 2^-32 s.
-    pub const FIRST_BOUND: u64 = 1 << FIRST_LOG2;
 
     /// Returns the sum of both.
     #[must_use]
@@ -45,7 +43,10 @@ impl Residence {
     }
 
     /// All times together, in seconds.
-    #[expect(clippy::cast_precision_loss, reason = "nobody sums up to the last unit")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the last unit of a sum does not matter"
+    )]
     pub fn seconds(&self) -> f64 {
         self.sum as f64 / f64::from(32_u8).exp2()
     }

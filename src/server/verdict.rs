@@ -53,6 +53,14 @@ pub enum Verdict {
     /// From an address that is no host's own: broadcast, multicast, reserved. An answer would reach many, or ourselves.
     #[strum(serialize = "refused-source-address")]
     RefusedSource,
+    /// A client (version 4, mode 3) with NTS got an authenticated answer.
+    AnsweredNts,
+    /// Told NTSN: its cookie or its authenticator is not genuine.
+    KissedNtsNak,
+    /// With fields of NTS, and no whole request with NTS, or of another version or mode.
+    RefusedNtsMalformed,
+    /// A request without NTS, where NTS is required.
+    RefusedNtsRequired,
 }
 
 impl Verdict {
@@ -73,13 +81,13 @@ impl Verdict {
     pub const fn is_answered(self) -> bool {
         matches!(
             self,
-            Self::AnsweredClient | Self::AnsweredSymmetric | Self::AnsweredVersion1
+            Self::AnsweredClient | Self::AnsweredSymmetric | Self::AnsweredVersion1 | Self::AnsweredNts
         )
     }
 
     /// Returns whether anything was sent back: an answer or a kiss.
     pub const fn has_reply(self) -> bool {
-        self.is_answered() || matches!(self, Self::KissedRate | Self::KissedDenied)
+        self.is_answered() || matches!(self, Self::KissedRate | Self::KissedDenied | Self::KissedNtsNak)
     }
 
     /// The word for it in logs.

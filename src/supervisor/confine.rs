@@ -99,6 +99,9 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
             needed.files.iter().for_each(|path| access.read_beside(path));
         }
     }
+    for place in &access.unopened {
+        warn!("cannot keep a file or directory accessible, so a reload may fail (process.landlock): {place}");
+    }
     access.tcp_listen.extend(needed.tcp_listen);
     access.tcp_connect.push(NAME_SERVER_PORT);
     access

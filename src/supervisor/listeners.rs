@@ -11,6 +11,7 @@ mod progress;
 mod traffic;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::shedding::Shedding;
@@ -20,6 +21,7 @@ use crate::clock::ReferenceReader;
 use crate::config::ListDifference;
 use crate::host::systemd::ServiceManager;
 use crate::log::throttle::ThrottledChange;
+use crate::nts::keyring::Keyring;
 use crate::observe::journal;
 use crate::server::policy::budget::Budget;
 use crate::server::{Counts, Listener};
@@ -37,6 +39,8 @@ pub(super) struct Listeners {
     reader: ReferenceReader,
     /// Settings for counting clients; `None` if the census is off.
     census: Option<CensusSettings>,
+    /// The keys of cookies; `None` without NTS.
+    keyring: Option<Arc<Keyring>>,
     shedding: Shedding,
     /// Number of groups so far: workers' threads are named after it.
     named: usize,
@@ -58,6 +62,7 @@ impl Listeners {
             groups: Vec::new(),
             reader: reader.clone(),
             census,
+            keyring: None,
             shedding: Shedding::new(budget),
             named: 0,
             ended: Counts::default(),
@@ -78,6 +83,16 @@ impl Listeners {
 
     fn states(&self) -> Vec<GroupState> {
         self.groups.iter().map(ListenerGroup::state).collect()
+    }
+
+    /// Puts the groups in the order of the `configured` listeners, which is the order of displays.
+    pub(super) fn arrange(&mut self, configured: &[Listener]) {
+        let place = |group: &ListenerGroup| {
+            let address = group.address();
+            configured.iter().position(|listener| listener.address == address)
+        };
+        self.groups
+            .sort_by_key(|group| place(group).unwrap_or(usize::MAX));
     }
 
     fn group_mut(&mut self, address: SocketAddr) -> Option<&mut ListenerGroup> {
@@ -108,6 +123,20 @@ impl Listeners {
     /// Sets the budget for replies.
     pub(super) fn set_budget(&mut self, budget: Budget) {
         self.shedding.set_budget(budget);
+    }
+
+    /// Has all workers, and those to come, open and seal with `keyring` from their next batch on.
+    ///
+    /// With none they are servers without NTS.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "key establishment, which is to come, makes keys")
+    )]
+    pub(super) fn set_keyring(&mut self, keyring: Option<Arc<Keyring>>) {
+        self.keyring = keyring;
+        for slot in self.groups.iter_mut().flat_map(|group| &mut group.workers) {
+            slot.worker.set_keyring(self.keyring.as_ref());
+        }
     }
 
     /// Sheds requests beyond the budget.
@@ -155,3 +184,6 @@ impl Listeners {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

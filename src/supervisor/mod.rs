@@ -38,6 +38,7 @@ use crate::control::http::Scrape;
 use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest};
 use crate::control::server::PendingRequest;
 use crate::fast_path::driver::{self, Driver};
+use crate::fast_path::step_watch::StepWatch;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::log;
@@ -95,6 +96,10 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
 
 async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result<(), StartError> {
     let signals = forward(opened.signals).map_err(StartError::thread("start a thread for signals"))?;
+    let mut fast = opened.fast;
+    if let Some(watch) = fast.as_mut().and_then(Driver::take_step_watch) {
+        watch_steps(watch).map_err(StartError::thread("start a thread for steps of the clock"))?;
+    }
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
     let clock_manager = ClockManager::new(
@@ -128,7 +133,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         log,
         clock_manager,
         listeners,
-        fast: opened.fast,
+        fast,
         leaps,
         manager: opened.manager,
         watchdog: opened.watchdog,
@@ -413,6 +418,21 @@ fn write_log(writer: &mut Option<log::Writer>) -> io::Result<()> {
     thread::Builder::new()
         .name("log".to_owned())
         .spawn(write)
+        .map(drop)
+}
+
+/// Starts the thread that tells the fast path steps of the host's clock. The process does not go on without it.
+fn watch_steps(watch: StepWatch) -> io::Result<()> {
+    let watch = move || {
+        if privileges::drop_all_of_thread().is_ok() {
+            let error = watch.run();
+            error!(%error, "fast path: steps of the clock can't be noticed any more: {error}");
+        }
+        std::process::abort();
+    };
+    thread::Builder::new()
+        .name("steps".to_owned())
+        .spawn(watch)
         .map(drop)
 }
 

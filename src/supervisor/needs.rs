@@ -18,7 +18,7 @@ const FILES_AN_UPSTREAM: u64 = 2;
 const FILES_A_NAME: u64 = 5;
 /// Descriptors per list: the handle, and the file while it is read.
 const FILES_A_LIST: u64 = 3;
-/// Descriptors of the fast path, beside one for each interface: its program and the shared maps.
+/// Descriptors of the fast path, beside one for each interface: its program, the shared maps, and a timer.
 const FAST_FILES: u64 = 16;
 
 /// Memory of every server, in bytes (*measured*: 2 MB and 6 MB).
@@ -38,8 +38,8 @@ const STACK: u64 = 2 << 20;
 /// Address space of one of glibc's arenas, in bytes.
 const ARENA: u64 = 64 << 20;
 const ARENAS_A_CPU: u64 = 8;
-/// Threads beside the workers: supervisor, log, signals, and the one that reads a configuration.
-const OTHER_THREADS: u64 = 4;
+/// Threads beside the workers: supervisor, log, signals, the one that reads a configuration, and the fast path's.
+const OTHER_THREADS: u64 = 5;
 
 /// The needs of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -85,6 +85,7 @@ impl Supervisor {
             self.listeners.set_budget(budget.to);
         }
         self.listeners.commit(prepared, &self.manager).await;
+        self.listeners.arrange(&self.running.config.listeners);
         if let Some(fast) = &mut self.fast {
             fast.serve(self.listeners.open_listeners());
         }

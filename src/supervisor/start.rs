@@ -93,6 +93,9 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let control = open_control(&loaded, owner)?;
     let http = HttpServer::open(&loaded.config.metrics, owner);
     let names = Names::from_system();
+    if let Some(files) = names.unreadable() {
+        warn!("names of upstreams may not be resolved: {files}");
+    }
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
     let still_needed = StillNeeded::new(
         &loader,

@@ -48,20 +48,14 @@ pub fn within_slew(moved: NtpDuration, raw: NtpDuration) -> bool {
     (moved - raw).abs() <= READING_ERROR + NtpDuration::from_units(raw.abs().to_units() / FASTEST_SLEW)
 }
 
-/// Readings of the host's clocks at one instant, to about 30 ns each, with those that a BPF program can read.
+/// Readings of the host's clocks at one instant, to about 30 ns each. A BPF program can read the time since boot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlignedReadings {
     /// The clocks that can be served.
     pub clocks: ClockReadings,
     /// The host's time of day in seconds since 1970, which also gives the NTP era.
     pub unix: i64,
-    /// `CLOCK_MONOTONIC`, slewed as the time of day is. It stops while the host sleeps.
-    pub monotonic: Duration,
-    /// The difference `CLOCK_TAI` - `CLOCK_MONOTONIC`.
-    ///
-    /// It changes with a step of the time of day (except a leap second), a sleep, or a new TAI offset; not otherwise.
-    pub tai_ahead: Duration,
-    /// The frequency of the raw counter relative to `CLOCK_MONOTONIC`, less one; positive if it is faster.
+    /// The frequency of the raw counter relative to `CLOCK_BOOTTIME`, less one; positive if it is faster.
     ///
     /// `None` while it is not known.
     pub raw_faster: Option<f64>,

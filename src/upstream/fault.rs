@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_listeners_are_nobody_to_ask() {
+    fn own_listeners_are_not_polled() {
         let own = ["127.0.0.1", "192.0.2.1", "192.0.2.9", "2001:db8::1"].map(|ip| ip.parse().unwrap());
         let listeners = ["0.0.0.0:123", "[2001:db8::1]:124"].map(|address| address.parse().unwrap());
         for (address, is_ours) in [

@@ -439,7 +439,7 @@ mod tests {
         }
 
         #[test]
-        fn any_answer_is_judged(mut bytes in prop::array::uniform32(any::<u8>()), times in prop::array::uniform4(any::<u64>()), echo: bool) {
+        fn any_answer_is_accepted_or_refused(mut bytes in prop::array::uniform32(any::<u8>()), times in prop::array::uniform4(any::<u64>()), echo: bool) {
             bytes[0] = bytes[0] & 0xC7 | 4;
             let mut packet = bytes.to_vec();
             packet.extend(times.iter().take(2).flat_map(|time| time.to_be_bytes()));

@@ -190,7 +190,7 @@ impl Poller {
         match found {
             Ok(found) => {
                 for (address, reason) in self.association.found(&found, &self.own) {
-                    debug!(%upstream, %address, %reason, "not asked");
+                    debug!(%upstream, %address, %reason, "not polled");
                 }
             }
             Err(error) => {
@@ -215,7 +215,7 @@ impl Poller {
                 self.association.silent(address, &self.own);
             }
             Err(NoAnswer::QueryFault(error, sent)) => {
-                debug!(upstream = %self.association.upstream(), %address, %error, "can't be asked");
+                debug!(upstream = %self.association.upstream(), %address, %error, "can't be polled");
                 let fault = fault_of(&error).unwrap_or(QueryFault::Refused);
                 let here = address.ip().is_loopback() || self.own.contains(&address.ip());
                 self.association.fault(address, fault, sent && !here, &self.own);
@@ -268,7 +268,7 @@ impl Poller {
         }
     }
 
-    /// Logs why the upstream can't be asked, at most once per minute and reason.
+    /// Logs why the upstream can't be polled, at most once per minute and reason.
     fn log_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
@@ -277,7 +277,7 @@ impl Poller {
             } else {
                 fault.text().to_owned()
             };
-            warn!(%upstream, reason, "upstream {upstream} can't be asked: {reason}");
+            warn!(%upstream, reason, "upstream {upstream} can't be polled: {reason}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub async fn query(server: &Upstream) -> Findings {
     let name = server.to_string();
     let addresses = match all_addresses(server).await {
         Ok(addresses) => addresses,
-        Err(error) => return Findings::of_silence(&name, None, format!("cannot tell its address: {error}")),
+        Err(error) => return Findings::of_silence(&name, None, format!("cannot find its address: {error}")),
     };
     let mut silence = Findings::of_silence(&name, None, "the name has no address".to_owned());
     for address in addresses {

@@ -213,7 +213,7 @@ impl SystemProcess {
                 self.believed = majority.believed.iter().map(|one| one.id).collect();
                 self.synchronize(now, source, &majority, &mut standings);
             }
-            Selection::Nobody(shortage) => {
+            Selection::NotEnough(shortage) => {
                 (self.dispute, self.shortage) = (None, Some(shortage));
                 self.hold_over(now, upstreams.is_empty());
             }

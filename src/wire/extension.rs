@@ -29,6 +29,14 @@ pub mod field_type {
     pub const COOKIE_PLACEHOLDER: u16 = 0x0304;
     /// The seal over all before it, and encrypted fields (RFC 8915 §5.6).
     pub const AUTHENTICATOR: u16 = 0x0404;
+
+    /// Whether it is one of those of NTS.
+    pub const fn is_of_nts(kind: u16) -> bool {
+        matches!(
+            kind,
+            UNIQUE_IDENTIFIER | COOKIE | COOKIE_PLACEHOLDER | AUTHENTICATOR
+        )
+    }
 }
 
 /// An extension field.

@@ -23,6 +23,8 @@ impl ReferenceId {
     pub const RATE: Self = Self(*b"RATE");
     /// The kiss code for a client that is denied, and must stop sending (RFC 5905 §7.4).
     pub const DENY: Self = Self(*b"DENY");
+    /// The kiss code for a request whose cookie or authenticator is not genuine, the NTS NAK (RFC 8915 §5.7).
+    pub const NTSN: Self = Self(*b"NTSN");
     /// A code of ntpfront's own: the operator sends clients to other servers.
     pub const AWAY: Self = Self(*b"AWAY");
     /// A code of ntpfront's own: the server's stratum is higher than the listener may announce.

@@ -18,7 +18,7 @@ use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
 use ntpfront::server::policy::access::{Access, OnDeny, Rule};
-use ntpfront::server::policy::limit::{Clients, RequestContext};
+use ntpfront::server::policy::limit::{Clients, RequestClass, RequestContext};
 use ntpfront::server::policy::probability::Random;
 use ntpfront::server::policy::{Policy, RuleMode, Ruling};
 use ntpfront::server::{Allowance, ReplyBuffer, Request, respond};
@@ -105,6 +105,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
         let number = (u64::from(packet.wrapping_mul(0x9E37_79B1)) * u64::from(clients)) >> 32;
         let asked = RequestContext {
             source: source(number as u32),
+            class: RequestClass::Plain,
             now: Duration::from_secs(1000) + Duration::from_micros(5) * packet,
             budget: policy.budget,
             allowance: &allowance,

@@ -286,8 +286,8 @@ fn a_check_by_a_server_without_descriptors_says_so() {
         let text = everything(&directory, port, 1).replace("user = \"nobody\"\n", "");
         let daemon = Daemon::configured(&text).answering(v4(port));
         let pid = daemon.pid().to_string();
-        wait_until("those who can't be asked", SOON, || {
-            (daemon.log().matches("can't be asked").count() >= 2).then_some(())
+        wait_until("those who can't be polled", SOON, || {
+            (daemon.log().matches("can't be polled").count() >= 2).then_some(())
         });
         let is_free = |number: &usize| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists();
         let free = (0..).find(is_free).unwrap();

@@ -111,7 +111,7 @@ fn a_network_that_comes_late_is_used_when_it_comes() {
     with_server(|| {
         ip("link set near down");
         let front = Front::start("", "[[upstream]]\naddress = \"192.0.2.2\"\n");
-        front.says("can't be asked: no route to it (ENETUNREACH)");
+        front.says("can't be polled: no route to it (ENETUNREACH)");
         // Past the attempt after 4 s: the next one, without news of the kernel, is 8 s after it.
         std::thread::sleep(Duration::from_secs(9).saturating_sub(front.started.elapsed()));
         front.was_never_synchronized();
@@ -157,7 +157,7 @@ fn a_name_that_stands_for_ourselves_is_a_loop_and_no_source() {
             "[clock]\nmin-sources = 2\n[[upstream]]\naddress = \"we.example:PORT\"\n\
              [[upstream]]\naddress = \"192.0.2.2\"\n",
         );
-        front.says("can't be asked: it is this server");
+        front.says("can't be polled: it is this server");
         front.says("too-few");
         front.watch.during(Duration::from_secs(5));
         front.was_never_synchronized();
@@ -173,7 +173,7 @@ fn an_address_of_ourselves_is_a_loop_and_no_source() {
             "[clock]\nmin-sources = 2\n[[upstream]]\naddress = \"192.0.2.1:PORT\"\n\
              [[upstream]]\naddress = \"192.0.2.2\"\n",
         );
-        front.says("can't be asked: it is this server");
+        front.says("can't be polled: it is this server");
         front.says("refused, it is this server");
         front.watch.during(Duration::from_secs(5));
         front.was_never_synchronized();

@@ -7,7 +7,7 @@ use ntpfront::host::clock;
 use ntpfront::host::names::Names;
 use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
 use ntpfront::upstream::association::PollerSettings;
-use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource, OnDispute};
+use ntpfront::upstream::clock_policy::ClockPolicy;
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::poller::{Poller, PollerReport};
 use ntpfront::upstream::registry::{Registry, UpstreamId};
@@ -36,14 +36,6 @@ struct Running {
 impl Running {
     /// Asks `upstream` once, and then as good as never.
     fn of(upstream: &Scripted) -> Self {
-        let policy = ClockPolicy {
-            source: ClockSource::Tracked,
-            min_sources: 1,
-            max_distance: NtpDuration::SECOND,
-            max_jitter: 1.0,
-            on_dispute: OnDispute::Unsynchronized,
-            local: None,
-        };
         let upstream = Upstream {
             host: Host::Address(upstream.address().ip()),
             port: upstream.address().port(),
@@ -57,7 +49,7 @@ impl Running {
         let id = several.iter().last().unwrap().id;
         let (settings, receiver) = watch::channel(PollerSettings {
             upstream,
-            policy,
+            policy: ClockPolicy::default(),
             view: View::default(),
             listeners: Arc::from([]),
             reloads: 0,

@@ -100,6 +100,61 @@ fn the_log_level_changes_at_once_and_flags_go_on_to_win() {
 }
 
 /// `ntpfront check --against-running -c FILE`.
+/// Listeners and upstreams are displayed in the order of the file, which decides nothing else.
+#[test]
+fn a_reload_that_only_reorders_reorders_the_display() {
+    let upstreams = [(); 3].map(|()| Scripted::start(honest));
+    let directory = TempDir::new();
+    let (server, other, control) = (v4(free_port()), v4(free_port()), directory.path().join("control"));
+    let file = |turned: bool| {
+        let mut named: Vec<_> = upstreams.iter().map(|one| (one, "")).collect();
+        let mut servers = [server, other];
+        if turned {
+            named.rotate_left(1);
+            servers.reverse();
+        }
+        let [first, second] = servers;
+        configuration(first, &control, &named) + &format!("[[listener]]\naddress = \"{second}\"\n")
+    };
+    let daemon = Daemon::configured(&file(false)).answering(server);
+    synchronized(server);
+    let displayed = |list: &str| -> Vec<String> {
+        let shown = run(command().args(["status", "--json", "--socket"]).arg(&control));
+        let status: serde_json::Value =
+            serde_json::from_str(&shown.stdout).unwrap_or_else(|_| panic!("{}", shown.said()));
+        let entries = status[list].as_array().unwrap().iter();
+        entries
+            .map(|one| one["address"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let before = ["upstreams", "listeners"].map(&displayed);
+    assert_eq!((before[0].len(), before[1].len()), (3, 2));
+    let asked = upstreams[0].asked();
+    assert_eq!(daemon.reload(&file(true)), Reload::Done);
+    let [mut upstreams_then, mut listeners_then] = before;
+    upstreams_then.rotate_left(1);
+    listeners_then.reverse();
+    assert_eq!(
+        ["upstreams", "listeners"].map(&displayed),
+        [upstreams_then, listeners_then]
+    );
+    let log = daemon.log();
+    for line in [
+        "reload: upstreams: another order",
+        "reload: listeners: another order",
+        ": 2 changes",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    // Nothing was started anew: no burst of questions, and the time stays.
+    assert_eq!(client::header(server).leap, Leap::NoWarning);
+    assert!(
+        upstreams[0].asked() <= asked + 2,
+        "{asked} {}",
+        upstreams[0].asked()
+    );
+}
+
 fn against(file: &Path) -> Outcome {
     run(command().args(["check", "--against-running", "-c"]).arg(file))
 }

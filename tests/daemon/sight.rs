@@ -17,8 +17,10 @@ use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
 use crate::common::{Outcome, SOON, TempDir, run, wait_until};
+use ntpfront::control::client::{RequestError, send_request};
 use ntpfront::control::protocol::{
-    ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_request,
+    ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_answer,
+    write_request,
 };
 use ntpfront::time::NtpDuration;
 use ntpfront::wire::Leap;
@@ -453,7 +455,7 @@ fn servers_of_other_versions_are_called_so() {
             "unexpected reply",
         ),
         ("HTTP/1.1 400 Bad Request\r\n", "or not ntpfront"),
-        ("", "or not ntpfront"),
+        ("", "closed the connection without an answer"),
     ] {
         for (word, status) in [("status", 1), ("health", 2), ("top", 1)] {
             let outcome = std::thread::scope(|scope| {
@@ -482,4 +484,39 @@ fn servers_of_other_versions_are_called_so() {
             );
         }
     }
+}
+
+/// A check of long lists takes longer than a status may take: the client waits for it.
+#[test]
+fn a_check_that_takes_long_is_waited_for() {
+    let directory = TempDir::new();
+    let socket = directory.path().join("control");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let check = ControlRequest::Check {
+        path: String::new(),
+        text: String::new(),
+    };
+    let status = ControlRequest::Status { format: Format::Text };
+    let long = status.client_timeout() + Duration::from_millis(300);
+    assert!(long < check.answer_timeout(), "a server may take so long for it");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // One after the other, so that both wait as long.
+            let clients = [(); 2].map(|()| listener.accept().unwrap().0);
+            std::thread::sleep(long);
+            for mut client in clients {
+                client.read_to_end(&mut Vec::new()).unwrap();
+                let _gone = client
+                    .write_all(write_answer(ControlAnswer::Failed(ControlFailure::CensusOff)).as_bytes());
+            }
+        });
+        let hasty = scope.spawn(|| send_request(&socket, status));
+        let said = send_request(&socket, check).unwrap_err();
+        assert!(
+            matches!(said, RequestError::Failed(ControlFailure::CensusOff)),
+            "{said}"
+        );
+        let said = hasty.join().unwrap().unwrap_err().to_string();
+        assert!(said.contains("no answer within 5 s"), "{said}");
+    });
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ntpfront::clock::{ClockModel, Reference, SystemVariables};
 use ntpfront::fast_path::loader::Program;
 use ntpfront::fast_path::{
-    Device, HostNetwork, LISTENERS, ListenerSlot, LocalAddress, Rules, TimeSegment, counts, publish, rules,
-    stop, write_copy,
+    Device, HostNetwork, LISTENERS, ListenerSlot, LocalAddress, Rules, TimeSegment, count_step, counts,
+    publish, rules, steps, stop, write_copy,
 };
 use ntpfront::host::clock;
 use ntpfront::server::Counts;
@@ -99,6 +99,7 @@ impl Desk {
     }
 
     pub(crate) fn publish_with(&mut self, change: impl Fn(&mut TimeSegment)) {
+        let steps = steps(self.program.state());
         let now = readings();
         self.reference.published = now.clocks;
         self.segment = TimeSegment::new(&self.reference, &now);
@@ -107,10 +108,16 @@ impl Desk {
             None => stop(self.number, 1),
             Some(segment) => {
                 change(segment);
-                segment.publication(self.number, 1, self.rules.answering(segment.variables))
+                let answering = self.rules.answering(segment.variables);
+                segment.publication(self.number, steps, 1, answering)
             }
         };
         publish(self.program.state(), &publication);
+    }
+
+    /// The host's clock was stepped, as the program is told.
+    pub(crate) fn step(&self) {
+        count_step(self.program.state());
     }
 
     pub(crate) fn stop(&mut self) {
@@ -123,7 +130,7 @@ impl Desk {
         let Some(segment) = self.segment.filter(|_| said.stratum != 0) else {
             return self.reference.at(readings().clocks);
         };
-        let age = readings().monotonic.saturating_sub(segment.start);
+        let age = readings().clocks.boot.saturating_sub(segment.start);
         let possible = [Duration::ZERO, age].map(|age| segment.root_dispersion_after(age).to_bits());
         let [least, most] = possible;
         let root_dispersion = said.root_dispersion;
@@ -142,22 +149,14 @@ impl Desk {
     }
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
-        // While others keep this machine busy, a segment may end, and two readings of clocks be far apart.
+        // While others keep this machine busy, a segment may end.
         if self
             .segment
             .is_some_and(|segment| segment.length > Duration::from_millis(200))
         {
             self.refresh();
         }
-        // Where this thread is kept from running just between two readings of the clocks, the program passes.
-        let mut tries = 20;
-        let (action, out) = loop {
-            let (action, out) = self.program.try_on(frame).unwrap();
-            tries -= 1;
-            if action != PASS || tries == 0 {
-                break (action, out);
-            }
-        };
+        let (action, out) = self.program.try_on(frame).unwrap();
         let action = match action {
             1 => Action::Drop,
             PASS => Action::Pass,
@@ -172,10 +171,8 @@ impl Desk {
         let Some(segment) = &self.segment else {
             return;
         };
-        let age = readings().monotonic.saturating_sub(segment.start);
-        if age > Duration::from_millis(50)
-            && segment.tai_ahead.abs_diff(readings().tai_ahead) < Duration::from_micros(5)
-        {
+        let age = readings().clocks.boot.saturating_sub(segment.start);
+        if age > Duration::from_millis(50) {
             self.publish();
         }
     }

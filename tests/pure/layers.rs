@@ -25,6 +25,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "published",
             "time",
             "wire",
+            "nts",
             "clock",
             "census",
             "host",
@@ -60,6 +61,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         &[
             "time",
             "wire",
+            "nts",
             "host",
             "cli",
             "log",

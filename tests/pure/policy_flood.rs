@@ -14,7 +14,7 @@ use ntpfront::cli::Flags;
 use ntpfront::config;
 use ntpfront::server::Allowance;
 use ntpfront::server::policy::budget::{BudgetController, SentCounts};
-use ntpfront::server::policy::limit::{Clients, RequestContext};
+use ntpfront::server::policy::limit::{Clients, RequestClass, RequestContext};
 use ntpfront::server::policy::probability::{Probability, Random};
 use ntpfront::server::policy::{Annotation, Policy, Ruling};
 
@@ -65,6 +65,7 @@ impl Server {
         }
         let asked = RequestContext {
             source,
+            class: RequestClass::Plain,
             now,
             budget: self.policy.budget,
             allowance: &self.allowance,

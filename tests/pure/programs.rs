@@ -116,7 +116,11 @@ fn reached(first: &Path) -> BTreeSet<PathBuf> {
 
 #[test]
 fn no_file_is_forgotten() {
-    let manifests = ["Cargo.toml", "tests/fuzz/Cargo.toml"];
+    let manifests = [
+        "Cargo.toml",
+        "tests/fuzz/Cargo.toml",
+        "tests/kernels/step/Cargo.toml",
+    ];
     let mut firsts = programs();
     firsts.extend(manifests.iter().flat_map(|path| named(&root().join(path))));
     let reached: BTreeSet<PathBuf> = firsts.iter().flat_map(|first| reached(first)).collect();

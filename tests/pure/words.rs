@@ -1,26 +1,7 @@
-//! The comments of the source are in plain English: they begin with the thing, and programs are no persons.
+//! The source is in plain English: comments begin with the thing, and programs are no persons; nor are they in messages and
+//! names.
 
 use crate::layers::{Source, sources};
-
-/// The rooms whose comments are read for their words; the others follow.
-const WORDED: [&str; 16] = [
-    "symmetric",
-    "cli",
-    "host",
-    "log",
-    "observe",
-    "control",
-    "supervisor",
-    "commands",
-    "time",
-    "wire",
-    "published",
-    "hash",
-    "clock",
-    "census",
-    "server",
-    "upstream",
-];
 
 /// Words that a documentation comment doesn't say: programs, packets and threads are no persons, and plain English has
 /// plainer words.
@@ -72,11 +53,11 @@ fn spoken(text: &str) -> String {
     format!(" {} ", words.join(" "))
 }
 
-/// What is wrong with the comments of a room that is read for that.
+/// What is wrong with the comments of a file.
+///
+/// The rows of the configuration's keys and of the fast path's layout are among them: the example file, the manual page,
+/// the schema and `layout.h` are made of them.
 fn comments(source: &Source) -> Vec<String> {
-    if !source.room().is_some_and(|room| WORDED.contains(&room)) {
-        return Vec::new();
-    }
     let mut faults = Vec::new();
     let lines: Vec<&str> = source.text.lines().collect();
     for (index, line) in lines.iter().enumerate() {
@@ -105,6 +86,73 @@ fn comments(source: &Source) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Lines with a word that is part of an interface, and stays: a key of JSON.
+const FIXED: [&str; 1] = ["#[serde(rename = \"who\")]"];
+
+/// The lines of a file that are neither tests nor comments, with their numbers.
+fn code(source: &Source) -> impl Iterator<Item = (usize, &str)> {
+    let is_tested = source.path.ends_with("tests.rs") || source.path.contains("/tests/");
+    let end = source.text.find("#[cfg(test)]\nmod tests {");
+    let lines = source
+        .text
+        .get(..end.unwrap_or(source.text.len()))
+        .unwrap_or_default();
+    let lines = lines.lines().enumerate().filter(move |_| !is_tested);
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// What is wrong with the messages and names of a file.
+fn messages(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (index, line) in code(source) {
+        // Backticks are no code here: a message may have them.
+        let said = spoken(&line.replace('`', " "));
+        let unplain = UNPLAIN.iter().filter(|word| said.contains(&format!(" {word} ")));
+        let line = line.trim();
+        let unplain = unplain.filter(|_| !FIXED.contains(&line));
+        faults.extend(unplain.map(|word| format!("{}: \"{word}\" in: {line}", index + 1)));
+    }
+    faults
+}
+
+#[test]
+fn messages_and_names_are_plain() {
+    let sources = sources();
+    let lines: usize = sources.iter().map(|source| code(source).count()).sum();
+    assert!(lines > 10_000, "the source is not where it was: {lines} lines");
+    let faults: Vec<String> = sources
+        .iter()
+        .flat_map(|source| {
+            messages(source)
+                .into_iter()
+                .map(|fault| format!("src/{}: {fault}", source.path))
+        })
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_message_or_name_that_is_not_plain_is_seen() {
+    let text = "fn nobody_waits() {\n    // Who knows.\n    warn!(\"`x`: everybody is answered anew\");\n    shallow();\n}\n\n\
+                #[cfg(test)]\nmod tests {\n    fn whoever() {}\n}\n";
+    let expected = [
+        "1: \"nobody\" in: fn nobody_waits() {",
+        "3: \"everybody\" in: warn!(\"`x`: everybody is answered anew\");",
+        "3: \"anew\" in: warn!(\"`x`: everybody is answered anew\");",
+    ];
+    for (path, expected) in [
+        ("a/b.rs", &expected[..]),
+        ("a/tests.rs", &[]),
+        ("a/tests/b.rs", &[]),
+    ] {
+        let source = Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        assert_eq!(messages(&source), expected, "{path}");
+    }
 }
 
 #[test]
@@ -143,6 +191,11 @@ fn a_comment_that_is_not_plain_is_seen() {
             "host/a.rs",
             "//! Impure. A socket.\nstruct A {\n    /// How it waits.\n    a: u8,\n}",
             "3: begins with \"How\": How it waits.",
+        ),
+        (
+            "config/keys/a.rs",
+            "//! Pure. Rows.\n\ntable! {\n    struct A {\n        /// How many there are: {range}.\n        a: u8 = 1, whole(1..=3);\n    }\n}",
+            "5: begins with \"How\": How many there are: {range}.",
         ),
         (
             "host/a.rs",

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ntpfront::clock::{ClockModel, Reference};
-use ntpfront::time::{NtpDuration, NtpTimestamp};
+use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::candidate::SelectionStatus;
-use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource, OnDispute};
+use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource};
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::packet::Reject;
@@ -168,11 +168,7 @@ impl Network {
             servers: Vec::new(),
             policy: ClockPolicy {
                 source: ClockSource::Tracked,
-                min_sources: 1,
-                max_distance: NtpDuration::SECOND,
-                max_jitter: 1.0,
-                on_dispute: OnDispute::Unsynchronized,
-                local: None,
+                ..ClockPolicy::default()
             },
             leaps: None,
             record: Record::default(),

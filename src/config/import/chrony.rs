@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::Meaning::{Carried, Given, Left};
-use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, everybody};
+use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, all_addresses};
 use super::server::{self, Choice};
 use super::{Keywords, SourceLine, nearest_interval, number, path};
 use crate::config::address::listener;
@@ -22,7 +22,8 @@ const PROOF: &str =
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of chronyd's own files, log and process";
-const CHRONYC: &str = "for chronyc; ntpfront is asked through control.socket, by whoever may write to it";
+const CHRONYC: &str =
+    "for chronyc; ntpfront has control.socket, and the socket's permissions decide which users may query it";
 const SELECTION: &str = "ntpfront weighs its upstreams by rules of its own";
 const NOT_YET: &str = "not here yet";
 
@@ -206,7 +207,7 @@ fn rule(draft: &mut Draft, line: &SourceLine<'_>, allowed: bool) -> Result<(), S
         Some(_) | None => (false, line.words.as_slice()),
     };
     let nets = match words {
-        [] => everybody().to_vec(),
+        [] => all_addresses().to_vec(),
         [subnet] => vec![prefix(subnet)?],
         _ => return Err("one subnet is expected".to_owned()),
     };
@@ -298,7 +299,7 @@ fn local(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
             "waitunsynced" => local.wait = Some(number(value(), 0, 86_400)?),
             "orphan" => {
                 local.wait.get_or_insert(ORPHAN_WAIT);
-                let why = "orphan: servers don't agree among each other on whom to follow here";
+                let why = "orphan: servers do not agree with each other on one source here";
                 draft.leave(line, why);
             }
             "distance" | "activate" | "waitsynced" => {
@@ -315,7 +316,7 @@ fn local(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
 
 fn port(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     match number(line.value()?, 0, u16::MAX)? {
-        0 => Err(draft.close("with port 0 chronyd serves nobody; ntpfront listens on port 123")),
+        0 => Err(draft.close("with port 0 chronyd answers no client; ntpfront listens on port 123")),
         port => {
             draft.port = Some(port);
             Ok(())
@@ -379,7 +380,7 @@ pub(super) fn finish(draft: &mut Draft) {
         return beside(draft);
     }
     if draft.is_bound_elsewhere {
-        let why = "where chronyd listens can't be carried: only this host is answered, unless you name a [[listener]]";
+        let why = "where chronyd listens can't be carried: only this host is answered, unless you add a [[listener]]";
         draft.remarks.push(why.to_owned());
         return draft.listen_here(port);
     }
@@ -419,7 +420,7 @@ fn beside(draft: &mut Draft) {
     let had_rules = draft.open();
     if had_rules || !draft.bound.is_empty() {
         let why = "allow, deny and bindaddress: with \"port 11123\" chronyd answers ntpfront, and they are about that; \
-                   ntpfront itself answers everybody";
+                   ntpfront itself answers all clients";
         draft.remarks.push(why.to_owned());
     }
 }

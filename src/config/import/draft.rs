@@ -105,7 +105,7 @@ pub(super) struct Local {
 }
 
 /// Returns the prefix of all addresses, for each family.
-pub(super) fn everybody() -> [IpNet; 2] {
+pub(super) fn all_addresses() -> [IpNet; 2] {
     [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())]
 }
 
@@ -145,7 +145,7 @@ impl Draft {
     /// The result of such a restriction is stricter, never wider.
     pub(super) fn close(&mut self, why: &str) -> String {
         self.is_closed = true;
-        format!("{why}: nobody is answered, unless you say in [access] who is")
+        format!("{why}: no client is answered, unless you allow some in [access]")
     }
 
     /// Listens only on the loopback addresses, at `port`.
@@ -168,7 +168,7 @@ impl Draft {
         let endpoint = |one: &DraftUpstream| Endpoint::new(&one.host, one.port);
         let same = |known: &&DraftUpstream| endpoint(known) == endpoint(&upstream);
         match self.upstreams.iter().find(same) {
-            Some(known) => Err(format!("it is asked already, by {}", known.origin)),
+            Some(known) => Err(format!("it is polled already, by {}", known.origin)),
             None => {
                 self.upstreams.push(upstream);
                 Ok(())
@@ -179,7 +179,7 @@ impl Draft {
     /// Removes the servers that are our own listeners, with a remark.
     ///
     /// Such a server was meant to be another one on the same host, or is a mistake.
-    fn part_with_ourselves(&mut self) {
+    fn remove_own_listeners(&mut self) {
         let defaults = [
             SocketAddr::from((Ipv4Addr::UNSPECIFIED, NTP_PORT)),
             SocketAddr::from((Ipv6Addr::UNSPECIFIED, NTP_PORT)),
@@ -207,7 +207,7 @@ impl Draft {
 
     /// Returns the draft as TOML; keys that don't go together are changed or left out, with a remark.
     pub(super) fn written(&mut self) -> String {
-        self.part_with_ourselves();
+        self.remove_own_listeners();
         let [clock, local] = [self.clock(), self.local()];
         let mut text = self.preface.to_owned() + &self.sources();
         let metrics = self.metrics.map(|address| quoted(&address.to_string()));
@@ -240,8 +240,8 @@ impl Draft {
             (false, _, _) => "#\n# Time is followed by a clock of its own, and the host's is left alone. To mirror the daemon that keeps\n\
                  # the host's instead, have it listen on port 11123 of 127.0.0.1, and name that as the first upstream.\n"
                 .to_owned(),
-            (true, false, Some(_)) => "#\n# Nobody is asked for the time.\nupstream = []\n".to_owned(),
-            (true, _, _) => "#\n# No server could be carried over: the default is asked, the daemon that keeps this host's clock, on port\n\
+            (true, false, Some(_)) => "#\n# No server is polled for the time.\nupstream = []\n".to_owned(),
+            (true, _, _) => "#\n# No server could be carried over: the default is polled, the daemon that keeps this host's clock, on port\n\
                  # 11123 of 127.0.0.1.\n"
                 .to_owned(),
         }
@@ -265,7 +265,7 @@ impl Draft {
         let stricter = match (wanted, self.default_min_sources) {
             (None, default) if count >= FROM_HERE_TWO && !default.is_empty() => format!(
                 "# Stricter than there: {default}. Here, of three or more, two must\n\
-                 # agree, so that no single one can lead us astray. As it was there, it is:\n#min-sources = 1\n"
+                 # agree, so that no single one can mislead the server. As it was there, it is:\n#min-sources = 1\n"
             ),
             _ => String::new(),
         };
@@ -290,14 +290,14 @@ impl Draft {
 
     fn access(&self) -> String {
         if self.is_closed {
-            return "# A restriction could not be carried: `import` said which. Nobody is answered until it stands here.\n\
+            return "# A restriction could not be carried over: `import` reports which. No client is answered until it is set here.\n\
                     default = \"deny\"\n"
                 .to_owned();
         }
-        let [v4, v6] = everybody().map(|all| self.rules.get(&all).copied().unwrap_or(self.is_open));
+        let [v4, v6] = all_addresses().map(|all| self.rules.get(&all).copied().unwrap_or(self.is_open));
         let default = v4 && v6;
         let mut rules = self.rules.clone();
-        rules.extend(everybody().into_iter().zip([v4, v6]));
+        rules.extend(all_addresses().into_iter().zip([v4, v6]));
         let mut lists = [Vec::new(), Vec::new()];
         for (net, allowed) in &rules {
             // The rule of the longest prefix around this one.
@@ -310,7 +310,7 @@ impl Draft {
             }
         }
         let [allow, deny] = lists.map(|list| (!list.is_empty()).then(|| format!("[{}]", list.join(", "))));
-        let closed = "# As in the file that this was made of. \"allow\" answers everybody.\n";
+        let closed = "# As in the file that this was made of. \"allow\" answers all clients.\n";
         let default = if default {
             String::new()
         } else {

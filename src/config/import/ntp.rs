@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::Meaning::{Carried, Left};
-use super::draft::{Draft, Limit, Local, everybody};
+use super::draft::{Draft, Limit, Local, all_addresses};
 use super::server::{self, Choice};
 use super::{Keywords, SourceLine, nearest_interval, number, path};
 use crate::config::address::listener;
@@ -134,10 +134,7 @@ fn source(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     let mut line = line.clone();
     if matches!(line.words.first(), Some(&("-4" | "-6"))) {
         let family = line.words.remove(0);
-        draft.leave(
-            &line,
-            &format!("{family}: a name is asked by whichever family it has"),
-        );
+        draft.leave(&line, &format!("{family}: both families of a name are used"));
     }
     match line.words.first() {
         Some(host) if host.starts_with(LOCAL_DRIVER) => {
@@ -280,10 +277,12 @@ fn foreign(flag: &str) -> Option<&'static str> {
         "ignore" | "noserve" | "limited" => None,
         // There are no such queries here, and no host can make itself our peer.
         "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" | "nomrulist" => None,
-        "notrust" => Some("who must prove who he is isn't answered at all, as there are no keys here"),
-        "kod" => Some("nobody is told to ask less often, unless limit.kiss says so"),
+        "notrust" => {
+            Some("it requires authentication, and ntpfront has no keys: these addresses are not answered")
+        }
+        "kod" => Some("no client is asked to poll less often, unless limit.kiss is set"),
         "mssntp" => Some("no answer is signed here"),
-        _ => Some("nothing here is like it: so who it is about isn't answered"),
+        _ => Some("nothing here is like it: so these addresses are not answered"),
     }
 }
 
@@ -310,34 +309,34 @@ fn unrestrict(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> {
 type Restricted<'a> = (Result<Vec<IpNet>, String>, &'a [&'a str]);
 
 fn restricted<'a>(words: &'a [&'a str]) -> Result<Restricted<'a>, String> {
-    let families = everybody();
+    let families = all_addresses();
     let (families, words) = match words {
         ["-4", rest @ ..] => (&families[..1], rest),
         ["-6", rest @ ..] => (&families[1..], rest),
         rest => (&families[..], rest),
     };
-    let (whom, flags) = match words {
-        [] => return Err("whom it is about is missing".to_owned()),
-        [who, flags @ ..] if who.eq_ignore_ascii_case("default") => (Ok(families.to_vec()), flags),
-        [who, ..] if who.eq_ignore_ascii_case("source") => {
+    let (nets, flags) = match words {
+        [] => return Err("the address is missing".to_owned()),
+        [host, flags @ ..] if host.eq_ignore_ascii_case("default") => (Ok(families.to_vec()), flags),
+        [host, ..] if host.eq_ignore_ascii_case("source") => {
             return Err(
-                "upstreams need no rule: only what they answer to a question of ours is heard".to_owned(),
+                "upstreams need no rule: only their answers to questions of ntpfront are read".to_owned(),
             );
         }
-        [who, word, rest @ ..] if word.eq_ignore_ascii_case("mask") => {
+        [host, word, rest @ ..] if word.eq_ignore_ascii_case("mask") => {
             let (mask, flags) = match rest {
                 [mask, flags @ ..] if address(mask).is_some() => (address(mask), flags),
                 flags => (None, flags),
             };
-            let pair = address(who).zip(mask);
-            let pair = pair.filter(|(who, mask)| who.is_ipv4() == mask.is_ipv4());
-            let net = pair.and_then(|(who, mask)| IpNet::with_netmask(who, mask).ok());
-            let why = || format!("\"{}\" with this mask is no prefix", excerpt(who));
+            let pair = address(host).zip(mask);
+            let pair = pair.filter(|(host, mask)| host.is_ipv4() == mask.is_ipv4());
+            let net = pair.and_then(|(host, mask)| IpNet::with_netmask(host, mask).ok());
+            let why = || format!("\"{}\" with this mask is no prefix", excerpt(host));
             (net.map(|net| vec![net]).ok_or_else(why), flags)
         }
-        [who, flags @ ..] => (prefix(who).map(|net| vec![net]), flags),
+        [host, flags @ ..] => (prefix(host).map(|net| vec![net]), flags),
     };
-    Ok((whom, without_peers(flags)))
+    Ok((nets, without_peers(flags)))
 }
 
 /// Returns the flags after `ippeerlimit NUMBER`, which is left out: no host can make itself our peer.

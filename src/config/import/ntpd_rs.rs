@@ -33,9 +33,9 @@ const CLOCK: &str =
 const READS_NO_CLOCK: &str =
     "ntpfront reads no clocks but the host's: leave that to ntpd-rs, beside ntpfront on another port";
 const OWN: &str = "a matter of ntpd-rs's own files and log";
-const CTL: &str = "for ntp-ctl; ntpfront is asked through control.socket, by whoever may write to it";
-const NO_SERVER: &str =
-    "without a [[server]] ntpd-rs answers nobody: only this host is answered, unless you name a [[listener]]";
+const CTL: &str =
+    "for ntp-ctl; ntpfront has control.socket, and the socket's permissions decide which users may query it";
+const NO_SERVER: &str = "without a [[server]] ntpd-rs answers no client: only this host is answered, unless you add a [[listener]]";
 const VERSIONS: &str = "# Other than there, requests of versions 1 and 2 are answered, too.\n";
 const NO_NTS: &str = "ntpfront has no NTS: leave that to ntpd-rs, beside ntpfront on another port";
 const NOTHING_LIKE_IT: &str = "nothing here is like it";
@@ -200,7 +200,7 @@ fn intervals(draft: &mut Draft, table: &PlacedTable<'_, '_>, before: [Option<i8>
     match polls {
         [Some(min), Some(max)] if (1..=max).contains(&min) && max <= LONGEST_POLL => polls,
         _ => {
-            let why = format!("1 to {LONGEST_POLL} in this order, or our defaults");
+            let why = format!("1 to {LONGEST_POLL} in this order; the defaults apply");
             table.leave_key(draft, "poll-interval-limits", &why);
             [None, None]
         }
@@ -220,7 +220,9 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
         table.leave(draft, why);
         return false;
     }
-    let asked = table.text("address").ok_or("whom to ask is missing".to_owned());
+    let asked = table
+        .text("address")
+        .ok_or("the address of the server is missing".to_owned());
     let asked = asked.and_then(|text| {
         let refused = |refusal: Refusal| format!("\"{}\" is not {}", excerpt(text), refusal.expected);
         host_and_port(text).map_err(refused)
@@ -259,7 +261,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
     };
     let left = [
         ("ignore", NOTHING_LIKE_IT),
-        ("ntp-version", "version 4 is spoken here"),
+        ("ntp-version", "ntpfront uses version 4"),
     ];
     table.leave_others(draft, &[&known[..], version].concat(), &left);
     true
@@ -304,13 +306,13 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
         None | Some(DeValue::Boolean(false)) => None,
         Some(value) => Some(value.as_str() == Some("deny")),
     };
-    if let Some(is_told) = nts {
+    if let Some(gets_deny) = nts {
         table.leave_key(
             draft,
             "require-nts",
-            "there is no NTS here: so nobody is answered",
+            "there is no NTS here: so no client is answered",
         );
-        let kiss = if is_told {
+        let kiss = if gets_deny {
             "access.on-deny = \"kiss\"\n"
         } else {
             ""
@@ -324,10 +326,10 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
         table.leave_key(
             draft,
             "denylist",
-            "so nobody is answered there, unless you say in access who is",
+            "so no client is answered there, unless you allow some in access",
         );
     }
-    let is_told = is_told(draft, table, [&allow, &deny]);
+    let gets_deny = gets_deny(draft, table, [&allow, &deny]);
     let denied = deny.map(|list| list.nets).unwrap_or_default();
     let is_open = allow.is_none();
     let mut allowed = allow.map(|list| list.nets).unwrap_or_default();
@@ -343,7 +345,7 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
         true => String::new(),
         false => list("access.allow", &allowed) + &list("access.deny", &denied),
     };
-    let kiss = if has_lists && is_told {
+    let kiss = if has_lists && gets_deny {
         "access.on-deny = \"kiss\"\n"
     } else {
         ""
@@ -352,11 +354,11 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
 }
 
 /// Whether clients that are denied are told so; both lists have to do the same here.
-fn is_told(draft: &mut Draft, table: &PlacedTable<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
-    let told = lists.map(|list| list.as_ref().map(|list| list.is_told));
-    match told {
+fn gets_deny(draft: &mut Draft, table: &PlacedTable<'_, '_>, lists: [&Option<Filter>; 2]) -> bool {
+    let deny_sent = lists.map(|list| list.as_ref().map(|list| list.gets_deny));
+    match deny_sent {
         [Some(one), Some(other)] if one != other => {
-            let why = "both lists must do the same with whom they deny: nobody is told";
+            let why = "both lists must do the same with denied clients here: none gets DENY";
             table.leave_key(draft, "denylist", why);
             false
         }
@@ -392,7 +394,7 @@ fn prefix(text: &str) -> Option<IpNet> {
 struct Filter {
     nets: Vec<IpNet>,
     /// Whether clients that it denies are told so.
-    is_told: bool,
+    gets_deny: bool,
     /// Whether it lacks the array of prefixes, or an item of it is no prefix.
     is_spoilt: bool,
 }
@@ -402,7 +404,7 @@ fn filter(draft: &mut Draft, table: &PlacedTable<'_, '_>, key: &str) -> Option<F
     let said = list.get("filter").and_then(DeValue::as_array);
     let mut filter = Filter {
         nets: Vec::new(),
-        is_told: list.text("action") == Some("deny"),
+        gets_deny: list.text("action") == Some("deny"),
         is_spoilt: said.is_none(),
     };
     for item in said.into_iter().flat_map(|items| items.iter()) {
@@ -472,7 +474,10 @@ fn synchronization(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
         ("startup-step-panic-threshold", CLOCK),
         ("accumulated-step-panic-threshold", CLOCK),
         ("warn-on-jump", CLOCK),
-        ("reference-id", "who follows nobody has no time to announce here"),
+        (
+            "reference-id",
+            "without an upstream there is no time to announce here",
+        ),
         ("algorithm", "ntpfront weighs its upstreams by rules of its own"),
     ];
     table.leave_others(draft, &known, &left);

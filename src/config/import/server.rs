@@ -13,8 +13,8 @@ use crate::wire::NTP_PORT;
 pub(super) const AUTHENTICATED: &str = "ntpfront can't authenticate servers (NTS, keys), so it doesn't ask this one: let chronyd or ntpd ask it, \
      beside ntpfront on port 11123, and name that as an upstream";
 pub(super) const POOL: &str =
-    "of a pool one server is asked at a time: name several, or servers of your choice";
-const PEER: &str = "it is asked as a server is: the symmetric mode isn't spoken here";
+    "of a pool one server is polled at a time: name several, or servers of your choice";
+const PEER: &str = "it is polled as a server is: there is no symmetric mode here";
 const LONGEST_POLL: i8 = 17;
 
 /// The meaning of an option of such a line.
@@ -39,7 +39,10 @@ pub(super) fn carry(
     choices: &[(&str, Choice)],
 ) -> Result<(), String> {
     draft.has_sources = true;
-    let (host, options) = line.words.split_first().ok_or("whom to ask is missing")?;
+    let (host, options) = line
+        .words
+        .split_first()
+        .ok_or("the address of the server is missing")?;
     let mut wanted = Wanted::default();
     let mut left = Vec::new();
     let mut options = options.iter();
@@ -123,12 +126,12 @@ impl Wanted {
         let crossed = matches!(polls, [Some(min), Some(max)] if min > max);
         if too_short || crossed {
             left.push(format!(
-                "minpoll and maxpoll: {shortest} to {LONGEST_POLL} in this order, or our defaults"
+                "minpoll and maxpoll: {shortest} to {LONGEST_POLL} in this order; the defaults apply"
             ));
             (self.minpoll, self.maxpoll) = (None, None);
         }
         if self.roles.contains("noselect") && self.roles.remove("require") {
-            left.push("require: who is only watched can't be required".to_owned());
+            left.push("require: a server that is only monitored (noselect) can't be required".to_owned());
         }
         let shown = line.shown();
         Ok(DraftUpstream {

@@ -17,27 +17,36 @@ table! {
     "[clock]": Reload, RawClock
     #[derive(Clone, Debug)]
     pub(in crate::config) struct ClockKeys {
-        /// Which clock to serve. "system": the host's clock, which a daemon on this host keeps, and which is
-        /// checked and mirrored. "tracked": a clock of ntpfront's own, which follows the upstreams whatever
-        /// happens to the host's. "auto": "system" if an upstream is on this host, otherwise "tracked". Only an
-        /// address in this file (or "localhost") counts as an upstream on this host: what a name resolves to
-        /// does not, so that a name server cannot choose the clock.
+        /// The clock to serve.
+        ///
+        /// "system": the host's clock, which a daemon on this host keeps; ntpfront checks and mirrors it. "tracked":
+        /// a clock of ntpfront's own, which follows the upstreams whatever happens to the host's. "auto": "system"
+        /// if an upstream is on this host, otherwise "tracked". Only an address in this file (or "localhost") counts
+        /// as an upstream on this host: what a name resolves to does not, so that a name server cannot choose the
+        /// clock.
         source: ClockSource = ClockSource::Auto, word();
-        /// How many upstreams must be available and agree: {range}, at most the number of upstreams. Not set: 1
-        /// with one or two upstreams, 2 with three or more, so that a single one cannot mislead the server.
+        /// The number of upstreams that must be available and agree: {range}, at most the number of upstreams.
+        ///
+        /// Not set: 1 with one or two upstreams, 2 with three or more, so that a single one cannot mislead the
+        /// server.
         min_sources: u8 = 1, whole(1..=255);
-        /// The maximum root distance, in seconds: {range}. Upstreams over it are not used. If the served time
-        /// is over it, clients get "unsynchronized". Lower it if the clients need a better time.
+        /// The maximum root distance, in seconds: {range}.
+        ///
+        /// Upstreams over it are not used. If the served time is over it, clients get "unsynchronized". Lower it if
+        /// the clients need a better time.
         max_distance: f64 = 1.0, seconds(0.0001..=16.0);
         /// The maximum jitter of an upstream, in seconds: {range}. Lower it if all upstreams are near.
         max_jitter: f64 = 1.0, seconds(0.0001..=16.0);
-        /// What to do when upstreams contradict each other, or the daemon on this host, for three rounds.
-        /// "unsynchronized": announce that there is no time. "track": follow the majority with a clock of
-        /// ntpfront's own. "drop": do not answer. "serve": keep serving the time of the daemon on this host.
+        /// The reaction when, for three rounds, upstreams contradict each other or the daemon on this host.
+        ///
+        /// "unsynchronized": announce that there is no time. "track": follow the majority with a clock of ntpfront's
+        /// own. "drop": do not answer. "serve": keep serving the time of the daemon on this host.
         on_dispute: OnDispute = OnDispute::Unsynchronized, word();
-        /// The list of leap seconds that comes with tzdata. It is read at the start, on reload and every day.
-        /// While it is current, it alone decides when a leap second is announced. Without it, or with "", the
-        /// majority of the upstreams decides, on the last day of a month.
+        /// The list of leap seconds that comes with tzdata.
+        ///
+        /// It is read at the start, on reload and every day. While it is current, it alone decides when a leap
+        /// second is announced. Without it, or with "", the majority of the upstreams decides, on the last day of a
+        /// month.
         leap_seconds: Option<PathBuf> = Some(LEAP_SECONDS.into()), path_or_none();
     }
 }
@@ -47,17 +56,18 @@ table! {
     "[local]": Reload, RawLocal
     #[derive(Clone, Debug)]
     pub(in crate::config) struct LocalKeys {
-        /// Whether to serve the host's clock when no upstream is usable. Turn it on for an isolated network
-        /// whose clients need to agree with each other more than with the world. Elsewhere, no time is the
-        /// better answer.
+        /// Whether to serve the host's clock when no upstream is usable.
+        ///
+        /// Turn it on for an isolated network whose clients need to agree with each other more than with the world.
+        /// Elsewhere, no time is the better answer.
         enabled: bool = false, Bool;
         /// The stratum to announce then: {range}. Keep it high, so that clients prefer every better server.
         stratum: u8 = 10, whole(1..=15);
-        /// For how many whole seconds no upstream must have been usable before the host's clock is served:
-        /// {range}.
+        /// The time without a usable upstream before the host's clock is served, in whole seconds: {range}.
         wait: u32 = 60, whole(0..=86_400);
-        /// The maximum error of the host's clock, in seconds: {range}, at most clock.max-distance. It is
-        /// announced as the root dispersion. Raise it for a host whose clock has not been set for a long time.
+        /// The maximum error of the host's clock, in seconds: {range}, at most clock.max-distance.
+        ///
+        /// It is announced as the root dispersion. Raise it for a host whose clock has not been set for a long time.
         distance: f64 = 0.5, seconds(0.0..=16.0);
     }
 }
@@ -73,6 +83,13 @@ impl ClockKeys {
             on_dispute: self.on_dispute,
             local: local.enabled.then(|| local.reference()),
         }
+    }
+}
+
+/// The policy of a configuration without keys for it. Tests start from it, so that they do not name each key.
+impl Default for ClockPolicy {
+    fn default() -> Self {
+        ClockKeys::default().policy(&LocalKeys::default())
     }
 }
 

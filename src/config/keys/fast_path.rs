@@ -7,22 +7,26 @@ use crate::config::row::table;
 use crate::fast_path::AttachMode;
 
 table! {
-    /// Plain requests answered in the kernel, before its network stack sees them (XDP), for a tenth of the CPU
-    /// time. THEY BYPASS THIS HOST'S FIREWALL (nftables, iptables), rp_filter, AND tcpdump ON THE INTERFACE:
-    /// only [access] and [limit] apply, and `ntpfront status` counts them. This needs Linux 6.1 and, at the
-    /// start, more privileges: root, or the drop-in 20-fast-path.conf. The document fast-path.md lists what is
-    /// left to the sockets.
+    /// Plain requests answered in the kernel, before its network stack sees them (XDP).
+    ///
+    /// A request then takes a tenth of the CPU time. THESE REQUESTS BYPASS THIS HOST'S FIREWALL (nftables,
+    /// iptables), rp_filter, AND tcpdump ON THE INTERFACE: only [access] and [limit] apply, and `ntpfront status`
+    /// counts them. This needs Linux 5.10 and, at the start, more privileges: root, or the drop-in 20-fast-path.conf.
+    /// The document fast-path.md lists what is left to the sockets.
     "[fast-path]": Restart, RawFastPath
-    /// Where plain requests are answered before the network stack sees them.
+    /// The interfaces where plain requests are answered before the network stack sees them.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct FastPath {
-        /// The interfaces where requests arrive, as `ip link` names them, at most 16. Untagged requests are
-        /// answered at addresses of these interfaces and of "lo"; requests with VLAN tags at all addresses of
-        /// this host. For bonds and bridges, use their own name. Empty: no fast path.
+        /// The interfaces where requests arrive, as `ip link` names them, at most 16.
+        ///
+        /// Untagged requests are answered at addresses of these interfaces and of "lo"; requests with VLAN tags at
+        /// all addresses of this host. For bonds and bridges, use their own name. Empty: no fast path.
         interfaces: Vec<String> = Vec::new(), interfaces();
-        /// "native" is in the driver. "generic" is before the network stack, for other drivers: about half as
-        /// fast. "auto" uses the best one available, and otherwise serves without. With "native" or "generic",
-        /// the start fails if that mode is not available.
+        /// The place of the program: "native" or "generic", or "auto" for the best one available.
+        ///
+        /// "native" runs in the driver. "generic" runs before the network stack, for other drivers, and is about
+        /// half as fast. With "native" or "generic", the start fails if that mode is not available. With "auto", the
+        /// server then runs without the fast path.
         mode: AttachMode = AttachMode::Auto, word();
     }
 }

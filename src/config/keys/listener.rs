@@ -11,7 +11,7 @@ use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word};
 use crate::config::row::table;
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
-use crate::server::policy::{Announced, Policy, RuleMode};
+use crate::server::policy::{Announced, NtsMode, Policy, RuleMode};
 use crate::server::{Listener, Steering, Tuning};
 use crate::wire::NTP_PORT;
 
@@ -19,56 +19,78 @@ use crate::wire::NTP_PORT;
 pub(in crate::config) const MOST_WORKERS: u16 = 1024;
 
 table! {
-    /// The addresses where clients are answered, one table each. If there is at least one, the two default
-    /// listeners below no longer apply. Flag -a replaces those of IPv4, -b those of IPv6; -4 and -6 set the
-    /// workers.
+    /// The addresses where clients are answered, one table each.
+    ///
+    /// If there is at least one, the two default listeners below no longer apply. Flag -a replaces those of IPv4, -b
+    /// those of IPv6; -4 and -6 set the workers.
     "[[listener]]": Reload, RawListener
     #[derive(Clone, Debug)]
     pub(in crate::config) struct ListenerKeys {
-        /// Address and port. A wildcard address ("0.0.0.0", "[::]") means every address of that family, and
-        /// replies leave from the address that was asked. With a single address, a response takes 4 to 6 % less
-        /// CPU time. A link-local address needs the number of its interface: "[fe80::1%2]:123".
+        /// The address and the port.
+        ///
+        /// A wildcard address ("0.0.0.0", "[::]") means every address of that family, and replies leave from the
+        /// address that was asked. With a single address, a response takes 4 to 6 % less CPU time. A link-local
+        /// address needs the number of its interface: "[fe80::1%2]:123".
         address: SocketAddr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, NTP_PORT)), address();
-        /// Threads that answer, each with its own socket: {range}. Raise it to the number of CPUs on a busy
-        /// host.
+        /// The number of threads that answer, each with its own socket: {range}.
+        ///
+        /// Raise it to the number of CPUs on a busy host.
         workers: u16 = 1, whole(1..=MOST_WORKERS);
-        /// How packets are spread over the workers. "source": one client always meets the same worker. "cpu":
-        /// by the CPU that received the packet, for network cards with one queue per CPU; it needs pin = true,
-        /// because workers that move between CPUs are slower. "kernel": by the kernel's own hash.
+        /// The way in which packets are spread over the workers.
+        ///
+        /// "source": one client always meets the same worker. "cpu": by the CPU that received the packet, for
+        /// network cards with one queue per CPU; it needs pin = true, because workers that move between CPUs are
+        /// slower. "kernel": by the kernel's own hash.
         steering: Steering = Steering::Source, word();
-        /// Whether the server must not start without this listener. If false, a missing address (added later,
-        /// in duplicate address detection, or on a missing interface) is an error in the log. The listener
-        /// starts when the address appears, and the others serve meanwhile. `ntpfront status` and the metric
-        /// ntpfront_listener_serving show it. If no listener can be opened, or if a port is in use or not
-        /// permitted, the start fails anyway. If true, the start fails, a reload is refused, and `ntpfront
-        /// health` and /readyz fail while the address is missing.
+        /// Whether the server must not start without this listener.
+        ///
+        /// If false, a missing address (added later, in duplicate address detection, or on a missing interface) is
+        /// an error in the log. The listener starts when the address appears, and the others serve meanwhile.
+        /// `ntpfront status` and the metric ntpfront_listener_serving show it. If no listener can be opened, or if a
+        /// port is in use or not permitted, the start fails anyway. If true, the start fails, a reload is refused,
+        /// and `ntpfront health` and /readyz fail while the address is missing.
         required: bool = false, Bool;
-        /// The remaining keys are for busy hosts; measure before and after. How many requests a worker takes at
-        /// once: {range}. A larger number lowers the cost per request, up to about 32. A request that comes
-        /// alone is taken alone in any case.
+        /// The maximum number of requests that a worker takes at once: {range}.
+        ///
+        /// A larger number lowers the cost per request, up to about 32. A request that comes alone is taken alone in
+        /// any case. This key and the next four are for busy hosts; measure before and after.
         batch: u16 = Tuning::default().batch, whole(1..=Tuning::LARGEST_BATCH);
-        /// The maximum time in the queue, in seconds: {range}. A request that waited longer is counted
-        /// (refused-late) and not answered. Other requests are answered with the time at which they came. Lower
-        /// it if the server is overloaded, so that it answers clients that still wait.
+        /// The maximum time in the queue, in seconds: {range}.
+        ///
+        /// A request that waited longer is counted (refused-late) and not answered. Other requests are answered with
+        /// the time at which they came. Lower it if the server is overloaded, so that it answers clients that still
+        /// wait.
         max_wait: f64 = Tuning::default().max_wait.as_secs_f64(), seconds(0.001..=1.0);
-        /// Bytes of packets that the queue of each worker can hold: {range}. A request counts 400 to 2200,
-        /// depending on the network card. Raise it if `ntpfront status` shows lost packets in bursts. In
-        /// lasting overload a longer queue loses the same number, and each request waits longer. Without root,
-        /// net.core.rmem_max (sysctl) is the limit, and the log says so.
+        /// The bytes of packets that the queue of each worker can hold: {range}.
+        ///
+        /// A request counts 400 to 2200, depending on the network card. Raise it if `ntpfront status` shows lost
+        /// packets in bursts. In lasting overload a longer queue loses the same number, and each request waits
+        /// longer. Without root, net.core.rmem_max (sysctl) is the limit, and the log says so.
         receive_buffer: u32 = Tuning::default().receive_buffer, whole(65_536..=536_870_912);
-        /// For how many microseconds the kernel polls the network card before a worker sleeps: {range}. 0: as
-        /// net.core.busy_read says. About 50 lower the response time if a core is idle, and keep that core busy
-        /// even without requests. It needs a start as root, and a card that supports NAPI.
+        /// The time that the kernel polls the network card before a worker sleeps, in microseconds: {range}.
+        ///
+        /// 0: as net.core.busy_read says. About 50 lowers the response time if a core is idle, and keeps that core
+        /// busy even without requests. It needs a start as root, and a card that supports NAPI.
         busy_poll: u16 = Tuning::default().busy_poll, whole(0..=10_000);
-        /// Whether each worker stays on one CPU: the first worker on the first CPU that the service may use
-        /// (CPUAffinity= of the unit), and so on. Turn it on with steering = "cpu", if the card has one queue
-        /// per CPU and the host has little else to do. The unit needs the drop-in 30-pin.conf for it.
+        /// Whether each worker stays on one CPU.
+        ///
+        /// The first worker is on the first CPU that the service may use (CPUAffinity= of the unit), and so on. Turn
+        /// it on with steering = "cpu", if the card has one queue per CPU and the host has little else to do. The
+        /// unit needs the drop-in 30-pin.conf for it.
         pin: bool = Tuning::default().pin, Bool;
-        /// What to answer: "time", or "unsynchronized" to make clients move to other servers, of their own
-        /// accord, before this server ends.
+        /// The answer: "time" or "unsynchronized".
+        ///
+        /// With "unsynchronized" clients move to other servers of their own accord; set it some time before you stop
+        /// this server.
         answer: Announced = Announced::Time, word();
-        /// If the stratum of the server is higher, it answers "unsynchronized": {range}.
+        /// The maximum stratum: {range}. If the server's is higher, the answer is "unsynchronized".
         max_stratum: u8 = 15, whole(1..=15);
+        /// The treatment of requests with NTS (RFC 8915): "accept", "require" or "off".
+        ///
+        /// "accept": they get authenticated responses, and plain requests get plain ones. "require": plain requests get
+        /// no response (refused-nts-required). "off": the fields of NTS are ignored, and all responses are plain. This
+        /// version has no key establishment yet: use "accept", since with "require" no request gets a response.
+        nts: NtsMode = NtsMode::Accept, word();
     }
     tables {
         access: RawAccess, AccessKeys;
@@ -106,6 +128,7 @@ impl ListenerKeys {
             budget,
             answer: self.answer,
             max_stratum: self.max_stratum,
+            nts: self.nts,
         }
     }
 

@@ -19,46 +19,52 @@ const METRICS: &str =
 table! {
     /// The socket for `ntpfront status`, `upstreams`, `top`, `clients`, `health` and `check --against-running`.
     "[control]": Restart, RawControl
-    /// Where the running server is asked what it does.
+    /// The address of the socket that commands ask.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Control {
-        /// The path of a UNIX socket, or "" for none. Any user with write access to it can query the server:
-        /// process.user and its group (its mode is 660). If users other than root can change the directory or
-        /// its parents, process.user needs permission to create the file. If this key is not set and the
-        /// directory does not exist, there is no socket. The service creates the directory. The file stays when
-        /// the process ends, and the next start replaces it.
+        /// The path of a UNIX socket, or "" for none.
+        ///
+        /// Any user with write access to it can query the server: process.user and its group (its mode is 660). If
+        /// users other than root can change the directory or its parents, process.user needs permission to create
+        /// the file. If this key is not set and the directory does not exist, there is no socket. The service
+        /// creates the directory. The file stays when the process ends, and the next start replaces it.
         socket: Option<PathBuf> = Some(CONTROL_SOCKET.into()), path_or_none();
     }
 }
 
 table! {
-    /// Which clients send requests, and how often: `ntpfront clients` shows the last hour. It shows client
-    /// addresses, but only to users of the control socket. Addresses stay in memory, for at most 65 minutes,
-    /// and end with the process.
+    /// Counts of requests by client: `ntpfront clients` shows those of the last hour.
+    ///
+    /// It shows client addresses, but only to users of the control socket. Addresses stay in memory, for at most 65
+    /// minutes, and end with the process.
     "[census]": Restart, RawCensus
     /// Whether and how clients are counted.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct CensusKeys {
         /// Whether to count. If it is off, no client address is remembered, except by limits that are on.
         enabled: bool = true, Bool;
-        /// For how many clients each worker remembers the last request, to measure the times between two
-        /// requests: {range}. Each takes 8 bytes; everything else takes 1 MB. With more than half as many
-        /// clients in an hour, the times are measured for a part of them.
+        /// The number of clients of which each worker remembers the last request: {range}.
+        ///
+        /// It uses them to measure the time between two requests of a client. Each takes 8 bytes; everything else
+        /// takes 1 MB. With more than half as many clients in an hour, the times are measured for a part of them.
         clients: u32 = 65_536, whole(1024..=1_048_576);
     }
 }
 
 table! {
-    /// HTTP for Prometheus and probes. /metrics: the metrics. /healthz: 200 while the server runs. /readyz: 200
-    /// while clients get a time, at all required listeners; otherwise 503. /readyz?max-distance=0.01: 200 only
-    /// if the maximum error is also within that limit.
+    /// HTTP for Prometheus and probes.
+    ///
+    /// /metrics: the metrics. /healthz: 200 while the server runs. /readyz: 200 while clients get a time, at all
+    /// required listeners; otherwise 503. /readyz?max-distance=0.01: 200 only if the maximum error is also within
+    /// that limit.
     "[metrics]": Restart, RawMetrics
     #[derive(Clone, Debug)]
     pub(in crate::config) struct MetricsKeys {
-        /// An address and a port ("127.0.0.1:9923"), or "unix:" and the path of a UNIX socket, which its owner
-        /// and group can read. "" is none. There is no authentication; choose the address accordingly. If the
-        /// address cannot be opened, the log has an error, time is served anyway, and an IP address is tried
-        /// again.
+        /// An address and a port ("127.0.0.1:9923"), or "unix:" and the path of a UNIX socket; "" is none.
+        ///
+        /// The owner and the group of the socket can read from it. There is no authentication; choose the address
+        /// accordingly. If the address cannot be opened, the log reports an error, time is served anyway, and an IP
+        /// address is tried again.
         listen: Metrics = Metrics::Nowhere, metrics();
     }
 }

@@ -13,36 +13,43 @@ use crate::log::LogLevel;
 table! {
     /// The process, once its sockets are open.
     "[process]": Restart, RawProcess
-    /// What becomes of the process once its sockets are open.
+    /// The settings of the process once its sockets are open.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Process {
-        /// The user to become (flag -u). Not set: keep the current user. Set it if the service is started as
-        /// root. Otherwise the process keeps root's file permissions, and logs a warning.
+        /// The user to become (flag -u).
+        ///
+        /// Not set: keep the current user. Set it if the service is started as root. Otherwise the process keeps
+        /// root's file permissions, and logs a warning.
         user: Option<String> = None, user(), for example "ntpfront";
-        /// The directory to make the root directory (flag -r), an absolute path. Not set: no change. An empty
-        /// directory that belongs to root is best.
+        /// The directory to make the root directory (flag -r), an absolute path.
+        ///
+        /// Not set: no change. An empty directory that belongs to root is best.
         chroot: Option<PathBuf> = None, path(), for example "/var/empty";
-        /// Whether to keep the capability to open ports below 1024 (CAP_NET_BIND_SERVICE). Only a reload that
-        /// adds a listener on such a port needs it. "auto": keep it if a listener has such a port. "always":
-        /// keep it. "never": drop it. It is in use only while a port is opened. The process must have it at the
-        /// start: as root, or by AmbientCapabilities= of the unit.
+        /// Whether to keep the capability to open ports below 1024 (CAP_NET_BIND_SERVICE).
+        ///
+        /// Only a reload that adds a listener on such a port needs it. "auto": keep it if a listener has such a
+        /// port. "always": keep it. "never": drop it. It is in use only while a port is opened. The process must
+        /// have it at the start: as root, or by AmbientCapabilities= of the unit.
         keep_low_ports: LowPorts = LowPorts::Auto, word();
-        /// Whether to restrict access to files and TCP ports with Landlock. What remains: this file, its lists,
-        /// the list of leap seconds, resolv.conf and hosts; and the TCP ports of name servers and of
-        /// metrics.listen. Replaced files are read, too. Directories with a single purpose, such as
-        /// /etc/ntpfront, stay accessible. A separate process (ntpfront-files) opens replaced files in
-        /// directories with other files, such as /etc. Restart ntpfront if a link now leads to another
-        /// directory than at the start, or if you add a list in a directory with other files. Turn this off if
-        /// it gets in the way.
+        /// Whether to restrict access to files and TCP ports with Landlock.
+        ///
+        /// These stay accessible: this file, its lists, the list of leap seconds, resolv.conf and hosts; and the TCP
+        /// ports of name servers and of metrics.listen. Replaced files are read, too. Directories with a single
+        /// purpose, such as /etc/ntpfront, stay accessible. A separate process (ntpfront-files) opens replaced files
+        /// in directories with other files, such as /etc. Restart ntpfront if a link now leads to another directory
+        /// than at the start, or if you add a list in a directory with other files. Turn this off if it gets in the
+        /// way.
         landlock: bool = true, Bool;
-        /// Whether to restrict system calls with seccomp to those that are needed; workers keep only a few. A
-        /// call that executes a program, traces, mounts, or sets the clock then kills the process (SIGSYS).
-        /// Other calls fail. Turn this off if a system library needs a call that ntpfront does not expect: the
-        /// log shows "Operation not permitted" without another reason.
+        /// Whether to restrict system calls with seccomp to those that are needed; workers keep only a few.
+        ///
+        /// A call that executes a program, traces, mounts, or sets the clock then kills the process (SIGSYS). Other
+        /// calls fail. Turn this off if a system library needs a call that ntpfront does not expect: the log shows
+        /// "Operation not permitted" without another reason.
         seccomp: bool = true, Bool;
-        /// When to report to systemd that ntpfront is ready. "serving": when clients get answers, even if there
-        /// is no time yet. "synchronized": when clients get a time. Units that are ordered after this one wait
-        /// for that.
+        /// The event to report to systemd as "ready".
+        ///
+        /// "serving": clients get answers, even if there is no time yet. "synchronized": clients get a time. Units
+        /// that are ordered after this one wait for it.
         ready: Ready = Ready::Serving, word();
     }
 }
@@ -51,8 +58,9 @@ table! {
     "[log]": Reload, RawLog
     #[derive(Clone, Debug)]
     pub(in crate::config) struct LogKeys {
-        /// The least important level to log: {words}. Flag -d means "debug", which logs why each sample of an
-        /// upstream was accepted or rejected.
+        /// The least important level to log: {words}.
+        ///
+        /// Flag -d means "debug", which logs why each sample of an upstream was accepted or rejected.
         level: LogLevel = LogLevel::Info, word();
     }
 }

@@ -19,41 +19,47 @@ pub(in crate::config) const LOOPBACK_POLLS: (i8, i8) = (2, 4);
 pub(in crate::config) const POLLS: RangeInclusive<i8> = 0..=17;
 
 table! {
-    /// The servers to poll for the time, one table each. If there is at least one, the default upstream below
-    /// no longer applies. Flag -s replaces them all. "upstream = []" at the top of the file means none; then
-    /// [local] must be enabled.
+    /// The servers to poll for the time, one table each.
+    ///
+    /// If there is at least one, the default upstream below no longer applies. Flag -s replaces them all. "upstream
+    /// = []" at the top of the file means none; then [local] must be enabled.
     "[[upstream]]": Reload, RawUpstream
     #[derive(Clone, Debug)]
     pub(in crate::config) struct UpstreamKeys {
-        /// An address or a name, with or without a port (123): "192.0.2.1", "[2001:db8::1]:123",
-        /// "time.example". A link-local address needs its interface: "[fe80::1%eth0]:123". "localhost" means
-        /// 127.0.0.1 and ::1, without a question to a name server. Any other name that resolves to a loopback
-        /// address, or to a listener of this server, is refused. Of a name with several addresses, the first
-        /// one that answers is polled. An address that answers DENY or RSTR is left alone for an hour, then
-        /// longer, up to a day. The default is for a daemon such as chronyd that keeps this host's clock, on
-        /// another port: in chrony.conf `port 11123`, `bindaddress 127.0.0.1` and `allow 127.0.0.1`.
+        /// The address or the name, with or without a port (123).
+        ///
+        /// For example "192.0.2.1", "[2001:db8::1]:123" or "time.example". A link-local address needs its interface:
+        /// "[fe80::1%eth0]:123". "localhost" means 127.0.0.1 and ::1, without a query to a name server. Any other
+        /// name that resolves to a loopback address, or to a listener of this server, is refused. Of a name with
+        /// several addresses, the first one that answers is polled. An address that answers DENY or RSTR is left
+        /// alone for an hour, then longer, up to a day. The default is for a daemon such as chronyd that keeps this
+        /// host's clock, on another port: in chrony.conf `port 11123`, `bindaddress 127.0.0.1` and `allow
+        /// 127.0.0.1`.
         address: (Host, u16) = (Host::Address(Ipv4Addr::LOCALHOST.into()), 11_123), address();
-        /// Whether to poll four times in a row at the start, every 2 s (every second on this host), so that
-        /// there is a time within seconds. Then the interval doubles, 4 s, 8 s, 16 s, ..., up to the interval
-        /// below: the frequency of the clock is known only as well as samples are far apart. The same happens
-        /// after the host slept or its clock was stepped. Turn it off if the operator of the server asks for
-        /// that.
+        /// Whether to poll four times in a row at the start, for a time within seconds.
+        ///
+        /// Those polls are 2 s apart (1 s for an upstream on this host). Then the interval doubles, 4 s, 8 s, 16 s,
+        /// ..., up to the interval below: the frequency of the clock is known only as well as samples are far apart.
+        /// The same happens after the host slept or its clock was stepped. Turn it off if the operator of the server
+        /// asks for that.
         iburst: bool = true, Bool;
-        /// The minimum and maximum interval between two polls, as powers of 2 in seconds (6 is 64 s, 10 is 1024
-        /// s): {range}, where 0 is only for a loopback address (and localhost). The defaults are 6 and 10; for
+        /// The minimum and the maximum interval between two polls, as powers of 2 in seconds: {range}.
+        ///
+        /// 6 is 64 s, 10 is 1024 s; 0 is only for a loopback address (and localhost). The defaults are 6 and 10; for
         /// a loopback address 2 and 4.
         minpoll: i8 = LOOPBACK_POLLS.0, whole(POLLS);
         maxpoll: i8 = LOOPBACK_POLLS.1, whole(POLLS);
-        /// Follow this upstream rather than others that agree with it.
+        /// Whether to follow this upstream rather than others that agree with it.
         prefer: bool = false, Bool;
-        /// Serve a time only if this upstream, or another one that is required, agrees.
+        /// Whether to serve a time only if this upstream, or another one that is required, agrees.
         require: bool = false, Bool;
-        /// Only upstreams with this key determine the time and its maximum error, as if there were no others.
-        /// That gives you the narrow error bound of a near server, and gives up the protection by the others:
-        /// if this upstream is wrong, so is the served time. (prefer gives up nothing: it only chooses the
-        /// upstream that is announced.)
+        /// Whether only upstreams with this key determine the time and its maximum error, as if there were no others.
+        ///
+        /// That gives you the narrow error bound of a near server, and gives up the protection by the others: if
+        /// this upstream is wrong, so is the served time. (prefer gives up nothing: it only chooses the upstream
+        /// that is announced.)
         trust: bool = false, Bool;
-        /// Only monitor this upstream: it does not influence the time.
+        /// Whether only to monitor this upstream: it does not influence the time.
         noselect: bool = false, Bool;
     }
 }

@@ -12,7 +12,7 @@ impl Display for LayoutHeader {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(
             "// SPDX-License-Identifier: GPL-2.0-or-later\n//\n\
-             // What the program and user space share. Generated from src/fast_path/layout.rs: change that, then\n\
+             // The memory that the program and user space share. Generated from src/fast_path/layout.rs: change that, then\n\
              //   WRITE_LAYOUT=1 cargo test --lib layout_h\n\
              #pragma once\n\n#include <linux/types.h>\n\n",
         )?;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What the program and user space share. Generated from src/fast_path/layout.rs: change that, then
+// The memory that the program and user space share. Generated from src/fast_path/layout.rs: change that, then
 //   WRITE_LAYOUT=1 cargo test --lib layout_h
 #pragma once
 
 #include <linux/types.h>
 
-#define PUBLICATIONS 64 // Publications that are kept before one is written over.
+#define PUBLICATIONS 64 // Publications that are kept before one is overwritten.
 #define DESTINATIONS 1024 // Places for addresses of this host with a port.
 #define PROBES 8 // The number of places, from its own on, where a destination may be.
 #define SPREAD 0x9e3779b97f4a7c15ULL // The factor of a destination's hash: 2^64 divided by the golden ratio, so that near numbers come to lie far apart.
@@ -21,7 +21,6 @@
 #define VERDICTS 32 // Room for verdicts.
 #define KINDS 64 // Versions and modes together.
 #define BUCKETS 22 // Buckets of the histogram of residence times.
-#define FIRST_BUCKET 4096 // The longest residence time of the first bucket, in units of 2^-32 s.
 #define ANNOTATIONS 8 // Room for annotations.
 
 enum verdict {
@@ -48,29 +47,31 @@ enum mode {
 	ON = 2,
 };
 
-// What is served for a while. It is written long before the program is told to read it, and again only after all the
-// others.
+// The time to serve for a while.
+//
+// It is written long before `current` names it, and overwritten only after all the others.
 struct publication {
 	__u64 number; // Its number
-	__u64 start; // Its start by the monotonic clock, ns
-	__u64 length; // How long it holds from then on, ns; less than 2^32
-	__u64 tai_ahead; // TAI less the monotonic clock, ns: it changes when the host's clock is stepped, or sleeps
+	__u64 start; // Its start by the time since boot, ns
+	__u64 length; // The time for which it holds from then on, ns; less than 2^32
 	__u64 time; // The time that is served at the start, an NTP timestamp
-	__u64 rate; // How fast that runs: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
+	__u64 rate; // The rate of that time: units of 2^-32 s in a nanosecond, times 2^RATE_SHIFT
 	__u32 copy; // The copy of the rules that is in force
-	__u32 answering; // A bit for each listener where the time is told
+	__u32 answering; // A bit for each listener that answers with the time
 	__u8 header_start[8]; // Bytes 0 to 7 of a reply: leap, stratum, -, precision, root delay
 	__u8 header_rest[8]; // Bytes 8 to 15 of a reply: root dispersion, reference ID
-	__u64 reference_time; // When the served clock was corrected last, an NTP timestamp
+	__u64 reference_time; // The time of the served clock's last correction, an NTP timestamp
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
+	__u64 steps; // The number of steps of the host's clock before it: it holds until the next one
 	__u64 unused[5]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 
-// What is served: the map `state`.
+// The map `state`: the publications.
 struct state {
 	__u64 current; // The number of the newest publication
-	__u64 unused[15]; // 0
+	__u64 steps; // The number of steps of the host's clock since the start
+	__u64 unused[14]; // 0
 	struct publication publications[PUBLICATIONS]; // Each at its number modulo PUBLICATIONS
 };
 _Static_assert(sizeof(struct state) == 8320, "as in layout.rs");
@@ -82,7 +83,7 @@ struct destination {
 	__u16 port; // As it is on the wire
 	__u16 tagged; // 1: only frames with a VLAN tag come here
 	__u32 unused; // 0
-	__u64 listener; // The listener's number and 1; 0: the place is free. LISTENERS and 1, with port 0: a broadcast address of one of this host's networks, and no request comes from there
+	__u64 listener; // The listener's number and 1; 0: the place is free. LISTENERS and 1, with port 0: a broadcast address of one of this host's networks; no request comes from there
 };
 _Static_assert(sizeof(struct destination) == 32, "as in layout.rs");
 
@@ -90,7 +91,7 @@ _Static_assert(sizeof(struct destination) == 32, "as in layout.rs");
 struct policy {
 	__u8 access; // The mode of the access list
 	__u8 limit; // The mode of the limit
-	__u8 deny_kiss; // Whether DENY is told
+	__u8 deny_kiss; // Whether a denied request gets DENY
 	__u8 has_wide; // Whether there is a second bucket, for a wide prefix
 	__u8 first4; // Whether 0.0.0.0 is allowed
 	__u8 first6; // Whether :: is allowed
@@ -98,18 +99,18 @@ struct policy {
 	__u8 prefix6; // The same for IPv6
 	__u8 wide4; // Bits of an IPv4 address that share the wide bucket
 	__u8 wide6; // The same for IPv6
-	__u8 kiss_poll; // The least poll that RATE tells, a signed number
+	__u8 kiss_poll; // The lowest poll interval that RATE announces, log2 s, a signed number
 	__u8 unused[5]; // 0
 	__u32 boundaries4_at; // The list's first boundary, IPv4
 	__u32 boundaries4_top; // Half of the power of two that is one more than the list's length; 0: it is empty
 	__u32 boundaries6_at; // The same for IPv6
 	__u32 boundaries6_top; // The same for IPv6
 	__u64 interval; // Time between requests, ns
-	__u64 most; // How far ahead a bucket may be full that still has a token, ns
+	__u64 most; // The time by which a bucket may be ahead of now and still have a token, ns
 	__u64 wide_interval; // The same of the wide bucket
 	__u64 wide_most; // The same of the wide bucket
 	__u32 leak; // The share of requests beyond the limit that is answered, of 2^32
-	__u32 kiss; // The share of the others that is told RATE, of 2^32
+	__u32 kiss; // The share of the others that gets RATE, of 2^32
 	__u64 more[7]; // 0
 };
 _Static_assert(sizeof(struct policy) == 128, "as in layout.rs");
@@ -121,13 +122,13 @@ struct device {
 };
 _Static_assert(sizeof(struct device) == 16, "as in layout.rs");
 
-// Who is answered.
+// A copy of the rules by which requests are answered.
 struct rules {
-	struct destination destinations[DESTINATIONS]; // A hash table with open places
-	struct policy policies[LISTENERS]; // One for each listener, by its number
+	struct destination destinations[DESTINATIONS]; // A hash table with open addressing
+	struct policy policies[LISTENERS]; // Each at the number of its listener
 	struct device devices[DEVICES]; // In any order
 	__u64 secret[2]; // Random: the key of the hash of clients
-	__u64 places; // How many there are in the table of clients
+	__u64 places; // The number of places in the table of clients
 	__u64 unused[13]; // 0
 };
 _Static_assert(sizeof(struct rules) == 37248, "as in layout.rs");
@@ -157,13 +158,13 @@ struct boundaries6 {
 };
 _Static_assert(sizeof(struct boundaries6) == 1048576, "as in layout.rs");
 
-// What was done for a listener on a CPU: an entry of the map `counters`.
+// The counts of a listener on a CPU: an entry of the map `counters`.
 struct cells {
-	__u64 verdicts[VERDICTS]; // How many had each, by its number
-	__u64 kinds[KINDS]; // How many had each, by the first byte of a request below the leap indicator
+	__u64 verdicts[VERDICTS]; // The packets with each verdict, by its number
+	__u64 kinds[KINDS]; // The requests of each version and mode: their first byte without the leap indicator
 	__u64 residence[BUCKETS]; // A histogram of answered requests
 	__u64 residence_sum; // All residence times together, in units of 2^-32 s
-	__u64 annotations[ANNOTATIONS]; // How many had each, by its number
+	__u64 annotations[ANNOTATIONS]; // The requests with each annotation, by its number
 	__u64 unused; // 0
 };
 _Static_assert(sizeof(struct cells) == 1024, "as in layout.rs");

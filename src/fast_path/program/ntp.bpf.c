@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Plain NTP requests are answered here, before the network stack sees them (XDP). What is not plain, and every request
-// while nobody says what time it is, passes on to the sockets, untouched. A reply is what server/respond.rs would have given.
+// Plain NTP requests are answered here, before the network stack sees them (XDP). Other packets, and all requests
+// while no publication holds, pass on to the sockets, untouched. A reply is what server/respond.rs would have given.
 //
 // User space writes `state`, `rules`, `boundaries4` and `boundaries6` and reads `counters`; all of them are memory that both
 // sides have mapped. Only this program looks at `clients`.
@@ -13,9 +13,6 @@
 #include "policy.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-// Linux 6.1; older headers don't have it (bpf.h: 208).
-static __u64 (*const ktime_get_tai_ns)(void) = (void *)208;
 
 // Was it sent to the hardware address of the device that it came to?
 inlined int is_for_us(const struct rules *rules, const struct ethhdr *ethernet, __u32 index)
@@ -67,9 +64,9 @@ inlined int verdict_of(const struct request *request)
 }
 
 // Zero means "unknown" on the wire: the next instant stands for it.
-inlined __u64 served(const struct publication *publication, __u64 monotonic)
+inlined __u64 served(const struct publication *publication, __u64 boot)
 {
-	__u64 time = publication->time + ((monotonic - publication->start) * publication->rate >> RATE_SHIFT);
+	__u64 time = publication->time + ((boot - publication->start) * publication->rate >> RATE_SHIFT);
 	return time ? time : 1;
 }
 
@@ -88,7 +85,7 @@ inlined void kiss(struct ntp *reply, const struct publication *publication, int 
 		reply->poll = poll;
 }
 
-// The error grows: nobody knows here by how much the clocks are slewed since the segment began.
+// The error grows: it is unknown here by how much the clocks have been slewed since the segment began.
 inlined __be32 root_dispersion(const struct publication *publication, __u64 elapsed)
 {
 	__u32 first;
@@ -115,19 +112,8 @@ inlined void answer(struct ntp *reply, const struct publication *publication, __
 	reply->reference = bpf_cpu_to_be64(reference);
 }
 
-// As `Residence` of server/residence.rs counts it.
-inlined __u32 bucket_of(__u64 units)
-{
-	__u32 bucket = 0;
-	for (int i = 0; i < BUCKETS - 1 && units > FIRST_BUCKET; i++) {
-		units = (units + 1) >> 1;
-		bucket++;
-	}
-	return bucket;
-}
-
 // The program runs to its end on one CPU, so that these cells have one writer.
-inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind, __u64 residence)
+inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind)
 {
 	__u32 at = bpf_get_smp_processor_id() * LISTENERS + listener;
 	struct cells *cells = bpf_map_lookup_elem(&counters, &at);
@@ -135,23 +121,14 @@ inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind, __u64
 		return;
 	cells->verdicts[ruling->verdict]++;
 	cells->kinds[kind & (KINDS - 1)]++;
-	if (ruling->verdict <= ANSWERED_VERSION_1) {
-		__u32 bucket = bucket_of(residence);
-		if (bucket < BUCKETS)
-			cells->residence[bucket]++;
-		cells->residence_sum += residence;
-	}
+	// A reply's receive and transmit timestamps are the same.
+	if (ruling->verdict <= ANSWERED_VERSION_1)
+		cells->residence[0]++;
 	if (ruling->annotations)
 #pragma unroll
 		for (int i = 0; i <= WOULD_LIMIT; i++)
 			cells->annotations[i] += ruling->annotations >> i & 1;
 }
-
-// What two readings of the clocks can be apart: more means that the host's clock was stepped, or that we were kept from
-// running. And so exact is the published distance between both clocks. (What is left to do after the second one takes a
-// tenth of a microsecond.)
-#define LONGEST_WAY 20000
-#define READING_ERROR 1000
 
 SEC("xdp")
 int ntp(struct xdp_md *context)
@@ -168,40 +145,41 @@ int ntp(struct xdp_md *context)
 	__u64 number = *(volatile __u64 *)&published->current;
 	// A copy, so that all of it is of one publication.
 	struct publication publication = published->publications[number & (PUBLICATIONS - 1)];
-	__u64 arrived = ktime_get_tai_ns() - publication.tai_ahead, leaving = bpf_ktime_get_ns();
-	if (publication.number != number || arrived - publication.start > publication.length ||
-	    leaving - arrived + READING_ERROR > LONGEST_WAY ||
+	// The only reading of a clock: the rest takes a tenth of a microsecond.
+	__u64 now = bpf_ktime_get_boot_ns();
+	if (publication.number != number || now - publication.start > publication.length ||
+	    *(volatile __u64 *)&published->steps != publication.steps ||
 	    *(volatile __u64 *)&published->publications[number & (PUBLICATIONS - 1)].number != number)
 		return XDP_PASS;
-	if (leaving < arrived)
-		leaving = arrived;
 	const struct rules *rules = &both->copies[publication.copy & 1];
 	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, request.tagged) - 1;
 	if (listener >= LISTENERS || !(publication.answering >> listener & 1))
 		return XDP_PASS;
+	// Once more, in a way that the compiler keeps: Linux 6.1 forgets a bound if the register was spilled before.
+	asm volatile("%0 &= %1" : "+r"(listener) : "i"(LISTENERS - 1));
 	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
 		return XDP_PASS;
 	// From here on it is ours: nothing is taken from a client for a request that passes.
 	const struct policy *policy = &rules->policies[listener];
 	struct ruling ruling = { .verdict = answered };
 	if (is_from_a_host(rules, &request))
-		rule(&ruling, policy, &request, publication.copy, listener, arrived);
+		rule(&ruling, policy, &request, publication.copy, listener, now);
 	else
 		ruling.verdict = REFUSED_SOURCE_ADDRESS;
 	struct ntp *reply = request.ntp;
 	__u8 kind = reply->first & 0x3f;
-	__u64 received = served(&publication, arrived), transmit = served(&publication, leaving);
-	count(listener, &ruling, kind, transmit - received);
+	__u64 time = served(&publication, now);
+	count(listener, &ruling, kind);
 	if (ruling.verdict > KISSED_DENIED)
 		return XDP_DROP;
 	__u8 version = (kind & 0x38) | (answered == ANSWERED_SYMMETRIC ? 2 : 4);
 	if (ruling.verdict > ANSWERED_VERSION_1)
 		kiss(reply, &publication, ruling.verdict, policy->kiss_poll, version);
 	else
-		answer(reply, &publication, version, received, leaving - publication.start);
+		answer(reply, &publication, version, time, now - publication.start);
 	reply->origin = reply->transmit;
-	reply->receive = bpf_cpu_to_be64(received);
-	reply->transmit = bpf_cpu_to_be64(transmit);
+	reply->receive = bpf_cpu_to_be64(time);
+	reply->transmit = reply->receive;
 	turn_around(&request);
 	return XDP_TX;
 }

@@ -8,7 +8,7 @@
 //! no pointer outlives the call that it was made for.
 
 use std::io;
-use std::mem::{MaybeUninit, size_of, zeroed};
+use std::mem::{self, MaybeUninit, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -16,7 +16,7 @@ use std::ptr;
 use super::length_of;
 use crate::time::NtpTimestamp;
 
-/// Longest payload that is kept; a longer one is cut (only the header of a request is looked at).
+/// Longest payload that is kept; a longer one is cut, and known as cut. (No usual request is longer, with NTS neither.)
 const PAYLOAD_MAX: usize = 1024;
 /// Space for the control messages of one packet: arrival time (32 bytes) and packet info (up to 40).
 const CONTROL_MAX: usize = 96;
@@ -30,6 +30,7 @@ struct ControlBuffer([u8; CONTROL_MAX]);
 struct DatagramSlot {
     payload: [u8; PAYLOAD_MAX],
     payload_len: usize,
+    is_cut: bool,
     peer: libc::sockaddr_storage,
     peer_len: libc::socklen_t,
     control: ControlBuffer,
@@ -55,6 +56,8 @@ pub struct Batch {
 pub struct Datagram<'a> {
     /// The UDP payload, cut at 1024 bytes.
     pub payload: &'a [u8],
+    /// Whether it was longer than that.
+    pub is_cut: bool,
     /// Address of the sender.
     pub source: IpAddr,
     /// UDP port of the sender.
@@ -96,6 +99,7 @@ impl Batch {
         let slot = DatagramSlot {
             payload: [0; PAYLOAD_MAX],
             payload_len: 0,
+            is_cut: false,
             // SAFETY: sockaddr_storage is plain integers, for which all zeros is a value.
             peer: unsafe { zeroed() },
             peer_len: 0,
@@ -185,15 +189,23 @@ impl Batch {
     ///
     /// `None` beyond them, or if its sender's address is neither IPv4 nor IPv6.
     pub fn datagram(&mut self, index: usize) -> Option<Datagram<'_>> {
-        let slot = self.slots.get_mut(..self.received)?.get_mut(index)?;
-        let (source, source_port) = slot.source()?;
-        Some(Datagram {
-            payload: slot.payload.get(..slot.payload_len)?,
-            source,
-            source_port,
-            arrived_at: slot.info.arrived_at,
-            unicast: slot.info.asked.is_none_or(LocalDestination::is_unicast),
-            reply: slot.reply.get_mut(..slot.payload_len)?,
+        self.slots.get_mut(..self.received)?.get_mut(index)?.datagram()
+    }
+
+    /// The datagrams at `indices` of those received last, each with its index.
+    ///
+    /// The indices rise. Those for which [`Self::datagram`] gives `None` are left out.
+    pub fn datagrams<'a>(
+        &'a mut self,
+        indices: impl IntoIterator<Item = usize>,
+    ) -> impl Iterator<Item = (usize, Datagram<'a>)> {
+        let mut rest = self.slots.get_mut(..self.received).unwrap_or_default();
+        let mut passed = 0;
+        indices.into_iter().filter_map(move |index| {
+            let skipped = index.checked_sub(passed)?;
+            let (slot, behind) = mem::take(&mut rest).get_mut(skipped..)?.split_first_mut()?;
+            (rest, passed) = (behind, index + 1);
+            Some((index, slot.datagram()?))
         })
     }
 
@@ -371,9 +383,25 @@ impl DatagramSlot {
         )
     }
 
+    /// Returns what was received; `None` if its sender's address is neither IPv4 nor IPv6.
+    #[inline]
+    fn datagram(&mut self) -> Option<Datagram<'_>> {
+        let (source, source_port) = self.source()?;
+        Some(Datagram {
+            payload: self.payload.get(..self.payload_len)?,
+            is_cut: self.is_cut,
+            source,
+            source_port,
+            arrived_at: self.info.arrived_at,
+            unicast: self.info.asked.is_none_or(LocalDestination::is_unicast),
+            reply: self.reply.get_mut(..self.payload_len)?,
+        })
+    }
+
     /// Keeps what the kernel reports about a datagram of `length` bytes.
     fn note(&mut self, length: usize, header: &libc::msghdr) {
         self.payload_len = length.min(PAYLOAD_MAX);
+        self.is_cut = header.msg_flags & libc::MSG_TRUNC != 0;
         self.peer_len = header.msg_namelen;
         self.control_len = control_len(header).min(CONTROL_MAX);
         self.info = self.read_control();

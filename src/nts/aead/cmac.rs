@@ -18,7 +18,7 @@ pub(super) struct MacKey<'a> {
     words: MacWords,
 }
 
-/// What follows from a key.
+/// The values that follow from a key.
 #[derive(Clone, Copy, Default)]
 pub(super) struct MacWords {
     /// K1 of RFC 4493 §2.3; K2 is its double.
@@ -54,12 +54,12 @@ impl<'a> MacKey<'a> {
         keys
     }
 
-    /// What follows from the key.
+    /// The values that follow from the key.
     pub(super) const fn words(&self) -> MacWords {
         self.words
     }
 
-    /// What S2V has come to after a string whose CMAC is `mac` (RFC 5297 §2.4).
+    /// The state of S2V after a string whose CMAC is `mac` (RFC 5297 §2.4).
     pub(super) const fn sum(sum: u128, mac: Bytes16) -> u128 {
         double(sum) ^ u128::from_be_bytes(mac)
     }
@@ -119,7 +119,7 @@ impl<'a> MacKey<'a> {
     }
 }
 
-/// One CMAC as it advances: whole blocks of the message, perhaps one that was made, and the last.
+/// A CMAC as it advances: whole blocks of the message, perhaps one that was made, and the last.
 #[derive(Clone, Copy)]
 pub(super) struct Chain<'a> {
     cipher: &'a Aes128Enc,
@@ -140,7 +140,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// What it came to.
+    /// The result.
     pub(super) const fn result(&self) -> Bytes16 {
         self.state
     }

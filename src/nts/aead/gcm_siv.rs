@@ -56,7 +56,7 @@ impl JobKey for GcmSiv<'_> {
     }
 }
 
-/// What is derived for one nonce. Cipher and hash wipe themselves.
+/// The cipher and the hash that are derived for one nonce. Both wipe themselves.
 struct GcmSivKeys {
     hash: Polyval,
     cipher: Aes128Enc,

@@ -1,5 +1,6 @@
-//! Pure. The AEADs of NTS, for a batch of packets under different keys: AES-SIV-CMAC-256 (RFC 5297) and
-//! AES-128-GCM-SIV (RFC 8452).
+//! Pure. The AEADs of NTS, for a batch of packets under different keys.
+//!
+//! They are AES-SIV-CMAC-256 (RFC 5297) and AES-128-GCM-SIV (RFC 8452).
 //!
 //! The block cipher and the field of POLYVAL are crates' (`aes`, `polyval`): constant-time, on the processor's own
 //! instructions, and in portable code where it has none. Ours is how they are put together: a CMAC is a chain in
@@ -74,19 +75,20 @@ impl Algorithm {
     }
 }
 
-/// What a text is sealed with: a key, and what is authenticated beside the text.
+/// The means to seal a text: a key, and the bytes that are authenticated beside the text.
 pub trait JobKey: Sized {
     /// Encrypts the texts of `jobs` and finds their tags.
     ///
     /// False if the nonce of one was of an impossible length; of that one nothing may be sent.
     fn seal(jobs: &mut [Job<'_, Self>]) -> bool;
 
-    /// Decrypts the texts of at most [`BATCH`] jobs, and says for each whether it is genuine; further ones are not
-    /// looked at, and are not genuine. What is not genuine is not left readable: its text is zeros.
+    /// Decrypts the texts of at most [`BATCH`] jobs, and returns for each whether it is genuine.
+    ///
+    /// Further jobs are left alone, and are not genuine. A text that is not genuine is overwritten with zeros.
     fn open(jobs: &mut [Job<'_, Self>]) -> [bool; BATCH];
 }
 
-/// One text to be sealed or opened. Not to be printed: the text may be keys.
+/// A text to be sealed or opened. Not to be printed: the text may be keys.
 pub struct Job<'a, K> {
     /// Under which key.
     pub key: K,

@@ -47,7 +47,7 @@ pub struct ReadySivCmac {
     /// The MAC's, and the cipher's.
     ciphers: [Aes128Enc; 2],
     words: MacWords,
-    /// What S2V has come to after the associated data.
+    /// The state of S2V after the associated data.
     sum: u128,
 }
 

@@ -170,7 +170,7 @@ fn algorithms_are_those_of_iana() {
     }
 }
 
-/// What is sealed and opened under one key.
+/// A text that is sealed and opened under one key.
 #[derive(Clone, Debug)]
 struct Case {
     key: [[u8; 16]; 2],

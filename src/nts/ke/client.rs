@@ -28,12 +28,12 @@ pub fn request(algorithms: &[Algorithm]) -> Vec<u8> {
     request.end()
 }
 
-/// What a server granted.
+/// The grant of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// How the keys are exported.
+    /// The way in which the keys are exported.
     pub export: KeyExport,
-    /// One to eight cookies, all of one length.
+    /// The cookies: one to eight, all of one length.
     pub cookies: Vec<Vec<u8>>,
     /// Name or address of the NTP server, if it is not the one that was asked.
     pub server: Option<String>,
@@ -41,10 +41,10 @@ pub struct Granted {
     pub port: Option<u16>,
 }
 
-/// Why an answer grants nothing.
+/// The reason why an answer grants nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerFault {
-    /// It is no message.
+    /// The answer is no message.
     Message(MessageFault),
     /// The server says that the request has an error, by its code.
     Error(u16),
@@ -54,9 +54,9 @@ pub enum AnswerFault {
     UnrecognizedCritical(u16),
     /// The server does not speak NTPv4.
     NoProtocol,
-    /// It has no AEAD that we wanted.
+    /// The server has no AEAD that was offered.
     NoAlgorithm,
-    /// It gave no cookie.
+    /// The server gave no cookie.
     NoCookie,
     /// A cookie is empty, too long, of a length that is no multiple of four, or of another one than the others.
     CookieLength,
@@ -64,7 +64,7 @@ pub enum AnswerFault {
     Record(u16),
 }
 
-/// What an answer says; `None` if it is not whole, and more has to come.
+/// Reads an answer; `None` if it is not whole, and more has to come.
 ///
 /// # Errors
 /// See [`AnswerFault`].

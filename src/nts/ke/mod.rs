@@ -21,7 +21,7 @@ pub const PORT: u16 = 4460;
 /// NTPv4 as a next protocol (RFC 8915 §7.7).
 const NTPV4: u16 = 0;
 
-/// How the keys of an association come out of TLS (RFC 8915 §4.3, RFC 5705).
+/// The way in which the keys of an association come out of TLS (RFC 8915 §4.3, RFC 5705).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyExport {
     /// Of which AEAD the keys are: it says how long they are.
@@ -35,8 +35,10 @@ impl KeyExport {
     //= RFC 8915 §4.3 exporter
     pub const LABEL: &[u8] = b"EXPORTER-network-time-security";
 
-    /// As the RFC has it. But chrony up to 4.6 exports the keys of AEAD 30 under the number 15; who does not says so
-    /// with a record 1024: `is_compliant`, if both did.
+    /// The export for `algorithm`, as the RFC has it if `is_compliant`.
+    ///
+    /// chrony up to 4.6 exports the keys of AEAD 30 under the number 15. A program that does it right says so with a
+    /// record 1024: `is_compliant`, if both sides did.
     pub const fn new(algorithm: Algorithm, is_compliant: bool) -> Self {
         let named = match algorithm {
             Algorithm::GcmSiv128 if is_compliant => Algorithm::GcmSiv128,
@@ -51,8 +53,9 @@ impl KeyExport {
         (other != self).then_some(other)
     }
 
-    /// The exporter's contexts: for the client's key to the server, and the server's to the client. Each key is
-    /// [`Algorithm::key_len`] bytes.
+    /// The exporter's contexts: for the client's key to the server, and the server's to the client.
+    ///
+    /// Each key is [`Algorithm::key_len`] bytes.
     //= RFC 8915 §4.3 exporter
     pub const fn contexts(self) -> [[u8; 5]; 2] {
         let [[a, b], [c, d]] = [NTPV4.to_be_bytes(), self.named.id().to_be_bytes()];

@@ -13,7 +13,7 @@ const HEAD_LEN: usize = 4;
 pub mod record_type {
     /// Nothing follows (§4.1.1).
     pub const END: u16 = 0;
-    /// What is protected with the keys (§4.1.2).
+    /// The protocols that are protected with the keys (§4.1.2).
     pub const NEXT_PROTOCOL: u16 = 1;
     /// The server refuses (§4.1.3).
     pub const ERROR: u16 = 2;
@@ -23,7 +23,7 @@ pub mod record_type {
     pub const AEAD: u16 = 4;
     /// A cookie for NTPv4 (§4.1.6).
     pub const COOKIE: u16 = 5;
-    /// Where the NTP server is (§4.1.7).
+    /// The name or address of the NTP server (§4.1.7).
     pub const SERVER: u16 = 6;
     /// Its port (§4.1.8).
     pub const PORT: u16 = 7;
@@ -31,14 +31,14 @@ pub mod record_type {
     pub const COMPLIANT_GCM_SIV: u16 = 1024;
 }
 
-/// One record.
+/// A record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Who does not know its type must not go on.
+    /// Whether a receiver that does not know its type must not go on.
     pub is_critical: bool,
-    /// One of [`record_type`], or unknown: 0 to 32,767.
+    /// The type: one of [`record_type`], or unknown: 0 to 32,767.
     pub kind: u16,
-    /// What it says.
+    /// Its content.
     pub body: &'a [u8],
 }
 
@@ -74,10 +74,10 @@ impl<'a> Record<'a> {
 
 const CRITICAL: u16 = 0x8000;
 
-/// Why bytes will never be a message.
+/// The reason why bytes will never be a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageFault {
-    /// It is longer than [`LONGEST_MESSAGE`], or has more records than [`MOST_RECORDS`].
+    /// The bytes are more than [`LONGEST_MESSAGE`], or more records than [`MOST_RECORDS`].
     TooLong,
     /// Its end is not critical, or says something.
     End,

@@ -4,18 +4,18 @@ use super::record::{LONGEST_MESSAGE, Message, MessageFault, MessageWriter, Recor
 use super::{KeyExport, NTPV4};
 use crate::nts::aead::Algorithm;
 
-/// What a server offers.
+/// The offer of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeOffer {
     /// The AEADs that may be chosen: the client's order decides.
     pub algorithms: Vec<Algorithm>,
-    /// Where the NTP server is, if it is not where the client came to.
+    /// The name or address of the NTP server, if it is another host.
     pub server: Option<String>,
     /// Its port, if it is not 123.
     pub port: Option<u16>,
 }
 
-/// What the server refuses a request with (RFC 8915 §4.1.3).
+/// The code of a refusal (RFC 8915 §4.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// 0: a critical record is not known here.
@@ -44,25 +44,25 @@ impl ErrorCode {
     }
 }
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeDecision {
-    /// It is not whole: more has to come.
+    /// The request is not whole: more has to come.
     Wait,
     /// AssociationKeys are established: they are to be exported, cookies made, and [`accept`] says all that.
     Accept(Accepted),
     /// The client speaks no protocol that we do; [`no_protocol`] says so.
     NoProtocol,
-    /// It has no AEAD that we have; [`no_algorithm`] says so.
+    /// The client has no AEAD that is offered; [`no_algorithm`] says so.
     NoAlgorithm,
-    /// It is refused; [`ErrorCode::answer`] says so.
+    /// The request is refused; [`ErrorCode::answer`] says so.
     Refuse(ErrorCode),
 }
 
-/// What was agreed upon.
+/// The agreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// How the keys are exported.
+    /// The way in which the keys are exported.
     pub export: KeyExport,
     /// Whether the client said that it exports keys of AEAD 30 as the RFC has it.
     is_compliant: bool,
@@ -94,7 +94,7 @@ pub fn decide(bytes: &[u8], offer: &KeOffer) -> KeDecision {
     }
 }
 
-/// What a request says.
+/// The content of a request.
 #[derive(Default)]
 struct KeRequest {
     speaks_ntpv4: Option<bool>,

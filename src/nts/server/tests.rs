@@ -1,27 +1,18 @@
 //! Pure. Tests of the server's side, against a client that is made of the crates' AEADs.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::nts::keyring::{Period, Secret, Time};
-use client::{NtsClient, field, sealed};
+use crate::nts::keyring::Time;
+use crate::nts::test_client::{NtsClient, field, keyring, sealed};
 
-mod client;
-
-const DAY: Duration = Duration::from_secs(86_400);
 const HEADER: [u8; HEADER_LEN] = [0x24; HEADER_LEN];
-
-fn keyring(day: u32, time: Time) -> Keyring {
-    Keyring::new(&[Secret::new([1; 32])], Period::at(DAY * day, DAY), 7, time).unwrap()
-}
 
 fn today() -> Keyring {
     keyring(20_775, Time::Vouched)
 }
 
-/// What becomes of one request: its reply, or why there is none.
+/// The outcome of a request: its reply, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OpenOutcome {
     Plain,
@@ -49,6 +40,7 @@ fn answered(keyring: &Keyring, packet: &[u8]) -> OpenOutcome {
                     .unwrap();
                 assert!(buffer[length.unwrap()..].iter().all(|&byte| byte == 0xA5));
                 buffer.truncate(length.unwrap());
+                assert_eq!(buffer[..HEADER_LEN], HEADER);
                 OpenOutcome::NtsReply(buffer)
             }
         },
@@ -94,7 +86,7 @@ fn a_client_gets_as_many_cookies_as_it_wants_and_eight_at_most() {
     }
 }
 
-/// What chrony and others send, in bytes.
+/// The lengths that chrony and others send, in bytes.
 #[test]
 fn lengths_are_those_of_others() {
     let keyring = today();
@@ -240,6 +232,17 @@ fn what_is_no_whole_request_is_malformed() {
         ]),
     ] {
         assert_eq!(NtsRequest::parse(&packet), Err(Malformed), "{packet:02x?}");
+        assert!(has_fields(&packet), "{packet:02x?}");
+    }
+    // Whatever is cut off: it is no plain request, as long as the type of a field is left, and that can't be a MAC.
+    let whole = parts(&[&unknown, &identifier, &cookie, &placeholder, &seal]);
+    for length in HEADER_LEN..whole.len() {
+        let left = length.saturating_sub(HEADER_LEN + unknown.len());
+        let plain = matches!(left, 0 | 1 | 4 | 20 | 24);
+        let cut = &whole[..length];
+        assert_eq!(has_fields(cut), !plain, "{length}");
+        let expected = if plain { Ok(None) } else { Err(Malformed) };
+        assert_eq!(NtsRequest::parse(cut), expected, "{length}");
     }
     for packet in [
         parts(&[]),
@@ -250,9 +253,9 @@ fn what_is_no_whole_request_is_malformed() {
         header[..20].to_vec(),
     ] {
         assert_eq!(NtsRequest::parse(&packet), Ok(None), "{packet:02x?}");
+        assert!(!has_fields(&packet), "{packet:02x?}");
     }
-    let whole = parts(&[&unknown, &identifier, &cookie, &placeholder, &seal]);
-    assert!(matches!(NtsRequest::parse(&whole), Ok(Some(_))));
+    assert!(matches!(NtsRequest::parse(&whole), Ok(Some(_))) && has_fields(&whole));
 }
 
 //= RFC 8915 §5.6 room
@@ -301,7 +304,7 @@ fn what_can_not_be_opened_gets_a_nak_and_why_is_known() {
         let client = NtsClient::new(algorithm);
         let cookie = client.cookie(&keyring);
         let good = client.request(&cookie);
-        let old = client.request(&client.cookie(&super::tests::keyring(20_767, Time::Vouched)));
+        let old = client.request(&client.cookie(&self::keyring(20_767, Time::Vouched)));
         let alien = client.request(&[&cookie[..], &[0; 4]].concat());
         let at = |place: usize| {
             let mut packet = good.clone();
@@ -421,7 +424,32 @@ fn clients() -> impl Strategy<Value = NtsClient> {
         )
 }
 
+/// Fields of any kind, and what is none.
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![
+        Just(field_type::UNIQUE_IDENTIFIER),
+        Just(field_type::COOKIE),
+        Just(field_type::COOKIE_PLACEHOLDER),
+        Just(field_type::AUTHENTICATOR),
+        any::<u16>(),
+    ];
+    let part = prop_oneof![
+        4 => (kind, prop::collection::vec(any::<u8>(), 0..60)).prop_map(|(kind, value)| field(kind, &value)),
+        1 => prop::collection::vec(any::<u8>(), 0..30),
+    ];
+    (prop::collection::vec(part, 0..6), 0_usize..300).prop_map(|(parts, cut)| {
+        let mut packet = [&[0x23; HEADER_LEN][..], &parts.concat()].concat();
+        packet.truncate(HEADER_LEN + cut);
+        packet
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_packet_has_fields_of_nts_or_is_plain(packet in any_packet()) {
+        prop_assert_eq!(has_fields(&packet), NtsRequest::parse(&packet) != Ok(None));
+    }
+
     //= RFC 8915 §5.7 reply
     #[test]
     fn no_reply_is_longer_than_its_request(client in clients()) {

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn all_or_nobody_and_the_same_prefix_twice() {
+    fn all_or_none_and_the_same_prefix_twice() {
         let ask = |access: &Access, address: &str| access.allows(address.parse().unwrap());
         let open = access(&[], true);
         assert!(ask(&open, "0.0.0.0") && ask(&open, "ffff::") && open.memory() == 0);

@@ -33,6 +33,8 @@ pub struct SentCounts {
     pub ipv4: u64,
     /// Answers over IPv6.
     pub ipv6: u64,
+    /// Bytes by which answers were longer than those without NTS.
+    pub longer: u64,
     /// Answers among them that a budget on trial would have refused.
     pub on_trial: u64,
     /// Those that needed a token.
@@ -46,13 +48,14 @@ impl SentCounts {
         Self {
             ipv4: self.ipv4.saturating_sub(before.ipv4),
             ipv6: self.ipv6.saturating_sub(before.ipv6),
+            longer: self.longer.saturating_sub(before.longer),
             on_trial: self.on_trial.saturating_sub(before.on_trial),
             taken: self.taken.since(before.taken),
         }
     }
 }
 
-/// A reply's length in bytes: IP header, UDP header (8), NTP header (48).
+/// A plain reply's length in bytes: IP header, UDP header (8), NTP header (48).
 const IPV4_LENGTH: f64 = 76.0;
 const IPV6_LENGTH: f64 = 96.0;
 /// The recent requests of a client that sends as much as a fast line carries: none has more.
@@ -146,7 +149,8 @@ impl BudgetController {
             return self.rates;
         }
         let replies = float(sent.ipv4.saturating_add(sent.ipv6));
-        let bytes = float(sent.ipv4) * IPV4_LENGTH + float(sent.ipv6) * IPV6_LENGTH;
+        let plain = float(sent.ipv4) * IPV4_LENGTH + float(sent.ipv6) * IPV6_LENGTH;
+        let bytes = plain + float(sent.longer);
         let length = if replies > 0.0 {
             bytes / replies
         } else {
@@ -369,6 +373,23 @@ mod tests {
             "{controller:?}"
         );
         assert_eq!(controller.adjust(second(20, 0, 0, 0), SECOND).light, LIGHT);
+    }
+
+    /// 1000 answers of 76 bytes a second, or 250 of 304.
+    #[test]
+    fn longer_replies_leave_room_for_fewer() {
+        let bytes = Budget {
+            megabits_per_second: Some(0.608),
+            ..Budget::default()
+        };
+        for (longer, expected) in [(0, 1000.0), (228, 250.0)] {
+            let mut controller = BudgetController::new(bytes);
+            let sent = SentCounts {
+                longer: 100 * longer,
+                ..second(0, 100, 0, 0)
+            };
+            assert_eq!(controller.adjust(sent, SECOND).tokens, expected);
+        }
     }
 
     #[test]

@@ -1,23 +1,26 @@
-//! Pure. The exchange of policies between the supervisor and a worker, and the means by which one is applied.
+//! Pure. The exchange of policies and keys between the supervisor and a worker, and how a policy is applied.
 //!
-//! The supervisor publishes the newest policy, together with a table of clients if another size is needed: a worker may
-//! not get memory from the system. The worker looks once a batch, and takes the new in exchange for the old: others
-//! free that.
+//! The supervisor publishes the newest policy and keyring, together with a table of clients if another size is needed: a
+//! worker may not get memory from the system. The worker looks once a batch, and takes the new in exchange for the old:
+//! others free that.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::nts::keyring::Keyring;
 use crate::published::{Publisher, Subscriber, published};
 use crate::server::policy::allowance::Allowance;
-use crate::server::policy::limit::{Clients, RequestContext};
+use crate::server::policy::limit::{Clients, RequestClass, RequestContext};
 use crate::server::policy::probability::Random;
-use crate::server::policy::{Annotation, Policy, Ruling};
+use crate::server::policy::{Annotation, NtsMode, Policy, Ruling};
 
-/// A policy that the supervisor offers, or that the worker left.
+/// A policy and keys that the supervisor offers, or that the worker left.
 #[derive(Debug)]
 struct Offer {
     policy: Arc<Policy>,
+    /// The keys of cookies; `None` without NTS.
+    keyring: Option<Arc<Keyring>>,
     /// Another table, if another is needed.
     clients: Option<Clients>,
     is_taken: bool,
@@ -32,12 +35,21 @@ pub(in crate::server) struct PolicyWriter {
     clients: u32,
     /// The policy that the worker applies, or will.
     newest: Arc<Policy>,
+    /// The keys that it has, or will have.
+    newest_keyring: Option<Arc<Keyring>>,
 }
 
-/// The worker's end, with all that it needs to apply the policy.
+/// The worker's end.
 #[derive(Debug)]
 pub(in crate::server) struct PolicyReader {
     offer: Subscriber<Offer>,
+    keyring: Option<Arc<Keyring>>,
+    rules: PolicyRules,
+}
+
+/// A policy, and all that is needed to apply it.
+#[derive(Debug)]
+pub(in crate::server) struct PolicyRules {
     policy: Arc<Policy>,
     clients: Clients,
     random: Random,
@@ -47,6 +59,7 @@ pub(in crate::server) struct PolicyReader {
 /// Makes both ends for a new worker; `secret` is random.
 pub(in crate::server) fn exchange(
     policy: &Arc<Policy>,
+    keyring: Option<&Arc<Keyring>>,
     allowance: &Arc<Allowance>,
     secret: [u64; 3],
 ) -> (PolicyWriter, PolicyReader) {
@@ -54,6 +67,7 @@ pub(in crate::server) fn exchange(
     let wanted = size(policy);
     let (publisher, subscriber) = published(Offer {
         policy: Arc::clone(policy),
+        keyring: keyring.cloned(),
         clients: None,
         is_taken: true,
     });
@@ -62,13 +76,18 @@ pub(in crate::server) fn exchange(
         secret,
         clients: wanted,
         newest: Arc::clone(policy),
+        newest_keyring: keyring.cloned(),
     };
-    let reader = PolicyReader {
-        offer: subscriber,
+    let rules = PolicyRules {
         policy: Arc::clone(policy),
         clients: Clients::new(wanted, secret),
         random: Random::new(seed),
         allowance: Arc::clone(allowance),
+    };
+    let reader = PolicyReader {
+        offer: subscriber,
+        keyring: keyring.cloned(),
+        rules,
     };
     (writer, reader)
 }
@@ -91,22 +110,35 @@ impl PolicyWriter {
         let clients = (wanted != self.clients).then(|| Clients::new(wanted, self.secret));
         self.clients = wanted;
         self.newest = Arc::clone(policy);
+        self.publish(clients);
+    }
+
+    /// Has the worker open and seal with `keyring` from its next batch on; with none, it is a server without NTS.
+    pub(in crate::server) fn set_keyring(&mut self, keyring: Option<&Arc<Keyring>>) {
+        self.newest_keyring = keyring.cloned();
+        self.publish(None);
+    }
+
+    /// Offers the newest, with another table of `clients`, if another is needed.
+    fn publish(&self, clients: Option<Clients>) {
         self.offer.change(|offer| {
             // What the worker left is not needed any more; what it has not taken yet, it still needs.
             if offer.is_taken {
                 offer.clients = None;
             }
-            offer.policy = Arc::clone(policy);
+            offer.policy = Arc::clone(&self.newest);
+            offer.keyring.clone_from(&self.newest_keyring);
             offer.clients = clients.or(offer.clients.take());
             offer.is_taken = false;
         });
     }
 
-    /// Frees what the worker has left, if it is there: a list may be long.
+    /// Frees what the worker has left, if it is there: a list may be long, and keys are secret.
     pub(in crate::server) fn free_leftovers(&self) {
         self.offer.try_access(|offer| {
             if offer.is_taken {
                 offer.policy = Arc::clone(&self.newest);
+                offer.keyring.clone_from(&self.newest_keyring);
                 offer.clients = None;
             }
         });
@@ -119,37 +151,74 @@ impl PolicyReader {
         if self.offer.is_changed() {
             self.take();
         }
-        &self.policy
+        &self.rules.policy
     }
 
     #[cold]
     fn take(&mut self) {
-        let (policy, own) = (&mut self.policy, &mut self.clients);
+        let PolicyRules { policy, clients, .. } = &mut self.rules;
+        let keyring = &mut self.keyring;
         self.offer.take(|offer| {
             std::mem::swap(policy, &mut offer.policy);
-            if let Some(clients) = &mut offer.clients {
-                std::mem::swap(own, clients);
+            std::mem::swap(keyring, &mut offer.keyring);
+            if let Some(others) = &mut offer.clients {
+                std::mem::swap(clients, others);
             }
             offer.is_taken = true;
         });
     }
 
-    /// Loads into the cache where `sources` will be looked up soon.
-    pub(in crate::server) fn prefetch(&self, sources: impl Iterator<Item = IpAddr>) {
-        if self.policy.remembers() {
-            sources.for_each(|source| self.clients.prefetch(&self.policy.limit, source));
-        }
+    /// Returns whether fields of NTS mean anything here.
+    pub(in crate::server) fn has_nts(&self) -> bool {
+        self.keyring.is_some() && self.rules.policy.nts != NtsMode::Off
     }
 
-    /// Decides about a request of `source` at `now`, by the raw counter.
+    /// Returns the keys of cookies, if there are any, and the rules.
+    pub(in crate::server) fn parts(&mut self) -> (Option<&Keyring>, &mut PolicyRules) {
+        (self.keyring.as_deref(), &mut self.rules)
+    }
+
+    /// Loads into the cache where `sources` will be looked up soon.
+    pub(in crate::server) fn prefetch(&self, sources: impl Iterator<Item = IpAddr>) {
+        self.rules.prefetch(sources, RequestClass::Plain);
+    }
+
+    /// Decides about a plain request of `source` at `now`, by the raw counter.
     pub(in crate::server) fn rule(
         &mut self,
         source: IpAddr,
         now: Duration,
         annotate: impl FnMut(Annotation),
     ) -> Ruling {
+        self.rules.rule(source, RequestClass::Plain, now, annotate)
+    }
+}
+
+impl PolicyRules {
+    /// Returns whether requests of `source` get no reply at all.
+    pub(in crate::server) fn drops(&self, source: IpAddr) -> bool {
+        self.policy.drops(source)
+    }
+
+    /// Loads into the cache where requests of this `class` of `sources` will be looked up soon.
+    pub(in crate::server) fn prefetch(&self, sources: impl Iterator<Item = IpAddr>, class: RequestClass) {
+        if self.policy.remembers() {
+            sources.for_each(|source| self.clients.prefetch(&self.policy.limit, source, class));
+        }
+    }
+
+    /// Decides about a request of `source` at `now`, by the raw counter.
+    #[inline]
+    pub(in crate::server) fn rule(
+        &mut self,
+        source: IpAddr,
+        class: RequestClass,
+        now: Duration,
+        annotate: impl FnMut(Annotation),
+    ) -> Ruling {
         let asked = RequestContext {
             source,
+            class,
             now,
             budget: self.policy.budget,
             allowance: &self.allowance,

@@ -155,11 +155,34 @@ pub struct Clients {
     wide: Hasher,
 }
 
+/// The kind of a request. A client has a bucket for each, so that no kind takes the tokens of another.
+///
+/// Any host can send plain requests, and forged ones, in the name of a client with NTS. They change nothing for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum RequestClass {
+    /// Without NTS.
+    Plain = 0,
+    /// With NTS, and genuine.
+    Authenticated = 0x9E37_79B9_7F4A_7C14,
+    /// With NTS, and not genuine: it may get a NAK.
+    Unauthenticated = 0xC2B2_AE3D_27D4_EB4E,
+}
+
+impl RequestClass {
+    /// Returns the difference between the hash of an address and that of its bucket: even, so that no hash becomes 0.
+    const fn salt(self) -> u64 {
+        self as u64
+    }
+}
+
 /// A request, as the limits see it.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
     /// The client's address.
     pub source: IpAddr,
+    /// The kind of the request.
+    pub class: RequestClass,
     /// The time by the raw counter.
     pub now: Duration,
     /// Whether there is a budget that may shed requests.
@@ -202,10 +225,10 @@ impl Clients {
     ) -> (Limited, bool) {
         let now = nanos(asked.now);
         let wide_has_token = limit.wide.as_ref().is_none_or(|bucket| {
-            self.wider(bucket, asked.source, now)
+            self.wider(bucket, asked, now)
                 .is_none_or(|all| all.has_token(bucket, now))
         });
-        let hash = hash(&self.narrow, &limit.client, asked.source);
+        let hash = hash(&self.narrow, &limit.client, asked.source) ^ asked.class.salt();
         let Some(client) = self.known(hash, now) else {
             return (Limited::Within, false);
         };
@@ -224,7 +247,7 @@ impl Clients {
         if within {
             client.take_token(&limit.client, now);
             if let Some(bucket) = &limit.wide
-                && let Some(all) = self.wider(bucket, asked.source, now)
+                && let Some(all) = self.wider(bucket, asked, now)
             {
                 all.take_token(bucket, now);
             }
@@ -236,8 +259,9 @@ impl Clients {
     ///
     /// This is a function of its own, so that it costs nothing where it is not used.
     #[inline(never)]
-    fn wider(&mut self, bucket: &Bucket, source: IpAddr, now: u64) -> Option<&mut Client> {
-        self.known(hash(&self.wide, bucket, source), now)
+    fn wider(&mut self, bucket: &Bucket, asked: &RequestContext<'_>, now: u64) -> Option<&mut Client> {
+        let hash = hash(&self.wide, bucket, asked.source) ^ asked.class.salt();
+        self.known(hash, now)
     }
 
     /// The client; if it is a new one, in the place of the one whose bucket is full first.
@@ -252,8 +276,8 @@ impl Clients {
     }
 
     /// Loads the place of `source` into the cache before its look-up: the CPU waits for a whole batch at once.
-    pub fn prefetch(&self, limit: &RateLimit, source: IpAddr) {
-        let hash = hash(&self.narrow, &limit.client, source);
+    pub fn prefetch(&self, limit: &RateLimit, source: IpAddr, class: RequestClass) {
+        let hash = hash(&self.narrow, &limit.client, source) ^ class.salt();
         if let Some(ClientSet([first, ..])) = self.sets.get(self.set_of(hash)) {
             black_box(first.hash);
         }
@@ -415,7 +439,7 @@ fn nanos(time: Duration) -> u64 {
         .wrapping_add(time.subsec_nanos().into())
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "it wraps, as it shall")]
+#[expect(clippy::cast_possible_truncation, reason = "it is meant to wrap")]
 const fn ticks(nanos: u64) -> u32 {
     (nanos >> TICK) as u32
 }

@@ -10,6 +10,7 @@ mod mode;
 pub mod probability;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -35,6 +36,28 @@ pub struct Policy {
     pub answer: Announced,
     /// The highest stratum of ours that is announced: 1 to 15. Above it "unsynchronized" is.
     pub max_stratum: u8,
+    /// The treatment of requests with NTS, and without.
+    pub nts: NtsMode,
+}
+
+/// The treatment of fields of NTS at a listener, if the server has keys for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum NtsMode {
+    /// They are ignored, as by a server without NTS: the reply is plain.
+    Off,
+    /// Requests with NTS are authenticated, and so are the replies; plain requests get plain replies.
+    #[default]
+    Accept,
+    /// The same, and plain requests get none.
+    Require,
+}
+
+impl NtsMode {
+    /// The word for it in the configuration.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The content of a listener's answers.
@@ -119,6 +142,11 @@ impl fmt::Display for Policy {
             f,
             "access {access} ({turns} boundaries), limit {limit}, budget {budget}"
         )?;
+        match self.nts {
+            NtsMode::Accept => {}
+            NtsMode::Off => f.write_str(", NTS off")?,
+            NtsMode::Require => f.write_str(", NTS required")?,
+        }
         match self.answer {
             Announced::Time => Ok(()),
             Announced::Unsynchronized => f.write_str(", answers \"unsynchronized\""),
@@ -173,6 +201,11 @@ impl Policy {
             annotate(Annotation::WouldShed);
         }
         Ruling::Answer
+    }
+
+    /// Returns whether requests of `source` get no reply at all, not even a kiss.
+    pub fn drops(&self, source: IpAddr) -> bool {
+        self.access.mode == RuleMode::On && self.access.on_deny == OnDeny::Drop && !self.access.allows(source)
     }
 
     fn denial(&self, asked: &RequestContext<'_>) -> Ruling {

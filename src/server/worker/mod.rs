@@ -1,6 +1,7 @@
 //! Impure. The worker: a thread with one socket that takes batches, lets `respond` decide, and sends the replies.
 
 mod batch_sizer;
+mod nts;
 mod settings;
 mod transmit_predictor;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use nix::sys::pthread::pthread_kill;
 use nix::sys::signal::Signal;
 
@@ -21,16 +23,20 @@ use crate::host::clock;
 use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
-use crate::host::sys::Batch;
+use crate::host::sys::{Batch, Datagram};
 use crate::log;
+use crate::nts::Nonces;
+use crate::nts::keyring::Keyring;
+use crate::nts::server::has_fields;
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
-use crate::server::policy::{Policy, Ruling};
+use crate::server::policy::{NtsMode, Policy, Ruling};
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::settings::WorkerSettings;
 use crate::server::worker::transmit_predictor::TransmitPredictor;
 use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
+use crate::wire::HEADER_LEN;
 
 /// The most packets of a batch whose replies are sent one by one, each with a stamp of its own.
 ///
@@ -66,8 +72,8 @@ pub struct Worker {
 impl Worker {
     /// Starts a thread called `name` that answers the requests on `socket` from `reference`.
     ///
-    /// It answers as `policy` and the budget allow, and counts the clients if there is a `census`. Several may share a
-    /// socket.
+    /// It answers as `policy` and the budget allow, with NTS if there is a `keyring`, and counts the clients if there is a
+    /// `census`. Several may share a socket.
     ///
     /// # Errors
     /// When the system allows no more threads, or has no randomness.
@@ -76,11 +82,15 @@ impl Worker {
         socket: Arc<UdpSocket>,
         reference: ReferenceReader,
         policy: &Arc<Policy>,
+        keyring: Option<&Arc<Keyring>>,
         allowance: &Arc<Allowance>,
         census: Option<CensusSettings>,
     ) -> io::Result<Self> {
         let secret = [entropy::random()?, entropy::random()?, entropy::random()?];
-        let (policy_writer, policy_reader) = exchange(policy, allowance, secret);
+        let (policy_writer, policy_reader) = exchange(policy, keyring, allowance, secret);
+        // It may not ask for randomness later.
+        let seed = [entropy::random()?.to_ne_bytes(), entropy::random()?.to_ne_bytes()];
+        let nonces = Nonces::new(*seed.as_flattened().first_chunk().unwrap_or(&[0; 16]));
         let counters = Arc::new(Counters::default());
         let settings = Arc::new(WorkerSettings::default());
         let publisher = census.map(|settings| CensusPublisher::new(settings, clock::raw()));
@@ -94,6 +104,8 @@ impl Worker {
             batch_sizer: BatchSizer::default(),
             transmit_predictor: TransmitPredictor::default(),
             settings: Arc::clone(&settings),
+            nonces,
+            deferred: ArrayVec::new(),
         };
         let thread = thread::Builder::new()
             .name(name)
@@ -110,6 +122,11 @@ impl Worker {
     /// Applies `policy` from its next batch on.
     pub fn apply(&mut self, policy: &Arc<Policy>) {
         self.policy_writer.set(policy);
+    }
+
+    /// Opens and seals with `keyring` from its next batch on; with none, it is a server without NTS.
+    pub fn set_keyring(&mut self, keyring: Option<&Arc<Keyring>>) {
+        self.policy_writer.set_keyring(keyring);
     }
 
     /// Applies `tuning` from the next batch on, and keeps the worker to CPU number `cpu`, or to all of them.
@@ -187,6 +204,9 @@ struct WorkerLoop {
     batch_sizer: BatchSizer,
     transmit_predictor: TransmitPredictor,
     settings: Arc<WorkerSettings>,
+    nonces: Nonces,
+    /// The packets of the batch with fields of NTS, by their places: empty before each batch.
+    deferred: ArrayVec<u16, { Tuning::LARGEST_BATCH as usize }>,
 }
 
 /// The facts that are the same for all packets of a batch.
@@ -197,9 +217,39 @@ struct BatchContext {
     served: NtpTimestamp,
     clock: ClockModel,
     variables: SystemVariables,
-    /// Whether no request gets an answer.
-    is_silent: bool,
+    /// The reason why no request gets an answer, if none does.
+    refusal: Option<Verdict>,
+    /// The same for requests without NTS.
+    plain_refusal: Option<Verdict>,
+    /// Whether fields of NTS mean anything.
+    has_nts: bool,
     max_wait: NtpDuration,
+}
+
+impl BatchContext {
+    /// Whether a datagram waited too long.
+    fn is_late(&self, datagram: &Datagram<'_>) -> bool {
+        datagram
+            .arrived_at
+            .is_some_and(|stamp| self.now.realtime - stamp > self.max_wait)
+    }
+
+    /// Returns a datagram as a request, with the served time at which it came.
+    fn request<'a>(&self, datagram: &Datagram<'a>, counters: &Counters) -> Request<'a> {
+        let stamp = datagram
+            .arrived_at
+            .and_then(|stamp| self.clock.served_at_stamp(stamp, self.now));
+        if stamp.is_none() {
+            counters.count_stamp_unusable();
+        }
+        Request {
+            payload: datagram.payload,
+            source: datagram.source,
+            source_port: datagram.source_port,
+            unicast: datagram.unicast,
+            received_at: stamp.unwrap_or(self.served),
+        }
+    }
 }
 
 impl WorkerLoop {
@@ -266,12 +316,17 @@ impl WorkerLoop {
     fn context(&mut self) -> BatchContext {
         let now = clock::now();
         let reference = self.reference.latest();
+        let policy = self.policy.latest();
+        let refusal = (!reference.answers).then_some(Verdict::RefusedDisputed);
+        let requires_nts = policy.nts == NtsMode::Require;
         BatchContext {
             now,
             served: reference.clock.served(now),
             clock: reference.clock,
-            variables: self.policy.latest().announced(reference.at(now)),
-            is_silent: !reference.answers,
+            variables: policy.announced(reference.at(now)),
+            refusal,
+            plain_refusal: refusal.or(requires_nts.then_some(Verdict::RefusedNtsRequired)),
+            has_nts: self.policy.has_nts(),
             max_wait: self.settings.max_wait(),
         }
     }
@@ -283,6 +338,9 @@ impl WorkerLoop {
             if self.answer_packet(context, batch, index, until_sent) {
                 self.send(batch);
             }
+        }
+        if !self.deferred.is_empty() {
+            until_sent = self.answer_deferred(context, batch);
         }
         let first = batch.datagram(0).and_then(|datagram| datagram.arrived_at);
         let busy_until = context.now.realtime + until_sent;
@@ -307,12 +365,15 @@ impl WorkerLoop {
                 .learn(deciding, took(begun, decided), replies, took(decided, sent));
             begun = sent;
         }
+        if !self.deferred.is_empty() {
+            self.answer_deferred(context, batch);
+        }
         self.batch_sizer.learn(received, None, context.now.realtime);
     }
 
     /// Decides about a packet, whose reply would leave `until_sent` after the batch was there.
     ///
-    /// Returns whether it has a reply.
+    /// Returns whether it has a reply. One with fields of NTS is deferred.
     fn answer_packet(
         &mut self,
         context: &BatchContext,
@@ -323,25 +384,17 @@ impl WorkerLoop {
         let Some(datagram) = batch.datagram(index) else {
             return false;
         };
-        let now = context.now;
-        let arrived_at = datagram.arrived_at;
-        let is_late = arrived_at.is_some_and(|stamp| now.realtime - stamp > context.max_wait);
-        let stamp = arrived_at.and_then(|stamp| context.clock.served_at_stamp(stamp, now));
-        if stamp.is_none() {
-            self.counters.count_stamp_unusable();
+        // Most packets are as short as a header, and cost no more for those that are not.
+        if datagram.payload.len() > HEADER_LEN && self.defers(context, &datagram, index) {
+            return false;
         }
-        let request = Request {
-            payload: datagram.payload,
-            source: datagram.source,
-            source_port: datagram.source_port,
-            unicast: datagram.unicast,
-            received_at: stamp.unwrap_or(context.served),
-        };
+        let is_late = context.is_late(&datagram);
+        let request = context.request(&datagram, &self.counters);
         let (policy_reader, counters) = (&mut self.policy, &self.counters);
-        let rule = || match () {
-            () if context.is_silent => Ruling::Refuse(Verdict::RefusedDisputed),
-            () if is_late => Ruling::Refuse(Verdict::RefusedLate),
-            () => policy_reader.rule(datagram.source, now.raw, |annotation| {
+        let rule = || match context.plain_refusal {
+            Some(refused) => Ruling::Refuse(refused),
+            None if is_late => Ruling::Refuse(Verdict::RefusedLate),
+            None => policy_reader.rule(datagram.source, context.now.raw, |annotation| {
                 counters.annotate(annotation)
             }),
         };
@@ -359,6 +412,14 @@ impl WorkerLoop {
         verdict.has_reply()
     }
 
+    /// Notes a packet that has fields of NTS for later, if these mean anything, and returns whether it did.
+    #[inline(never)]
+    fn defers(&mut self, context: &BatchContext, datagram: &Datagram<'_>, index: usize) -> bool {
+        context.has_nts
+            && has_fields(datagram.payload)
+            && u16::try_from(index).is_ok_and(|index| self.deferred.try_push(index).is_ok())
+    }
+
     /// Sends the replies that are ready.
     fn send(&self, batch: &mut Batch) {
         let outcome = batch.send(self.socket.as_fd());
@@ -366,12 +427,14 @@ impl WorkerLoop {
     }
 }
 
-/// Takes all rights and system calls from the thread that the packet path doesn't need: it reads what strangers send.
+/// Takes from the thread all privileges and system calls that the packet path doesn't need.
+///
+/// It reads packets from everywhere.
 fn lock_up() {
     let dropped = privileges::drop_all_of_thread().map_err(io::Error::other);
     let locked = dropped.and_then(|()| seccomp::limit_worker().map_err(io::Error::other));
     if let Err(error) = locked {
-        tracing::error!(%error, "no worker starts with rights that it shall not have");
+        tracing::error!(%error, "a worker cannot drop its privileges, so ntpfront ends: {error}");
         log::finish();
         std::process::abort();
     }
@@ -383,3 +446,6 @@ fn is_only_quiet(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests;

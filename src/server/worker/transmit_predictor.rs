@@ -12,7 +12,7 @@ const MEMORY: f64 = 8.0;
 /// The largest factor by which a batch changes the expectation: the thread may have stood still in it.
 const SURPRISE: f64 = 2.0;
 /// The least expectation, in seconds: from zero no factor leads anywhere.
-const LEAST: f64 = 1e-9;
+const LEAST: f64 = 1e-11;
 
 /// The expected times of packets, from those of earlier ones, in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct TransmitPredictor {
     deciding: f64,
     /// The time to send a reply.
     sending: f64,
+    /// The time to seal a byte of a reply with NTS: the longer the reply, the more cookies are in it.
+    sealing: f64,
 }
 
 impl Default for TransmitPredictor {
@@ -29,6 +31,7 @@ impl Default for TransmitPredictor {
         Self {
             deciding: 100e-9,
             sending: 3e-6,
+            sealing: 3e-9,
         }
     }
 }
@@ -47,6 +50,25 @@ impl TransmitPredictor {
         learn(&mut self.deciding, deciding, received);
         learn(&mut self.sending, sending, replies);
     }
+
+    /// Returns the time that it takes to seal replies of `bytes` together.
+    ///
+    /// Their transmit timestamps have to be known before.
+    pub(super) fn sealed(&self, bytes: usize) -> NtpDuration {
+        NtpDuration::from_seconds(float(bytes) * self.sealing)
+    }
+
+    /// Learns that replies of `bytes` together took `sealing`, and then `replies` took `sending` to send.
+    pub(super) fn learn_sealing(
+        &mut self,
+        bytes: usize,
+        sealing: Duration,
+        replies: usize,
+        sending: Duration,
+    ) {
+        learn(&mut self.sealing, sealing, bytes);
+        learn(&mut self.sending, sending, replies);
+    }
 }
 
 fn learn(expected: &mut f64, took: Duration, count: usize) {
@@ -57,7 +79,7 @@ fn learn(expected: &mut f64, took: Duration, count: usize) {
     }
 }
 
-/// A batch has at most some hundreds.
+/// A batch has at most some hundreds of packets, or some thousand bytes.
 fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
@@ -86,6 +108,23 @@ mod tests {
             let found = seconds(&learned(), received, position);
             assert!((found - expected).abs() < 1e-8, "{received} {position}: {found}");
         }
+    }
+
+    /// With replies of 228 bytes that take 400 ns each, it is 1.6 us until four of them are sealed.
+    #[test]
+    fn it_expects_the_time_to_seal_by_the_length() {
+        let mut transmit_predictor = learned();
+        (0..200).for_each(|_| {
+            transmit_predictor.learn_sealing(2 * 228, Duration::from_nanos(800), 2, 2 * 3 * MICROSECOND);
+        });
+        for (bytes, expected) in [(0, 0.0), (228, 4e-7), (4 * 228, 1.6e-6)] {
+            let found = transmit_predictor.sealed(bytes).to_seconds();
+            assert!((found - expected).abs() < 1e-9, "{bytes}: {found}");
+        }
+        // No reply was sealed: a NAK tells nothing.
+        transmit_predictor.learn_sealing(0, Duration::from_secs(1), 1, 3 * MICROSECOND);
+        assert!((transmit_predictor.sealed(228).to_seconds() - 4e-7).abs() < 1e-9);
+        assert!((seconds(&transmit_predictor, 0, 1) - 3e-6).abs() < 1e-8);
     }
 
     #[test]

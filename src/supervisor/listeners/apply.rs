@@ -189,6 +189,7 @@ impl Listeners {
                 numbers,
                 more,
                 &self.reader,
+                self.keyring.as_ref(),
                 self.census,
                 self.shedding.allowance(),
             )

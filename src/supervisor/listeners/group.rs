@@ -22,6 +22,7 @@ use crate::host::systemd::ServiceManager;
 use crate::host::udp;
 use crate::host::{clock, sys};
 use crate::log::throttle::ThrottledChange;
+use crate::nts::keyring::Keyring;
 use crate::observe::journal;
 use crate::server::policy::Policy;
 use crate::server::{Allowance, Counts, Steering, Worker};
@@ -77,6 +78,7 @@ impl ListenerGroup {
         numbers: Range<usize>,
         more: &[Arc<UdpSocket>],
         reader: &ReferenceReader,
+        keyring: Option<&Arc<Keyring>>,
         census: Option<CensusSettings>,
         allowance: &Arc<Allowance>,
     ) -> io::Result<Vec<WorkerSlot>> {
@@ -91,6 +93,7 @@ impl ListenerGroup {
                 Arc::clone(socket),
                 reader.clone(),
                 &self.sockets.listener.policy,
+                keyring,
                 allowance,
                 census,
             )?;

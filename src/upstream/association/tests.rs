@@ -3,16 +3,6 @@
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
-use crate::upstream::clock_policy::{ClockSource, OnDispute};
-
-const POLICY: ClockPolicy = ClockPolicy {
-    source: ClockSource::Tracked,
-    min_sources: 1,
-    max_distance: NtpDuration::SECOND,
-    max_jitter: 1.0,
-    on_dispute: OnDispute::Unsynchronized,
-    local: None,
-};
 
 fn association(iburst: bool, on_this_host: bool) -> Association {
     let mut association = Association::new(PollerSettings {
@@ -24,7 +14,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             maxpoll: 6,
             role: Role::default(),
         },
-        policy: POLICY,
+        policy: ClockPolicy::default(),
         view: View::default(),
         listeners: Arc::from([([0, 0, 0, 0], 123).into()]),
         reloads: 0,
@@ -315,7 +305,7 @@ fn a_long_time_without_a_way_is_a_long_silence_and_then_a_new_start() {
 }
 
 #[test]
-fn where_nobody_listens_is_asked_soon_again_and_then_less_and_less() {
+fn a_port_without_a_server_is_polled_soon_again_and_then_less_and_less() {
     let mut association = association(true, false);
     let pauses = [(); 8].map(|()| {
         round(&mut association, 0, |one, to| {

@@ -139,7 +139,7 @@ fn other_settings_hold_at_once_and_what_is_known_stays() {
 }
 
 #[test]
-fn what_a_poller_that_is_gone_still_reports_is_nobodys() {
+fn late_reports_of_a_poller_that_has_ended_are_dropped() {
     let mut registry = Registry::new(&all("a b"));
     let gone = displayed(&registry)[0].1;
     registry.reconfigure(&all("b"));

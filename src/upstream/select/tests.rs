@@ -166,14 +166,14 @@ const TRUTH: Interval = Interval {
     high: NtpDuration::ZERO,
 };
 
-/// The `claims` that contain the true time, and fewer of the `lies`.
-fn a_minority_lies(claims: Vec<Interval>, lies: &[Interval]) -> Vec<Interval> {
+/// The `claims` that contain the true time, and fewer of the `false_claims`.
+fn a_minority_is_false(claims: Vec<Interval>, false_claims: &[Interval]) -> Vec<Interval> {
     let honest: Vec<Interval> = claims
         .into_iter()
         .filter(|claim| claim.contains(&TRUTH))
         .collect();
-    let lies = lies.iter().take(honest.len().saturating_sub(1));
-    honest.iter().chain(lies).copied().collect()
+    let false_claims = false_claims.iter().take(honest.len().saturating_sub(1));
+    honest.iter().chain(false_claims).copied().collect()
 }
 
 proptest! {
@@ -186,8 +186,8 @@ proptest! {
     }
 
     #[test]
-    fn the_hull_holds_the_truth_against_any_minority(claims in claims(), lies in claims()) {
-        let all = a_minority_lies(claims, &lies);
+    fn the_hull_holds_the_truth_against_any_minority(claims in claims(), false_claims in claims()) {
+        let all = a_minority_is_false(claims, &false_claims);
         if !all.is_empty() {
             prop_assert!(majority_hull(&all, 0).unwrap().contains(&TRUTH));
             prop_assert!(majority_span(&all, 0).unwrap().contains(&majority_hull(&all, 0).unwrap()));
@@ -196,9 +196,9 @@ proptest! {
     }
 
     #[test]
-    fn whoever_answers_first_the_hull_holds_the_truth(claims in claims(), lies in claims(), first in 1_usize..12) {
+    fn the_hull_holds_the_truth_whichever_answers_first(claims in claims(), false_claims in claims(), first in 1_usize..12) {
         // The false ones answer first, and some true ones have not answered yet.
-        let mut all = a_minority_lies(claims, &lies);
+        let mut all = a_minority_is_false(claims, &false_claims);
         all.reverse();
         let unknown = all.len().saturating_sub(first);
         all.truncate(first);
@@ -227,9 +227,9 @@ proptest! {
     #[test]
     fn a_minority_can_not_move_the_mean_past_what_the_honest_find_plausible(
         honest in prop::collection::vec((-0.010..0.010_f64, 0.010..0.050_f64), 2..5),
-        lies in prop::collection::vec((-0.050..0.050_f64, 1e-6..0.050_f64), 0..4),
+        false_claims in prop::collection::vec((-0.050..0.050_f64, 1e-6..0.050_f64), 0..4),
     ) {
-        let all: Vec<_> = honest.iter().chain(lies.iter().take(honest.len() - 1)).copied().collect();
+        let all: Vec<_> = honest.iter().chain(false_claims.iter().take(honest.len() - 1)).copied().collect();
         let survivors: Vec<_> = all.iter().map(|&(offset, distance)| survivor(offset, 0.0, distance)).collect();
         let plausible: Vec<_> = all.iter().map(|&(offset, distance)| {
             super::plausible(NtpDuration::from_seconds(offset), NtpDuration::from_seconds(distance))
@@ -243,10 +243,10 @@ proptest! {
 
     //= RFC 5905 §11.2.1 majority
     #[test]
-    fn honest_ones_that_are_a_majority_win(honest in prop::collection::vec((-100_i32..100, 100_i32..300), 1..8), lies in prop::collection::vec((500_i32..5000, 0_i32..50), 0..8)) {
+    fn honest_ones_that_are_a_majority_win(honest in prop::collection::vec((-100_i32..100, 100_i32..300), 1..8), false_claims in prop::collection::vec((500_i32..5000, 0_i32..50), 0..8)) {
         // True claims contain the true offset 0, and these false ones are too far away to overlap any of them.
-        prop_assume!(lies.len() < honest.len());
-        let claims: Vec<Interval> = honest.iter().chain(&lies)
+        prop_assume!(false_claims.len() < honest.len());
+        let claims: Vec<Interval> = honest.iter().chain(&false_claims)
             .map(|&(offset, distance)| claim(f64::from(offset) / 100.0, f64::from(distance) / 100.0)).collect();
         let expected: Vec<bool> = claims.iter().enumerate().map(|(at, _)| at < honest.len()).collect();
         prop_assert_eq!(judged(&claims), Some(expected));

@@ -26,7 +26,7 @@ pub(super) enum Selection {
     /// There is no majority, or it contradicts the host's clock, which is served.
     Contradiction(Option<Majority>, SourceShortage),
     /// There are no candidates, or too few.
-    Nobody(SourceShortage),
+    NotEnough(SourceShortage),
 }
 
 /// The upstreams that agree, and the time by them.
@@ -131,7 +131,7 @@ impl SystemProcess {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
             let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
-            return Selection::Nobody(if of == 0 {
+            return Selection::NotEnough(if of == 0 {
                 SourceShortage::NoUpstream
             } else {
                 SourceShortage::TooFew { agree: 0, of, wanted }
@@ -171,7 +171,7 @@ impl SystemProcess {
             for one in &believed {
                 standings.insert(one.id, SelectionStatus::TooFew);
             }
-            return Selection::Nobody(shortage);
+            return Selection::NotEnough(shortage);
         }
         let plausible: Vec<Interval> = voters.iter().map(|vote| vote.plausible).collect();
         let majority = Majority {

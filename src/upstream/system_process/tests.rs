@@ -5,8 +5,9 @@ mod holdover;
 mod leap;
 mod reload;
 
-use crate::upstream::clock_policy::{LocalReference, OnDispute};
+use crate::upstream::clock_policy::LocalReference;
 use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
 
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
@@ -15,14 +16,10 @@ use crate::upstream::packet::Sample;
 use crate::upstream::{Host, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
-const POLICY: ClockPolicy = ClockPolicy {
+static POLICY: LazyLock<ClockPolicy> = LazyLock::new(|| ClockPolicy {
     source: ClockSource::System,
-    min_sources: 1,
-    max_distance: NtpDuration::SECOND,
-    max_jitter: 1.0,
-    on_dispute: OnDispute::Unsynchronized,
-    local: None,
-};
+    ..ClockPolicy::default()
+});
 
 const LOCAL: LocalReference = LocalReference {
     stratum: 10,
@@ -222,7 +219,7 @@ fn close(duration: NtpDuration, seconds: f64) -> bool {
 //= RFC 5905 §11.1 init
 #[test]
 fn before_the_first_answer_there_is_no_time() {
-    let decision = decide(&mut system(POLICY), 100, &[Peer::default()]);
+    let decision = decide(&mut system(*POLICY), 100, &[Peer::default()]);
     assert_eq!(
         (decision.state, &decision.standings[..]),
         (State::Init, &[SelectionStatus::Unknown][..])
@@ -238,7 +235,7 @@ fn before_the_first_answer_there_is_no_time() {
 //= RFC 5905 §11.2.3 stratum
 #[test]
 fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
-    let decision = decide(&mut system(POLICY), 100, &[upstream(1, -0.020)]);
+    let decision = decide(&mut system(*POLICY), 100, &[upstream(1, -0.020)]);
     let reference = decision.reference;
     assert_eq!(
         (decision.state, decision.standings),
@@ -259,7 +256,7 @@ fn the_hosts_clock_is_announced_with_its_measured_offset_as_an_error() {
 fn a_tracked_clock_is_corrected() {
     let policy = ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     };
     let reference = decide(&mut system(policy), 100, &[upstream(1, -0.020)]).reference;
     let served = reference.clock.served(at(100)) - at(100).realtime;
@@ -277,7 +274,7 @@ fn a_tracked_clock_is_corrected() {
 fn a_tracked_clock_is_deaf_to_the_hosts() {
     let mut system = system(ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     });
     decide(&mut system, 100, &[upstream(1, 0.0)]);
     let stepped = ClockReadings {
@@ -297,7 +294,7 @@ fn a_tracked_clock_is_deaf_to_the_hosts() {
 fn auto_means_system_where_an_upstream_is_here() {
     let auto = ClockPolicy {
         source: ClockSource::Auto,
-        ..POLICY
+        ..*POLICY
     };
     assert_eq!(
         decide(&mut system(auto), 100, &[daemon(0.0), upstream(1, 0.0)]).source,
@@ -312,7 +309,7 @@ fn auto_means_system_where_an_upstream_is_here() {
 //= RFC 5905 §7.3 reference-timestamp
 #[test]
 fn a_daemon_that_keeps_this_clock_is_mirrored() {
-    let decision = decide(&mut system(POLICY), 100, &[daemon(0.000_5)]);
+    let decision = decide(&mut system(*POLICY), 100, &[daemon(0.000_5)]);
     let reference = decision.reference;
     assert_eq!(decision.standings, [SelectionStatus::Mirrored]);
     assert_eq!(
@@ -329,7 +326,7 @@ fn a_daemon_that_keeps_this_clock_is_mirrored() {
 
 #[test]
 fn a_daemon_that_keeps_another_clock_is_a_witness() {
-    let decision = decide(&mut system(POLICY), 100, &[daemon(0.003)]);
+    let decision = decide(&mut system(*POLICY), 100, &[daemon(0.003)]);
     assert_eq!(decision.standings, [SelectionStatus::SystemPeer]);
     assert_eq!(
         (
@@ -346,7 +343,7 @@ fn a_daemon_that_keeps_another_clock_is_a_witness() {
 fn enough_must_agree() {
     let mut system = system(ClockPolicy {
         min_sources: 2,
-        ..POLICY
+        ..*POLICY
     });
     let one = decide(&mut system, 100, &[upstream(1, 0.0), Peer::default()]);
     assert_eq!(
@@ -372,7 +369,7 @@ fn roles() {
     };
     let preferred = [Role::default(), role(|role| role.prefer = true)];
     let decision = decide(
-        &mut with_roles(POLICY, &preferred),
+        &mut with_roles(*POLICY, &preferred),
         100,
         &[upstream(1, 0.0), upstream(2, 0.0)],
     );
@@ -382,7 +379,7 @@ fn roles() {
     );
     let required = [Role::default(), role(|role| role.require = true)];
     let decision = decide(
-        &mut with_roles(POLICY, &required),
+        &mut with_roles(*POLICY, &required),
         100,
         &[upstream(1, 0.0), Peer::default()],
     );
@@ -395,7 +392,7 @@ fn roles() {
     );
     let watched = [Role::default(), role(|role| role.noselect = true)];
     let decision = decide(
-        &mut with_roles(POLICY, &watched),
+        &mut with_roles(*POLICY, &watched),
         100,
         &[upstream(1, 0.0), upstream(2, 10.0)],
     );
@@ -405,7 +402,7 @@ fn roles() {
     );
     let trusted = [role(|role| role.trust = true), Role::default(), Role::default()];
     let peers = [upstream(1, 0.0), upstream(2, 10.0), upstream(3, 10.0)];
-    let decision = decide(&mut with_roles(POLICY, &trusted), 100, &peers);
+    let decision = decide(&mut with_roles(*POLICY, &trusted), 100, &peers);
     assert_eq!(
         decision.standings,
         [
@@ -421,7 +418,7 @@ fn one_address_counts_once() {
     let twice = [upstream(1, 0.0), upstream(1, 0.0), Peer::default()];
     let two = ClockPolicy {
         min_sources: 2,
-        ..POLICY
+        ..*POLICY
     };
     let decision = decide(&mut system(two), 100, &twice);
     assert_eq!(
@@ -435,7 +432,7 @@ fn one_address_counts_once() {
             })
         )
     );
-    let decision = decide(&mut system(POLICY), 100, &twice);
+    let decision = decide(&mut system(*POLICY), 100, &twice);
     assert_eq!(
         decision.standings,
         [
@@ -455,7 +452,7 @@ fn the_nearest_one_is_not_believed_for_that() {
     };
     let policy = ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     };
     // The error of the true ones is 11 ms, and the false one announces 1 ms.
     let honest = [upstream(1, 0.0), upstream(2, 0.001)];
@@ -477,7 +474,7 @@ fn the_nearest_one_is_not_believed_for_that() {
 
 #[test]
 fn the_system_peer_stays_until_a_better_one_lasts() {
-    let mut system = system(POLICY);
+    let mut system = system(*POLICY);
     assert_eq!(
         decide(&mut system, 100, &[upstream(1, 0.0)]).standings,
         [SelectionStatus::SystemPeer]
@@ -514,7 +511,7 @@ fn the_system_peer_stays_until_a_better_one_lasts() {
 //= RFC 5905 §11.2.3 later
 #[test]
 fn the_reference_time_stands_still_until_a_newer_sample_comes() {
-    let mut system = system(POLICY);
+    let mut system = system(*POLICY);
     let said = |decision: Decided| decision.reference.reference_time - at(100).realtime;
     let mut peer = upstream(1, -0.020);
     assert!(close(said(decide(&mut system, 100, &[peer.clone()])), -0.020));
@@ -534,11 +531,11 @@ fn the_reference_time_stands_still_until_a_newer_sample_comes() {
 fn stratum_15_can_not_be_followed_but_mirrored() {
     let fifteen = |peer| changed(peer, |header| header.stratum = 15);
     assert_eq!(
-        decide(&mut system(POLICY), 100, &[fifteen(upstream(1, 0.0))]).state,
+        decide(&mut system(*POLICY), 100, &[fifteen(upstream(1, 0.0))]).state,
         State::Init
     );
     assert_eq!(
-        decide(&mut system(POLICY), 100, &[fifteen(daemon(0.0))])
+        decide(&mut system(*POLICY), 100, &[fifteen(daemon(0.0))])
             .reference
             .stratum,
         15

@@ -56,9 +56,9 @@ class Lane:
         self._address()
         for namespace, interface in ((self.namespace, self.inside), (CLIENTS, self.outside)):
             self._use_napi(namespace, interface)
-        self.receivers = napi_threads(self.inside)
+        self.receivers = napi_threads(self.inside, layout.queues)
         place(self.receivers, layout.server_cpus, layout.receive_priority)
-        place(napi_threads(self.outside), layout.client_cpus, CLIENT_PRIORITY)
+        place(napi_threads(self.outside, layout.queues), layout.client_cpus, CLIENT_PRIORITY)
 
     def _address(self):
         for namespace, interface in ((self.namespace, "lo"), (self.namespace, self.inside), (CLIENTS, self.outside)):
@@ -138,20 +138,32 @@ def end(processes):
             process.wait()
 
 
-def napi_threads(interface):
-    """The kernel's threads that receive for it, in the order of its queues."""
+def napi_threads(interface, queues):
+    """The kernel's threads that receive for it, in the order of its queues.
+
+    All of them exist once `threaded` is set. More of them are those of an earlier interface with this name: the kernel ends
+    them some time after it removed the namespace."""
+    until = time.monotonic() + STOP_LIMIT
+    while len(found := threads_named(interface)) > queues and time.monotonic() < until:
+        time.sleep(0.01)
+    if len(found) != queues:
+        hint = "does another interface have its name" if found else "is this kernel too old for threaded NAPI on veth (5.15)"
+        raise Failure(f"{interface} has {len(found)} receiving threads for {queues} queues: {hint}?")
+    # Threads are made for the last queue first, but the queues were numbered in their order.
+    return [thread for _, thread in sorted(found)]
+
+
+def threads_named(interface):
+    """The number of the queue and the process ID of each thread that receives for an interface with this name."""
     found = []
     for name in pathlib.Path("/proc").glob("[0-9]*/comm"):
         try:
             word, _, number = name.read_text().strip().rpartition("-")
-            if word == f"napi/{interface}":
-                found.append((int(number), name.parent.name))
         except OSError:  # it ended meanwhile
             continue
-    if not found:
-        raise Failure(f"{interface} has no receiving threads: this kernel is too old for threaded NAPI on veth (5.15)")
-    # Threads are made for the last queue first, but the queues were numbered in their order.
-    return [thread for _, thread in sorted(found)]
+        if word == f"napi/{interface}":
+            found.append((int(number), name.parent.name))
+    return found
 
 
 def place(threads, cpus, priority):

@@ -112,6 +112,6 @@ pub(super) fn code(text: &str) -> Vec<&str> {
 fn anchor(heading: &str) -> String {
     let kept = heading
         .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-'));
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }

@@ -140,7 +140,7 @@ fn difference<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
 
 /// Each field by its path, with its type: `a.b`, `a[].b`. Counts by words, and lists of numbers, are fields themselves.
 fn fields(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<&'static str>>) {
-    const BY_WORD: [&str; 3] = ["verdicts", "remarks", "rejected"];
+    const BY_WORD: [&str; 5] = ["verdicts", "remarks", "rejected", "naks", "cookies"];
     let name = path.rsplit('.').next().unwrap();
     let kind = match value {
         Value::Object(inner) if !BY_WORD.contains(&name) => {
@@ -239,7 +239,7 @@ fn the_words_are_those_of_the_document() {
     let running = Running::start();
     let document = document("packaging/doc/json.md");
     let page = running.metrics();
-    for kind in ["state", "standing", "reason", "verdict", "remark"] {
+    for kind in ["state", "standing", "reason", "verdict", "remark", "period_age"] {
         let rows = document.rows(&format!("### {kind}"));
         let documented = rows.iter().map(|row| (row[0].trim_matches('`').to_owned(), ()));
         let lines = page.lines().filter_map(|line| line.split_once('{'));
@@ -272,8 +272,8 @@ fn the_screen_of_the_readme_is_the_programs() {
     let shown = shown.split("```").next().unwrap();
     let status = run(command().args(["status", "--socket", &running.socket()]));
     let mut real = shape(&status.stdout);
-    // The screen of README has no fast path.
-    real.retain(|word| word != "fast");
+    // The screen of README has no fast path. On a busy machine a request may have waited too long, and is refused.
+    real.retain(|word| !["fast", "refused"].contains(&word.as_str()));
     assert_eq!(shape(shown), real, "{}", status.said());
 }
 

@@ -50,7 +50,7 @@ fn servers_of_chrony_that_are_carried_in_part() {
         (
             "pool a.example iburst maxsources 4",
             "[[upstream]] address = \"a.example\"",
-            "one server is asked",
+            "one server is polled",
         ),
         (
             "peer a.example iburst",
@@ -85,17 +85,17 @@ fn servers_of_chrony_that_are_carried_in_part() {
         (
             "server a.example iburst noselect require",
             "[[upstream]] address = \"a.example\" noselect = true",
-            "watched",
+            "monitored",
         ),
         ("server a.example nts iburst", "", "can't authenticate"),
         ("server a.example iburst key 7", "", "can't authenticate"),
         ("server a..example iburst", "", "dots"),
-        ("server", "", "whom to ask is missing"),
+        ("server", "", "the address of the server is missing"),
         ("server 127.0.0.1", "", "ntpfront itself"),
         (
             "server A.example\nserver a.example.",
             "[[upstream]] address = \"A.example\" iburst = false",
-            "asked already",
+            "polled already",
         ),
         ("refclock PPS /dev/pps0", "", "reads no clocks"),
         ("makestep 1 3", "", "never touches"),

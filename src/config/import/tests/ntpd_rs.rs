@@ -48,7 +48,7 @@ fn sources() {
             "mode = \"pool\"\naddress = \"a.example\"\ncount = 4",
             "a.example",
             POLLS,
-            "one server is asked",
+            "one server is polled",
         ),
         (
             "mode = \"pool\"\naddress = \"a.example\"\nignore = [\"192.0.2.7\"]",
@@ -98,7 +98,7 @@ fn sources() {
             "reads no clocks",
         ),
         ("mode = \"wings\"", "no such mode"),
-        ("mode = \"server\"", "whom to ask is missing"),
+        ("mode = \"server\"", "the address of the server is missing"),
         ("mode = \"server\"\naddress = \"a..example\"", "is not"),
     ] {
         in_part(&source(keys), &format!("{ONE} {LISTENS}"), why);
@@ -184,11 +184,11 @@ fn servers() {
             limit.replace("0.5", "64.0") + " limit.clients = 100000",
             "64 s at most",
         ),
-        ("require-nts = true", closed.to_owned(), "nobody is answered"),
+        ("require-nts = true", closed.to_owned(), "no client is answered"),
         (
             "require-nts = \"deny\"",
             format!("{closed} access.on-deny = \"kiss\""),
-            "nobody is answered",
+            "no client is answered",
         ),
         (
             "denylist = { filter = [\"10.0.0.0/8\", \"a.example\"], action = \"ignore\" }",
@@ -198,7 +198,7 @@ fn servers() {
         (
             "denylist = { action = \"ignore\" }",
             closed.to_owned(),
-            "nobody is answered there",
+            "no client is answered there",
         ),
         (
             "allowlist = { filter = [\"10.0.0.0/8\", \"10\"], action = \"ignore\" }",
@@ -209,7 +209,7 @@ fn servers() {
             "allowlist = { filter = [\"0.0.0.0/0\"], action = \"ignore\" }\n\
              denylist = { filter = [\"10.0.0.0/8\"], action = \"deny\" }",
             format!("{closed} access.allow = [\"0.0.0.0/0\"] access.deny = [\"10.0.0.0/8\"]"),
-            "nobody is told",
+            "none gets DENY",
         ),
     ] {
         in_part(&server(keys), &format!("{ONE} {LISTENS} {expected}"), why);
@@ -283,7 +283,7 @@ fn all_else() {
     for (key, why) in [
         ("single-step-panic-threshold = 1800", "never touches"),
         ("local-stratum = 7", "enabled = true, stratum = 7"),
-        ("reference-id = \"GPS\"", "follows nobody"),
+        ("reference-id = \"GPS\"", "without an upstream"),
         ("algorithm = { step-threshold = 1.0 }", "rules of its own"),
         ("wings = 1", "no such key"),
     ] {

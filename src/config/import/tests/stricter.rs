@@ -6,7 +6,7 @@ use super::*;
 const CLOSED: &str = "[access] default = \"deny\"";
 
 #[test]
-fn who_is_denied_without_being_known_is_denied_with_everybody() {
+fn who_is_denied_without_being_known_is_denied_with_all_others() {
     for (lines, why) in [
         ("allow\ndeny some.example", "not looked up"),
         ("deny some.example\nallow", "not looked up"),
@@ -14,7 +14,7 @@ fn who_is_denied_without_being_known_is_denied_with_everybody() {
         ("allow\ndeny 10/64", "no subnet"),
         ("allow\ndeny 10/x", "no number"),
         ("allow\ndeny 10 # not ours", "one subnet"),
-        ("allow\nport 0", "serves nobody"),
+        ("allow\nport 0", "answers no client"),
     ] {
         in_part(&chrony(lines), CLOSED, why);
     }
@@ -145,7 +145,7 @@ fn where_it_listens_is_this_host_alone_if_it_can_t_be_said() {
 proptest! {
     /// An address that is answered with a rule spoilt is also answered with the rule intact.
     #[test]
-    fn a_rule_that_is_spoilt_lets_in_nobody(
+    fn a_rule_that_is_spoilt_lets_in_no_client(
         rules in prop::collection::vec((any::<bool>(), 0_u8..=3, 0_u8..3, 0_u8..3), 1..8),
         which in any::<prop::sample::Index>(),
         how in prop::sample::select(vec!["a.example", "10.0.0.0/77", "no-subnet/8"]),

@@ -122,6 +122,64 @@ fn it_takes_no_more_than_wanted() {
     assert_eq!(taken, [1, 3, 2]);
 }
 
+/// Both ways to receive.
+#[test]
+fn what_is_longer_than_its_buffer_is_known_as_cut() {
+    let server = socket("127.0.0.1:0");
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let lengths = [48, PAYLOAD_MAX, PAYLOAD_MAX + 1, 4000];
+    for wanted in [1, lengths.len()] {
+        for length in lengths {
+            client
+                .send_to(&vec![7; length], server.local_addr().unwrap())
+                .unwrap();
+        }
+        let mut batch = Batch::new(lengths.len());
+        let mut found = Vec::new();
+        while found.len() < lengths.len() {
+            let received = batch.receive(server.as_fd(), wanted).unwrap();
+            for (_, datagram) in batch.datagrams(0..received) {
+                assert_eq!(datagram.payload.len(), datagram.reply.len());
+                found.push((datagram.payload.len(), datagram.is_cut));
+            }
+        }
+        let expected = lengths.map(|length| (length.min(PAYLOAD_MAX), length > PAYLOAD_MAX));
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn several_can_be_looked_at_together() {
+    let server = socket("127.0.0.1:0");
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for number in 0..6 {
+        client
+            .send_to(&[number; 48], server.local_addr().unwrap())
+            .unwrap();
+    }
+    let mut batch = Batch::new(8);
+    assert_eq!(batch.receive_queued(server.as_fd()).unwrap(), 6);
+    for (wanted, expected) in [
+        (vec![0, 1, 2, 3, 4, 5, 6, 7], vec![0, 1, 2, 3, 4, 5]),
+        (vec![1, 4], vec![1, 4]),
+        (vec![5], vec![5]),
+        (vec![3, 6], vec![3]),
+        (vec![9], vec![]),
+        (vec![], vec![]),
+    ] {
+        let found: Vec<_> = batch.datagrams(wanted).collect();
+        let numbers: Vec<_> = found.iter().map(|(index, _)| *index).collect();
+        assert_eq!(numbers, expected);
+        for (index, datagram) in &found {
+            assert_eq!(usize::from(datagram.payload[0]), *index);
+        }
+    }
+    // One without an address that can be answered is left out, and no other.
+    batch.slots[1].peer.ss_family = libc::AF_UNIX.try_into().unwrap();
+    let found: Vec<_> = batch.datagrams(0..3).map(|(index, _)| index).collect();
+    assert_eq!(found, [0, 2]);
+}
+
 /// Both ways to send.
 #[test]
 fn who_has_no_such_family_gets_nothing() {

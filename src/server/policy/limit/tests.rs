@@ -33,8 +33,13 @@ impl TestClients {
     }
 
     fn ask_as(&mut self, limit: &RateLimit, source: IpAddr, now: Duration) -> Limited {
+        self.ask_of(RequestClass::Plain, limit, source, now)
+    }
+
+    fn ask_of(&mut self, class: RequestClass, limit: &RateLimit, source: IpAddr, now: Duration) -> Limited {
         let asked = RequestContext {
             source,
+            class,
             now,
             budget: RuleMode::Off,
             allowance: &Allowance::default(),
@@ -91,6 +96,35 @@ fn a_wider_prefix_has_a_bucket_of_its_own() {
             .count()
     };
     assert_eq!([answered(2), answered(3)], [100, 100]);
+}
+
+/// Neither that of its own address nor that of the wider prefix.
+#[test]
+fn no_class_of_requests_takes_the_tokens_of_another() {
+    let wide = Bucket {
+        ipv4_prefix: 24,
+        ..limit().client
+    };
+    let limit = RateLimit {
+        wide: Some(wide),
+        ..limit()
+    };
+    let classes = [
+        RequestClass::Plain,
+        RequestClass::Authenticated,
+        RequestClass::Unauthenticated,
+    ];
+    let source = IpAddr::from([192, 0, 2, 1]);
+    let mut table = TestClients::new(1024);
+    for class in classes {
+        let answered = (0..100).filter(|_| table.ask_of(class, &limit, source, SECOND) == Limited::Within);
+        assert_eq!(answered.count(), 8, "{class:?}");
+        assert_eq!(
+            class.salt() % 2,
+            0,
+            "a hash could become 0, which is a free place"
+        );
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::upstream::clock_policy::OnDispute;
 //= RFC 5905 §11.2 no-majority
 #[test]
 fn those_who_disagree_are_neither_blended_nor_chosen() {
-    let mut system = system(POLICY);
+    let mut system = system(*POLICY);
     let mut two = [upstream(1, 0.0), upstream(2, 10.0)];
     assert_eq!(decide(&mut system, 100, &two).state, State::Init);
     let three = [upstream(1, 0.0), upstream(2, 10.0), upstream(3, 0.001)];
@@ -38,7 +38,10 @@ fn those_who_disagree_are_neither_blended_nor_chosen() {
 
 /// The daemon against two witnesses by which the clock is 0.1 s off, until it is a dispute.
 fn disputed(on_dispute: OnDispute) -> Decided {
-    let mut system = system(ClockPolicy { on_dispute, ..POLICY });
+    let mut system = system(ClockPolicy {
+        on_dispute,
+        ..*POLICY
+    });
     let daemon = |second| {
         let mut daemon = daemon(0.0);
         (101..=second).for_each(|second| add_sample(&mut daemon, 0.0, second));
@@ -99,7 +102,7 @@ fn in_a_dispute_the_operator_may_want_something_else() {
 fn a_dispute_is_no_reason_to_trust_the_host() {
     let mut system = system(ClockPolicy {
         local: Some(LOCAL),
-        ..POLICY
+        ..*POLICY
     });
     let two = [upstream(1, 0.0), upstream(2, 10.0)];
     assert!((110..1000).all(|second| decide(&mut system, second, &two).state != State::Local));
@@ -110,7 +113,7 @@ fn a_dispute_over_the_hosts_clock_wants_samples_at_once_and_not_too_often() {
     let contradiction = [upstream(1, 0.0), upstream(2, 10.0)];
     let agreement = [upstream(1, 0.0), upstream(2, 0.0)];
     for (source, wanted) in [(ClockSource::System, 1), (ClockSource::Tracked, 0)] {
-        let mut system = system(ClockPolicy { source, ..POLICY });
+        let mut system = system(ClockPolicy { source, ..*POLICY });
         for second in 0..10 {
             assert_eq!(
                 decide(&mut system, 100 + 2 * second, &agreement).state,

@@ -6,7 +6,7 @@ use super::*;
 fn after_the_loss_the_error_grows_until_it_is_too_large() {
     let mut system = system(ClockPolicy {
         max_distance: NtpDuration::from_seconds(0.020),
-        ..POLICY
+        ..*POLICY
     });
     let gone = [Peer {
         reach: 0,
@@ -34,7 +34,7 @@ fn after_the_loss_the_error_grows_until_it_is_too_large() {
 fn the_local_reference_stands_in_and_steps_back() {
     let policy = ClockPolicy {
         local: Some(LOCAL),
-        ..POLICY
+        ..*POLICY
     };
     let mut alone = system(policy);
     assert_eq!(decide(&mut alone, 91, &[]).state, State::Local);
@@ -56,7 +56,7 @@ fn the_local_reference_stands_in_and_steps_back() {
 
 #[test]
 fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
-    let mut system = system(POLICY);
+    let mut system = system(*POLICY);
     decide(&mut system, 100, &[daemon(0.0)]);
     let later = ClockReadings {
         realtime: at(101).realtime + NtpDuration::from_seconds(3600.0),
@@ -86,7 +86,7 @@ fn a_step_of_the_hosts_clock_voids_what_was_known_of_it() {
 fn after_a_sleep_nothing_is_known() {
     let mut system = system(ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     });
     decide(&mut system, 100, &[upstream(1, 0.0)]);
     system.slept(at(101));
@@ -99,7 +99,7 @@ fn after_a_sleep_nothing_is_known() {
 #[test]
 fn a_step_or_a_sleep_of_the_host_wants_samples_at_once() {
     for (source, wanted) in [(ClockSource::System, 1), (ClockSource::Tracked, 0)] {
-        let mut system = system(ClockPolicy { source, ..POLICY });
+        let mut system = system(ClockPolicy { source, ..*POLICY });
         decide(&mut system, 100, &[upstream(1, 0.0)]);
         system.clock_stepped(at(101));
         assert_eq!(system.for_pollers().1, wanted);
@@ -130,7 +130,7 @@ fn clocks_that_jump_against_each_other() {
     ] {
         let mut system = system(ClockPolicy {
             source: ClockSource::Tracked,
-            ..POLICY
+            ..*POLICY
         });
         for second in 100..110 {
             assert_eq!(

@@ -22,7 +22,7 @@ fn leaping() -> Peer {
 fn a_tracked_clock_leaps_by_itself() {
     let policy = ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     };
     let mut system = System::new(policy, new_year(0.0));
     let before = decide_at(&mut system, new_year(0.0), &[leaping()]).reference;
@@ -50,7 +50,7 @@ fn a_tracked_clock_leaps_by_itself() {
 fn leap_seconds_need_a_majority() {
     let warning = |peer| changed(peer, |header| header.leap = Leap::AddSecond);
     let announced = |peers: &[Peer]| {
-        let mut system = System::new(POLICY, new_year(0.0));
+        let mut system = System::new(*POLICY, new_year(0.0));
         let peers = peers.iter().map(|peer| {
             changed(peer.clone(), |header| {
                 header.reference_timestamp =
@@ -78,7 +78,7 @@ fn the_kernels_leap_second_is_the_hosts() {
             in_leap_second,
         })
     };
-    let mut system = System::new(POLICY, new_year(0.0));
+    let mut system = System::new(*POLICY, new_year(0.0));
     let peers = [changed(upstream(1, 0.0), |header| {
         header.reference_timestamp = new_year(-9.0).realtime
     })];
@@ -97,7 +97,7 @@ fn a_leap_second_of_the_list_comes_in_holdover_too() {
     let list = "#@ 3976704000\n3644697600 36\n3692217600 37\n";
     let policy = ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     };
     let mut system = System::new(policy, new_year(0.0));
     let peers = [changed(upstream(1, 0.0), |header| {

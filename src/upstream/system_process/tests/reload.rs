@@ -19,7 +19,7 @@ fn three() -> [Peer; 3] {
 #[test]
 fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
     for source in [ClockSource::System, ClockSource::Tracked] {
-        let policy = ClockPolicy { source, ..POLICY };
+        let policy = ClockPolicy { source, ..*POLICY };
         let [one, two, three] = three();
         let mut system = system(policy);
         let before = decide(&mut system, 100, &[one, two.clone(), three.clone()]);
@@ -41,16 +41,16 @@ fn a_reload_that_keeps_enough_changes_nothing_that_is_served() {
         );
         // Even if only one stays, it was selected and still is.
         system.reload(101, policy, &[4, 1, 5]);
-        let strangers = [Peer::default(), two, Peer::default()];
-        assert_eq!(decide(&mut system, 101, &strangers).state, State::Synchronized);
+        let newcomers = [Peer::default(), two, Peer::default()];
+        assert_eq!(decide(&mut system, 101, &newcomers).state, State::Synchronized);
     }
 }
 
 #[test]
-fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
+fn new_upstreams_are_not_believed_for_answering_first_after_a_reload_either() {
     let policy = ClockPolicy {
         source: ClockSource::Tracked,
-        ..POLICY
+        ..*POLICY
     };
     let mut system = system(policy);
     let before = decide(&mut system, 100, &three()).reference;
@@ -77,9 +77,9 @@ fn strangers_are_not_believed_for_answering_first_after_a_reload_either() {
 fn without_anybody_left_the_last_time_goes_on_as_long_as_the_new_policy_allows() {
     let limit = |seconds| ClockPolicy {
         max_distance: NtpDuration::from_seconds(seconds),
-        ..POLICY
+        ..*POLICY
     };
-    let mut system = system(POLICY);
+    let mut system = system(*POLICY);
     let before = decide(&mut system, 100, &[upstream(1, 0.0)]).reference;
     // 20 ms less 11 ms at 301 ppm, since one sample says nothing of the frequency: 30 s.
     system.reload(101, limit(0.020), &[]);
@@ -95,14 +95,14 @@ fn without_anybody_left_the_last_time_goes_on_as_long_as_the_new_policy_allows()
 
 #[test]
 fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
-    let mut system = system(POLICY);
+    let mut system = system(*POLICY);
     let (mut two, mut numbers) = ([upstream(1, 0.0), upstream(2, 10.0)], [0, 1]);
     decide(&mut system, 100, &two[..1]);
     decide(&mut system, 101, &two);
     for round in 102..=104 {
         // Its places turn each time.
         numbers.reverse();
-        system.reload(round, POLICY, &numbers);
+        system.reload(round, *POLICY, &numbers);
         two.reverse();
         two.iter_mut().for_each(|peer| {
             let offset = if peer.address == upstream(1, 0.0).address {
@@ -120,11 +120,11 @@ fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
         assert_eq!(decide(&mut system, round, &two).state, expected);
     }
     // New ones that contradict each other are no dispute before they gave as many samples.
-    let mut system = self::system(POLICY);
+    let mut system = self::system(*POLICY);
     let two = [upstream(1, 0.0), upstream(2, 10.0)];
     decide(&mut system, 100, &two[..1]);
     decide(&mut system, 101, &two);
-    system.reload(102, POLICY, &[2, 3]);
+    system.reload(102, *POLICY, &[2, 3]);
     let others = [seen(3, 0.0, 102), seen(4, 10.0, 102)];
     assert_eq!(decide(&mut system, 102, &others).state, State::Holdover);
 }
@@ -133,20 +133,20 @@ fn a_dispute_outlives_a_reload_as_long_as_somebody_in_it_does() {
 fn the_local_reference_goes_with_its_configuration() {
     let policy = ClockPolicy {
         local: Some(LOCAL),
-        ..POLICY
+        ..*POLICY
     };
     let mut system = system(policy);
     assert_eq!(decide(&mut system, 91, &[]).state, State::Local);
     let other = LocalReference { stratum: 12, ..LOCAL };
     let changed = ClockPolicy {
         local: Some(other),
-        ..POLICY
+        ..*POLICY
     };
     // The new one has not waited, but the host's clock is served already.
     system.reload(92, changed, &[0]);
     let decision = decide(&mut system, 92, &[Peer::default()]);
     assert_eq!((decision.state, decision.reference.stratum), (State::Local, 12));
-    system.reload(93, POLICY, &[0]);
+    system.reload(93, *POLICY, &[0]);
     let decision = decide(&mut system, 93, &[Peer::default()]);
     assert_eq!(
         (decision.state, decision.reference.reference_id),
@@ -154,14 +154,14 @@ fn the_local_reference_goes_with_its_configuration() {
     );
 }
 
-const TRACKED: ClockPolicy = ClockPolicy {
+static TRACKED: LazyLock<ClockPolicy> = LazyLock::new(|| ClockPolicy {
     source: ClockSource::Tracked,
-    ..POLICY
-};
+    ..ClockPolicy::default()
+});
 
 /// The time that a process announced which followed an upstream 2 s ahead until `second`.
 fn left(second: u64) -> Reference {
-    let mut before = system(TRACKED);
+    let mut before = system(*TRACKED);
     let reference = decide(&mut before, second, &[upstream(1, 2.0)]).reference;
     Reference {
         published: at(second),
@@ -180,7 +180,7 @@ fn started(policy: ClockPolicy, left: Reference, now: ClockReadings) -> (bool, S
 
 #[test]
 fn a_new_process_goes_on_with_the_time_of_the_old_one() {
-    let (resumed, mut system, decision) = started(TRACKED, left(101), at(102));
+    let (resumed, mut system, decision) = started(*TRACKED, left(101), at(102));
     assert!(resumed);
     assert_eq!((decision.state, decision.reference.stratum), (State::Holdover, 3));
     let ahead = decision.reference.clock.served(at(102)) - at(102).realtime;
@@ -201,12 +201,12 @@ fn what_was_left_is_not_taken_when_it_may_be_wrong() {
     };
     let strict = ClockPolicy {
         max_distance: NtpDuration::from_seconds(0.000_1),
-        ..TRACKED
+        ..*TRACKED
     };
     for (policy, now, why) in [
-        (TRACKED, at(107), "nobody watched for long"),
-        (TRACKED, at(100), "the counter began anew"),
-        (TRACKED, asleep, "the host slept"),
+        (*TRACKED, at(107), "nobody watched for long"),
+        (*TRACKED, at(100), "the counter began anew"),
+        (*TRACKED, asleep, "the host slept"),
         (strict, at(102), "its error is over the limit"),
     ] {
         let (resumed, _, decision) = started(policy, left(101), now);
@@ -219,7 +219,7 @@ fn what_was_left_is_not_taken_when_it_may_be_wrong() {
 fn a_local_reference_goes_on_if_there_still_is_one() {
     let with_local = ClockPolicy {
         local: Some(LOCAL),
-        ..POLICY
+        ..*POLICY
     };
     let mut before = system(with_local);
     let announced = decide(&mut before, 200, &[]).reference;
@@ -229,7 +229,7 @@ fn a_local_reference_goes_on_if_there_still_is_one() {
     };
     let (_, _, decision) = started(with_local, left, at(201));
     assert_eq!((decision.state, decision.reference.stratum), (State::Local, 10));
-    let (resumed, _, decision) = started(POLICY, left, at(201));
+    let (resumed, _, decision) = started(*POLICY, left, at(201));
     assert!(!resumed);
     assert_eq!(decision.state, State::Init);
 }
@@ -256,7 +256,7 @@ proptest! {
         turns in vec(any::<usize>(), 1..6),
         is_tracked in any::<bool>(),
     ) {
-        let policy = if is_tracked { TRACKED } else { POLICY };
+        let policy = if is_tracked { *TRACKED } else { *POLICY };
         let mut peers: Vec<Peer> = Vec::new();
         for (number, (offset, stratum)) in (0_u8..).zip(&offsets) {
             let peer = upstream(1 + number % 4, f64::from(*offset) * 0.007);

@@ -1,30 +1,44 @@
-//! Pure. A client that is made of the crates' AEADs.
+//! Pure. A client that is made of the crates' AEADs, for tests.
+
+use std::time::Duration;
 
 use aes_gcm_siv::Aes128GcmSiv;
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_siv::siv::Aes128Siv;
 
-use super::super::*;
-use super::HEADER;
+use super::aead::Algorithm;
+use super::keyring::{Keyring, Period, Secret, Time};
+use super::{AssociationKeys, Nonces, cookie};
+use crate::wire::HEADER_LEN;
+use crate::wire::extension::{Authenticator, PacketPart, PacketParts, field_type};
 
-/// What a client sends, and how it may differ from what it should.
+/// A keyring with keys of days.
+pub(crate) fn keyring(day: u32, time: Time) -> Keyring {
+    const DAY: Duration = Duration::from_secs(86_400);
+    Keyring::new(&[Secret::new([1; 32])], Period::at(DAY * day, DAY), 7, time).unwrap()
+}
+
+/// A client's request, with its faults.
 #[derive(Clone, Debug)]
-pub(super) struct NtsClient {
-    pub(super) keys: AssociationKeys,
-    pub(super) identifier: Vec<u8>,
-    pub(super) placeholders: usize,
-    pub(super) encrypted: usize,
-    pub(super) nonce: Vec<u8>,
-    pub(super) additional: usize,
-    /// A field that nobody knows, if so long: before the authenticator.
-    pub(super) unknown: Option<u16>,
-    pub(super) behind: Vec<u8>,
+pub(crate) struct NtsClient {
+    pub(crate) keys: AssociationKeys,
+    /// The header of its requests.
+    pub(crate) header: [u8; HEADER_LEN],
+    pub(crate) identifier: Vec<u8>,
+    pub(crate) placeholders: usize,
+    pub(crate) encrypted: usize,
+    pub(crate) nonce: Vec<u8>,
+    pub(crate) additional: usize,
+    /// The length of an unknown field before the authenticator, if there is one.
+    pub(crate) unknown: Option<u16>,
+    pub(crate) behind: Vec<u8>,
 }
 
 impl NtsClient {
-    pub(super) fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         Self {
             keys: AssociationKeys::of(&vec![0xC5; 2 * algorithm.key_len()]).unwrap(),
+            header: [0x23; HEADER_LEN],
             identifier: (0..32).collect(),
             placeholders: 0,
             encrypted: 0,
@@ -35,13 +49,13 @@ impl NtsClient {
         }
     }
 
-    pub(super) fn cookie(&self, keyring: &Keyring) -> Vec<u8> {
+    pub(crate) fn cookie(&self, keyring: &Keyring) -> Vec<u8> {
         cookie::several(keyring, &self.keys, &mut Nonces::new([3; 16])).remove(0)
     }
 
-    pub(super) fn request(&self, cookie: &[u8]) -> Vec<u8> {
+    pub(crate) fn request(&self, cookie: &[u8]) -> Vec<u8> {
         let placeholder = field(field_type::COOKIE_PLACEHOLDER, &vec![0; cookie.len()]);
-        let mut packet = [0x23; HEADER_LEN].to_vec();
+        let mut packet = self.header.to_vec();
         packet.extend(field(field_type::UNIQUE_IDENTIFIER, &self.identifier));
         packet.extend(field(field_type::COOKIE, cookie));
         packet.extend(placeholder.repeat(self.placeholders));
@@ -56,7 +70,7 @@ impl NtsClient {
         packet
     }
 
-    pub(super) fn authenticator(&self, sealed: &[u8]) -> Vec<u8> {
+    pub(crate) fn authenticator(&self, sealed: &[u8]) -> Vec<u8> {
         let lengths =
             [self.nonce.len(), sealed.len()].map(|length| u16::try_from(length).unwrap().to_be_bytes());
         let mut value = lengths.concat();
@@ -67,8 +81,7 @@ impl NtsClient {
     }
 
     /// The cookies of a genuine reply; all else is as it should be.
-    pub(super) fn cookies(&self, reply: &[u8]) -> Vec<Vec<u8>> {
-        assert_eq!(reply[..HEADER_LEN], HEADER);
+    pub(crate) fn cookies(&self, reply: &[u8]) -> Vec<Vec<u8>> {
         let parts: Vec<_> = PacketParts::of_packet(reply).map(Result::unwrap).collect();
         let [PacketPart::Field(identifier), PacketPart::Field(authenticator)] = parts[..] else {
             panic!("{parts:?}");
@@ -98,19 +111,19 @@ impl NtsClient {
     }
 }
 
-pub(super) fn padded(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn padded(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
 }
 
-pub(super) fn field(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn field(kind: u16, value: &[u8]) -> Vec<u8> {
     let value = padded(value);
     let length = u16::try_from(value.len() + 4).unwrap();
     [&kind.to_be_bytes()[..], &length.to_be_bytes(), &value].concat()
 }
 
-pub(super) fn sealed(key: &[u8], nonce: &[u8], associated: &[u8], text: &[u8]) -> Vec<u8> {
+pub(crate) fn sealed(key: &[u8], nonce: &[u8], associated: &[u8], text: &[u8]) -> Vec<u8> {
     if key.len() == 32 {
         let mut siv = Aes128Siv::new_from_slice(key).unwrap();
         return siv.encrypt([associated, nonce], text).unwrap();
@@ -126,7 +139,7 @@ pub(super) fn sealed(key: &[u8], nonce: &[u8], associated: &[u8], text: &[u8]) -
         .unwrap()
 }
 
-pub(super) fn opened(key: &[u8], nonce: &[u8], associated: &[u8], sealed: &[u8]) -> Vec<u8> {
+pub(crate) fn opened(key: &[u8], nonce: &[u8], associated: &[u8], sealed: &[u8]) -> Vec<u8> {
     if key.len() == 32 {
         let mut siv = Aes128Siv::new_from_slice(key).unwrap();
         return siv.decrypt([associated, nonce], sealed).unwrap();
