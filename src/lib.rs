@@ -44,15 +44,9 @@
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-<<<<<<< HEAD
-//! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`; `server` and `upstream` never use each other; only `supervisor` knows everything
-//! that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that no files use each other in a
-//! circle.
-=======
-//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only
-//! `supervisor` knows everything that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that
+//! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`; `server` and `upstream` never use each other;
+//! only `supervisor` knows everything that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that
 //! no files use each other in a circle.
->>>>>>> main
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
 //! or [`control::http`]; workers only count, in cells of their own.
