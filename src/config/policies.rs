@@ -40,7 +40,7 @@ pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common>
     let limit = LimitKeys::read_one(validator, &raw.limit, &LimitKeys::default());
     let budget = BudgetKeys::read_one(validator, &raw.budget, &BudgetKeys::default());
     let (budget, limit) = (budget?.budget(), limit?);
-    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode());
+    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode(), None);
     Some(Common {
         access: access?,
         limit,
@@ -83,7 +83,7 @@ pub(super) fn of_listener(
     let limit = LimitKeys::read(validator, &section.said, &section.origin, base).map(|own| own.limit());
     validator.keep_said();
     let (keys, common) = (keys?, &common?.policy);
-    let policy = keys.policy(access?, limit?, common.budget);
+    let policy = keys.policy(access?, limit?, common.budget, None);
     // Equal policies share their memory.
     Some(if policy == **common {
         Arc::clone(common)

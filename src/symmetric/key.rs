@@ -90,7 +90,7 @@ impl DigestType {
 }
 
 /// A key that is shared with another host.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SymmetricKey {
     id: KeyId,
     digest_type: DigestType,

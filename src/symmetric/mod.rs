@@ -9,7 +9,7 @@ pub mod key_file;
 pub use key::{DigestType, KeyId, MacOctets, SymmetricKey};
 
 /// The keys of a file, each with an identifier of its own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyTable {
     /// In the order of their identifiers.
     keys: Vec<SymmetricKey>,

@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "time",
             "wire",
             "nts",
+            "symmetric",
             "clock",
             "census",
             "host",

@@ -11,7 +11,8 @@ use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word};
 use crate::config::row::table;
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
-use crate::server::policy::{Announced, NtsMode, Policy, RuleMode};
+use crate::server::policy::{Announced, AuthenticationMode, NtsMode, Policy, RuleMode};
+use crate::symmetric::KeyTable;
 use crate::server::{Listener, Steering, Tuning};
 use crate::wire::NTP_PORT;
 
@@ -91,6 +92,13 @@ table! {
         /// no response (refused-nts-required). "off": the fields of NTS are ignored, and all responses are plain. This
         /// version has no key establishment yet: use "accept", since with "require" no request gets a response.
         nts: NtsMode = NtsMode::Accept, word();
+        /// The treatment of requests with a MAC of a symmetric key: "accept", "require" or "off".
+        ///
+        /// It needs symmetric-keys.file. "accept": they get responses with a MAC of the same key, those with a wrong MAC
+        /// get none (refused-mac, refused-mac-key), and plain requests get plain responses. "require": requests that
+        /// are authenticated neither by a MAC nor by NTS get no response (refused-mac-required). "off", and without
+        /// keys: a MAC is ignored, and all responses are plain.
+        authentication: AuthenticationMode = AuthenticationMode::Accept, word();
     }
     tables {
         access: RawAccess, AccessKeys;
@@ -121,7 +129,15 @@ impl ListenerKeys {
     }
 
     /// Returns the policy: the rules of other tables, with the answer and the stratum limit of this one.
-    pub(in crate::config) fn policy(&self, access: Access, limit: RateLimit, budget: RuleMode) -> Policy {
+    ///
+    /// MACs are checked by `keys`, unless they are ignored here.
+    pub(in crate::config) fn policy(
+        &self,
+        access: Access,
+        limit: RateLimit,
+        budget: RuleMode,
+        keys: Option<Arc<KeyTable>>,
+    ) -> Policy {
         Policy {
             access,
             limit,
@@ -129,6 +145,8 @@ impl ListenerKeys {
             answer: self.answer,
             max_stratum: self.max_stratum,
             nts: self.nts,
+            authentication: self.authentication,
+            keys: keys.filter(|_| self.authentication != AuthenticationMode::Off),
         }
     }
 
