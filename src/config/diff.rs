@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Config;
+use super::{Config, KeysInUse};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -49,6 +49,8 @@ pub struct SettingsDifference {
     pub leap_seconds: Option<Change<Option<PathBuf>>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
+    /// The symmetric keys.
+    pub symmetric_keys: Option<Change<KeysInUse>>,
 }
 
 /// A value before and after a reload.
@@ -85,6 +87,7 @@ impl Difference {
                 clock: Change::between(&running.clock, &wanted.clock),
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 budget: Change::between(&running.budget, &wanted.budget),
+                symmetric_keys: Change::between(&running.symmetric_keys, &wanted.symmetric_keys),
             },
             upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
             listeners,
@@ -96,6 +99,7 @@ impl Difference {
         let mut lines = self.settings.clock_and_log();
         lines.extend(upstream_lines(&self.upstreams));
         lines.extend(self.settings.budget_line());
+        lines.extend(self.settings.keys_line());
         lines.extend(listener_lines(&self.listeners));
         lines
     }
@@ -199,6 +203,7 @@ impl Config {
         Change::apply(settings.clock.as_ref(), &mut self.clock);
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
+        Change::apply(settings.symmetric_keys.as_ref(), &mut self.symmetric_keys);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
         difference.listeners.apply(&mut self.listeners, is_same_listener);
     }
@@ -230,6 +235,12 @@ impl SettingsDifference {
 
     fn budget_line(&self) -> Option<String> {
         self.budget.as_ref().map(|_| "budget: other ceilings".to_owned())
+    }
+
+    fn keys_line(&self) -> Option<String> {
+        self.symmetric_keys
+            .as_ref()
+            .map(|change| format!("symmetric keys: {}", change.to))
     }
 }
 
@@ -355,6 +366,7 @@ mod tests {
                 minpoll,
                 maxpoll: 10,
                 role: crate::upstream::Role::default(),
+                key: None,
             };
             upstream.role.prefer = prefer;
             upstream
@@ -430,6 +442,10 @@ mod tests {
                     budget: Budget {
                         packets_per_second: (min_sources > 2).then_some(1000.0),
                         ..base.budget
+                    },
+                    symmetric_keys: KeysInUse {
+                        file: (min_sources > 1).then(|| "/k".into()),
+                        table: None,
                     },
                     listeners,
                     upstreams,

@@ -3,16 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::unistd::{getegid, geteuid};
+use zeroize::Zeroizing;
 
 use super::fault::{Fault, Place};
-use super::{Loaded, decode};
+use super::{Loaded, NamedFiles, PrivateFile, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::limits;
 use crate::host::rooted_file::{ReadError, RootedFile};
@@ -94,7 +95,11 @@ impl Loader {
 
     fn load_text(&self, text: Option<(&Path, &str)>, keep: Keep) -> Result<Loaded, Vec<Fault>> {
         let left = Cell::new(ALL_LISTS);
-        super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
+        let files = NamedFiles {
+            lists: &|path| self.list(path, keep, &left),
+            private: &|path, longest| self.private_file(path, longest, keep),
+        };
+        super::load_with(&self.flags, text, files)
     }
 
     /// Returns the lines of a file that the configuration names.
@@ -102,6 +107,27 @@ impl Loader {
     /// `left` is the number of bytes that all lists may still have. `keep` says whether the file stays open, as the
     /// root directory may change.
     fn list(&self, path: &Path, keep: Keep, left: &Cell<u64>) -> Result<Box<dyn BufRead>, String> {
+        let (file, length) = self.open_named(path, LONGEST_LIST, keep)?;
+        left.set(left.get().checked_sub(length).ok_or_else(|| {
+            format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
+        })?);
+        // A file that grows meanwhile is cut, and its last line may be a fault.
+        Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
+    }
+
+    fn private_file(&self, path: &Path, longest: u64, keep: Keep) -> Result<PrivateFile, String> {
+        let (file, length) = self.open_named(path, longest, keep)?;
+        let failed = |error: io::Error| format!("cannot read: {}", limits::explain(&error));
+        let mode = file.metadata().map_err(failed)?.mode();
+        // No reallocation, which would leave a copy behind.
+        let room = usize::try_from(length).unwrap_or_default() + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(PrivateFile { bytes, mode })
+    }
+
+    /// Opens a file that the configuration names, and returns it with its length.
+    fn open_named(&self, path: &Path, longest: u64, keep: Keep) -> Result<(File, u64), String> {
         let find = || {
             self.find(path)
                 .map_err(|error| format!("cannot open: {}", limits::explain(&error)))
@@ -116,14 +142,7 @@ impl Loader {
                 &once
             }
         };
-        let (file, length) = rooted
-            .regular_file(LONGEST_LIST)
-            .map_err(|error| error.to_string())?;
-        left.set(left.get().checked_sub(length).ok_or_else(|| {
-            format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
-        })?);
-        // A file that grows meanwhile is cut, and its last line may be a fault.
-        Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
+        rooted.regular_file(longest).map_err(|error| error.to_string())
     }
 
     fn find(&self, path: &Path) -> io::Result<RootedFile> {

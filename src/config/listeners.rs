@@ -9,8 +9,10 @@ use super::policies::{self, Common};
 use super::raw::{self, Raw};
 use super::raw_value::{Origin, RawValue};
 use super::row::Keys;
+use super::symmetric_keys::{self, KeysInUse};
 use super::validator::Validator;
 use crate::server::Listener;
+use crate::server::policy::AuthenticationMode;
 
 /// An address family, which has flags of its own.
 struct AddressFamily {
@@ -58,7 +60,14 @@ pub(super) struct Served {
 }
 
 /// Validates all listeners, each with its policy: `common`, except for keys of its own.
-pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<&Common>) -> Option<Served> {
+///
+/// `in_use` are the symmetric keys; `None` after a fault of theirs.
+pub(super) fn validate(
+    validator: &mut Validator<'_>,
+    raw: &Raw,
+    common: Option<&Common>,
+    in_use: Option<&KeysInUse>,
+) -> Option<Served> {
     let candidates = candidates(validator, raw);
     if candidates.is_empty() {
         nothing_to_serve(validator, raw);
@@ -68,9 +77,20 @@ pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<
     let mut served = Served::default();
     for candidate in &candidates {
         let keys = keys(validator, candidate);
-        let policy =
-            policies::of_listener(validator, &candidate.name, &candidate.said, keys.as_ref(), common);
+        let policy = policies::of_listener(
+            validator,
+            &candidate.name,
+            &candidate.said,
+            keys.as_ref(),
+            common,
+            in_use,
+        );
         validator.name(candidate.name.as_str());
+        if let (Some(keys), Some(in_use)) = (&keys, in_use) {
+            let is_required = keys.authentication == AuthenticationMode::Require;
+            let said = candidate.said.authentication.as_ref();
+            symmetric_keys::agrees(validator, is_required, said, in_use);
+        }
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
             seen.once(validator, keys.address, said);
         }

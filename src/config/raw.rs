@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::keys::{
     RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawLimit, RawListener, RawLocal,
-    RawLog, RawMetrics, RawProcess, RawUpstream,
+    RawLog, RawMetrics, RawProcess, RawSymmetricKeys, RawUpstream,
 };
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
@@ -27,6 +27,7 @@ pub(super) struct Raw {
     pub(super) access: Section<RawAccess>,
     pub(super) limit: Section<RawLimit>,
     pub(super) budget: Section<RawBudget>,
+    pub(super) symmetric_keys: Section<RawSymmetricKeys>,
     pub(super) listener: Sections<RawListener>,
     pub(super) upstream: Sections<RawUpstream>,
     /// From flags only: the values for a family of listeners, and the upstreams.

@@ -9,7 +9,9 @@ use super::kind::whole;
 use super::raw::Raw;
 use super::raw_value::{RawValue, Section};
 use super::row::Keys;
+use super::symmetric_keys::{self, KeysInUse};
 use super::validator::Validator;
+use crate::upstream::registry::Endpoint;
 use crate::upstream::{Host, Upstream};
 
 /// Returns the number of upstreams, with or without faults; `None` if the value is no array.
@@ -28,6 +30,7 @@ pub(super) fn validate(
     validator: &mut Validator<'_>,
     raw: &Raw,
     ours: &[SocketAddr],
+    in_use: Option<&KeysInUse>,
 ) -> Option<Vec<Upstream>> {
     let candidates = candidates(raw);
     if candidates.is_empty() {
@@ -36,9 +39,9 @@ pub(super) fn validate(
     let mut seen = Entries::new();
     let mut upstreams = Some(Vec::new());
     for (name, section) in &candidates {
-        let upstream = upstream(validator, name, section);
+        let upstream = upstream(validator, name, section, in_use);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
-            seen.once(validator, upstream.endpoint(), said);
+            seen.once(validator, Endpoint::new(&upstream.host, upstream.port), said);
             if is_ours(upstream, ours) {
                 let hint =
                     Some("this is a listener of this server: the upstream must use another port".to_owned());
@@ -102,7 +105,12 @@ fn named(address: &RawValue) -> (String, Section<RawUpstream>) {
     )
 }
 
-fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpstream>) -> Option<Upstream> {
+fn upstream(
+    validator: &mut Validator<'_>,
+    name: &str,
+    section: &Section<RawUpstream>,
+    in_use: Option<&KeysInUse>,
+) -> Option<Upstream> {
     let address = section.said.address.as_ref().and_then(RawValue::as_text);
     let host = address.and_then(|text| Some(address::host_and_port(text).ok()?.0));
     validator.enter(name, UpstreamKeys::HEAD);
@@ -116,7 +124,11 @@ fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpst
         let expected = format!("at least minpoll, {}", keys.minpoll);
         validator.fault_at(said, "maxpoll", expected, None);
     }
-    Some(keys.upstream())
+    let key = symmetric_keys::of_upstream(validator, keys.key, said.key.as_ref(), in_use)?;
+    Some(Upstream {
+        key,
+        ..keys.upstream()
+    })
 }
 
 /// Refuses polls that are out of the narrower range for a host of the network, and returns the other values.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Lists;
+use super::NamedFiles;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
@@ -14,7 +14,7 @@ use super::row::Keys;
 use super::source::Source as Text;
 use super::validator::Validator;
 use super::{Config, Loaded};
-use super::{listeners, policies, upstreams};
+use super::{listeners, policies, symmetric_keys, upstreams};
 use crate::fast_path::{self, MOST_INTERFACES};
 
 /// Validates the values of the file (if there is one) and the flags together.
@@ -24,9 +24,9 @@ use crate::fast_path::{self, MOST_INTERFACES};
 pub(super) fn validate(
     raw: &Section<Raw>,
     source: Option<&Text<'_>>,
-    lists: Lists<'_>,
+    files: NamedFiles<'_>,
 ) -> Result<Loaded, Vec<Fault>> {
-    let mut validator = Validator::new(source, lists);
+    let mut validator = Validator::new(source, files);
     shapes(&mut validator, raw);
     let config = config(&mut validator, &raw.said);
     let Validator {
@@ -61,13 +61,14 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let census = CensusKeys::read_one(validator, &raw.census, &CensusKeys::default());
     let metrics = MetricsKeys::read_one(validator, &raw.metrics, &MetricsKeys::default());
     let fast_path = fast_path(validator, &raw.fast_path);
-    let common = policies::common(validator, raw);
-    let served = listeners::validate(validator, raw, common.as_ref());
+    let keys = symmetric_keys::validate(validator, raw);
+    let common = policies::common(validator, raw, keys.as_ref());
+    let served = listeners::validate(validator, raw, common.as_ref(), keys.as_ref());
     let ours = served
         .iter()
         .flat_map(|served| &served.listeners)
         .map(|listener| listener.address);
-    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>());
+    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), keys.as_ref());
     agree(validator, raw);
     let served = served?;
     let clock = clock?;
@@ -80,6 +81,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         census: census?,
         metrics: metrics?.listen,
         fast_path: fast_path?,
+        symmetric_keys: keys?,
         listeners: served.listeners,
         budget: common?.budget(),
         upstreams: upstreams?,
@@ -102,6 +104,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "access", &raw.access);
     one(validator, "limit", &raw.limit);
     one(validator, "budget", &raw.budget);
+    one(validator, "symmetric-keys", &raw.symmetric_keys);
     array(validator, "listener", &raw.listener);
     for (index, section) in raw.listener.said.iter().flatten().enumerate() {
         let name = numbered("listener", index);

@@ -375,7 +375,12 @@ mod tests {
                 RuleMode::Off,
                 Some(Exclusion::Authentication),
             ),
-            (NtsMode::Accept, Mac::Accept, RuleMode::On, Some(Exclusion::Budget)),
+            (
+                NtsMode::Accept,
+                Mac::Accept,
+                RuleMode::On,
+                Some(Exclusion::Budget),
+            ),
         ] {
             let slot = ListenerSlot {
                 address,

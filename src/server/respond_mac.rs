@@ -98,14 +98,11 @@ impl GenuineRequest<'_> {
         variables: &SystemVariables,
         reply: &mut ReplyBuffer<'_>,
     ) -> Verdict {
-        let answer =
-            |variables| answer(&self.header, self.mode, self.received_at, transmit_at, variables);
+        let answer = |variables| answer(&self.header, self.mode, self.received_at, transmit_at, variables);
         let (header, verdict) = match ruling {
             Ruling::Answer => (answer(variables), Verdict::AnsweredMac),
             //= RFC 5905 §7.4 sent
-            Ruling::Kiss { verdict, code, poll } => {
-                (kiss(answer(&variables.unusable(code)), poll), verdict)
-            }
+            Ruling::Kiss { verdict, code, poll } => (kiss(answer(&variables.unusable(code)), poll), verdict),
             Ruling::Refuse(verdict) => return verdict,
         };
         //= RFC 5905 §7.3 mac

@@ -25,7 +25,7 @@ pub enum KeyFileReason {
     /// There is no key behind the identifier.
     NoKey,
     /// A type that is not known here.
-    Type(String),
+    Type,
     /// MD5, and the configuration does not allow it.
     Md5,
     /// `HEX:` before a text that is not hexadecimal, or has half a byte.
@@ -40,23 +40,28 @@ pub enum KeyFileReason {
 
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: ", self.line)?;
-        match &self.reason {
-            KeyFileReason::Identifier => {
+        write!(f, "line {}: {}", self.line, self.reason)
+    }
+}
+
+impl fmt::Display for KeyFileReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identifier => {
                 f.write_str("a line begins with the key's identifier, a number from 1 to 4294967295")
             }
-            KeyFileReason::NoKey => f.write_str("there is no key; a line is: IDENTIFIER [TYPE] KEY"),
-            KeyFileReason::Type(word) => write!(
-                f,
-                "{word:?} is no known type; known are SHA1, SHA256, SHA384, SHA512, AES128, AES256 and MD5"
+            Self::NoKey => f.write_str("there is no key; a line is: IDENTIFIER [TYPE] KEY"),
+            // It may be the key, where the type was left out.
+            Self::Type => f.write_str(
+                "the second word is no known type; known are AES128, AES256, SHA1, SHA256, SHA384, SHA512 and MD5",
             ),
-            KeyFileReason::Md5 => f.write_str(
-                "MD5 is not safe (RFC 8573), and not allowed here; use AES128 at both ends, or set allow-md5 = true",
+            Self::Md5 => f.write_str(
+                "MD5 is not safe (RFC 8573), and not allowed here; use AES128 at both ends, or set symmetric-keys.allow-md5 = true",
             ),
-            KeyFileReason::Hexadecimal => {
+            Self::Hexadecimal => {
                 f.write_str("HEX: is followed by something else than pairs of hexadecimal digits")
             }
-            KeyFileReason::Length(digest_type, found) => match digest_type.key_len() {
+            Self::Length(digest_type, found) => match digest_type.key_len() {
                 Some(length) => write!(
                     f,
                     "the key has {found} bytes, a key of type {} has {length}; write it as HEX: and {} digits",
@@ -65,10 +70,10 @@ impl fmt::Display for KeyFileError {
                 ),
                 None => f.write_str("the key is empty"),
             },
-            KeyFileReason::TooManyWords => f.write_str(
+            Self::TooManyWords => f.write_str(
                 "there are words behind the key; addresses per key are not supported, remove them",
             ),
-            KeyFileReason::Twice(line) => write!(f, "the identifier is already used in line {line}"),
+            Self::Twice(line) => write!(f, "the identifier is already used in line {line}"),
         }
     }
 }
@@ -132,7 +137,7 @@ fn key(words: &[&str], allow_md5: bool) -> Result<Option<SymmetricKey>, KeyFileR
         [_, secret] => (identifier(words)?, DigestType::Md5, *secret),
         [_, word, secret] => {
             let id = identifier(words)?;
-            let known = DigestType::from_word(word).ok_or_else(|| KeyFileReason::Type((*word).to_owned()));
+            let known = DigestType::from_word(word).ok_or(KeyFileReason::Type);
             (id, known?, *secret)
         }
         [..] => {
@@ -269,7 +274,7 @@ x SHA1 secret1
                 (3, R::Identifier),
                 (4, R::Identifier),
                 (5, R::NoKey),
-                (6, R::Type("TIGER".to_owned())),
+                (6, R::Type),
                 (7, R::Md5),
                 (8, R::Hexadecimal),
                 (9, R::Hexadecimal),

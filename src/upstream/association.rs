@@ -533,7 +533,10 @@ impl Association {
             | Reject::WrongOrigin
             | Reject::NoTransmitTime
             | Reject::Turnaround
-            | Reject::ReferenceInFuture => {}
+            | Reject::ReferenceInFuture
+            | Reject::NoMac
+            | Reject::WrongMac
+            | Reject::CryptoNak => {}
         }
     }
 

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod filter;
 pub mod findings;
 pub mod leap;
+pub mod mac;
 pub mod packet;
 pub mod poller;
 pub mod query;
@@ -18,6 +19,9 @@ pub mod system_process;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::symmetric::SymmetricKey;
 
 /// The host of an upstream: an address, or a name that may have several addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +49,8 @@ pub struct Upstream {
     pub maxpoll: i8,
     /// Its special role in the selection.
     pub role: Role,
+    /// The key of its MACs; it is never polled without one then.
+    pub key: Option<Arc<SymmetricKey>>,
 }
 
 /// The special roles of an upstream in the selection, as in chrony; none by default.

@@ -1,5 +1,7 @@
 //! Impure. The poller of one upstream: sends a question, waits, passes the answer to the pure part, reports the result.
 
+mod mac;
+
 use std::fmt;
 use std::future::pending;
 use std::io;
@@ -13,6 +15,7 @@ use tokio::sync::watch::{self, error::RecvError};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use self::mac::question_with_mac;
 use super::Host;
 use super::addresses::Next;
 use super::association::{Association, Peer, PollerSettings, Polling};
@@ -64,6 +67,8 @@ pub struct Poller {
     precision: i8,
     fault: ThrottledChange<Option<QueryFault>>,
     kiss: ThrottledChange<Option<SocketAddr>>,
+    /// The reason for which the MACs of replies are refused.
+    mac: ThrottledChange<Option<Reject>>,
 }
 
 impl Poller {
@@ -89,6 +94,7 @@ impl Poller {
             precision,
             fault: ThrottledChange::new(None),
             kiss: ThrottledChange::new(None),
+            mac: ThrottledChange::new(None),
         }
     }
 
@@ -207,11 +213,18 @@ impl Poller {
             self.association.fault(address, fault, false, &self.own);
             return;
         }
-        let asked = question(address, within, |reject| self.association.refuse(reject)).await;
+        let key = self.association.upstream().key.clone();
+        let refuse = |reject| self.association.refuse(reject);
+        let asked = match &key {
+            None => question(address, within, refuse).await,
+            // It is never asked without.
+            Some(key) => question_with_mac(address, within, key, refuse).await,
+        };
         match asked {
             Ok((header, exchange)) => self.process_answer(address, header, exchange),
             Err(NoAnswer::Silence(error)) => {
                 debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
+                self.log_mac(address);
                 self.association.silent(address, &self.own);
             }
             Err(NoAnswer::QueryFault(error, sent)) => {
@@ -265,6 +278,26 @@ impl Poller {
             );
         } else if rate && self.association.rejected(refused) == 1 {
             warn!(%upstream, reason = refused.name(), "the upstream is polled too often, it says (kiss RATE): it is polled less often now");
+        }
+    }
+
+    /// Logs that replies were refused for their MAC, and why: only the operator can make the keys of both ends the same.
+    fn log_mac(&mut self, address: SocketAddr) {
+        let upstream = self.association.upstream();
+        let refused = self.association.peer().refused;
+        let Some((key, refused)) = upstream.key.as_ref().zip(refused.filter(|one| one.is_of_mac())) else {
+            return;
+        };
+        if self.mac.change(Some(refused), clock::raw()).is_some() {
+            let key = key.id();
+            warn!(
+                %upstream,
+                %address,
+                key,
+                reason = refused.name(),
+                "upstream {upstream}: no reply has a MAC of key {key} ({}): compare the key at both ends",
+                refused.name()
+            );
         }
     }
 
@@ -329,7 +362,7 @@ fn of_number(number: i32) -> QueryFault {
     }
 }
 
-/// Sends one question to `address` and waits up to `within` for the authentic answer.
+/// Sends one plain question to `address` and waits up to `within` for the authentic answer.
 ///
 /// Each packet that is not the answer is passed to `unsolicited`.
 ///
@@ -342,27 +375,44 @@ pub async fn question(
     within: Duration,
     unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
-    let unsent = |error| NoAnswer::QueryFault(error, false);
-    let nonce = NtpTimestamp::from_bits(entropy::random().map_err(unsent)?);
-    let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
+    let nonce = nonce().map_err(|error| NoAnswer::QueryFault(error, false))?;
     let request = Header::request(nonce).to_bytes();
+    let accept = |packet: &[u8]| packet::authentic(packet, nonce);
+    exchange(address, within, (nonce, &request), accept, unsolicited).await
+}
+
+/// Returns the random transmit timestamp of a question.
+pub(super) fn nonce() -> io::Result<NtpTimestamp> {
+    entropy::random().map(NtpTimestamp::from_bits)
+}
+
+/// Sends a question with its nonce to `address` and waits up to `within` for a packet that is accepted as the answer.
+pub(super) async fn exchange(
+    address: SocketAddr,
+    within: Duration,
+    (nonce, request): (NtpTimestamp, &[u8]),
+    accept: impl FnMut(&[u8]) -> Result<Header, Reject>,
+    unsolicited: impl FnMut(Reject),
+) -> Result<(Header, Exchange), NoAnswer> {
+    let unsent = |error| NoAnswer::QueryFault(error, false);
+    let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
     let asleep = clock::gaps().asleep;
     let sent = clock::raw();
-    socket.send(&request).await.map_err(unsent)?;
-    let answer = answer(&socket, nonce, asleep, unsolicited);
+    socket.send(request).await.map_err(unsent)?;
+    let answer = answer(&socket, asleep, accept, unsolicited);
     let (header, arrived) = timeout(within, answer)
         .await
         .map_err(|elapsed| NoAnswer::Silence(elapsed.into()))??;
     Ok((header, Exchange { nonce, sent, arrived }))
 }
 
-/// Waits for the authentic answer, and returns it with its arrival time by the raw counter.
+/// Waits for the answer, and returns it with its arrival time by the raw counter.
 ///
 /// `asleep` is the total sleep of the host when the question was sent.
 async fn answer(
     socket: &UdpSocket,
-    nonce: NtpTimestamp,
     asleep: Duration,
+    mut accept: impl FnMut(&[u8]) -> Result<Header, Reject>,
     mut unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Duration), NoAnswer> {
     for _ in 0..UNSOLICITED_MAX {
@@ -372,7 +422,7 @@ async fn answer(
             .await
             .map_err(|error| NoAnswer::QueryFault(error, true))?;
         let arrived = arrival(stamp);
-        match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
+        match accept(buffer.get(..length).unwrap_or_default()) {
             Ok(_) if clock::gaps().asleep.abs_diff(asleep) > SLEEP_MAX => {
                 return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }

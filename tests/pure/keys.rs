@@ -8,13 +8,24 @@ use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::keys::tables;
 use ntpfront::config::kind::KeyType;
 use ntpfront::config::row::{Applied, Key, Table};
-use ntpfront::config::{Fault, Loaded, load_with};
+use ntpfront::config::{Fault, Loaded, NamedFiles, PrivateFile, load_with};
+use zeroize::Zeroizing;
 
 use crate::common::samples::samples;
 
 fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
     let list = |_: &Path| Ok(Box::new(&b"198.51.100.0/24\n"[..]) as Box<dyn std::io::BufRead>);
-    load_with(&Flags::default(), Some((Path::new("f"), text)), &list)
+    let private = |_: &Path, _: u64| {
+        Ok(PrivateFile {
+            bytes: Zeroizing::new(b"7 SHA1 secret\n".to_vec()),
+            mode: 0o600,
+        })
+    };
+    let files = NamedFiles {
+        lists: &list,
+        private: &private,
+    };
+    load_with(&Flags::default(), Some((Path::new("f"), text)), files)
 }
 
 /// Every key with its path, as in `listener.limit.burst`.

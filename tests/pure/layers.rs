@@ -33,7 +33,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "clock", "host", "log"]),
+    ("upstream", &["time", "wire", "symmetric", "clock", "host", "log"]),
     (
         "observe",
         &["time", "wire", "log", "clock", "census", "server", "upstream"],
@@ -48,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "cli",
             "time",
             "wire",
+            "symmetric",
             "host",
             "census",
             "server",

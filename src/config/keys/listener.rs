@@ -12,8 +12,8 @@ use crate::config::row::table;
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
 use crate::server::policy::{Announced, AuthenticationMode, NtsMode, Policy, RuleMode};
-use crate::symmetric::KeyTable;
 use crate::server::{Listener, Steering, Tuning};
+use crate::symmetric::KeyTable;
 use crate::wire::NTP_PORT;
 
 /// The largest number of workers of one listener.

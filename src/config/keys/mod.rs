@@ -9,6 +9,7 @@ mod listener;
 mod observe;
 mod policy;
 mod process;
+mod symmetric;
 mod texts;
 mod upstream;
 
@@ -22,6 +23,7 @@ pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
 pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
 pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
 pub(super) use process::{LogKeys, RawLog, RawProcess};
+pub(super) use symmetric::{RawSymmetricKeys, SymmetricKeys};
 pub(super) use upstream::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 
 use super::row::{Keys, Table};
@@ -40,6 +42,7 @@ pub fn tables() -> Vec<Table> {
         AccessKeys::table(),
         LimitKeys::table(),
         BudgetKeys::table(),
+        SymmetricKeys::table(),
         ListenerKeys::table(),
         UpstreamKeys::table(),
     ]

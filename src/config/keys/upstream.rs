@@ -61,6 +61,11 @@ table! {
         trust: bool = false, Bool;
         /// Whether only to monitor this upstream: it does not influence the time.
         noselect: bool = false, Bool;
+        /// The identifier of a symmetric key of symmetric-keys.file: {range}; 0: none.
+        ///
+        /// Questions then have a MAC of this key, and only replies with the right MAC count: without it this upstream
+        /// has no time. For a server that offers NTS, use that instead.
+        key: u32 = 0, whole(0..=u32::MAX);
     }
 }
 
@@ -89,7 +94,7 @@ impl UpstreamKeys {
         RawValue::text(&shown(&Self::default().address), Origin::Default)
     }
 
-    /// Returns the server with its polls and its role.
+    /// Returns the server with its polls and its role, without its keys.
     pub(in crate::config) fn upstream(&self) -> Upstream {
         let (host, port) = self.address.clone();
         Upstream {
@@ -104,6 +109,7 @@ impl UpstreamKeys {
                 trust: self.trust,
                 noselect: self.noselect,
             },
+            key: None,
         }
     }
 }

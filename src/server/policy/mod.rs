@@ -176,7 +176,11 @@ impl fmt::Display for Policy {
         match (&self.keys, self.authentication) {
             (Some(keys), AuthenticationMode::Accept) => write!(f, ", symmetric keys {}", keys.keys().len())?,
             (Some(keys), AuthenticationMode::Require) => {
-                write!(f, ", symmetric keys {}, authentication required", keys.keys().len())?;
+                write!(
+                    f,
+                    ", symmetric keys {}, authentication required",
+                    keys.keys().len()
+                )?;
             }
             (None, _) | (Some(_), AuthenticationMode::Off) => {}
         }

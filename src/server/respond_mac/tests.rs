@@ -172,9 +172,17 @@ fn what_is_not_genuine_gets_nothing() {
         ("wrong type, longer", renamed(2, 1), Verdict::RefusedMac),
         ("crypto-NAK", with(&[0; 4]), Verdict::RefusedMac),
         ("key alone", with(&2_u32.to_be_bytes()), Verdict::RefusedMac),
-        ("zero digest", with(&[&[0, 0, 0, 6][..], &[0; 16]].concat()), Verdict::RefusedMac),
+        (
+            "zero digest",
+            with(&[&[0, 0, 0, 6][..], &[0; 16]].concat()),
+            Verdict::RefusedMac,
+        ),
         ("no MAC", client(), Verdict::RefusedMac),
-        ("no request", signed(&header(4 << 3 | 4), 2), Verdict::RefusedAnswer),
+        (
+            "no request",
+            signed(&header(4 << 3 | 4), 2),
+            Verdict::RefusedAnswer,
+        ),
         ("control", signed(&header(2 << 3 | 6), 2), Verdict::RefusedControl),
         ("version", signed(&header(5 << 3 | 3), 2), Verdict::RefusedVersion),
         ("short", client()[..40].to_vec(), Verdict::RefusedTooShort),
@@ -226,10 +234,7 @@ fn a_ruling_is_obeyed_and_a_kiss_has_a_mac() {
         assert_eq!(found, verdict);
         assert!(is_signed(&reply, 3));
         let header = Header::parse(&reply).unwrap();
-        assert_eq!(
-            (header.stratum, header.reference_id, header.poll),
-            (0, code, 100)
-        );
+        assert_eq!((header.stratum, header.reference_id, header.poll), (0, code, 100));
     }
     let refused = asked(&packet, Ruling::Refuse(Verdict::RefusedRate));
     assert_eq!(refused, (Verdict::RefusedRate, Vec::new()));

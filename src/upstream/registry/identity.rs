@@ -16,10 +16,14 @@ impl UpstreamId {
 }
 
 /// The server of an upstream and its port, independent of the spelling. The addresses of a name have no part in it.
+///
+/// What was learned without a MAC does not count with one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: Host,
     port: u16,
+    /// Whether it is polled with a MAC, whichever key that is of.
+    has_key: bool,
 }
 
 impl Endpoint {
@@ -28,6 +32,7 @@ impl Endpoint {
         Self {
             host: canonical(host),
             port,
+            has_key: false,
         }
     }
 }
@@ -35,7 +40,10 @@ impl Endpoint {
 impl Upstream {
     /// Returns its endpoint.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::new(&self.host, self.port)
+        Endpoint {
+            has_key: self.key.is_some(),
+            ..Endpoint::new(&self.host, self.port)
+        }
     }
 }
 
