@@ -49,6 +49,8 @@ pub enum Command {
         /// Largest root distance of a healthy server, in seconds; `None` is no limit.
         max_distance: Option<f64>,
     },
+    /// Print a new secret for the cookies of NTS.
+    NtsSecret,
 }
 
 /// The running server, and how it is asked about itself.
@@ -200,6 +202,8 @@ enum Sub {
     Clients(RunningArguments),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
+    /// Print a new secret for nts.secret: a line of 32 random bytes in base64
+    NtsSecret,
 }
 
 const MORE_HELP: &str = "\
@@ -222,6 +226,7 @@ Examples:
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
+  ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
   0  success: ended by a signal, no error found, the polled server is usable
@@ -278,6 +283,10 @@ where
             max_distance,
             running,
         })) => running.command(flags, |server| Command::Health { server, max_distance }),
+        Some(Sub::NtsSecret) if flags != Flags::default() => {
+            return Err(flags_mean_nothing("nts-secret takes no flags"));
+        }
+        Some(Sub::NtsSecret) => (Command::NtsSecret, flags),
     };
     Ok(Invocation { command, flags })
 }

@@ -15,7 +15,9 @@
 //! * [`wire`]: NTP on the wire: header, extension fields and MAC, reference ID (pure)
 //! * [`nts`]: Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a
 //!   `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a
-//!   sealed reply; `ke`: both sides of key establishment, inside TLS (pure)
+//!   sealed reply; `ke`: both sides of key establishment, inside TLS; `key_schedule`: which keyring when (pure)
+//! * [`ke`]: key establishment as a server: `thread` accepts, `session` speaks TLS and answers; `admission` decides which
+//!   sessions begin, wait, or make room (pure)
 //! * [`symmetric`]: symmetric keys: the file of them, and the MAC that one makes of a packet (pure)
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
 //!   way to the workers (`publish`) and to the next process (`handover`)
@@ -34,19 +36,19 @@
 //!   `metrics`, `health`; the NTP `pool`'s rules (pure); `clients_text`: the census; `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
-//!   sockets, privileges, `sandbox`
+//!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
 //!   `server`; and `http`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for
 //!   which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which
-//!   listeners it waits for (`absence`) are pure
+//!   listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and threads of NTS
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-//! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`; `server` and `upstream` never use each other;
-//! only `supervisor` knows everything that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that
-//! no files use each other in a circle.
+//! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`, `ke` only `nts`, `host` and `log`; `server` and
+//! `upstream` never use each other; only `supervisor` knows everything that runs, and `commands` what a subcommand needs.
+//! `tests/pure/circles.rs` checks that no files use each other in a circle.
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
 //! or [`control::http`]; workers only count, in cells of their own.
@@ -131,6 +133,10 @@
 //!   remembered of it is found by that identity; the order of the configuration is displayed, and decides nothing.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once
 //!   they run; packets are steered away from old ones first, which then answer what they have.
+//! * Keys of cookies follow from a secret and the number of a period, so servers with one secret understand each other's
+//!   cookies. While the time is not known, cookies of any period are accepted.
+//! * A connection for key establishment takes memory and CPU time of TLS only when its ClientHello is there and a limit of
+//!   its client allows it. Private keys are read by the supervisor, at the start, at a reload and when they change.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.
 //!   That time is checked first: one that ntpfront can't have announced within the last seconds on this boot is
 //!   refused.
@@ -204,6 +210,7 @@ pub mod control;
 pub mod fast_path;
 pub mod hash;
 pub mod host;
+pub mod ke;
 pub mod log;
 pub mod nts;
 pub mod observe;

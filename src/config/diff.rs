@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Config, KeysInUse};
+use super::{Config, KeysInUse, NtsKeys};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -51,6 +51,8 @@ pub struct SettingsDifference {
     pub budget: Option<Change<Budget>>,
     /// The symmetric keys.
     pub symmetric_keys: Option<Change<KeysInUse>>,
+    /// Network Time Security.
+    pub nts: Option<Change<NtsKeys>>,
 }
 
 /// A value before and after a reload.
@@ -88,6 +90,7 @@ impl Difference {
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 budget: Change::between(&running.budget, &wanted.budget),
                 symmetric_keys: Change::between(&running.symmetric_keys, &wanted.symmetric_keys),
+                nts: Change::between(&running.nts, &wanted.nts),
             },
             upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
             listeners,
@@ -100,6 +103,7 @@ impl Difference {
         lines.extend(upstream_lines(&self.upstreams));
         lines.extend(self.settings.budget_line());
         lines.extend(self.settings.keys_line());
+        lines.extend(self.settings.nts_line());
         lines.extend(listener_lines(&self.listeners));
         lines
     }
@@ -204,6 +208,7 @@ impl Config {
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
         Change::apply(settings.symmetric_keys.as_ref(), &mut self.symmetric_keys);
+        Change::apply(settings.nts.as_ref(), &mut self.nts);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
         difference.listeners.apply(&mut self.listeners, is_same_listener);
     }
@@ -241,6 +246,16 @@ impl SettingsDifference {
         self.symmetric_keys
             .as_ref()
             .map(|change| format!("symmetric keys: {}", change.to))
+    }
+
+    fn nts_line(&self) -> Option<String> {
+        let Change { from, to } = self.nts.as_ref()?;
+        let what = match (from.establishes(), to.establishes()) {
+            (false, true) => "key establishment on",
+            (true, false) => "key establishment off",
+            (true, true) | (false, false) => "other settings",
+        };
+        Some(format!("nts: {what}"))
     }
 }
 
@@ -445,7 +460,11 @@ mod tests {
                     },
                     symmetric_keys: KeysInUse {
                         file: (min_sources > 1).then(|| "/k".into()),
-                        table: None,
+                        ..base.symmetric_keys
+                    },
+                    nts: NtsKeys {
+                        keep: min_sources.into(),
+                        ..base.nts
                     },
                     listeners,
                     upstreams,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::entries::{Entries, numbered};
-use super::keys::{ListenerKeys, MOST_WORKERS, RawListener};
+use super::keys::{ListenerKeys, MOST_WORKERS, NtsKeys, RawListener};
 use super::kind::whole;
 use super::policies::{self, Common};
 use super::raw::{self, Raw};
@@ -12,7 +12,7 @@ use super::row::Keys;
 use super::symmetric_keys::{self, KeysInUse};
 use super::validator::Validator;
 use crate::server::Listener;
-use crate::server::policy::AuthenticationMode;
+use crate::server::policy::NtsMode;
 
 /// An address family, which has flags of its own.
 struct AddressFamily {
@@ -67,6 +67,7 @@ pub(super) fn validate(
     raw: &Raw,
     common: Option<&Common>,
     in_use: Option<&KeysInUse>,
+    nts: Option<&NtsKeys>,
 ) -> Option<Served> {
     let candidates = candidates(validator, raw);
     if candidates.is_empty() {
@@ -86,13 +87,14 @@ pub(super) fn validate(
             in_use,
         );
         validator.name(candidate.name.as_str());
-        if let (Some(keys), Some(in_use)) = (&keys, in_use) {
-            let is_required = keys.authentication == AuthenticationMode::Require;
-            let said = candidate.said.authentication.as_ref();
-            symmetric_keys::agrees(validator, is_required, said, in_use);
+        if let (Some(keys), Some(said)) = (&keys, &candidate.said.authentication) {
+            symmetric_keys::has_keys(validator, keys.authentication, said, in_use);
         }
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
             seen.once(validator, keys.address, said);
+        }
+        if let (Some(keys), Some(said)) = (&keys, &candidate.said.nts) {
+            nts_has_keys(validator, keys.nts, said, nts);
         }
         if let Some(listener) = keys.zip(policy).map(|(keys, policy)| keys.listener(policy)) {
             let is_default = candidate.is_default.then_some(listener.address);
@@ -101,6 +103,19 @@ pub(super) fn validate(
         }
     }
     (served.listeners.len() == candidates.len()).then_some(served)
+}
+
+/// Notes a fault if a listener answers only with NTS while there are no keys for it: no request would get a response.
+fn nts_has_keys(validator: &mut Validator<'_>, mode: NtsMode, said: &RawValue, nts: Option<&NtsKeys>) {
+    if mode == NtsMode::Require && nts.is_some_and(|nts| !nts.is_on()) {
+        let hint = "set nts.certificate and nts.key, or nts.secret: without keys no request gets a response";
+        validator.fault_at(
+            said,
+            "nts",
+            "\"accept\" or \"off\" without [nts]",
+            Some(hint.to_owned()),
+        );
+    }
 }
 
 fn nothing_to_serve(validator: &mut Validator<'_>, raw: &Raw) {

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod kind;
 mod lenient;
 mod listeners;
+mod nts_files;
 mod policies;
 mod raw;
 mod raw_value;
@@ -44,7 +45,8 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsKeys, Process, Ready};
+pub use nts_files::NtsFiles;
 pub use source::decode;
 pub use symmetric_keys::KeysInUse;
 
@@ -77,6 +79,8 @@ pub struct Config {
     pub symmetric_keys: KeysInUse,
     /// The listeners that answer clients: at least one, and no address twice.
     pub listeners: Vec<Listener>,
+    /// Network Time Security: the keys of its clients, and where they get them.
+    pub nts: NtsKeys,
     /// The ceiling for all that is sent.
     pub budget: Budget,
     /// The servers that are asked for the time: none only if there is a local reference, and none twice.
@@ -125,6 +129,8 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// The number of files with lists that it names.
     pub lists: usize,
+    /// The files that `[nts]` names; `None` if they were not read.
+    pub nts_files: Option<NtsFiles>,
 }
 
 impl Loaded {
@@ -147,10 +153,9 @@ impl Loaded {
 /// # Errors
 /// All faults, in the order of their places: at least one.
 pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
-    let refuse = || "no other file is read here".to_owned();
     let files = NamedFiles {
-        lists: &|_| Err(refuse()),
-        private: &|_, _| Err(refuse()),
+        lists: &|_| Err("no other file is read here".to_owned()),
+        private: None,
     };
     load_with(flags, text, files)
 }
@@ -166,6 +171,22 @@ pub struct PrivateFile {
     pub mode: u32,
 }
 
+/// The rights of other users on a file.
+const OTHERS: u32 = 0o007;
+
+impl PrivateFile {
+    /// Returns why others than its owner and its group may know its secrets, and the remedy.
+    fn exposure(&self, path: &Path) -> Option<(String, String)> {
+        (self.mode & OTHERS != 0).then(|| {
+            let (mode, path) = (self.mode & 0o7777, Place::WholeFile(path.to_owned()));
+            (
+                format!("others can access it: its mode is {mode:04o}"),
+                format!("`chmod 640 {path}`, and `chgrp` it to the user's group"),
+            )
+        })
+    }
+}
+
 /// A function that gives a file of at most this many bytes, or the reason why it can't.
 pub type ReadPrivate<'a> = &'a dyn Fn(&Path, u64) -> Result<PrivateFile, String>;
 
@@ -174,8 +195,8 @@ pub type ReadPrivate<'a> = &'a dyn Fn(&Path, u64) -> Result<PrivateFile, String>
 pub struct NamedFiles<'a> {
     /// For files with prefixes.
     pub lists: Lists<'a>,
-    /// For the file with symmetric keys.
-    pub private: ReadPrivate<'a>,
+    /// For the file with symmetric keys; if `None`, the configuration has none of them.
+    pub private: Option<ReadPrivate<'a>>,
 }
 
 /// Does the same as [`load`], with `files` to read the files that the text names.

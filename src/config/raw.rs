@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::keys::{
     RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawLimit, RawListener, RawLocal,
-    RawLog, RawMetrics, RawProcess, RawSymmetricKeys, RawUpstream,
+    RawLog, RawMetrics, RawNts, RawProcess, RawSymmetricKeys, RawUpstream,
 };
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
@@ -29,6 +29,7 @@ pub(super) struct Raw {
     pub(super) budget: Section<RawBudget>,
     pub(super) symmetric_keys: Section<RawSymmetricKeys>,
     pub(super) listener: Sections<RawListener>,
+    pub(super) nts: Section<RawNts>,
     pub(super) upstream: Sections<RawUpstream>,
     /// From flags only: the values for a family of listeners, and the upstreams.
     #[serde(skip)]

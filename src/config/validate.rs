@@ -6,7 +6,8 @@ use super::NamedFiles;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
-    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, Process, RawFastPath,
+    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, NtsKeys, Process, RawFastPath,
+    RawNts,
 };
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section, Sections};
@@ -45,6 +46,7 @@ pub(super) fn validate(
                 default_control: raw.said.control.said.socket.is_none(),
                 path,
                 lists: 0,
+                nts_files: None,
             })
         }
         Some(_) | None => Err(faults),
@@ -63,7 +65,8 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let fast_path = fast_path(validator, &raw.fast_path);
     let keys = symmetric_keys::validate(validator, raw);
     let common = policies::common(validator, raw, keys.as_ref());
-    let served = listeners::validate(validator, raw, common.as_ref(), keys.as_ref());
+    let nts = nts(validator, &raw.nts);
+    let served = listeners::validate(validator, raw, common.as_ref(), keys.as_ref(), nts.as_ref());
     let ours = served
         .iter()
         .flat_map(|served| &served.listeners)
@@ -83,6 +86,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         fast_path: fast_path?,
         symmetric_keys: keys?,
         listeners: served.listeners,
+        nts: nts?,
         budget: common?.budget(),
         upstreams: upstreams?,
     };
@@ -113,6 +117,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
         table(validator, &format!("{name}.access"), access, hint("access"));
         table(validator, &format!("{name}.limit"), limit, hint("limit"));
     }
+    one(validator, "nts", &raw.nts);
     array(validator, "upstream", &raw.upstream);
 }
 
@@ -161,6 +166,18 @@ fn fast_path(validator: &mut Validator<'_>, section: &Section<RawFastPath>) -> O
         let expected = "no interface, as this build has no fast path";
         validator.fault_at(said, "interfaces", expected, hint);
     }
+    Some(keys)
+}
+
+/// Reads `[nts]`: which addresses there are counts, not their order.
+fn nts(validator: &mut Validator<'_>, section: &Section<RawNts>) -> Option<NtsKeys> {
+    let mut keys = NtsKeys::read_one(validator, section, &NtsKeys::default())?;
+    let mut seen = Vec::new();
+    keys.listen.retain(|address| {
+        let is_new = !seen.contains(address);
+        seen.push(*address);
+        is_new
+    });
     Some(keys)
 }
 

@@ -71,9 +71,9 @@ impl<'a> Validator<'a> {
         (self.files.lists)(path)
     }
 
-    /// Returns the content of a file with secrets, of at most `longest` bytes.
-    pub(super) fn read_private(&self, path: &Path, longest: u64) -> Result<PrivateFile, String> {
-        (self.files.private)(path, longest)
+    /// Returns the content of a file with secrets, of at most `longest` bytes; `None` if such are not read.
+    pub(super) fn read_private(&self, path: &Path, longest: u64) -> Option<Result<PrivateFile, String>> {
+        Some((self.files.private?)(path, longest))
     }
 
     /// Validates a key: its value, or else the one in `base`; `None` after a fault.

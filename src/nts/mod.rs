@@ -5,9 +5,11 @@
 pub mod aead;
 pub mod cookie;
 pub mod ke;
+pub mod key_schedule;
 pub mod keyring;
 mod keys;
 mod nonce;
+pub mod secret_file;
 pub mod server;
 
 pub use keys::AssociationKeys;

@@ -4,6 +4,8 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod nts;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::policy::Annotation;
-use crate::server::{CookieAge, Counts, NakReason, Verdict};
+use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::clock_policy::ClockSource;
 use crate::upstream::packet::Reject;
@@ -52,6 +54,7 @@ impl Collector for SnapshotCollector {
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
         page.fast_path(self.0.fast_path.as_ref())?;
+        page.nts_keys(self.0.nts.as_ref())?;
         page.upstreams(&self.0.upstreams)?;
         page.asking(&self.0.upstreams)
     }
@@ -224,7 +227,7 @@ impl Page<'_> {
             "Answered requests that were over a limit, or that a rule in dry-run mode would have refused",
             labeled(listeners, "remark", remarks),
         )?;
-        self.nts(listeners)?;
+        self.nts_packets(listeners)?;
         self.counters(
             "packets_by_version_total",
             "Packets received, by protocol version",
@@ -247,29 +250,6 @@ impl Page<'_> {
             metric.encode_histogram::<NoLabelSet>(residence.seconds(), residence.count(), &buckets, None)?;
         }
         Ok(())
-    }
-
-    fn nts(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
-        let naks = |counts: &Counts| {
-            NakReason::all()
-                .map(|reason| (reason.name().to_owned(), counts.nts.naks(reason)))
-                .collect::<Vec<_>>()
-        };
-        self.counters(
-            "nts_naks_total",
-            "NAKs sent to requests with NTS, by what was not genuine",
-            labeled(listeners, "reason", naks),
-        )?;
-        let cookies = |counts: &Counts| {
-            CookieAge::all()
-                .map(|age| (age.name(), counts.nts.cookies(age)))
-                .collect::<Vec<_>>()
-        };
-        self.counters(
-            "nts_cookies_total",
-            "Genuine cookies of requests, by their age in periods of the keys",
-            labeled(listeners, "period_age", cookies),
-        )
     }
 
     fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
@@ -483,6 +463,14 @@ mod tests {
             "ntpfront_reloads_total{result=\"refused\"} 1",
             "ntpfront_log_lines_dropped_total 5",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
+            "ntpfront_nts_period 20786",
+            "ntpfront_ke_sessions_total{outcome=\"established\"} 40961",
+            "ntpfront_ke_refused_total{why=\"rate\"} 812",
+            "ntpfront_ke_listener_serving{listener=\"192.0.2.7:4460\"} 0",
+            "ntpfront_ke_seconds_bucket{le=\"0.001\"} 12000",
+            "ntpfront_ke_seconds_bucket{le=\"+Inf\"} 40961",
+            "ntpfront_ke_seconds_count 40961",
+            "ntpfront_certificate_expires_seconds{name=\"time.example\"} 777605",
         ] {
             assert!(page.lines().any(|is| is == line), "{line}\n{page}");
         }
@@ -493,9 +481,11 @@ mod tests {
         let mut snapshot = example();
         snapshot.clock_status.reference.root_distance = None;
         snapshot.upstreams.clear();
+        snapshot.nts = None;
         let page = page(Arc::new(snapshot));
         assert!(!page.contains("root_distance_seconds"), "{page}");
         assert!(!page.contains("upstream_"), "{page}");
+        assert!(!page.contains("_ke_") && !page.contains("_nts_period"), "{page}");
     }
 
     /// Names can be anything that the configuration takes; labels must stay what they are.

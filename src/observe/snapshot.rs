@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::clock_status::ClockStatus;
+use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub listeners: Vec<ListenerStatus>,
     /// The kernel's fast path; `null` where none is wanted.
     pub fast_path: Option<FastPathStatus>,
+    /// Network Time Security; `null` where it is off.
+    pub nts: Option<NtsStatus>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -196,6 +199,7 @@ pub(crate) fn example() -> Snapshot {
             interfaces: vec![interface("eth0", Some("native")), interface("eth1", None)],
             answered: 1,
         }),
+        nts: Some(super::nts_status::example()),
         upstreams: upstream_status::examples(),
     }
 }

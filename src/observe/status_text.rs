@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
+use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
@@ -36,6 +37,7 @@ impl Display for StatusText<'_> {
         pool(f, self.0.pool)?;
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
+        nts_keys(f, self.0.nts.as_ref())?;
         reloads(f, self.0)?;
         log(f, self.0)?;
         writeln!(f)?;
@@ -124,7 +126,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     if !refused.is_empty() {
         line(f, "refused", &refused.join(", "))?;
     }
-    nts(f, counts)?;
+    nts_packets(f, counts)?;
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
@@ -133,7 +135,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
 }
 
 /// Writes the share of requests with NTS, if there was one.
-fn nts(f: &mut Formatter<'_>, counts: &Counts) -> fmt::Result {
+fn nts_packets(f: &mut Formatter<'_>, counts: &Counts) -> fmt::Result {
     let (answered, naks) = (counts.of(Verdict::AnsweredNts), counts.of(Verdict::KissedNtsNak));
     if answered + naks + counts.of(Verdict::RefusedNtsMalformed) == 0 {
         return Ok(());
@@ -176,6 +178,55 @@ fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastPathStatus>) -> fmt::Resul
     let interfaces: Vec<String> = fast.interfaces.iter().map(of).collect();
     let text = format!("{}: {} answered", interfaces.join(", "), fast.answered);
     line(f, "fast path", &text)
+}
+
+fn nts_keys(f: &mut Formatter<'_>, nts: Option<&NtsStatus>) -> fmt::Result {
+    let Some(nts) = nts else {
+        return Ok(());
+    };
+    let certain = if nts.period_certain {
+        ""
+    } else {
+        " by the host's clock"
+    };
+    let secret = match (nts.secret, nts.secrets) {
+        ("file", 1) => "secret of the file".to_owned(),
+        ("file", several) => format!("{several} secrets of the file"),
+        _ => "secret made at the start".to_owned(),
+    };
+    line(
+        f,
+        "NTS keys",
+        &format!("period {}{certain}, {secret}", nts.period),
+    )?;
+    let Some(ke) = &nts.key_establishment else {
+        return Ok(());
+    };
+    let count = |word: &str| ke.sessions.get(word).copied().unwrap_or_default();
+    let refused: u64 = ke.refusals.values().sum();
+    let sessions = format!(
+        "{} established of {}, {refused} refused, {} open",
+        count("established"),
+        ke.ended(),
+        ke.open
+    );
+    line(f, "key sessions", &sessions)?;
+    for one in ke.listeners.iter().filter(|one| !one.serving) {
+        line(
+            f,
+            "",
+            &format!("not served: {}, which does not exist", one.address),
+        )?;
+    }
+    for one in &ke.certificates {
+        let names = one.names.join(", ");
+        let trouble = match one.trouble {
+            Some(_) => "; renew it",
+            None => "",
+        };
+        line(f, "certificate", &format!("{names}: {}{trouble}", one.left))?;
+    }
+    Ok(())
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -462,6 +513,10 @@ requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short
 fast path    eth0 native, eth1 off: 1 answered
+NTS keys     period 20786, 2 secrets of the file
+key sessions 40961 established of 40970, 812 refused, 3 open
+             not served: 192.0.2.7:4460, which does not exist
+certificate  time.example, ntp.example: 9 days left; renew it
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
 log          5 lines dropped, as their reader was too slow

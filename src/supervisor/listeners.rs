@@ -128,10 +128,6 @@ impl Listeners {
     /// Has all workers, and those to come, open and seal with `keyring` from their next batch on.
     ///
     /// With none they are servers without NTS.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "key establishment, which is to come, makes keys")
-    )]
     pub(super) fn set_keyring(&mut self, keyring: Option<Arc<Keyring>>) {
         self.keyring = keyring;
         for slot in self.groups.iter_mut().flat_map(|group| &mut group.workers) {

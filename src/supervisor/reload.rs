@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::listeners::Prepared;
 use super::needs::Needs;
 use super::reading::Read;
-use super::{Supervisor, system_limits};
+use super::{Supervisor, nts_manager, system_limits};
 use crate::config::check::CheckReport;
 use crate::config::{Difference, Fault, Loaded};
 use crate::control::protocol::ControlAnswer;
@@ -34,6 +34,13 @@ impl Supervisor {
                 self.end_reload(fault);
             }
             Read::Reload(Err(faults)) => self.end_reload(Some(log_faults(&faults))),
+            Read::NtsFiles(None) => {}
+            Read::NtsFiles(Some(Err(faults))) => nts_manager::log_unused_files(&faults),
+            Read::NtsFiles(Some(Ok(files))) => {
+                if self.nts.replace_files(files, self.clock_manager.period_clocks()) {
+                    self.listeners.set_keyring(self.nts.keyring());
+                }
+            }
             Read::Check(reply, loaded) => {
                 let mut report = CheckReport::against(&self.running.config, &loaded);
                 if let Ok(loaded) = &loaded {
@@ -64,11 +71,15 @@ impl Supervisor {
     async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
         let difference = Difference::between(&self.running.config, &wanted.config);
         let plan = self.listeners.plan(&difference.listeners);
+        let clocks = self.clock_manager.period_clocks();
+        let nts = self.nts.prepare(&wanted, clocks)?;
         let prepared = self
             .listeners
             .prepare(plan, &wanted)
             .map_err(|error| error.to_string())?;
+        self.nts.commit(nts, &self.manager).await;
         self.commit(&difference, prepared, wanted).await;
+        self.listeners.set_keyring(self.nts.keyring());
         Ok(())
     }
 
@@ -89,6 +100,7 @@ impl Supervisor {
         if let Some(fast) = &mut self.fast {
             fast.serve(self.listeners.open_listeners());
         }
+        self.running.effective = wanted.effective;
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
         self.running.lists = wanted.lists;

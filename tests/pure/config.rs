@@ -17,7 +17,7 @@ use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::effective::Setting;
 use ntpfront::config::file::Loader;
 use ntpfront::config::keys::tables;
-use ntpfront::config::{Config, Loaded, Place, Process, file, load};
+use ntpfront::config::{Config, Loaded, NtsKeys, Place, Process, file, load};
 use ntpfront::log::LogLevel;
 
 use crate::common::TempDir;
@@ -266,7 +266,14 @@ fn the_annotated_example_says_the_defaults() {
     assert_eq!(as_shipped.default_listeners, default.default_listeners);
     let said = loaded(&uncommented(&text));
     assert_eq!(said.default_listeners, []);
-    // These two have no default; what stands there is an example.
+    // These have no default; what stands there is an example.
+    let nts = NtsKeys {
+        certificate: vec!["/etc/ntpfront/tls/fullchain.pem".into()],
+        key: vec!["/etc/ntpfront/tls/privkey.pem".into()],
+        secret: Some("/etc/ntpfront/nts-secret".into()),
+        ntp_server: Some("ntp.example".to_owned()),
+        ..default.config.nts.clone()
+    };
     let process = Process {
         user: Some("ntpfront".to_owned()),
         chroot: Some("/var/empty".into()),
@@ -276,6 +283,7 @@ fn the_annotated_example_says_the_defaults() {
         said.config,
         Config {
             process,
+            nts,
             ..default.config
         }
     );

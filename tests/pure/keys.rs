@@ -17,13 +17,13 @@ fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
     let list = |_: &Path| Ok(Box::new(&b"198.51.100.0/24\n"[..]) as Box<dyn std::io::BufRead>);
     let private = |_: &Path, _: u64| {
         Ok(PrivateFile {
-            bytes: Zeroizing::new(b"7 SHA1 secret\n".to_vec()),
+            bytes: Zeroizing::new(b"7 SHA1 secret\n4294967295 SHA1 x\n".to_vec()),
             mode: 0o600,
         })
     };
     let files = NamedFiles {
         lists: &list,
-        private: &private,
+        private: Some(&private),
     };
     load_with(&Flags::default(), Some((Path::new("f"), text)), files)
 }

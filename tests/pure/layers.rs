@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("host", &["time"]),
     ("nts", &["wire"]),
     ("symmetric", &["wire"]),
+    ("ke", &["host", "log", "nts"]),
     ("clock", &["published", "time", "wire"]),
     ("census", &["hash", "published", "time"]),
     (
@@ -36,7 +37,9 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("upstream", &["time", "wire", "symmetric", "clock", "host", "log"]),
     (
         "observe",
-        &["time", "wire", "log", "clock", "census", "server", "upstream"],
+        &[
+            "time", "wire", "log", "clock", "census", "server", "upstream", "nts", "ke",
+        ],
     ),
     (
         "fast_path",
@@ -55,6 +58,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "fast_path",
             "upstream",
             "log",
+            "nts",
+            "ke",
         ],
     ),
     ("control", &["host", "log", "observe", "config"]),
@@ -75,6 +80,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "observe",
             "config",
             "control",
+            "nts",
+            "ke",
         ],
     ),
     (
@@ -89,19 +96,21 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "config",
             "control",
             "supervisor",
+            "nts",
         ],
     ),
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
 /// supervisor alone; others know what can be asked for.
-const NARROW: [(&str, &str, &[&str]); 2] = [
+const NARROW: [(&str, &str, &[&str]); 3] = [
     (
         "config",
         "fast_path",
         &["AVAILABLE", "AttachMode", "MOST_INTERFACES"],
     ),
     ("commands", "fast_path", &["requirements"]),
+    ("commands", "nts", &["secret_file"]),
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.

@@ -234,6 +234,7 @@ impl Network {
             minpoll,
             maxpoll,
             role: Role::default(),
+            key: None,
         };
         if self.system.is_none() {
             self.configured.push(self.known.len());

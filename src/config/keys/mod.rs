@@ -6,6 +6,7 @@
 mod clock;
 mod fast_path;
 mod listener;
+mod nts;
 mod observe;
 mod policy;
 mod process;
@@ -14,10 +15,12 @@ mod texts;
 mod upstream;
 
 pub use self::fast_path::FastPath;
+pub use self::nts::NtsKeys;
 pub use observe::{CensusKeys, Control, Metrics};
 pub use process::{Process, Ready};
 
 pub(super) use self::fast_path::RawFastPath;
+pub(super) use self::nts::RawNts;
 pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
 pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
 pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
@@ -44,6 +47,7 @@ pub fn tables() -> Vec<Table> {
         BudgetKeys::table(),
         SymmetricKeys::table(),
         ListenerKeys::table(),
+        NtsKeys::table(),
         UpstreamKeys::table(),
     ]
 }

@@ -10,12 +10,14 @@ use serde_json::Value;
 use super::library::{Document, code, document};
 use crate::common::client::{ask, request, v4};
 use crate::common::daemon::Daemon;
+use crate::common::ke;
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
 use crate::common::{SOON, TempDir, run, wait_until};
 
-/// A server that has one of everything: an upstream with samples, a client, a fast path (whose interface is not there).
+/// A server that has one of everything: an upstream with samples, a client, a fast path (whose interface is not there), key
+/// establishment.
 struct Running {
     server: SocketAddr,
     directory: TempDir,
@@ -27,8 +29,10 @@ impl Running {
     fn start() -> Self {
         let upstream = Scripted::start(|ask| vec![good(ask).into()]);
         let (server, directory) = (v4(free_port()), TempDir::new());
+        ke::install(&directory, "time");
+        let nts = ke::section(&directory, v4(free_port()));
         let text = format!(
-            "[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n\
+            "{nts}[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n\
              [fast-path]\ninterfaces = [\"absent0\"]\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
              [[upstream]]\naddress = \"{1}\"\nminpoll = 0\nmaxpoll = 0\n",
             directory.path().display(),
@@ -140,7 +144,9 @@ fn difference<K: Ord + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
 
 /// Each field by its path, with its type: `a.b`, `a[].b`. Counts by words, and lists of numbers, are fields themselves.
 fn fields(value: &Value, path: &str, found: &mut BTreeMap<String, BTreeSet<&'static str>>) {
-    const BY_WORD: [&str; 5] = ["verdicts", "remarks", "rejected", "naks", "cookies"];
+    const BY_WORD: [&str; 7] = [
+        "verdicts", "remarks", "rejected", "naks", "cookies", "sessions", "refusals",
+    ];
     let name = path.rsplit('.').next().unwrap();
     let kind = match value {
         Value::Object(inner) if !BY_WORD.contains(&name) => {
@@ -239,7 +245,15 @@ fn the_words_are_those_of_the_document() {
     let running = Running::start();
     let document = document("packaging/doc/json.md");
     let page = running.metrics();
-    for kind in ["state", "standing", "reason", "verdict", "remark", "period_age"] {
+    for kind in [
+        "state",
+        "standing",
+        "reason",
+        "verdict",
+        "remark",
+        "period_age",
+        "outcome",
+    ] {
         let rows = document.rows(&format!("### {kind}"));
         let documented = rows.iter().map(|row| (row[0].trim_matches('`').to_owned(), ()));
         let lines = page.lines().filter_map(|line| line.split_once('{'));
@@ -272,8 +286,9 @@ fn the_screen_of_the_readme_is_the_programs() {
     let shown = shown.split("```").next().unwrap();
     let status = run(command().args(["status", "--socket", &running.socket()]));
     let mut real = shape(&status.stdout);
-    // The screen of README has no fast path. On a busy machine a request may have waited too long, and is refused.
-    real.retain(|word| !["fast", "refused"].contains(&word.as_str()));
+    // The screen of README has no fast path and no NTS. On a busy machine a request may have waited too long, and is
+    // refused.
+    real.retain(|word| !["fast", "refused", "NTS", "keys", "key", "certificate"].contains(&word.as_str()));
     assert_eq!(shape(shown), real, "{}", status.said());
 }
 
