@@ -153,10 +153,10 @@ impl FilesReading<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
     use crate::cli::Flags;
     use crate::config::load;
     use crate::host::tls::certificate::tests::{CHAIN, KEY};
+    use zeroize::Zeroizing;
 
     const SECRET: &[u8] = b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
 

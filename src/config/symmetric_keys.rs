@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fault::{Fault, Place, excerpt, printable};
 use super::PrivateFile;
+use super::fault::{Fault, Place, excerpt, printable};
 use super::keys::SymmetricKeys;
 use super::raw::Raw;
 use super::raw_value::RawValue;
@@ -158,7 +158,10 @@ pub(super) fn of_upstream(
                 return Some(Some(Arc::new(key.clone())));
             }
             let path = excerpt(&path.to_string_lossy());
-            (format!("a key of {path} that symmetric-keys.trusted does not exclude"), None)
+            (
+                format!("a key of {path} that symmetric-keys.trusted does not exclude"),
+                None,
+            )
         }
     };
     validator.fault_at(said, "key", expected, hint);
@@ -173,7 +176,8 @@ pub(super) fn has_keys(
     in_use: Option<&KeysInUse>,
 ) {
     if mode == AuthenticationMode::Require && in_use.is_some_and(|in_use| in_use.file.is_none()) {
-        let hint = "set symmetric-keys.file; where clients have NTS alone, require that with nts = \"require\"";
+        let hint =
+            "set symmetric-keys.file; where clients have NTS alone, require that with nts = \"require\"";
         let expected = "\"accept\" or \"off\" without [symmetric-keys]";
         validator.fault_at(said, "authentication", expected, Some(hint.to_owned()));
     }
@@ -196,7 +200,7 @@ mod tests {
                 "/md5" => (&b"9 MD5 secret\n"[..], 0o600),
                 "/open" => (KEYS, 0o644),
                 "/latin" => (&b"7 SHA1 \xE4\n"[..], 0o600),
-                "/wrong" => (&b"7 SHA1\n\n8 AES128 short\n8 SHA1 x\n8 SHA1 x\n"[..], 0o600),
+                "/wrong" => (&b"7\n\n8 AES128 short\n8 SHA1 x\n8 SHA1 x\n"[..], 0o600),
                 "/empty" => (&b"# none\n"[..], 0o600),
                 _ => return Err("cannot open: no such file".to_owned()),
             };
@@ -254,7 +258,10 @@ mod tests {
         for (mode, has_keys) in [("accept", true), ("require", true), ("off", false)] {
             let config = load(&(file("keys", "") + &listener(mode)), true).unwrap();
             let policy = &config.listeners[0].policy;
-            assert_eq!((policy.authentication.name(), policy.keys.is_some()), (mode, has_keys));
+            assert_eq!(
+                (policy.authentication.name(), policy.keys.is_some()),
+                (mode, has_keys)
+            );
         }
     }
 
@@ -262,7 +269,10 @@ mod tests {
     fn upstreams_have_theirs() {
         let upstream = "[[upstream]]\naddress = \"192.0.2.9\"\nkey = 8\n";
         let config = load(&file("keys", upstream), true).unwrap();
-        assert_eq!(config.upstreams[0].key.as_ref().map(|key| key.id().get()), Some(8));
+        assert_eq!(
+            config.upstreams[0].key.as_ref().map(|key| key.id().get()),
+            Some(8)
+        );
         let without = load(&file("keys", &upstream.replace('8', "0")), true).unwrap();
         assert_eq!(without.upstreams[0].key, None);
         assert_ne!(config.upstreams[0].endpoint(), without.upstreams[0].endpoint());
@@ -282,12 +292,18 @@ mod tests {
     fn each_fault_has_its_place_and_its_remedy_and_never_a_secret() {
         let upstream = "[[upstream]]\naddress = \"192.0.2.9\"\nkey = 9\n";
         for (text, expected) in [
-            (file("absent", ""), "f.toml:2:8: symmetric-keys.file: /absent: cannot open: no such file"),
+            (
+                file("absent", ""),
+                "f.toml:2:8: symmetric-keys.file: /absent: cannot open: no such file",
+            ),
             (
                 file("open", ""),
                 "f.toml:2:8: symmetric-keys.file: /open: others can access it: its mode is 0644; `chmod 640 /open`, and `chgrp` it to the user's group",
             ),
-            (file("latin", ""), "f.toml:2:8: symmetric-keys.file: /latin: is not text in UTF-8"),
+            (
+                file("latin", ""),
+                "f.toml:2:8: symmetric-keys.file: /latin: is not text in UTF-8",
+            ),
             (
                 file("wrong", ""),
                 "/wrong:1:1: there is no key; a line is: IDENTIFIER [TYPE] KEY\n\
@@ -307,7 +323,10 @@ mod tests {
                 "f.toml:5:7: upstream[1].key: found 9, expected a key of /keys that symmetric-keys.trusted does not exclude",
             ),
             (
-                file("keys", &format!("trusted = [\"7\"]\n{}", upstream.replace("= 9", "= 8"))),
+                file(
+                    "keys",
+                    &format!("trusted = [\"7\"]\n{}", upstream.replace("= 9", "= 8")),
+                ),
                 "f.toml:6:7: upstream[1].key: found 8, expected a key of /keys that symmetric-keys.trusted does not exclude",
             ),
             (

@@ -57,5 +57,6 @@ mod reload_faults;
 mod serving;
 mod sight;
 mod subcommands;
+mod symmetric_keys;
 mod tracked;
 mod upstreams;
