@@ -70,11 +70,13 @@ pub(super) fn check<'k>(
         return Err(Verdict::RefusedMac);
     };
     if mac.digest.is_empty() {
-        // A crypto-NAK: no request has one.
+        // A crypto-NAK: no request has one, and none is sent.
+        //= RFC 5905 §9.2 crypto-nak
         return Err(Verdict::RefusedMac);
     }
     let key = KeyId::new(mac.key).and_then(|id| keys.get(id));
     let key = key.ok_or(Verdict::RefusedMacKey)?;
+    //= RFC 5905 §9.2 authentication
     if !key.is_genuine(signed, &mac) {
         return Err(Verdict::RefusedMac);
     }

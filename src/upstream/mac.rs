@@ -109,7 +109,6 @@ mod tests {
     }
 
     //= RFC 5905 §9.2 authentication
-    //= RFC 5905 §9.2 crypto-nak
     #[test]
     fn only_a_reply_with_the_right_mac_counts() {
         for id in 1..=7 {
