@@ -117,6 +117,12 @@ pub struct Query {
     /// Poll three times and show how the NTP Pool's monitor would score the server (exit status 0: it would be listed)
     #[arg(long)]
     pub pool: bool,
+    /// Establish keys with NTS first (the port is that of key establishment, 4460 by default), and show what a client sees
+    #[arg(long, conflicts_with = "pool")]
+    pub nts: bool,
+    /// File with the certificates (PEM) that are trusted instead of the system's
+    #[arg(long, value_name = "FILE", requires = "nts", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
     /// Print the answer as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -222,6 +228,7 @@ Examples:
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       poll a server
   ntpfront query --pool ntp.example         how would the NTP Pool's monitor score it?
+  ntpfront query --nts ntp.example          what does a client with NTS get of it?
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
@@ -265,7 +272,7 @@ where
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => {
             return Err(flags_mean_nothing(
-                "query takes no flags of the server: only --json and --pool",
+                "query takes no flags of the server: only --json, --nts, --ca and --pool",
             ));
         }
         Some(Sub::Query(query)) => (Command::Query(query), flags),
@@ -396,6 +403,8 @@ mod tests {
     #[test]
     fn query_takes_a_server_and_no_flags() {
         let query = Query {
+            nts: false,
+            ca: None,
             server: "[::1]:123".to_owned(),
             pool: false,
             json: true,

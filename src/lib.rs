@@ -15,7 +15,8 @@
 //! * [`wire`]: NTP on the wire: header, extension fields and MAC, reference ID (pure)
 //! * [`nts`]: Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a
 //!   `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a
-//!   sealed reply; `ke`: both sides of key establishment, inside TLS; `key_schedule`: which keyring when (pure)
+//!   sealed reply; `client`: a sealed question and the opening of its reply; `ke`: both sides of key establishment, inside
+//!   TLS; `key_schedule`: the keyring of each period (pure)
 //! * [`ke`]: key establishment as a server: `thread` accepts, `session` speaks TLS and answers; `admission` decides which
 //!   sessions begin, wait, or make room (pure)
 //! * [`symmetric`]: symmetric keys: the file of them, and the MAC that one makes of a packet (pure)
@@ -31,10 +32,10 @@
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
 //!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
-//!   `clock_policy`), `discipline`, `leap` (pure)
+//!   `clock_policy`), `discipline`, `leap` (pure); `nts`: keys and cookies of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
 //!   `metrics`, `health`; the NTP `pool`'s rules (pure); `clients_text`: the census; `journal`: what the log says of it
-//! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
+//! * [`host`]: the operating system: sockets, `tls`, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
@@ -73,7 +74,8 @@
 //!          -> commit: log level, leap seconds, clock_manager.reconfigure (registry: plan; then pollers and system
 //!          process), budget, steps: policies, serve, close
 //!          files: supervisor::{reading, reload}, config::{file, validate, diff}, supervisor::listeners::{plan, apply}
-//! sample   poller: addresses (the next one) -> question, or fault -> packet::authentic -> measure -> usable
+//! sample   poller: (nts: key_establishment, if keys are due) -> addresses (the next one) -> question, or fault
+//!          -> packet::authentic (nts: session) -> measure -> usable
 //!          -> association (reach, filter, poll interval; after a fault, changes of the kernel's routes count, too)
 //!          -> report -> supervisor::clock_manager -> registry
 //!          -> system_process: candidate -> select (truechimers) -> cluster -> combine
@@ -106,6 +108,10 @@
 //!   by default that is "unsynchronized". No upstream is believed because it answers first.
 //! * A kiss or any other answer of an upstream counts only with the 64 random bits of the question in it, and none ends
 //!   the polling of an upstream for good.
+//! * An upstream with NTS is never polled without, and nothing of a packet counts that is not authenticated (a NAK only
+//!   costs new keys). Without a time, certificates are checked for all but their dates, and against the time that a
+//!   majority agrees on before that is announced. Upstreams without NTS are no majority without a majority of those with it,
+//!   unless the operator says so.
 //! * This host is never its own upstream, and the address behind a name never decides which clock is served.
 //! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
@@ -199,7 +205,7 @@
 //!
 //! # Not here yet
 //!
-//! Key establishment of NTS, NTS upstreams, interleaved mode, leap smear.
+//! Interleaved mode, leap smear.
 
 pub mod census;
 pub mod cli;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Config, KeysInUse, NtsKeys};
+use super::{Config, KeysInUse, NtsClientKeys, NtsKeys};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -47,6 +47,8 @@ pub struct SettingsDifference {
     pub clock: Option<Change<ClockPolicy>>,
     /// The list of leap seconds.
     pub leap_seconds: Option<Change<Option<PathBuf>>>,
+    /// Network Time Security for upstreams.
+    pub nts_client: Option<Change<NtsClientKeys>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
     /// The symmetric keys.
@@ -88,6 +90,7 @@ impl Difference {
                 log_level: Change::between(&running.log_level, &wanted.log_level),
                 clock: Change::between(&running.clock, &wanted.clock),
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
+                nts_client: Change::between(&running.nts_client, &wanted.nts_client),
                 budget: Change::between(&running.budget, &wanted.budget),
                 symmetric_keys: Change::between(&running.symmetric_keys, &wanted.symmetric_keys),
                 nts: Change::between(&running.nts, &wanted.nts),
@@ -117,7 +120,19 @@ fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
             running,
             wanted,
         })
+        .chain(ke_ports(running, wanted))
         .collect()
+}
+
+/// The ports of key establishment, if there are some that the sandbox of the running process does not permit.
+fn ke_ports(running: &Config, wanted: &Config) -> Option<Restart> {
+    let is_permitted = wanted.ke_ports.is_subset(&running.ke_ports);
+    let shown = |config: &Config| format!("{:?}", config.ke_ports.iter().collect::<Vec<_>>());
+    (running.process.landlock && !is_permitted).then(|| Restart {
+        key: "upstream.ke-port".to_owned(),
+        running: shown(running),
+        wanted: shown(wanted),
+    })
 }
 
 fn is_same_upstream(one: &Upstream, other: &Upstream) -> bool {
@@ -206,6 +221,7 @@ impl Config {
         Change::apply(settings.log_level.as_ref(), &mut self.log_level);
         Change::apply(settings.clock.as_ref(), &mut self.clock);
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
+        Change::apply(settings.nts_client.as_ref(), &mut self.nts_client);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
         Change::apply(settings.symmetric_keys.as_ref(), &mut self.symmetric_keys);
         Change::apply(settings.nts.as_ref(), &mut self.nts);
@@ -234,6 +250,9 @@ impl SettingsDifference {
             self.log_level.as_ref().map(level),
             self.clock.as_ref().map(clock),
             self.leap_seconds.as_ref().map(leap_seconds),
+            self.nts_client
+                .as_ref()
+                .map(|_| "nts-client: other settings".to_owned()),
         ];
         lines.into_iter().flatten().collect()
     }
@@ -331,9 +350,11 @@ mod tests {
     use crate::host::privileges::LowPorts;
     use crate::server::policy::Policy;
     use crate::server::{Steering, Tuning};
+    use crate::symmetric::{DigestType, KeyId, SymmetricKey};
     use crate::time::NtpDuration;
-    use crate::upstream::Host;
     use crate::upstream::clock_policy::LocalReference;
+    use crate::upstream::nts::trusted::TrustedCertificates;
+    use crate::upstream::{Host, KeServer};
 
     /// The configuration without a file.
     static DEFAULT: LazyLock<Config> =
@@ -373,19 +394,30 @@ mod tests {
     }
 
     fn upstream() -> impl Strategy<Value = Upstream> {
-        (0..8_u8, any::<bool>(), 1..4_i8, any::<bool>()).prop_map(|(number, iburst, minpoll, prefer)| {
-            let mut upstream = Upstream {
-                host: Host::Name(format!("n{number}.example")),
-                port: 123,
-                iburst,
-                minpoll,
-                maxpoll: 10,
-                role: crate::upstream::Role::default(),
-                key: None,
-            };
-            upstream.role.prefer = prefer;
-            upstream
-        })
+        (0..8_u8, any::<bool>(), 1..4_i8, any::<bool>(), 0..4_u8).prop_map(
+            |(number, iburst, minpoll, prefer, nts)| {
+                let server = KeServer {
+                    port: 4460 + u16::from(nts),
+                    ca: None,
+                    trusted: TrustedCertificates::example(number),
+                };
+                let mut upstream = Upstream {
+                    host: Host::Name(format!("n{number}.example")),
+                    port: 123,
+                    iburst,
+                    minpoll,
+                    maxpoll: 10,
+                    role: crate::upstream::Role::default(),
+                    nts: Some(server).filter(|_| nts < 2),
+                    key: SymmetricKey::new(KeyId::MIN, DigestType::Sha1, vec![number])
+                        .ok()
+                        .filter(|_| nts == 2)
+                        .map(Arc::new),
+                };
+                upstream.role.prefer = prefer;
+                upstream
+            },
+        )
     }
 
     fn config() -> impl Strategy<Value = Config> {
@@ -466,7 +498,12 @@ mod tests {
                         keep: min_sources.into(),
                         ..base.nts
                     },
+                    nts_client: NtsClientKeys {
+                        roots: (min_sources > 1).then(|| PathBuf::from("/roots.pem")),
+                        ..base.nts_client
+                    },
                     listeners,
+                    ke_ports: super::super::upstreams::ke_ports(&upstreams),
                     upstreams,
                 }
             },
@@ -481,11 +518,34 @@ mod tests {
         config.census = running.census;
         config.metrics = running.metrics.clone();
         config.fast_path = running.fast_path.clone();
+        config.ke_ports = running.ke_ports.clone();
         config
     }
 
     fn is_empty(difference: &Difference) -> bool {
         difference.restart.is_empty() && difference.changes().is_empty()
+    }
+
+    /// A port that the sandbox of the start does not permit; without a sandbox all are.
+    #[test]
+    fn a_new_port_of_key_establishment_needs_a_restart() {
+        let with = |landlock, ports: &[u16]| {
+            let mut config = DEFAULT.clone();
+            config.process.landlock = landlock;
+            config.ke_ports = ports.iter().copied().collect();
+            config
+        };
+        let told = |landlock, ports: &[u16], wanted: &[u16]| {
+            let (mut running, wanted) = (with(landlock, ports), with(landlock, wanted));
+            let difference = Difference::between(&running, &wanted);
+            running.apply(&difference);
+            assert_eq!(running.ke_ports, ports.iter().copied().collect());
+            difference.restart.first().map(ToString::to_string)
+        };
+        let line = "upstream.ke-port: only a restart changes it from [4460] to [4460, 4461]";
+        assert_eq!(told(true, &[4460], &[4460, 4461]).as_deref(), Some(line));
+        assert_eq!(told(false, &[4460], &[4460, 4461]), None);
+        assert_eq!(told(true, &[4460, 4461], &[4460]), None);
     }
 
     proptest! {
@@ -497,7 +557,8 @@ mod tests {
             prop_assert_eq!(&model, &without_restart(&wanted, &running));
             let restarts =
                 |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-            prop_assert_eq!(difference.restart.is_empty(), restarts(&running) == restarts(&wanted));
+            let is_same = restarts(&running) == restarts(&wanted) && ke_ports(&running, &wanted).is_none();
+            prop_assert_eq!(difference.restart.is_empty(), is_same);
             prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
             // Each part tells what it changes.
             let is_told = !difference.changes().is_empty();

@@ -20,6 +20,7 @@ mod nts_files;
 mod policies;
 mod raw;
 mod raw_value;
+mod roots;
 pub mod row;
 mod source;
 mod symmetric_keys;
@@ -45,7 +46,7 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsKeys, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsClientKeys, NtsKeys, Process, Ready};
 pub use nts_files::NtsFiles;
 pub use source::decode;
 pub use symmetric_keys::KeysInUse;
@@ -77,12 +78,18 @@ pub struct Config {
     pub fast_path: FastPath,
     /// The symmetric keys.
     pub symmetric_keys: KeysInUse,
+    /// Network Time Security for upstreams.
+    pub nts_client: NtsClientKeys,
     /// The listeners that answer clients: at least one, and no address twice.
     pub listeners: Vec<Listener>,
     /// Network Time Security: the keys of its clients, and where they get them.
     pub nts: NtsKeys,
     /// The ceiling for all that is sent.
     pub budget: Budget,
+    /// The TCP ports of key establishment that the sandbox permits: those of the upstreams, and the usual one.
+    ///
+    /// Only a restart can add one.
+    pub ke_ports: BTreeSet<u16>,
     /// The servers that are asked for the time: none only if there is a local reference, and none twice.
     pub upstreams: Vec<Upstream>,
 }

@@ -6,11 +6,12 @@ use super::NamedFiles;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
-    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, NtsKeys, Process, RawFastPath,
-    RawNts,
+    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, NtsClientKeys, NtsKeys,
+    Process, RawFastPath, RawNts,
 };
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section, Sections};
+use super::roots::Roots;
 use super::row::Keys;
 use super::source::Source as Text;
 use super::validator::Validator;
@@ -64,6 +65,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let metrics = MetricsKeys::read_one(validator, &raw.metrics, &MetricsKeys::default());
     let fast_path = fast_path(validator, &raw.fast_path);
     let keys = symmetric_keys::validate(validator, raw);
+    let nts_client = NtsClientKeys::read_one(validator, &raw.nts_client, &NtsClientKeys::default());
     let common = policies::common(validator, raw, keys.as_ref());
     let nts = nts(validator, &raw.nts);
     let served = listeners::validate(validator, raw, common.as_ref(), keys.as_ref(), nts.as_ref());
@@ -71,7 +73,8 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         .iter()
         .flat_map(|served| &served.listeners)
         .map(|listener| listener.address);
-    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), keys.as_ref());
+    let roots = Roots::new(nts_client.as_ref().and_then(|keys| keys.roots.clone()));
+    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots, keys.as_ref());
     agree(validator, raw);
     let served = served?;
     let clock = clock?;
@@ -85,9 +88,11 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         metrics: metrics?.listen,
         fast_path: fast_path?,
         symmetric_keys: keys?,
+        nts_client: nts_client?,
         listeners: served.listeners,
         nts: nts?,
         budget: common?.budget(),
+        ke_ports: upstreams.as_deref().map(upstreams::ke_ports)?,
         upstreams: upstreams?,
     };
     Some((config, served.defaults))
@@ -105,6 +110,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "census", &raw.census);
     one(validator, "metrics", &raw.metrics);
     one(validator, "fast-path", &raw.fast_path);
+    one(validator, "nts-client", &raw.nts_client);
     one(validator, "access", &raw.access);
     one(validator, "limit", &raw.limit);
     one(validator, "budget", &raw.budget);
@@ -187,7 +193,7 @@ fn nts(validator: &mut Validator<'_>, section: &Section<RawNts>) -> Option<NtsKe
 //= RFC 5905 §11.1 cmin
 fn clock_defaults(raw: &Raw) -> ClockKeys {
     let default = ClockKeys::default();
-    let agreeing = match upstreams::count(raw) {
+    let agreeing = match upstreams::votes(raw) {
         Some(count) if count > 2 => 2,
         Some(_) | None => default.min_sources,
     };
@@ -233,12 +239,33 @@ fn agree(validator: &mut Validator<'_>, raw: &Raw) {
         let hint = Some("or set local.enabled = true to serve the time of this host".to_owned());
         validator.fault(&raw.upstream.origin, "upstream", "none", "at least one", hint);
     }
+    let votes = upstreams::votes(raw).unwrap_or(upstreams);
+    if let (true, 0, Some(said)) = (
+        upstreams::requires_authentication(raw),
+        votes,
+        &raw.clock.said.authenticated,
+    ) {
+        let hint = Some("flag -s names upstreams without NTS and keys".to_owned());
+        let hint = hint.filter(|_| !raw.upstream_flags.is_empty());
+        validator.fault_at(
+            said,
+            "clock.authenticated",
+            "an upstream with nts = true or with a key, too",
+            hint,
+        );
+        return;
+    }
     if let Some(said) = &raw.clock.said.min_sources
         && let Some(wanted) = said.as_integer().and_then(|wanted| usize::try_from(wanted).ok())
         && (2..=255).contains(&wanted)
-        && wanted > upstreams
+        && wanted > votes
     {
-        let expected = format!("at most the number of upstreams, {upstreams}");
+        let which = if votes < upstreams {
+            " with NTS or a key"
+        } else {
+            ""
+        };
+        let expected = format!("at most the number of upstreams{which}, {votes}");
         validator.fault_at(said, "clock.min-sources", expected, None);
     }
 }

@@ -1,6 +1,7 @@
 //! Pure. TLS: what both sides of it need.
 
 pub mod certificate;
+pub mod client;
 pub mod server;
 
 use std::sync::Arc;

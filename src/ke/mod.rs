@@ -17,5 +17,5 @@ mod thread;
 pub use crate::host::tls::certificate::CertificateFacts;
 pub use counters::KeCounts;
 pub use outcome::{KeOutcome, KeRefusal};
-pub use server::KeServer;
+pub use server::KeThreads;
 pub use service::KeService;

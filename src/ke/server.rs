@@ -22,7 +22,7 @@ const ENDING: Duration = Duration::from_millis(10);
 
 /// The threads that establish keys.
 #[derive(Debug)]
-pub struct KeServer {
+pub struct KeThreads {
     sessions: Arc<Sessions>,
     settings: watch::Sender<KeSettings>,
     threads: Vec<WatchedThread>,
@@ -38,7 +38,7 @@ struct WatchedThread {
     seen_at: Duration,
 }
 
-impl KeServer {
+impl KeThreads {
     /// Starts as many threads as `limits` say.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
 
 pub mod aead;
+pub mod client;
 pub mod cookie;
 pub mod ke;
 pub mod key_schedule;

@@ -17,11 +17,12 @@ use prometheus_client::registry::Registry;
 
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
-use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
+use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::clock_policy::ClockSource;
+use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::packet::Reject;
 use crate::upstream::system_process::State;
 
@@ -56,7 +57,8 @@ impl Collector for SnapshotCollector {
         page.fast_path(self.0.fast_path.as_ref())?;
         page.nts_keys(self.0.nts.as_ref())?;
         page.upstreams(&self.0.upstreams)?;
-        page.asking(&self.0.upstreams)
+        page.asking(&self.0.upstreams)?;
+        page.keys(&self.0.upstreams)
     }
 }
 
@@ -345,6 +347,46 @@ impl Page<'_> {
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))
         });
         self.counters("upstream_rejected_total", "Rejected answers, by reason", rejected)
+    }
+
+    /// The keys of the upstreams with NTS.
+    fn keys(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
+        let with_nts = || {
+            upstreams
+                .iter()
+                .filter_map(|one| Some((called(one), one.nts.as_ref()?)))
+        };
+        let cookies = |nts: &UpstreamNts| u64::try_from(nts.cookies).unwrap_or(0);
+        self.gauges(
+            "upstream_nts_cookies",
+            "Cookies left for polls of the upstream with NTS; 0 without keys",
+            with_nts().map(|(labels, nts)| (labels, cookies(nts))),
+        )?;
+        self.gauges(
+            "upstream_nts_key_age_seconds",
+            "Time since the keys for the upstream were established; absent without keys",
+            with_nts().filter_map(|(labels, nts)| Some((labels, nts.key_age?))),
+        )?;
+        self.gauges(
+            "upstream_nts_certificate_not_after_seconds",
+            "End of the certificate of the upstream, in seconds since 1970; absent without keys",
+            with_nts().filter_map(|(labels, nts)| Some((labels, nts.certificate_not_after?))),
+        )?;
+        self.counters(
+            "upstream_nts_key_establishments_total",
+            "Key establishments with the upstream that succeeded",
+            with_nts().map(|(labels, nts)| (labels, nts.establishments)),
+        )?;
+        let failures = with_nts().flat_map(|(labels, nts)| {
+            let counted = KeFault::all().zip(nts.failures);
+            counted
+                .map(move |(fault, count)| (with(labels.clone(), ("reason", fault.name().to_owned())), count))
+        });
+        self.counters(
+            "upstream_nts_failures_total",
+            "Failed key establishments with the upstream, and losses of keys, by reason",
+            failures,
+        )
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {

@@ -225,7 +225,7 @@ mod tests {
     fn without_zeros(json: &mut Value) {
         match json {
             Value::Object(fields) => {
-                for name in ["verdicts", "remarks", "rejected", "naks", "cookies"] {
+                for name in ["verdicts", "remarks", "rejected", "naks", "cookies", "failures"] {
                     if let Some(Value::Object(counts)) = fields.get_mut(name) {
                         counts.retain(|_, count| *count != 0);
                     }

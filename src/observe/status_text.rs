@@ -6,8 +6,10 @@ use super::clock_status::ClockStatus;
 use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
-use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
+use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::{Counts, NakReason, Verdict};
+use crate::upstream::nts::certificate::day;
+use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::packet::Reject;
 
 /// Width of the widest line.
@@ -411,6 +413,9 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
     if let Some(fault) = one.fault {
         line(f, "  not polled", fault)?;
     }
+    if let Some(nts) = &one.nts {
+        keys(f, nts)?;
+    }
     let poll = one.poll.map(|poll| format!(", polled every {poll:.0} s"));
     let answers = format!(
         "reach {:03o}, {} good answers{}",
@@ -427,6 +432,34 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
         Ok(())
     } else {
         line(f, "  refused", &refused.join(", "))
+    }
+}
+
+fn keys(f: &mut Formatter<'_>, nts: &UpstreamNts) -> fmt::Result {
+    if let (Some(aead), Some(age)) = (nts.aead, nts.key_age) {
+        let (cookies, age) = (nts.cookies, Uptime(age));
+        let short = if nts.short_questions {
+            ", long questions get no reply"
+        } else {
+            ""
+        };
+        line(
+            f,
+            "  NTS",
+            &format!("{aead}, {cookies} cookies, keys {age} old{short}"),
+        )?;
+    }
+    if let Some(end) = nts.certificate_not_after {
+        line(f, "  certified", &format!("until {}", day(end)))?;
+    }
+    let failures = KeFault::all().zip(nts.failures).filter(|(_, count)| *count > 0);
+    let failures: Vec<String> = failures
+        .map(|(fault, count)| format!("{count} {}", fault.name()))
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        line(f, "  no keys", &failures.join(", "))
     }
 }
 
@@ -575,6 +608,9 @@ time.example:123
   measured   offset -0.000012300 s, delay 0.001200000 s, jitter 0.000000900 s
   samples    12, the newest 3.0s ago
   announces  stratum 2, reference ID C6336401, maximum error 2.0ms
+  NTS        aes-128-gcm-siv, 8 cookies, keys 1d 00:00:00 old
+  certified  until 2027-01-15
+  no keys    3 timed-out
   answers    reach 377, 20 good answers, polled every 64 s
 
 [2001:db8::1]:123

@@ -105,7 +105,8 @@ impl ClockManager {
             published: now,
             ..decision.reference
         });
-        self.pollers.update(decision.view, decision.resample_requests);
+        let vouched = decision.vouched(now, &self.system.scale());
+        self.pollers.update(&decision, vouched);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),

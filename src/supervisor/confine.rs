@@ -1,5 +1,6 @@
 //! Impure. The confinement of the process at the end of the start: dropped privileges, Landlock, seccomp.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -26,17 +27,22 @@ pub(super) struct StillNeeded {
     files: Vec<PathBuf>,
     /// TCP ports to listen on.
     tcp_listen: Vec<u16>,
+    /// TCP ports of key establishment, for upstreams with NTS.
+    ke_ports: BTreeSet<u16>,
     /// Whether the fast path's program may have to be attached again.
     attaches: bool,
 }
 
 impl StillNeeded {
-    /// Collects the files that a reload and the name resolver read, and the TCP ports to listen on.
+    /// Collects the files that a reload and the name resolver read, and the TCP ports.
+    ///
+    /// The ports are those to listen on, and those of key establishment at upstreams.
     pub(super) fn new(
         loader: &Loader,
         names: &Names,
         leaps: &LeapList,
         tcp_listen: Vec<u16>,
+        ke_ports: BTreeSet<u16>,
         attaches: bool,
     ) -> Self {
         let others = leaps
@@ -51,6 +57,7 @@ impl StillNeeded {
         Self {
             files,
             tcp_listen,
+            ke_ports,
             attaches,
         }
     }
@@ -104,6 +111,7 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
     }
     access.tcp_listen.extend(&needed.tcp_listen);
     access.tcp_connect.push(NAME_SERVER_PORT);
+    access.tcp_connect.extend(&needed.ke_ports);
     access
 }
 

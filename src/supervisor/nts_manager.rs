@@ -12,7 +12,7 @@ use crate::host::systemd::ServiceManager;
 use crate::host::tls::server;
 use crate::host::{entropy, limits};
 use crate::ke::expiry::{ExpiryLog, ExpiryNotice};
-use crate::ke::{KeServer, KeService};
+use crate::ke::{KeService, KeThreads};
 use crate::nts::ke::ALPN;
 use crate::nts::key_schedule::{KeySchedule, PeriodClocks};
 use crate::nts::keyring::{Keyring, Secret};
@@ -31,7 +31,7 @@ pub(super) struct NtsManager {
     made: Option<Secret>,
     schedule: Option<KeySchedule>,
     sockets: KeSockets,
-    server: Option<KeServer>,
+    server: Option<KeThreads>,
     /// The port of the listeners, if clients have to be told.
     ntp_port: Option<u16>,
     expiry: ExpiryLog,
@@ -48,7 +48,7 @@ pub(super) struct PreparedNts {
     service: Option<KeService>,
     schedule: Option<KeySchedule>,
     /// The server that is started, if there was none.
-    started: Option<KeServer>,
+    started: Option<KeThreads>,
     ntp_port: Option<u16>,
 }
 
@@ -97,7 +97,7 @@ impl NtsManager {
         match (&mut self.server, &service) {
             (Some(server), Some(_)) => server.prepare(keys.threads).map_err(thread_failed)?,
             (None, Some(service)) => {
-                let server = KeServer::start(service.clone(), sockets.listeners(), keys.limits());
+                let server = KeThreads::start(service.clone(), sockets.listeners(), keys.limits());
                 started = Some(server.map_err(thread_failed)?);
             }
             (_, None) => {}

@@ -116,6 +116,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         &names,
         &leaps,
         tcp_ports(&loaded.config.nts, http.as_ref()),
+        loaded.config.ke_ports.clone(),
         fast.is_some(),
     );
     let ports: Vec<u16> = sockets.iter().map(|one| one.listener.address.port()).collect();

@@ -5,11 +5,14 @@ pub mod association;
 pub mod candidate;
 pub mod clock_policy;
 pub mod discipline;
+mod errno;
 pub mod fault;
 pub mod filter;
 pub mod findings;
+mod host_addresses;
 pub mod leap;
 pub mod mac;
+pub mod nts;
 pub mod packet;
 pub mod poller;
 pub mod query;
@@ -19,7 +22,10 @@ pub mod system_process;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use nts::trusted::TrustedCertificates;
 
 use crate::symmetric::SymmetricKey;
 
@@ -49,8 +55,28 @@ pub struct Upstream {
     pub maxpoll: i8,
     /// Its special role in the selection.
     pub role: Role,
+    /// The way to its keys, if it is polled with NTS; it is never polled without then.
+    pub nts: Option<KeServer>,
     /// The key of its MACs; it is never polled without one then.
     pub key: Option<Arc<SymmetricKey>>,
+}
+
+impl Upstream {
+    /// Whether its answers are authenticated: by NTS, or by the MAC of a key.
+    pub const fn is_authenticated(&self) -> bool {
+        self.nts.is_some() || self.key.is_some()
+    }
+}
+
+/// A server of key establishment, as configured: that of an upstream, on the same host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeServer {
+    /// TCP port, not 0.
+    pub port: u16,
+    /// The file that replaces the authorities of the system, if there is one.
+    pub ca: Option<PathBuf>,
+    /// The certificates of the authorities that are trusted.
+    pub trusted: TrustedCertificates,
 }
 
 /// The special roles of an upstream in the selection, as in chrony; none by default.

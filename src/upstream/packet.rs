@@ -78,6 +78,10 @@ pub enum Reject {
     WrongMac,
     /// A crypto-NAK: the server says that our MAC is not genuine there.
     CryptoNak,
+    /// No genuine NTS reply to our question, where only such count.
+    Unauthenticated,
+    /// An NTS NAK to our question: the server does not know our cookie. It counts if no genuine reply comes.
+    NtsNak,
 }
 
 impl Reject {
@@ -85,9 +89,7 @@ impl Reject {
     pub const fn is_of_mac(self) -> bool {
         matches!(self, Self::NoMac | Self::WrongMac | Self::CryptoNak)
     }
-}
 
-impl Reject {
     /// The number of reasons.
     pub const COUNT: usize = Self::VARIANTS.len();
 

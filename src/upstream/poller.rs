@@ -1,11 +1,14 @@
 //! Impure. The poller of one upstream: sends a question, waits, passes the answer to the pure part, reports the result.
 
+mod keys;
 mod mac;
+
+pub use keys::question_with;
 
 use std::fmt;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -16,10 +19,12 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use self::mac::question_with_mac;
-use super::Host;
 use super::addresses::Next;
 use super::association::{Association, Peer, PollerSettings, Polling};
+use super::errno::fault_of;
 use super::fault::QueryFault;
+use super::host_addresses::of_host;
+use super::nts::key_state::KeyState;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
 use super::registry::UpstreamId;
 use crate::host::changes::Changes;
@@ -27,6 +32,7 @@ use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, limits, udp};
 use crate::log::throttle::ThrottledChange;
+use crate::nts::client::LONGEST_REPLY;
 use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 
@@ -58,6 +64,10 @@ pub struct Poller {
     id: UpstreamId,
     settings: watch::Receiver<PollerSettings>,
     association: Association,
+    /// The keys of an upstream with NTS.
+    keys: KeyState,
+    /// The reason why there are none, in the words of TLS or of the kernel.
+    key_detail: Option<String>,
     names: Names,
     /// The addresses of this host, as they were read last.
     own: Vec<IpAddr>,
@@ -87,6 +97,8 @@ impl Poller {
             id,
             settings,
             association,
+            keys: KeyState::default(),
+            key_detail: None,
             names,
             own: Vec::new(),
             changes: None,
@@ -115,7 +127,7 @@ impl Poller {
             let report = PollerReport {
                 id: self.id,
                 peer: self.association.peer().clone(),
-                polling: self.association.polling(),
+                polling: self.polling(),
             };
             if reports.send(report).await.is_err() || self.pause().await.is_err() {
                 return;
@@ -123,21 +135,44 @@ impl Poller {
         }
     }
 
+    /// Returns the polling as it is displayed.
+    fn polling(&self) -> Polling {
+        let keys = self.association.upstream().nts.as_ref();
+        Polling {
+            keys: keys.map(|_| self.keys.status()),
+            ..self.association.polling()
+        }
+    }
+
     /// Runs one round: polls one address after the other, until one answers.
     async fn round(&mut self) {
         self.association.begin();
+        if let Err(fault) = self.renew_keys().await {
+            self.association.cannot_ask(fault);
+            return self.end_round();
+        }
         loop {
-            // They can't be read without file descriptors; then those from before are the best guess.
-            self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
+            self.read_own_addresses();
             match self.association.next(clock::raw()) {
                 Next::Resolve => self.resolve().await,
                 Next::Ask(address, within) => self.ask(address, within).await,
                 Next::End => break,
             }
         }
+        self.end_round();
+    }
+
+    fn end_round(&mut self) {
         let now = clock::raw();
         self.association.end(now);
         self.log_fault(now);
+    }
+
+    /// Reads the addresses of this host.
+    ///
+    /// They can't be read without file descriptors; then those from before are the best guess.
+    fn read_own_addresses(&mut self) {
+        self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
     }
 
     /// Waits until the next round is due; new settings and network changes can make it earlier.
@@ -147,10 +182,13 @@ impl Poller {
         loop {
             self.apply();
             let waited = clock::raw().saturating_sub(began);
-            let due = sleep(self.association.pause(random).saturating_sub(waited));
+            let due = sleep(self.interval(random).saturating_sub(waited));
             tokio::select! {
                 () = due => return Ok(()),
-                () = changed(self.changes.as_ref()) => break,
+                () = changed(self.changes.as_ref()) => {
+                    self.keys.hurry(false);
+                    break;
+                }
                 changed = self.settings.changed() => changed?,
             }
         }
@@ -159,6 +197,15 @@ impl Poller {
         let waited = clock::raw().saturating_sub(began);
         sleep(apart.saturating_sub(waited).max(CHANGES_SETTLE)).await;
         Ok(())
+    }
+
+    /// Returns the pause before the next round: without keys, at least until new ones may be established.
+    fn interval(&self, random: u64) -> Duration {
+        let pause = self.association.pause(random);
+        match self.association.peer().fault {
+            Some(QueryFault::NoKeys(_)) => pause.max(self.keys.due_in(clock::raw())),
+            Some(_) | None => pause,
+        }
     }
 
     /// Subscribes to network changes while the upstream waits for one.
@@ -173,25 +220,17 @@ impl Poller {
     }
 
     fn apply(&mut self) {
-        let settings = self.settings.borrow_and_update();
+        let settings = self.settings.borrow_and_update().clone();
+        self.apply_to_keys(&settings);
         self.association.apply(&settings);
     }
 
-    /// Finds the addresses of the upstream.
+    /// Finds the addresses of the upstream: its own, or those that its keys are for.
     async fn resolve(&mut self) {
         let upstream = self.association.upstream().clone();
-        let port = upstream.port;
-        let found = match &upstream.host {
-            Host::LinkLocal(address, interface) => addresses::scope(interface)
-                .map(|scope| vec![SocketAddrV6::new(*address, port, 0, scope).into()]),
-            Host::Name(name) if upstream.host.literals().is_empty() => {
-                let found = self.names.resolve(name).await;
-                found.map(|found| found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
-            }
-            host @ (Host::Address(_) | Host::Name(_)) => {
-                let literals = host.literals().into_iter();
-                Ok(literals.map(|ip| SocketAddr::new(ip, port)).collect())
-            }
+        let found = match upstream.nts {
+            None => of_host(&upstream.host, upstream.port, &mut self.names).await,
+            Some(_) => self.negotiated_addresses().await,
         };
         match found {
             Ok(found) => {
@@ -213,12 +252,20 @@ impl Poller {
             self.association.fault(address, fault, false, &self.own);
             return;
         }
-        let key = self.association.upstream().key.clone();
+        let upstream = self.association.upstream();
+        let (has_nts, key) = (upstream.nts.is_some(), upstream.key.clone());
         let refuse = |reject| self.association.refuse(reject);
-        let asked = match &key {
-            None => question(address, within, refuse).await,
-            // It is never asked without.
-            Some(key) => question_with_mac(address, within, key, refuse).await,
+        // It is never asked without what it is configured with.
+        let asked = match key {
+            None if !has_nts => question(address, within, refuse).await,
+            Some(key) => question_with_mac(address, within, &key, refuse).await,
+            None => match self.ask_with_nts(address, within).await {
+                Ok(asked) => asked,
+                Err(fault) => {
+                    let fault = QueryFault::NoKeys(fault);
+                    return self.association.fault(address, fault, false, &self.own);
+                }
+            },
         };
         match asked {
             Ok((header, exchange)) => self.process_answer(address, header, exchange),
@@ -305,10 +352,10 @@ impl Poller {
     fn log_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
-            let reason = if let QueryFault::Short(shortage) = fault {
-                limits::told(shortage)
-            } else {
-                fault.text().to_owned()
+            let reason = match (fault, &self.key_detail) {
+                (QueryFault::Short(shortage), _) => limits::told(shortage),
+                (QueryFault::NoKeys(_), Some(detail)) => format!("{fault}: {detail}"),
+                (_, _) => fault.text().to_owned(),
             };
             warn!(%upstream, reason, "upstream {upstream} can't be polled: {reason}");
         }
@@ -340,25 +387,6 @@ impl fmt::Display for NoAnswer {
                 None => error.fmt(f),
             },
         }
-    }
-}
-
-/// Returns the fault for the kernel's error number, if there is one anywhere in `error`.
-fn fault_of(error: &io::Error) -> Option<QueryFault> {
-    limits::errno(error).map(of_number)
-}
-
-fn of_number(number: i32) -> QueryFault {
-    match number {
-        libc::ENETUNREACH => QueryFault::NoRoute,
-        libc::EHOSTUNREACH => QueryFault::HostUnreachable,
-        libc::ENETDOWN => QueryFault::NetworkDown,
-        libc::EADDRNOTAVAIL => QueryFault::NoOwnAddress,
-        libc::EAFNOSUPPORT => QueryFault::NoFamily,
-        libc::ENODEV | libc::ENXIO => QueryFault::NoInterface,
-        libc::ECONNREFUSED => QueryFault::NotListening,
-        libc::EACCES | libc::EPERM => QueryFault::Forbidden,
-        other => limits::shortage_of(other).map_or(QueryFault::Refused, QueryFault::Short),
     }
 }
 
@@ -416,7 +444,7 @@ async fn answer(
     mut unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Duration), NoAnswer> {
     for _ in 0..UNSOLICITED_MAX {
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; LONGEST_REPLY];
         let (length, stamp) = socket
             .async_io(PACKET_OR_ERROR, || udp::receive_stamped(socket, &mut buffer))
             .await

@@ -19,13 +19,15 @@ pub(crate) struct Sample {
 }
 
 /// Texts that keys take, and that are not their default.
-const TEXTS: [(&str, &str); 25] = [
+const TEXTS: [(&str, &str); 28] = [
     ("process.user", "\"somebody\""),
     ("process.chroot", "\"/somewhere\""),
     ("clock.leap-seconds", "\"/somewhere\""),
     ("control.socket", "\"/somewhere\""),
     ("metrics.listen", "\"unix:/somewhere\""),
     ("fast-path.interfaces", "[\"eth0\"]"),
+    ("nts-client.roots", "\"/roots.pem\""),
+    ("nts-client.refresh", "\"2d\""),
     ("access.allow", "[\"192.0.2.0/24\"]"),
     ("access.deny", "[\"192.0.2.0/24\"]"),
     ("access.allow-files", "[\"a-list\"]"),
@@ -45,10 +47,11 @@ const TEXTS: [(&str, &str); 25] = [
     ("nts.algorithms", "[\"aes-128-gcm-siv\"]"),
     ("nts.ntp-server", "\"ntp.example\""),
     ("upstream.address", "\"192.0.2.1\""),
+    ("upstream.ca", "\"/ca.pem\""),
 ];
 
 /// What else has to be set before these keys (all that begin so) mean anything, in the same table.
-const NEEDS: [(&str, &str); 10] = [
+const NEEDS: [(&str, &str); 12] = [
     ("symmetric-keys.trusted", "file = \"/somewhere\""),
     ("local.stratum", "enabled = true"),
     ("local.wait", "enabled = true"),
@@ -60,6 +63,8 @@ const NEEDS: [(&str, &str); 10] = [
     // Such a server may be asked every second.
     ("upstream.minpoll", "address = \"127.0.0.1:11123\""),
     ("upstream.maxpoll", "address = \"127.0.0.1:11123\""),
+    ("upstream.ke-port", "address = \"n.example\"\nnts = true"),
+    ("upstream.ca", "address = \"n.example\"\nnts = true"),
 ];
 
 /// One for each value of each key.
@@ -98,6 +103,7 @@ fn of_table(table: &Table, name: &str, head: &str, all: &mut Vec<Sample>) {
             "clock.min-sources" => (0..255)
                 .map(|number| format!("[[upstream]]\naddress = \"n{number}.example\"\n"))
                 .collect(),
+            "clock.authenticated" => "[[upstream]]\naddress = \"n.example\"\nnts = true\n".to_owned(),
             "local.distance" => "[clock]\nmax-distance = 16.0\n".to_owned(),
             "listener.authentication" | "upstream.key" => {
                 "[symmetric-keys]\nfile = \"/somewhere\"\n".to_owned()

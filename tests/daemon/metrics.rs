@@ -150,9 +150,14 @@ fn boards_and_alerts_name_what_is_there() {
     let directory = TempDir::new();
     ke::install(&directory, "time");
     let text = format!(
-        "{}[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n",
+        "{}[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n\
+         [[upstream]]\naddress = \"127.0.0.1:1\"\nnoselect = true\nnts = true\nca = \"{}\"\n",
         ke::section(&directory, v4(free_port())),
-        upstream.address()
+        upstream.address(),
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/common/upstream_certificates/root.pem"
+        )
     );
     let scraped = Scraped::configured(&text);
     let page = scraped.shows("ntpfront_usable 1");

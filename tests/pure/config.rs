@@ -17,7 +17,7 @@ use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::effective::Setting;
 use ntpfront::config::file::Loader;
 use ntpfront::config::keys::tables;
-use ntpfront::config::{Config, Loaded, NtsKeys, Place, Process, file, load};
+use ntpfront::config::{Config, Loaded, NtsClientKeys, NtsKeys, Place, Process, file, load};
 use ntpfront::log::LogLevel;
 
 use crate::common::TempDir;
@@ -264,7 +264,8 @@ fn the_annotated_example_says_the_defaults() {
     let as_shipped = loaded(&text);
     assert_eq!(as_shipped.config, default.config);
     assert_eq!(as_shipped.default_listeners, default.default_listeners);
-    let said = loaded(&uncommented(&text));
+    // It means something only with nts = true, and is read then.
+    let said = loaded(&uncommented(&text).replace("ca = \"/etc/ntpfront/ca.pem\"\n", ""));
     assert_eq!(said.default_listeners, []);
     // These have no default; what stands there is an example.
     let nts = NtsKeys {
@@ -284,6 +285,10 @@ fn the_annotated_example_says_the_defaults() {
         Config {
             process,
             nts,
+            nts_client: NtsClientKeys {
+                roots: Some("/etc/ntpfront/roots.pem".into()),
+                ..default.config.nts_client.clone()
+            },
             ..default.config
         }
     );
@@ -300,7 +305,9 @@ fn the_annotated_example_says_the_defaults() {
     let keys = listener.keys.iter().map(|key| key.name);
     assert_eq!(
         left_out.iter().map(|setting| setting.key).collect::<Vec<_>>(),
-        keys.filter(|key| *key != "address").collect::<Vec<_>>()
+        keys.filter(|key| *key != "address")
+            .chain(["ca"])
+            .collect::<Vec<_>>()
     );
 }
 

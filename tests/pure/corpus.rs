@@ -36,8 +36,18 @@ fn requests_with_nts() {
 }
 
 #[test]
+fn replies_with_nts() {
+    replay("nts_reply", checks::nts_reply);
+}
+
+#[test]
 fn key_establishments() {
     replay("ke", checks::ke);
+}
+
+#[test]
+fn macs_and_key_files() {
+    replay("mac", checks::mac);
 }
 
 #[test]

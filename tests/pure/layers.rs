@@ -34,7 +34,10 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "symmetric", "clock", "host", "log"]),
+    (
+        "upstream",
+        &["time", "wire", "nts", "symmetric", "clock", "host", "log"],
+    ),
     (
         "observe",
         &[
@@ -51,6 +54,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "cli",
             "time",
             "wire",
+            "nts",
             "symmetric",
             "host",
             "census",
@@ -89,6 +93,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
         &[
             "cli",
             "log",
+            "nts",
+            "wire",
             "host",
             "fast_path",
             "upstream",
@@ -102,7 +108,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
-/// supervisor alone; others know what can be asked for.
+/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`.
 const NARROW: [(&str, &str, &[&str]); 3] = [
     (
         "config",
@@ -110,7 +116,7 @@ const NARROW: [(&str, &str, &[&str]); 3] = [
         &["AVAILABLE", "AttachMode", "MOST_INTERFACES"],
     ),
     ("commands", "fast_path", &["requirements"]),
-    ("commands", "nts", &["secret_file"]),
+    ("commands", "nts", &["ke", "secret_file", "trusted"]),
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.

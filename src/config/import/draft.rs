@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
+use super::symmetric::DraftKeys;
 use crate::config::effective::quoted;
+use crate::nts::ke::PORT as KE_PORT;
+use crate::symmetric::KeyId;
 use crate::upstream::Host;
 use crate::upstream::registry::Endpoint;
 use crate::wire::NTP_PORT;
@@ -23,6 +26,12 @@ const FROM_HERE_TWO: u8 = 3;
 /// All that is carried over so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
+    /// The lines about symmetric keys.
+    pub(super) keys: DraftKeys,
+    /// The number of lines that were carried over at first, and then were not.
+    pub(super) taken_back: u32,
+    /// Whether a server is asked with one.
+    pub(super) has_keys: bool,
     /// The parts that could not be carried over, each with the reason in a line.
     pub(super) remarks: Vec<String>,
     /// The comments above all other lines.
@@ -69,6 +78,18 @@ pub(super) struct Draft {
     pub(super) is_bound_elsewhere: bool,
     /// The mean time between two requests in ntpd's limit, in seconds; without a limit it has no effect.
     pub(super) average: Option<f64>,
+    /// The value of `authselectmode`.
+    pub(super) authenticated: Option<&'static str>,
+    /// Whether that is `prefer`, which has no effect without a server that is authenticated.
+    pub(super) prefers_authenticated: bool,
+    /// The file that replaces the system's certificates.
+    pub(super) roots: Option<String>,
+    /// The hours after which keys are established again.
+    pub(super) refresh: Option<u32>,
+    /// The files of chronyd's sets of certificates, each with its line.
+    pub(super) certificates: Vec<(u32, String, String)>,
+    /// Whether the system's certificates are not in the default set.
+    pub(super) is_without_system: bool,
     /// Remarks on lines of ntpd that exempt addresses from its limit.
     pub(super) unlimited: Vec<String>,
 }
@@ -83,8 +104,22 @@ pub(super) struct DraftUpstream {
     pub(super) maxpoll: Option<i8>,
     /// The keys of its role that are true.
     pub(super) roles: BTreeSet<&'static str>,
+    /// The way to its keys, if it is asked with NTS.
+    pub(super) nts: Option<DraftNts>,
+    /// The symmetric key that it is asked with.
+    pub(super) key: Option<KeyId>,
     /// The place and the text of its line.
     pub(super) origin: String,
+}
+
+/// The way to the keys of a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DraftNts {
+    pub(super) port: Option<u16>,
+    /// The file with the certificates that are trusted for it.
+    pub(super) ca: Option<String>,
+    /// The number of chronyd's set of certificates; 0 is the default one.
+    pub(super) set: u32,
 }
 
 /// `[limit]`; a key that is `None` keeps our default.
@@ -216,6 +251,7 @@ impl Draft {
             ("metrics", line("listen", metrics)),
             ("clock", clock),
             ("local", local),
+            ("nts-client", self.nts_client()),
             ("census", line_if(self.census_off, "enabled", "false")),
             ("access", self.access()),
             ("limit", self.limited()),
@@ -224,6 +260,7 @@ impl Draft {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
             }
         }
+        text += &self.symmetric_keys();
         for address in &self.listeners {
             let keys = self.listener_keys.get(address).map_or("", String::as_str);
             let address = quoted(&address.to_string());
@@ -274,7 +311,16 @@ impl Draft {
             + &line("min-sources", fits)
             + &line("max-distance", self.max_distance.map(float))
             + &line("max-jitter", self.max_jitter.map(float))
+            + &line("authenticated", self.authenticated.map(quoted))
             + &line("leap-seconds", path)
+    }
+
+    fn nts_client(&self) -> String {
+        let refresh = self.refresh.map(|hours| match hours % 24 {
+            0 => format!("{}d", hours / 24),
+            _ => format!("{hours}h"),
+        });
+        line("roots", self.roots.as_deref().map(quoted)) + &line("refresh", refresh.as_deref().map(quoted))
     }
 
     fn local(&self) -> String {
@@ -347,6 +393,15 @@ impl DraftUpstream {
             + &line("minpoll", self.minpoll)
             + &line("maxpoll", self.maxpoll)
             + &roles
+            + &self.nts.as_ref().map_or_else(String::new, DraftNts::to_toml)
+            + &line("key", self.key)
+    }
+}
+
+impl DraftNts {
+    fn to_toml(&self) -> String {
+        let port = self.port.filter(|port| *port != KE_PORT);
+        line("nts", Some(true)) + &line("ke-port", port) + &line("ca", self.ca.as_deref().map(quoted))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pure. Converts a chrony.conf, an ntp.conf or an ntp.toml, and lists each line that can't be converted.
 //!
-//! `chrony` and `ntp` know the words of each, `server` the lines that both have, `ntpd_rs` the tables of ntpd-rs. All
+//! `chrony` and `ntp` know the words of each, `server` and `symmetric` the lines that both have, `ntpd_rs` the tables of ntpd-rs. All
 //! fill a `draft`, which becomes TOML.
 //!
 //! A line is carried over with its meaning, or a remark gives the reason why it isn't: nothing is guessed, and nothing
@@ -11,6 +11,7 @@ mod draft;
 mod ntp;
 mod ntpd_rs;
 mod server;
+mod symmetric;
 
 use std::path::{Path, PathBuf};
 
@@ -175,6 +176,7 @@ fn made(
             ntpd_rs::finish(&mut draft);
         }
     }
+    carried -= draft.taken_back.min(carried);
     let body = draft.written();
     let names: Vec<String> = files
         .iter()
@@ -336,11 +338,15 @@ fn nearest_interval(draft: &mut Draft, line: &SourceLine<'_>, text: &str) -> f64
 /// Reads the path of a directive that has only a path.
 fn path(line: &SourceLine<'_>) -> Result<String, String> {
     let path = line.value()?.trim_matches('"');
-    let is_sound = Path::new(path).is_absolute() && !path.contains(char::is_control);
-    match is_sound {
+    match is_absolute(path) {
         true => Ok(path.to_owned()),
         false => Err("no absolute path".to_owned()),
     }
+}
+
+/// Whether a path is absolute and safe to print.
+fn is_absolute(path: &str) -> bool {
+    Path::new(path).is_absolute() && !path.contains(char::is_control)
 }
 
 #[cfg(test)]

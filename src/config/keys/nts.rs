@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::spans::{DAY, span};
 use super::texts::{is_absolute, path};
 use crate::config::address::{self, Refusal};
 use crate::config::effective::{either, quoted};
@@ -16,8 +17,6 @@ use crate::nts::ke::server::KeOffer;
 use crate::nts::key_schedule::PeriodRules;
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
-
-const SPAN: &str = "a time such as \"1d\" or \"12h\", from \"1h\" to \"30d\"";
 
 table! {
     /// Network Time Security (RFC 8915).
@@ -52,7 +51,7 @@ table! {
         /// The time after which the keys of the cookies change: hours ("12h") or days ("7d"), from 1h to 30d.
         ///
         /// It must be the same on servers with the same secret.
-        rotate: Duration = DAY, span();
+        rotate: Duration = DAY, span::<30>();
         /// The number of old keys that still open cookies: {range}.
         ///
         /// A client that was quiet for longer than rotate times keep has to establish keys again.
@@ -95,9 +94,6 @@ table! {
     }
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
-const HOUR: Duration = Duration::from_secs(3600);
-
 fn everywhere() -> Vec<SocketAddr> {
     let all: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
     all.map(|ip| SocketAddr::from((ip, PORT))).to_vec()
@@ -116,30 +112,6 @@ fn paths() -> OneOrMore<PathBuf> {
         },
         |path| quoted(&path.to_string_lossy()),
     )
-}
-
-fn span() -> Parsed<Duration> {
-    parsed(
-        |text| text.and_then(span_of).ok_or_else(|| Refusal::new(SPAN)),
-        |span| {
-            let hours = span.as_secs() / HOUR.as_secs();
-            let shown = match hours % 24 {
-                0 => format!("{}d", hours / 24),
-                _ => format!("{hours}h"),
-            };
-            Some(quoted(&shown))
-        },
-    )
-}
-
-fn span_of(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix('d') {
-        Some(days) => (days, DAY),
-        None => (text.strip_suffix('h')?, HOUR),
-    };
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit());
-    let span = unit.checked_mul(number.parse().ok().filter(|_| is_plain)?)?;
-    (HOUR..=30 * DAY).contains(&span).then_some(span)
 }
 
 fn algorithms() -> Texts<Algorithm> {
@@ -257,29 +229,6 @@ mod tests {
                 told,
                 "{key} {server:?} {listeners:?}"
             );
-        }
-    }
-
-    #[test]
-    fn spans_are_hours_and_days() {
-        for (text, hours) in [("1h", 1), ("24h", 24), ("1d", 24), ("30d", 720), ("720h", 720)] {
-            assert_eq!(span_of(text), Some(HOUR * hours), "{text}");
-        }
-        for text in [
-            "",
-            "1",
-            "d",
-            "0h",
-            "31d",
-            "721h",
-            "+1d",
-            "-1d",
-            "1.5d",
-            "1 d",
-            "1m",
-            "99999999999d",
-        ] {
-            assert_eq!(span_of(text), None, "{text}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Pure. The two keys of an upstream: its endpoint while it is only configured, and its identity once it is polled.
 
+use std::path::PathBuf;
+
 use crate::upstream::{Host, Upstream};
 
 /// The identity of an upstream that is polled: constant across reloads while it stays, and never used for another one.
@@ -17,22 +19,26 @@ impl UpstreamId {
 
 /// The server of an upstream and its port, independent of the spelling. The addresses of a name have no part in it.
 ///
-/// What was learned without a MAC does not count with one.
+/// The way to its keys is a part of it: what was learned without NTS, or by other keys, does not count with it; and what
+/// was learned without a MAC does not count with one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: Host,
     port: u16,
     /// Whether it is polled with a MAC, whichever key that is of.
     has_key: bool,
+    /// The port of key establishment, and the file of its authorities.
+    nts: Option<(u16, Option<PathBuf>)>,
 }
 
 impl Endpoint {
-    /// Returns the endpoint at `port` of `host`.
+    /// Returns the endpoint at `port` of `host`, without NTS.
     pub fn new(host: &Host, port: u16) -> Self {
         Self {
             host: canonical(host),
             port,
             has_key: false,
+            nts: None,
         }
     }
 }
@@ -40,8 +46,10 @@ impl Endpoint {
 impl Upstream {
     /// Returns its endpoint.
     pub fn endpoint(&self) -> Endpoint {
+        let nts = self.nts.as_ref();
         Endpoint {
             has_key: self.key.is_some(),
+            nts: nts.map(|server| (server.port, server.ca.clone())),
             ..Endpoint::new(&self.host, self.port)
         }
     }

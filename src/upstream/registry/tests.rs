@@ -18,6 +18,7 @@ fn named(name: &str, minpoll: i8) -> Upstream {
         maxpoll: 10,
         role: Role::default(),
         key: None,
+        nts: None,
     }
 }
 
