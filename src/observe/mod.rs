@@ -7,6 +7,7 @@ pub mod clients_text;
 pub mod clock_status;
 pub mod health;
 pub mod journal;
+mod mac_text;
 pub mod metrics;
 pub mod nts_status;
 pub mod pool;

@@ -21,6 +21,8 @@ pub(super) struct GenuineRequest<'k> {
     mode: Mode,
     received_at: NtpTimestamp,
     key: &'k SymmetricKey,
+    /// Length of the digest in the request, in bytes: that of the reply is as long.
+    digest_len: usize,
 }
 
 /// What follows the header and the extension fields of a packet.
@@ -36,6 +38,11 @@ enum Trailer<'a> {
 impl<'a> Trailer<'a> {
     fn of(packet: &'a [u8]) -> Self {
         let mut end = HEADER_LEN;
+        if !has_fields(packet) {
+            return packet
+                .split_at_checked(HEADER_LEN)
+                .map_or(Self::Nothing, Self::of_old);
+        }
         for part in PacketParts::of_packet(packet) {
             match part {
                 Ok(PacketPart::Field(field)) => end = field.end(),
@@ -45,6 +52,26 @@ impl<'a> Trailer<'a> {
         }
         Self::Nothing
     }
+
+    /// What follows the header of a packet before version 4: nothing, or a MAC, whose digest may be whole there.
+    fn of_old((header, rest): (&'a [u8], &'a [u8])) -> Self {
+        match rest.split_first_chunk() {
+            None if rest.is_empty() => Self::Nothing,
+            None => Self::Malformed,
+            Some((key, digest)) => Self::Mac(
+                header,
+                Mac {
+                    key: u32::from_be_bytes(*key),
+                    digest,
+                },
+            ),
+        }
+    }
+}
+
+/// Whether a packet is of a version with extension fields.
+fn has_fields(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first >> 3 & 7 >= 4)
 }
 
 /// Whether a packet has a MAC, or what could only be the rest of one: then its sender wants an authenticated reply.
@@ -85,6 +112,7 @@ pub(super) fn check<'k>(
         mode,
         received_at: request.received_at,
         key,
+        digest_len: mac.digest.len(),
     })
 }
 
@@ -109,7 +137,7 @@ impl GenuineRequest<'_> {
         };
         //= RFC 5905 §7.3 mac
         let header = header.to_bytes();
-        let is_whole = reply.append(&header) && reply.append(&self.key.mac(&header));
+        let is_whole = reply.append(&header) && reply.append(&self.key.mac_as_in(&header, self.digest_len));
         if is_whole {
             verdict
         } else {

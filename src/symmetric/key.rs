@@ -17,16 +17,18 @@ use crate::wire::extension::{LONGEST_MAC, Mac};
 
 /// Length of the identifier in a MAC, in bytes.
 const ID_LEN: usize = 4;
-/// The most bytes of a digest in a packet: longer ones are cut to it, as chrony and ntpd do in version 4.
+/// The most bytes of a digest in a packet of version 4: longer ones are cut to it, as chrony and ntpd do.
 ///
 /// With more, the MAC could not be told from an extension field (RFC 7822 §7.5.1.3).
-const LONGEST_DIGEST: usize = LONGEST_MAC - ID_LEN;
+const LONGEST_CUT: usize = LONGEST_MAC - ID_LEN;
+/// The most bytes of a whole digest, as chrony has it in version 3: there are no extension fields.
+const LONGEST_DIGEST: usize = 64;
 
 /// The identifier of a key, from 1 to 4294967295.
 pub type KeyId = NonZeroU32;
 
-/// A whole MAC as it is put behind a packet: identifier and digest, 20 or 24 bytes.
-pub type MacOctets = ArrayVec<u8, LONGEST_MAC>;
+/// A MAC as it is put behind a packet: identifier and digest, 20 or 24 bytes, or up to 68 in version 3.
+pub type MacOctets = ArrayVec<u8, { ID_LEN + LONGEST_DIGEST }>;
 
 /// The way in which a key makes a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -80,11 +82,11 @@ impl DigestType {
         }
     }
 
-    /// Length of the whole MAC, in bytes.
+    /// Length of a MAC in a packet of version 4, in bytes.
     pub const fn mac_len(self) -> usize {
         match self {
             Self::Md5 | Self::Aes128 | Self::Aes256 => ID_LEN + 16,
-            Self::Sha1 | Self::Sha256 | Self::Sha384 | Self::Sha512 => ID_LEN + LONGEST_DIGEST,
+            Self::Sha1 | Self::Sha256 | Self::Sha384 | Self::Sha512 => ID_LEN + LONGEST_CUT,
         }
     }
 }
@@ -135,18 +137,29 @@ impl SymmetricKey {
         self.secret.len()
     }
 
-    /// The MAC of `packet`: header and extension fields.
+    /// The MAC of `packet`, header and extension fields, as packets of version 4 have it.
     pub fn mac(&self, packet: &[u8]) -> MacOctets {
+        self.mac_as_in(packet, LONGEST_CUT)
+    }
+
+    /// The MAC of `packet` with a digest of at most `longest` bytes.
+    pub fn mac_as_in(&self, packet: &[u8], longest: usize) -> MacOctets {
         let mut mac = MacOctets::new();
         mac.extend(self.id.get().to_be_bytes());
-        mac.extend(self.digest(packet));
+        mac.extend(self.digest(packet).into_iter().take(longest));
         mac
     }
 
     /// Returns whether `mac` is of this key and of `packet`, in a time that does not depend on the digests.
+    ///
+    /// Its digest is whole, or cut as in version 4.
     pub fn is_genuine(&self, packet: &[u8], mac: &Mac<'_>) -> bool {
         let digest = self.digest(packet);
-        mac.key == self.id.get() && bool::from(digest.as_slice().ct_eq(mac.digest))
+        let lengths = [digest.len(), self.digest_type.mac_len() - ID_LEN];
+        let expected = digest.get(..mac.digest.len()).unwrap_or_default();
+        lengths.contains(&mac.digest.len())
+            && mac.key == self.id.get()
+            && bool::from(expected.ct_eq(mac.digest))
     }
 
     fn digest(&self, packet: &[u8]) -> ArrayVec<u8, LONGEST_DIGEST> {
@@ -163,7 +176,7 @@ impl SymmetricKey {
 
     fn hash<D: Digest>(&self, packet: &[u8]) -> ArrayVec<u8, LONGEST_DIGEST> {
         let digest = D::new().chain_update(&*self.secret).chain_update(packet);
-        cut(&digest.finalize())
+        whole(&digest.finalize())
     }
 
     fn cmac<M: cmac::Mac + KeyInit>(&self, packet: &[u8]) -> ArrayVec<u8, LONGEST_DIGEST> {
@@ -171,13 +184,12 @@ impl SymmetricKey {
         // The constructor saw to the length.
         keyed.map_or_else(
             |_| ArrayVec::new(),
-            |keyed| cut(&keyed.chain_update(packet).finalize().into_bytes()),
+            |keyed| whole(&keyed.chain_update(packet).finalize().into_bytes()),
         )
     }
 }
 
-/// The first bytes of a digest, as many as a packet may have.
-fn cut(digest: &[u8]) -> ArrayVec<u8, LONGEST_DIGEST> {
+fn whole(digest: &[u8]) -> ArrayVec<u8, LONGEST_DIGEST> {
     digest.iter().copied().take(LONGEST_DIGEST).collect()
 }
 

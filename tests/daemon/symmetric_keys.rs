@@ -82,7 +82,7 @@ fn is_signed(reply: &[u8], key: &SymmetricKey) -> bool {
 }
 
 fn verdict(status: &Value, name: &str) -> u64 {
-    let count = &status["traffic"]["verdicts"][name];
+    let count = &status["requests"]["verdicts"][name];
     count.as_u64().unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
@@ -215,7 +215,12 @@ impl Ntpd {
     /// Listens on port 123 of 127.0.0.1 and of `listens`; it has `keys`, and trusts them.
     fn start(program: &Path, keys: &str, listens: &[&str], lines: &str) -> Self {
         let directory = TempDir::new();
-        let file = key_file_in(&directory, "ntp.keys", keys);
+        // It has no HEX:, and names of its own.
+        let keys = keys
+            .replace("HEX:", "")
+            .replace("AES128", "AES-128")
+            .replace("AES256", "AES-256");
+        let file = key_file_in(&directory, "ntp.keys", &keys);
         let mut text = format!(
             "keys {}\ntrustedkey 1 2 3 4 5 6 7 8\ninterface ignore wildcard\ninterface ignore all\n{lines}\n",
             file.display()
@@ -285,7 +290,8 @@ fn ntpd_is_asked_with_each_type() {
         });
         let wrong = upstream(&shown, *wrong);
         assert_eq!(wrong["accepted"], 0, "{wrong}");
-        println!("ntpd with another key: {wrong}\n{}", ntpd.log());
+        println!("ntpd with another key: {wrong}");
+        assert!(!ntpd.log().contains("invalid"), "{}", ntpd.log());
     });
 }
 
@@ -460,7 +466,7 @@ fn keys_are_replaced_under_traffic_and_no_request_is_lost() {
     println!("{answered} requests answered during {RELOADS} reloads");
     assert!(answered > u64::from(RELOADS), "{answered}");
     // A file with a fault changes nothing.
-    fs::write(&file, "1 SHA1\n").unwrap();
+    fs::write(&file, "1\n").unwrap();
     assert_eq!(daemon.hang_up(), Reload::Refused);
     assert!(ask(address, &signed(&key(1))).is_some());
 }

@@ -123,6 +123,39 @@ fn a_genuine_request_gets_a_reply_with_the_same_key() {
     }
 }
 
+/// chronyd asks so in version 3 with a key whose digest is longer than 20 bytes.
+#[test]
+fn before_version_4_a_digest_may_be_whole_and_the_reply_has_one_too() {
+    for (id, length) in [(1, 16), (2, 20), (3, 32), (4, 48), (5, 64), (6, 16)] {
+        let id = KeyId::new(id).unwrap();
+        let table = keys();
+        let key = table.get(id).unwrap();
+        for (version, is_old) in [(3, true), (2, true), (4, false)] {
+            let packet = header(version << 3 | 3);
+            let whole = [&packet[..], &key.mac_as_in(&packet, 64)].concat();
+            assert_eq!(whole.len(), HEADER_LEN + 4 + length);
+            let (verdict, reply) = asked(&whole, Ruling::Answer);
+            if is_old || length <= 20 {
+                assert_eq!((verdict, reply.len()), (Verdict::AnsweredMac, whole.len()));
+                let (answered, behind) = reply.split_at(HEADER_LEN);
+                assert_eq!(behind, key.mac_as_in(answered, 64).as_slice());
+            } else {
+                assert_eq!(verdict, Verdict::RefusedMac, "version {version} {length}");
+            }
+        }
+        let packet = header(3 << 3 | 3);
+        let whole = [&packet[..], &key.mac_as_in(&packet, 64)].concat();
+        for cut in HEADER_LEN + 1..whole.len() {
+            let is_cut_as_in_version_4 = length > 20 && cut == HEADER_LEN + 24;
+            let expected = match (cut, is_cut_as_in_version_4) {
+                (_, true) => Verdict::AnsweredMac,
+                _ => Verdict::RefusedMac,
+            };
+            assert_eq!(asked(&whole[..cut], Ruling::Answer).0, expected, "{id} {cut}");
+        }
+    }
+}
+
 #[test]
 fn the_reply_has_the_values_of_a_plain_one() {
     let packet = signed(&client(), 6);
@@ -310,7 +343,11 @@ proptest! {
 
     #[test]
     fn whatever_comes_has_a_mac_or_not(packet in packets()) {
-        let is_plain = PacketParts::of_packet(&packet).all(|part| matches!(part, Ok(PacketPart::Field(_))));
+        let is_old = packet.first().is_some_and(|first| first >> 3 & 7 < 4);
+        let is_plain = match is_old {
+            true => packet.len() <= HEADER_LEN,
+            false => PacketParts::of_packet(&packet).all(|part| matches!(part, Ok(PacketPart::Field(_)))),
+        };
         prop_assert_eq!(has_mac(&packet), !is_plain);
         prop_assert!(packet.len() > HEADER_LEN || is_plain);
     }
