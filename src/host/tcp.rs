@@ -88,6 +88,8 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 fn prepare(listener: TcpListener) -> io::Result<TcpListener> {
     // A kernel without it gives such connections at once.
     let _deferred = sys::defer_accept(listener.as_fd(), SILENT);
+    // Accepted connections have it, too: the end of TLS does not wait for the client to acknowledge the answer.
+    setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
     listener.set_nonblocking(true)?;
     listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(listener)

@@ -115,16 +115,18 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     );
     let census = census::settings(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
+    let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
+    let clocks = clock_manager.period_clocks();
+    let prepared = nts.prepare(&opened.loaded, clocks);
+    let prepared = prepared.map_err(StartError::Nts)?;
+    // From its first packet on a worker knows the cookies that clients have, of the process before this one, too.
     let listeners = Listeners::start(
         opened.sockets,
         &clock_manager.reader,
         census,
         opened.loaded.config.budget,
+        prepared.keyring(),
     )?;
-    let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
-    let clocks = clock_manager.period_clocks();
-    let prepared = nts.prepare(&opened.loaded, clocks);
-    let prepared = prepared.map_err(StartError::Nts)?;
     nts.commit(prepared, &opened.manager).await;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
@@ -206,7 +208,6 @@ struct Status {
 
 impl Supervisor {
     async fn start(&mut self) {
-        self.listeners.set_keyring(self.nts.keyring());
         self.listeners.store(&self.manager);
         self.listeners.settle(&self.manager).await;
         let (workers, upstreams) = (self.listeners.count(), self.running.config.upstreams.len());
@@ -284,7 +285,7 @@ impl Supervisor {
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
         if self.nts.follow(self.clock_manager.period_clocks()) {
-            self.listeners.set_keyring(self.nts.keyring());
+            self.hand_keyring();
         }
         if let Some(fast) = &mut self.fast {
             fast.publish(self.clock_manager.published());
@@ -343,6 +344,12 @@ impl Supervisor {
                 "worker {worker} of {listener} is stuck: the service manager will restart ntpfront"
             ),
         }
+    }
+
+    /// Hands the keys of cookies to those that open cookies, and then to those that give them to clients.
+    fn hand_keyring(&mut self) {
+        self.listeners.set_keyring(self.nts.keyring());
+        self.nts.renew_service();
     }
 
     /// Looks at the files of NTS, and at the end of its certificates, now and then.

@@ -52,6 +52,13 @@ pub(super) struct PreparedNts {
     ntp_port: Option<u16>,
 }
 
+impl PreparedNts {
+    /// Returns the keyring that will be in use; `None` without NTS.
+    pub(super) fn keyring(&self) -> Option<Arc<Keyring>> {
+        keyring(self.schedule.as_ref())
+    }
+}
+
 impl NtsManager {
     /// Makes one that serves nothing yet, with the secret and the sockets that the start has.
     pub(super) fn new(made: Option<Secret>, sockets: KeSockets) -> Self {
@@ -142,24 +149,22 @@ impl NtsManager {
 
     /// Returns the keyring in use; `None` without NTS.
     pub(super) fn keyring(&self) -> Option<Arc<Keyring>> {
-        self.schedule
-            .as_ref()
-            .map(|schedule| Arc::clone(schedule.keyring()))
+        keyring(self.schedule.as_ref())
     }
 
-    /// Follows the clocks. Returns whether there is another keyring.
+    /// Follows the clocks, and returns whether there is another keyring.
+    ///
+    /// Workers must have it before [`Self::renew_service`] gives cookies of it to clients.
     pub(super) fn follow(&mut self, now: PeriodClocks) -> bool {
-        let is_new = self
-            .schedule
+        self.schedule
             .as_mut()
-            .is_some_and(|schedule| schedule.follow(now));
-        if is_new {
-            self.renew_service();
-        }
-        is_new
+            .is_some_and(|schedule| schedule.follow(now))
     }
 
-    /// Replaces the content of the files, which have changed. Returns whether there is another keyring.
+    /// Replaces the content of the files, which have changed, and returns whether there is another keyring.
+    ///
+    /// With one, [`Self::renew_service`] must follow, as after [`Self::follow`]. Without one, new certificates are in use
+    /// already.
     pub(super) fn replace_files(&mut self, files: NtsFiles, now: PeriodClocks) -> bool {
         if files == self.files {
             return false;
@@ -173,11 +178,14 @@ impl NtsManager {
         };
         self.log_certificates(&files);
         self.files = files;
-        self.renew_service();
+        if !is_new {
+            self.renew_service();
+        }
         is_new
     }
 
-    fn renew_service(&self) {
+    /// Gives later clients the certificates and the keyring that are in use.
+    pub(super) fn renew_service(&self) {
         let service = service(&self.keys, &self.files, self.schedule.as_ref(), self.ntp_port);
         if let (Some(server), Ok(Some(service))) = (&self.server, service) {
             server.set_service(service);
@@ -267,6 +275,10 @@ pub(super) fn log_unused_files(faults: &[Fault]) {
     for fault in faults {
         error!(%fault, "files of [nts] have changed and are not used; the previous ones stay in effect: {fault}");
     }
+}
+
+fn keyring(schedule: Option<&KeySchedule>) -> Option<Arc<Keyring>> {
+    schedule.map(|schedule| Arc::clone(schedule.keyring()))
 }
 
 /// Returns the secrets of the file, or else the one that was made.

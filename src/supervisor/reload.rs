@@ -38,7 +38,7 @@ impl Supervisor {
             Read::NtsFiles(Some(Err(faults))) => nts_manager::log_unused_files(&faults),
             Read::NtsFiles(Some(Ok(files))) => {
                 if self.nts.replace_files(files, self.clock_manager.period_clocks()) {
-                    self.listeners.set_keyring(self.nts.keyring());
+                    self.hand_keyring();
                 }
             }
             Read::Check(reply, loaded) => {
@@ -77,8 +77,11 @@ impl Supervisor {
             .listeners
             .prepare(plan, &wanted)
             .map_err(|error| error.to_string())?;
+        // The workers first: no client has a cookie that they can't open.
+        self.listeners.set_keyring(nts.keyring());
         self.nts.commit(nts, &self.manager).await;
         self.commit(&difference, prepared, wanted).await;
+        // Those workers, too, that were prepared before.
         self.listeners.set_keyring(self.nts.keyring());
         Ok(())
     }
