@@ -271,7 +271,7 @@ fn ntpd_is_asked_with_each_type() {
             ip(&format!("addr add {host}/24 dev lo"));
         }
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let lines = "refclock local stratum 3 prefer";
+        let lines = "refclock local stratum 3 iburst prefer";
         let ntpd = Ntpd::start(&program, &(KEYS.to_owned() + THEIRS), &names, lines);
         let directory = TempDir::new();
         let ours = key_file_in(&directory, "ntp.keys", &(KEYS.to_owned() + OURS));
