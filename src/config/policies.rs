@@ -64,7 +64,8 @@ impl Common {
 
 /// Returns the policy of the listener of this `name`, whose own table has these `keys`.
 ///
-/// `common` and `in_use`, the symmetric keys, are `None` if they have faults; the tables of the listener are validated all the same.
+/// `common` and `in_use`, the symmetric keys, are `None` if they have faults; the tables of the listener are validated all
+/// the same.
 pub(super) fn of_listener(
     validator: &mut Validator<'_>,
     name: &str,

@@ -278,7 +278,7 @@ mod tests {
         assert_ne!(config.upstreams[0].endpoint(), without.upstreams[0].endpoint());
     }
 
-    /// `ntpfront status` and others are for users who may not read the keys.
+    /// Users without a right to the keys may ask for the status.
     #[test]
     fn without_the_file_there_are_no_keys_and_no_faults() {
         let upstream = "[[upstream]]\naddress = \"192.0.2.9\"\nkey = 99\n";

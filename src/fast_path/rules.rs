@@ -350,8 +350,9 @@ mod tests {
         })
     }
 
-    /// The program answers plain requests alone, without a look at NTS and MACs. So it may answer none where these are
-    /// required.
+    /// The program answers plain requests alone, without a look at NTS and MACs.
+    ///
+    /// So it may answer none where these are required.
     #[test]
     fn listeners_that_the_program_can_not_serve_are_left_to_the_sockets() {
         let address = SocketAddr::from(([192, 0, 2, 1], 123));

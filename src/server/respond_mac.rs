@@ -25,7 +25,7 @@ pub(super) struct GenuineRequest<'k> {
     digest_len: usize,
 }
 
-/// What follows the header and the extension fields of a packet.
+/// The end of a packet, behind its header and its extension fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trailer<'a> {
     Nothing,
@@ -53,7 +53,7 @@ impl<'a> Trailer<'a> {
         Self::Nothing
     }
 
-    /// What follows the header of a packet before version 4: nothing, or a MAC, whose digest may be whole there.
+    /// The end of a packet before version 4: nothing, or a MAC, whose digest may be whole there.
     fn of_old((header, rest): (&'a [u8], &'a [u8])) -> Self {
         match rest.split_first_chunk() {
             None if rest.is_empty() => Self::Nothing,

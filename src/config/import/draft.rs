@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
-use super::symmetric::DraftKeys;
+use super::draft_keys::DraftKeys;
 use crate::config::effective::quoted;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::symmetric::KeyId;
@@ -260,7 +260,7 @@ impl Draft {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
             }
         }
-        text += &self.symmetric_keys();
+        text += &self.keys.to_toml(self.has_keys);
         for address in &self.listeners {
             let keys = self.listener_keys.get(address).map_or("", String::as_str);
             let address = quoted(&address.to_string());

@@ -3,21 +3,8 @@
 use super::draft::Draft;
 use super::server::AUTHENTICATED;
 use super::{SourceLine, path};
-use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
 use crate::symmetric::KeyId;
-
-/// Identifiers of keys, from the first to the last.
-type Range = (KeyId, KeyId);
-
-/// What the lines say so far.
-#[derive(Debug, Default)]
-pub(super) struct DraftKeys {
-    /// The path of the file, and the line that names it.
-    file: Option<(String, String)>,
-    /// The trusted keys; `None` if no line names some.
-    trusted: Option<Vec<Range>>,
-}
 
 /// Carries over `keyfile FILE` of chronyd and `keys FILE` of ntpd.
 pub(super) fn file(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
@@ -79,36 +66,6 @@ pub(super) fn finish(draft: &mut Draft, trusts_all: bool) {
     }
     draft.keys = keys;
     draft.has_keys = is_used;
-}
-
-impl Draft {
-    /// Returns the keys of `[symmetric-keys]`.
-    ///
-    /// Without a server or a line that needs it, the file may be that of a package, which our user can't read.
-    pub(super) fn symmetric_keys(&self) -> String {
-        let Some((file, _)) = &self.keys.file else {
-            return String::new();
-        };
-        let trusted = self.keys.trusted.as_deref().unwrap_or_default();
-        let shown = trusted.iter().map(|(first, last)| {
-            let range = if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            };
-            quoted(&range)
-        });
-        let shown: Vec<String> = shown.collect();
-        let lines = match shown.is_empty() {
-            true => format!("file = {}\n", quoted(file)),
-            false => format!("file = {}\ntrusted = [{}]\n", quoted(file), shown.join(", ")),
-        };
-        let remark = "# The user of ntpfront has to read it. Keys of type MD5 need allow-md5 = true.\n";
-        match self.has_keys || !trusted.is_empty() {
-            true => format!("\n[symmetric-keys]\n{remark}{lines}"),
-            false => format!("\n#[symmetric-keys]\n{remark}#{lines}"),
-        }
-    }
 }
 
 #[cfg(test)]
