@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Config, NtsClientKeys, NtsKeys};
+use super::{Config, KeysInUse, NtsClientKeys, NtsKeys};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -51,6 +51,8 @@ pub struct SettingsDifference {
     pub nts_client: Option<Change<NtsClientKeys>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
+    /// The symmetric keys.
+    pub symmetric_keys: Option<Change<KeysInUse>>,
     /// Network Time Security.
     pub nts: Option<Change<NtsKeys>>,
 }
@@ -90,6 +92,7 @@ impl Difference {
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 nts_client: Change::between(&running.nts_client, &wanted.nts_client),
                 budget: Change::between(&running.budget, &wanted.budget),
+                symmetric_keys: Change::between(&running.symmetric_keys, &wanted.symmetric_keys),
                 nts: Change::between(&running.nts, &wanted.nts),
             },
             upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
@@ -102,6 +105,7 @@ impl Difference {
         let mut lines = self.settings.clock_and_log();
         lines.extend(upstream_lines(&self.upstreams));
         lines.extend(self.settings.budget_line());
+        lines.extend(self.settings.keys_line());
         lines.extend(self.settings.nts_line());
         lines.extend(listener_lines(&self.listeners));
         lines
@@ -219,6 +223,7 @@ impl Config {
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
         Change::apply(settings.nts_client.as_ref(), &mut self.nts_client);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
+        Change::apply(settings.symmetric_keys.as_ref(), &mut self.symmetric_keys);
         Change::apply(settings.nts.as_ref(), &mut self.nts);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
         difference.listeners.apply(&mut self.listeners, is_same_listener);
@@ -254,6 +259,12 @@ impl SettingsDifference {
 
     fn budget_line(&self) -> Option<String> {
         self.budget.as_ref().map(|_| "budget: other ceilings".to_owned())
+    }
+
+    fn keys_line(&self) -> Option<String> {
+        self.symmetric_keys
+            .as_ref()
+            .map(|change| format!("symmetric keys: {}", change.to))
     }
 
     fn nts_line(&self) -> Option<String> {
@@ -339,6 +350,7 @@ mod tests {
     use crate::host::privileges::LowPorts;
     use crate::server::policy::Policy;
     use crate::server::{Steering, Tuning};
+    use crate::symmetric::{DigestType, KeyId, SymmetricKey};
     use crate::time::NtpDuration;
     use crate::upstream::clock_policy::LocalReference;
     use crate::upstream::nts::trusted::TrustedCertificates;
@@ -397,6 +409,10 @@ mod tests {
                     maxpoll: 10,
                     role: crate::upstream::Role::default(),
                     nts: Some(server).filter(|_| nts < 2),
+                    key: SymmetricKey::new(KeyId::MIN, DigestType::Sha1, vec![number])
+                        .ok()
+                        .filter(|_| nts == 2)
+                        .map(Arc::new),
                 };
                 upstream.role.prefer = prefer;
                 upstream
@@ -473,6 +489,10 @@ mod tests {
                     budget: Budget {
                         packets_per_second: (min_sources > 2).then_some(1000.0),
                         ..base.budget
+                    },
+                    symmetric_keys: KeysInUse {
+                        file: (min_sources > 1).then(|| "/k".into()),
+                        ..base.symmetric_keys
                     },
                     nts: NtsKeys {
                         keep: min_sources.into(),

@@ -9,6 +9,7 @@ pub mod health;
 pub mod journal;
 pub mod leap_forecast;
 pub mod leap_status;
+mod mac_text;
 pub mod metrics;
 pub mod nts_status;
 pub mod pool;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
+use super::mac_text;
 use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
@@ -130,6 +131,9 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         line(f, "refused", &refused.join(", "))?;
     }
     nts_packets(f, counts)?;
+    if let Some(macs) = mac_text::of(counts) {
+        line(f, "MAC", &macs)?;
+    }
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
@@ -417,6 +421,9 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
     if let Some(nts) = &one.nts {
         keys(f, nts)?;
     }
+    if let Some(key) = one.key {
+        line(f, "  MAC key", &key.to_string())?;
+    }
     let poll = one.poll.map(|poll| format!(", polled every {poll:.0} s"));
     let answers = format!(
         "reach {:03o}, {} good answers{}",
@@ -618,6 +625,7 @@ time.example:123
 [2001:db8::1]:123
   standing   refused, at [2001:db8::1]:123
   not polled no route to it (ENETUNREACH)
+  MAC key    10
   answers    reach 000, 0 good answers
   refused    1 kiss-deny
 ";

@@ -588,6 +588,9 @@ impl Association {
             | Reject::NoTransmitTime
             | Reject::Turnaround
             | Reject::ReferenceInFuture
+            | Reject::NoMac
+            | Reject::WrongMac
+            | Reject::CryptoNak
             | Reject::Unauthenticated
             | Reject::NtsNak => {}
         }

@@ -59,5 +59,6 @@ mod serving;
 mod sight;
 mod smear;
 mod subcommands;
+mod symmetric_keys;
 mod tracked;
 mod upstreams;

@@ -46,6 +46,11 @@ fn key_establishments() {
 }
 
 #[test]
+fn macs_and_key_files() {
+    replay("mac", checks::mac);
+}
+
+#[test]
 fn configurations() {
     replay("config", checks::config);
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::Meaning::{Carried, Given, Left};
 use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, all_addresses};
 use super::server::{self, Choice};
+use super::symmetric;
 use super::{Keywords, SourceLine, is_absolute, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
@@ -18,7 +19,7 @@ const CLOCK: &str =
 const DEVICES: &str =
     "ntpfront reads no clocks but the host's: leave that to chronyd, beside ntpfront with \"port 11123\"";
 const PROOF: &str =
-    "ntpfront has no NTS for clients and no keys: leave that to chronyd, beside ntpfront with \"port 11123\"";
+    "NTS for clients is not carried: see [nts] (nts.md), where a certificate and its key are enough";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of chronyd's own files, log and process";
@@ -42,6 +43,7 @@ pub(super) const KEYWORDS: &Keywords = &[
     (&["maxjitter"], Carried(maxjitter)),
     (&["noclientlog"], Carried(noclientlog)),
     (&["authselectmode"], Carried(authselectmode)),
+    (&["keyfile"], Carried(symmetric::file)),
     (&["ntstrustedcerts"], Carried(ntstrustedcerts)),
     (&["nosystemcert"], Carried(nosystemcert)),
     (&["ntsrefresh"], Carried(ntsrefresh)),
@@ -78,7 +80,6 @@ pub(super) const KEYWORDS: &Keywords = &[
     ),
     (
         &[
-            "keyfile",
             "ntsaeads",
             "ntsdumpdir",
             "ntsntpserver",
@@ -157,7 +158,7 @@ const CHOICES: [(&str, Choice); 35] = [
     ("trust", Choice::Role("trust")),
     ("noselect", Choice::Role("noselect")),
     ("nts", Choice::Nts),
-    ("key", Choice::Proof(1)),
+    ("key", Choice::Key),
     ("ntsport", Choice::KePort),
     ("certset", Choice::CertificateSet),
     ("burst", Choice::Foreign(0)),
@@ -373,6 +374,7 @@ fn noclientlog(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> 
 
 /// Completes the draft once all lines are read: the listeners, and a chronyd that already runs beside ntpfront.
 pub(super) fn finish(draft: &mut Draft) {
+    symmetric::finish(draft, true);
     draft.default_min_sources = "one source is enough for chronyd (minsources 1)";
     certificates(draft);
     authenticated(draft);
@@ -413,8 +415,11 @@ fn authselectmode(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String
 
 /// Drops what `authselectmode` says where it has no effect, and the servers that it forbids.
 fn authenticated(draft: &mut Draft) {
-    let has_nts = draft.upstreams.iter().any(|one| one.nts.is_some());
-    if has_nts || draft.authenticated != Some("require") {
+    let is_some = draft
+        .upstreams
+        .iter()
+        .any(|one| one.nts.is_some() || one.key.is_some());
+    if is_some || draft.authenticated != Some("require") {
         return;
     }
     draft.authenticated = None;
@@ -508,6 +513,7 @@ fn beside(draft: &mut Draft) {
         maxpoll: None,
         roles: Default::default(),
         nts: None,
+        key: None,
         origin: "this chronyd itself, by its \"port 11123\"".to_owned(),
     };
     let others = std::mem::take(&mut draft.upstreams);

@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
+use super::draft_keys::DraftKeys;
 use crate::config::effective::quoted;
 use crate::nts::ke::PORT as KE_PORT;
+use crate::symmetric::KeyId;
 use crate::upstream::Host;
 use crate::upstream::registry::Endpoint;
 use crate::wire::NTP_PORT;
@@ -24,6 +26,12 @@ const FROM_HERE_TWO: u8 = 3;
 /// All that is carried over so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
+    /// The lines about symmetric keys.
+    pub(super) keys: DraftKeys,
+    /// The number of lines that were carried over at first, and then were not.
+    pub(super) taken_back: u32,
+    /// Whether a server is asked with one.
+    pub(super) has_keys: bool,
     /// The parts that could not be carried over, each with the reason in a line.
     pub(super) remarks: Vec<String>,
     /// The comments above all other lines.
@@ -98,6 +106,8 @@ pub(super) struct DraftUpstream {
     pub(super) roles: BTreeSet<&'static str>,
     /// The way to its keys, if it is asked with NTS.
     pub(super) nts: Option<DraftNts>,
+    /// The symmetric key that it is asked with.
+    pub(super) key: Option<KeyId>,
     /// The place and the text of its line.
     pub(super) origin: String,
 }
@@ -250,6 +260,7 @@ impl Draft {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
             }
         }
+        text += &self.keys.to_toml(self.has_keys);
         for address in &self.listeners {
             let keys = self.listener_keys.get(address).map_or("", String::as_str);
             let address = quoted(&address.to_string());
@@ -383,6 +394,7 @@ impl DraftUpstream {
             + &line("maxpoll", self.maxpoll)
             + &roles
             + &self.nts.as_ref().map_or_else(String::new, DraftNts::to_toml)
+            + &line("key", self.key)
     }
 }
 

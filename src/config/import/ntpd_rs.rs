@@ -244,6 +244,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
             minpoll,
             maxpoll,
             roles: Default::default(),
+            key: None,
             nts,
             origin,
         })

@@ -172,7 +172,7 @@ impl SystemProcess {
         };
         let unknown_authenticated = self.unknown(now.raw, upstreams);
         let unknown_authenticated = unknown_authenticated
-            .filter(|one| one.settings.nts.is_some())
+            .filter(|one| one.settings.is_authenticated())
             .count();
         let available = votes.iter().filter(|vote| vote.is_available());
         let agree = agreement.depth(&available.map(|vote| vote.claim).collect::<Vec<_>>());

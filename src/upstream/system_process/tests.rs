@@ -199,6 +199,7 @@ pub(super) fn numbered(number: usize) -> Upstream {
         minpoll: 6,
         maxpoll: 10,
         role: Role::default(),
+        key: None,
         nts: None,
     }
 }
