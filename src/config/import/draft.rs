@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
+use super::nts::DraftNtsServer;
 use crate::config::effective::quoted;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::upstream::Host;
@@ -82,6 +83,10 @@ pub(super) struct Draft {
     pub(super) certificates: Vec<(u32, String, String)>,
     /// Whether the system's certificates are not in the default set.
     pub(super) is_without_system: bool,
+    /// `[nts]`.
+    pub(super) nts_server: DraftNtsServer,
+    /// The file or directory of ntpsec's `nts ca`, with its line.
+    pub(super) authority: Option<(String, String)>,
     /// Remarks on lines of ntpd that exempt addresses from its limit.
     pub(super) unlimited: Vec<String>,
 }
@@ -245,6 +250,7 @@ impl Draft {
             ("census", line_if(self.census_off, "enabled", "false")),
             ("access", self.access()),
             ("limit", self.limited()),
+            ("nts", self.nts_server.to_toml()),
         ] {
             if !keys.is_empty() {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
@@ -305,10 +311,7 @@ impl Draft {
     }
 
     fn nts_client(&self) -> String {
-        let refresh = self.refresh.map(|hours| match hours % 24 {
-            0 => format!("{}d", hours / 24),
-            _ => format!("{hours}h"),
-        });
+        let refresh = self.refresh.map(hours);
         line("roots", self.roots.as_deref().map(quoted)) + &line("refresh", refresh.as_deref().map(quoted))
     }
 
@@ -393,7 +396,15 @@ impl DraftNts {
     }
 }
 
-fn line(key: &str, value: Option<impl std::fmt::Display>) -> String {
+/// Writes a number of hours, in days if they are whole.
+pub(super) fn hours(hours: u32) -> String {
+    match hours % 24 {
+        0 => format!("{}d", hours / 24),
+        _ => format!("{hours}h"),
+    }
+}
+
+pub(super) fn line(key: &str, value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(String::new, |value| format!("{key} = {value}\n"))
 }
 

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Meaning::{Carried, Left};
 use super::draft::{Draft, Limit, Local, all_addresses};
+use super::nts::ntp as nts;
 use super::server::{self, Choice};
 use super::{Keywords, SourceLine, nearest_interval, number, path};
 use crate::config::address::listener;
@@ -14,7 +15,8 @@ use crate::wire::NTP_PORT;
 
 const CLOCK: &str = "ntpfront never touches the host's clock: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const NO_CLOCKS: &str = "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
-const PROOF: &str = "ntpfront has no NTS for clients and no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
+const PROOF: &str =
+    "ntpfront has no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of ntpd's own files, log and process";
@@ -34,6 +36,7 @@ pub(super) const KEYWORDS: &Keywords = &[
         Left(CLOCK),
     ),
     (&["refclock"], Carried(refclock)),
+    (&["nts"], Carried(nts::nts)),
     (
         &[
             "keys",
@@ -43,7 +46,6 @@ pub(super) const KEYWORDS: &Keywords = &[
             "keysdir",
             "crypto",
             "ntpsigndsocket",
-            "nts",
             "autokey",
             "revoke",
         ],
@@ -104,7 +106,7 @@ const CHOICES: [(&str, Choice); 25] = [
     ("require", Choice::Proof(1)),
     ("ca", Choice::Authority),
     ("cert", Choice::Proof(1)),
-    ("aead", Choice::Proof(1)),
+    ("aead", Choice::Foreign(1)),
     ("noval", Choice::Proof(0)),
     ("expire", Choice::Proof(0)),
     ("burst", Choice::Foreign(0)),
@@ -487,6 +489,7 @@ fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
 pub(super) fn finish(draft: &mut Draft) {
     draft.default_min_sources = "one source is enough for ntpd (tos minsane 1)";
     bind(draft);
+    nts::finish(draft);
     let fudged = draft.fudged.map(|stratum| stratum + 1);
     match &mut draft.local {
         Some(local) => {
