@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
 use super::nts::DraftNtsServer;
+use super::toml_line::{hours, line};
 use crate::config::effective::quoted;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::upstream::Host;
@@ -394,18 +395,6 @@ impl DraftNts {
         let port = self.port.filter(|port| *port != KE_PORT);
         line("nts", Some(true)) + &line("ke-port", port) + &line("ca", self.ca.as_deref().map(quoted))
     }
-}
-
-/// Writes a number of hours, in days if they are whole.
-pub(super) fn hours(hours: u32) -> String {
-    match hours % 24 {
-        0 => format!("{}d", hours / 24),
-        _ => format!("{hours}h"),
-    }
-}
-
-pub(super) fn line(key: &str, value: Option<impl std::fmt::Display>) -> String {
-    value.map_or_else(String::new, |value| format!("{key} = {value}\n"))
 }
 
 fn line_if(is_so: bool, key: &str, value: &str) -> String {

@@ -11,7 +11,9 @@ mod draft;
 mod ntp;
 mod ntpd_rs;
 mod nts;
+mod placed_table;
 mod server;
+mod toml_line;
 
 use std::path::{Path, PathBuf};
 

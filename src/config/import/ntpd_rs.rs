@@ -10,9 +10,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, DraftNts, DraftUpstream};
+use super::is_absolute;
 use super::nts::ntpd_rs as nts;
+use super::placed_table::{File, NOT_KNOWN, PlacedTable, whole};
 use super::server::{AUTHENTICATED, POOL};
-use super::{SourceLine, is_absolute};
 use crate::config::address::{Refusal, host_and_port, listener};
 use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
@@ -39,7 +40,6 @@ const CTL: &str =
 const NO_SERVER: &str = "without a [[server]] ntpd-rs answers no client: only this host is answered, unless you add a [[listener]]";
 const VERSIONS: &str = "# Other than there, requests of versions 1 and 2 are answered, too.\n";
 const NOTHING_LIKE_IT: &str = "nothing here is like it";
-const NOT_KNOWN: &str = "no such key is known here";
 /// The default poll intervals of ntpd-rs, as powers of 2 in seconds.
 const POLLS: [i8; 2] = [4, 10];
 const LONGEST_POLL: i8 = 17;
@@ -52,83 +52,6 @@ pub(super) fn begins_table(line: &str) -> bool {
     let line = line.split('#').next().unwrap_or_default();
     let bare: String = line.chars().filter(|char| !char.is_whitespace()).collect();
     TABLES.contains(&bare.as_str())
-}
-
-/// A file, so that remarks can name a line of it.
-#[derive(Clone, Copy)]
-struct File<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl<'a> File<'a> {
-    /// Returns the line of the byte number `at`.
-    fn line(self, at: usize) -> SourceLine<'a> {
-        let before = self.text.get(..at).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = self.text.get(start..).and_then(|rest| rest.lines().next());
-        SourceLine {
-            path: self.path,
-            number: before.matches('\n').count() + 1,
-            text: line.unwrap_or_default().trim(),
-            keyword: String::new(),
-            words: Vec::new(),
-        }
-    }
-}
-
-/// A table of the file, with its place, and its keys in the order of the file.
-pub(super) struct PlacedTable<'a, 'd> {
-    file: File<'a>,
-    at: usize,
-    keys: Vec<(&'d str, &'d Spanned<DeValue<'a>>, usize)>,
-}
-
-impl<'a, 'd> PlacedTable<'a, 'd> {
-    fn new(file: File<'a>, at: usize, table: &'d DeTable<'a>) -> Self {
-        let keys = table
-            .iter()
-            .map(|(key, value)| (key.get_ref().as_ref(), value, key.span().start));
-        let mut keys: Vec<_> = keys.collect();
-        keys.sort_by_key(|(_, _, at)| *at);
-        Self { file, at, keys }
-    }
-
-    fn of(file: File<'a>, value: &'d Spanned<DeValue<'a>>) -> Option<Self> {
-        let table = value.get_ref().as_table()?;
-        Some(Self::new(file, value.span().start, table))
-    }
-
-    pub(super) fn get(&self, wanted: &str) -> Option<&'d DeValue<'a>> {
-        let found = self.keys.iter().find(|(key, ..)| *key == wanted);
-        found.map(|(_, value, _)| value.get_ref())
-    }
-
-    pub(super) fn text(&self, key: &str) -> Option<&'d str> {
-        self.get(key)?.as_str()
-    }
-
-    /// Adds a remark that the whole table is left.
-    pub(super) fn leave(&self, draft: &mut Draft, why: &str) {
-        draft.leave(&self.file.line(self.at), why);
-    }
-
-    /// Adds a remark that a key is left, if the table has it.
-    pub(super) fn leave_key(&self, draft: &mut Draft, wanted: &str, why: &str) {
-        if let Some((_, _, at)) = self.keys.iter().find(|(key, ..)| *key == wanted) {
-            draft.leave(&self.file.line(*at), why);
-        }
-    }
-
-    /// Adds a remark for each key that isn't one of `known`, with the reason for those of `left`.
-    pub(super) fn leave_others(&self, draft: &mut Draft, known: &[&str], left: &[(&str, &str)]) {
-        for (key, _, at) in &self.keys {
-            let why = left.iter().find(|(name, _)| name == key).map(|(_, why)| *why);
-            if !known.contains(key) {
-                draft.leave(&self.file.line(*at), why.unwrap_or(NOT_KNOWN));
-            }
-        }
-    }
 }
 
 /// Carries over a file, and returns whether anything of it is carried over.
@@ -578,9 +501,4 @@ pub(super) fn finish(draft: &mut Draft) {
         draft.min_sources.get_or_insert(AGREEING);
     }
     draft.preface = VERSIONS;
-}
-
-pub(super) fn whole(value: &DeValue<'_>) -> Option<i64> {
-    let number = value.as_integer()?;
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
 }

@@ -1,4 +1,4 @@
-//! Pure. A draft of `[nts]`, and what the lines of all three daemons about it share.
+//! Pure. A draft of `[nts]`, and the parts that the lines of all three daemons about it share.
 
 pub(super) mod chrony;
 pub(super) mod ntp;
@@ -6,7 +6,7 @@ pub(super) mod ntpd_rs;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::draft::{hours, line};
+use super::toml_line::{hours, line};
 use crate::config::address::host_and_port;
 use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
@@ -23,13 +23,13 @@ const LONGEST_ROTATION: u64 = 30 * 24;
 /// The numbers of sessions that are possible here.
 const SESSIONS: std::ops::RangeInclusive<u64> = 16..=65_536;
 
-/// What is carried over for `[nts]`.
+/// The keys of `[nts]` that are carried over.
 #[derive(Debug, Default)]
 pub(super) struct DraftNtsServer {
     /// The files of the certificates, and in the same order those of their keys.
     certificates: Vec<String>,
     keys: Vec<String>,
-    /// Where keys are established; an empty list stands for our default addresses.
+    /// The addresses where keys are established; an empty list stands for our default ones.
     listen: Vec<SocketAddr>,
     /// The port of chronyd's key establishment.
     port: Option<u16>,

@@ -55,7 +55,7 @@ fn option(draft: &mut Draft, line: &SourceLine<'_>, name: &str, value: &str) -> 
         "cookie" => Some(NOT_WRITTEN),
         "aead" if value.eq_ignore_ascii_case(AEAD) => None,
         "aead" => Some("AES_SIV_CMAC_256 and AES_128_GCM_SIV are known here, and both are used"),
-        // What is asked for is less than what always holds.
+        // It asks for less than always holds.
         "mintls" => None,
         _ => Some(TLS),
     }

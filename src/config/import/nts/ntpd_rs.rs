@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::super::draft::Draft;
 use super::super::is_absolute;
-use super::super::ntpd_rs::{PlacedTable, whole};
+use super::super::placed_table::{PlacedTable, whole};
 use super::{NOT_WRITTEN, ntp_server, rotation, sessions};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
