@@ -57,6 +57,8 @@ pub struct Driver {
     copy: u32,
     number: u64,
     reference: Option<Reference>,
+    /// Whether a leap second is near: listeners that smear it are left to the sockets meanwhile.
+    is_leap_near: bool,
     /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
@@ -144,6 +146,7 @@ impl Driver {
             copy: 0,
             number: 0,
             reference: None,
+            is_leap_near: false,
             clocks: Default::default(),
             raw_faster: None,
         };
@@ -271,9 +274,9 @@ impl Driver {
         self.refresh();
     }
 
-    /// Serves `reference` from now on.
-    pub fn publish(&mut self, reference: Reference) {
-        self.reference = Some(reference);
+    /// Serves `reference` from now on; while a leap second is near, only where it is not smeared.
+    pub fn publish(&mut self, reference: Reference, is_leap_near: bool) {
+        (self.reference, self.is_leap_near) = (Some(reference), is_leap_near);
         self.refresh();
     }
 
@@ -293,7 +296,7 @@ impl Driver {
         let publication = match segment {
             None => stop(self.number, self.copy),
             Some(segment) => {
-                let answering = self.rules.answering(segment.variables);
+                let answering = self.rules.answering(segment.variables, self.is_leap_near);
                 segment.publication(self.number, steps, self.copy, answering)
             }
         };

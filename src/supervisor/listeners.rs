@@ -51,18 +51,19 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Starts the workers of each listener on its sockets, within `budget`.
+    /// Starts the workers of each listener on its sockets, within `budget`, with the keys of cookies.
     pub(super) fn start(
         opened: Vec<Sockets>,
         reader: &ReferenceReader,
         census: Option<CensusSettings>,
         budget: Budget,
+        keyring: Option<Arc<Keyring>>,
     ) -> Result<Self, PrepareError> {
         let mut listeners = Self {
             groups: Vec::new(),
             reader: reader.clone(),
             census,
-            keyring: None,
+            keyring,
             shedding: Shedding::new(budget),
             named: 0,
             ended: Counts::default(),

@@ -115,16 +115,18 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     );
     let census = census::settings(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
+    let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
+    let clocks = clock_manager.period_clocks();
+    let prepared = nts.prepare(&opened.loaded, clocks);
+    let prepared = prepared.map_err(StartError::Nts)?;
+    // From its first packet on a worker knows the cookies that clients have, of the process before this one, too.
     let listeners = Listeners::start(
         opened.sockets,
         &clock_manager.reader,
         census,
         opened.loaded.config.budget,
+        prepared.keyring(),
     )?;
-    let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
-    let clocks = clock_manager.period_clocks();
-    let prepared = nts.prepare(&opened.loaded, clocks);
-    let prepared = prepared.map_err(StartError::Nts)?;
     nts.commit(prepared, &opened.manager).await;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
@@ -206,7 +208,7 @@ struct Status {
 
 impl Supervisor {
     async fn start(&mut self) {
-        self.listeners.set_keyring(self.nts.keyring());
+        self.leaps.warn_if_smeared(&self.running.config.listeners);
         self.listeners.store(&self.manager);
         self.listeners.settle(&self.manager).await;
         let (workers, upstreams) = (self.listeners.count(), self.running.config.upstreams.len());
@@ -284,10 +286,10 @@ impl Supervisor {
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
         if self.nts.follow(self.clock_manager.period_clocks()) {
-            self.listeners.set_keyring(self.nts.keyring());
+            self.hand_keyring();
         }
         if let Some(fast) = &mut self.fast {
-            fast.publish(self.clock_manager.published());
+            fast.publish(self.clock_manager.published(), self.clock_manager.is_leap_near());
         }
         if !self.is_ready && self.clock_manager.is_usable() {
             self.notify_ready();
@@ -321,6 +323,7 @@ impl Supervisor {
         self.fast.iter_mut().for_each(|fast| fast.follow_host(now));
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
+            self.leaps.warn_if_smeared(&self.running.config.listeners);
         }
         self.listeners.shed();
         self.tend_nts(now);
@@ -343,6 +346,12 @@ impl Supervisor {
                 "worker {worker} of {listener} is stuck: the service manager will restart ntpfront"
             ),
         }
+    }
+
+    /// Hands the keys of cookies to those that open cookies, and then to those that give them to clients.
+    fn hand_keyring(&mut self) {
+        self.listeners.set_keyring(self.nts.keyring());
+        self.nts.renew_service();
     }
 
     /// Looks at the files of NTS, and at the end of its certificates, now and then.
@@ -393,6 +402,7 @@ impl Supervisor {
             clock_manager: &self.clock_manager,
             listeners: &self.listeners,
             fast: self.fast.as_ref(),
+            leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
             started: self.started,
