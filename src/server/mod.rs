@@ -26,6 +26,7 @@ pub use policy::allowance::Allowance;
 pub use reply::ReplyBuffer;
 pub use residence::Residence;
 pub use respond::{Request, respond};
+pub use respond_nts::{NtsBatch, NtsOutcome, NtsOutcomes, NtsPacket};
 pub use verdict::Verdict;
 pub use worker::{INTERRUPT, Worker};
 

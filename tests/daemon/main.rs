@@ -47,6 +47,8 @@ mod metrics;
 mod nts_ke;
 mod nts_ke_faults;
 mod nts_ke_restart;
+mod nts_peers;
+mod nts_rotation;
 mod nts_upstreams;
 mod peers;
 mod policy;

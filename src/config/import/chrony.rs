@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Meaning::{Carried, Given, Left};
 use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, all_addresses};
+use super::nts::chrony as nts;
 use super::server::{self, Choice};
 use super::symmetric;
 use super::{Keywords, SourceLine, is_absolute, nearest_interval, number, path};
@@ -18,8 +19,6 @@ const CLOCK: &str =
     "ntpfront never touches the host's clock: leave that to chronyd, beside ntpfront with \"port 11123\"";
 const DEVICES: &str =
     "ntpfront reads no clocks but the host's: leave that to chronyd, beside ntpfront with \"port 11123\"";
-const PROOF: &str =
-    "NTS for clients is not carried: see [nts] (nts.md), where a certificate and its key are enough";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of chronyd's own files, log and process";
@@ -47,6 +46,17 @@ pub(super) const KEYWORDS: &Keywords = &[
     (&["ntstrustedcerts"], Carried(ntstrustedcerts)),
     (&["nosystemcert"], Carried(nosystemcert)),
     (&["ntsrefresh"], Carried(ntsrefresh)),
+    (&["ntsservercert"], Carried(nts::certificate)),
+    (&["ntsserverkey"], Carried(nts::key)),
+    (&["ntsport"], Carried(nts::port)),
+    (&["ntsprocesses"], Carried(nts::processes)),
+    (&["maxntsconnections"], Carried(nts::connections)),
+    (&["ntsrotate"], Carried(nts::rotate)),
+    (&["ntsntpserver"], Carried(nts::ntp_server)),
+    (&["ntsaeads"], Carried(nts::algorithms)),
+    // The second is the name that chrony 4.0 has for it, too.
+    (&["ntsdumpdir", "ntscachedir"], Left(nts::KEPT)),
+    (&["ntsratelimit"], Left(nts::LIMITED)),
     // The list of leap seconds of tzdata is read by default; and upstreams agree on a time before certificates are checked.
     (&["leapsectz", "nocerttimecheck"], Given),
     (
@@ -77,21 +87,6 @@ pub(super) const KEYWORDS: &Keywords = &[
     (
         &["refclock", "hwtimestamp", "hwtstimeout", "ptpport", "ptpdomain"],
         Left(DEVICES),
-    ),
-    (
-        &[
-            "ntsaeads",
-            "ntsdumpdir",
-            "ntsntpserver",
-            "ntsport",
-            "ntsprocesses",
-            "ntsrotate",
-            "ntsservercert",
-            "ntsserverkey",
-            "maxntsconnections",
-            "ntsratelimit",
-        ],
-        Left(PROOF),
     ),
     (&["include", "confdir", "sourcedir"], Left(FILES)),
     (
@@ -378,6 +373,12 @@ pub(super) fn finish(draft: &mut Draft) {
     draft.default_min_sources = "one source is enough for chronyd (minsources 1)";
     certificates(draft);
     authenticated(draft);
+    listeners(draft);
+    nts::finish(draft);
+}
+
+/// Finds the listeners, and a chronyd that already runs beside ntpfront.
+fn listeners(draft: &mut Draft) {
     let port = draft.port.unwrap_or(NTP_PORT);
     if port == BESIDE.1 {
         return beside(draft);

@@ -8,6 +8,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
 use super::draft_keys::DraftKeys;
+use super::nts::DraftNtsServer;
+use super::toml_line::{hours, line};
 use crate::config::effective::quoted;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::symmetric::KeyId;
@@ -90,6 +92,10 @@ pub(super) struct Draft {
     pub(super) certificates: Vec<(u32, String, String)>,
     /// Whether the system's certificates are not in the default set.
     pub(super) is_without_system: bool,
+    /// `[nts]`.
+    pub(super) nts_server: DraftNtsServer,
+    /// The file or directory of ntpsec's `nts ca`, with its line.
+    pub(super) authority: Option<(String, String)>,
     /// Remarks on lines of ntpd that exempt addresses from its limit.
     pub(super) unlimited: Vec<String>,
 }
@@ -255,6 +261,7 @@ impl Draft {
             ("census", line_if(self.census_off, "enabled", "false")),
             ("access", self.access()),
             ("limit", self.limited()),
+            ("nts", self.nts_server.to_toml()),
         ] {
             if !keys.is_empty() {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
@@ -316,10 +323,7 @@ impl Draft {
     }
 
     fn nts_client(&self) -> String {
-        let refresh = self.refresh.map(|hours| match hours % 24 {
-            0 => format!("{}d", hours / 24),
-            _ => format!("{hours}h"),
-        });
+        let refresh = self.refresh.map(hours);
         line("roots", self.roots.as_deref().map(quoted)) + &line("refresh", refresh.as_deref().map(quoted))
     }
 
@@ -403,10 +407,6 @@ impl DraftNts {
         let port = self.port.filter(|port| *port != KE_PORT);
         line("nts", Some(true)) + &line("ke-port", port) + &line("ca", self.ca.as_deref().map(quoted))
     }
-}
-
-fn line(key: &str, value: Option<impl std::fmt::Display>) -> String {
-    value.map_or_else(String::new, |value| format!("{key} = {value}\n"))
 }
 
 fn line_if(is_so: bool, key: &str, value: &str) -> String {

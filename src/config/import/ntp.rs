@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Meaning::{Carried, Left};
 use super::draft::{Draft, Limit, Local, all_addresses};
+use super::nts::ntp as nts;
 use super::server::{self, Choice};
 use super::symmetric;
 use super::{Keywords, SourceLine, nearest_interval, number, path};
@@ -15,7 +16,7 @@ use crate::wire::NTP_PORT;
 
 const CLOCK: &str = "ntpfront never touches the host's clock: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const NO_CLOCKS: &str = "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
-const PROOF: &str = "NTS for clients is not carried: see [nts] (nts.md), where a certificate and its key are enough; and there is no Autokey here";
+const PROOF: &str = "ntpfront has no Autokey: use NTS, or symmetric keys";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of ntpd's own files, log and process";
@@ -35,8 +36,9 @@ pub(super) const KEYWORDS: &Keywords = &[
         Left(CLOCK),
     ),
     (&["refclock"], Carried(refclock)),
+    (&["nts"], Carried(nts::nts)),
     (
-        &["keysdir", "crypto", "ntpsigndsocket", "nts", "autokey", "revoke"],
+        &["keysdir", "crypto", "ntpsigndsocket", "autokey", "revoke"],
         Left(PROOF),
     ),
     (&["keys"], Carried(symmetric::file)),
@@ -97,7 +99,7 @@ const CHOICES: [(&str, Choice); 25] = [
     ("require", Choice::Proof(1)),
     ("ca", Choice::Authority),
     ("cert", Choice::Proof(1)),
-    ("aead", Choice::Proof(1)),
+    ("aead", Choice::Foreign(1)),
     ("noval", Choice::Proof(0)),
     ("expire", Choice::Proof(0)),
     ("burst", Choice::Foreign(0)),
@@ -481,6 +483,7 @@ pub(super) fn finish(draft: &mut Draft) {
     symmetric::finish(draft, false);
     draft.default_min_sources = "one source is enough for ntpd (tos minsane 1)";
     bind(draft);
+    nts::finish(draft);
     let fudged = draft.fudged.map(|stratum| stratum + 1);
     match &mut draft.local {
         Some(local) => {

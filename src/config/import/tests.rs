@@ -6,6 +6,7 @@ mod agreement;
 mod chrony_conf;
 mod listens;
 mod ntpd_rs;
+mod nts_servers;
 mod stricter;
 
 use super::*;
@@ -333,6 +334,12 @@ fn text() -> impl Strategy<Value = String> {
         "trust",
         "key",
         "nts",
+        "cert",
+        "enable",
+        "ca",
+        "cookie",
+        "30",
+        "604800",
         "stratum",
         "interval",
         "burst",
