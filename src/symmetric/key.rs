@@ -107,7 +107,7 @@ impl SymmetricKey {
     /// Makes a key of its parts.
     ///
     /// # Errors
-    /// [`WrongKeyLength`] if `secret` is empty, or not as long as [`DigestType::key_len`] says.
+    /// `secret` is empty, or not as long as [`DigestType::key_len`] says.
     pub fn new(id: KeyId, digest_type: DigestType, secret: Vec<u8>) -> Result<Self, WrongKeyLength> {
         let secret = Zeroizing::new(secret);
         let is_possible = digest_type
