@@ -39,7 +39,7 @@
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
 //!   `metrics`, `health`; the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure); `clients_text`: the census;
 //!   `journal`: what the log says of it
-//! * [`host`]: the operating system: sockets, `tls`, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
+//! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and

@@ -12,6 +12,7 @@ pub mod leap_status;
 mod mac_text;
 pub mod metrics;
 pub mod nts_status;
+mod nts_text;
 pub mod pool;
 pub mod snapshot;
 pub mod status_text;

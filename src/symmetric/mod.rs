@@ -5,6 +5,8 @@
 
 mod key;
 pub mod key_file;
+#[cfg(test)]
+pub(crate) mod test_keys;
 
 pub use key::{DigestType, KeyId, MacOctets, SymmetricKey};
 

@@ -5,7 +5,8 @@ use arrayvec::ArrayVec;
 use super::packet::{self, Reject};
 use crate::symmetric::SymmetricKey;
 use crate::time::NtpTimestamp;
-use crate::wire::extension::{LONGEST_MAC, Mac, PacketPart, PacketParts};
+use crate::wire::extension::LONGEST_MAC;
+use crate::wire::trailer::Trailer;
 use crate::wire::{HEADER_LEN, Header};
 
 /// Length of the longest question with a MAC, in bytes.
@@ -26,7 +27,9 @@ pub fn question(nonce: NtpTimestamp, key: &SymmetricKey) -> ArrayVec<u8, LONGEST
 //= RFC 5905 §9.2 authentication
 pub fn authentic(packet: &[u8], nonce: NtpTimestamp, key: &SymmetricKey) -> Result<Header, Reject> {
     let header = packet::authentic(packet, nonce)?;
-    let (signed, mac) = mac_of(packet).ok_or(Reject::NoMac)?;
+    let Trailer::Mac(signed, mac) = Trailer::of(packet) else {
+        return Err(Reject::NoMac);
+    };
     if mac.key == 0 && mac.digest.is_empty() {
         //= RFC 5905 §9.2 crypto-nak
         return Err(Reject::CryptoNak);
@@ -38,41 +41,15 @@ pub fn authentic(packet: &[u8], nonce: NtpTimestamp, key: &SymmetricKey) -> Resu
     }
 }
 
-/// The MAC of a packet, and the bytes that it is of.
-fn mac_of(packet: &[u8]) -> Option<(&[u8], Mac<'_>)> {
-    let mut end = HEADER_LEN;
-    for part in PacketParts::of_packet(packet) {
-        match part.ok()? {
-            PacketPart::Field(field) => end = field.end(),
-            PacketPart::Mac(mac) => return Some((packet.get(..end)?, mac)),
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symmetric::{KeyId, KeyTable, key_file};
+    use crate::symmetric::KeyId;
+    use crate::symmetric::test_keys::keys;
     use crate::wire::Mode;
     use proptest::prelude::*;
 
     const NONCE: NtpTimestamp = NtpTimestamp::from_bits(0x1234_5678_9ABC_DEF0);
-    const FILE: &str = "\
-1 MD5 secret
-2 SHA1 secret
-3 SHA256 secret
-4 SHA384 secret
-5 SHA512 secret
-6 AES128 HEX:000102030405060708090a0b0c0d0e0f
-7 AES256 HEX:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
-20 SHA1 another
-";
-
-    fn keys() -> KeyTable {
-        key_file::parse(FILE, true).unwrap()
-    }
-
     fn key(id: u32) -> SymmetricKey {
         keys().get(KeyId::new(id).unwrap()).unwrap().clone()
     }
@@ -102,7 +79,9 @@ mod tests {
     fn a_question_has_a_header_and_a_mac() {
         for id in 1..=7 {
             let question = question(NONCE, &key(id));
-            let (signed, mac) = mac_of(&question).unwrap();
+            let Trailer::Mac(signed, mac) = Trailer::of(&question) else {
+                panic!("no MAC of {id}")
+            };
             assert_eq!(signed, Header::request(NONCE).to_bytes());
             assert!(key(id).is_genuine(signed, &mac));
         }

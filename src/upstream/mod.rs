@@ -13,6 +13,7 @@ mod host_addresses;
 pub mod mac;
 pub mod nts;
 pub mod packet;
+pub mod peer;
 pub mod poller;
 pub mod query;
 pub mod registry;

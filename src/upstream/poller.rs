@@ -20,12 +20,13 @@ use tracing::{debug, info, warn};
 
 use self::mac::question_with_mac;
 use super::addresses::Next;
-use super::association::{Association, Peer, PollerSettings, Polling};
+use super::association::{Association, PollerSettings};
 use super::errno::fault_of;
 use super::fault::QueryFault;
 use super::host_addresses::of_host;
 use super::nts::key_state::KeyState;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
+use super::peer::{Peer, Polling};
 use super::registry::UpstreamId;
 use crate::host::changes::Changes;
 use crate::host::clock;

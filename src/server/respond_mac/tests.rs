@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::symmetric::{KeyTable, key_file};
+use crate::symmetric::test_keys::keys;
 use crate::time::NtpShort;
-use crate::wire::{Leap, ReferenceId};
+use crate::wire::extension::{PacketPart, PacketParts};
+use crate::wire::{HEADER_LEN, Leap, ReferenceId};
 
 const VARIABLES: SystemVariables = SystemVariables {
     leap: Leap::AddSecond,
@@ -20,22 +21,6 @@ const VARIABLES: SystemVariables = SystemVariables {
 };
 const T2: NtpTimestamp = NtpTimestamp::from_bits(1000);
 const T3: NtpTimestamp = NtpTimestamp::from_bits(2000);
-
-/// A key of each type, by the number of its type.
-const FILE: &str = "\
-1 MD5 secret
-2 SHA1 secret
-3 SHA256 secret
-4 SHA384 secret
-5 SHA512 secret
-6 AES128 HEX:000102030405060708090a0b0c0d0e0f
-7 AES256 HEX:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
-20 SHA1 another
-";
-
-fn keys() -> KeyTable {
-    key_file::parse(FILE, true).unwrap()
-}
 
 fn header(first: u8) -> Vec<u8> {
     let mut header = vec![0x55; HEADER_LEN];
