@@ -6,8 +6,8 @@
 use serde::Deserialize;
 
 use super::keys::{
-    RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawLimit, RawListener, RawLocal,
-    RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSymmetricKeys, RawUpstream,
+    RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawHistory, RawLimit, RawListener,
+    RawLocal, RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSymmetricKeys, RawUpstream,
 };
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
@@ -23,6 +23,7 @@ pub(super) struct Raw {
     pub(super) control: Section<RawControl>,
     pub(super) census: Section<RawCensus>,
     pub(super) metrics: Section<RawMetrics>,
+    pub(super) history: Section<RawHistory>,
     pub(super) fast_path: Section<RawFastPath>,
     pub(super) nts_client: Section<RawNtsClient>,
     pub(super) access: Section<RawAccess>,
