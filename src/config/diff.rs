@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Config;
+use super::{Config, FastPath};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -49,6 +49,8 @@ pub struct SettingsDifference {
     pub leap_seconds: Option<Change<Option<PathBuf>>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
+    /// The interfaces of the fast path, if there is one: without any only a restart brings it.
+    pub fast_path: Option<Change<FastPath>>,
 }
 
 /// A value before and after a reload.
@@ -85,6 +87,8 @@ impl Difference {
                 clock: Change::between(&running.clock, &wanted.clock),
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 budget: Change::between(&running.budget, &wanted.budget),
+                fast_path: Change::between(&running.fast_path, &wanted.fast_path)
+                    .filter(|_| running.fast_path.is_wanted()),
             },
             upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
             listeners,
@@ -96,6 +100,7 @@ impl Difference {
         let mut lines = self.settings.clock_and_log();
         lines.extend(upstream_lines(&self.upstreams));
         lines.extend(self.settings.budget_line());
+        lines.extend(self.settings.fast_path_line());
         lines.extend(listener_lines(&self.listeners));
         lines
     }
@@ -103,7 +108,8 @@ impl Difference {
 
 fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
     let both = running.restart_only().into_iter().zip(wanted.restart_only());
-    both.filter(|(running, wanted)| running != wanted)
+    let is_live = |key: &str| running.fast_path.is_wanted() && FastPath::has(key);
+    both.filter(|(running, wanted)| running != wanted && !is_live(&running.0))
         .map(|((key, running), (_, wanted))| Restart {
             key: key.to_owned(),
             running,
@@ -199,6 +205,7 @@ impl Config {
         Change::apply(settings.clock.as_ref(), &mut self.clock);
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
+        Change::apply(settings.fast_path.as_ref(), &mut self.fast_path);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
         difference.listeners.apply(&mut self.listeners, is_same_listener);
     }
@@ -230,6 +237,16 @@ impl SettingsDifference {
 
     fn budget_line(&self) -> Option<String> {
         self.budget.as_ref().map(|_| "budget: other ceilings".to_owned())
+    }
+
+    fn fast_path_line(&self) -> Option<String> {
+        self.fast_path.as_ref().map(|change| {
+            let (interfaces, mode) = (change.to.interfaces.join(", "), change.to.mode.name());
+            match interfaces.as_str() {
+                "" => "fast-path: no interfaces".to_owned(),
+                interfaces => format!("fast-path: interfaces {interfaces}, mode {mode}"),
+            }
+        })
     }
 }
 
@@ -299,7 +316,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
+    use super::super::{CensusKeys, Control, Metrics, Process, Ready};
     use crate::cli::Flags;
     use crate::fast_path::AttachMode;
     use crate::host::privileges::LowPorts;
@@ -413,12 +430,16 @@ mod tests {
                         Metrics::Nowhere
                     },
                     fast_path: FastPath {
-                        interfaces: if metrics {
-                            vec!["eth0".to_owned()]
+                        interfaces: ["eth0", "eth1"]
+                            .iter()
+                            .skip(3 - usize::from(min_sources))
+                            .map(|name| (*name).to_owned())
+                            .collect(),
+                        mode: if enabled {
+                            AttachMode::Native
                         } else {
-                            Vec::new()
+                            AttachMode::Generic
                         },
-                        mode: AttachMode::default(),
                     },
                     log_level,
                     clock: ClockPolicy {
@@ -445,7 +466,9 @@ mod tests {
         config.control = running.control.clone();
         config.census = running.census;
         config.metrics = running.metrics.clone();
-        config.fast_path = running.fast_path.clone();
+        if running.fast_path.interfaces.is_empty() {
+            config.fast_path = running.fast_path.clone();
+        }
         config
     }
 
@@ -462,7 +485,9 @@ mod tests {
             prop_assert_eq!(&model, &without_restart(&wanted, &running));
             let restarts =
                 |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-            prop_assert_eq!(difference.restart.is_empty(), restarts(&running) == restarts(&wanted));
+            let is_same_path = !running.fast_path.interfaces.is_empty() || running.fast_path == wanted.fast_path;
+            let is_same = restarts(&running) == restarts(&wanted) && is_same_path;
+            prop_assert_eq!(difference.restart.is_empty(), is_same);
             prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
             // Each part tells what it changes.
             let is_told = !difference.changes().is_empty();

@@ -4,25 +4,26 @@
 //! program again takes the program alone.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::devices::{Device, devices};
+use super::destinations::is_reachable;
+use super::devices::has_address;
+use super::interfaces::{AttachedInterface, Interfaces};
 use super::layout::CLIENTS_PER_PLACE;
-use super::loader::{Link, Program};
-use super::maps::{counts, publish, steps, write_copy};
+use super::loader::Program;
+use super::maps::{answers, counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
-use super::rules::{HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::rules::{HostNetwork, ListenerSlot, Rules, client_capacity, rules};
 use super::step_watch::StepWatch;
 use super::time_segment::{TimeSegment, raw_faster, stop};
 use crate::clock::Reference;
-use crate::host::addresses::{self, Interface};
-use crate::host::{clock, entropy, limits, sys};
-use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
+use crate::host::{addresses, clock, entropy, limits, sys};
+use crate::observe::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus};
 use crate::server::{Counts, Listener};
 use crate::time::AlignedReadings;
 use crate::time::RateMeter;
@@ -43,12 +44,9 @@ pub struct Driver {
     program: Program,
     /// Until a thread takes it.
     step_watch: Option<StepWatch>,
-    mode: AttachMode,
     secret: [u64; 2],
     places: u32,
-    interfaces: Vec<AttachedInterface>,
-    /// Ports of bonds beyond what the program has room for.
-    ports_without_room: usize,
+    interfaces: Interfaces,
     /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
@@ -60,16 +58,6 @@ pub struct Driver {
     /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
-}
-
-/// An interface that was asked for.
-#[derive(Debug)]
-struct AttachedInterface {
-    name: String,
-    device: Option<Device>,
-    link: Option<(Link, Attachment)>,
-    /// The reason why it is not attached, as the log knows it.
-    fault: Option<String>,
 }
 
 /// The reason why there is no fast path where one was asked for.
@@ -130,14 +118,9 @@ impl Driver {
         let mut driver = Self {
             program,
             step_watch,
-            mode,
             secret,
             places,
-            interfaces: interfaces
-                .iter()
-                .map(|name| AttachedInterface::new(name))
-                .collect(),
-            ports_without_room: 0,
+            interfaces: Interfaces::new(interfaces.to_vec(), mode),
             slots: Vec::new(),
             rates: Vec::new(),
             rules: rules(&[], NOWHERE, secret, places),
@@ -148,13 +131,8 @@ impl Driver {
             raw_faster: None,
         };
         driver.serve(listeners);
-        let refused = driver
-            .interfaces
-            .iter()
-            .find(|one| one.device.is_some() && one.link.is_none());
-        if let Some(refused) = refused.filter(|_| mode != AttachMode::Auto) {
-            let why = refused.fault.clone().unwrap_or_default();
-            return failed(format!("{}: {why}", refused.name));
+        if let Some(refused) = driver.interfaces.refused() {
+            return failed(refused);
         }
         Ok(Some(driver))
     }
@@ -188,25 +166,43 @@ impl Driver {
         self.follow_host(clock::raw());
     }
 
+    /// Attaches the program to these interfaces, as names and patterns, and to no others.
+    ///
+    /// Where it is given up or attached anew, the sockets answer meanwhile.
+    ///
+    /// # Errors
+    /// The interface that can't have it in the `mode` that is asked for by name; everything is as it was, then.
+    pub fn reattach(&mut self, names: &[String], mode: AttachMode) -> Result<(), String> {
+        let (old_names, old_mode) = self.interfaces.wanted();
+        if (old_names, old_mode) == (names, mode) {
+            return Ok(());
+        }
+        let old_names = old_names.to_vec();
+        self.interfaces.want(names, mode);
+        self.follow_host(clock::raw());
+        let Some(refused) = self.interfaces.refused() else {
+            return Ok(());
+        };
+        self.interfaces.want(&old_names, old_mode);
+        self.follow_host(clock::raw());
+        Err(format!("fast path: {refused}"))
+    }
+
     /// Follows changes of the host, once a second: interfaces, addresses, rates.
     pub fn follow_host(&mut self, now: Duration) {
         for (number, rate) in self.rates.iter_mut().enumerate() {
             rate.update(now, counts(self.program.counters(), number).received());
         }
-        let Ok(interfaces) = addresses::interfaces() else {
+        let Ok(host) = addresses::linked_interfaces() else {
             return;
         };
-        for one in &mut self.interfaces {
-            one.follow(&interfaces, &self.program, self.mode);
-        }
-        let devices = self.devices(&interfaces);
-        let addresses = self.local_addresses(&interfaces);
-        let mut broadcasts: Vec<Ipv4Addr> = interfaces
-            .iter()
-            .flat_map(|one| one.broadcasts.iter().copied())
-            .collect();
+        let mut broadcasts: Vec<Ipv4Addr> = host.iter().flat_map(|one| one.broadcasts.clone()).collect();
         broadcasts.sort_unstable();
         broadcasts.dedup();
+        let answers = answers(self.program.interfaces());
+        self.interfaces.follow(host, &self.program, &answers);
+        let devices = self.interfaces.devices();
+        let addresses = self.interfaces.local_addresses();
         let network = HostNetwork {
             addresses: &addresses,
             broadcasts: &broadcasts,
@@ -216,36 +212,6 @@ impl Driver {
         if rules != self.rules {
             self.change(rules);
         }
-    }
-
-    /// The devices where frames arrive for the program; it warns if there is no room for all.
-    fn devices(&mut self, interfaces: &[Interface]) -> Vec<Device> {
-        let named: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
-        let ports: Vec<Device> = interfaces.iter().filter(|one| one.is_port).map(device).collect();
-        let (devices, without_room) = devices(&named, &ports);
-        if without_room > self.ports_without_room {
-            warn!(
-                "fast path: {without_room} ports of bonds are left to the sockets: there are too many interfaces"
-            );
-        }
-        self.ports_without_room = without_room;
-        devices
-    }
-
-    /// The addresses of this host, those of the attached interfaces first.
-    fn local_addresses(&self, interfaces: &[Interface]) -> Vec<LocalAddress> {
-        let is_attached =
-            |one: &Interface| one.is_loopback || self.interfaces.iter().any(|named| named.name == one.name);
-        let all = interfaces.iter().flat_map(|one| {
-            let tagged = !is_attached(one);
-            one.addresses
-                .iter()
-                .map(move |ip| LocalAddress { tagged, ip: *ip })
-        });
-        let mut addresses: Vec<LocalAddress> = all.collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
     }
 
     /// Puts other rules in force.
@@ -325,9 +291,21 @@ impl Driver {
 
     /// Returns the state as `status` shows it.
     pub fn status(&self) -> FastPathStatus {
-        let status = |one: &AttachedInterface| InterfaceStatus {
-            name: one.name.clone(),
-            mode: one.link.as_ref().map(|(_, attachment)| attachment.name()),
+        let answers = answers(self.program.interfaces());
+        let status = |one: &AttachedInterface| {
+            let [ipv4, ipv6] = answers.get(one.number).copied().unwrap_or_default();
+            let [before4, before6] = one.before;
+            let family = |answered: u64, is_wanted: fn(&IpAddr) -> bool| FamilyStatus {
+                answered,
+                why_none: (answered == 0).then(|| self.why_none(one, is_wanted)),
+            };
+            InterfaceStatus {
+                name: one.name.clone(),
+                mode: one.attachment().map(Attachment::name),
+                fault: one.fault.clone(),
+                ipv4: family(ipv4.saturating_sub(before4), IpAddr::is_ipv4),
+                ipv6: family(ipv6.saturating_sub(before6), IpAddr::is_ipv6),
+            }
         };
         let counts = self
             .counts()
@@ -338,76 +316,25 @@ impl Driver {
             answered: counts.answered(),
         }
     }
-}
 
-impl AttachedInterface {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            device: None,
-            link: None,
-            fault: None,
-        }
-    }
-
-    /// Attaches the program where the interface is new; a link to one that is gone is gone with it.
-    fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
-        let found = interfaces.iter().find(|one| one.name == self.name);
-        let device = found.map(device);
-        if device.map(|device| device.index) != self.device.map(|device| device.index) {
-            self.link = None;
-        }
-        self.device = device;
-        let Some(device) = device else {
-            return self.warn_once("there is no such interface; it is looked for each second");
+    /// The reason why no request of a family was answered at an interface.
+    fn why_none(&self, one: &AttachedInterface, is_wanted: fn(&IpAddr) -> bool) -> &'static str {
+        let Some(index) = one.index.filter(|_| one.attachment().is_some()) else {
+            return "it is not attached";
         };
-        if self.link.is_some() {
-            return;
+        let has = |is_wanted: &dyn Fn(IpAddr) -> bool| {
+            has_address(index, self.interfaces.host(), |ip| {
+                is_reachable(ip) && is_wanted(ip)
+            })
+        };
+        if !has(&|ip| is_wanted(&ip)) {
+            "no address of this host there"
+        } else if !has(&|ip| is_wanted(&ip) && self.rules.has_listener(&self.slots, ip)) {
+            "no listener there that it answers for"
+        } else if !self.needs_refresh() {
+            "no time to tell"
+        } else {
+            "no plain request yet"
         }
-        match program.attach(device.index, mode) {
-            Ok((link, attachment)) => {
-                let (interface, how) = (&self.name, attachment.name());
-                info!(interface, how, "fast path: {interface}: attached ({how})");
-                if mode == AttachMode::Auto && attachment == Attachment::Generic {
-                    warn!(
-                        interface,
-                        "fast path: {interface}: its driver can't do it natively: about half as fast"
-                    );
-                }
-                self.link = Some((link, attachment));
-                self.fault = None;
-            }
-            Err(error) => {
-                let why = limits::shortage(&error).unwrap_or_else(|| format!("{error}: {}", remedy(&error)));
-                self.warn_once(&format!("cannot attach ({}): {why}", mode.name()));
-            }
-        }
-    }
-
-    /// Each fault once.
-    fn warn_once(&mut self, fault: &str) {
-        if self.fault.as_deref() != Some(fault) {
-            warn!(interface = self.name, "fast path: {}: {fault}", self.name);
-            self.fault = Some(fault.to_owned());
-        }
-    }
-}
-
-fn device(interface: &Interface) -> Device {
-    Device {
-        index: interface.index,
-        address: interface.hardware,
-    }
-}
-
-/// Returns the remedy for a program that the kernel doesn't attach.
-fn remedy(error: &io::Error) -> &'static str {
-    let kind = error.kind();
-    if [ErrorKind::ResourceBusy, ErrorKind::AlreadyExists].contains(&kind) {
-        "another XDP program is there (`ip link` shows it): take it away, or leave the interface out"
-    } else if kind == ErrorKind::Unsupported {
-        "its driver can't: try mode = \"auto\" or \"generic\""
-    } else {
-        "the sockets answer there"
     }
 }

@@ -41,8 +41,10 @@ constants! {
     pub(super) const SPREAD_SHIFT: u32 = u64::BITS - DESTINATIONS.ilog2();
     /// Listeners that the program knows at most.
     pub const LISTENERS: usize = 32;
-    /// Interfaces that the program knows at most.
-    pub const DEVICES: usize = 16;
+    /// Interfaces that the program is attached to at most.
+    pub const INTERFACES: usize = 16;
+    /// Hardware addresses of interfaces that the program knows at most.
+    pub(super) const DEVICES: usize = 32;
     /// Boundaries of all access lists together at most, for IPv4.
     pub(super) const BOUNDARIES4: usize = 65_536;
     /// The same for IPv6.
@@ -120,8 +122,8 @@ shared! {
         low: u64,
         /// As it is on the wire
         port: u16,
-        /// 1: only frames with a VLAN tag come here
-        tagged: u16,
+        /// A bit for each interface, by its number, where frames without a VLAN tag come here, too
+        untagged: u16,
         /// 0
         unused: u32,
         /// The listener's number and 1; 0: the place is free.
@@ -184,11 +186,13 @@ shared! {
 }
 
 shared! {
-    /// An interface that the program is attached to.
+    /// A hardware address at an interface where frames arrive for the program.
     pub(super) struct DeviceEntry as "device" {
-        /// Linux' number for it; 0: none
-        index: u64,
-        /// Its hardware address as it is on the wire, in the first six bytes
+        /// Linux' number for the interface; 0: there are no more entries
+        index: u32,
+        /// Our number for the interface that the program is attached to
+        number: u32,
+        /// The hardware address as it is on the wire, in the first six bytes
         address: u64,
     }
 }
@@ -263,6 +267,19 @@ shared! {
     }
 }
 
+shared! {
+    /// The counts of all interfaces on a CPU: an entry of the map `interfaces`.
+    pub(super) struct InterfaceCells as "interface_cells" {
+        /// The answers over IPv4, by the number of the interface
+        ipv4: [u64; INTERFACES],
+        /// The same over IPv6
+        ipv6: [u64; INTERFACES],
+    }
+}
+
+// A destination has a bit for each interface.
+const _: () = assert!(INTERFACES <= 16);
+
 /// The verdicts that the program gives, with the numbers that its object counts them under.
 const GIVEN: [(Verdict, usize); 8] = [
     (Verdict::AnsweredClient, 0),
@@ -313,6 +330,7 @@ const _: () = {
         PUBLICATIONS,
         DESTINATIONS,
         LISTENERS,
+        INTERFACES,
         BOUNDARIES4,
         BOUNDARIES6,
         KINDS,

@@ -4,8 +4,8 @@ use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::layout::{
-    ANNOTATIONS, BUCKETS, Cells, InMemory, KINDS, LISTENERS, PUBLICATIONS, Publication, PublishedState,
-    VERDICTS, WORD,
+    ANNOTATIONS, BUCKETS, Cells, INTERFACES, InMemory, InterfaceCells, KINDS, LISTENERS, PUBLICATIONS,
+    Publication, PublishedState, VERDICTS, WORD,
 };
 use super::rules::Rules;
 use crate::server::{CountParts, Counts};
@@ -71,6 +71,20 @@ pub fn counts(counters: &[AtomicU64], listener: usize) -> Counts {
     cells.map(of_cells).fold(Counts::default(), Counts::plus)
 }
 
+/// Returns the answers of each interface on all CPUs, by its number: over IPv4, and over IPv6.
+pub fn answers(interfaces: &[AtomicU64]) -> [[u64; 2]; INTERFACES] {
+    let mut answers = [[0; 2]; INTERFACES];
+    for cpu in interfaces.chunks_exact(size_of::<InterfaceCells>() / WORD) {
+        let (ipv4, ipv6) = cpu.split_at(INTERFACES);
+        for (sums, cells) in answers.iter_mut().zip(ipv4.iter().zip(ipv6)) {
+            let [sum4, sum6] = sums;
+            *sum4 += cells.0.load(Ordering::Relaxed);
+            *sum6 += cells.1.load(Ordering::Relaxed);
+        }
+    }
+    answers
+}
+
 /// Returns the counts of one CPU for one listener.
 fn of_cells(cells: &[AtomicU64]) -> Counts {
     let words: Vec<u64> = cells.iter().map(|cell| cell.load(Ordering::Relaxed)).collect();
@@ -132,6 +146,22 @@ mod tests {
         );
         assert_eq!(counted.annotated(Annotation::WouldLimit), 22);
         assert_eq!(counts(&counters, 5), Counts::default());
+    }
+
+    #[test]
+    fn answers_are_counted_by_interface_and_family() {
+        let interfaces = memory(2 * size_of::<InterfaceCells>() / WORD);
+        for cpu in 0..2 {
+            let mut cells = InterfaceCells::ZERO;
+            (cells.ipv4[3], cells.ipv6[3], cells.ipv6[15]) = (5, 7, 11);
+            put(
+                &interfaces,
+                cpu * size_of::<InterfaceCells>() / WORD,
+                &cells.words(),
+            );
+        }
+        let answers = answers(&interfaces);
+        assert_eq!((answers[3], answers[15], answers[0]), ([10, 14], [0, 22], [0, 0]));
     }
 
     #[test]

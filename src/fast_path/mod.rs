@@ -11,6 +11,7 @@
 mod destinations;
 mod devices;
 pub mod driver;
+mod interfaces;
 mod layout;
 #[cfg_attr(
     not(all(feature = "fast-path", target_endian = "little")),
@@ -19,15 +20,16 @@ mod layout;
 pub mod loader;
 mod maps;
 mod mode;
+mod pattern;
 pub mod requirements;
 mod rules;
 pub mod step_watch;
 mod time_segment;
 
 pub use devices::Device;
-pub use layout::{CLIENTS_PER_PLACE, DEVICES as MOST_INTERFACES, LISTENERS, Publication};
+pub use layout::{CLIENTS_PER_PLACE, INTERFACES as MOST_INTERFACES, LISTENERS, Publication};
 pub use loader::AVAILABLE;
-pub use maps::{count_step, counts, publish, steps, write_copy};
+pub use maps::{answers, count_step, counts, publish, steps, write_copy};
 pub use mode::{AttachMode, Attachment};
 pub use rules::{Exclusion, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
 pub use time_segment::{TimeSegment, raw_faster, stop};

@@ -25,16 +25,23 @@ pub struct ListenerSlot {
     pub policy: Option<Arc<Policy>>,
 }
 
+impl ListenerSlot {
+    /// Returns whether requests to this address of the host come to the listener.
+    fn means(&self, local: IpAddr) -> bool {
+        let ip = self.address.ip();
+        (ip.is_unspecified() && local.is_ipv4() == ip.is_ipv4()) || local == ip
+    }
+}
+
 /// An address of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalAddress {
-    /// Whether the address belongs to another interface than the program's and that of the loopback.
-    ///
-    /// That may be the interface of a VLAN, whose frames look as if they had no tag where the hardware takes it away.
-    /// Without a tag such frames pass.
-    pub tagged: bool,
     /// The address.
     pub ip: IpAddr,
+    /// A bit for each interface of the program, by its number, where frames without a VLAN tag come to this address.
+    ///
+    /// Others pass: the hardware may have taken away the tag of a VLAN.
+    pub untagged: u16,
 }
 
 /// All words of one copy, and the listeners that are left to the sockets.
@@ -146,6 +153,12 @@ impl Rules {
         bits.flatten().fold(0, |all, bit| all | bit)
     }
 
+    /// Returns whether the program answers requests to `ip` for one of the listeners, each by its number.
+    pub(super) fn has_listener(&self, slots: &[ListenerSlot], ip: IpAddr) -> bool {
+        let mut answering = slots.iter().zip(&self.answering);
+        answering.any(|(slot, policy)| policy.is_some() && slot.means(ip))
+    }
+
     /// Makes the table of destinations, and excludes listeners that the program can't serve.
     ///
     /// Exact addresses come first: there they win over the wildcard, as sockets do. In front of all of them come the
@@ -156,25 +169,23 @@ impl Rules {
             .broadcasts
             .iter()
             .map(|address| SocketAddr::from((*address, 0)));
-        let all_barred = barred.fold(true, |all, address| all & table.insert(address, false, LISTENERS));
+        let all_barred = barred.fold(true, |all, address| {
+            all & table.insert(address, u16::MAX, LISTENERS)
+        });
         let slots = slots.iter().enumerate();
         let (wild, exact): (Vec<_>, Vec<_>) = slots.partition(|(_, slot)| slot.address.ip().is_unspecified());
         for (number, slot) in exact.into_iter().chain(wild) {
             let Some(policy) = &slot.policy else {
                 continue;
             };
-            let ip = slot.address.ip();
-            let is_meant = |local: &&LocalAddress| {
-                (ip.is_unspecified() && local.ip.is_ipv4() == ip.is_ipv4()) || local.ip == ip
-            };
             let reachable = network
                 .addresses
                 .iter()
-                .filter(is_meant)
+                .filter(|local| slot.means(local.ip))
                 .filter(|local| is_reachable(local.ip));
             let inserted = reachable.map(|local| {
                 let address = SocketAddr::new(local.ip, slot.address.port());
-                table.insert(address, local.tagged, number)
+                table.insert(address, local.untagged, number)
             });
             // All of them: where a listener is excluded, none behind it may answer in its place.
             let all_inserted = inserted.fold(true, |all, one| all & one);
@@ -304,7 +315,8 @@ fn device_entries(devices: &[Device]) -> [DeviceEntry; DEVICES] {
     let mut entries = [DeviceEntry::ZERO; DEVICES];
     for (entry, device) in entries.iter_mut().zip(devices) {
         let [a, b, c, d, e, f] = device.address;
-        entry.index = device.index.into();
+        entry.index = device.index;
+        entry.number = u32::try_from(device.number).unwrap_or(0);
         entry.address = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
     }
     entries
@@ -347,8 +359,8 @@ mod tests {
     fn listeners_that_the_program_can_not_serve_are_left_to_the_sockets() {
         let address = SocketAddr::from(([192, 0, 2, 1], 123));
         let local = [LocalAddress {
-            tagged: false,
             ip: address.ip(),
+            untagged: 1,
         }];
         let network = HostNetwork {
             addresses: &local,

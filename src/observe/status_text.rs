@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
-use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
+use super::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
 use crate::server::{Counts, NakReason, Verdict};
 use crate::upstream::packet::Reject;
@@ -172,10 +172,29 @@ fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastPathStatus>) -> fmt::Resul
     let Some(fast) = fast else {
         return Ok(());
     };
-    let of = |one: &InterfaceStatus| format!("{} {}", one.name, one.mode.unwrap_or("off"));
-    let interfaces: Vec<String> = fast.interfaces.iter().map(of).collect();
-    let text = format!("{}: {} answered", interfaces.join(", "), fast.answered);
-    line(f, "fast path", &text)
+    let total = format!("{} answered", fast.answered);
+    line(f, "fast path", &total)?;
+    for one in &fast.interfaces {
+        line(f, "", &interface(one))?;
+    }
+    Ok(())
+}
+
+/// An interface of the fast path: the answers of each family, or the reason for none.
+fn interface(one: &InterfaceStatus) -> String {
+    let Some(mode) = one.mode else {
+        return format!(
+            "{} off: {}",
+            one.name,
+            one.fault.as_deref().unwrap_or("not attached")
+        );
+    };
+    let family = |name: &str, family: &FamilyStatus| match family.why_none {
+        None => format!("{name} {}", family.answered),
+        Some(why) => format!("{name} none ({why})"),
+    };
+    let (ipv4, ipv6) = (family("IPv4", &one.ipv4), family("IPv6", &one.ipv6));
+    format!("{} {mode}: {ipv4}, {ipv6}", one.name)
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::control::{http, server};
-use crate::fast_path::client_capacity;
+use crate::fast_path::{MOST_INTERFACES, client_capacity};
 use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
@@ -18,7 +18,7 @@ const FILES_AN_UPSTREAM: u64 = 2;
 const FILES_A_NAME: u64 = 5;
 /// Descriptors per list: the handle, and the file while it is read.
 const FILES_A_LIST: u64 = 3;
-/// Descriptors of the fast path, beside one for each interface: its program, the shared maps, and a timer.
+/// Descriptors of the fast path, beside one for each interface that there may be: program, maps, and a timer.
 const FAST_FILES: u64 = 16;
 
 /// Memory of every server, in bytes (*measured*: 2 MB and 6 MB).
@@ -136,9 +136,10 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         // The new connection, before the one that makes room for it is closed.
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::CONNECTIONS,
     };
-    let fast = match count(config.fast_path.interfaces.len()) {
-        0 => 0,
-        interfaces => FAST_FILES + interfaces,
+    // A reload may name others.
+    let fast = match config.fast_path.is_wanted() {
+        false => 0,
+        true => FAST_FILES + count(MOST_INTERFACES),
     };
     let lists = count(lists) * FILES_A_LIST;
     FIXED_FILES + listeners + upstreams.sum::<u64>() + count(control + http) + lists + fast
@@ -176,9 +177,9 @@ fn kernel(config: &Config) -> u64 {
         // The kernel doubles the given size, for its own needs.
         u64::from(one.workers) * 2 * u64::from(one.tuning.receive_buffer)
     });
-    let fast = match config.fast_path.interfaces.len() {
-        0 => 0,
-        _ => {
+    let fast = match config.fast_path.is_wanted() {
+        false => 0,
+        true => {
             u64::from(client_capacity(
                 config.listeners.iter().map(|listener| &*listener.policy),
             )) * FAST_MEMORY

@@ -63,11 +63,20 @@ impl Supervisor {
     /// Changes the running configuration to `wanted`. All that can fail is done first.
     async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
         let difference = Difference::between(&self.running.config, &wanted.config);
+        let attachments = difference.settings.fast_path.as_ref();
+        if let (Some(fast), Some(change)) = (&mut self.fast, attachments) {
+            fast.reattach(&change.to.interfaces, change.to.mode)?;
+        }
         let plan = self.listeners.plan(&difference.listeners);
-        let prepared = self
-            .listeners
-            .prepare(plan, &wanted)
-            .map_err(|error| error.to_string())?;
+        let prepared = match self.listeners.prepare(plan, &wanted) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                if let (Some(fast), Some(change)) = (&mut self.fast, attachments) {
+                    fast.reattach(&change.from.interfaces, change.from.mode)?;
+                }
+                return Err(error.to_string());
+            }
+        };
         self.commit(&difference, prepared, wanted).await;
         Ok(())
     }

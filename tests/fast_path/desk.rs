@@ -61,15 +61,12 @@ impl Desk {
             slot(([0, 0, 0, 0], 123).into()),
             slot((Ipv6Addr::UNSPECIFIED, 123).into()),
         ];
-        let addresses = [
-            (false, MINE4.into()),
-            (false, MINE6.into()),
-            (true, TAGGED.into()),
-        ];
-        let addresses = addresses.map(|(tagged, ip)| LocalAddress { tagged, ip });
+        let addresses = [(1, MINE4.into()), (1, MINE6.into()), (0, TAGGED.into())];
+        let addresses = addresses.map(|(untagged, ip)| LocalAddress { ip, untagged });
         let device = Device {
             index: 1,
             address: OURS,
+            number: 0,
         };
         let places = policy.limit.clients / 4;
         let network = HostNetwork {

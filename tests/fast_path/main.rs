@@ -29,6 +29,7 @@ mod comparison;
 mod damage;
 mod desk;
 mod frames;
+mod interfaces;
 mod network;
 mod policies;
 mod refusal;

@@ -35,7 +35,7 @@ impl Display for LayoutHeader {
 }
 
 /// All structures, each behind those that are parts of it.
-const STRUCTURES: [Declaration; 11] = [
+const STRUCTURES: [Declaration; 12] = [
     Publication::DECLARATION,
     PublishedState::DECLARATION,
     Destination::DECLARATION,
@@ -47,6 +47,7 @@ const STRUCTURES: [Declaration; 11] = [
     Boundary6::DECLARATION,
     AllBoundaries6::DECLARATION,
     Cells::DECLARATION,
+    InterfaceCells::DECLARATION,
 ];
 
 /// Writes an enumeration: words and their numbers.

@@ -12,7 +12,8 @@
 #define SPREAD 0x9e3779b97f4a7c15ULL // The factor of a destination's hash: 2^64 divided by the golden ratio, so that near numbers come to lie far apart.
 #define SPREAD_SHIFT 54 // The shift of a destination's hash: the highest of 64 bits number all places.
 #define LISTENERS 32 // Listeners that the program knows at most.
-#define DEVICES 16 // Interfaces that the program knows at most.
+#define INTERFACES 16 // Interfaces that the program is attached to at most.
+#define DEVICES 32 // Hardware addresses of interfaces that the program knows at most.
 #define BOUNDARIES4 65536 // Boundaries of all access lists together at most, for IPv4.
 #define BOUNDARIES6 32768 // The same for IPv6.
 #define CLIENTS_PER_PLACE 4 // Clients that may be in one place of the table of clients.
@@ -81,7 +82,7 @@ struct destination {
 	__u64 high; // The first half of the address as it is on the wire; IPv4 as ::ffff:a.b.c.d
 	__u64 low; // Its second half
 	__u16 port; // As it is on the wire
-	__u16 tagged; // 1: only frames with a VLAN tag come here
+	__u16 untagged; // A bit for each interface, by its number, where frames without a VLAN tag come here, too
 	__u32 unused; // 0
 	__u64 listener; // The listener's number and 1; 0: the place is free. LISTENERS and 1, with port 0: a broadcast address of one of this host's networks; no request comes from there
 };
@@ -115,10 +116,11 @@ struct policy {
 };
 _Static_assert(sizeof(struct policy) == 128, "as in layout.rs");
 
-// An interface that the program is attached to.
+// A hardware address at an interface where frames arrive for the program.
 struct device {
-	__u64 index; // Linux' number for it; 0: none
-	__u64 address; // Its hardware address as it is on the wire, in the first six bytes
+	__u32 index; // Linux' number for the interface; 0: there are no more entries
+	__u32 number; // Our number for the interface that the program is attached to
+	__u64 address; // The hardware address as it is on the wire, in the first six bytes
 };
 _Static_assert(sizeof(struct device) == 16, "as in layout.rs");
 
@@ -131,13 +133,13 @@ struct rules {
 	__u64 places; // The number of places in the table of clients
 	__u64 unused[13]; // 0
 };
-_Static_assert(sizeof(struct rules) == 37248, "as in layout.rs");
+_Static_assert(sizeof(struct rules) == 37504, "as in layout.rs");
 
 // The map `rules`: one copy is in force while the other one is written.
 struct both_rules {
 	struct rules copies[2]; // Each by its number
 };
-_Static_assert(sizeof(struct both_rules) == 74496, "as in layout.rs");
+_Static_assert(sizeof(struct both_rules) == 75008, "as in layout.rs");
 
 // The map `boundaries4`: where access lists change between "allowed" and "denied". Both copies.
 struct boundaries4 {
@@ -168,3 +170,10 @@ struct cells {
 	__u64 unused; // 0
 };
 _Static_assert(sizeof(struct cells) == 1024, "as in layout.rs");
+
+// The counts of all interfaces on a CPU: an entry of the map `interfaces`.
+struct interface_cells {
+	__u64 ipv4[INTERFACES]; // The answers over IPv4, by the number of the interface
+	__u64 ipv6[INTERFACES]; // The same over IPv6
+};
+_Static_assert(sizeof(struct interface_cells) == 256, "as in layout.rs");

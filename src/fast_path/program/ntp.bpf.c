@@ -14,19 +14,26 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-// Was it sent to the hardware address of the device that it came to?
-inlined int is_for_us(const struct rules *rules, const struct ethhdr *ethernet, __u32 index)
+// The number of the interface if it was sent to a hardware address of ours there, or -1.
+inlined int interface_of(const struct rules *rules, const struct ethhdr *ethernet, __u32 index)
 {
 	const __u8 *to = ethernet->h_dest;
 	__u64 address = (__u64)*(__u16 *)(to + 4) << 32 | (__u64)*(__u16 *)(to + 2) << 16 | *(__u16 *)to;
-	for (int i = 0; i < DEVICES; i++)
-		if (rules->devices[i].index == index)
-			return rules->devices[i].address == address;
-	return 0;
+	for (int i = 0; i < DEVICES; i++) {
+		const struct device *device = &rules->devices[i];
+		if (device->index == 0)
+			return -1;
+		if (device->index == index && device->address == address)
+			return device->number & (INTERFACES - 1);
+	}
+	return -1;
 }
 
-// The number of the listener at this address and port and 1, or 0.
-inlined __u64 listener_at(const struct rules *rules, __u64 high, __u64 low, __u64 port, int tagged)
+// All interfaces.
+#define ALL (~0U)
+
+// The number of the listener at this address and port and 1, or 0. `at_interface` has a bit for the interface, or for all.
+inlined __u64 listener_at(const struct rules *rules, __u64 high, __u64 low, __u64 port, __u32 at_interface)
 {
 	__u64 at = ((high ^ (low + port)) * SPREAD) >> SPREAD_SHIFT;
 	for (int i = 0; i < PROBES; i++) {
@@ -34,7 +41,7 @@ inlined __u64 listener_at(const struct rules *rules, __u64 high, __u64 low, __u6
 		if (found->listener == 0)
 			return 0;
 		if (found->low == low && found->high == high && found->port == port)
-			return found->tagged && !tagged ? 0 : found->listener;
+			return found->untagged & at_interface || at_interface == ALL ? found->listener : 0;
 	}
 	return 0;
 }
@@ -45,7 +52,7 @@ inlined int is_from_a_host(const struct rules *rules, const struct request *requ
 {
 	if (request->ethernet->h_source[0] & 1)
 		return 0;
-	return !listener_at(rules, request->source_high, request->source_low, 0, 1);
+	return !listener_at(rules, request->source_high, request->source_low, 0, ALL);
 }
 
 // The version's and mode's verdict, or -1. `respond::answer_mode` has the reasons.
@@ -130,7 +137,20 @@ inlined void count(__u64 listener, const struct ruling *ruling, __u8 kind)
 			cells->annotations[i] += ruling->annotations >> i & 1;
 }
 
-SEC("xdp")
+inlined void count_answer(const struct request *request, __u32 interface)
+{
+	__u32 at = bpf_get_smp_processor_id();
+	struct interface_cells *cells = bpf_map_lookup_elem(&interfaces, &at);
+	if (!cells)
+		return;
+	if (request->ip4)
+		cells->ipv4[interface & (INTERFACES - 1)]++;
+	else
+		cells->ipv6[interface & (INTERFACES - 1)]++;
+}
+
+// Packets of several pages are those of other protocols; before Linux 5.18 there are none (../loader.rs).
+SEC("xdp.frags")
 int ntp(struct xdp_md *context)
 {
 	struct request request = {};
@@ -152,13 +172,15 @@ int ntp(struct xdp_md *context)
 	    *(volatile __u64 *)&published->publications[number & (PUBLICATIONS - 1)].number != number)
 		return XDP_PASS;
 	const struct rules *rules = &both->copies[publication.copy & 1];
-	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, request.tagged) - 1;
+	int interface = interface_of(rules, request.ethernet, context->ingress_ifindex);
+	if (interface < 0)
+		return XDP_PASS;
+	__u32 at_interface = request.tagged ? ALL : 1U << interface;
+	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, at_interface) - 1;
 	if (listener >= LISTENERS || !(publication.answering >> listener & 1))
 		return XDP_PASS;
 	// Once more, in a way that the compiler keeps: Linux 6.1 forgets a bound if the register was spilled before.
 	asm volatile("%0 &= %1" : "+r"(listener) : "i"(LISTENERS - 1));
-	if (!is_for_us(rules, request.ethernet, context->ingress_ifindex))
-		return XDP_PASS;
 	// From here on it is ours: nothing is taken from a client for a request that passes.
 	const struct policy *policy = &rules->policies[listener];
 	struct ruling ruling = { .verdict = answered };
@@ -172,6 +194,8 @@ int ntp(struct xdp_md *context)
 	count(listener, &ruling, kind);
 	if (ruling.verdict > KISSED_DENIED)
 		return XDP_DROP;
+	if (ruling.verdict <= ANSWERED_VERSION_1)
+		count_answer(&request, interface);
 	__u8 version = (kind & 0x38) | (answered == ANSWERED_SYMMETRIC ? 2 : 4);
 	if (ruling.verdict > ANSWERED_VERSION_1)
 		kiss(reply, &publication, ruling.verdict, policy->kiss_poll, version);
