@@ -13,14 +13,17 @@ use tracing::warn;
 
 use super::destinations::is_reachable;
 use super::devices::has_address;
+use super::fast_census::FastCensus;
 use super::interfaces::{AttachedInterface, Interfaces};
-use super::layout::CLIENTS_PER_PLACE;
+use super::layout::{CLIENTS_PER_PLACE, LISTENERS};
 use super::loader::Program;
-use super::maps::{answers, counts, publish, steps, write_copy};
+use super::maps::{answers, clear_counts, counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
+use super::requirements;
 use super::rules::{HostNetwork, ListenerSlot, Rules, client_capacity, rules};
 use super::step_watch::StepWatch;
 use super::time_segment::{TimeSegment, raw_faster, stop};
+use crate::census::{CensusSettings, SampledHistory};
 use crate::clock::Reference;
 use crate::host::{addresses, clock, entropy, limits, sys};
 use crate::observe::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus};
@@ -47,14 +50,18 @@ pub struct Driver {
     secret: [u64; 2],
     places: u32,
     interfaces: Interfaces,
-    /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
+    /// The listeners by number. One that is gone keeps its number and counts until another one needs the number.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
+    /// The counts of those whose number another one has now.
+    ended: Counts,
     rules: Rules,
     /// The copy of the rules that is in force, and the number of the last publication.
     copy: u32,
     number: u64,
     reference: Option<Reference>,
+    /// The census of its clients, if there is one.
+    census: Option<FastCensus>,
     /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
@@ -123,13 +130,18 @@ impl Driver {
             interfaces: Interfaces::new(interfaces.to_vec(), mode),
             slots: Vec::new(),
             rates: Vec::new(),
+            ended: Counts::default(),
             rules: rules(&[], NOWHERE, secret, places),
             copy: 0,
             number: 0,
             reference: None,
+            census: None,
             clocks: Default::default(),
             raw_faster: None,
         };
+        for line in requirements::bypassed(interfaces).lines() {
+            warn!("fast path: {line}");
+        }
         driver.serve(listeners);
         if let Some(refused) = driver.interfaces.refused() {
             return failed(refused);
@@ -145,16 +157,31 @@ impl Driver {
     /// Serves these `listeners` from now on, and no others.
     pub fn serve<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener> + Clone) {
         self.slots.iter_mut().for_each(|slot| slot.policy = None);
+        let is_new = |listener: &&Listener| !self.slots.iter().any(|slot| slot.address == listener.address);
+        let new = listeners.clone().filter(is_new).count();
+        if self.slots.len() + new > LISTENERS {
+            // So that none of those that are gone is in force any more.
+            self.follow_host(clock::raw());
+        }
         for listener in listeners.clone() {
             let policy = Some(Arc::clone(&listener.policy));
-            let mut slots = self.slots.iter_mut();
-            if let Some(slot) = slots.find(|slot| slot.address == listener.address) {
-                slot.policy = policy;
+            let place = |slot: &ListenerSlot| slot.address == listener.address;
+            let kept = |slot: &ListenerSlot| listeners.clone().any(|one| one.address == slot.address);
+            let slot = ListenerSlot {
+                address: listener.address,
+                policy,
+            };
+            if let Some(number) = self.slots.iter().position(place) {
+                self.set_slot(number, slot);
+            } else if self.slots.len() < LISTENERS {
+                self.slots.push(slot);
+                self.rates.push(RateMeter::default());
+            } else if let Some(number) = self.slots.iter().position(|slot| !kept(slot)) {
+                self.give_back(number);
+                self.set_slot(number, slot);
             } else {
-                self.slots.push(ListenerSlot {
-                    address: listener.address,
-                    policy,
-                });
+                // There is no number for it: the rules exclude it.
+                self.slots.push(slot);
                 self.rates.push(RateMeter::default());
             }
         }
@@ -164,6 +191,27 @@ impl Driver {
             warn!("fast path: limit.clients: only a restart makes room for more clients");
         }
         self.follow_host(clock::raw());
+    }
+
+    fn set_slot(&mut self, number: usize, slot: ListenerSlot) {
+        if let Some(place) = self.slots.get_mut(number) {
+            *place = slot;
+        }
+    }
+
+    /// Frees the number of a listener that is gone: its counts go to those of all that are.
+    fn give_back(&mut self, number: usize) {
+        let cells = self.program.counters();
+        self.ended = self.ended.plus(counts(cells, number));
+        clear_counts(cells, number);
+        if let Some(rate) = self.rates.get_mut(number) {
+            *rate = RateMeter::default();
+        }
+    }
+
+    /// Returns the counts of listeners that are gone and have no number any more.
+    pub fn ended(&self) -> Counts {
+        self.ended
     }
 
     /// Attaches the program to these interfaces, as names and patterns, and to no others.
@@ -199,7 +247,7 @@ impl Driver {
         let mut broadcasts: Vec<Ipv4Addr> = host.iter().flat_map(|one| one.broadcasts.clone()).collect();
         broadcasts.sort_unstable();
         broadcasts.dedup();
-        let answers = answers(self.program.interfaces());
+        let answers = answers(self.program.cpus());
         self.interfaces.follow(host, &self.program, &answers);
         let devices = self.interfaces.devices();
         let addresses = self.interfaces.local_addresses();
@@ -249,8 +297,22 @@ impl Driver {
         self.reference.as_ref().is_some_and(is_told)
     }
 
-    /// Publishes the time of this moment.
+    /// Counts its clients from now on.
+    pub fn begin_census(&mut self, settings: CensusSettings) {
+        let census = FastCensus::new(settings, &self.program, clock::raw());
+        self.census = Some(census);
+    }
+
+    /// Returns the counts of its clients; `None` without a census.
+    pub fn census(&self) -> Option<&SampledHistory> {
+        self.census.as_ref().map(FastCensus::history)
+    }
+
+    /// Publishes the time of this moment, and takes what the census has got.
     pub fn refresh(&mut self) {
+        if let Some(census) = &mut self.census {
+            census.take(&self.program, self.secret, clock::raw());
+        }
         // Before the readings: a step after them ends what they give.
         let steps = steps(self.program.state());
         let published = self.reference.zip(self.readings());
@@ -291,7 +353,7 @@ impl Driver {
 
     /// Returns the state as `status` shows it.
     pub fn status(&self) -> FastPathStatus {
-        let answers = answers(self.program.interfaces());
+        let answers = answers(self.program.cpus());
         let status = |one: &AttachedInterface| {
             let [ipv4, ipv6] = answers.get(one.number).copied().unwrap_or_default();
             let [before4, before6] = one.before;
@@ -310,7 +372,7 @@ impl Driver {
         let counts = self
             .counts()
             .map(|(_, counts, _)| counts)
-            .fold(Counts::default(), Counts::plus);
+            .fold(self.ended, Counts::plus);
         FastPathStatus {
             interfaces: self.interfaces.iter().map(status).collect(),
             answered: counts.answered(),

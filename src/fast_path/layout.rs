@@ -63,6 +63,8 @@ constants! {
     pub(super) const BUCKETS: usize = Residence::BUCKETS;
     /// Room for annotations.
     pub(super) const ANNOTATIONS: usize = 8;
+    /// Samples that a CPU keeps before one is overwritten.
+    pub(super) const SAMPLES: usize = 1024;
 }
 
 shared! {
@@ -94,8 +96,10 @@ shared! {
         growth: u64,
         /// The number of steps of the host's clock before it: it holds until the next one
         steps: u64,
+        /// The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
+        header_sum: u64,
         /// 0
-        unused: [u64; 5],
+        unused: [u64; 4],
     }
 }
 
@@ -106,8 +110,12 @@ shared! {
         current: u64,
         /// The number of steps of the host's clock since the start
         steps: u64,
+        /// The census samples all packets of clients whose hash is no higher; 0: there is no census
+        followed: u64,
+        /// It samples a packet where the number of packets and this have no bit in common
+        apart: u64,
         /// 0
-        unused: [u64; 14],
+        unused: [u64; 12],
         /// Each at its number modulo PUBLICATIONS
         publications: [Publication; PUBLICATIONS],
     }
@@ -252,6 +260,8 @@ shared! {
 shared! {
     /// The counts of a listener on a CPU: an entry of the map `counters`.
     pub(super) struct Cells as "cells" {
+        /// The answered requests of mode 3 without annotations, by version: counted nowhere else
+        plain: [u64; 8],
         /// The packets with each verdict, by its number
         verdicts: [u64; VERDICTS],
         /// The requests of each version and mode: their first byte without the leap indicator
@@ -268,12 +278,32 @@ shared! {
 }
 
 shared! {
-    /// The counts of all interfaces on a CPU: an entry of the map `interfaces`.
-    pub(super) struct InterfaceCells as "interface_cells" {
+    /// A packet that the census samples.
+    pub(super) struct SampleEntry as "sample" {
+        /// The first half of the source's address, as a number; 0 for IPv4
+        high: u64,
+        /// Its second half
+        low: u64,
+        /// 1: for the number of the packet; 2: for its client; 3: for both
+        why: u64,
+    }
+}
+
+shared! {
+    /// What a CPU counts beside the listeners: an entry of the map `cpus`.
+    pub(super) struct CpuCells as "cpu" {
         /// The answers over IPv4, by the number of the interface
         ipv4: [u64; INTERFACES],
         /// The same over IPv6
         ipv6: [u64; INTERFACES],
+        /// The packets that the census would have
+        packets: u64,
+        /// The samples so far, each at its number modulo SAMPLES
+        written: u64,
+        /// 0
+        unused: [u64; 6],
+        /// The newest samples
+        samples: [SampleEntry; SAMPLES],
     }
 }
 
@@ -331,6 +361,7 @@ const _: () = {
         DESTINATIONS,
         LISTENERS,
         INTERFACES,
+        SAMPLES,
         BOUNDARIES4,
         BOUNDARIES6,
         KINDS,

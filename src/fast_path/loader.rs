@@ -12,7 +12,7 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
 use super::layout::{
-    AllBoundaries4, AllBoundaries6, BothRules, Cells, InterfaceCells, LISTENERS, PublishedState, WORD,
+    AllBoundaries4, AllBoundaries6, BothRules, Cells, CpuCells, LISTENERS, PublishedState, WORD,
 };
 use super::mode::{AttachMode, Attachment};
 use super::requirements;
@@ -36,7 +36,7 @@ pub struct Program {
     boundaries4: Shared,
     boundaries6: Shared,
     counters: Shared,
-    interfaces: Shared,
+    cpus: Shared,
 }
 
 /// The reason why there is no program.
@@ -156,7 +156,7 @@ impl Program {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let mut kernel = EbpfLoader::new()
             .map_max_entries("counters", number(entries))
-            .map_max_entries("interfaces", number(cpus))
+            .map_max_entries("cpus", number(cpus))
             .map_max_entries("clients", places.max(1))
             .load(object)?;
         program(&mut kernel)?.load()?;
@@ -166,7 +166,7 @@ impl Program {
             boundaries4: shared::<AllBoundaries4>(&kernel, "boundaries4", 1)?,
             boundaries6: shared::<AllBoundaries6>(&kernel, "boundaries6", 1)?,
             counters: shared::<Cells>(&kernel, "counters", entries)?,
-            interfaces: shared::<InterfaceCells>(&kernel, "interfaces", cpus)?,
+            cpus: shared::<CpuCells>(&kernel, "cpus", cpus)?,
             kernel,
         })
     }
@@ -221,9 +221,9 @@ impl Program {
         self.counters.words()
     }
 
-    /// Returns the map `interfaces`: the answers at each interface, on all CPUs.
-    pub fn interfaces(&self) -> &[AtomicU64] {
-        self.interfaces.words()
+    /// Returns the map `cpus`: the answers at each interface, and the samples for the census.
+    pub fn cpus(&self) -> &[AtomicU64] {
+        self.cpus.words()
     }
 
     /// Runs it on `frame`, as if that came to the loopback interface (for tests).

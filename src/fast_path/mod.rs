@@ -8,9 +8,11 @@
 //! steps of the host's clock. `requirements` is what a host must have, `mode` what the operator
 //! chooses.
 
+mod bypass;
 mod destinations;
 mod devices;
 pub mod driver;
+mod fast_census;
 mod interfaces;
 mod layout;
 #[cfg_attr(
@@ -29,7 +31,10 @@ mod time_segment;
 pub use devices::Device;
 pub use layout::{CLIENTS_PER_PLACE, INTERFACES as MOST_INTERFACES, LISTENERS, Publication};
 pub use loader::AVAILABLE;
-pub use maps::{answers, count_step, counts, publish, steps, write_copy};
+pub use maps::{
+    ReadSamples, answers, census_packets, clear_counts, count_step, counts, cpus, publish, samples,
+    set_sampling, steps, write_copy,
+};
 pub use mode::{AttachMode, Attachment};
 pub use rules::{Exclusion, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
 pub use time_segment::{TimeSegment, raw_faster, stop};

@@ -65,7 +65,7 @@ impl Program {
         match *self {}
     }
 
-    pub fn interfaces(&self) -> &[AtomicU64] {
+    pub fn cpus(&self) -> &[AtomicU64] {
         match *self {}
     }
 

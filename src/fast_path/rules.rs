@@ -84,7 +84,7 @@ impl fmt::Display for Exclusion {
                 "its access list is longer than the {BOUNDARIES4} boundaries of IPv4 and {BOUNDARIES6} of IPv6 that all lists may have together"
             ),
             Self::Addresses => f.write_str("this host has more addresses than there is room for"),
-            Self::Listeners => write!(f, "there were more than {LISTENERS} listeners since the start"),
+            Self::Listeners => write!(f, "there are more than {LISTENERS} listeners"),
         }
     }
 }

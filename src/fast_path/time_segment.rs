@@ -103,6 +103,7 @@ impl TimeSegment {
             reference_time: self.variables.reference_timestamp.to_bits(),
             growth: GROWTH_UNITS,
             steps,
+            header_sum: header_sum(header_start, header_rest),
             ..Publication::ZERO
         }
     }
@@ -124,6 +125,14 @@ impl TimeSegment {
         let [e, f, g, h] = variables.reference_id.to_bytes();
         [start, [a, b, c, d, e, f, g, h]]
     }
+}
+
+/// Returns the sum of the words of a header that no request changes: all but the root dispersion (RFC 1071).
+fn header_sum(start: [u8; 8], rest: [u8; 8]) -> u64 {
+    let [.., a, b, c, d] = rest;
+    let word = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
+    let (words, _) = start.as_chunks();
+    words.iter().copied().map(word).sum::<u64>() + word([a, b, c, d])
 }
 
 /// Returns the time until the last second of the UTC day; `None` around its end.

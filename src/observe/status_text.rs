@@ -480,7 +480,9 @@ NTP Pool     score 20.0 at worst, by its own error bound: handed out
 requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short
-fast path    eth0 native, eth1 off: 1 answered
+fast path    1 answered
+             eth0 native: IPv4 1, IPv6 none (no address of this host there)
+             eth1 off: there is no such interface; it is looked for each second
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
 log          5 lines dropped, as their reader was too slow

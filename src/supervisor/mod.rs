@@ -111,6 +111,9 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     );
     let census = census::settings(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
+    if let (Some(fast), Some(settings)) = (&mut fast, census) {
+        fast.begin_census(settings);
+    }
     let listeners = Listeners::start(
         opened.sockets,
         &clock_manager.reader,
@@ -303,7 +306,10 @@ impl Supervisor {
         let now = clock::raw();
         self.listeners.nudge();
         self.listeners.update_traffic(now);
-        self.fast.iter_mut().for_each(|fast| fast.follow_host(now));
+        self.fast.iter_mut().for_each(|fast| {
+            fast.follow_host(now);
+            fast.refresh();
+        });
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
         }
@@ -373,8 +379,9 @@ impl Supervisor {
             ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
             ControlRequest::Clients { format } => {
                 let censuses = self.listeners.censuses();
+                let fast = self.fast.as_ref().and_then(Driver::census).cloned();
                 // It takes some time with many workers.
-                tokio::spawn(async move { reply.send(census::clients(censuses, format).await) });
+                tokio::spawn(async move { reply.send(census::clients(censuses, fast, format).await) });
                 return;
             }
             ControlRequest::Check { path, text } => {

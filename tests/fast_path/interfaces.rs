@@ -156,3 +156,89 @@ fn a_reload_attaches_and_detaches() {
         answers_at(&pair, "near", "native");
     });
 }
+
+/// The log says once what the answers go past.
+#[test]
+fn the_start_names_what_is_gone_past() {
+    if !has_ethtool() {
+        return;
+    }
+    in_own_network(|| {
+        let shape = |_: &_| {
+            ip("rule add from 198.51.100.0/24 table 100");
+            std::fs::write("/proc/sys/net/ipv4/conf/near/rp_filter", "1").unwrap();
+        };
+        let pair = Pair::shaped(shape, "[\"near\"]", "auto");
+        for words in ["rp_filter (near)", "policy routing (1 rules)"] {
+            assert_eq!(pair.log().matches(words).count(), 1, "{}", pair.log());
+        }
+        assert!(!pair.log().contains("rules of nf_tables"), "{}", pair.log());
+        let _done = pair.reattach("[\"n*\"]", "auto");
+        assert_eq!(pair.log().matches("policy routing").count(), 1, "{}", pair.log());
+    });
+}
+
+/// `ntpfront clients` has the clients of the fast path, with the number of their requests.
+#[test]
+fn the_census_has_the_clients_of_the_fast_path() {
+    if !has_ethtool() {
+        return;
+    }
+    in_own_network(|| {
+        let pair = Pair::shaped(|_| (), "[\"near\"]", "native");
+        pair.becomes_fast();
+        let (fast, _) = pair.counts();
+        for _ in 0..20 {
+            pair.becomes_fast_at(SERVER6);
+        }
+        let asked = pair.counts().0 - fast;
+        wait_until("the census", SOON, || {
+            let clients = pair.clients();
+            let top = clients["addresses"]["top"].as_array().unwrap();
+            let client = top.iter().find(|one| one["who"] == "2001:db8::2")?;
+            (client["at_least"].as_u64() >= Some(asked)).then_some(())
+        });
+        let clients = pair.clients();
+        assert_eq!(
+            (clients["one_of"].as_u64(), clients["packets_one_of"].as_u64()),
+            (Some(1), Some(1)),
+            "{clients}"
+        );
+        // 192.0.2.2, 2001:db8::2, and 127.0.0.1 at the start.
+        assert_eq!(clients["clients"].as_u64(), Some(3), "{clients}");
+        assert_eq!(
+            clients["requests"],
+            pair.status()["requests"]["received"],
+            "{clients}"
+        );
+    });
+}
+
+/// Numbers of listeners that are gone are given to new ones, however often that happens; their counts stay.
+#[test]
+fn numbers_of_listeners_are_given_back() {
+    if !has_ethtool() {
+        return;
+    }
+    in_own_network(|| {
+        let pair = Pair::shaped(|_| (), "[\"near\"]", "native");
+        pair.becomes_fast();
+        let before = pair.verdict("answered-client");
+        for round in 1..4_u16 {
+            let listeners: Vec<String> = (0..30)
+                .map(|number| {
+                    let port = match number {
+                        0 => 123,
+                        number => round * 1000 + number,
+                    };
+                    format!("[[listener]]\naddress = \"192.0.2.1:{port}\"\nworkers = 1\n")
+                })
+                .collect();
+            assert_eq!(pair.reload_with(&listeners.concat()), Reload::Done);
+        }
+        assert!(!pair.log().contains("is left to the sockets"), "{}", pair.log());
+        pair.becomes_fast();
+        pair.becomes_fast_at("192.0.2.1:3001");
+        assert!(pair.verdict("answered-client") > before);
+    });
+}

@@ -18,6 +18,7 @@ use crate::common::client::{ask, request};
 use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::neighbor::{Neighbor, device_number};
 use crate::common::network::{in_own_network, ip};
+use crate::common::program::command;
 use crate::common::status::status;
 use crate::common::{SOON, TempDir, chrony, peer, root, run, wait_until};
 
@@ -75,6 +76,23 @@ impl Pair {
     pub(crate) fn reattach(&self, interfaces: &str, mode: &str) -> Reload {
         let text = text(&self.directory, mode, "").replace("[\"near\"]", interfaces);
         self.daemon.reload(&text)
+    }
+
+    /// Reloads with more text.
+    pub(crate) fn reload_with(&self, more: &str) -> Reload {
+        self.daemon.reload(&text(&self.directory, "native", more))
+    }
+
+    /// The census, as `ntpfront clients` has it.
+    pub(crate) fn clients(&self) -> Value {
+        let socket = self.directory.path().join("socket");
+        let outcome = run(command().args(["clients", "--json", "--socket"]).arg(socket));
+        assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+        serde_json::from_str(&outcome.stdout).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log()
     }
 
     /// What the status has of the interface of this name.

@@ -38,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ),
     (
         "fast_path",
-        &["time", "wire", "clock", "server", "host", "observe"],
+        &["time", "wire", "clock", "census", "server", "host", "observe"],
     ),
     (
         "config",

@@ -23,6 +23,7 @@
 #define KINDS 64 // Versions and modes together.
 #define BUCKETS 22 // Buckets of the histogram of residence times.
 #define ANNOTATIONS 8 // Room for annotations.
+#define SAMPLES 1024 // Samples that a CPU keeps before one is overwritten.
 
 enum verdict {
 	ANSWERED_CLIENT = 0,
@@ -64,7 +65,8 @@ struct publication {
 	__u64 reference_time; // The time of the served clock's last correction, an NTP timestamp
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
 	__u64 steps; // The number of steps of the host's clock before it: it holds until the next one
-	__u64 unused[5]; // 0
+	__u64 header_sum; // The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
+	__u64 unused[4]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 
@@ -72,7 +74,9 @@ _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 struct state {
 	__u64 current; // The number of the newest publication
 	__u64 steps; // The number of steps of the host's clock since the start
-	__u64 unused[14]; // 0
+	__u64 followed; // The census samples all packets of clients whose hash is no higher; 0: there is no census
+	__u64 apart; // It samples a packet where the number of packets and this have no bit in common
+	__u64 unused[12]; // 0
 	struct publication publications[PUBLICATIONS]; // Each at its number modulo PUBLICATIONS
 };
 _Static_assert(sizeof(struct state) == 8320, "as in layout.rs");
@@ -162,6 +166,7 @@ _Static_assert(sizeof(struct boundaries6) == 1048576, "as in layout.rs");
 
 // The counts of a listener on a CPU: an entry of the map `counters`.
 struct cells {
+	__u64 plain[8]; // The answered requests of mode 3 without annotations, by version: counted nowhere else
 	__u64 verdicts[VERDICTS]; // The packets with each verdict, by its number
 	__u64 kinds[KINDS]; // The requests of each version and mode: their first byte without the leap indicator
 	__u64 residence[BUCKETS]; // A histogram of answered requests
@@ -169,11 +174,23 @@ struct cells {
 	__u64 annotations[ANNOTATIONS]; // The requests with each annotation, by its number
 	__u64 unused; // 0
 };
-_Static_assert(sizeof(struct cells) == 1024, "as in layout.rs");
+_Static_assert(sizeof(struct cells) == 1088, "as in layout.rs");
 
-// The counts of all interfaces on a CPU: an entry of the map `interfaces`.
-struct interface_cells {
+// A packet that the census samples.
+struct sample {
+	__u64 high; // The first half of the source's address, as a number; 0 for IPv4
+	__u64 low; // Its second half
+	__u64 why; // 1: for the number of the packet; 2: for its client; 3: for both
+};
+_Static_assert(sizeof(struct sample) == 24, "as in layout.rs");
+
+// What a CPU counts beside the listeners: an entry of the map `cpus`.
+struct cpu {
 	__u64 ipv4[INTERFACES]; // The answers over IPv4, by the number of the interface
 	__u64 ipv6[INTERFACES]; // The same over IPv6
+	__u64 packets; // The packets that the census would have
+	__u64 written; // The samples so far, each at its number modulo SAMPLES
+	__u64 unused[6]; // 0
+	struct sample samples[SAMPLES]; // The newest samples
 };
-_Static_assert(sizeof(struct interface_cells) == 256, "as in layout.rs");
+_Static_assert(sizeof(struct cpu) == 24896, "as in layout.rs");
