@@ -49,6 +49,8 @@ pub enum Command {
         /// Largest root distance of a healthy server, in seconds; `None` is no limit.
         max_distance: Option<f64>,
     },
+    /// Print a new secret for the cookies of NTS.
+    NtsSecret,
 }
 
 /// The running server, and how it is asked about itself.
@@ -115,6 +117,12 @@ pub struct Query {
     /// Poll three times and show how the NTP Pool's monitor would score the server (exit status 0: it would be listed)
     #[arg(long)]
     pub pool: bool,
+    /// Establish keys with NTS first (the port is that of key establishment, 4460 by default), and show what a client sees
+    #[arg(long, conflicts_with = "pool")]
+    pub nts: bool,
+    /// File with the certificates (PEM) that are trusted instead of the system's
+    #[arg(long, value_name = "FILE", requires = "nts", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
     /// Print the answer as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -200,6 +208,8 @@ enum Sub {
     Clients(RunningArguments),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
+    /// Print a new secret for nts.secret: a line of 32 random bytes in base64
+    NtsSecret,
 }
 
 const MORE_HELP: &str = "\
@@ -218,10 +228,12 @@ Examples:
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       poll a server
   ntpfront query --pool ntp.example         how would the NTP Pool's monitor score it?
+  ntpfront query --nts ntp.example          what does a client with NTS get of it?
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
+  ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
   0  success: ended by a signal, no error found, the polled server is usable
@@ -260,7 +272,7 @@ where
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => {
             return Err(flags_mean_nothing(
-                "query takes no flags of the server: only --json and --pool",
+                "query takes no flags of the server: only --json, --nts, --ca and --pool",
             ));
         }
         Some(Sub::Query(query)) => (Command::Query(query), flags),
@@ -278,6 +290,10 @@ where
             max_distance,
             running,
         })) => running.command(flags, |server| Command::Health { server, max_distance }),
+        Some(Sub::NtsSecret) if flags != Flags::default() => {
+            return Err(flags_mean_nothing("nts-secret takes no flags"));
+        }
+        Some(Sub::NtsSecret) => (Command::NtsSecret, flags),
     };
     Ok(Invocation { command, flags })
 }
@@ -387,6 +403,8 @@ mod tests {
     #[test]
     fn query_takes_a_server_and_no_flags() {
         let query = Query {
+            nts: false,
+            ca: None,
             server: "[::1]:123".to_owned(),
             pool: false,
             json: true,

@@ -15,7 +15,10 @@
 //! * [`wire`]: NTP on the wire: header, extension fields and MAC, reference ID (pure)
 //! * [`nts`]: Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a
 //!   `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a
-//!   sealed reply; `ke`: both sides of key establishment, inside TLS (pure)
+//!   sealed reply; `client`: a sealed question and the opening of its reply; `ke`: both sides of key establishment, inside
+//!   TLS; `key_schedule`: the keyring of each period (pure)
+//! * [`ke`]: key establishment as a server: `thread` accepts, `session` speaks TLS and answers; `admission` decides which
+//!   sessions begin, wait, or make room (pure)
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
 //!   way to the workers (`publish`) and to the next process (`handover`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
@@ -28,24 +31,24 @@
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
 //!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
-//!   `clock_policy`), `discipline`, `leap` (pure)
+//!   `clock_policy`), `discipline`, `leap` (pure); `nts`: keys and cookies of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
 //!   `metrics`, `health`; the NTP `pool`'s rules (pure); `clients_text`: the census; `journal`: what the log says of it
-//! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
+//! * [`host`]: the operating system: sockets, `tls`, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
-//!   sockets, privileges, `sandbox`
+//!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
 //!   `server`; and `http`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for
 //!   which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which
-//!   listeners it waits for (`absence`) are pure
+//!   listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and threads of NTS
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-//! room, `wire` and `host` only `time`, `nts` only `wire`; `server` and `upstream` never use each other; only
-//! `supervisor` knows everything that runs, and `commands` what a subcommand needs. `tests/pure/circles.rs` checks that
-//! no files use each other in a circle.
+//! room, `wire` and `host` only `time`, `nts` only `wire`, `ke` only `nts`, `host` and `log`; `server` and `upstream`
+//! never use each other; only `supervisor` knows everything that runs, and `commands` what a subcommand needs.
+//! `tests/pure/circles.rs` checks that no files use each other in a circle.
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
 //! or [`control::http`]; workers only count, in cells of their own.
@@ -70,7 +73,8 @@
 //!          -> commit: log level, leap seconds, clock_manager.reconfigure (registry: plan; then pollers and system
 //!          process), budget, steps: policies, serve, close
 //!          files: supervisor::{reading, reload}, config::{file, validate, diff}, supervisor::listeners::{plan, apply}
-//! sample   poller: addresses (the next one) -> question, or fault -> packet::authentic -> measure -> usable
+//! sample   poller: (nts: key_establishment, if keys are due) -> addresses (the next one) -> question, or fault
+//!          -> packet::authentic (nts: session) -> measure -> usable
 //!          -> association (reach, filter, poll interval; after a fault, changes of the kernel's routes count, too)
 //!          -> report -> supervisor::clock_manager -> registry
 //!          -> system_process: candidate -> select (truechimers) -> cluster -> combine
@@ -103,6 +107,10 @@
 //!   by default that is "unsynchronized". No upstream is believed because it answers first.
 //! * A kiss or any other answer of an upstream counts only with the 64 random bits of the question in it, and none ends
 //!   the polling of an upstream for good.
+//! * An upstream with NTS is never polled without, and nothing of a packet counts that is not authenticated (a NAK only
+//!   costs new keys). Without a time, certificates are checked for all but their dates, and against the time that a
+//!   majority agrees on before that is announced. Upstreams without NTS are no majority without a majority of those with it,
+//!   unless the operator says so.
 //! * This host is never its own upstream, and the address behind a name never decides which clock is served.
 //! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
@@ -130,6 +138,10 @@
 //!   remembered of it is found by that identity; the order of the configuration is displayed, and decides nothing.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once
 //!   they run; packets are steered away from old ones first, which then answer what they have.
+//! * Keys of cookies follow from a secret and the number of a period, so servers with one secret understand each other's
+//!   cookies. While the time is not known, cookies of any period are accepted.
+//! * A connection for key establishment takes memory and CPU time of TLS only when its ClientHello is there and a limit of
+//!   its client allows it. Private keys are read by the supervisor, at the start, at a reload and when they change.
 //! * A restart keeps the sockets with their queues, and the time that was announced, in systemd's descriptor store.
 //!   That time is checked first: one that ntpfront can't have announced within the last seconds on this boot is
 //!   refused.
@@ -192,7 +204,7 @@
 //!
 //! # Not here yet
 //!
-//! Key establishment of NTS, NTS upstreams, interleaved mode, leap smear.
+//! Interleaved mode, leap smear.
 
 pub mod census;
 pub mod cli;
@@ -203,6 +215,7 @@ pub mod control;
 pub mod fast_path;
 pub mod hash;
 pub mod host;
+pub mod ke;
 pub mod log;
 pub mod nts;
 pub mod observe;

@@ -74,6 +74,7 @@ fn property(key: &Key, doc: &str) -> Result<Value, String> {
         KeyType::Number { least, most } => json!({ "type": "number", "minimum": least, "maximum": most }),
         KeyType::Word(words) => json!({ "type": "string", "enum": words }),
         KeyType::Text => json!({ "type": "string" }),
+        KeyType::TextOrTexts => json!({ "type": ["string", "array"], "items": { "type": "string" } }),
         KeyType::Texts => json!({ "type": "array", "items": { "type": "string" } }),
     };
     let default = match &key.default {

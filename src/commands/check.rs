@@ -7,16 +7,18 @@ use super::output::{FAILURE, FAULT, RESTART, fail, print, print_error};
 use super::running;
 use crate::cli::Flags;
 use crate::config::check::{CheckReport, CheckResult};
-use crate::config::{Loaded, file, listing};
+use crate::config::{Config, Loaded, file, listing};
 use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::fast_path::requirements;
+use crate::host::privileges::Identity;
+use crate::host::{clock, reach};
 use crate::supervisor::needs::Needs;
 use crate::supervisor::system_limits;
 
 /// Checks the file, and whether this host has what it needs.
 pub(super) fn run(flags: &Flags) -> ExitCode {
-    let loaded = file::load(flags);
+    let loaded = file::load_all(flags);
     let mut report = CheckReport::of(&loaded);
     if let Ok(loaded) = &loaded {
         note_host(&mut report, loaded);
@@ -30,6 +32,10 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
     {
         report.note_empty(path);
     }
+    if let Some(files) = &loaded.nts_files {
+        report.note_certificates(files, clock::unix());
+    }
+    note_unreadable(report, &loaded.config);
     let wanted = &loaded.config.fast_path;
     let (impossible, absent) = (
         requirements::impossible(),
@@ -42,6 +48,22 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
     report.note_fast_path(wanted, impossible.as_deref(), &absent, &bypassed);
     let needs = Needs::of(&loaded.config, loaded.lists);
     report.note_limits(&needs.shortfalls(&system_limits::raised()));
+}
+
+/// Notes the files of NTS that the user of the server can't read, if the start drops the privileges.
+fn note_unreadable(report: &mut CheckReport, config: &Config) {
+    let Some(name) = &config.process.user else {
+        return;
+    };
+    let Ok(identity) = Identity::look_up(name) else {
+        return;
+    };
+    let user = identity.uid_and_gid();
+    let obstacles = config.nts.paths().filter_map(|path| {
+        let obstacle = reach::obstacle(path, user)?;
+        Some((path.clone(), obstacle))
+    });
+    report.note_unreadable(name, &obstacles.collect::<Vec<_>>());
 }
 
 /// Asks the running server what a reload would make of the file.

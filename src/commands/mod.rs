@@ -7,6 +7,7 @@ mod clients;
 mod config;
 mod health;
 mod import;
+mod nts_secret;
 mod output;
 mod query;
 mod running;
@@ -31,6 +32,7 @@ pub fn run(invocation: &Invocation) -> ExitCode {
             against_running: true,
         } => check::run_against_running(flags),
         Command::Config => config::run(flags),
+        Command::NtsSecret => nts_secret::run(),
         Command::Query(query) => query::run(query),
         Command::Import(import) => import::run(import),
         Command::Status(server) => status::run(server, flags),

@@ -1,6 +1,9 @@
 //! Impure. `ntpfront query`: one query to one server, or as many as the NTP Pool's monitor makes.
 
 use std::fmt::Display;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -10,9 +13,12 @@ use super::output::{FAILURE, FAULT, fail, print};
 use crate::cli::Query;
 use crate::config::address;
 use crate::host::limits;
+use crate::nts::ke::PORT as KE_PORT;
 use crate::observe::pool::{PoolCheck, SAMPLES};
-use crate::upstream::query::{query, samples};
-use crate::upstream::{Role, Upstream};
+use crate::upstream::nts::trusted::{OF_SYSTEM, TrustedCertificates};
+use crate::upstream::query::{query, query_nts, samples};
+use crate::upstream::{KeServer, Role, Upstream};
+use crate::wire::NTP_PORT;
 
 pub(super) fn run(asked: &Query) -> ExitCode {
     let server = match server(&asked.server) {
@@ -26,6 +32,18 @@ pub(super) fn run(asked: &Query) -> ExitCode {
             return fail("query", &why, FAILURE);
         }
     };
+    if asked.nts {
+        let ke_server = match ke_server(asked) {
+            Ok(ke_server) => ke_server,
+            Err(why) => return fail("query", &why, FAULT),
+        };
+        let server = Upstream {
+            port: NTP_PORT,
+            ..server
+        };
+        let findings = runtime.block_on(query_nts(&server, &ke_server));
+        return show(asked, &findings, findings.usable);
+    }
     if asked.pool {
         let check = PoolCheck::of(runtime.block_on(samples(&server, SAMPLES)));
         show(asked, &check, check.handed_out)
@@ -48,6 +66,32 @@ fn server(name: &str) -> Result<Upstream, String> {
         minpoll: 1,
         maxpoll: 1,
         role: Role::default(),
+        nts: None,
+    })
+}
+
+/// The server of key establishment, or the reason why its certificate can't be checked.
+fn ke_server(asked: &Query) -> Result<KeServer, String> {
+    let server = server(&asked.server)?;
+    // The port of NTP is the default of a name without one.
+    let says_port = asked.server.ends_with(&format!(":{NTP_PORT}"));
+    let is_default = server.port == NTP_PORT && !says_port;
+    let read = |path: &Path| {
+        let file = File::open(path).map_err(|error| format!("cannot open: {error}"));
+        file.and_then(|file| TrustedCertificates::read(&mut BufReader::new(file)))
+            .map_err(|why| format!("{}: {why}", path.display()))
+    };
+    let trusted = match &asked.ca {
+        Some(path) => read(path),
+        None => {
+            let [first, second] = OF_SYSTEM.map(Path::new);
+            read(first).or_else(|why| read(second).map_err(|other| format!("{why}; {other}")))
+        }
+    }?;
+    Ok(KeServer {
+        port: if is_default { KE_PORT } else { server.port },
+        ca: asked.ca.clone(),
+        trusted,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::supervisor;
 
 pub(super) fn run(flags: &Flags) -> ExitCode {
     let mut loader = Loader::new(flags);
-    let loaded = match loader.load() {
+    let loaded = match loader.load_all() {
         Ok(loaded) => loaded,
         Err(faults) => return fail_with_faults(&faults),
     };

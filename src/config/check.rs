@@ -1,13 +1,14 @@
 //! Pure. The result of checking a configuration, by itself or against the running server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::diff::Difference;
 use super::fault::{Fault, counted, listing, printable};
-use super::{Config, FastPath, Loaded};
+use super::{Config, FastPath, Loaded, NtsFiles};
 use crate::fast_path::AttachMode;
+use crate::ke::expiry::ExpiryNotice;
 
 /// The result of a check, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +95,37 @@ impl CheckReport {
     pub fn note_limits(&mut self, shortfalls: &[String]) {
         let lines = shortfalls.iter().map(|shortfall| format!("{shortfall}\n"));
         self.notes.extend(lines);
+    }
+
+    /// Adds the certificates of NTS, each with the time that it is still valid at `now` (seconds since 1970).
+    pub fn note_certificates(&mut self, files: &NtsFiles, now: i64) {
+        for facts in files.pairs.iter().map(|pair| pair.facts()) {
+            let (names, left) = (printable(&facts.all_names()), facts.left(now));
+            self.summary += &format!("nts: certificate for {names}: {left}\n");
+            match ExpiryNotice::of(facts, now) {
+                Some(ExpiryNotice::Soon) => {
+                    self.notes += &format!("nts.certificate: {names}: {left}: renew it\n");
+                }
+                Some(ExpiryNotice::Invalid) => {
+                    self.notes +=
+                        &format!("nts.certificate: {names}: {left}: clients can't establish keys\n");
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Adds the files of NTS that `user` can't read: each with what keeps it from that.
+    pub fn note_unreadable(&mut self, user: &str, obstacles: &[(PathBuf, PathBuf)]) {
+        for (path, obstacle) in obstacles {
+            let (path, obstacle) = (
+                printable(&path.to_string_lossy()),
+                printable(&obstacle.to_string_lossy()),
+            );
+            self.notes += &format!(
+                "nts: the user {user:?} can't read {path} after the start ({obstacle} keeps it from that): a renewed file would not be used: `chgrp` it to the user's group\n"
+            );
+        }
     }
 
     /// Adds the obstacles of this host to the fast path, if a fast path is wanted.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Config, FastPath};
+use super::{Config, FastPath, NtsClientKeys, NtsKeys};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -47,10 +47,14 @@ pub struct SettingsDifference {
     pub clock: Option<Change<ClockPolicy>>,
     /// The list of leap seconds.
     pub leap_seconds: Option<Change<Option<PathBuf>>>,
+    /// Network Time Security for upstreams.
+    pub nts_client: Option<Change<NtsClientKeys>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
     /// The interfaces of the fast path, if there is one: without any only a restart brings it.
     pub fast_path: Option<Change<FastPath>>,
+    /// Network Time Security.
+    pub nts: Option<Change<NtsKeys>>,
 }
 
 /// A value before and after a reload.
@@ -86,9 +90,11 @@ impl Difference {
                 log_level: Change::between(&running.log_level, &wanted.log_level),
                 clock: Change::between(&running.clock, &wanted.clock),
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
+                nts_client: Change::between(&running.nts_client, &wanted.nts_client),
                 budget: Change::between(&running.budget, &wanted.budget),
                 fast_path: Change::between(&running.fast_path, &wanted.fast_path)
                     .filter(|_| running.fast_path.is_wanted()),
+                nts: Change::between(&running.nts, &wanted.nts),
             },
             upstreams: ListDifference::between(&running.upstreams, &wanted.upstreams, is_same_upstream),
             listeners,
@@ -101,6 +107,7 @@ impl Difference {
         lines.extend(upstream_lines(&self.upstreams));
         lines.extend(self.settings.budget_line());
         lines.extend(self.settings.fast_path_line());
+        lines.extend(self.settings.nts_line());
         lines.extend(listener_lines(&self.listeners));
         lines
     }
@@ -115,7 +122,19 @@ fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
             running,
             wanted,
         })
+        .chain(ke_ports(running, wanted))
         .collect()
+}
+
+/// The ports of key establishment, if there are some that the sandbox of the running process does not permit.
+fn ke_ports(running: &Config, wanted: &Config) -> Option<Restart> {
+    let is_permitted = wanted.ke_ports.is_subset(&running.ke_ports);
+    let shown = |config: &Config| format!("{:?}", config.ke_ports.iter().collect::<Vec<_>>());
+    (running.process.landlock && !is_permitted).then(|| Restart {
+        key: "upstream.ke-port".to_owned(),
+        running: shown(running),
+        wanted: shown(wanted),
+    })
 }
 
 fn is_same_upstream(one: &Upstream, other: &Upstream) -> bool {
@@ -204,8 +223,10 @@ impl Config {
         Change::apply(settings.log_level.as_ref(), &mut self.log_level);
         Change::apply(settings.clock.as_ref(), &mut self.clock);
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
+        Change::apply(settings.nts_client.as_ref(), &mut self.nts_client);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
         Change::apply(settings.fast_path.as_ref(), &mut self.fast_path);
+        Change::apply(settings.nts.as_ref(), &mut self.nts);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
         difference.listeners.apply(&mut self.listeners, is_same_listener);
     }
@@ -231,6 +252,9 @@ impl SettingsDifference {
             self.log_level.as_ref().map(level),
             self.clock.as_ref().map(clock),
             self.leap_seconds.as_ref().map(leap_seconds),
+            self.nts_client
+                .as_ref()
+                .map(|_| "nts-client: other settings".to_owned()),
         ];
         lines.into_iter().flatten().collect()
     }
@@ -247,6 +271,16 @@ impl SettingsDifference {
                 interfaces => format!("fast-path: interfaces {interfaces}, mode {mode}"),
             }
         })
+    }
+
+    fn nts_line(&self) -> Option<String> {
+        let Change { from, to } = self.nts.as_ref()?;
+        let what = match (from.establishes(), to.establishes()) {
+            (false, true) => "key establishment on",
+            (true, false) => "key establishment off",
+            (true, true) | (false, false) => "other settings",
+        };
+        Some(format!("nts: {what}"))
     }
 }
 
@@ -323,8 +357,9 @@ mod tests {
     use crate::server::policy::Policy;
     use crate::server::{Steering, Tuning};
     use crate::time::NtpDuration;
-    use crate::upstream::Host;
     use crate::upstream::clock_policy::LocalReference;
+    use crate::upstream::nts::trusted::TrustedCertificates;
+    use crate::upstream::{Host, KeServer};
 
     /// The configuration without a file.
     static DEFAULT: LazyLock<Config> =
@@ -364,18 +399,26 @@ mod tests {
     }
 
     fn upstream() -> impl Strategy<Value = Upstream> {
-        (0..8_u8, any::<bool>(), 1..4_i8, any::<bool>()).prop_map(|(number, iburst, minpoll, prefer)| {
-            let mut upstream = Upstream {
-                host: Host::Name(format!("n{number}.example")),
-                port: 123,
-                iburst,
-                minpoll,
-                maxpoll: 10,
-                role: crate::upstream::Role::default(),
-            };
-            upstream.role.prefer = prefer;
-            upstream
-        })
+        (0..8_u8, any::<bool>(), 1..4_i8, any::<bool>(), 0..4_u8).prop_map(
+            |(number, iburst, minpoll, prefer, nts)| {
+                let server = KeServer {
+                    port: 4460 + u16::from(nts),
+                    ca: None,
+                    trusted: TrustedCertificates::example(number),
+                };
+                let mut upstream = Upstream {
+                    host: Host::Name(format!("n{number}.example")),
+                    port: 123,
+                    iburst,
+                    minpoll,
+                    maxpoll: 10,
+                    role: crate::upstream::Role::default(),
+                    nts: Some(server).filter(|_| nts < 2),
+                };
+                upstream.role.prefer = prefer;
+                upstream
+            },
+        )
     }
 
     fn config() -> impl Strategy<Value = Config> {
@@ -452,7 +495,16 @@ mod tests {
                         packets_per_second: (min_sources > 2).then_some(1000.0),
                         ..base.budget
                     },
+                    nts: NtsKeys {
+                        keep: min_sources.into(),
+                        ..base.nts
+                    },
+                    nts_client: NtsClientKeys {
+                        roots: (min_sources > 1).then(|| PathBuf::from("/roots.pem")),
+                        ..base.nts_client
+                    },
                     listeners,
+                    ke_ports: super::super::upstreams::ke_ports(&upstreams),
                     upstreams,
                 }
             },
@@ -469,11 +521,34 @@ mod tests {
         if running.fast_path.interfaces.is_empty() {
             config.fast_path = running.fast_path.clone();
         }
+        config.ke_ports = running.ke_ports.clone();
         config
     }
 
     fn is_empty(difference: &Difference) -> bool {
         difference.restart.is_empty() && difference.changes().is_empty()
+    }
+
+    /// A port that the sandbox of the start does not permit; without a sandbox all are.
+    #[test]
+    fn a_new_port_of_key_establishment_needs_a_restart() {
+        let with = |landlock, ports: &[u16]| {
+            let mut config = DEFAULT.clone();
+            config.process.landlock = landlock;
+            config.ke_ports = ports.iter().copied().collect();
+            config
+        };
+        let told = |landlock, ports: &[u16], wanted: &[u16]| {
+            let (mut running, wanted) = (with(landlock, ports), with(landlock, wanted));
+            let difference = Difference::between(&running, &wanted);
+            running.apply(&difference);
+            assert_eq!(running.ke_ports, ports.iter().copied().collect());
+            difference.restart.first().map(ToString::to_string)
+        };
+        let line = "upstream.ke-port: only a restart changes it from [4460] to [4460, 4461]";
+        assert_eq!(told(true, &[4460], &[4460, 4461]).as_deref(), Some(line));
+        assert_eq!(told(false, &[4460], &[4460, 4461]), None);
+        assert_eq!(told(true, &[4460, 4461], &[4460]), None);
     }
 
     proptest! {
@@ -486,7 +561,9 @@ mod tests {
             let restarts =
                 |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
             let is_same_path = !running.fast_path.interfaces.is_empty() || running.fast_path == wanted.fast_path;
-            let is_same = restarts(&running) == restarts(&wanted) && is_same_path;
+            let is_same = restarts(&running) == restarts(&wanted)
+                && is_same_path
+                && ke_ports(&running, &wanted).is_none();
             prop_assert_eq!(difference.restart.is_empty(), is_same);
             prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
             // Each part tells what it changes.

@@ -3,16 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::unistd::{getegid, geteuid};
+use zeroize::Zeroizing;
 
 use super::fault::{Fault, Place};
-use super::{Loaded, decode};
+use super::nts_files::{NtsFiles, PrivateFile};
+use super::{Effective, Loaded, NtsKeys, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::limits;
 use crate::host::rooted_file::{ReadError, RootedFile};
@@ -35,6 +37,9 @@ enum Keep {
     No,
 }
 
+/// Device, inode, length and time of change of a file; `None` if it can't be opened.
+type FileIdentity = Option<(u64, u64, u64, i64, i64)>;
+
 /// The reader of a running server's configuration, at the start and at each reload.
 #[derive(Debug)]
 pub struct Loader {
@@ -43,7 +48,9 @@ pub struct Loader {
     /// Stays open, as the root directory may change; `None` where the directory doesn't exist.
     file: Option<RootedFile>,
     /// The files that the configuration names, kept open for the same reason.
-    lists: RefCell<HashMap<PathBuf, RootedFile>>,
+    named: RefCell<HashMap<PathBuf, RootedFile>>,
+    /// The files of `[nts]` as they were when they were read.
+    nts_seen: RefCell<Vec<FileIdentity>>,
     /// Whether the file must exist: a flag names it, or it was read before.
     ///
     /// To serve without it would then not be intended.
@@ -62,7 +69,8 @@ impl Loader {
         Self {
             flags: flags.clone(),
             file: RootedFile::open(&path).ok(),
-            lists: RefCell::default(),
+            named: RefCell::default(),
+            nts_seen: RefCell::default(),
             needed: flags.config.is_some(),
             path,
         }
@@ -92,6 +100,91 @@ impl Loader {
         self.load_text(Some((Path::new(path), text)), Keep::No)
     }
 
+    /// Reads the configuration as [`Self::load`] does, and the files of `[nts]`, which only the server itself may read.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_all(&mut self) -> Result<Loaded, Vec<Fault>> {
+        let loaded = self.load()?;
+        self.with_nts_files(loaded, Keep::Yes)
+    }
+
+    /// Checks a text as [`Self::check`] does, and the files of `[nts]`.
+    ///
+    /// # Errors
+    /// All faults, at least one.
+    pub fn check_all(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
+        self.with_nts_files(self.check(path, text)?, Keep::No)
+    }
+
+    fn with_nts_files(&self, loaded: Loaded, keep: Keep) -> Result<Loaded, Vec<Fault>> {
+        let (identities, files) = self.nts_files(&loaded.config.nts, &loaded.effective, keep);
+        if keep == Keep::Yes {
+            self.nts_seen.replace(identities);
+        }
+        Ok(Loaded {
+            nts_files: Some(files?),
+            ..loaded
+        })
+    }
+
+    fn nts_files(
+        &self,
+        keys: &NtsKeys,
+        effective: &Effective,
+        keep: Keep,
+    ) -> (Vec<FileIdentity>, Result<NtsFiles, Vec<Fault>>) {
+        // Before they are read: a change meanwhile is noticed the next time.
+        let identities = self.identities(keys);
+        let read = |path: &Path, longest: u64| self.private_file(path, longest, keep);
+        (identities, NtsFiles::read(keys, effective, &read))
+    }
+
+    /// Reads the files of `[nts]` again if one of them is another one than last time; `None` if not.
+    pub fn changed_nts_files(
+        &self,
+        keys: &NtsKeys,
+        effective: &Effective,
+    ) -> Option<Result<NtsFiles, Vec<Fault>>> {
+        let now = self.identities(keys);
+        if *self.nts_seen.borrow() == now {
+            return None;
+        }
+        let (identities, files) = self.nts_files(keys, effective, Keep::Yes);
+        self.nts_seen.replace(identities);
+        Some(files)
+    }
+
+    fn identities(&self, keys: &NtsKeys) -> Vec<FileIdentity> {
+        let identity = |path: &PathBuf| {
+            let about = self
+                .open_named(path, u64::MAX, Keep::Yes)
+                .ok()?
+                .0
+                .metadata()
+                .ok()?;
+            Some((
+                about.dev(),
+                about.ino(),
+                about.len(),
+                about.mtime(),
+                about.mtime_nsec(),
+            ))
+        };
+        keys.paths().map(identity).collect()
+    }
+
+    fn private_file(&self, path: &Path, longest: u64, keep: Keep) -> Result<PrivateFile, String> {
+        let (file, length) = self.open_named(path, longest, keep)?;
+        let failed = |error: io::Error| format!("cannot read: {}", limits::explain(&error));
+        let mode = file.metadata().map_err(failed)?.mode();
+        // No reallocation, which would leave a copy behind.
+        let room = usize::try_from(length).unwrap_or_default() + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.take(length).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(PrivateFile { bytes, mode })
+    }
+
     fn load_text(&self, text: Option<(&Path, &str)>, keep: Keep) -> Result<Loaded, Vec<Fault>> {
         let left = Cell::new(ALL_LISTS);
         super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
@@ -102,13 +195,23 @@ impl Loader {
     /// `left` is the number of bytes that all lists may still have. `keep` says whether the file stays open, as the
     /// root directory may change.
     fn list(&self, path: &Path, keep: Keep, left: &Cell<u64>) -> Result<Box<dyn BufRead>, String> {
+        let (file, length) = self.open_named(path, LONGEST_LIST, keep)?;
+        left.set(left.get().checked_sub(length).ok_or_else(|| {
+            format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
+        })?);
+        // A file that grows meanwhile is cut, and its last line may be a fault.
+        Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
+    }
+
+    /// Opens a file that the configuration names, and returns it with its length.
+    fn open_named(&self, path: &Path, longest: u64, keep: Keep) -> Result<(File, u64), String> {
         let find = || {
             self.find(path)
                 .map_err(|error| format!("cannot open: {}", limits::explain(&error)))
         };
-        let mut lists = self.lists.borrow_mut();
+        let mut named = self.named.borrow_mut();
         let once;
-        let rooted: &RootedFile = match lists.entry(path.to_owned()) {
+        let rooted: &RootedFile = match named.entry(path.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) if keep == Keep::Yes => new.insert(find()?),
             Entry::Vacant(_) => {
@@ -116,14 +219,7 @@ impl Loader {
                 &once
             }
         };
-        let (file, length) = rooted
-            .regular_file(LONGEST_LIST)
-            .map_err(|error| error.to_string())?;
-        left.set(left.get().checked_sub(length).ok_or_else(|| {
-            format!("with it all lists together are larger than {ALL_LISTS} bytes, each counted for each listener that reads it")
-        })?);
-        // A file that grows meanwhile is cut, and its last line may be a fault.
-        Ok(Box::new(BufReader::with_capacity(PIECE, file.take(length))))
+        rooted.regular_file(longest).map_err(|error| error.to_string())
     }
 
     fn find(&self, path: &Path) -> io::Result<RootedFile> {
@@ -136,8 +232,8 @@ impl Loader {
 
     /// Whether a right is missing to open any of these files.
     pub fn is_denied(&self) -> bool {
-        let lists = self.lists.borrow();
-        let mut files = self.file.iter().chain(lists.values());
+        let named = self.named.borrow();
+        let mut files = self.file.iter().chain(named.values());
         files.any(|file| {
             let opened = file.regular_file(LONGEST_LIST);
             matches!(opened, Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::PermissionDenied)
@@ -146,8 +242,8 @@ impl Loader {
 
     /// Returns the paths of the file and of those that it names, for a sandbox that leaves them within reach.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let lists = self.lists.borrow();
-        let files = self.file.iter().chain(lists.values());
+        let named = self.named.borrow();
+        let files = self.file.iter().chain(named.values());
         files.map(|file| file.path().to_owned()).collect()
     }
 }
@@ -158,6 +254,14 @@ impl Loader {
 /// As [`Loader::load`].
 pub fn load(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
     Loader::new(flags).load()
+}
+
+/// Reads what [`load`] does, and the files of `[nts]`.
+///
+/// # Errors
+/// As [`Loader::load`].
+pub fn load_all(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
+    Loader::new(flags).load_all()
 }
 
 /// Whether there is nothing at `path`; a link that leads nowhere is not absent, as it has a purpose.

@@ -34,6 +34,8 @@ pub enum KeyType {
     Text,
     /// A list of texts.
     Texts,
+    /// A text, or a list of texts.
+    TextOrTexts,
 }
 
 /// The parts of a value that are refused, each with the reason; never empty.
@@ -94,6 +96,12 @@ pub(super) struct Texts<T> {
     show: fn(&T) -> String,
 }
 
+/// A text that is parsed, or a list of them.
+pub(super) struct OneOrMore<T> {
+    expected: &'static str,
+    items: Texts<T>,
+}
+
 /// Returns the kind of whole numbers from the start to the end of the range.
 pub(super) const fn whole<T>(range: RangeInclusive<T>) -> Integer<T> {
     Integer { range }
@@ -143,6 +151,20 @@ pub(super) const fn parsed<T>(
 /// Returns the kind of lists of texts that `parse` reads; `show` gives one of the values as TOML.
 pub(super) const fn texts<T>(parse: fn(&str) -> Result<T, Refusal>, show: fn(&T) -> String) -> Texts<T> {
     Texts { parse, show }
+}
+
+/// Returns the kind of texts that `parse` reads, and of lists of them; `show` gives one of the values as TOML.
+///
+/// An empty list is not set.
+pub(super) const fn one_or_more<T>(
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, Refusal>,
+    show: fn(&T) -> String,
+) -> OneOrMore<T> {
+    OneOrMore {
+        expected,
+        items: texts(parse, show),
+    }
 }
 
 impl<T> Parsed<T> {
@@ -313,6 +335,33 @@ impl<T: Clone> Kind for Texts<T> {
 
     fn described(&self) -> KeyType {
         KeyType::Texts
+    }
+}
+
+impl<T: Clone> Kind for OneOrMore<T> {
+    type Value = Vec<T>;
+
+    fn read<'a>(&self, said: &'a RawValue) -> Result<Vec<T>, Refused<'a>> {
+        match said.as_text() {
+            Some(text) => match (self.items.parse)(text) {
+                Ok(one) => Ok(vec![one]),
+                Err(refusal) => Err(vec![(said, refusal)]),
+            },
+            None if said.as_list().is_some() => self.items.read(said),
+            None => refused(said, self.expected.to_owned(), None),
+        }
+    }
+
+    fn shown(&self, value: &Vec<T>) -> Option<String> {
+        match value.as_slice() {
+            [] => None,
+            [one] => Some((self.items.show)(one)),
+            _ => self.items.shown(value),
+        }
+    }
+
+    fn described(&self) -> KeyType {
+        KeyType::TextOrTexts
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::entries::{Entries, numbered};
-use super::keys::{ListenerKeys, MOST_WORKERS, RawListener};
+use super::keys::{ListenerKeys, MOST_WORKERS, NtsKeys, RawListener};
 use super::kind::whole;
 use super::policies::{self, Common};
 use super::raw::{self, Raw};
@@ -11,6 +11,7 @@ use super::raw_value::{Origin, RawValue};
 use super::row::Keys;
 use super::validator::Validator;
 use crate::server::Listener;
+use crate::server::policy::NtsMode;
 
 /// An address family, which has flags of its own.
 struct AddressFamily {
@@ -58,7 +59,12 @@ pub(super) struct Served {
 }
 
 /// Validates all listeners, each with its policy: `common`, except for keys of its own.
-pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<&Common>) -> Option<Served> {
+pub(super) fn validate(
+    validator: &mut Validator<'_>,
+    raw: &Raw,
+    common: Option<&Common>,
+    nts: Option<&NtsKeys>,
+) -> Option<Served> {
     let candidates = candidates(validator, raw);
     if candidates.is_empty() {
         nothing_to_serve(validator, raw);
@@ -74,6 +80,9 @@ pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
             seen.once(validator, keys.address, said);
         }
+        if let (Some(keys), Some(said)) = (&keys, &candidate.said.nts) {
+            nts_has_keys(validator, keys.nts, said, nts);
+        }
         if let Some(listener) = keys.zip(policy).map(|(keys, policy)| keys.listener(policy)) {
             let is_default = candidate.is_default.then_some(listener.address);
             served.defaults.extend(is_default);
@@ -81,6 +90,19 @@ pub(super) fn validate(validator: &mut Validator<'_>, raw: &Raw, common: Option<
         }
     }
     (served.listeners.len() == candidates.len()).then_some(served)
+}
+
+/// Notes a fault if a listener answers only with NTS while there are no keys for it: no request would get a response.
+fn nts_has_keys(validator: &mut Validator<'_>, mode: NtsMode, said: &RawValue, nts: Option<&NtsKeys>) {
+    if mode == NtsMode::Require && nts.is_some_and(|nts| !nts.is_on()) {
+        let hint = "set nts.certificate and nts.key, or nts.secret: without keys no request gets a response";
+        validator.fault_at(
+            said,
+            "nts",
+            "\"accept\" or \"off\" without [nts]",
+            Some(hint.to_owned()),
+        );
+    }
 }
 
 fn nothing_to_serve(validator: &mut Validator<'_>, raw: &Raw) {

@@ -16,9 +16,11 @@ pub mod keys;
 pub mod kind;
 mod lenient;
 mod listeners;
+mod nts_files;
 mod policies;
 mod raw;
 mod raw_value;
+mod roots;
 pub mod row;
 mod source;
 mod upstreams;
@@ -41,7 +43,8 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsClientKeys, NtsKeys, Process, Ready};
+pub use nts_files::NtsFiles;
 pub use source::decode;
 
 use keys::MetricsKeys;
@@ -69,10 +72,18 @@ pub struct Config {
     pub metrics: Metrics,
     /// The interfaces where plain requests are answered before the network stack sees them.
     pub fast_path: FastPath,
+    /// Network Time Security for upstreams.
+    pub nts_client: NtsClientKeys,
     /// The listeners that answer clients: at least one, and no address twice.
     pub listeners: Vec<Listener>,
+    /// Network Time Security: the keys of its clients, and where they get them.
+    pub nts: NtsKeys,
     /// The ceiling for all that is sent.
     pub budget: Budget,
+    /// The TCP ports of key establishment that the sandbox permits: those of the upstreams, and the usual one.
+    ///
+    /// Only a restart can add one.
+    pub ke_ports: BTreeSet<u16>,
     /// The servers that are asked for the time: none only if there is a local reference, and none twice.
     pub upstreams: Vec<Upstream>,
 }
@@ -119,6 +130,8 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// The number of files with lists that it names.
     pub lists: usize,
+    /// The files that `[nts]` names; `None` if they were not read.
+    pub nts_files: Option<NtsFiles>,
 }
 
 impl Loaded {

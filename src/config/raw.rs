@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::keys::{
     RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawLimit, RawListener, RawLocal,
-    RawLog, RawMetrics, RawProcess, RawUpstream,
+    RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawUpstream,
 };
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
@@ -24,10 +24,12 @@ pub(super) struct Raw {
     pub(super) census: Section<RawCensus>,
     pub(super) metrics: Section<RawMetrics>,
     pub(super) fast_path: Section<RawFastPath>,
+    pub(super) nts_client: Section<RawNtsClient>,
     pub(super) access: Section<RawAccess>,
     pub(super) limit: Section<RawLimit>,
     pub(super) budget: Section<RawBudget>,
     pub(super) listener: Sections<RawListener>,
+    pub(super) nts: Section<RawNts>,
     pub(super) upstream: Sections<RawUpstream>,
     /// From flags only: the values for a family of listeners, and the upstreams.
     #[serde(skip)]

@@ -95,7 +95,9 @@ impl Key {
         match &self.key_type {
             KeyType::Integer { least, most } => format!("{least} to {most}"),
             KeyType::Number { least, most } => format!("{least} to {most}"),
-            KeyType::Bool | KeyType::Word(_) | KeyType::Text | KeyType::Texts => String::new(),
+            KeyType::Bool | KeyType::Word(_) | KeyType::Text | KeyType::Texts | KeyType::TextOrTexts => {
+                String::new()
+            }
         }
     }
 

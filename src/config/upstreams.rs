@@ -1,5 +1,6 @@
 //! Pure. The upstreams of the file and the flags together, each validated.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::address;
@@ -7,10 +8,15 @@ use super::entries::{Entries, numbered};
 use super::keys::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 use super::kind::whole;
 use super::raw::Raw;
-use super::raw_value::{RawValue, Section};
+use super::raw_value::{Origin, RawValue, Section};
+use super::roots::{self, Roots};
 use super::row::Keys;
 use super::validator::Validator;
-use crate::upstream::{Host, Upstream};
+use crate::nts::ke::PORT;
+use crate::upstream::clock_policy::Authenticated;
+use crate::upstream::nts::trusted::TrustedCertificates;
+use crate::upstream::registry::Endpoint;
+use crate::upstream::{Host, KeServer, Upstream};
 
 /// Returns the number of upstreams, with or without faults; `None` if the value is no array.
 pub(super) fn count(raw: &Raw) -> Option<usize> {
@@ -21,13 +27,47 @@ pub(super) fn count(raw: &Raw) -> Option<usize> {
     }
 }
 
-/// Validates all upstreams; none may be one of `ours`, the addresses of the listeners.
+/// Returns the TCP ports of key establishment of all upstreams, and the usual one.
+///
+/// The first upstream with NTS may come with a reload.
+pub(super) fn ke_ports(upstreams: &[Upstream]) -> BTreeSet<u16> {
+    let configured = upstreams.iter().filter_map(|one| Some(one.nts.as_ref()?.port));
+    configured.chain([PORT]).collect()
+}
+
+/// Returns the number of upstreams that have a vote by `clock.authenticated`, with or without faults.
+///
+/// `None` if the value is no array.
+pub(super) fn votes(raw: &Raw) -> Option<usize> {
+    if !requires_nts(raw) {
+        return count(raw);
+    }
+    let has_nts = |section: &&Section<RawUpstream>| {
+        let said = section.said.nts.as_ref();
+        said.is_some_and(|said| said.as_bool() != Some(false))
+    };
+    match (raw.upstream_flags.as_slice(), &raw.upstream.said) {
+        ([], Some(sections)) => Some(sections.iter().filter(has_nts).count()),
+        ([], None) => raw.upstream.is_array.then_some(0),
+        // Flags can't say that an upstream has NTS.
+        (_, _) => Some(0),
+    }
+}
+
+/// Whether only upstreams with NTS have a vote.
+pub(super) fn requires_nts(raw: &Raw) -> bool {
+    let said = raw.clock.said.authenticated.as_ref();
+    said.and_then(RawValue::as_text) == Some(Authenticated::Require.into())
+}
+
+/// Validates all upstreams; none may be one of `ours`, the addresses of the listeners. `roots` are trusted by default.
 ///
 /// A server that asks itself has no time to tell.
 pub(super) fn validate(
     validator: &mut Validator<'_>,
     raw: &Raw,
     ours: &[SocketAddr],
+    roots: &Roots,
 ) -> Option<Vec<Upstream>> {
     let candidates = candidates(raw);
     if candidates.is_empty() {
@@ -36,9 +76,9 @@ pub(super) fn validate(
     let mut seen = Entries::new();
     let mut upstreams = Some(Vec::new());
     for (name, section) in &candidates {
-        let upstream = upstream(validator, name, section);
+        let upstream = upstream(validator, name, section, roots);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
-            seen.once(validator, upstream.endpoint(), said);
+            seen.once(validator, Endpoint::new(&upstream.host, upstream.port), said);
             if is_ours(upstream, ours) {
                 let hint =
                     Some("this is a listener of this server: the upstream must use another port".to_owned());
@@ -102,7 +142,12 @@ fn named(address: &RawValue) -> (String, Section<RawUpstream>) {
     )
 }
 
-fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpstream>) -> Option<Upstream> {
+fn upstream(
+    validator: &mut Validator<'_>,
+    name: &str,
+    section: &Section<RawUpstream>,
+    roots: &Roots,
+) -> Option<Upstream> {
     let address = section.said.address.as_ref().and_then(RawValue::as_text);
     let host = address.and_then(|text| Some(address::host_and_port(text).ok()?.0));
     validator.enter(name, UpstreamKeys::HEAD);
@@ -116,7 +161,43 @@ fn upstream(validator: &mut Validator<'_>, name: &str, section: &Section<RawUpst
         let expected = format!("at least minpoll, {}", keys.minpoll);
         validator.fault_at(said, "maxpoll", expected, None);
     }
-    Some(keys.upstream())
+    if !keys.nts {
+        if let Some(said) = &said.ca {
+            validator.fault_at(said, "ca", "nts = true beside it", None);
+        }
+        return Some(keys.upstream());
+    }
+    let server = KeServer {
+        port: keys.ke_port,
+        trusted: trusted(validator, &keys, &said, roots)?,
+        ca: keys.ca.clone(),
+    };
+    Some(Upstream {
+        nts: Some(server),
+        ..keys.upstream()
+    })
+}
+
+/// Returns the certificates of the authorities that are trusted for an upstream with NTS.
+fn trusted(
+    validator: &mut Validator<'_>,
+    keys: &UpstreamKeys,
+    said: &RawUpstream,
+    roots: &Roots,
+) -> Option<TrustedCertificates> {
+    if let (Some(path), Some(said)) = (&keys.ca, &said.ca) {
+        return roots::read(validator, path)
+            .map_err(|why| validator.fault(&said.origin, "ca", why, "", None))
+            .ok();
+    }
+    roots
+        .get(validator)
+        .map_err(|why| {
+            let origin = said.nts.as_ref().map_or(&Origin::Default, |said| &said.origin);
+            let hint = Some("install ca-certificates, or name a file with ca or nts-client.roots".to_owned());
+            validator.fault(origin, "nts", format!("no trusted authorities: {why}"), "", hint);
+        })
+        .ok()
 }
 
 /// Refuses polls that are out of the narrower range for a host of the network, and returns the other values.

@@ -6,10 +6,12 @@ use super::Lists;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
-    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, Process, RawFastPath,
+    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, NtsClientKeys, NtsKeys,
+    Process, RawFastPath, RawNts,
 };
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section, Sections};
+use super::roots::Roots;
 use super::row::Keys;
 use super::source::Source as Text;
 use super::validator::Validator;
@@ -45,6 +47,7 @@ pub(super) fn validate(
                 default_control: raw.said.control.said.socket.is_none(),
                 path,
                 lists: 0,
+                nts_files: None,
             })
         }
         Some(_) | None => Err(faults),
@@ -61,13 +64,16 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let census = CensusKeys::read_one(validator, &raw.census, &CensusKeys::default());
     let metrics = MetricsKeys::read_one(validator, &raw.metrics, &MetricsKeys::default());
     let fast_path = fast_path(validator, &raw.fast_path);
+    let nts_client = NtsClientKeys::read_one(validator, &raw.nts_client, &NtsClientKeys::default());
     let common = policies::common(validator, raw);
-    let served = listeners::validate(validator, raw, common.as_ref());
+    let nts = nts(validator, &raw.nts);
+    let served = listeners::validate(validator, raw, common.as_ref(), nts.as_ref());
     let ours = served
         .iter()
         .flat_map(|served| &served.listeners)
         .map(|listener| listener.address);
-    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>());
+    let roots = Roots::new(nts_client.as_ref().and_then(|keys| keys.roots.clone()));
+    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots);
     agree(validator, raw);
     let served = served?;
     let clock = clock?;
@@ -80,8 +86,11 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         census: census?,
         metrics: metrics?.listen,
         fast_path: fast_path?,
+        nts_client: nts_client?,
         listeners: served.listeners,
+        nts: nts?,
         budget: common?.budget(),
+        ke_ports: upstreams.as_deref().map(upstreams::ke_ports)?,
         upstreams: upstreams?,
     };
     Some((config, served.defaults))
@@ -99,6 +108,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "census", &raw.census);
     one(validator, "metrics", &raw.metrics);
     one(validator, "fast-path", &raw.fast_path);
+    one(validator, "nts-client", &raw.nts_client);
     one(validator, "access", &raw.access);
     one(validator, "limit", &raw.limit);
     one(validator, "budget", &raw.budget);
@@ -110,6 +120,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
         table(validator, &format!("{name}.access"), access, hint("access"));
         table(validator, &format!("{name}.limit"), limit, hint("limit"));
     }
+    one(validator, "nts", &raw.nts);
     array(validator, "upstream", &raw.upstream);
 }
 
@@ -161,13 +172,25 @@ fn fast_path(validator: &mut Validator<'_>, section: &Section<RawFastPath>) -> O
     Some(keys)
 }
 
+/// Reads `[nts]`: which addresses there are counts, not their order.
+fn nts(validator: &mut Validator<'_>, section: &Section<RawNts>) -> Option<NtsKeys> {
+    let mut keys = NtsKeys::read_one(validator, section, &NtsKeys::default())?;
+    let mut seen = Vec::new();
+    keys.listen.retain(|address| {
+        let is_new = !seen.contains(address);
+        seen.push(*address);
+        is_new
+    });
+    Some(keys)
+}
+
 /// Returns the defaults of `[clock]`: with three upstreams or more, two have to agree.
 ///
 /// Of two that differ, it is unknown which one is wrong.
 //= RFC 5905 §11.1 cmin
 fn clock_defaults(raw: &Raw) -> ClockKeys {
     let default = ClockKeys::default();
-    let agreeing = match upstreams::count(raw) {
+    let agreeing = match upstreams::votes(raw) {
         Some(count) if count > 2 => 2,
         Some(_) | None => default.min_sources,
     };
@@ -213,12 +236,25 @@ fn agree(validator: &mut Validator<'_>, raw: &Raw) {
         let hint = Some("or set local.enabled = true to serve the time of this host".to_owned());
         validator.fault(&raw.upstream.origin, "upstream", "none", "at least one", hint);
     }
+    let votes = upstreams::votes(raw).unwrap_or(upstreams);
+    if let (true, 0, Some(said)) = (upstreams::requires_nts(raw), votes, &raw.clock.said.authenticated) {
+        let hint = Some("flag -s names upstreams without NTS".to_owned());
+        let hint = hint.filter(|_| !raw.upstream_flags.is_empty());
+        validator.fault_at(
+            said,
+            "clock.authenticated",
+            "an upstream with nts = true, too",
+            hint,
+        );
+        return;
+    }
     if let Some(said) = &raw.clock.said.min_sources
         && let Some(wanted) = said.as_integer().and_then(|wanted| usize::try_from(wanted).ok())
         && (2..=255).contains(&wanted)
-        && wanted > upstreams
+        && wanted > votes
     {
-        let expected = format!("at most the number of upstreams, {upstreams}");
+        let which = if votes < upstreams { " with NTS" } else { "" };
+        let expected = format!("at most the number of upstreams{which}, {votes}");
         validator.fault_at(said, "clock.min-sources", expected, None);
     }
 }

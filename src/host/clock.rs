@@ -45,6 +45,11 @@ pub fn realtime() -> NtpTimestamp {
     timestamp(read_raw(ClockId::CLOCK_REALTIME))
 }
 
+/// Reads the host's time of day in whole seconds since 1970.
+pub fn unix() -> i64 {
+    read_raw(ClockId::CLOCK_REALTIME).tv_sec()
+}
+
 /// Converts the kernel's time of day.
 pub(super) fn timestamp(time: TimeSpec) -> NtpTimestamp {
     NtpTimestamp::from_unix(time.tv_sec(), u32::try_from(time.tv_nsec()).unwrap_or(0))

@@ -14,3 +14,13 @@ use std::io;
 pub fn random() -> io::Result<u64> {
     getrandom::u64().map_err(io::Error::from)
 }
+
+/// Returns unpredictable bytes.
+///
+/// # Errors
+/// As [`random`].
+pub fn bytes<const LENGTH: usize>() -> io::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

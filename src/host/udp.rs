@@ -258,7 +258,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    fn new(address: SocketAddr, cause: io::Error) -> Self {
+    pub(super) fn new(address: SocketAddr, cause: io::Error) -> Self {
         let fault = match cause.raw_os_error().unwrap_or(0) {
             libc::EADDRNOTAVAIL if has_address(address) => BindFault::Tentative,
             libc::EADDRNOTAVAIL => BindFault::NoAddress,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use hkdf::Hkdf;
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::aead::{BATCH, Halves, ReadySivCmac};
@@ -31,6 +32,15 @@ impl Secret {
     }
 }
 
+/// Takes the same time whichever bytes differ.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Secret {}
+
 /// Says nothing of the secret.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,6 +62,11 @@ impl Period {
         let number = unix_time.as_secs() / rotate.as_secs().max(1);
         let [.., a, b, c] = number.to_be_bytes();
         Self(u32::from_be_bytes([0, a, b, c]))
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        self.0
     }
 
     /// The number of periods by which `earlier` is before this one: negative if it is later.

@@ -3,11 +3,14 @@
 //! Nothing here knows sockets, TLS or the clock: time and randomness are arguments.
 
 pub mod aead;
+pub mod client;
 pub mod cookie;
 pub mod ke;
+pub mod key_schedule;
 pub mod keyring;
 mod keys;
 mod nonce;
+pub mod secret_file;
 pub mod server;
 
 pub use keys::AssociationKeys;

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::nts_status::NtsStatus;
 use super::snapshot::Snapshot;
 
 /// The health of the server, and the reason.
@@ -22,6 +23,7 @@ impl Health {
     ///
     /// `max_distance` is the largest healthy root distance, in seconds, if there is a limit.
     ///
+    /// A certificate that ends soon is named, and does not count: clients without NTS get a time.
     /// A listener whose address is absent is named, and counts only if it is required: some addresses come
     /// only to a healthy host.
     pub fn of(snapshot: &Snapshot, max_distance: Option<f64>) -> Self {
@@ -42,6 +44,12 @@ impl Health {
         for one in absent() {
             let required = if one.required { ", which is required" } else { "" };
             reason += &format!("; not served: {}{required}", one.address);
+        }
+        for one in snapshot.nts.iter().flat_map(NtsStatus::certificates) {
+            if one.trouble.is_some() {
+                let names = one.names.join(", ");
+                reason += &format!("; certificate for {names}: {}", one.left);
+            }
         }
         Self {
             healthy: healthy && !absent().any(|one| one.required),
@@ -65,6 +73,7 @@ mod tests {
     #[test]
     fn a_listener_without_its_address_is_named_and_counts_if_it_is_required() {
         let mut snapshot = example();
+        snapshot.nts = None;
         let good = "synchronized, stratum 3, maximum error 0.000750 s";
         assert_eq!(
             Health::of(&snapshot, None).line(),
@@ -79,9 +88,25 @@ mod tests {
         assert_eq!(Health::of(&snapshot, None).line(), format!("healthy: {good}\n"));
     }
 
+    /// The service is for all clients, so it stays healthy.
+    #[test]
+    fn a_certificate_that_ends_soon_is_named() {
+        let mut snapshot = example();
+        snapshot.listeners.truncate(2);
+        let health = Health::of(&snapshot, None);
+        assert_eq!(
+            health.line(),
+            "healthy: synchronized, stratum 3, maximum error 0.000750 s; certificate for time.example, ntp.example: 9 days left\n"
+        );
+        let nts = snapshot.nts.as_mut().unwrap();
+        nts.key_establishment.as_mut().unwrap().certificates[0].trouble = None;
+        assert!(!Health::of(&snapshot, None).reason.contains("certificate"));
+    }
+
     #[test]
     fn a_good_time_is_healthy() {
         let mut snapshot = example();
+        snapshot.nts = None;
         snapshot.listeners.truncate(2);
         let health = Health::of(&snapshot, Some(0.001));
         assert_eq!(

@@ -181,10 +181,12 @@ fn is_harmless(standing: SelectionStatus, was: Option<SelectionStatus>) -> bool 
         | SelectionStatus::Agrees
         | SelectionStatus::Outlier
         | SelectionStatus::NoSelect
+        | SelectionStatus::Plain
         | SelectionStatus::Duplicate
         | SelectionStatus::Unknown => true,
         SelectionStatus::TooFew => was == Some(SelectionStatus::Unknown),
         SelectionStatus::Falseticker
+        | SelectionStatus::Expired
         | SelectionStatus::TooFar
         | SelectionStatus::TooJittery
         | SelectionStatus::Refused

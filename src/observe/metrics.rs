@@ -4,6 +4,8 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod nts;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,11 +17,12 @@ use prometheus_client::registry::Registry;
 
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
-use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
+use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::policy::Annotation;
-use crate::server::{CookieAge, Counts, NakReason, Verdict};
+use crate::server::{Counts, Verdict};
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::clock_policy::ClockSource;
+use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::packet::Reject;
 use crate::upstream::system_process::State;
 
@@ -52,8 +55,10 @@ impl Collector for SnapshotCollector {
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
         page.fast_path(self.0.fast_path.as_ref())?;
+        page.nts_keys(self.0.nts.as_ref())?;
         page.upstreams(&self.0.upstreams)?;
-        page.asking(&self.0.upstreams)
+        page.asking(&self.0.upstreams)?;
+        page.keys(&self.0.upstreams)
     }
 }
 
@@ -224,7 +229,7 @@ impl Page<'_> {
             "Answered requests that were over a limit, or that a rule in dry-run mode would have refused",
             labeled(listeners, "remark", remarks),
         )?;
-        self.nts(listeners)?;
+        self.nts_packets(listeners)?;
         self.counters(
             "packets_by_version_total",
             "Packets received, by protocol version",
@@ -247,29 +252,6 @@ impl Page<'_> {
             metric.encode_histogram::<NoLabelSet>(residence.seconds(), residence.count(), &buckets, None)?;
         }
         Ok(())
-    }
-
-    fn nts(&mut self, listeners: &[ListenerStatus]) -> fmt::Result {
-        let naks = |counts: &Counts| {
-            NakReason::all()
-                .map(|reason| (reason.name().to_owned(), counts.nts.naks(reason)))
-                .collect::<Vec<_>>()
-        };
-        self.counters(
-            "nts_naks_total",
-            "NAKs sent to requests with NTS, by what was not genuine",
-            labeled(listeners, "reason", naks),
-        )?;
-        let cookies = |counts: &Counts| {
-            CookieAge::all()
-                .map(|age| (age.name(), counts.nts.cookies(age)))
-                .collect::<Vec<_>>()
-        };
-        self.counters(
-            "nts_cookies_total",
-            "Genuine cookies of requests, by their age in periods of the keys",
-            labeled(listeners, "period_age", cookies),
-        )
     }
 
     fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
@@ -377,6 +359,46 @@ impl Page<'_> {
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))
         });
         self.counters("upstream_rejected_total", "Rejected answers, by reason", rejected)
+    }
+
+    /// The keys of the upstreams with NTS.
+    fn keys(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
+        let with_nts = || {
+            upstreams
+                .iter()
+                .filter_map(|one| Some((called(one), one.nts.as_ref()?)))
+        };
+        let cookies = |nts: &UpstreamNts| u64::try_from(nts.cookies).unwrap_or(0);
+        self.gauges(
+            "upstream_nts_cookies",
+            "Cookies left for polls of the upstream with NTS; 0 without keys",
+            with_nts().map(|(labels, nts)| (labels, cookies(nts))),
+        )?;
+        self.gauges(
+            "upstream_nts_key_age_seconds",
+            "Time since the keys for the upstream were established; absent without keys",
+            with_nts().filter_map(|(labels, nts)| Some((labels, nts.key_age?))),
+        )?;
+        self.gauges(
+            "upstream_nts_certificate_not_after_seconds",
+            "End of the certificate of the upstream, in seconds since 1970; absent without keys",
+            with_nts().filter_map(|(labels, nts)| Some((labels, nts.certificate_not_after?))),
+        )?;
+        self.counters(
+            "upstream_nts_key_establishments_total",
+            "Key establishments with the upstream that succeeded",
+            with_nts().map(|(labels, nts)| (labels, nts.establishments)),
+        )?;
+        let failures = with_nts().flat_map(|(labels, nts)| {
+            let counted = KeFault::all().zip(nts.failures);
+            counted
+                .map(move |(fault, count)| (with(labels.clone(), ("reason", fault.name().to_owned())), count))
+        });
+        self.counters(
+            "upstream_nts_failures_total",
+            "Failed key establishments with the upstream, and losses of keys, by reason",
+            failures,
+        )
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
@@ -495,6 +517,14 @@ mod tests {
             "ntpfront_reloads_total{result=\"refused\"} 1",
             "ntpfront_log_lines_dropped_total 5",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
+            "ntpfront_nts_period 20786",
+            "ntpfront_ke_sessions_total{outcome=\"established\"} 40961",
+            "ntpfront_ke_refused_total{why=\"rate\"} 812",
+            "ntpfront_ke_listener_serving{listener=\"192.0.2.7:4460\"} 0",
+            "ntpfront_ke_seconds_bucket{le=\"0.001\"} 12000",
+            "ntpfront_ke_seconds_bucket{le=\"+Inf\"} 40961",
+            "ntpfront_ke_seconds_count 40961",
+            "ntpfront_certificate_expires_seconds{name=\"time.example\"} 777605",
         ] {
             assert!(page.lines().any(|is| is == line), "{line}\n{page}");
         }
@@ -505,9 +535,11 @@ mod tests {
         let mut snapshot = example();
         snapshot.clock_status.reference.root_distance = None;
         snapshot.upstreams.clear();
+        snapshot.nts = None;
         let page = page(Arc::new(snapshot));
         assert!(!page.contains("root_distance_seconds"), "{page}");
         assert!(!page.contains("upstream_"), "{page}");
+        assert!(!page.contains("_ke_") && !page.contains("_nts_period"), "{page}");
     }
 
     /// Names can be anything that the configuration takes; labels must stay what they are.

@@ -8,6 +8,7 @@ pub mod clock_status;
 pub mod health;
 pub mod journal;
 pub mod metrics;
+pub mod nts_status;
 pub mod pool;
 pub mod snapshot;
 pub mod status_text;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::clock_status::ClockStatus;
+use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub listeners: Vec<ListenerStatus>,
     /// The kernel's fast path; `null` where none is wanted.
     pub fast_path: Option<FastPathStatus>,
+    /// Network Time Security; `null` where it is off.
+    pub nts: Option<NtsStatus>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -224,6 +227,7 @@ pub(crate) fn example() -> Snapshot {
             interfaces: vec![attached, missing],
             answered: 1,
         }),
+        nts: Some(super::nts_status::example()),
         upstreams: upstream_status::examples(),
     }
 }
@@ -249,7 +253,7 @@ mod tests {
     fn without_zeros(json: &mut Value) {
         match json {
             Value::Object(fields) => {
-                for name in ["verdicts", "remarks", "rejected", "naks", "cookies"] {
+                for name in ["verdicts", "remarks", "rejected", "naks", "cookies", "failures"] {
                     if let Some(Value::Object(counts)) = fields.get_mut(name) {
                         counts.retain(|_, count| *count != 0);
                     }

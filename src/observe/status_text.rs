@@ -3,10 +3,13 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
+use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
-use super::upstream_status::{UpstreamMeasurement, UpstreamStatus};
+use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::{Counts, NakReason, Verdict};
+use crate::upstream::nts::certificate::day;
+use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::packet::Reject;
 
 /// Width of the widest line.
@@ -36,6 +39,7 @@ impl Display for StatusText<'_> {
         pool(f, self.0.pool)?;
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
+        nts_keys(f, self.0.nts.as_ref())?;
         reloads(f, self.0)?;
         log(f, self.0)?;
         writeln!(f)?;
@@ -124,7 +128,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     if !refused.is_empty() {
         line(f, "refused", &refused.join(", "))?;
     }
-    nts(f, counts)?;
+    nts_packets(f, counts)?;
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
@@ -133,7 +137,7 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
 }
 
 /// Writes the share of requests with NTS, if there was one.
-fn nts(f: &mut Formatter<'_>, counts: &Counts) -> fmt::Result {
+fn nts_packets(f: &mut Formatter<'_>, counts: &Counts) -> fmt::Result {
     let (answered, naks) = (counts.of(Verdict::AnsweredNts), counts.of(Verdict::KissedNtsNak));
     if answered + naks + counts.of(Verdict::RefusedNtsMalformed) == 0 {
         return Ok(());
@@ -195,6 +199,55 @@ fn interface(one: &InterfaceStatus) -> String {
     };
     let (ipv4, ipv6) = (family("IPv4", &one.ipv4), family("IPv6", &one.ipv6));
     format!("{} {mode}: {ipv4}, {ipv6}", one.name)
+}
+
+fn nts_keys(f: &mut Formatter<'_>, nts: Option<&NtsStatus>) -> fmt::Result {
+    let Some(nts) = nts else {
+        return Ok(());
+    };
+    let certain = if nts.period_certain {
+        ""
+    } else {
+        " by the host's clock"
+    };
+    let secret = match (nts.secret, nts.secrets) {
+        ("file", 1) => "secret of the file".to_owned(),
+        ("file", several) => format!("{several} secrets of the file"),
+        _ => "secret made at the start".to_owned(),
+    };
+    line(
+        f,
+        "NTS keys",
+        &format!("period {}{certain}, {secret}", nts.period),
+    )?;
+    let Some(ke) = &nts.key_establishment else {
+        return Ok(());
+    };
+    let count = |word: &str| ke.sessions.get(word).copied().unwrap_or_default();
+    let refused: u64 = ke.refusals.values().sum();
+    let sessions = format!(
+        "{} established of {}, {refused} refused, {} open",
+        count("established"),
+        ke.ended(),
+        ke.open
+    );
+    line(f, "key sessions", &sessions)?;
+    for one in ke.listeners.iter().filter(|one| !one.serving) {
+        line(
+            f,
+            "",
+            &format!("not served: {}, which does not exist", one.address),
+        )?;
+    }
+    for one in &ke.certificates {
+        let names = one.names.join(", ");
+        let trouble = match one.trouble {
+            Some(_) => "; renew it",
+            None => "",
+        };
+        line(f, "certificate", &format!("{names}: {}{trouble}", one.left))?;
+    }
+    Ok(())
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -379,6 +432,9 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
     if let Some(fault) = one.fault {
         line(f, "  not polled", fault)?;
     }
+    if let Some(nts) = &one.nts {
+        keys(f, nts)?;
+    }
     let poll = one.poll.map(|poll| format!(", polled every {poll:.0} s"));
     let answers = format!(
         "reach {:03o}, {} good answers{}",
@@ -395,6 +451,34 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
         Ok(())
     } else {
         line(f, "  refused", &refused.join(", "))
+    }
+}
+
+fn keys(f: &mut Formatter<'_>, nts: &UpstreamNts) -> fmt::Result {
+    if let (Some(aead), Some(age)) = (nts.aead, nts.key_age) {
+        let (cookies, age) = (nts.cookies, Uptime(age));
+        let short = if nts.short_questions {
+            ", long questions get no reply"
+        } else {
+            ""
+        };
+        line(
+            f,
+            "  NTS",
+            &format!("{aead}, {cookies} cookies, keys {age} old{short}"),
+        )?;
+    }
+    if let Some(end) = nts.certificate_not_after {
+        line(f, "  certified", &format!("until {}", day(end)))?;
+    }
+    let failures = KeFault::all().zip(nts.failures).filter(|(_, count)| *count > 0);
+    let failures: Vec<String> = failures
+        .map(|(fault, count)| format!("{count} {}", fault.name()))
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        line(f, "  no keys", &failures.join(", "))
     }
 }
 
@@ -483,6 +567,10 @@ refused      1 too-short
 fast path    1 answered
              eth0 native: IPv4 1, IPv6 none (no address of this host there)
              eth1 off: there is no such interface; it is looked for each second
+NTS keys     period 20786, 2 secrets of the file
+key sessions 40961 established of 40970, 812 refused, 3 open
+             not served: 192.0.2.7:4460, which does not exist
+certificate  time.example, ntp.example: 9 days left; renew it
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
 log          5 lines dropped, as their reader was too slow
@@ -541,6 +629,9 @@ time.example:123
   measured   offset -0.000012300 s, delay 0.001200000 s, jitter 0.000000900 s
   samples    12, the newest 3.0s ago
   announces  stratum 2, reference ID C6336401, maximum error 2.0ms
+  NTS        aes-128-gcm-siv, 8 cookies, keys 1d 00:00:00 old
+  certified  until 2027-01-15
+  no keys    3 timed-out
   answers    reach 377, 20 good answers, polled every 64 s
 
 [2001:db8::1]:123

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::nts::aead::Algorithm;
 use crate::time::NtpDuration;
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::fault::QueryFault;
 use crate::upstream::filter::{Estimate, View};
+use crate::upstream::nts::ke_fault::KeFault;
+use crate::upstream::nts::key_state::KeyStatus;
 use crate::upstream::packet::Reject;
 use crate::upstream::registry::Entry;
 use crate::wire::Header;
@@ -40,6 +43,28 @@ pub struct UpstreamStatus {
     pub rejected: [u64; Reject::COUNT],
     /// The result of its samples; `null` without one that counts.
     pub measured: Option<UpstreamMeasurement>,
+    /// Network Time Security; `null` if it is polled without.
+    pub nts: Option<UpstreamNts>,
+}
+
+/// The keys of an upstream that is polled with NTS.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UpstreamNts {
+    /// Name of the AEAD; `null` while there are no keys.
+    pub aead: Option<&'static str>,
+    /// Number of cookies that are left, 0 to 8.
+    pub cookies: usize,
+    /// Seconds since the keys were established.
+    pub key_age: Option<f64>,
+    /// Time when the certificate of its server ends, in seconds since 1970.
+    pub certificate_not_after: Option<i64>,
+    /// Whether only short questions are sent, as the long ones, for more cookies, got no reply.
+    pub short_questions: bool,
+    /// Key establishments that succeeded.
+    pub establishments: u64,
+    /// Failed key establishments, and losses of keys, by reason.
+    #[serde(serialize_with = "by_ke_fault")]
+    pub failures: [u64; KeFault::COUNT],
 }
 
 /// The measurement of an upstream's clock.
@@ -82,6 +107,26 @@ impl UpstreamStatus {
             rejected: polling.rejected,
             measured: known
                 .map(|(header, estimate)| UpstreamMeasurement::of(&header, &estimate, now, served)),
+            nts: upstream
+                .settings
+                .nts
+                .as_ref()
+                .map(|_| UpstreamNts::of(polling.keys.unwrap_or_default(), now)),
+        }
+    }
+}
+
+impl UpstreamNts {
+    fn of(keys: KeyStatus, now: Duration) -> Self {
+        let age = |established| now.saturating_sub(established).as_secs_f64();
+        Self {
+            aead: keys.algorithm.map(Algorithm::name),
+            cookies: keys.cookies,
+            key_age: keys.established.map(age),
+            certificate_not_after: keys.certificate_not_after,
+            short_questions: keys.asks_for_one,
+            establishments: keys.establishments,
+            failures: keys.failures,
         }
     }
 }
@@ -111,11 +156,17 @@ fn by_reason<S: Serializer>(rejected: &[u64; Reject::COUNT], serializer: S) -> R
     serializer.collect_map(Reject::all().map(|reject| reject.name()).zip(rejected))
 }
 
+fn by_ke_fault<S: Serializer>(failures: &[u64; KeFault::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(KeFault::all().map(KeFault::name).zip(failures))
+}
+
 /// A good and a refused upstream, for tests.
 #[cfg(test)]
 pub(super) fn examples() -> Vec<UpstreamStatus> {
     let mut rejected = [0; Reject::COUNT];
     rejected[Reject::KissDeny.index()] = 1;
+    let mut failures = [0; KeFault::COUNT];
+    failures[KeFault::TimedOut.index()] = 3;
     let good = UpstreamStatus {
         name: "time.example:123".to_owned(),
         address: Some(([192, 0, 2, 1], 123).into()),
@@ -136,6 +187,15 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
             reference_id: "C6336401".to_owned(),
             root_distance: 0.002,
         }),
+        nts: Some(UpstreamNts {
+            aead: Some(Algorithm::GcmSiv128.name()),
+            cookies: 8,
+            key_age: Some(86_400.0),
+            certificate_not_after: Some(1_800_000_000),
+            short_questions: false,
+            establishments: 2,
+            failures,
+        }),
     };
     let denied = UpstreamStatus {
         name: "[2001:db8::1]:123".to_owned(),
@@ -148,6 +208,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         accepted: 0,
         rejected,
         measured: None,
+        nts: None,
     };
     vec![good, denied]
 }

@@ -1,5 +1,7 @@
 //! Impure. The driver of the system process (RFC 5905 §11): clocks and reports in, the published time out.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -9,14 +11,16 @@ use crate::clock::{ClockModel, Reference, ReferencePublisher, ReferenceReader, p
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
+use crate::nts::key_schedule::PeriodClocks;
 use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
 use crate::observe::upstream_status::UpstreamStatus;
+use crate::time::NtpTimestamp;
 use crate::upstream::filter::View;
 use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::PollerReport;
 use crate::upstream::registry::Registry;
-use crate::upstream::system_process::{ClockEvent, Decision, KernelView, SystemProcess};
+use crate::upstream::system_process::{ClockEvent, Decision, KernelView, State, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
 /// The system process, with its inputs and outputs.
@@ -101,7 +105,8 @@ impl ClockManager {
             published: now,
             ..decision.reference
         });
-        self.pollers.update(decision.view, decision.resample_requests);
+        let vouched = decision.vouched(now, &self.system.scale());
+        self.pollers.update(&decision, vouched);
         if let Some(by) = decision.stepped {
             warn!(
                 seconds = by.to_seconds(),
@@ -134,6 +139,27 @@ impl ClockManager {
     /// Whether clients get a time.
     pub(super) fn is_usable(&self) -> bool {
         self.decided.reference.is_usable()
+    }
+
+    /// Returns the clocks that the periods of NTS are counted by.
+    ///
+    /// A local reference is nobody's word for the time.
+    pub(super) fn period_clocks(&self) -> PeriodClocks {
+        let now = clock::now();
+        let is_vouched = self.is_usable() && self.decided.state != State::Local;
+        let served = self.decided.reference.clock.served(now);
+        PeriodClocks {
+            served: is_vouched.then(|| since_1970(served)),
+            host: since_1970(now.realtime),
+            raw: now.raw,
+        }
+    }
+
+    /// Returns the time in seconds since 1970: the served one, or the host's where none is vouched for.
+    pub(super) fn unix_time(&self) -> i64 {
+        let clocks = self.period_clocks();
+        let time = clocks.served.unwrap_or(clocks.host);
+        i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Returns what clients get now.
@@ -185,6 +211,12 @@ impl ClockManager {
             None => {}
         }
     }
+}
+
+/// Returns the time since 1970: of the times that the 64 bits can mean, the one from 2020 to 2156.
+fn since_1970(time: NtpTimestamp) -> Duration {
+    const MIDDLE: i64 = 1_577_836_800 + (1 << 31);
+    Duration::from_secs(u64::try_from(time.to_unix_near(MIDDLE)).unwrap_or_default())
 }
 
 /// Reads the kernel's view of the host's clock; `None` if a filter forbids it.

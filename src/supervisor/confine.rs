@@ -1,5 +1,6 @@
 //! Impure. The confinement of the process at the end of the start: dropped privileges, Landlock, seccomp.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -24,19 +25,24 @@ const NAME_SERVER_PORT: u16 = 53;
 pub(super) struct StillNeeded {
     /// Files that are read again.
     files: Vec<PathBuf>,
-    /// TCP port to listen on, if there is one.
-    tcp_listen: Option<u16>,
+    /// TCP ports to listen on.
+    tcp_listen: Vec<u16>,
+    /// TCP ports of key establishment, for upstreams with NTS.
+    ke_ports: BTreeSet<u16>,
     /// Whether the fast path's program may have to be attached again.
     attaches: bool,
 }
 
 impl StillNeeded {
-    /// Collects the files that a reload and the name resolver read, and the port of `http`.
+    /// Collects the files that a reload and the name resolver read, and the TCP ports.
+    ///
+    /// The ports are those to listen on, and those of key establishment at upstreams.
     pub(super) fn new(
         loader: &Loader,
         names: &Names,
         leaps: &LeapList,
-        http: Option<u16>,
+        tcp_listen: Vec<u16>,
+        ke_ports: BTreeSet<u16>,
         attaches: bool,
     ) -> Self {
         let others = leaps
@@ -50,7 +56,8 @@ impl StillNeeded {
         files.dedup();
         Self {
             files,
-            tcp_listen: http,
+            tcp_listen,
+            ke_ports,
             attaches,
         }
     }
@@ -86,7 +93,7 @@ pub(super) fn drop_and_sandbox(
     Ok(())
 }
 
-/// Collects the permitted files, and the only TCP ports: long answers of name servers, and metrics.
+/// Collects the permitted files, and the only TCP ports: long answers of name servers, metrics, and key establishment.
 fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce()) -> AllowedAccess {
     let mut access = AllowedAccess::default();
     match opener_process::start(&needed.files, identity, forget) {
@@ -102,8 +109,9 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
     for place in &access.unopened {
         warn!("cannot keep a file or directory accessible, so a reload may fail (process.landlock): {place}");
     }
-    access.tcp_listen.extend(needed.tcp_listen);
+    access.tcp_listen.extend(&needed.tcp_listen);
     access.tcp_connect.push(NAME_SERVER_PORT);
+    access.tcp_connect.extend(&needed.ke_ports);
     access
 }
 
@@ -163,7 +171,7 @@ fn apply_seccomp(needed: NeededCalls) {
 ///
 /// The warning comes before a reload is needed.
 pub(super) fn warn_if_unreadable(loader: &mut Loader) {
-    let faults = loader.load().err().unwrap_or_default();
+    let faults = loader.load_all().err().unwrap_or_default();
     let is_denied = !faults.is_empty() && loader.is_denied();
     for fault in faults {
         let (path, error) = (&fault.place, &fault.found);

@@ -81,7 +81,8 @@ fn received(left: Vec<(String, OwnedFd)>, manager: &ServiceManager) -> Option<Fi
     None
 }
 
-fn fault(memory: &File) -> Option<&'static str> {
+/// Returns why `memory` is not one that only this user can write; `None` if it is.
+pub(super) fn fault(memory: &File) -> Option<&'static str> {
     let Ok(about) = memory.metadata() else {
         return Some("the state of its memory can't be read");
     };

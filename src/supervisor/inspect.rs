@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::clock_manager::ClockManager;
 use super::listeners::Listeners;
+use super::nts_manager::NtsManager;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
@@ -20,6 +21,7 @@ pub(super) struct Inspection<'a> {
     pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
     pub(super) fast: Option<&'a Driver>,
+    pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -39,6 +41,7 @@ impl Inspection<'_> {
             log_lines_dropped: log::dropped(),
             listeners: self.listener_statuses(),
             fast_path: self.fast.map(Driver::status),
+            nts: self.nts.status(self.clock_manager.unix_time()),
             upstreams: self.clock_manager.upstreams(),
         }
     }

@@ -51,18 +51,19 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Starts the workers of each listener on its sockets, within `budget`.
+    /// Starts the workers of each listener on its sockets, within `budget`, with the keys of cookies.
     pub(super) fn start(
         opened: Vec<Sockets>,
         reader: &ReferenceReader,
         census: Option<CensusSettings>,
         budget: Budget,
+        keyring: Option<Arc<Keyring>>,
     ) -> Result<Self, PrepareError> {
         let mut listeners = Self {
             groups: Vec::new(),
             reader: reader.clone(),
             census,
-            keyring: None,
+            keyring,
             shedding: Shedding::new(budget),
             named: 0,
             ended: Counts::default(),
@@ -128,10 +129,6 @@ impl Listeners {
     /// Has all workers, and those to come, open and seal with `keyring` from their next batch on.
     ///
     /// With none they are servers without NTS.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "key establishment, which is to come, makes keys")
-    )]
     pub(super) fn set_keyring(&mut self, keyring: Option<Arc<Keyring>>) {
         self.keyring = keyring;
         for slot in self.groups.iter_mut().flat_map(|group| &mut group.workers) {

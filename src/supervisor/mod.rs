@@ -6,11 +6,14 @@ mod absence;
 mod census;
 mod clock_manager;
 mod confine;
+mod cookie_secret;
 mod handover;
 mod inspect;
+mod ke_sockets;
 mod leaps;
 mod listeners;
 pub mod needs;
+mod nts_manager;
 mod pollers;
 mod reading;
 mod reload;
@@ -51,6 +54,7 @@ use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
+use nts_manager::NtsManager;
 use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
@@ -114,12 +118,19 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     if let (Some(fast), Some(settings)) = (&mut fast, census) {
         fast.begin_census(settings);
     }
+    let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
+    let clocks = clock_manager.period_clocks();
+    let prepared = nts.prepare(&opened.loaded, clocks);
+    let prepared = prepared.map_err(StartError::Nts)?;
+    // From its first packet on a worker knows the cookies that clients have, of the process before this one, too.
     let listeners = Listeners::start(
         opened.sockets,
         &clock_manager.reader,
         census,
         opened.loaded.config.budget,
+        prepared.keyring(),
     )?;
+    nts.commit(prepared, &opened.manager).await;
     let (sender, requests) = mpsc::channel(1);
     if let Some(control) = opened.control {
         tokio::spawn(control.serve(sender));
@@ -137,6 +148,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         clock_manager,
         listeners,
         fast,
+        nts,
         leaps,
         manager: opened.manager,
         watchdog: opened.watchdog,
@@ -177,6 +189,7 @@ struct Supervisor {
     clock_manager: ClockManager,
     listeners: Listeners,
     fast: Option<Driver>,
+    nts: NtsManager,
     leaps: LeapList,
     manager: ServiceManager,
     /// Interval in which the service manager expects a sign of life.
@@ -274,6 +287,9 @@ impl Supervisor {
     /// Decides, and sends the result to the pollers and the service manager.
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
+        if self.nts.follow(self.clock_manager.period_clocks()) {
+            self.hand_keyring();
+        }
         if let Some(fast) = &mut self.fast {
             fast.publish(self.clock_manager.published());
         }
@@ -314,16 +330,41 @@ impl Supervisor {
             self.clock_manager.set_leaps(self.leaps.read());
         }
         self.listeners.shed();
+        self.tend_nts(now);
         let Some(limit) = self.watchdog else {
             return;
         };
-        match self.listeners.stuck(now, limit / 2) {
+        let stuck = self.listeners.stuck(now, limit / 2);
+        if let Some(thread) = self.nts.stuck(now, limit / 2) {
+            error!(
+                thread,
+                "thread {thread} of key establishment is stuck: the service manager will restart ntpfront"
+            );
+            return;
+        }
+        match stuck {
             None => self.manager.notify(&[NotifyState::Watchdog]),
             Some((listener, worker)) => error!(
                 %listener,
                 worker,
                 "worker {worker} of {listener} is stuck: the service manager will restart ntpfront"
             ),
+        }
+    }
+
+    /// Hands the keys of cookies to those that open cookies, and then to those that give them to clients.
+    fn hand_keyring(&mut self) {
+        self.listeners.set_keyring(self.nts.keyring());
+        self.nts.renew_service();
+    }
+
+    /// Looks at the files of NTS, and at the end of its certificates, now and then.
+    fn tend_nts(&mut self, now: Duration) {
+        self.nts.retry_absent(&self.manager, now);
+        self.nts.log_expiry(self.clock_manager.unix_time());
+        if self.nts.is_look_due(now) {
+            let (keys, effective) = (&self.running.config.nts, &self.running.effective);
+            self.reading.begin_look(keys.clone(), effective.clone());
         }
     }
 
@@ -365,6 +406,7 @@ impl Supervisor {
             clock_manager: &self.clock_manager,
             listeners: &self.listeners,
             fast: self.fast.as_ref(),
+            nts: &self.nts,
             reloads: &self.reloads,
             started: self.started,
         }
@@ -408,6 +450,7 @@ impl Supervisor {
 
     async fn end(self) {
         self.manager.notify(&[NotifyState::Stopping]);
+        self.nts.stop().await;
         self.listeners.stop().await;
         info!("ended");
     }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::control::{http, server};
 use crate::fast_path::{MOST_INTERFACES, client_capacity};
+use crate::ke::admission::SILENT;
 use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
@@ -27,6 +28,10 @@ const FAST_FILES: u64 = 16;
 const FIXED_MEMORY: u64 = 8 << 20;
 /// Memory per HTTP connection, in bytes.
 const MEMORY_A_READER: u64 = 32 << 10;
+/// Memory of a session of key establishment with its TLS, in bytes (*measured*: 12 kB).
+const MEMORY_A_SESSION: u64 = 16 << 10;
+/// Memory of a connection whose ClientHello is not there, in bytes (*measured*: 2 kB).
+const MEMORY_A_SILENT_SESSION: u64 = 2 << 10;
 /// Memory of the kernel's fast path per client, in bytes.
 const FAST_MEMORY: u64 = 32;
 /// Copies of a list while it is read again, beside the old one: the entries, and the table made from them.
@@ -79,7 +84,7 @@ impl Needs {
             memory: memory(config, lists_memory),
             in_reload: lists_memory.saturating_mul(LISTS_IN_RELOAD),
             kernel: kernel(config),
-            threads: workers + OTHER_THREADS,
+            threads: workers + OTHER_THREADS + ke_threads(config),
         }
     }
 
@@ -123,6 +128,13 @@ impl Needs {
     }
 }
 
+fn ke_threads(config: &Config) -> u64 {
+    match config.nts.establishes() {
+        true => config.nts.threads.into(),
+        false => 0,
+    }
+}
+
 fn files(config: &Config, lists: usize, workers: u64) -> u64 {
     // One more for checking whether an address is there.
     let listeners = workers + 1;
@@ -141,8 +153,17 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         false => 0,
         true => FAST_FILES + count(MOST_INTERFACES),
     };
-    let lists = count(lists) * FILES_A_LIST;
-    FIXED_FILES + listeners + upstreams.sum::<u64>() + count(control + http) + lists + fast
+    let ke = match config.nts.establishes() {
+        // Each thread has a handle of its own on each socket, and the three of its runtime.
+        true => {
+            let listeners = count(config.nts.listen.len());
+            let threads = u64::from(config.nts.threads);
+            listeners + threads * (listeners + 3) + most_sessions(config)
+        }
+        false => 0,
+    };
+    let lists = (count(lists) + count(config.nts.paths().count())) * FILES_A_LIST;
+    FIXED_FILES + listeners + upstreams.sum::<u64>() + count(control + http) + lists + fast + ke
 }
 
 fn memory(config: &Config, lists: u64) -> u64 {
@@ -157,7 +178,20 @@ fn memory(config: &Config, lists: u64) -> u64 {
             count(http::CONNECTIONS) * MEMORY_A_READER
         }
     };
-    FIXED_MEMORY + workers.sum::<u64>() + http + lists
+    let ke = match config.nts.establishes() {
+        true => {
+            let busy = u64::from(config.nts.sessions) * MEMORY_A_SESSION;
+            busy + most_sessions(config) * MEMORY_A_SILENT_SESSION
+        }
+        false => 0,
+    };
+    FIXED_MEMORY + workers.sum::<u64>() + http + lists + ke
+}
+
+/// Returns the largest number of connections for key establishment, those included whose client is silent.
+fn most_sessions(config: &Config) -> u64 {
+    let sessions = u64::from(config.nts.sessions);
+    sessions + sessions * u64::from(SILENT)
 }
 
 /// Returns the memory of all lists, each once however many listeners share it.
@@ -245,6 +279,13 @@ mod tests {
             assert_eq!(by(more.memory, base.memory), memory, "{text}");
             assert_eq!(by(more.kernel, base.kernel), kernel, "{text}");
         }
+        let ke = "[[listener]]\naddress = \"127.0.0.1:1\"\n[nts]\ncertificate = \"/c\"\nkey = \"/k\"\n";
+        let with = |more: &str| needs(&format!("{FEW}{ke}{more}"));
+        // Two addresses, a thread with five handles, 512 sessions and eight times as many, and two files.
+        assert_eq!(with("").files - base.files, 2 + 5 + 9 * 512 + 6);
+        assert_eq!(with("threads = 3").files - with("").files, 10);
+        assert_eq!(with("threads = 3").threads - base.threads, 3);
+        assert_eq!(with("").memory - base.memory, (8 << 20) + (8 << 20) + (1 << 20));
         let asks = "control.socket = \"/x\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[upstream]]\naddress = \"192.0.2.1\"\n\
                     [[upstream]]\naddress = \"time.example\"\n";
         assert_eq!(needs(asks).files - base.files, 9 + 2 + 7);

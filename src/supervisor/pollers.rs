@@ -8,11 +8,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::host::names::Names;
-use crate::time::Timescale;
+use crate::time::{NtpDuration, Timescale};
 use crate::upstream::association::PollerSettings;
 use crate::upstream::filter::View;
 use crate::upstream::poller::{Poller, PollerReport};
 use crate::upstream::registry::{Registry, UpstreamId};
+use crate::upstream::system_process::Decision;
+
+/// Difference to which pollers know the time that is vouched for: they check certificates with it.
+const VOUCHED_TO: NtpDuration = NtpDuration::from_units(60 << 32);
 
 /// All pollers.
 pub(super) struct Pollers {
@@ -21,6 +25,8 @@ pub(super) struct Pollers {
     precision: i8,
     reports: mpsc::Sender<PollerReport>,
     reloads: u64,
+    /// Offset of the time that upstreams agreed on from the local timescale.
+    vouched: Option<NtpDuration>,
     /// The sender of each poller's settings; the poller ends when it is dropped.
     running: BTreeMap<UpstreamId, watch::Sender<PollerSettings>>,
 }
@@ -39,6 +45,7 @@ impl Pollers {
             precision,
             reports,
             reloads: 0,
+            vouched: None,
             running: BTreeMap::new(),
         }
     }
@@ -63,6 +70,9 @@ impl Pollers {
                 view,
                 listeners: Arc::clone(&listeners),
                 reloads: self.reloads,
+                key_rules: config.nts_client.rules(),
+                vouched: self.vouched,
+                cast_out: None,
                 resample_requests,
             };
             if let Some(running) = self.running.get(&upstream.id) {
@@ -80,12 +90,40 @@ impl Pollers {
         self.running.insert(id, settings);
     }
 
-    /// Sends the view to all pollers: how old samples count, and whether new ones are needed immediately.
-    pub(super) fn update(&self, view: View, resample_requests: u64) {
-        for settings in self.running.values() {
+    /// Sends a decision to all pollers.
+    ///
+    /// It says how old samples count, whether new ones are needed immediately, and which upstreams are cast out;
+    /// `vouched` is the offset of the time that upstreams agree on from the local timescale.
+    pub(super) fn update(&mut self, decision: &Decision, vouched: Option<NtpDuration>) {
+        let near = |before: NtpDuration, now: NtpDuration| (now - before).abs() <= VOUCHED_TO;
+        let is_near = self
+            .vouched
+            .zip(vouched)
+            .is_some_and(|(before, now)| near(before, now));
+        if !is_near {
+            self.vouched = vouched;
+        }
+        for (id, settings) in &self.running {
             settings.send_if_modified(|settings| {
-                let news = (settings.view, settings.resample_requests) != (view, resample_requests);
-                (settings.view, settings.resample_requests) = (view, resample_requests);
+                let cast_out = decision.cast_out.get(id).copied();
+                let wanted = (
+                    decision.view,
+                    decision.resample_requests,
+                    self.vouched,
+                    cast_out.or(settings.cast_out),
+                );
+                let news = (
+                    settings.view,
+                    settings.resample_requests,
+                    settings.vouched,
+                    settings.cast_out,
+                ) != wanted;
+                (
+                    settings.view,
+                    settings.resample_requests,
+                    settings.vouched,
+                    settings.cast_out,
+                ) = wanted;
                 news
             });
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::config::file::Loader;
-use crate::config::{Fault, Loaded};
+use crate::config::{Effective, Fault, Loaded, NtsFiles, NtsKeys};
 use crate::control::server::Reply;
 use crate::host::{clock, privileges};
 
@@ -34,6 +34,8 @@ pub(super) struct PendingCheck {
 pub(super) enum Read {
     /// The server's own file, for a reload.
     Reload(Result<Loaded, Vec<Fault>>),
+    /// The files of NTS, if they have changed.
+    NtsFiles(Option<Result<NtsFiles, Vec<Fault>>>),
     /// A file of a check, for the client behind this.
     Check(Reply, Result<Loaded, Vec<Fault>>),
 }
@@ -81,7 +83,16 @@ impl Reading {
     /// There can be no more threads.
     pub(super) fn begin_reload(&mut self) -> io::Result<()> {
         self.reload_at = None;
-        self.begin(|loader| Read::Reload(loader.load()))
+        self.begin(|loader| Read::Reload(loader.load_all()))
+    }
+
+    /// Begins to look whether files of NTS have changed, unless something is being read or to be reloaded.
+    pub(super) fn begin_look(&mut self, keys: NtsKeys, effective: Effective) {
+        if self.is_reading || self.reload_at.is_some() {
+            return;
+        }
+        // Without a thread the next look comes in a minute.
+        let _begun = self.begin(move |loader| Read::NtsFiles(loader.changed_nts_files(&keys, &effective)));
     }
 
     /// Queues a file for a check. It is given back if too many wait already.
@@ -104,7 +115,7 @@ impl Reading {
             // Without a thread the client's connection is closed without an answer.
             let _begun = self.begin(|loader| {
                 let PendingCheck { path, text, reply } = check;
-                Read::Check(reply, loader.check(&path, &text))
+                Read::Check(reply, loader.check_all(&path, &text))
             });
         }
     }

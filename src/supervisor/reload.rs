@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::listeners::Prepared;
 use super::needs::Needs;
 use super::reading::Read;
-use super::{Supervisor, system_limits};
+use super::{Supervisor, nts_manager, system_limits};
 use crate::config::check::CheckReport;
 use crate::config::{Difference, Fault, Loaded};
 use crate::control::protocol::ControlAnswer;
@@ -34,6 +34,13 @@ impl Supervisor {
                 self.end_reload(fault);
             }
             Read::Reload(Err(faults)) => self.end_reload(Some(log_faults(&faults))),
+            Read::NtsFiles(None) => {}
+            Read::NtsFiles(Some(Err(faults))) => nts_manager::log_unused_files(&faults),
+            Read::NtsFiles(Some(Ok(files))) => {
+                if self.nts.replace_files(files, self.clock_manager.period_clocks()) {
+                    self.hand_keyring();
+                }
+            }
             Read::Check(reply, loaded) => {
                 let mut report = CheckReport::against(&self.running.config, &loaded);
                 if let Ok(loaded) = &loaded {
@@ -63,11 +70,13 @@ impl Supervisor {
     /// Changes the running configuration to `wanted`. All that can fail is done first.
     async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
         let difference = Difference::between(&self.running.config, &wanted.config);
+        let plan = self.listeners.plan(&difference.listeners);
+        let clocks = self.clock_manager.period_clocks();
+        let nts = self.nts.prepare(&wanted, clocks)?;
         let attachments = difference.settings.fast_path.as_ref();
         if let (Some(fast), Some(change)) = (&mut self.fast, attachments) {
             fast.reattach(&change.to.interfaces, change.to.mode)?;
         }
-        let plan = self.listeners.plan(&difference.listeners);
         let prepared = match self.listeners.prepare(plan, &wanted) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -77,7 +86,12 @@ impl Supervisor {
                 return Err(error.to_string());
             }
         };
+        // The workers first: no client has a cookie that they can't open.
+        self.listeners.set_keyring(nts.keyring());
+        self.nts.commit(nts, &self.manager).await;
         self.commit(&difference, prepared, wanted).await;
+        // Those workers, too, that were prepared before.
+        self.listeners.set_keyring(self.nts.keyring());
         Ok(())
     }
 
@@ -98,6 +112,7 @@ impl Supervisor {
         if let Some(fast) = &mut self.fast {
             fast.serve(self.listeners.open_listeners());
         }
+        self.running.effective = wanted.effective;
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
         self.running.lists = wanted.lists;

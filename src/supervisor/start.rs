@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -11,13 +12,15 @@ use tracing::{info, warn};
 
 use super::absence::{Outcome, outcome};
 use super::confine::{self, StillNeeded};
+use super::cookie_secret;
 use super::handover::{self, Handover};
+use super::ke_sockets::KeSockets;
 use super::leaps::LeapList;
 use super::listeners::log_absent;
 use super::sockets::{InheritedSockets, Sockets};
 use super::start_error::StartError;
 use crate::config::file::Loader;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, NtsKeys};
 use crate::control::http::HttpServer;
 use crate::control::server::ControlSocket;
 use crate::fast_path::client_capacity;
@@ -26,7 +29,9 @@ use crate::host::names::Names;
 use crate::host::privileges::Identity;
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
-use crate::host::{limits, sys};
+use crate::host::{limits, sys, tcp};
+use crate::nts;
+use crate::nts::keyring::Secret;
 use crate::observe::journal;
 use crate::server::{INTERRUPT, Listener};
 
@@ -35,6 +40,9 @@ pub(super) struct Opened {
     pub(super) loaded: Loaded,
     pub(super) loader: Loader,
     pub(super) sockets: Vec<Sockets>,
+    pub(super) ke_sockets: KeSockets,
+    /// The secret of the cookies, if NTS is on and no file has one.
+    pub(super) made_secret: Option<Secret>,
     pub(super) fast: Option<Driver>,
     pub(super) names: Names,
     pub(super) leaps: LeapList,
@@ -81,8 +89,14 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let given = systemd::given().map_err(StartError::system("take the sockets of the service manager"))?;
     let (left, given) = given.into_iter().partition(|(name, _)| name == handover::NAME);
     let handover = Handover::open(left, &manager);
+    let (secrets, given): (Vec<_>, Vec<_>) = given
+        .into_iter()
+        .partition(|(name, _)| name == cookie_secret::NAME);
+    let made_secret = made_secret(&loaded.config.nts, secrets, &manager)?;
+    let (streams, given) = given.into_iter().partition(|(_, socket)| tcp::is_stream(socket));
     let process = &loaded.config.process;
     let identity = process.user.as_deref().map(Identity::look_up).transpose()?;
+    let ke_sockets = KeSockets::open(&loaded.config.nts, streams, &manager)?;
     let mut sockets = open_listeners(&loaded, InheritedSockets::from(given), identity.as_ref())?;
     let is_open = |address: &SocketAddr| {
         let mut open = sockets.iter().filter(|sockets| !sockets.members.is_empty());
@@ -101,7 +115,8 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         &loader,
         &names,
         &leaps,
-        http.as_ref().and_then(HttpServer::port),
+        tcp_ports(&loaded.config.nts, http.as_ref()),
+        loaded.config.ke_ports.clone(),
         fast.is_some(),
     );
     let ports: Vec<u16> = sockets.iter().map(|one| one.listener.address.port()).collect();
@@ -116,6 +131,8 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         loaded,
         loader,
         sockets,
+        ke_sockets,
+        made_secret,
         fast,
         names,
         leaps,
@@ -126,6 +143,32 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         watchdog: systemd::watchdog(),
         signals,
     })
+}
+
+/// Returns the secret of the cookies, if NTS is on and no file has one.
+fn made_secret(
+    keys: &NtsKeys,
+    left: Vec<(String, OwnedFd)>,
+    manager: &ServiceManager,
+) -> Result<Option<Secret>, StartError> {
+    if !keys.is_on() || keys.secret.is_some() {
+        cookie_secret::forget(&left, manager);
+        return Ok(None);
+    }
+    let secret = cookie_secret::kept(left, manager);
+    secret
+        .map(Some)
+        .map_err(StartError::system("get randomness for the secret of NTS"))
+}
+
+/// Returns the TCP ports that may have to be opened later: of metrics, and of key establishment, also if a reload turns it on.
+fn tcp_ports(keys: &NtsKeys, http: Option<&HttpServer>) -> Vec<u16> {
+    let of_keys = keys.listen.iter().map(SocketAddr::port);
+    let mut ports: Vec<u16> = of_keys.chain([nts::ke::PORT]).collect();
+    ports.extend(http.and_then(HttpServer::port));
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 /// Opens the fast path, if it is configured, for the open listeners; with room for the clients of all.

@@ -7,6 +7,7 @@ use super::listeners::PrepareError;
 use crate::fast_path::driver::OpenError;
 use crate::host::limits;
 use crate::host::privileges::PrivilegeError;
+use crate::host::tcp::ListenError;
 use crate::host::udp::BindError;
 
 /// The reason why the server can't start, with its remedy.
@@ -22,6 +23,10 @@ pub enum StartError {
     Thread(String, io::Error),
     /// The fast path is not available in the configured mode.
     FastPath(String),
+    /// No keys can be established.
+    Listen(ListenError),
+    /// NTS can't be served, for this reason.
+    Nts(String),
     /// This host lacks the address families of all built-in listeners.
     NothingToServe,
 }
@@ -41,6 +46,8 @@ impl fmt::Display for StartError {
                 f,
                 "fast path: {why} (fast-path.mode = \"auto\" serves without it)"
             ),
+            Self::Listen(error) => write!(f, "{error} (nts.listen)"),
+            Self::Nts(why) => write!(f, "NTS: {why}"),
             Self::NothingToServe => write!(
                 f,
                 "this host has no address family to listen on: configure a listener"
@@ -66,6 +73,12 @@ impl StartError {
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {
         Self::Bind(error)
+    }
+}
+
+impl From<ListenError> for StartError {
+    fn from(error: ListenError) -> Self {
+        Self::Listen(error)
     }
 }
 

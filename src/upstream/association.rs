@@ -10,9 +10,11 @@ use super::addresses::{Addresses, Next};
 use super::clock_policy::ClockPolicy;
 use super::fault::{self, QueryFault};
 use super::filter::{ClockFilter, Estimate, View};
+use super::nts::certificate::UncheckedCertificate;
+use super::nts::key_state::{KeyRules, KeyStatus};
 use super::packet::{self, Exchange, Reject, Sample};
 use super::{Host, Upstream};
-use crate::time::Timescale;
+use crate::time::{NtpDuration, Timescale};
 use crate::wire::{Header, ReferenceId};
 
 /// Number of questions in a burst; the RFC's eight (§13.1, BCOUNT) are no better than four.
@@ -54,6 +56,12 @@ pub struct PollerSettings {
     pub listeners: Arc<[SocketAddr]>,
     /// Number of reloads of the configuration: after each, an upstream that sent DENY or RSTR is polled again at once.
     pub reloads: u64,
+    /// The rules for the keys of upstreams with NTS.
+    pub key_rules: KeyRules,
+    /// Offset of the time that upstreams agreed on from the local timescale, to a minute, while it is vouched for.
+    pub vouched: Option<NtpDuration>,
+    /// The time of the key establishment whose certificate was not valid, by the raw counter: this upstream is cast out.
+    pub cast_out: Option<Duration>,
     /// Number of requests for new samples at once, each after an event that makes old ones doubtful.
     pub resample_requests: u64,
 }
@@ -77,6 +85,8 @@ pub struct Association {
     /// Whether a burst is due with the next answer.
     burst_when_back: bool,
     addresses: Addresses,
+    /// Whether the server of key establishment named another host: then the configuration does not say what is polled.
+    is_elsewhere: bool,
     round: Round,
     /// The pause after the last round if all addresses sent DENY or RSTR.
     all_denied_for: Option<Duration>,
@@ -122,6 +132,8 @@ pub struct Peer {
     pub refused: Option<Reject>,
     /// The reason why it could not be polled the last time, if it could not.
     pub fault: Option<QueryFault>,
+    /// The certificate behind its keys, if its dates are still to be checked.
+    pub unchecked: Option<UncheckedCertificate>,
 }
 
 /// The polling of an upstream, as displayed to operators; no decision depends on it.
@@ -131,6 +143,8 @@ pub struct Polling {
     pub interval: Option<Duration>,
     /// Numbers of refused answers, in the order of [`Reject::all`].
     pub rejected: [u64; Reject::COUNT],
+    /// The keys of an upstream with NTS.
+    pub keys: Option<KeyStatus>,
 }
 
 impl Peer {
@@ -166,6 +180,7 @@ impl Association {
             missed: None,
             burst_when_back: false,
             addresses: Addresses::default(),
+            is_elsewhere: false,
             round: Round::default(),
             all_denied_for: None,
             steady: 0,
@@ -220,6 +235,11 @@ impl Association {
         &self.settings.upstream
     }
 
+    /// Returns the settings.
+    pub fn settings(&self) -> &PollerSettings {
+        &self.settings
+    }
+
     /// Returns the part that the system process uses.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -230,6 +250,7 @@ impl Association {
         Polling {
             interval: Some(self.pause(0)),
             rejected: self.rejected,
+            keys: None,
         }
     }
 
@@ -278,6 +299,33 @@ impl Association {
     pub fn not_found(&mut self, fault: QueryFault) {
         self.addresses.not_found();
         self.round.fault = self.round.fault.or(Some((fault, false)));
+    }
+
+    /// Records that nothing can be polled in this round.
+    pub fn cannot_ask(&mut self, fault: QueryFault) {
+        self.round.fault = Some((fault, false));
+    }
+
+    /// Records new keys: for another server than before, or not, which is on another host than configured, or not.
+    ///
+    /// `unchecked` is the certificate behind them, if its dates are still to be checked.
+    pub fn rekeyed(&mut self, is_other: bool, is_elsewhere: bool, unchecked: Option<UncheckedCertificate>) {
+        self.is_elsewhere = is_elsewhere;
+        self.peer.unchecked = unchecked;
+        if is_other {
+            self.addresses = Addresses::default();
+            self.begin();
+        }
+    }
+
+    /// Forgets all answers: they came with a certificate that was not valid.
+    pub fn forget_answers(&mut self) {
+        self.peer = Peer {
+            address: self.peer.address,
+            on_this_host: self.peer.on_this_host,
+            ..Peer::default()
+        };
+        self.burst_from = 0;
     }
 
     /// Returns why `address` must not be polled now, if so: this host's addresses may have changed since the look-up.
@@ -344,15 +392,21 @@ impl Association {
             let here = address.ip().is_loopback() || own.contains(&address.ip());
             self.peer = Peer {
                 address: Some(address),
-                on_this_host: self.settings.upstream.host.is_loopback() || (!self.is_named() && here),
+                on_this_host: !self.is_elsewhere
+                    && (self.settings.upstream.host.is_loopback() || (!self.is_named() && here)),
+                unchecked: self.peer.unchecked,
                 ..Peer::default()
             };
             self.burst_from = 0;
         }
     }
 
-    /// Returns whether name servers decide what its address is.
-    fn is_named(&self) -> bool {
+    /// Returns whether name servers, or its server of key establishment, decide what its address is.
+    pub fn is_named(&self) -> bool {
+        self.is_elsewhere || self.has_name()
+    }
+
+    fn has_name(&self) -> bool {
         match &self.settings.upstream.host {
             Host::Address(_) | Host::LinkLocal(..) => false,
             host @ Host::Name(_) => !host.is_loopback(),
@@ -533,7 +587,9 @@ impl Association {
             | Reject::WrongOrigin
             | Reject::NoTransmitTime
             | Reject::Turnaround
-            | Reject::ReferenceInFuture => {}
+            | Reject::ReferenceInFuture
+            | Reject::Unauthenticated
+            | Reject::NtsNak => {}
         }
     }
 

@@ -8,6 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 use super::Role;
 use super::filter::{Estimate, View};
+use super::nts::certificate::UncheckedCertificate;
 use super::registry::{Entry, UpstreamId};
 use super::select::{Interval, Survivor, plausible};
 use crate::time::NtpDuration;
@@ -47,6 +48,10 @@ pub enum SelectionStatus {
     /// Configured with `noselect`: polled, but without a vote.
     #[strum(serialize = "noselect")]
     NoSelect,
+    /// Polled without NTS, where only upstreams with NTS have a vote (`clock.authenticated`).
+    Plain,
+    /// Its certificate was not valid at the time that the upstreams agree on.
+    Expired,
     /// Agrees, but is the same server as another upstream: both count once.
     Duplicate,
     /// Its root distance is over `max-distance`.
@@ -89,6 +94,10 @@ pub struct Candidate {
     pub on_this_host: bool,
     /// Its special role, as configured.
     pub role: Role,
+    /// Whether its answers are authenticated.
+    pub authenticated: bool,
+    /// The certificate behind its answers, if its dates are still to be checked.
+    pub unchecked: Option<UncheckedCertificate>,
     /// Its last good answer.
     pub header: Header,
     /// The estimate of its samples.
@@ -122,6 +131,8 @@ pub struct Limits {
     pub distance: NtpDuration,
     /// Largest jitter in seconds.
     pub jitter: f64,
+    /// Whether only authenticated answers count.
+    pub only_authenticated: bool,
 }
 
 impl Candidate {
@@ -166,6 +177,8 @@ impl Candidate {
             address,
             on_this_host: peer.on_this_host,
             role,
+            authenticated: upstream.settings.nts.is_some(),
+            unchecked: peer.unchecked,
             header,
             offset,
             distance,
@@ -179,6 +192,9 @@ impl Candidate {
         };
         match candidate {
             _ if role.noselect => Err(candidate.unavailable.unwrap_or(SelectionStatus::NoSelect)),
+            _ if limits.only_authenticated && !candidate.authenticated => {
+                Err(candidate.unavailable.unwrap_or(SelectionStatus::Plain))
+            }
             _ if known.is_none()
                 && (candidate.distance > limits.distance || estimate.jitter > limits.jitter) =>
             {

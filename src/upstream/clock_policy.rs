@@ -32,6 +32,18 @@ pub enum OnDispute {
     Serve,
 }
 
+/// The votes of upstreams without NTS beside those with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Authenticated {
+    /// Only upstreams with NTS have a vote.
+    Require,
+    /// There is no majority without a majority of the upstreams with NTS, if there are any.
+    Prefer,
+    /// All have the same vote.
+    Mix,
+}
+
 /// The conditions under which an upstream is used and a time is served.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClockPolicy {
@@ -45,6 +57,8 @@ pub struct ClockPolicy {
     pub max_jitter: f64,
     /// The reaction to a dispute.
     pub on_dispute: OnDispute,
+    /// The votes of upstreams without NTS.
+    pub authenticated: Authenticated,
     /// The local reference to serve when no upstream is usable; `None` announces "unsynchronized".
     pub local: Option<LocalReference>,
 }

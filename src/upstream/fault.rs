@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::nts::ke_fault::KeFault;
 use crate::host::shortage::Shortage;
 
 /// The reason why an address can't be polled. Its text is for the operator.
@@ -40,6 +41,8 @@ pub enum QueryFault {
     LinkLocal,
     /// The address is a listener of this server.
     OwnListener,
+    /// The upstream is polled with NTS only, and there are no keys.
+    NoKeys(KeFault),
 }
 
 impl QueryFault {
@@ -76,6 +79,7 @@ impl QueryFault {
             Self::Unspecified => "its name stands for the unspecified address",
             Self::Multicast => "its name stands for a multicast or broadcast address",
             Self::LinkLocal => "its name stands for a link-local address, which needs an interface",
+            Self::NoKeys(fault) => fault.text(),
             Self::OwnListener => "it is this server: a listener of ntpfront has this address and port",
         }
     }

@@ -5,10 +5,13 @@ pub mod association;
 pub mod candidate;
 pub mod clock_policy;
 pub mod discipline;
+mod errno;
 pub mod fault;
 pub mod filter;
 pub mod findings;
+mod host_addresses;
 pub mod leap;
+pub mod nts;
 pub mod packet;
 pub mod poller;
 pub mod query;
@@ -18,6 +21,9 @@ pub mod system_process;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use nts::trusted::TrustedCertificates;
 
 /// The host of an upstream: an address, or a name that may have several addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +51,19 @@ pub struct Upstream {
     pub maxpoll: i8,
     /// Its special role in the selection.
     pub role: Role,
+    /// The way to its keys, if it is polled with NTS; it is never polled without then.
+    pub nts: Option<KeServer>,
+}
+
+/// A server of key establishment, as configured: that of an upstream, on the same host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeServer {
+    /// TCP port, not 0.
+    pub port: u16,
+    /// The file that replaces the authorities of the system, if there is one.
+    pub ca: Option<PathBuf>,
+    /// The certificates of the authorities that are trusted.
+    pub trusted: TrustedCertificates,
 }
 
 /// The special roles of an upstream in the selection, as in chrony; none by default.

@@ -72,6 +72,10 @@ pub enum Reject {
     Loop,
     /// The root distance is over the limit.
     Distance,
+    /// No genuine NTS reply to our question, where only such count.
+    Unauthenticated,
+    /// An NTS NAK to our question: the server does not know our cookie. It counts if no genuine reply comes.
+    NtsNak,
 }
 
 impl Reject {

@@ -1,9 +1,13 @@
 //! Impure. The poller of one upstream: sends a question, waits, passes the answer to the pure part, reports the result.
 
+mod keys;
+
+pub use keys::question_with;
+
 use std::fmt;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -13,10 +17,12 @@ use tokio::sync::watch::{self, error::RecvError};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::Host;
 use super::addresses::Next;
 use super::association::{Association, Peer, PollerSettings, Polling};
+use super::errno::fault_of;
 use super::fault::QueryFault;
+use super::host_addresses::of_host;
+use super::nts::key_state::KeyState;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
 use super::registry::UpstreamId;
 use crate::host::changes::Changes;
@@ -24,6 +30,7 @@ use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::{addresses, entropy, limits, udp};
 use crate::log::throttle::ThrottledChange;
+use crate::nts::client::LONGEST_REPLY;
 use crate::time::{NtpTimestamp, Timescale};
 use crate::wire::Header;
 
@@ -55,6 +62,10 @@ pub struct Poller {
     id: UpstreamId,
     settings: watch::Receiver<PollerSettings>,
     association: Association,
+    /// The keys of an upstream with NTS.
+    keys: KeyState,
+    /// The reason why there are none, in the words of TLS or of the kernel.
+    key_detail: Option<String>,
     names: Names,
     /// The addresses of this host, as they were read last.
     own: Vec<IpAddr>,
@@ -82,6 +93,8 @@ impl Poller {
             id,
             settings,
             association,
+            keys: KeyState::default(),
+            key_detail: None,
             names,
             own: Vec::new(),
             changes: None,
@@ -109,7 +122,7 @@ impl Poller {
             let report = PollerReport {
                 id: self.id,
                 peer: self.association.peer().clone(),
-                polling: self.association.polling(),
+                polling: self.polling(),
             };
             if reports.send(report).await.is_err() || self.pause().await.is_err() {
                 return;
@@ -117,21 +130,44 @@ impl Poller {
         }
     }
 
+    /// Returns the polling as it is displayed.
+    fn polling(&self) -> Polling {
+        let keys = self.association.upstream().nts.as_ref();
+        Polling {
+            keys: keys.map(|_| self.keys.status()),
+            ..self.association.polling()
+        }
+    }
+
     /// Runs one round: polls one address after the other, until one answers.
     async fn round(&mut self) {
         self.association.begin();
+        if let Err(fault) = self.renew_keys().await {
+            self.association.cannot_ask(fault);
+            return self.end_round();
+        }
         loop {
-            // They can't be read without file descriptors; then those from before are the best guess.
-            self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
+            self.read_own_addresses();
             match self.association.next(clock::raw()) {
                 Next::Resolve => self.resolve().await,
                 Next::Ask(address, within) => self.ask(address, within).await,
                 Next::End => break,
             }
         }
+        self.end_round();
+    }
+
+    fn end_round(&mut self) {
         let now = clock::raw();
         self.association.end(now);
         self.log_fault(now);
+    }
+
+    /// Reads the addresses of this host.
+    ///
+    /// They can't be read without file descriptors; then those from before are the best guess.
+    fn read_own_addresses(&mut self) {
+        self.own = addresses::own().unwrap_or_else(|_| std::mem::take(&mut self.own));
     }
 
     /// Waits until the next round is due; new settings and network changes can make it earlier.
@@ -141,10 +177,13 @@ impl Poller {
         loop {
             self.apply();
             let waited = clock::raw().saturating_sub(began);
-            let due = sleep(self.association.pause(random).saturating_sub(waited));
+            let due = sleep(self.interval(random).saturating_sub(waited));
             tokio::select! {
                 () = due => return Ok(()),
-                () = changed(self.changes.as_ref()) => break,
+                () = changed(self.changes.as_ref()) => {
+                    self.keys.hurry(false);
+                    break;
+                }
                 changed = self.settings.changed() => changed?,
             }
         }
@@ -153,6 +192,15 @@ impl Poller {
         let waited = clock::raw().saturating_sub(began);
         sleep(apart.saturating_sub(waited).max(CHANGES_SETTLE)).await;
         Ok(())
+    }
+
+    /// Returns the pause before the next round: without keys, at least until new ones may be established.
+    fn interval(&self, random: u64) -> Duration {
+        let pause = self.association.pause(random);
+        match self.association.peer().fault {
+            Some(QueryFault::NoKeys(_)) => pause.max(self.keys.due_in(clock::raw())),
+            Some(_) | None => pause,
+        }
     }
 
     /// Subscribes to network changes while the upstream waits for one.
@@ -167,25 +215,17 @@ impl Poller {
     }
 
     fn apply(&mut self) {
-        let settings = self.settings.borrow_and_update();
+        let settings = self.settings.borrow_and_update().clone();
+        self.apply_to_keys(&settings);
         self.association.apply(&settings);
     }
 
-    /// Finds the addresses of the upstream.
+    /// Finds the addresses of the upstream: its own, or those that its keys are for.
     async fn resolve(&mut self) {
         let upstream = self.association.upstream().clone();
-        let port = upstream.port;
-        let found = match &upstream.host {
-            Host::LinkLocal(address, interface) => addresses::scope(interface)
-                .map(|scope| vec![SocketAddrV6::new(*address, port, 0, scope).into()]),
-            Host::Name(name) if upstream.host.literals().is_empty() => {
-                let found = self.names.resolve(name).await;
-                found.map(|found| found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
-            }
-            host @ (Host::Address(_) | Host::Name(_)) => {
-                let literals = host.literals().into_iter();
-                Ok(literals.map(|ip| SocketAddr::new(ip, port)).collect())
-            }
+        let found = match upstream.nts {
+            None => of_host(&upstream.host, upstream.port, &mut self.names).await,
+            Some(_) => self.negotiated_addresses().await,
         };
         match found {
             Ok(found) => {
@@ -207,7 +247,17 @@ impl Poller {
             self.association.fault(address, fault, false, &self.own);
             return;
         }
-        let asked = question(address, within, |reject| self.association.refuse(reject)).await;
+        let asked = match self.association.upstream().nts {
+            None => question(address, within, |reject| self.association.refuse(reject)).await,
+            // It is never asked without.
+            Some(_) => match self.ask_with_nts(address, within).await {
+                Ok(asked) => asked,
+                Err(fault) => {
+                    let fault = QueryFault::NoKeys(fault);
+                    return self.association.fault(address, fault, false, &self.own);
+                }
+            },
+        };
         match asked {
             Ok((header, exchange)) => self.process_answer(address, header, exchange),
             Err(NoAnswer::Silence(error)) => {
@@ -272,10 +322,10 @@ impl Poller {
     fn log_fault(&mut self, now: Duration) {
         let (upstream, fault) = (self.association.upstream(), self.association.peer().fault);
         if let (Some(_), Some(fault)) = (self.fault.change(fault, now), fault) {
-            let reason = if let QueryFault::Short(shortage) = fault {
-                limits::told(shortage)
-            } else {
-                fault.text().to_owned()
+            let reason = match (fault, &self.key_detail) {
+                (QueryFault::Short(shortage), _) => limits::told(shortage),
+                (QueryFault::NoKeys(_), Some(detail)) => format!("{fault}: {detail}"),
+                (_, _) => fault.text().to_owned(),
             };
             warn!(%upstream, reason, "upstream {upstream} can't be polled: {reason}");
         }
@@ -310,26 +360,7 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Returns the fault for the kernel's error number, if there is one anywhere in `error`.
-fn fault_of(error: &io::Error) -> Option<QueryFault> {
-    limits::errno(error).map(of_number)
-}
-
-fn of_number(number: i32) -> QueryFault {
-    match number {
-        libc::ENETUNREACH => QueryFault::NoRoute,
-        libc::EHOSTUNREACH => QueryFault::HostUnreachable,
-        libc::ENETDOWN => QueryFault::NetworkDown,
-        libc::EADDRNOTAVAIL => QueryFault::NoOwnAddress,
-        libc::EAFNOSUPPORT => QueryFault::NoFamily,
-        libc::ENODEV | libc::ENXIO => QueryFault::NoInterface,
-        libc::ECONNREFUSED => QueryFault::NotListening,
-        libc::EACCES | libc::EPERM => QueryFault::Forbidden,
-        other => limits::shortage_of(other).map_or(QueryFault::Refused, QueryFault::Short),
-    }
-}
-
-/// Sends one question to `address` and waits up to `within` for the authentic answer.
+/// Sends one plain question to `address` and waits up to `within` for the authentic answer.
 ///
 /// Each packet that is not the answer is passed to `unsolicited`.
 ///
@@ -342,37 +373,54 @@ pub async fn question(
     within: Duration,
     unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
-    let unsent = |error| NoAnswer::QueryFault(error, false);
-    let nonce = NtpTimestamp::from_bits(entropy::random().map_err(unsent)?);
-    let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
+    let nonce = nonce().map_err(|error| NoAnswer::QueryFault(error, false))?;
     let request = Header::request(nonce).to_bytes();
+    let accept = |packet: &[u8]| packet::authentic(packet, nonce);
+    exchange(address, within, (nonce, &request), accept, unsolicited).await
+}
+
+/// Returns the random transmit timestamp of a question.
+pub(super) fn nonce() -> io::Result<NtpTimestamp> {
+    entropy::random().map(NtpTimestamp::from_bits)
+}
+
+/// Sends a question with its nonce to `address` and waits up to `within` for a packet that is accepted as the answer.
+pub(super) async fn exchange(
+    address: SocketAddr,
+    within: Duration,
+    (nonce, request): (NtpTimestamp, &[u8]),
+    accept: impl FnMut(&[u8]) -> Result<Header, Reject>,
+    unsolicited: impl FnMut(Reject),
+) -> Result<(Header, Exchange), NoAnswer> {
+    let unsent = |error| NoAnswer::QueryFault(error, false);
+    let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
     let asleep = clock::gaps().asleep;
     let sent = clock::raw();
-    socket.send(&request).await.map_err(unsent)?;
-    let answer = answer(&socket, nonce, asleep, unsolicited);
+    socket.send(request).await.map_err(unsent)?;
+    let answer = answer(&socket, asleep, accept, unsolicited);
     let (header, arrived) = timeout(within, answer)
         .await
         .map_err(|elapsed| NoAnswer::Silence(elapsed.into()))??;
     Ok((header, Exchange { nonce, sent, arrived }))
 }
 
-/// Waits for the authentic answer, and returns it with its arrival time by the raw counter.
+/// Waits for the answer, and returns it with its arrival time by the raw counter.
 ///
 /// `asleep` is the total sleep of the host when the question was sent.
 async fn answer(
     socket: &UdpSocket,
-    nonce: NtpTimestamp,
     asleep: Duration,
+    mut accept: impl FnMut(&[u8]) -> Result<Header, Reject>,
     mut unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Duration), NoAnswer> {
     for _ in 0..UNSOLICITED_MAX {
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; LONGEST_REPLY];
         let (length, stamp) = socket
             .async_io(PACKET_OR_ERROR, || udp::receive_stamped(socket, &mut buffer))
             .await
             .map_err(|error| NoAnswer::QueryFault(error, true))?;
         let arrived = arrival(stamp);
-        match packet::authentic(buffer.get(..length).unwrap_or_default(), nonce) {
+        match accept(buffer.get(..length).unwrap_or_default()) {
             Ok(_) if clock::gaps().asleep.abs_diff(asleep) > SLEEP_MAX => {
                 return Err(NoAnswer::Silence(io::Error::other("the host slept meanwhile")));
             }

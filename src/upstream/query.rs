@@ -1,18 +1,21 @@
 //! Impure. The questions of `ntpfront query`: one to one server, or several, as the NTP Pool's monitor asks.
 
-use std::io;
-use std::net::{SocketAddr, SocketAddrV6};
-
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::findings::Findings;
+use super::host_addresses::of_host;
+use super::nts::certificate::CheckedAt;
+use super::nts::ke_findings::{KeAnswer, KeFindings, days_left};
+use super::nts::key_establishment::{KeError, KeResult, KeTarget, establish};
 use super::packet::ANSWER_WITHIN;
 use super::poller::question;
-use super::{Host, Upstream};
+use super::poller::question_with;
+use super::{Host, KeServer, Upstream};
+use crate::host::clock;
 use crate::host::names::Names;
-use crate::host::{addresses, clock};
+use crate::host::tls::client::names;
 use crate::time::Timescale;
 
 /// Interval between two samples: 2 s.
@@ -21,7 +24,7 @@ const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 /// Asks each address of the `server` in turn, until one answers.
 pub async fn query(server: &Upstream) -> Findings {
     let name = server.to_string();
-    let addresses = match all_addresses(server).await {
+    let addresses = match of_host(&server.host, server.port, &mut Names::from_system()).await {
         Ok(addresses) => addresses,
         Err(error) => return Findings::of_silence(&name, None, format!("cannot find its address: {error}")),
     };
@@ -64,17 +67,90 @@ pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
     samples
 }
 
-async fn all_addresses(server: &Upstream) -> io::Result<Vec<SocketAddr>> {
-    let found = match &server.host {
-        Host::Address(address) => vec![*address],
-        Host::LinkLocal(address, interface) => {
-            let scope = addresses::scope(interface)?;
-            return Ok(vec![SocketAddrV6::new(*address, server.port, 0, scope).into()]);
-        }
-        Host::Name(name) => Names::from_system().resolve(name).await?,
+/// Establishes keys with the server of key establishment of `upstream`, and asks one question with them.
+///
+/// The dates of its certificate are told, and no reason to end.
+pub async fn query_nts(upstream: &Upstream, server: &KeServer) -> KeFindings {
+    let name = Upstream {
+        port: server.port,
+        ..upstream.clone()
+    }
+    .to_string();
+    let mut resolver = Names::from_system();
+    let addresses = match of_host(&upstream.host, server.port, &mut resolver).await {
+        Ok(addresses) => addresses,
+        Err(error) => return KeFindings::of_failure(&name, format!("cannot tell its address: {error}")),
     };
-    Ok(found
-        .into_iter()
-        .map(|address| SocketAddr::new(address, server.port))
-        .collect())
+    let target = KeTarget {
+        host: &upstream.host,
+        addresses: &addresses,
+        server,
+        checked_at: CheckedAt::Never,
+        ntp_port: upstream.port,
+    };
+    match establish(target).await {
+        Ok(result) => with_keys(&name, result, &mut resolver).await,
+        Err(KeError::Unsent(fault)) => KeFindings::of_failure(&name, fault.to_string()),
+        Err(KeError::Failed(fault, detail)) => {
+            KeFindings::of_failure(&name, format!("{}: {detail}", fault.text()))
+        }
+    }
+}
+
+/// Asks one question with keys that were established.
+async fn with_keys(name: &str, result: KeResult, resolver: &mut Names) -> KeFindings {
+    let [connected_after, secured_after, answered_after] = result.durations();
+    let KeResult {
+        keys,
+        ntp_server,
+        certificates,
+        validity,
+        ..
+    } = result;
+    let host = ntp_server.host.clone();
+    let host = host.unwrap_or_else(|| Host::of(ntp_server.ke_address));
+    let (days_left, valid_now) = days_left(validity, CheckedAt::host(clock::realtime()));
+    let mut answer = KeAnswer {
+        names: certificates.first().map(names).unwrap_or_default(),
+        not_before: validity.not_before,
+        not_after: validity.not_after,
+        days_left,
+        valid_now,
+        aead: keys.keys.algorithm().name(),
+        cookies: keys.cookies.len(),
+        cookie_length: keys.cookies.first().map_or(0, Vec::len),
+        ntp_server: ntp_server.host.as_ref().map(ToString::to_string),
+        ntp_port: ntp_server.port,
+        connected_after,
+        secured_after,
+        answered_after,
+        cookies_in_reply: None,
+    };
+    let addresses = of_host(&host, ntp_server.port, resolver)
+        .await
+        .unwrap_or_default();
+    let Some(address) = addresses.first().copied() else {
+        let silence = Findings::of_silence(&host.to_string(), None, "the name has no address".to_owned());
+        return KeFindings::of_answer(name, ntp_server.ke_address, answer, silence);
+    };
+    let findings = match question_with(keys, address, ANSWER_WITHIN).await {
+        Ok((header, exchange, cookies)) => {
+            answer.cookies_in_reply = Some(cookies);
+            let scale = Timescale::new(clock::now());
+            Findings::of_answer(
+                &address.to_string(),
+                address,
+                &header,
+                &exchange,
+                &scale,
+                clock::precision(),
+            )
+        }
+        Err(error) => Findings::of_silence(
+            &address.to_string(),
+            Some(address),
+            format!("no genuine reply: {error}"),
+        ),
+    };
+    KeFindings::of_answer(name, ntp_server.ke_address, answer, findings)
 }

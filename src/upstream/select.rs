@@ -91,6 +91,19 @@ impl Agreement {
         self.places.iter().any(|place| claim.contains(place))
     }
 
+    /// Returns the places that at least `least` of other `claims` have a point in common with; `None` if there is none.
+    ///
+    /// A claim that is one of those that agree contains the place, unless it is only a part of one.
+    pub fn among(self, claims: &[Interval], least: usize) -> Option<Self> {
+        let near = |place: &Interval| claims.iter().filter(|claim| claim.overlaps(place)).count();
+        let places: Vec<_> = self
+            .places
+            .into_iter()
+            .filter(|place| near(place) >= least)
+            .collect();
+        (!places.is_empty()).then_some(Self { places })
+    }
+
     /// Returns the largest number of claims that agree with each other.
     pub fn depth(&self, claims: &[Interval]) -> usize {
         let within = |place: &Interval| claims.iter().filter(|claim| claim.contains(place)).count();

@@ -4,13 +4,15 @@
 //! keeps it is mirrored, all other upstreams are witnesses. `tracked` is ntpfront's own: time as a linear function of
 //! the raw counter, steered to the selected upstreams, independent of the host's time of day.
 //!
-//! [`SystemProcess::decide`] runs the steps in order: `selection` (which upstreams agree; `aliases`: which count once),
+//! [`SystemProcess::decide`] runs the steps in order: `selection` (which upstreams agree; `aliases`: which count once;
+//! `authentication`: what those without NTS may decide),
 //! then `synchronize` and `announce`, with an error that covers what a majority allows (`correctness`); or `holdover`
 //! or `dispute`, with a `shortage` as the reason. Beside it: `leap_transition`, `clock_events` (steps and sleeps of the
 //! host) and `reload`.
 
 mod aliases;
 mod announce;
+mod authentication;
 mod clock_events;
 mod correctness;
 mod dispute;
@@ -24,7 +26,7 @@ mod synchronize;
 
 use std::time::Duration;
 
-use super::candidate::{SelectionStatus, SelectionStatuses};
+use super::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use super::clock_policy::{ClockPolicy, ClockSource};
 use super::filter::{LeapShift, View};
 use super::leap::LeapTable;
@@ -34,6 +36,7 @@ use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::{Leap, ReferenceId};
 
 use aliases::Aliases;
+pub use authentication::CastOut;
 pub use clock_events::ClockEvent;
 use clock_events::ClockWatch;
 use correctness::TruthInterval;
@@ -77,6 +80,8 @@ pub struct Decision {
     pub source_configured: bool,
     /// The standing of each upstream.
     pub standings: SelectionStatuses,
+    /// The upstreams whose certificates were not valid at the time that the others agree on.
+    pub cast_out: CastOut,
     /// The step of the served clock by this decision, if there was one.
     pub stepped: Option<NtpDuration>,
     /// The corrections of samples from before a leap second, a sleep or a jump, for the pollers.
@@ -86,6 +91,15 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Returns the offset of the time that upstreams agree on from the local timescale, while it is in effect.
+    ///
+    /// A local reference, or a time that is disputed, is not vouched for.
+    pub fn vouched(&self, now: ClockReadings, scale: &Timescale) -> Option<NtpDuration> {
+        let is_agreed = matches!(self.state, State::Synchronized | State::Holdover);
+        (is_agreed && self.reference.is_usable())
+            .then(|| self.reference.clock.served(now) - scale.at(now.raw))
+    }
+
     /// Returns the standing of the upstream with this identity; unknown for one that came after the decision.
     pub fn standing(&self, id: UpstreamId) -> SelectionStatus {
         self.standings
@@ -121,6 +135,10 @@ pub struct SystemProcess {
     dispute: Option<Vec<(UpstreamId, u64)>>,
     /// Upstreams that are the same server.
     aliases: Aliases,
+    /// Upstreams whose certificates were valid, each with the time of its key establishment.
+    certified: CastOut,
+    /// Upstreams whose certificates were not valid, by the last selection.
+    cast_out: CastOut,
     /// The survivors of the last cluster algorithm.
     survived: Vec<UpstreamId>,
     /// The list of leap seconds, if there is one.
@@ -168,6 +186,8 @@ impl SystemProcess {
             view: View::default(),
             dispute: None,
             aliases: Aliases::default(),
+            certified: CastOut::new(),
+            cast_out: CastOut::new(),
             survived: Vec::new(),
             leaps,
             samples_seen: 0,
@@ -200,10 +220,10 @@ impl SystemProcess {
         self.apply_leap(now.raw);
         self.samples_seen = upstreams.iter().map(|one| one.peer.accepted).sum();
         self.aliases.observe(upstreams);
-        let (candidates, mut standings) = self.candidates(upstreams, now.raw);
+        let (mut candidates, mut standings) = self.candidates(upstreams, now.raw);
         let source = self.source(upstreams);
         let before = self.announced_clock();
-        let selection = self.select(now, &candidates, upstreams, source, &mut standings);
+        let selection = self.select_certified(now, &mut candidates, upstreams, source, &mut standings);
         if self.suspend_for_leap(now, upstreams, &candidates) {
             return self.decided(now, source, standings, before);
         }
@@ -230,6 +250,28 @@ impl SystemProcess {
         self.decided(now, source, standings, before)
     }
 
+    /// Selects the candidates that agree, and whose certificates are valid at the time that they agree on.
+    fn select_certified(
+        &mut self,
+        now: ClockReadings,
+        candidates: &mut Vec<Candidate>,
+        upstreams: &Registry,
+        source: ClockSource,
+        standings: &mut SelectionStatuses,
+    ) -> Selection {
+        self.certified.retain(|id, _| upstreams.contains(*id));
+        self.cast_out.clear();
+        let mut first = standings.clone();
+        // Each turn removes a candidate, or is the last.
+        loop {
+            standings.clone_from(&first);
+            let selection = self.select(now, candidates, upstreams, source, standings);
+            if !self.cast_out(&selection, candidates, &mut first) {
+                return selection;
+            }
+        }
+    }
+
     /// Returns the decision; `before` is the clock that was announced until now.
     fn decided(
         &self,
@@ -248,6 +290,7 @@ impl SystemProcess {
             source,
             source_configured: self.policy.source != ClockSource::Auto,
             standings,
+            cast_out: self.cast_out.clone(),
             view: self.view,
             resample_requests: self.resample_requests,
             stepped: stepped.filter(|by| by.abs() > CONTINUOUS),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -64,11 +65,33 @@ impl Daemon {
         Self::spawn_in(command, TempDir::new())
     }
 
-    fn spawn_in(mut command: Command, directory: TempDir) -> Self {
+    /// Started with a configuration file of this text as the successor of a process, which left it two descriptors under
+    /// these names in the store of a service manager.
+    pub(crate) fn inheriting(text: &str, left: [(&str, OwnedFd); 2]) -> Self {
+        let directory = TempDir::new();
+        let [(first, one), (second, other)] = left;
+        // A shell moves them to where descriptors of a service manager are.
+        let script = format!(
+            "exec 3<&0 4<&1 </dev/null >&2; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES='{first}:{second}'; exec \"$@\""
+        );
+        let mut command = clean(Command::new("sh"));
+        command
+            .args(["-c", &script, "sh"])
+            .arg(program())
+            .arg("--config")
+            .arg(directory.file(CONFIGURATION, text));
+        Self::spawn_with(command, directory, one.into(), Some(other.into()))
+    }
+
+    fn spawn_in(command: Command, directory: TempDir) -> Self {
+        Self::spawn_with(command, directory, Stdio::null(), None)
+    }
+
+    fn spawn_with(mut command: Command, directory: TempDir, input: Stdio, output: Option<Stdio>) -> Self {
         let log = File::create(directory.path().join("log")).unwrap();
         let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdin(input)
+            .stdout(output.unwrap_or_else(|| log.try_clone().unwrap().into()))
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));

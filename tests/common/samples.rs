@@ -19,13 +19,15 @@ pub(crate) struct Sample {
 }
 
 /// Texts that keys take, and that are not their default.
-const TEXTS: [(&str, &str); 16] = [
+const TEXTS: [(&str, &str); 26] = [
     ("process.user", "\"somebody\""),
     ("process.chroot", "\"/somewhere\""),
     ("clock.leap-seconds", "\"/somewhere\""),
     ("control.socket", "\"/somewhere\""),
     ("metrics.listen", "\"unix:/somewhere\""),
     ("fast-path.interfaces", "[\"eth0\"]"),
+    ("nts-client.roots", "\"/roots.pem\""),
+    ("nts-client.refresh", "\"2d\""),
     ("access.allow", "[\"192.0.2.0/24\"]"),
     ("access.deny", "[\"192.0.2.0/24\"]"),
     ("access.allow-files", "[\"a-list\"]"),
@@ -35,11 +37,19 @@ const TEXTS: [(&str, &str); 16] = [
     ("listener.access.allow-files", "[\"a-list\"]"),
     ("listener.access.deny-files", "[\"a-list\"]"),
     ("listener.address", "\"192.0.2.1:123\""),
+    ("nts.listen", "[\"192.0.2.1:4460\"]"),
+    ("nts.certificate", "\"/somewhere\""),
+    ("nts.key", "\"/somewhere\""),
+    ("nts.secret", "\"/somewhere\""),
+    ("nts.rotate", "\"2d\""),
+    ("nts.algorithms", "[\"aes-128-gcm-siv\"]"),
+    ("nts.ntp-server", "\"ntp.example\""),
     ("upstream.address", "\"192.0.2.1\""),
+    ("upstream.ca", "\"/ca.pem\""),
 ];
 
 /// What else has to be set before these keys (all that begin so) mean anything, in the same table.
-const NEEDS: [(&str, &str); 9] = [
+const NEEDS: [(&str, &str); 11] = [
     ("local.stratum", "enabled = true"),
     ("local.wait", "enabled = true"),
     ("local.distance", "enabled = true"),
@@ -50,6 +60,8 @@ const NEEDS: [(&str, &str); 9] = [
     // Such a server may be asked every second.
     ("upstream.minpoll", "address = \"127.0.0.1:11123\""),
     ("upstream.maxpoll", "address = \"127.0.0.1:11123\""),
+    ("upstream.ke-port", "address = \"n.example\"\nnts = true"),
+    ("upstream.ca", "address = \"n.example\"\nnts = true"),
 ];
 
 /// One for each value of each key.
@@ -83,12 +95,14 @@ fn of_table(table: &Table, name: &str, head: &str, all: &mut Vec<Sample>) {
             .map(|(_, need)| (*need).to_owned())
             .or(address)
             .unwrap_or_default();
-        // As many upstreams as may be asked to agree, and as much distance as may be announced.
+        // As many upstreams as may be asked to agree, as much distance as may be announced, and keys for NTS.
         let after = match path.as_str() {
             "clock.min-sources" => (0..255)
                 .map(|number| format!("[[upstream]]\naddress = \"n{number}.example\"\n"))
                 .collect(),
+            "clock.authenticated" => "[[upstream]]\naddress = \"n.example\"\nnts = true\n".to_owned(),
             "local.distance" => "[clock]\nmax-distance = 16.0\n".to_owned(),
+            "listener.nts" => "[nts]\nsecret = \"/somewhere\"\n".to_owned(),
             _ => String::new(),
         };
         let (good, bad) = values(key, &path);
@@ -139,6 +153,10 @@ fn values(key: &Key, path: &str) -> (Vec<String>, Vec<String>) {
             all(&["\"another\"", "true", "1"]),
         ),
         KeyType::Text => (vec![text_of(path)], all(&["1", "[\"a\"]"])),
+        KeyType::TextOrTexts => (
+            vec![text_of(path), format!("[{}, \"/somewhere/else\"]", text_of(path))],
+            all(&["1", "[1]"]),
+        ),
         KeyType::Texts => (vec!["[]".to_owned(), text_of(path)], all(&["\"a\"", "[1]"])),
     }
 }

@@ -178,9 +178,9 @@ fn the_memory_that_is_needed_is_that_which_is_taken() {
         let taken = daemon.kilobytes("VmRSS") * 1024;
         let ratio = estimate as f64 / taken as f64;
         eprintln!("{workers} {tables:?}: {estimate} said, {taken} taken: {ratio:.2}");
-        // The program of a test is larger than that of a release, by 5 MB.
+        // The program of a test is larger than that of a release, by 8 MB (17.2 and 8.9 MB without tables).
         assert!(
-            taken < estimate + (8 << 20) && ratio < 1.6,
+            taken < estimate + (10 << 20) && ratio < 1.6,
             "{workers} {tables:?}: {estimate} said, {taken} taken"
         );
     }

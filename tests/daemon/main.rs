@@ -12,6 +12,7 @@ mod common {
     pub(crate) mod daemon;
     pub(crate) mod example;
     pub(crate) mod front;
+    pub(crate) mod ke;
     pub(crate) mod neighbor;
     pub(crate) mod network;
     pub(crate) mod port;
@@ -43,6 +44,10 @@ mod lists;
 mod local_faults;
 mod log;
 mod metrics;
+mod nts_ke;
+mod nts_ke_faults;
+mod nts_ke_restart;
+mod nts_upstreams;
 mod peers;
 mod policy;
 mod poller;

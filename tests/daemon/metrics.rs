@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::client::{self, ask, request, socket, v4};
 use crate::common::daemon::{Daemon, LOCAL, Reload};
+use crate::common::ke;
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
@@ -146,9 +147,17 @@ fn the_page_tells_what_happened_and_promtool_is_content() {
 #[test]
 fn boards_and_alerts_name_what_is_there() {
     let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let directory = TempDir::new();
+    ke::install(&directory, "time");
     let text = format!(
-        "[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n",
-        upstream.address()
+        "{}[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n\
+         [[upstream]]\naddress = \"127.0.0.1:1\"\nnoselect = true\nnts = true\nca = \"{}\"\n",
+        ke::section(&directory, v4(free_port())),
+        upstream.address(),
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/common/upstream_certificates/root.pem"
+        )
     );
     let scraped = Scraped::configured(&text);
     let page = scraped.shows("ntpfront_usable 1");

@@ -43,6 +43,7 @@ impl Running {
             minpoll: NEVER,
             maxpoll: NEVER,
             role: Role::default(),
+            nts: None,
         };
         // One of several, so that its identity is not just the first.
         let several = Registry::new(&[upstream.clone(), upstream.clone(), upstream.clone()]);
@@ -53,6 +54,12 @@ impl Running {
             view: View::default(),
             listeners: Arc::from([]),
             reloads: 0,
+            key_rules: ntpfront::upstream::nts::key_state::KeyRules {
+                certificate_time: ntpfront::upstream::nts::certificate::CertificateTime::AgreeFirst,
+                refresh: Duration::from_secs(28 * 86_400),
+            },
+            vouched: None,
+            cast_out: None,
             resample_requests: 0,
         });
         let scale = Timescale::new(ClockReadings {

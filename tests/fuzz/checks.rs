@@ -7,6 +7,7 @@ use ntpfront::cli::Flags;
 use ntpfront::clock::SystemVariables;
 use ntpfront::config;
 use ntpfront::nts::aead::{Algorithm, Job, JobKey, SivCmac};
+use ntpfront::nts::client as nts_client;
 use ntpfront::nts::ke::{self, client, record::Message};
 use ntpfront::nts::keyring::{Keyring, Period, Secret, Time};
 use ntpfront::nts::server::{self as nts_server, NtsReply};
@@ -200,10 +201,17 @@ fn encrypting(keyring: &Keyring, plaintext: &[u8]) -> Vec<u8> {
     writer.push(field_type::UNIQUE_IDENTIFIER, &[6; 32]).unwrap();
     writer.push(field_type::COOKIE, &cookie).unwrap();
     let start = writer.length();
+    let length = start + seal_into(&mut packet, start, &halves, plaintext);
+    packet.truncate(length);
+    packet
+}
+
+/// Writes an authenticator that encrypts `plaintext` behind the first `start` bytes, and gives its length.
+fn seal_into(packet: &mut [u8], start: usize, halves: &[[u8; 16]; 2], plaintext: &[u8]) -> usize {
     let mut text = plaintext.to_vec();
     let mut job = [Job {
         key: SivCmac {
-            key: &halves,
+            key: halves,
             associated: &packet[..start],
         },
         nonce: &[7; 16],
@@ -214,11 +222,38 @@ fn encrypting(keyring: &Keyring, plaintext: &[u8]) -> Vec<u8> {
     let tag = job[0].tag;
     let sealed_len = u16::try_from(16 + text.len()).unwrap().to_be_bytes();
     let value = [&[0, 16], &sealed_len[..], &[7; 16], &tag, &text].concat();
-    let mut writer = FieldWriter::new(&mut packet, start);
+    let mut writer = FieldWriter::new(packet, start);
     writer.push(field_type::AUTHENTICATOR, &value).unwrap();
-    let length = writer.length();
-    packet.truncate(length);
-    packet
+    writer.length() - start
+}
+
+/// `bytes` came as a reply to a question with NTS, behind its identifier or not, and as what a genuine server encrypted:
+/// only the last is believed, and no cookie of an impossible length comes of it.
+pub(crate) fn nts_reply(bytes: &[u8]) {
+    const IDENTIFIER: [u8; nts_client::IDENTIFIER_LEN] = [6; nts_client::IDENTIFIER_LEN];
+    let halves = [[3; 16], [4; 16]];
+    let keys = AssociationKeys::of([halves, halves].as_flattened().as_flattened()).unwrap();
+    let short = AssociationKeys::of(&[5; 32]).unwrap();
+    let mut behind = vec![0x24; 1100];
+    let mut writer = FieldWriter::new(&mut behind, HEADER_LEN);
+    writer.push(field_type::UNIQUE_IDENTIFIER, &IDENTIFIER).unwrap();
+    let start = writer.length();
+    let all = [&behind[..start], bytes].concat();
+    for packet in [bytes, &all] {
+        for keys in [&keys, &short] {
+            assert!(nts_client::open_reply(packet, keys, &IDENTIFIER).is_err());
+        }
+    }
+    let (plaintext, _) = bytes.split_at(bytes.len().min(700));
+    let length = start + seal_into(&mut behind, start, &halves, plaintext);
+    let cookies = nts_client::open_reply(&behind[..length], &keys, &IDENTIFIER).unwrap();
+    assert!(cookies.len() <= 8);
+    for cookie in cookies {
+        assert!(
+            (4..=512).contains(&cookie.len()) && plaintext.windows(cookie.len()).any(|part| part == cookie)
+        );
+    }
+    assert!(nts_client::open_reply(&behind[..length - 1], &keys, &IDENTIFIER).is_err());
 }
 
 /// `bytes` came to either side of a key establishment, at once or in pieces.

@@ -17,7 +17,7 @@ use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::effective::Setting;
 use ntpfront::config::file::Loader;
 use ntpfront::config::keys::tables;
-use ntpfront::config::{Config, Loaded, Place, Process, file, load};
+use ntpfront::config::{Config, Loaded, NtsClientKeys, NtsKeys, Place, Process, file, load};
 use ntpfront::log::LogLevel;
 
 use crate::common::TempDir;
@@ -264,9 +264,17 @@ fn the_annotated_example_says_the_defaults() {
     let as_shipped = loaded(&text);
     assert_eq!(as_shipped.config, default.config);
     assert_eq!(as_shipped.default_listeners, default.default_listeners);
-    let said = loaded(&uncommented(&text));
+    // It means something only with nts = true, and is read then.
+    let said = loaded(&uncommented(&text).replace("ca = \"/etc/ntpfront/ca.pem\"\n", ""));
     assert_eq!(said.default_listeners, []);
-    // These two have no default; what stands there is an example.
+    // These have no default; what stands there is an example.
+    let nts = NtsKeys {
+        certificate: vec!["/etc/ntpfront/tls/fullchain.pem".into()],
+        key: vec!["/etc/ntpfront/tls/privkey.pem".into()],
+        secret: Some("/etc/ntpfront/nts-secret".into()),
+        ntp_server: Some("ntp.example".to_owned()),
+        ..default.config.nts.clone()
+    };
     let process = Process {
         user: Some("ntpfront".to_owned()),
         chroot: Some("/var/empty".into()),
@@ -276,6 +284,11 @@ fn the_annotated_example_says_the_defaults() {
         said.config,
         Config {
             process,
+            nts,
+            nts_client: NtsClientKeys {
+                roots: Some("/etc/ntpfront/roots.pem".into()),
+                ..default.config.nts_client.clone()
+            },
             ..default.config
         }
     );
@@ -292,7 +305,9 @@ fn the_annotated_example_says_the_defaults() {
     let keys = listener.keys.iter().map(|key| key.name);
     assert_eq!(
         left_out.iter().map(|setting| setting.key).collect::<Vec<_>>(),
-        keys.filter(|key| *key != "address").collect::<Vec<_>>()
+        keys.filter(|key| *key != "address")
+            .chain(["ca"])
+            .collect::<Vec<_>>()
     );
 }
 

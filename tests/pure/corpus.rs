@@ -36,6 +36,11 @@ fn requests_with_nts() {
 }
 
 #[test]
+fn replies_with_nts() {
+    replay("nts_reply", checks::nts_reply);
+}
+
+#[test]
 fn key_establishments() {
     replay("ke", checks::ke);
 }

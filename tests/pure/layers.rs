@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("wire", &["time"]),
     ("host", &["time"]),
     ("nts", &["wire"]),
+    ("ke", &["host", "log", "nts"]),
     ("clock", &["published", "time", "wire"]),
     ("census", &["hash", "published", "time"]),
     (
@@ -31,10 +32,12 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "clock", "host", "log"]),
+    ("upstream", &["time", "wire", "nts", "clock", "host", "log"]),
     (
         "observe",
-        &["time", "wire", "log", "clock", "census", "server", "upstream"],
+        &[
+            "time", "wire", "log", "clock", "census", "server", "upstream", "nts", "ke",
+        ],
     ),
     (
         "fast_path",
@@ -46,12 +49,15 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "cli",
             "time",
             "wire",
+            "nts",
             "host",
             "census",
             "server",
             "fast_path",
             "upstream",
             "log",
+            "nts",
+            "ke",
         ],
     ),
     ("control", &["host", "log", "observe", "config"]),
@@ -72,6 +78,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "observe",
             "config",
             "control",
+            "nts",
+            "ke",
         ],
     ),
     (
@@ -79,6 +87,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
         &[
             "cli",
             "log",
+            "nts",
+            "wire",
             "host",
             "fast_path",
             "upstream",
@@ -86,19 +96,21 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "config",
             "control",
             "supervisor",
+            "nts",
         ],
     ),
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
-/// supervisor alone; others know what can be asked for.
-const NARROW: [(&str, &str, &[&str]); 2] = [
+/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`.
+const NARROW: [(&str, &str, &[&str]); 3] = [
     (
         "config",
         "fast_path",
         &["AVAILABLE", "AttachMode", "MOST_INTERFACES"],
     ),
     ("commands", "fast_path", &["requirements"]),
+    ("commands", "nts", &["ke", "secret_file", "trusted"]),
 ];
 
 /// What a pure file never names: sockets, threads, files, processes, clocks, randomness, the log.

@@ -6,6 +6,7 @@ mod asking;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ntpfront::clock::{ClockModel, Reference};
 use ntpfront::time::NtpTimestamp;
@@ -14,6 +15,9 @@ use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource};
 use ntpfront::upstream::filter::View;
 use ntpfront::upstream::leap::LeapTable;
+use ntpfront::upstream::nts::certificate::CertificateTime;
+use ntpfront::upstream::nts::ke_fault::KeFault;
+use ntpfront::upstream::nts::key_state::KeyRules;
 use ntpfront::upstream::packet::Reject;
 use ntpfront::upstream::registry::{Entry, Registry, UpstreamId};
 use ntpfront::upstream::system_process::{Decision, State, SystemProcess};
@@ -51,7 +55,7 @@ const PRECISION: i8 = -24;
 /// The address of this host: who follows it follows us.
 pub(crate) const OWN: [u8; 4] = [203, 0, 113, 1];
 /// 2027-01-15 08:00 UTC.
-const START: i64 = 1_800_000_000;
+pub(crate) const START: i64 = 1_800_000_000;
 
 /// What is simulated, and what was seen of it.
 pub(crate) struct Network {
@@ -234,6 +238,7 @@ impl Network {
             minpoll,
             maxpoll,
             role: Role::default(),
+            nts: None,
         };
         if self.system.is_none() {
             self.configured.push(self.known.len());
@@ -285,6 +290,12 @@ impl Network {
                 view,
                 listeners: Arc::from([]),
                 reloads: self.reloads,
+                key_rules: KeyRules {
+                    certificate_time: CertificateTime::AgreeFirst,
+                    refresh: Duration::from_secs(28 * 86_400),
+                },
+                vouched: None,
+                cast_out: None,
                 resample_requests,
             };
             (entry.id, settings, upstream)
@@ -424,6 +435,11 @@ impl Network {
 
     pub(crate) fn rejected(&self, upstream: usize, reject: Reject) -> u64 {
         self.poller_of(upstream).association.rejected(reject)
+    }
+
+    /// Why an upstream with NTS can't be asked.
+    pub(crate) fn key_fault(&self, upstream: usize) -> Option<KeFault> {
+        self.poller_of(upstream).keys.fault()
     }
 
     /// How many good answers of an upstream are known.

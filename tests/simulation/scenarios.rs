@@ -6,6 +6,7 @@
 mod leap;
 mod lies;
 mod network;
+mod nts;
 mod policy;
 mod reload;
 mod strangers;
@@ -34,6 +35,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         trouble::ALL,
         leap::ALL,
         strangers::ALL,
+        nts::ALL,
     ]
     .into_iter()
     .flatten()

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use ntpfront::time::{NtpDuration, NtpShort, NtpTimestamp};
+use ntpfront::upstream::nts::certificate::CertificateValidity;
 use ntpfront::wire::{Header, Leap, Mode, ReferenceId};
 
 use super::host::Host;
@@ -75,6 +76,8 @@ pub(crate) struct Server {
     pub(crate) noise: f64,
     /// It says who set its clock as all others do that follow the same server, and when only to 128 s.
     pub(crate) is_kin: bool,
+    /// The dates of its certificate, for an upstream with NTS: seconds since 1970.
+    pub(crate) certificate: Option<CertificateValidity>,
     /// It lies by a plan, whatever is said above.
     pub(crate) liar: Option<Liar>,
     /// When it was asked, by true time.
@@ -118,6 +121,7 @@ impl Server {
             sway: (0.0, 0.0),
             noise: 0.0,
             is_kin: false,
+            certificate: None,
             liar: None,
             asked: Vec::new(),
             last_answer: None,

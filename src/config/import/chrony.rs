@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Meaning::{Carried, Given, Left};
 use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, all_addresses};
 use super::server::{self, Choice};
-use super::{Keywords, SourceLine, nearest_interval, number, path};
+use super::{Keywords, SourceLine, is_absolute, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
 use crate::upstream::Host;
@@ -18,7 +18,7 @@ const CLOCK: &str =
 const DEVICES: &str =
     "ntpfront reads no clocks but the host's: leave that to chronyd, beside ntpfront with \"port 11123\"";
 const PROOF: &str =
-    "ntpfront has no NTS and no keys: leave that to chronyd, beside ntpfront with \"port 11123\"";
+    "ntpfront has no NTS for clients and no keys: leave that to chronyd, beside ntpfront with \"port 11123\"";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of chronyd's own files, log and process";
@@ -41,8 +41,12 @@ pub(super) const KEYWORDS: &Keywords = &[
     (&["maxdistance"], Carried(maxdistance)),
     (&["maxjitter"], Carried(maxjitter)),
     (&["noclientlog"], Carried(noclientlog)),
-    // The list of leap seconds of tzdata is read by default.
-    (&["leapsectz"], Given),
+    (&["authselectmode"], Carried(authselectmode)),
+    (&["ntstrustedcerts"], Carried(ntstrustedcerts)),
+    (&["nosystemcert"], Carried(nosystemcert)),
+    (&["ntsrefresh"], Carried(ntsrefresh)),
+    // The list of leap seconds of tzdata is read by default; and upstreams agree on a time before certificates are checked.
+    (&["leapsectz", "nocerttimecheck"], Given),
     (
         &[
             "driftfile",
@@ -75,21 +79,16 @@ pub(super) const KEYWORDS: &Keywords = &[
     (
         &[
             "keyfile",
-            "authselectmode",
-            "nosystemcert",
             "ntsaeads",
             "ntsdumpdir",
             "ntsntpserver",
             "ntsport",
             "ntsprocesses",
-            "ntsrefresh",
             "ntsrotate",
             "ntsservercert",
             "ntsserverkey",
-            "ntstrustedcerts",
             "maxntsconnections",
             "ntsratelimit",
-            "nocerttimecheck",
         ],
         Left(PROOF),
     ),
@@ -157,10 +156,10 @@ const CHOICES: [(&str, Choice); 35] = [
     ("require", Choice::Role("require")),
     ("trust", Choice::Role("trust")),
     ("noselect", Choice::Role("noselect")),
-    ("nts", Choice::Proof(0)),
+    ("nts", Choice::Nts),
     ("key", Choice::Proof(1)),
-    ("ntsport", Choice::Proof(1)),
-    ("certset", Choice::Proof(1)),
+    ("ntsport", Choice::KePort),
+    ("certset", Choice::CertificateSet),
     ("burst", Choice::Foreign(0)),
     ("auto_offline", Choice::Foreign(0)),
     ("offline", Choice::Foreign(0)),
@@ -375,6 +374,8 @@ fn noclientlog(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> 
 /// Completes the draft once all lines are read: the listeners, and a chronyd that already runs beside ntpfront.
 pub(super) fn finish(draft: &mut Draft) {
     draft.default_min_sources = "one source is enough for chronyd (minsources 1)";
+    certificates(draft);
+    authenticated(draft);
     let port = draft.port.unwrap_or(NTP_PORT);
     if port == BESIDE.1 {
         return beside(draft);
@@ -398,6 +399,104 @@ pub(super) fn finish(draft: &mut Draft) {
     }
 }
 
+/// Carries over `authselectmode MODE`; chronyd's `mix` is what is "prefer" here, and the default of both.
+fn authselectmode(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
+    draft.authenticated = match line.value()?.to_ascii_lowercase().as_str() {
+        "require" | "prefer" => Some("require"),
+        "mix" => None,
+        "ignore" => Some("mix"),
+        _ => return Err("no such mode is known here".to_owned()),
+    };
+    draft.prefers_authenticated = line.value()?.eq_ignore_ascii_case("prefer");
+    Ok(())
+}
+
+/// Drops what `authselectmode` says where it has no effect, and the servers that it forbids.
+fn authenticated(draft: &mut Draft) {
+    let has_nts = draft.upstreams.iter().any(|one| one.nts.is_some());
+    if has_nts || draft.authenticated != Some("require") {
+        return;
+    }
+    draft.authenticated = None;
+    if !draft.prefers_authenticated && !draft.upstreams.is_empty() {
+        draft.upstreams.clear();
+        let why = "authselectmode require: none of these servers is authenticated here, so none is asked";
+        draft.remarks.push(why.to_owned());
+    }
+}
+
+/// Remembers `ntstrustedcerts [SET] FILE`.
+fn ntstrustedcerts(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
+    let (set, file) = match line.words.as_slice() {
+        [file] => (0, *file),
+        [set, file] => (number(set, 0, u32::MAX)?, *file),
+        _ => return Err("a file is missing".to_owned()),
+    };
+    let file = file.trim_matches('"');
+    if !is_absolute(file) || file.ends_with('/') {
+        return Err("no absolute path of a file".to_owned());
+    }
+    draft.certificates.push((set, file.to_owned(), line.shown()));
+    Ok(())
+}
+
+fn nosystemcert(draft: &mut Draft, _: &SourceLine<'_>) -> Result<(), String> {
+    draft.is_without_system = true;
+    Ok(())
+}
+
+/// Carries over `ntsrefresh SECONDS`, in whole hours: a bit sooner, and at least one.
+fn ntsrefresh(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
+    let seconds: u32 = number(line.value()?, 1, u32::MAX)?;
+    draft.refresh = Some((seconds / 3600).clamp(1, 365 * 24));
+    Ok(())
+}
+
+/// Gives the servers with NTS the certificates of their sets: one file each, where here is one key for it.
+///
+/// A server whose certificates can't be carried over is not asked: others would be trusted for it.
+fn certificates(draft: &mut Draft) {
+    let files = std::mem::take(&mut draft.certificates);
+    let of = |set: u32| -> Vec<&(u32, String, String)> {
+        files.iter().filter(|(number, ..)| *number == set).collect()
+    };
+    let mut kept = Vec::new();
+    for mut upstream in std::mem::take(&mut draft.upstreams) {
+        let set = upstream.nts.as_ref().map(|nts| nts.set);
+        match (set, set.map(of).as_deref()) {
+            (None, _) | (Some(0), Some([])) => {}
+            (Some(0), Some([(_, file, _)])) if draft.is_without_system => draft.roots = Some(file.clone()),
+            (Some(set), Some([(_, file, _)])) if set != 0 => {
+                if let Some(nts) = &mut upstream.nts {
+                    nts.ca = Some(file.clone());
+                }
+            }
+            (Some(set), _) => {
+                draft.remarks.push(format!(
+                    "{}: here ca (or nts-client.roots) is one file that replaces the system's certificates, and for set {set} that is not so: \
+                     put them into a file, and name the server with it",
+                    upstream.origin
+                ));
+                continue;
+            }
+        }
+        kept.push(upstream);
+    }
+    draft.upstreams = kept;
+    let is_used = |set: u32| {
+        let mut sets = draft
+            .upstreams
+            .iter()
+            .filter_map(|one| Some(one.nts.as_ref()?.set));
+        sets.any(|used| used == set)
+    };
+    let unused = files.iter().filter(|(set, ..)| !is_used(*set));
+    let unused: Vec<String> = unused
+        .map(|(.., line)| format!("{line}: no server here uses it"))
+        .collect();
+    draft.remarks.extend(unused);
+}
+
 /// Makes a chronyd beside ntpfront the first upstream, and drops its rules for clients: they are not about ours.
 fn beside(draft: &mut Draft) {
     let (address, port) = BESIDE;
@@ -408,6 +507,7 @@ fn beside(draft: &mut Draft) {
         minpoll: None,
         maxpoll: None,
         roles: Default::default(),
+        nts: None,
         origin: "this chronyd itself, by its \"port 11123\"".to_owned(),
     };
     let others = std::mem::take(&mut draft.upstreams);

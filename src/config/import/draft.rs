@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
 use crate::config::effective::quoted;
+use crate::nts::ke::PORT as KE_PORT;
 use crate::upstream::Host;
 use crate::upstream::registry::Endpoint;
 use crate::wire::NTP_PORT;
@@ -69,6 +70,18 @@ pub(super) struct Draft {
     pub(super) is_bound_elsewhere: bool,
     /// The mean time between two requests in ntpd's limit, in seconds; without a limit it has no effect.
     pub(super) average: Option<f64>,
+    /// The value of `authselectmode`.
+    pub(super) authenticated: Option<&'static str>,
+    /// Whether that is `prefer`, which has no effect without a server that is authenticated.
+    pub(super) prefers_authenticated: bool,
+    /// The file that replaces the system's certificates.
+    pub(super) roots: Option<String>,
+    /// The hours after which keys are established again.
+    pub(super) refresh: Option<u32>,
+    /// The files of chronyd's sets of certificates, each with its line.
+    pub(super) certificates: Vec<(u32, String, String)>,
+    /// Whether the system's certificates are not in the default set.
+    pub(super) is_without_system: bool,
     /// Remarks on lines of ntpd that exempt addresses from its limit.
     pub(super) unlimited: Vec<String>,
 }
@@ -83,8 +96,20 @@ pub(super) struct DraftUpstream {
     pub(super) maxpoll: Option<i8>,
     /// The keys of its role that are true.
     pub(super) roles: BTreeSet<&'static str>,
+    /// The way to its keys, if it is asked with NTS.
+    pub(super) nts: Option<DraftNts>,
     /// The place and the text of its line.
     pub(super) origin: String,
+}
+
+/// The way to the keys of a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DraftNts {
+    pub(super) port: Option<u16>,
+    /// The file with the certificates that are trusted for it.
+    pub(super) ca: Option<String>,
+    /// The number of chronyd's set of certificates; 0 is the default one.
+    pub(super) set: u32,
 }
 
 /// `[limit]`; a key that is `None` keeps our default.
@@ -216,6 +241,7 @@ impl Draft {
             ("metrics", line("listen", metrics)),
             ("clock", clock),
             ("local", local),
+            ("nts-client", self.nts_client()),
             ("census", line_if(self.census_off, "enabled", "false")),
             ("access", self.access()),
             ("limit", self.limited()),
@@ -274,7 +300,16 @@ impl Draft {
             + &line("min-sources", fits)
             + &line("max-distance", self.max_distance.map(float))
             + &line("max-jitter", self.max_jitter.map(float))
+            + &line("authenticated", self.authenticated.map(quoted))
             + &line("leap-seconds", path)
+    }
+
+    fn nts_client(&self) -> String {
+        let refresh = self.refresh.map(|hours| match hours % 24 {
+            0 => format!("{}d", hours / 24),
+            _ => format!("{hours}h"),
+        });
+        line("roots", self.roots.as_deref().map(quoted)) + &line("refresh", refresh.as_deref().map(quoted))
     }
 
     fn local(&self) -> String {
@@ -347,6 +382,14 @@ impl DraftUpstream {
             + &line("minpoll", self.minpoll)
             + &line("maxpoll", self.maxpoll)
             + &roles
+            + &self.nts.as_ref().map_or_else(String::new, DraftNts::to_toml)
+    }
+}
+
+impl DraftNts {
+    fn to_toml(&self) -> String {
+        let port = self.port.filter(|port| *port != KE_PORT);
+        line("nts", Some(true)) + &line("ke-port", port) + &line("ca", self.ca.as_deref().map(quoted))
     }
 }
 

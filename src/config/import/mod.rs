@@ -336,11 +336,15 @@ fn nearest_interval(draft: &mut Draft, line: &SourceLine<'_>, text: &str) -> f64
 /// Reads the path of a directive that has only a path.
 fn path(line: &SourceLine<'_>) -> Result<String, String> {
     let path = line.value()?.trim_matches('"');
-    let is_sound = Path::new(path).is_absolute() && !path.contains(char::is_control);
-    match is_sound {
+    match is_absolute(path) {
         true => Ok(path.to_owned()),
         false => Err("no absolute path".to_owned()),
     }
+}
+
+/// Whether a path is absolute and safe to print.
+fn is_absolute(path: &str) -> bool {
+    Path::new(path).is_absolute() && !path.contains(char::is_control)
 }
 
 #[cfg(test)]

@@ -14,8 +14,7 @@ use crate::wire::NTP_PORT;
 
 const CLOCK: &str = "ntpfront never touches the host's clock: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const NO_CLOCKS: &str = "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
-const PROOF: &str =
-    "ntpfront has no NTS and no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
+const PROOF: &str = "ntpfront has no NTS for clients and no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of ntpd's own files, log and process";
@@ -98,12 +97,12 @@ const CHOICES: [(&str, Choice); 25] = [
     ("maxpoll", Choice::Maxpoll),
     ("prefer", Choice::Role("prefer")),
     ("noselect", Choice::Role("noselect")),
-    ("nts", Choice::Proof(0)),
+    ("nts", Choice::Nts),
     ("autokey", Choice::Proof(0)),
     ("key", Choice::Proof(1)),
     ("ask", Choice::Proof(1)),
     ("require", Choice::Proof(1)),
-    ("ca", Choice::Proof(1)),
+    ("ca", Choice::Authority),
     ("cert", Choice::Proof(1)),
     ("aead", Choice::Proof(1)),
     ("noval", Choice::Proof(0)),

@@ -9,9 +9,9 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::SourceLine;
-use super::draft::{Draft, DraftUpstream};
+use super::draft::{Draft, DraftNts, DraftUpstream};
 use super::server::{AUTHENTICATED, POOL};
+use super::{SourceLine, is_absolute};
 use crate::config::address::{Refusal, host_and_port, listener};
 use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
@@ -37,7 +37,8 @@ const CTL: &str =
     "for ntp-ctl; ntpfront has control.socket, and the socket's permissions decide which users may query it";
 const NO_SERVER: &str = "without a [[server]] ntpd-rs answers no client: only this host is answered, unless you add a [[listener]]";
 const VERSIONS: &str = "# Other than there, requests of versions 1 and 2 are answered, too.\n";
-const NO_NTS: &str = "ntpfront has no NTS: leave that to ntpd-rs, beside ntpfront on another port";
+const NO_NTS: &str =
+    "ntpfront has no NTS for clients: leave that to ntpd-rs, beside ntpfront on another port";
 const NOTHING_LIKE_IT: &str = "nothing here is like it";
 const NOT_KNOWN: &str = "no such key is known here";
 /// The default poll intervals of ntpd-rs, as powers of 2 in seconds.
@@ -211,8 +212,8 @@ fn intervals(draft: &mut Draft, table: &PlacedTable<'_, '_>, before: [Option<i8>
 fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]) -> bool {
     draft.has_sources = true;
     let refused = match table.text("mode") {
-        Some("server" | "pool") => None,
-        Some("nts" | "nts-pool") => Some(AUTHENTICATED),
+        Some("server" | "pool" | "nts") => None,
+        Some("nts-pool") => Some(AUTHENTICATED),
         Some("sock" | "pps") => Some(READS_NO_CLOCK),
         _ => Some("no such mode is known here"),
     };
@@ -228,7 +229,12 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
         host_and_port(text).map_err(refused)
     });
     let [minpoll, maxpoll] = intervals(draft, table, polls);
-    let taken = asked.and_then(|(host, port)| {
+    let has_nts = table.text("mode") == Some("nts");
+    let asked = asked.and_then(|(host, port)| match has_nts {
+        true => Ok((host, NTP_PORT, Some(keys(table, port)?))),
+        false => Ok((host, port, None)),
+    });
+    let taken = asked.and_then(|(host, port, nts)| {
         let origin = table.file.line(table.at).shown();
         let origin = format!("{origin} {}", excerpt(table.text("address").unwrap_or_default()));
         draft.ask(DraftUpstream {
@@ -238,6 +244,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
             minpoll,
             maxpoll,
             roles: Default::default(),
+            nts,
             origin,
         })
     });
@@ -254,7 +261,13 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
         "count",
         "poll-interval-limits",
         "initial-poll-interval",
+        "certificate-authority",
     ];
+    let known = match (has_nts, &known) {
+        (true, known) => &known[..],
+        // It means nothing elsewhere, and is told.
+        (false, [others @ .., _]) => others,
+    };
     let version = match table.get("ntp-version").map(|value| whole(value) == Some(4)) {
         Some(true) => &["ntp-version"][..],
         _ => &[],
@@ -263,8 +276,29 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
         ("ignore", NOTHING_LIKE_IT),
         ("ntp-version", "ntpfront uses version 4"),
     ];
-    table.leave_others(draft, &[&known[..], version].concat(), &left);
+    table.leave_others(draft, &[known, version].concat(), &left);
     true
+}
+
+/// Returns the way to the keys of a source in mode `nts`, whose port is that of key establishment.
+///
+/// Without the file that it names, others would be trusted for it.
+fn keys(table: &PlacedTable<'_, '_>, port: u16) -> Result<DraftNts, String> {
+    let ca = match table.get("certificate-authority") {
+        None => None,
+        Some(_) => Some(
+            table
+                .text("certificate-authority")
+                .filter(|path| is_absolute(path))
+                .ok_or("certificate-authority: no absolute path")?,
+        ),
+    };
+    let says_port = table.text("address").is_some_and(|text| text.ends_with(":123"));
+    Ok(DraftNts {
+        port: (port != NTP_PORT || says_port).then_some(port),
+        ca: ca.map(str::to_owned),
+        set: 0,
+    })
 }
 
 /// Carries over a server, and returns whether there is a listener for it.
@@ -310,7 +344,7 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
         table.leave_key(
             draft,
             "require-nts",
-            "there is no NTS here: so no client is answered",
+            "there is no NTS for clients here: so no client is answered",
         );
         let kiss = if gets_deny {
             "access.on-deny = \"kiss\"\n"

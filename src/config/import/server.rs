@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-use super::draft::{Draft, DraftUpstream};
-use super::{SourceLine, number};
+use super::draft::{Draft, DraftNts, DraftUpstream};
+use super::{SourceLine, is_absolute, number};
 use crate::config::address::host_and_port;
 use crate::config::fault::excerpt;
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
 
-pub(super) const AUTHENTICATED: &str = "ntpfront can't authenticate servers (NTS, keys), so it doesn't ask this one: let chronyd or ntpd ask it, \
+pub(super) const AUTHENTICATED: &str = "ntpfront can't authenticate servers in this way, so it doesn't ask this one: let chronyd or ntpd ask it, \
      beside ntpfront on port 11123, and name that as an upstream";
 pub(super) const POOL: &str =
     "of a pool one server is polled at a time: name several, or servers of your choice";
@@ -26,7 +26,15 @@ pub(super) enum Choice {
     Port,
     /// A key of ours, true or false.
     Role(&'static str),
-    /// The server has to be authenticated; with the number of words after the option.
+    /// The server is asked with NTS.
+    Nts,
+    /// The port of its key establishment.
+    KePort,
+    /// The number of the certificates that are trusted for it.
+    CertificateSet,
+    /// The file with the certificates that are trusted for it.
+    Authority,
+    /// The server has to be authenticated in a way that is not here; with the number of words after the option.
     Proof(usize),
     /// No key of ours; with the number of words after the option.
     Foreign(usize),
@@ -81,6 +89,8 @@ struct Wanted {
     port: Option<u16>,
     roles: BTreeSet<&'static str>,
     proof: bool,
+    has_nts: bool,
+    nts: DraftNts,
 }
 
 impl Wanted {
@@ -98,6 +108,15 @@ impl Wanted {
             Choice::Port => self.port = Some(number(value(), 1, u16::MAX)?),
             Choice::Role(role) => {
                 self.roles.insert(role);
+            }
+            Choice::Nts => self.has_nts = true,
+            Choice::KePort => self.nts.port = Some(number(value(), 1, u16::MAX)?),
+            Choice::CertificateSet => self.nts.set = number(value(), 0, u32::MAX)?,
+            Choice::Authority => {
+                let path = value().trim_matches('"');
+                // Without the file others would be trusted.
+                self.proof |= !is_absolute(path);
+                self.nts.ca = Some(path.to_owned());
             }
             Choice::Proof(words) => {
                 self.proof = true;
@@ -141,6 +160,7 @@ impl Wanted {
             minpoll: self.minpoll,
             maxpoll: self.maxpoll,
             roles: self.roles,
+            nts: self.has_nts.then_some(self.nts),
             origin: shown,
         })
     }

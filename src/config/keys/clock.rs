@@ -7,7 +7,7 @@ use super::texts::path_or_none;
 use crate::config::kind::{Bool, seconds, whole, word};
 use crate::config::row::table;
 use crate::time::NtpDuration;
-use crate::upstream::clock_policy::{ClockPolicy, ClockSource, LocalReference, OnDispute};
+use crate::upstream::clock_policy::{Authenticated, ClockPolicy, ClockSource, LocalReference, OnDispute};
 
 /// The path where tzdata puts the list of leap seconds.
 const LEAP_SECONDS: &str = "/usr/share/zoneinfo/leap-seconds.list";
@@ -42,6 +42,12 @@ table! {
         /// "unsynchronized": announce that there is no time. "track": follow the majority with a clock of ntpfront's
         /// own. "drop": do not answer. "serve": keep serving the time of the daemon on this host.
         on_dispute: OnDispute = OnDispute::Unsynchronized, word();
+        /// The weight of upstreams without NTS (nts = true), if there are some with it.
+        ///
+        /// "require": only upstreams with NTS have a vote; the others are only monitored. "prefer": no majority
+        /// without a majority of those with NTS that could answer, so that the others cannot outvote them. "mix": all
+        /// are alike. Without an upstream with NTS, "prefer" and "mix" are the same.
+        authenticated: Authenticated = Authenticated::Prefer, word();
         /// The list of leap seconds that comes with tzdata.
         ///
         /// It is read at the start, on reload and every day. While it is current, it alone decides when a leap
@@ -81,6 +87,7 @@ impl ClockKeys {
             max_distance: NtpDuration::from_seconds(self.max_distance),
             max_jitter: self.max_jitter,
             on_dispute: self.on_dispute,
+            authenticated: self.authenticated,
             local: local.enabled.then(|| local.reference()),
         }
     }

@@ -88,8 +88,8 @@ table! {
         /// The treatment of requests with NTS (RFC 8915): "accept", "require" or "off".
         ///
         /// "accept": they get authenticated responses, and plain requests get plain ones. "require": plain requests get
-        /// no response (refused-nts-required). "off": the fields of NTS are ignored, and all responses are plain. This
-        /// version has no key establishment yet: use "accept", since with "require" no request gets a response.
+        /// no response (refused-nts-required); it needs the keys of [nts]. "off": the fields of NTS are ignored, and all
+        /// responses are plain, as they are without keys.
         nts: NtsMode = NtsMode::Accept, word();
     }
     tables {

@@ -6,19 +6,26 @@
 mod clock;
 mod fast_path;
 mod listener;
+mod nts;
+mod nts_client;
 mod observe;
 mod policy;
 mod process;
+mod spans;
 mod texts;
 mod upstream;
 
 pub use self::fast_path::FastPath;
+pub use self::nts::NtsKeys;
+pub use nts_client::NtsClientKeys;
 pub use observe::{CensusKeys, Control, Metrics};
 pub use process::{Process, Ready};
 
 pub(super) use self::fast_path::RawFastPath;
+pub(super) use self::nts::RawNts;
 pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
 pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
+pub(super) use nts_client::RawNtsClient;
 pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
 pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
 pub(super) use process::{LogKeys, RawLog, RawProcess};
@@ -37,10 +44,12 @@ pub fn tables() -> Vec<Table> {
         CensusKeys::table(),
         MetricsKeys::table(),
         FastPath::table(),
+        NtsClientKeys::table(),
         AccessKeys::table(),
         LimitKeys::table(),
         BudgetKeys::table(),
         ListenerKeys::table(),
+        NtsKeys::table(),
         UpstreamKeys::table(),
     ]
 }

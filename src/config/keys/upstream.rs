@@ -2,12 +2,15 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
+use super::texts::path;
 use crate::config::address;
 use crate::config::effective::quoted;
 use crate::config::kind::{Bool, Parsed, parsed, whole};
 use crate::config::raw_value::{Origin, RawValue};
 use crate::config::row::table;
+use crate::nts::ke::PORT;
 use crate::upstream::{Host, Role, Upstream};
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
@@ -61,6 +64,22 @@ table! {
         trust: bool = false, Bool;
         /// Whether only to monitor this upstream: it does not influence the time.
         noselect: bool = false, Bool;
+        /// Whether its time is authenticated (Network Time Security, RFC 8915).
+        ///
+        /// It is never polled without: while there are no keys, it counts as silent. The name in address must be in the
+        /// certificate of its server. What it announces in key establishment, another NTP server or port, replaces that
+        /// of address.
+        nts: bool = false, Bool;
+        /// The TCP port of key establishment: {range}.
+        ///
+        /// A reload can use 4460 and the ports of the start; another
+        /// one needs a restart (process.landlock).
+        ke_port: u16 = PORT, whole(1..=65_535);
+        /// A file (PEM) with the certificates that are trusted for this upstream alone.
+        ///
+        /// They replace those of nts-client.roots: that of its authority, or its own self-signed one. An absolute path,
+        /// read at the start and on reload.
+        ca: Option<PathBuf> = None, path(), for example "/etc/ntpfront/ca.pem";
     }
 }
 
@@ -89,7 +108,7 @@ impl UpstreamKeys {
         RawValue::text(&shown(&Self::default().address), Origin::Default)
     }
 
-    /// Returns the server with its polls and its role.
+    /// Returns the server with its polls and its role, not with what NTS needs.
     pub(in crate::config) fn upstream(&self) -> Upstream {
         let (host, port) = self.address.clone();
         Upstream {
@@ -104,6 +123,7 @@ impl UpstreamKeys {
                 trust: self.trust,
                 noselect: self.noselect,
             },
+            nts: None,
         }
     }
 }

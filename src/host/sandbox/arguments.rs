@@ -133,6 +133,28 @@ pub(super) fn of_workers(pid: c_int) -> Vec<Judged> {
     judged
 }
 
+/// Returns the calls that a thread of key establishment needs, beside [`super::calls::OF_KEY_ESTABLISHMENT`].
+pub(super) fn of_key_establishment(pid: c_int) -> Vec<Judged> {
+    let mut judged = of_workers(pid);
+    // One thread wakes another by eight bytes (eventfd(2)).
+    for write in judged.iter_mut().filter(|judged| judged.call == libc::SYS_write) {
+        write.any_of.push(vec![is(2, 8)]);
+    }
+    // A handle of its own on a listening socket; a connection that is refused is reset (SO_LINGER).
+    // (Answers are written from several pieces: `writev` is open.)
+    judged.retain(|judged| !matches!(judged.call, libc::SYS_fcntl | libc::SYS_writev));
+    judged.push(one_of(
+        libc::SYS_fcntl,
+        1,
+        &[libc::F_GETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC],
+    ));
+    judged.push(Judged {
+        call: libc::SYS_setsockopt,
+        any_of: vec![vec![is(1, libc::SOL_SOCKET), is(2, libc::SO_LINGER)]],
+    });
+    judged
+}
+
 /// Returns the permitted use of a call that else kills: [`of_process`] has it, too.
 pub(super) fn of_deadly(needs: NeededCalls) -> Option<(c_long, Test)> {
     needs.attaches.then(|| (libc::SYS_bpf, is(0, BPF_LINK_CREATE)))

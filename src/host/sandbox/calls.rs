@@ -228,6 +228,56 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_time,
 ];
 
+/// Calls that a thread of key establishment needs: to accept connections, to read and write them, and its end.
+///
+/// Nothing that makes, binds or connects a socket, and no file.
+pub(super) const OF_KEY_ESTABLISHMENT: &[c_long] = &[
+    // Connections.
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_writev,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_close,
+    // Waiting for them, and for the supervisor.
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_read,
+    // The time, and the pause after a failure.
+    libc::SYS_clock_gettime,
+    libc::SYS_gettimeofday,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_restart_syscall,
+    // Locks and signals.
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_getcpu,
+    // Memory and randomness.
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_getrandom,
+    // The end of the thread or of the process. (A panic's message is in `arguments`.)
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tkill,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_time,
+];
+
 /// Calls that the process needs that opens files: to receive requests, to open, to send, and to end.
 pub(super) const OF_OPENER: &[c_long] = &[
     libc::SYS_recvmsg,

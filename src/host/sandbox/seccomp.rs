@@ -27,6 +27,9 @@ use super::{NeededCalls, calls};
 /// The filter of the workers. They start at any time, and each applies it itself, once the process has its own.
 static OF_WORKERS: OnceLock<BpfProgram> = OnceLock::new();
 
+/// The filter of the threads of key establishment, in the same way.
+static OF_KEY_ESTABLISHMENT: OnceLock<BpfProgram> = OnceLock::new();
+
 /// A filter that could not be made or applied.
 #[derive(Debug)]
 pub struct FilterError(seccompiler::Error);
@@ -60,11 +63,12 @@ impl From<BackendError> for FilterError {
 pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
     // All are made before the first is applied.
     let filters = [of_deadly(needs)?, of_process(needs)?, of_future()?];
-    let of_workers = of_workers()?;
+    let (of_workers, of_ke) = (of_workers()?, of_key_establishment()?);
     for filter in filters {
         apply_filter(&filter)?;
     }
     OF_WORKERS.get_or_init(|| of_workers);
+    OF_KEY_ESTABLISHMENT.get_or_init(|| of_ke);
     Ok(())
 }
 
@@ -76,6 +80,17 @@ pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
 /// The kernel refuses: the worker must not continue then.
 pub fn limit_worker() -> Result<(), FilterError> {
     match OF_WORKERS.get() {
+        Some(filter) => Ok(apply_filter(filter)?),
+        None => Ok(()),
+    }
+}
+
+/// Applies the filter of key establishment to the calling thread, if the process has its own.
+///
+/// # Errors
+/// As [`limit_worker`].
+pub fn limit_key_establishment() -> Result<(), FilterError> {
+    match OF_KEY_ESTABLISHMENT.get() {
         Some(filter) => Ok(apply_filter(filter)?),
         None => Ok(()),
     }
@@ -113,6 +128,13 @@ fn of_process(needs: NeededCalls) -> Result<BpfProgram, FilterError> {
 
 fn of_workers() -> Result<BpfProgram, FilterError> {
     only(calls::OF_WORKERS, &arguments::of_workers(own_number()))
+}
+
+fn of_key_establishment() -> Result<BpfProgram, FilterError> {
+    only(
+        calls::OF_KEY_ESTABLISHMENT,
+        &arguments::of_key_establishment(own_number()),
+    )
 }
 
 /// Makes a filter that permits these calls, and those with these arguments; no other.

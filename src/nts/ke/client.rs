@@ -41,6 +41,14 @@ pub struct Granted {
     pub port: Option<u16>,
 }
 
+impl Granted {
+    /// The other way to export the keys, if the server did not say which one is its own.
+    pub fn uncertain_export(&self) -> Option<KeyExport> {
+        let other = self.export.other()?;
+        (self.export == KeyExport::new(self.export.algorithm, false)).then_some(other)
+    }
+}
+
 /// The reason why an answer grants nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerFault {

@@ -241,6 +241,8 @@ fn keys_of_aead_30_are_exported_in_two_ways() {
         // Both sides agree; a client of AEAD 30 may try the other way.
         let granted = client::read(&answer, &[GCM, SIV]).unwrap().unwrap();
         assert_eq!(granted.export, accepted.export);
+        // A server that said it is sure of its way.
+        assert_eq!(granted.uncertain_export().is_some(), id == 30 && !compliant);
         let other = granted.export.other().map(KeyExport::contexts);
         let expected = (id == 30).then_some(if named == 30 { 15 } else { 30 });
         assert_eq!(

@@ -13,11 +13,18 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             minpoll: 4,
             maxpoll: 6,
             role: Role::default(),
+            nts: None,
         },
         policy: ClockPolicy::default(),
         view: View::default(),
         listeners: Arc::from([([0, 0, 0, 0], 123).into()]),
         reloads: 0,
+        key_rules: crate::upstream::nts::key_state::KeyRules {
+            certificate_time: crate::upstream::nts::certificate::CertificateTime::AgreeFirst,
+            refresh: Duration::from_secs(28 * 86_400),
+        },
+        vouched: None,
+        cast_out: None,
         resample_requests: 0,
     });
     association.found(&[address(1)], &[]);

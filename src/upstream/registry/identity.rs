@@ -1,5 +1,7 @@
 //! Pure. The two keys of an upstream: its endpoint while it is only configured, and its identity once it is polled.
 
+use std::path::PathBuf;
+
 use crate::upstream::{Host, Upstream};
 
 /// The identity of an upstream that is polled: constant across reloads while it stays, and never used for another one.
@@ -16,18 +18,23 @@ impl UpstreamId {
 }
 
 /// The server of an upstream and its port, independent of the spelling. The addresses of a name have no part in it.
+///
+/// The way to its keys is a part of it: what was learned without NTS, or by other keys, does not count with it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: Host,
     port: u16,
+    /// The port of key establishment, and the file of its authorities.
+    nts: Option<(u16, Option<PathBuf>)>,
 }
 
 impl Endpoint {
-    /// Returns the endpoint at `port` of `host`.
+    /// Returns the endpoint at `port` of `host`, without NTS.
     pub fn new(host: &Host, port: u16) -> Self {
         Self {
             host: canonical(host),
             port,
+            nts: None,
         }
     }
 }
@@ -35,7 +42,11 @@ impl Endpoint {
 impl Upstream {
     /// Returns its endpoint.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::new(&self.host, self.port)
+        let nts = self.nts.as_ref();
+        Endpoint {
+            nts: nts.map(|server| (server.port, server.ca.clone())),
+            ..Endpoint::new(&self.host, self.port)
+        }
     }
 }
 

@@ -222,6 +222,7 @@ mod tests {
         let mut upstreams = Registry::new(&(0..histories.len()).map(numbered).collect::<Vec<_>>());
         let limits = Limits {
             distance: NtpDuration::SECOND,
+            only_authenticated: false,
             jitter: 1.0,
         };
         let now = Duration::from_secs(200);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::selection::voters;
 use super::{KernelView, SourceShortage, State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
@@ -61,7 +60,8 @@ impl SystemProcess {
             })
         };
         let confirms = |one: &&Candidate| one.estimate.at >= watch.at && !one.conflicting;
-        let confirmed = candidates.iter().filter(confirms).count() >= majority(voters(upstreams).count());
+        let confirmed =
+            candidates.iter().filter(confirms).count() >= majority(self.voters(upstreams).count());
         if confirmed || now.raw.saturating_sub(watch.at) > SETTLES_WITHIN {
             self.leap_watch = None;
             return false;

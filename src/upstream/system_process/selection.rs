@@ -9,13 +9,15 @@ use crate::upstream::association::Peer;
 use crate::upstream::candidate::{
     Candidate, Limits, SILENT_CLAIMS_COUNT, SelectionStatus, SelectionStatuses,
 };
-use crate::upstream::clock_policy::ClockSource;
+use crate::upstream::clock_policy::{Authenticated, ClockSource};
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::Leap;
 
 /// Waiting time for the first answer of an upstream whose name is still to be resolved.
 const NAME_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// The same for one with NTS: the name is resolved, keys are established, and the server they are for may have a name.
+const KEYS_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 /// Waiting time for the answers of new upstreams while the last time is still valid, or of all after a sleep.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(64);
 
@@ -57,9 +59,11 @@ impl Majority {
 }
 
 /// A server's vote: the hull of the claims of its addresses.
-struct Vote {
-    members: Vec<Candidate>,
+pub(super) struct Vote {
+    pub(super) members: Vec<Candidate>,
     claim: Interval,
+    /// The claim of its members that are authenticated, if there are some.
+    pub(super) authenticated: Option<Interval>,
     rate: Interval,
     plausible: Interval,
 }
@@ -67,8 +71,12 @@ struct Vote {
 impl Vote {
     fn of(members: Vec<Candidate>) -> Option<Self> {
         let hull = |of: fn(&Candidate) -> Interval| members.iter().map(of).reduce(|all, one| all.hull(&one));
+        let authenticated = members.iter().filter(|one| one.authenticated);
         Some(Self {
             claim: hull(|one| one.claim)?,
+            authenticated: authenticated
+                .map(|one| one.claim)
+                .reduce(|all, one| all.hull(&one)),
             rate: hull(|one| one.rate)?,
             plausible: hull(Candidate::plausible)?,
             members,
@@ -79,7 +87,7 @@ impl Vote {
         self.members.iter().any(|one| one.unavailable.is_none())
     }
 
-    fn is_trusted(&self) -> bool {
+    pub(super) fn is_trusted(&self) -> bool {
         self.members.iter().any(|one| one.role.trust)
     }
 }
@@ -94,6 +102,7 @@ impl SystemProcess {
         let limits = Limits {
             distance: self.policy.max_distance,
             jitter: self.policy.max_jitter,
+            only_authenticated: self.policy.authenticated == Authenticated::Require,
         };
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut standings = SelectionStatuses::new();
@@ -130,7 +139,10 @@ impl SystemProcess {
     ) -> Selection {
         let answering = candidates.iter().filter(|one| one.unavailable.is_none()).count();
         if answering == 0 {
-            let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
+            let (of, wanted) = (
+                self.voters(upstreams).count(),
+                usize::from(self.policy.min_sources),
+            );
             return Selection::NotEnough(if of == 0 {
                 SourceShortage::NoUpstream
             } else {
@@ -146,7 +158,7 @@ impl SystemProcess {
         let unknown = if trusted {
             0
         } else {
-            self.unknown(now.raw, upstreams)
+            self.unknown(now.raw, upstreams).count()
         };
         let claims: Vec<Interval> = voters.iter().map(|vote| vote.claim).collect();
         //= RFC 5905 §11.2 no-majority
@@ -155,8 +167,25 @@ impl SystemProcess {
         else {
             return Selection::Contradiction(None, SourceShortage::NoMajority { answering });
         };
+        let unknown_authenticated = self.unknown(now.raw, upstreams);
+        let unknown_authenticated = unknown_authenticated
+            .filter(|one| one.settings.nts.is_some())
+            .count();
         let available = votes.iter().filter(|vote| vote.is_available());
         let agree = agreement.depth(&available.map(|vote| vote.claim).collect::<Vec<_>>());
+        let agreement = self.authenticated_agreement(agreement, &voters, upstreams, unknown_authenticated);
+        let Some(agreement) = agreement else {
+            let of = self.voters(upstreams).count();
+            let shortage = SourceShortage::Unauthenticated { agree, of };
+            return if voters
+                .iter()
+                .any(|vote| vote.authenticated.is_some() && vote.is_available())
+            {
+                Selection::Contradiction(None, shortage)
+            } else {
+                Selection::NotEnough(shortage)
+            };
+        };
         let believed: Vec<Candidate> = votes
             .iter()
             .filter(|vote| agreement.includes(&vote.claim))
@@ -175,7 +204,7 @@ impl SystemProcess {
         }
         let plausible: Vec<Interval> = voters.iter().map(|vote| vote.plausible).collect();
         let majority = Majority {
-            leap: majority_leap(&voters),
+            leap: self.majority_leap(&voters, upstreams),
             truth,
             plausible: majority_span(&plausible, unknown).unwrap_or(truth.offsets()),
             believed,
@@ -209,7 +238,10 @@ impl SystemProcess {
         believed: &[Candidate],
         upstreams: &Registry,
     ) -> Option<SourceShortage> {
-        let (of, wanted) = (voters(upstreams).count(), usize::from(self.policy.min_sources));
+        let (of, wanted) = (
+            self.voters(upstreams).count(),
+            usize::from(self.policy.min_sources),
+        );
         if agree < wanted {
             return Some(SourceShortage::TooFew { agree, of, wanted });
         }
@@ -224,26 +256,27 @@ impl SystemProcess {
     ///
     /// They had no time to answer since the start or a sleep of the host; or they answered before, but not since a
     /// sleep, which voids their samples. Their votes last as long as those of silent upstreams.
-    fn unknown(&self, now: Duration, upstreams: &Registry) -> usize {
+    fn unknown<'a>(&'a self, now: Duration, upstreams: &'a Registry) -> impl Iterator<Item = &'a Entry> {
         let waited = now.saturating_sub(self.gathering.since);
-        let waits = |peer: &Peer| {
-            waited < self.first_answer_within() && (self.gathering.known || peer.address.is_none())
+        let waits = move |one: &Entry| {
+            let is_new = self.gathering.known || one.peer.address.is_none();
+            waited < self.first_answer_within(one) && is_new
         };
-        let owes =
-            |peer: &Peer| waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some();
-        voters(upstreams)
-            .filter(|one| one.peer.known(&self.view).is_none() && (waits(&one.peer) || owes(&one.peer)))
-            .count()
+        let owes = move |peer: &Peer| {
+            waited < SILENT_CLAIMS_COUNT && self.gathering.known && peer.last_good.is_some()
+        };
+        self.voters(upstreams)
+            .filter(move |one| one.peer.known(&self.view).is_none() && (waits(one) || owes(&one.peer)))
     }
 
     /// Returns the waiting time for a first answer.
     ///
     /// Upstreams that were polled before are polled again at once, unless that was just done.
-    fn first_answer_within(&self) -> Duration {
-        if self.gathering.known {
-            ANSWERS_WITHIN
-        } else {
-            NAME_ANSWERS_WITHIN
+    fn first_answer_within(&self, one: &Entry) -> Duration {
+        match (self.gathering.known, &one.settings.nts) {
+            (true, _) => ANSWERS_WITHIN,
+            (false, None) => NAME_ANSWERS_WITHIN,
+            (false, Some(_)) => KEYS_ANSWERS_WITHIN,
         }
     }
 
@@ -278,15 +311,15 @@ impl SystemProcess {
         }
         let waited = now.saturating_sub(self.gathering.since);
         let answered = |peer: &Peer| peer.known(&self.view).is_some();
-        let heard = |peer: &Peer| match self.state {
+        let heard = |one: &Entry| match self.state {
             State::Synchronized | State::Holdover => waited >= ANSWERS_WITHIN,
             State::Init | State::Unsynchronized | State::Disputed | State::Local => {
-                answered(peer)
-                    || (peer.address.is_some() && !self.gathering.known)
-                    || waited >= self.first_answer_within()
+                answered(&one.peer)
+                    || (one.peer.address.is_some() && !self.gathering.known)
+                    || waited >= self.first_answer_within(one)
             }
         };
-        agree >= majority(voters(upstreams).count()) || voters(upstreams).all(|one| heard(&one.peer))
+        agree >= majority(self.voters(upstreams).count()) || self.voters(upstreams).all(heard)
     }
 
     /// Returns the truechimers without outliers, and writes the `standings` of both.
@@ -316,11 +349,6 @@ impl SystemProcess {
     }
 }
 
-/// Returns the upstreams that have a vote: all without `noselect`.
-pub(super) fn voters(upstreams: &Registry) -> impl Iterator<Item = &Entry> {
-    upstreams.iter().filter(|one| !one.settings.role.noselect)
-}
-
 fn rates(voters: &[&Vote]) -> Vec<Interval> {
     voters.iter().map(|vote| vote.rate).collect()
 }
@@ -333,17 +361,4 @@ fn further_addresses(vote: &Vote) -> impl Iterator<Item = UpstreamId> + '_ {
     members
         .filter(move |one| Some(key(one)) != first)
         .map(|one| one.id)
-}
-
-/// Returns the leap warning of a majority of all votes, whether they agree on the time or not.
-//= RFC 5905 §11.2.3 leap
-fn majority_leap(voters: &[&Vote]) -> Leap {
-    let says = |leap| {
-        let all_say = |vote: &&&Vote| vote.members.iter().all(|one| one.header.leap == leap);
-        voters.iter().filter(all_say).count() >= majority(voters.len())
-    };
-    [Leap::AddSecond, Leap::DeleteSecond]
-        .into_iter()
-        .find(|&leap| says(leap))
-        .unwrap_or(Leap::NoWarning)
 }

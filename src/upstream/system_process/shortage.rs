@@ -25,6 +25,13 @@ pub enum SourceShortage {
         /// Number with a vote.
         of: usize,
     },
+    /// No majority of the authenticated upstreams is among those that agree.
+    Unauthenticated {
+        /// Number that agree.
+        agree: usize,
+        /// Number with a vote.
+        of: usize,
+    },
     /// Some were not polled yet, and those that answered first are not a majority.
     NotAllAsked {
         /// Number that agree.
@@ -71,6 +78,13 @@ impl fmt::Display for SourceShortage {
                 write!(
                     f,
                     "{some} of {of} {}, none of them is a required one",
+                    agree(some)
+                )
+            }
+            Self::Unauthenticated { agree: some, of } => {
+                write!(
+                    f,
+                    "{some} of {of} {}, without a majority of those with NTS (clock.authenticated)",
                     agree(some)
                 )
             }

@@ -1,5 +1,6 @@
 //! Pure. Tests of the system process, decision by decision; `tests/simulation` tests longer courses.
 
+mod authentication;
 mod dispute;
 mod holdover;
 mod leap;
@@ -12,8 +13,10 @@ use std::sync::LazyLock;
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
 use crate::upstream::association::{Peer, Polling};
+use crate::upstream::clock_policy::Authenticated;
+use crate::upstream::nts::trusted::TrustedCertificates;
 use crate::upstream::packet::Sample;
-use crate::upstream::{Host, Role, Upstream};
+use crate::upstream::{Host, KeServer, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
 static POLICY: LazyLock<ClockPolicy> = LazyLock::new(|| ClockPolicy {
@@ -93,6 +96,8 @@ struct System {
     configured: Vec<usize>,
     /// The roles of those with the first numbers.
     roles: Vec<Role>,
+    /// Whether those with the first numbers are polled with NTS.
+    nts: Vec<bool>,
 }
 
 /// A decision, with the standings in the order of the configuration.
@@ -130,6 +135,7 @@ impl System {
             upstreams: Registry::default(),
             configured: Vec::new(),
             roles: Vec::new(),
+            nts: Vec::new(),
         }
     }
 
@@ -139,6 +145,7 @@ impl System {
             .iter()
             .map(|&number| Upstream {
                 role: self.roles.get(number).copied().unwrap_or_default(),
+                nts: self.nts.get(number).filter(|has| **has).map(|_| ke_server()),
                 ..numbered(number)
             })
             .collect();
@@ -174,6 +181,15 @@ impl System {
     }
 }
 
+/// A server of key establishment, which no test of the system process asks.
+fn ke_server() -> KeServer {
+    KeServer {
+        port: 4460,
+        ca: None,
+        trusted: TrustedCertificates::example(1),
+    }
+}
+
 /// An upstream with this number in its name.
 pub(super) fn numbered(number: usize) -> Upstream {
     Upstream {
@@ -183,6 +199,7 @@ pub(super) fn numbered(number: usize) -> Upstream {
         minpoll: 6,
         maxpoll: 10,
         role: Role::default(),
+        nts: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::library::documents;
 use super::{Documents, PAGES, load, script, shipped};
+use crate::common::ke;
 use crate::common::program::command;
 use crate::common::{TempDir, peer, run, with};
 
@@ -44,6 +45,14 @@ fn tried(example: &Example) -> Result<(), String> {
 /// A configuration of ours.
 fn checked(text: &str) -> Result<(), String> {
     let directory = TempDir::new();
+    // The files of NTS have to be there, and to be good.
+    ke::install(&directory, "time");
+    let secret = ke::secrets(&directory, &[1]);
+    let path = directory.path().display();
+    let text = text
+        .replace("/etc/ntpfront/tls/fullchain.pem", &format!("{path}/tls.pem"))
+        .replace("/etc/ntpfront/tls/privkey.pem", &format!("{path}/tls.key"))
+        .replace("/etc/ntpfront/nts-secret", &secret.display().to_string());
     let file = directory.file("example.toml", text);
     accepted(command().args(["check", "-c"]).arg(file))
 }
@@ -112,7 +121,16 @@ fn run_by_the_shell(text: &str) -> Result<(), String> {
 }
 
 /// Programs of others that can't be asked whether they would take their words: known by name.
-const OTHERS: [&str; 4] = ["systemctl", "apt", "birdc", "sleep"];
+const OTHERS: [&str; 8] = [
+    "systemctl",
+    "apt",
+    "birdc",
+    "sleep",
+    "certbot",
+    "openssl",
+    "install",
+    "sh",
+];
 /// Where cargo puts our program.
 const BUILT: [&str; 2] = ["target/release/ntpfront", "target/debug/ntpfront"];
 

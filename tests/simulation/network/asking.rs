@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ntpfront::nts::AssociationKeys;
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::Upstream;
 use ntpfront::upstream::addresses::Next;
 use ntpfront::upstream::association::{Association, PollerSettings};
+use ntpfront::upstream::fault::QueryFault;
+use ntpfront::upstream::nts::certificate::{CheckedAt, UncheckedCertificate};
+use ntpfront::upstream::nts::key_state::{KeyState, NegotiatedServer};
+use ntpfront::upstream::nts::session::EstablishedKeys;
 use ntpfront::upstream::packet::{self, Exchange, Reject, UNSOLICITED_MAX};
 use ntpfront::upstream::registry::UpstreamId;
-use ntpfront::upstream::system_process::Decision;
+use ntpfront::upstream::system_process::{Decision, SystemProcess};
 use ntpfront::wire::Header;
 
 use super::{Event, Network, OWN, PRECISION, SPREAD};
@@ -31,6 +36,7 @@ pub(super) struct Poller {
     /// The servers that its name stands for.
     pub(super) servers: Vec<usize>,
     pub(super) association: Association,
+    pub(super) keys: KeyState,
     pub(super) question: Option<Question>,
     /// When it asked each server last, and when that said DENY.
     pub(super) asked: BTreeMap<usize, f64>,
@@ -47,6 +53,7 @@ impl Poller {
             association: Association::new(settings.clone()),
             settings,
             servers,
+            keys: KeyState::default(),
             question: None,
             asked: BTreeMap::new(),
             denied: BTreeMap::new(),
@@ -73,7 +80,61 @@ impl Network {
             return;
         };
         poller.association.begin();
+        if let Err(fault) = self.renew_keys(id) {
+            let raw = self.host.raw();
+            let Some(poller) = self.pollers.get_mut(&id) else {
+                return;
+            };
+            poller.association.cannot_ask(fault);
+            poller.association.end(raw);
+            return self.report(id);
+        }
         self.go_on(id);
+    }
+
+    /// As `Poller::renew_keys`, with a server that establishes keys at once.
+    fn renew_keys(&mut self, id: UpstreamId) -> Result<(), QueryFault> {
+        let (raw, realtime) = (self.host.raw(), self.host.moment().realtime);
+        let scale = self.system.as_ref().map(SystemProcess::scale);
+        let Some((poller, scale)) = self.pollers.get_mut(&id).zip(scale) else {
+            return Ok(());
+        };
+        if poller.association.upstream().nts.is_none() {
+            return Ok(());
+        }
+        if poller.keys.is_due(raw) {
+            let server = &self.servers[poller.servers[0]];
+            let validity = server.certificate.unwrap();
+            let vouched = poller.settings.vouched.map(|offset| scale.at(raw) + offset);
+            let checked_at = CheckedAt::now(vouched, realtime, poller.settings.key_rules.certificate_time);
+            poller.keys.begin(raw);
+            match checked_at.check(validity) {
+                Ok(()) => {
+                    let unchecked = (checked_at == CheckedAt::Later).then_some(UncheckedCertificate {
+                        validity,
+                        established: raw,
+                    });
+                    let keys = EstablishedKeys {
+                        keys: AssociationKeys::of(&[1; 64]).unwrap(),
+                        other: None,
+                        cookies: vec![vec![1; 100]; 8],
+                        unchecked,
+                        not_after: validity.not_after,
+                    };
+                    let ntp = NegotiatedServer::new(server.address, None, server.address.port()).unwrap();
+                    let is_other =
+                        poller
+                            .keys
+                            .establish(keys, ntp, raw, poller.settings.key_rules.refresh, 0);
+                    poller.association.rekeyed(is_other, false, unchecked);
+                }
+                Err(fault) => poller.keys.fail(raw, fault, 512),
+            }
+        }
+        poller
+            .keys
+            .fault()
+            .map_or(Ok(()), |fault| Err(QueryFault::NoKeys(fault)))
     }
 
     /// As the rest of `Poller::round`, up to the next question or the end.
@@ -281,11 +342,20 @@ impl Network {
         if poller.question.is_some() {
             return;
         }
+        if let Some(established) = poller.settings.cast_out
+            && poller.keys.cast_out(established, self.host.raw(), 512)
+        {
+            poller.association.forget_answers();
+        }
         poller.association.apply(&poller.settings);
         self.events.retain(|(_, event)| !event.is_ask_of(id));
         let (began, random) = poller.pause;
         let waited = self.host.raw().saturating_sub(began);
-        let left = poller.association.pause(random).saturating_sub(waited);
+        let keys = match poller.association.peer().fault {
+            Some(QueryFault::NoKeys(_)) => poller.keys.due_in(self.host.raw()),
+            Some(_) | None => Duration::ZERO,
+        };
+        let left = poller.association.pause(random).max(keys).saturating_sub(waited);
         let stream = self.streams.get_mut(poller.servers[0]);
         let spread = stream.map_or(0.0, |stream| SPREAD * stream.unit());
         self.events
@@ -299,13 +369,21 @@ impl Network {
 
     /// As `Pollers::update`.
     pub(super) fn tell_pollers(&mut self, decision: &Decision) {
+        let now = self.host.moment();
+        let vouched = self
+            .system
+            .as_ref()
+            .and_then(|system| decision.vouched(now, &system.scale()));
         let ids: Vec<_> = self.pollers.keys().copied().collect();
         for id in ids {
             let Some(Poller { settings, .. }) = self.pollers.get_mut(&id) else {
                 continue;
             };
-            if (settings.view, settings.resample_requests) != (decision.view, decision.resample_requests) {
-                (settings.view, settings.resample_requests) = (decision.view, decision.resample_requests);
+            settings.vouched = vouched;
+            let cast_out = decision.cast_out.get(&id).copied().or(settings.cast_out);
+            let wanted = (decision.view, decision.resample_requests, cast_out);
+            if (settings.view, settings.resample_requests, settings.cast_out) != wanted {
+                (settings.view, settings.resample_requests, settings.cast_out) = wanted;
                 self.apply(id);
             }
         }

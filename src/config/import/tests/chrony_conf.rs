@@ -87,7 +87,6 @@ fn servers_of_chrony_that_are_carried_in_part() {
             "[[upstream]] address = \"a.example\" noselect = true",
             "monitored",
         ),
-        ("server a.example nts iburst", "", "can't authenticate"),
         ("server a.example iburst key 7", "", "can't authenticate"),
         ("server a..example iburst", "", "dots"),
         ("server", "", "the address of the server is missing"),
@@ -212,4 +211,78 @@ fn a_chronyd_that_stands_beside_us_is_asked_first() {
     let report = chrony("server a.example iburst\nport 11123\nbindaddress 127.0.0.1\nallow 127.0.0.1");
     let expected = "[[upstream]] address = \"127.0.0.1:11123\" [[upstream]] address = \"a.example\"";
     in_part(&report, expected, "they are about that");
+}
+
+#[test]
+fn servers_with_nts_are_asked_with_it() {
+    let a = "[[upstream]] address = \"a.example\" nts = true";
+    for (lines, expected) in [
+        ("server a.example iburst nts", a.to_owned()),
+        ("server a.example iburst nts ntsport 4460", a.to_owned()),
+        (
+            "server a.example iburst nts ntsport 4461",
+            format!("{a} ke-port = 4461"),
+        ),
+        (
+            "server a.example iburst nts certset 3\nntstrustedcerts 3 /etc/a.pem",
+            format!("{a} ca = \"/etc/a.pem\""),
+        ),
+        (
+            "nosystemcert\nntstrustedcerts /etc/a.pem\nserver a.example iburst nts",
+            format!("[nts-client] roots = \"/etc/a.pem\" {a}"),
+        ),
+        (
+            "ntsrefresh 604800\nnocerttimecheck 1\nserver a.example iburst nts",
+            format!("[nts-client] refresh = \"7d\" {a}"),
+        ),
+        (
+            "ntsrefresh 90000\nserver a.example iburst nts",
+            format!("[nts-client] refresh = \"25h\" {a}"),
+        ),
+        ("authselectmode mix\nserver a.example iburst nts", a.to_owned()),
+        (
+            "authselectmode require\nserver a.example iburst nts",
+            format!("[clock] authenticated = \"require\" {a}"),
+        ),
+        (
+            "authselectmode prefer\nserver a.example iburst nts",
+            format!("[clock] authenticated = \"require\" {a}"),
+        ),
+        (
+            "authselectmode ignore\nserver a.example iburst nts",
+            format!("[clock] authenticated = \"mix\" {a}"),
+        ),
+        (
+            "authselectmode prefer\nserver a.example iburst",
+            "[[upstream]] address = \"a.example\"".to_owned(),
+        ),
+    ] {
+        whole(&chrony(&format!("{OPEN}{lines}\n")), &expected);
+    }
+    for (lines, why) in [
+        // Fewer or other certificates would be trusted.
+        (
+            "server a.example iburst nts certset 3",
+            "for set 3 that is not so",
+        ),
+        (
+            "server a.example iburst nts\nntstrustedcerts /etc/a.pem",
+            "for set 0 that is not so",
+        ),
+        (
+            "server a.example iburst nts certset 3\nntstrustedcerts 3 /etc/a.pem\nntstrustedcerts 3 /etc/b.pem",
+            "for set 3 that is not so",
+        ),
+        (
+            "server a.example iburst nts certset 3\nntstrustedcerts 3 /etc/",
+            "no absolute path of a file",
+        ),
+        ("server a.example iburst nts key 1", "can't authenticate"),
+        (
+            "authselectmode require\nserver a.example iburst",
+            "none of these servers is authenticated",
+        ),
+    ] {
+        in_part(&chrony(&format!("{OPEN}{lines}\n")), "", why);
+    }
 }

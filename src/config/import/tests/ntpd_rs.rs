@@ -84,7 +84,10 @@ fn sources() {
         in_part(&source(keys), &upstream(address, polls), why);
     }
     for (keys, why) in [
-        ("mode = \"nts\"\naddress = \"a.example\"", "can't authenticate"),
+        (
+            "mode = \"nts\"\naddress = \"a.example\"\ncertificate-authority = \"ca.pem\"",
+            "no absolute path",
+        ),
         (
             "mode = \"nts-pool\"\naddress = \"a.example\"",
             "can't authenticate",
@@ -341,7 +344,7 @@ fn a_wrong_guess_is_told() {
 
 #[test]
 fn remarks_name_their_lines() {
-    let text = format!("{AGREE}\n[[source]]\nmode = \"nts\"\naddress = \"a\"\n\n{SERVER}wings = 2\n");
+    let text = format!("{AGREE}\n[[source]]\nmode = \"nts-pool\"\naddress = \"a\"\n\n{SERVER}wings = 2\n");
     let report = toml(&text);
     let places: Vec<&str> = report
         .remarks
@@ -417,12 +420,30 @@ proptest! {
         if report.result == ImportResult::Nothing {
             prop_assert!(report.configuration.is_empty() && !report.remarks.is_empty());
         } else {
-            let loaded = load(&Flags::default(), Some((Path::new("made"), &report.configuration)));
+            let loaded = load(&report);
             prop_assert!(loaded.is_ok(), "{:?}\n{}", loaded, report.configuration);
             prop_assert_eq!(report.result != ImportResult::Whole, !report.remarks.is_empty());
         }
         for line in report.remarks.lines().chain(report.configuration.lines()) {
             prop_assert!(!line.contains(char::is_control), "{:?}", line);
         }
+    }
+}
+
+#[test]
+fn sources_with_nts_are_asked_with_it() {
+    for (keys, expected) in [
+        ("address = \"a.example\"", String::new()),
+        ("address = \"a.example:4460\"", String::new()),
+        ("address = \"a.example:4461\"", " ke-port = 4461".to_owned()),
+        ("address = \"a.example:123\"", " ke-port = 123".to_owned()),
+        (
+            "address = \"a.example\"\ncertificate-authority = \"/etc/a.pem\"",
+            " ca = \"/etc/a.pem\"".to_owned(),
+        ),
+    ] {
+        let report = toml(&format!("{SERVER}{AGREE}[[source]]\nmode = \"nts\"\n{keys}\n"));
+        let upstream = format!("[[upstream]] address = \"a.example\" {POLLS} nts = true{expected}");
+        whole(&report, &format!("{ONE} {LISTENS} {upstream}"));
     }
 }

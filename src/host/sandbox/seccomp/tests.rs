@@ -89,6 +89,54 @@ fn a_worker_serves_waits_and_panics_and_does_nothing_else() {
     assert_eq!(client.recv(&mut [0; 100]).unwrap(), 48);
 }
 
+fn of_a_ke_thread() -> Vec<BpfProgram> {
+    let mut filters = of_all_threads(NeededCalls::default());
+    filters.push(super::of_key_establishment().unwrap());
+    filters
+}
+
+#[test]
+fn a_thread_of_key_establishment_accepts_and_answers_and_does_nothing_else() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = thread::spawn(move || {
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        io::Write::write_all(&mut client, &[1; 100]).unwrap();
+        let mut answer = Vec::new();
+        io::Read::read_to_end(&mut client, &mut answer).unwrap();
+        answer
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    in_a_thread_with(of_a_ke_thread(), move || {
+        listener.set_nonblocking(true).unwrap_err();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 100];
+        io::Read::read_exact(&mut stream, &mut request).unwrap();
+        let pieces = [io::IoSlice::new(&[2; 10]), io::IoSlice::new(&[3; 10])];
+        assert_eq!(io::Write::write_vectored(&mut stream, &pieces).unwrap(), 20);
+        crate::host::tcp::reset(&stream);
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        runtime.block_on(async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // Another thread's task is ended by waking that thread.
+            let task = tokio::spawn(std::future::pending::<()>());
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        });
+        denied(File::open("/etc/hosts"));
+        denied(UdpSocket::bind("127.0.0.1:0"));
+        denied(std::net::TcpListener::bind("127.0.0.1:0"));
+        denied(std::net::TcpStream::connect(address));
+        denied(stream.set_read_timeout(Some(Duration::from_secs(1))));
+        assert!(thread::Builder::new().spawn(|| ()).is_err());
+        assert!(std::panic::catch_unwind(|| panic!("it can still say why")).is_err());
+    });
+    assert_eq!(client.join().unwrap().len(), 20);
+}
+
 #[test]
 fn the_process_can_do_what_it_needs_and_not_more() {
     in_a_thread_with(of_all_threads(NeededCalls::default()), || {
@@ -190,10 +238,16 @@ fn so_many_calls_are_open() {
     let pid = own_number();
     let of_process = |needs| open(&of_all_threads(needs), &arguments::of_process(needs, pid)).len();
     let of_worker = open(&of_a_worker(ALL), &arguments::of_workers(pid)).len();
-    let found = [of_process(NeededCalls::default()), of_process(ALL), of_worker];
+    let of_ke = open(&of_a_ke_thread(), &arguments::of_key_establishment(pid)).len();
+    let found = [
+        of_process(NeededCalls::default()),
+        of_process(ALL),
+        of_worker,
+        of_ke,
+    ];
     println!(
-        "open: the process {}, with journald and the fast path {}; a worker {}",
-        found[0], found[1], found[2]
+        "open: the process {}, with journald and the fast path {}; a worker {}; key establishment {}",
+        found[0], found[1], found[2], found[3]
     );
     let expected = if cfg!(target_arch = "x86_64") {
         X86_64
@@ -203,14 +257,14 @@ fn so_many_calls_are_open() {
     assert_eq!(found, expected);
     let document = include_str!("../../../../packaging/doc/privileges.md");
     let said = format!(
-        "{} system calls for the process, {} for a worker",
-        X86_64[0], X86_64[2]
+        "{} system calls for the process, {} for a worker, and {} for a thread of key establishment",
+        X86_64[0], X86_64[2], X86_64[3]
     );
     assert!(document.contains(&said), "privileges.md does not say: {said}");
 }
 
-const X86_64: [usize; 3] = [98, 100, 39];
-const AARCH64: [usize; 3] = [90, 92, 37];
+const X86_64: [usize; 4] = [98, 100, 39, 42];
+const AARCH64: [usize; 4] = [90, 92, 37, 40];
 
 /// Calls with their first arguments: those that every process may make, and those that none may.
 type Uses = Vec<(libc::c_long, [c_int; 3])>;
