@@ -22,7 +22,7 @@
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
 //!   way to the workers (`publish`) and to the next process (`handover`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
-//! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
+//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`; pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
 //!   `transmit_predictor`), or with NTS `respond_nts`, by `policy` (`access`, `limit`, `budget`; pure) → `reply` →
 //!   `worker`; each packet has one `verdict`

@@ -130,6 +130,12 @@ impl SampledCensus {
         census
     }
 
+    /// Returns the bytes that one of `clients` takes.
+    pub fn memory(clients: u32) -> u64 {
+        let window = u64::try_from(size_of::<SampledWindow>()).unwrap_or(u64::MAX);
+        (WINDOWS + 1).saturating_mul(window) + Recent::memory(clients)
+    }
+
     /// The sampling that is wanted.
     pub fn sampling(&self) -> Sampling {
         self.sampling

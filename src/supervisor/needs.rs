@@ -1,5 +1,6 @@
 //! Pure. The needs of a configuration, descriptors and memory, and the system's limits that are too low for it.
 
+use crate::census::SampledCensus;
 use crate::config::Config;
 use crate::control::{http, server};
 use crate::fast_path::{MOST_INTERFACES, client_capacity};
@@ -168,6 +169,8 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
 
 fn memory(config: &Config, lists: u64) -> u64 {
     let census = config.census.enabled.then_some(config.census.clients);
+    let fast = census.filter(|_| config.fast_path.is_wanted());
+    let fast = fast.map_or(0, SampledCensus::memory);
     let workers = config
         .listeners
         .iter()
@@ -185,7 +188,7 @@ fn memory(config: &Config, lists: u64) -> u64 {
         }
         false => 0,
     };
-    FIXED_MEMORY + workers.sum::<u64>() + http + lists + ke
+    FIXED_MEMORY + workers.sum::<u64>() + http + lists + fast + ke
 }
 
 /// Returns the largest number of connections for key establishment, those included whose client is silent.

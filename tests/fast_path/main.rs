@@ -28,6 +28,7 @@ mod common {
 mod comparison;
 mod damage;
 mod desk;
+mod differential;
 mod frames;
 mod interfaces;
 mod network;
