@@ -146,21 +146,32 @@ impl Desk {
     }
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
-        // While others keep this machine busy, a segment may end.
-        if self
+        // A shorter one is meant to end.
+        let is_kept = self
             .segment
-            .is_some_and(|segment| segment.length > Duration::from_millis(200))
-        {
-            self.refresh();
+            .is_some_and(|segment| segment.length > Duration::from_millis(200));
+        loop {
+            if is_kept {
+                self.refresh();
+            }
+            let (action, out) = self.program.try_on(frame).unwrap();
+            let action = match action {
+                1 => Action::Drop,
+                PASS => Action::Pass,
+                3 => Action::Send,
+                other => panic!("action {other}"),
+            };
+            // While others kept this machine busy, the segment ended: nothing was asked.
+            if !(is_kept && action == Action::Pass && self.is_over()) {
+                return (action, out);
+            }
         }
-        let (action, out) = self.program.try_on(frame).unwrap();
-        let action = match action {
-            1 => Action::Drop,
-            PASS => Action::Pass,
-            3 => Action::Send,
-            other => panic!("action {other}"),
-        };
-        (action, out)
+    }
+
+    /// Has the segment ended?
+    fn is_over(&self) -> bool {
+        self.segment
+            .is_some_and(|segment| readings().clocks.boot.saturating_sub(segment.start) > segment.length)
     }
 
     /// A long test outlives a segment.
