@@ -44,8 +44,6 @@ use crate::observe::snapshot::Snapshot;
 pub const CONNECTIONS: usize = 256;
 /// Largest number of connections of one address.
 const CONNECTIONS_AN_ADDRESS: usize = 64;
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
 /// The longest life of a connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest time that the supervisor may take for a snapshot.
@@ -132,8 +130,8 @@ fn open_tcp(address: &Metrics) -> io::Result<HttpSocket> {
         Metrics::Tcp(address) => {
             let listener = StdTcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
-            // The library's backlog is too short for a flood: to listen again changes it.
-            listen(&listener, Backlog::new(BACKLOG)?)?;
+            // The library's backlog is too short for a flood: to listen again changes it to the system's limit.
+            listen(&listener, Backlog::MAXALLOWABLE)?;
             Ok(HttpSocket::Tcp(listener))
         }
         Metrics::Unix(_) | Metrics::Nowhere => Err(io::ErrorKind::Unsupported.into()),

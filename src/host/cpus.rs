@@ -1,10 +1,20 @@
-//! Impure. The CPUs that threads run on.
+//! Impure. The CPUs that threads run on, and their instructions.
 
 use std::io;
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
+
+/// Returns whether the CPUs have instructions for AES.
+pub fn have_aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
 
 /// A thread of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

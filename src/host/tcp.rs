@@ -15,11 +15,6 @@ use super::bind_fault::BindFault;
 use super::sys;
 use super::udp::BindError;
 
-/// Connections that wait to be accepted; the system's limit (`net.core.somaxconn`) counts, too.
-///
-/// A thousand clients that come back at once must not keep others out.
-const BACKLOG: i32 = 4096;
-
 /// Seconds in which a client that sends nothing does not even become a connection.
 const SILENT: u16 = 2;
 
@@ -88,8 +83,12 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 fn prepare(listener: TcpListener) -> io::Result<TcpListener> {
     // A kernel without it gives such connections at once.
     let _deferred = sys::defer_accept(listener.as_fd(), SILENT);
+    // Accepted connections have it, too: the end of TLS does not wait for the client to acknowledge the answer.
+    setsockopt(&listener, sockopt::TcpNoDelay, &true)?;
     listener.set_nonblocking(true)?;
-    listen(&listener, Backlog::new(BACKLOG)?)?;
+    // As many connections can wait as the system allows (net.core.somaxconn, 4096): a thousand clients that come back at
+    // once must not keep others out. A number would be checked against a constant, which is 128 in musl.
+    listen(&listener, Backlog::MAXALLOWABLE)?;
     Ok(listener)
 }
 

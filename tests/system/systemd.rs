@@ -86,12 +86,16 @@ fn root_file_system(suite: &str) -> PathBuf {
     directory.join(suite)
 }
 
-/// A directory with these files, each under the name that the scenarios call it by.
+/// A directory with these files, each under the name that the scenarios call it by, and with the certificates of the tests.
 fn directory(name: &str, files: &[(&str, PathBuf)]) -> PathBuf {
+    const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/certificates");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
     for (name, path) in files {
         std::fs::copy(path, directory.join(name)).unwrap();
+    }
+    for name in ["ca.pem", "time.pem", "time.key"] {
+        std::fs::copy(Path::new(CERTIFICATES).join(name), directory.join(name)).unwrap();
     }
     directory
 }

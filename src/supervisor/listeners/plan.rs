@@ -476,7 +476,10 @@ mod tests {
                         prop_assert_eq!(after.map(|group| group.workers), before.map(|group| group.workers));
                         prop_assert!(after.is_none_or(|after| after.listener == *one));
                     }
-                    Some(_) | None => prop_assert_eq!(after, Some(&group(one.clone(), one.workers.into()))),
+                    Some(_) | None => {
+                        let expected = group(one.clone(), one.workers.into());
+                        prop_assert_eq!(after, Some(&expected));
+                    }
                 }
             }
             prop_assert!(after.iter().all(|group| wanted.contains(&group.listener)));
