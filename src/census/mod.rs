@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use publish::{CensusPublisher, CensusReader};
 pub use report::{CensusReport, Class, Merge, Ranking, Talker};
-pub use sampled::{Sample, SampledCensus, SampledHistory, Sampling};
+pub use sampled::{PacketSample, SampledCensus, SampledHistory, Sampling};
 
 use distinct::Distinct;
 use heavy_hitters::Talkers;

@@ -1,8 +1,8 @@
 //! Pure. The census of packets of which only a sample is told, as by the kernel's fast path.
 //!
 //! Two samples are taken. One has every packet of some clients, which are chosen by a hash: it gives the number of
-//! clients, and the times between their requests. The other has one packet of so many: it gives the clients that ask
-//! most. Both shrink as there are more packets, by powers of four, and are the whole while there are few. A client that
+//! clients, and the times between their requests. The other has one packet of
+//! a number: it gives the clients that ask most. Both shrink as there are more packets, by powers of four, and are the whole while there are few. A client that
 //! is in a smaller sample is in each larger one, too.
 
 use std::net::IpAddr;
@@ -20,12 +20,12 @@ const MOST: f64 = 40_000.0;
 
 /// A packet that was sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub struct PacketSample {
     /// The client's address.
     pub source: IpAddr,
     /// The hash by which clients are chosen: the lower it is, the smaller the samples that the client is in.
     pub hash: u64,
-    /// Whether it is one of so many packets.
+    /// Whether it is sampled for its number.
     pub is_packet: bool,
     /// Whether all packets of its client are sampled.
     pub is_followed: bool,
@@ -49,7 +49,7 @@ impl Sampling {
         (1 << (2 * self.packets)) - 1
     }
 
-    /// The sampling for the next time, after so many samples of each kind in `time`.
+    /// The sampling for the next time, after these counts of samples of each kind in `time`.
     fn next(self, followed: u64, packets: u64, time: Duration) -> Self {
         Self {
             clients: adapted(self.clients, followed, time),
@@ -58,7 +58,7 @@ impl Sampling {
     }
 }
 
-/// One level more where there are too many samples, one less where there would be few even then.
+/// Returns a level more where there are too many samples, and one less where there would be few even then.
 fn adapted(level: usize, samples: u64, time: Duration) -> usize {
     #[expect(clippy::cast_precision_loss, reason = "counts of a second are far below 2^53")]
     let rate = samples as f64 / time.as_secs_f64().max(1e-3);
@@ -146,7 +146,7 @@ impl SampledCensus {
         &self.history
     }
 
-    /// Notes that so many packets came until `now`, sampled or not.
+    /// Notes the number of packets that came until `now`, sampled or not.
     pub fn count(&mut self, packets: u64, now: Duration) {
         if let Some(window) = self.window(now) {
             window.window.requests += packets;
@@ -155,7 +155,7 @@ impl SampledCensus {
     }
 
     /// Notes a packet that came at `now`, about.
-    pub fn note(&mut self, sample: &Sample, now: Duration) {
+    pub fn note(&mut self, sample: &PacketSample, now: Duration) {
         let asking = HashedSource::new(sample.source, &self.hasher);
         let Sampling { clients, packets } = self.sampling;
         let since = match sample.is_followed {
@@ -195,7 +195,7 @@ impl SampledCensus {
         }
     }
 
-    /// Chooses the sampling anew, about ten times a second.
+    /// Chooses the sampling for the next tenth of a second.
     pub fn adapt(&mut self, now: Duration) -> Sampling {
         let time = now.saturating_sub(self.since);
         let [followed, packets] = self.taken;
@@ -276,7 +276,7 @@ mod tests {
             let sampling = self.census.sampling();
             let mut count = 0;
             for number in asking {
-                let sample = Sample {
+                let sample = PacketSample {
                     source: Ipv4Addr::from(0x0A00_0000 + number).into(),
                     hash: hash(number),
                     is_packet: self.packets & sampling.apart() == 0,

@@ -1,8 +1,8 @@
-//! Pure. What the requests that are answered on the fast path go past on a host, in words.
+//! Pure. The filters and routes of a host that requests on the fast path go past, in words.
 
 use std::fmt::Write;
 
-/// What is there on a host.
+/// The filters and routes that are there on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bypassed {
     /// The rules of nf_tables, those of iptables-nft included; `None` if they can't be counted without `CAP_NET_ADMIN`.

@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use super::layout::DEVICES;
 use super::pattern::{is_pattern, matches};
-use super::rules::LocalAddress;
 use crate::host::addresses::Interface;
 
 /// A hardware address at an interface where frames arrive for the program.
@@ -20,6 +19,17 @@ pub struct Device {
     pub address: [u8; 6],
     /// Our number for the interface that the program is attached to.
     pub number: usize,
+}
+
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LocalAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// A bit for each interface of the program, by its number, where frames without a VLAN tag come to this address.
+    ///
+    /// Others pass: the hardware may have taken away the tag of a VLAN.
+    pub untagged: u16,
 }
 
 /// Returns those of `interfaces` that the names and patterns mean, by name.
@@ -161,7 +171,7 @@ pub(super) fn has_address(index: u32, interfaces: &[Interface], is_wanted: impl 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::netlink::message::Link;
+    use crate::host::netlink::message::NetworkLink;
 
     /// An interface of this number: its name, hardware address and IP address follow from it.
     fn interface(index: u32, name: &str) -> Interface {
@@ -172,9 +182,9 @@ mod tests {
             hardware: [2, 0, 0, 0, 0, number],
             is_loopback: name == "lo",
             is_port: false,
-            link: Link {
+            link: NetworkLink {
                 index,
-                ..Link::default()
+                ..NetworkLink::default()
             },
             addresses: vec![[192, 0, 2, number].into()],
             broadcasts: Vec::new(),

@@ -216,7 +216,7 @@ impl Driver {
 
     /// Attaches the program to these interfaces, as names and patterns, and to no others.
     ///
-    /// Where it is given up or attached anew, the sockets answer meanwhile.
+    /// Where it is given up or attached in another way, the sockets answer meanwhile.
     ///
     /// # Errors
     /// The interface that can't have it in the `mode` that is asked for by name; everything is as it was, then.

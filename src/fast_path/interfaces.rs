@@ -4,11 +4,10 @@ use std::io::{self, ErrorKind};
 
 use tracing::{info, warn};
 
-use super::devices::{Device, absent, chosen, devices, local_addresses};
+use super::devices::{Device, LocalAddress, absent, chosen, devices, local_addresses};
 use super::layout::INTERFACES;
 use super::loader::{Link, Program};
 use super::mode::{AttachMode, Attachment};
-use super::rules::LocalAddress;
 use crate::host::addresses::Interface;
 use crate::host::limits;
 
@@ -56,7 +55,7 @@ impl Interfaces {
         (&self.names, self.mode)
     }
 
-    /// Wants others from now on. An attachment that may be another one then is given up; it is made anew by `follow`.
+    /// Wants others from now on. An attachment that may be another one then is given up; `follow` makes the new one.
     pub(super) fn want(&mut self, names: &[String], mode: AttachMode) {
         names.clone_into(&mut self.names);
         if mode != self.mode {

@@ -112,7 +112,7 @@ shared! {
         steps: u64,
         /// The census samples all packets of clients whose hash is no higher; 0: there is no census
         followed: u64,
-        /// It samples a packet where the number of packets and this have no bit in common
+        /// The bits that the number of a packet must not have for the census to sample it
         apart: u64,
         /// 0
         unused: [u64; 12],
@@ -290,7 +290,7 @@ shared! {
 }
 
 shared! {
-    /// What a CPU counts beside the listeners: an entry of the map `cpus`.
+    /// The counts and samples of a CPU beside those of the listeners: an entry of the map `cpus`.
     pub(super) struct CpuCells as "cpu" {
         /// The answers over IPv4, by the number of the interface
         ipv4: [u64; INTERFACES],

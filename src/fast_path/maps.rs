@@ -9,7 +9,7 @@ use super::layout::{
     PublishedState, SAMPLES, SPREAD, SampleEntry, VERDICTS, WORD,
 };
 use super::rules::Rules;
-use crate::census::{Sample, Sampling};
+use crate::census::{PacketSample, Sampling};
 use crate::server::{CountParts, Counts, Verdict};
 
 /// Publishes the time, or that there is none. There is one writer, and numbers rise by one.
@@ -112,7 +112,12 @@ pub fn census_packets(cpus: &[AtomicU64]) -> u64 {
 /// Passes on the samples that a CPU wrote since the last time; `secret` is that of the rules.
 ///
 /// Those of the last call's end are the newest that are read: what the program writes now is not there as a whole yet.
-pub fn samples(cpu: &[AtomicU64], read: &mut ReadSamples, secret: [u64; 2], mut take: impl FnMut(Sample)) {
+pub fn samples(
+    cpu: &[AtomicU64],
+    read: &mut ReadSamples,
+    secret: [u64; 2],
+    mut take: impl FnMut(PacketSample),
+) {
     const ENTRY: usize = size_of::<SampleEntry>() / WORD;
     let word = |at: usize| cpu.get(at).map_or(0, |cell| cell.load(Ordering::Acquire));
     let written = word(offset_of!(CpuCells, written) / WORD);
@@ -123,7 +128,7 @@ pub fn samples(cpu: &[AtomicU64], read: &mut ReadSamples, secret: [u64; 2], mut 
         let at = usize::try_from(number % room).unwrap_or(0);
         let entry = offset_of!(CpuCells, samples) / WORD + at * ENTRY;
         let (high, low, why) = (word(entry), word(entry + 1), word(entry + 2));
-        take(Sample {
+        take(PacketSample {
             source: source(high, low),
             hash: followed_hash(secret, high, low),
             is_packet: why & 1 != 0,
@@ -136,7 +141,7 @@ pub fn samples(cpu: &[AtomicU64], read: &mut ReadSamples, secret: [u64; 2], mut 
     };
 }
 
-/// How far the samples of a CPU have been read.
+/// The place up to which the samples of a CPU have been read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReadSamples {
     /// The number of the first one that has not been read.
@@ -163,7 +168,7 @@ fn followed_hash([one, other]: [u64; 2], high: u64, low: u64) -> u64 {
     ((high ^ one).wrapping_mul(SPREAD) ^ low).wrapping_mul(other | 1)
 }
 
-/// Begins the counts of the listener of this number anew: the program may not count for it now.
+/// Clears the counts of the listener of this number: the program may not count for it now.
 pub fn clear_counts(counters: &[AtomicU64], listener: usize) {
     const WORDS: usize = size_of::<Cells>() / WORD;
     for cpu in counters.chunks_exact(LISTENERS * WORDS) {

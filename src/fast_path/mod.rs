@@ -27,7 +27,7 @@ mod rules;
 pub mod step_watch;
 mod time_segment;
 
-pub use devices::Device;
+pub use devices::{Device, LocalAddress};
 pub use layout::{CLIENTS_PER_PLACE, INTERFACES as MOST_INTERFACES, LISTENERS, Publication};
 pub use loader::AVAILABLE;
 pub use maps::{
@@ -35,5 +35,5 @@ pub use maps::{
     set_sampling, steps, write_copy,
 };
 pub use mode::{AttachMode, Attachment};
-pub use rules::{Exclusion, HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+pub use rules::{Exclusion, HostNetwork, ListenerSlot, Rules, client_capacity, rules};
 pub use time_segment::{TimeSegment, raw_faster, stop};

@@ -10,7 +10,7 @@ use super::devices::chosen;
 use super::pattern::is_pattern;
 use crate::host::addresses::{self, Interface};
 use crate::host::netlink;
-use crate::host::netlink::message::{Request, priority};
+use crate::host::netlink::message::{ListRequest, priority};
 
 /// The oldest Linux that it is tried on. (A program has links since 5.9, and reads `CLOCK_BOOTTIME` since 5.8.)
 const OLDEST: (u32, u32) = (5, 10);
@@ -47,14 +47,17 @@ pub fn bypassed(names: &[String]) -> Bypassed {
         filter_rules: filter_rules(),
         legacy_tables: legacy_tables(),
         checked_sources: named(&|one| checks_sources("all") || checks_sources(&one.name)),
-        routing_rules: [Request::RULES4, Request::RULES6].iter().map(routing_rules).sum(),
+        routing_rules: [ListRequest::RULES4, ListRequest::RULES6]
+            .iter()
+            .map(routing_rules)
+            .sum(),
         programs: named(&|one| one.link.program.is_some()),
     }
 }
 
 fn filter_rules() -> Option<u64> {
     let mut rules = 0;
-    let counted = netlink::list(&Request::FILTER_RULES, |_| rules += 1);
+    let counted = netlink::list(&ListRequest::FILTER_RULES, |_| rules += 1);
     match counted {
         Ok(()) => Some(rules),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
@@ -80,7 +83,7 @@ fn checks_sources(interface: &str) -> bool {
 }
 
 /// The number of rules beside those for the tables local, main and default.
-fn routing_rules(family: &Request<'_>) -> u64 {
+fn routing_rules(family: &ListRequest<'_>) -> u64 {
     const OF_EVERY_HOST: [u32; 3] = [0, 32_766, 32_767];
     let mut rules = 0;
     let _unknown = netlink::list(family, |entry| {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::destinations::{DestinationTable, is_reachable};
-use super::devices::Device;
+use super::devices::{Device, LocalAddress};
 use super::layout::{
     BOUNDARIES4, BOUNDARIES6, DEVICES, DeviceEntry, InMemory, LISTENERS, ListenerPolicy, RulesCopy,
     mode_number,
@@ -31,17 +31,6 @@ impl ListenerSlot {
         let ip = self.address.ip();
         (ip.is_unspecified() && local.is_ipv4() == ip.is_ipv4()) || local == ip
     }
-}
-
-/// An address of this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LocalAddress {
-    /// The address.
-    pub ip: IpAddr,
-    /// A bit for each interface of the program, by its number, where frames without a VLAN tag come to this address.
-    ///
-    /// Others pass: the hardware may have taken away the tag of a VLAN.
-    pub untagged: u16,
 }
 
 /// All words of one copy, and the listeners that are left to the sockets.

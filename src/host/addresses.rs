@@ -8,7 +8,7 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrIn, SockaddrStorage};
 
 use super::netlink;
-use super::netlink::message::{Link, Request, link};
+use super::netlink::message::{ListRequest, NetworkLink, link};
 
 /// Returns all addresses that the interfaces have now.
 ///
@@ -33,7 +33,7 @@ pub struct Interface {
     /// Whether it is a port of a bond, or below another interface in the same way (`IFF_SLAVE`).
     pub is_port: bool,
     /// Its place among the others; only its number where the kernel tells no more.
-    pub link: Link,
+    pub link: NetworkLink,
     /// Addresses.
     pub addresses: Vec<IpAddr>,
     /// Broadcast addresses of its IPv4 networks (RFC 919): the configured ones, and the last address of each network.
@@ -59,7 +59,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             hardware: link.addr().unwrap_or_default(),
             is_loopback: one.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             is_port: one.flags.contains(InterfaceFlags::IFF_SLAVE),
-            link: Link::default(),
+            link: NetworkLink::default(),
             name: one.interface_name,
             addresses: Vec::new(),
             broadcasts: Vec::new(),
@@ -84,7 +84,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 pub fn linked_interfaces() -> io::Result<Vec<Interface>> {
     let mut interfaces = interfaces()?;
     let mut links = Vec::new();
-    netlink::list(&Request::LINKS, |entry| links.extend(link(entry)))?;
+    netlink::list(&ListRequest::LINKS, |entry| links.extend(link(entry)))?;
     for one in &mut interfaces {
         let found = links.iter().find(|link| link.index == one.index);
         one.link = found.cloned().unwrap_or_default();

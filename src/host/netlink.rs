@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-use message::{End, Request, messages};
+use message::{End, ListRequest, messages};
 
 /// Memory for one message of a list, in bytes: the kernel's own limit.
 const LONGEST: usize = 32 * 1024;
@@ -18,7 +18,7 @@ const LONGEST: usize = 32 * 1024;
 ///
 /// # Errors
 /// No such socket is allowed (EPROTONOSUPPORT, EACCES), or the kernel refuses (EPERM, EOPNOTSUPP).
-pub fn list(request: &Request<'_>, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub fn list(request: &ListRequest<'_>, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let protocol = match request.is_of_filter() {
         false => SockProtocol::NetlinkRoute,
         true => SockProtocol::NetlinkNetFilter,
@@ -54,11 +54,11 @@ mod tests {
     #[test]
     fn this_host_has_links_and_rules() {
         let mut links = Vec::new();
-        list(&Request::LINKS, |entry| links.extend(message::link(entry))).unwrap();
+        list(&ListRequest::LINKS, |entry| links.extend(message::link(entry))).unwrap();
         let loopback = nix::net::if_::if_nametoindex("lo").unwrap();
         assert!(links.iter().any(|link| link.index == loopback), "{links:?}");
         let mut rules = 0;
-        list(&Request::RULES4, |_| rules += 1).unwrap();
+        list(&ListRequest::RULES4, |_| rules += 1).unwrap();
         assert!(rules >= 1, "local, main and default");
     }
 }

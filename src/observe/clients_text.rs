@@ -31,7 +31,7 @@ fn headline(report: &CensusReport) -> String {
     ) + &sample(report)
 }
 
-/// A line where one packet of so many was counted for the tables.
+/// A line where only a part of the packets was counted for the tables.
 fn sample(report: &CensusReport) -> String {
     match report.packets_divisor {
         1 => String::new(),

@@ -83,7 +83,7 @@ pub struct InterfaceStatus {
     pub mode: Option<&'static str>,
     /// The reason why the program is not attached, in words; `null` if it is.
     pub fault: Option<String>,
-    /// What it answered over IPv4.
+    /// Its answers over IPv4.
     pub ipv4: FamilyStatus,
     /// The same over IPv6.
     pub ipv6: FamilyStatus,

@@ -75,7 +75,7 @@ struct state {
 	__u64 current; // The number of the newest publication
 	__u64 steps; // The number of steps of the host's clock since the start
 	__u64 followed; // The census samples all packets of clients whose hash is no higher; 0: there is no census
-	__u64 apart; // It samples a packet where the number of packets and this have no bit in common
+	__u64 apart; // The bits that the number of a packet must not have for the census to sample it
 	__u64 unused[12]; // 0
 	struct publication publications[PUBLICATIONS]; // Each at its number modulo PUBLICATIONS
 };
@@ -184,7 +184,7 @@ struct sample {
 };
 _Static_assert(sizeof(struct sample) == 24, "as in layout.rs");
 
-// What a CPU counts beside the listeners: an entry of the map `cpus`.
+// The counts and samples of a CPU beside those of the listeners: an entry of the map `cpus`.
 struct cpu {
 	__u64 ipv4[INTERFACES]; // The answers over IPv4, by the number of the interface
 	__u64 ipv6[INTERFACES]; // The same over IPv6

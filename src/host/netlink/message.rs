@@ -13,12 +13,12 @@ const NF_TABLES: u16 = 10 << 8;
 
 /// A request for a list.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct ListRequest<'a> {
     kind: u16,
     payload: &'a [u8],
 }
 
-impl Request<'static> {
+impl ListRequest<'static> {
     /// The network interfaces (`RTM_GETLINK`).
     pub const LINKS: Self = Self {
         kind: 18,
@@ -41,7 +41,7 @@ impl Request<'static> {
     };
 }
 
-impl Request<'_> {
+impl ListRequest<'_> {
     /// Returns whether it is for the packet filter, not for routes and links.
     pub(super) const fn is_of_filter(&self) -> bool {
         self.kind & 0xff00 == NF_TABLES
@@ -103,7 +103,7 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 /// A network interface's place among the others, as `RTM_NEWLINK` tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
+pub struct NetworkLink {
     /// Linux' number for it.
     pub index: u32,
     /// The bridge or bond that it is a port of.
@@ -116,8 +116,8 @@ pub struct Link {
     pub program: Option<u32>,
 }
 
-/// Returns the link that an entry of [`Request::LINKS`] tells of.
-pub fn link(entry: &[u8]) -> Option<Link> {
+/// Returns the link that an entry of [`ListRequest::LINKS`] tells of.
+pub fn link(entry: &[u8]) -> Option<NetworkLink> {
     const BODY: usize = 16;
     const LINK: u16 = 5;
     const MASTER: u16 = 10;
@@ -126,9 +126,9 @@ pub fn link(entry: &[u8]) -> Option<Link> {
     const LINK_NAMESPACE: u16 = 37;
     const XDP: u16 = 43;
     const XDP_PROGRAM: u16 = 4;
-    let mut link = Link {
+    let mut link = NetworkLink {
         index: u32_at(entry, 4)?,
-        ..Link::default()
+        ..NetworkLink::default()
     };
     let mut is_elsewhere = false;
     let inside = |value, wanted| attributes(value).find(|(kind, _)| *kind == wanted);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = Request { kind, payload }.bytes();
+        let mut bytes = ListRequest { kind, payload }.bytes();
         bytes.resize(aligned(bytes.len()), 0);
         bytes
     }
@@ -226,27 +226,27 @@ mod tests {
         ]
         .concat();
         let expected = [
-            Link {
+            NetworkLink {
                 index: 3,
                 master: Some(7),
                 program: Some(55),
-                ..Link::default()
+                ..NetworkLink::default()
             },
-            Link {
+            NetworkLink {
                 index: 4,
                 lower: Some(3),
                 kind: Some("vlan".to_owned()),
-                ..Link::default()
+                ..NetworkLink::default()
             },
-            Link {
+            NetworkLink {
                 index: 5,
                 kind: Some("veth".to_owned()),
-                ..Link::default()
+                ..NetworkLink::default()
             },
-            Link {
+            NetworkLink {
                 index: 6,
                 kind: Some("macvlan".to_owned()),
-                ..Link::default()
+                ..NetworkLink::default()
             },
         ];
         for (entry, expected) in [port, vlan, cable, moved].iter().zip(expected) {
