@@ -1,8 +1,8 @@
 //! Pure. The census of packets of which only a sample is told, as by the kernel's fast path.
 //!
 //! Two samples are taken. One has every packet of some clients, which are chosen by a hash: it gives the number of
-//! clients, and the times between their requests. The other has one packet of
-//! a number: it gives the clients that ask most. Both shrink as there are more packets, by powers of four, and are the whole while there are few. A client that
+//! clients, and the times between their requests. The other has one packet of a number: it gives the clients that ask
+//! most. Both shrink as there are more packets, by powers of four, and are the whole while there are few. A client that
 //! is in a smaller sample is in each larger one, too.
 
 use std::net::IpAddr;
