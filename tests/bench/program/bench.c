@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include LAYOUT
+#include "../../../src/fast_path/program/layout.h"
 
 enum { TURNS = 31, RUNS = 3000, CPUS = 1024 };
 typedef unsigned char bytes;
