@@ -42,6 +42,10 @@ pub enum Command {
     Top(RunningServer),
     /// Show the clients of the running server.
     Clients(RunningServer),
+    /// Show what is served around a leap second.
+    Leap(LeapQuery),
+    /// Serve a made-up time that runs through a leap second.
+    Rehearse(RehearseQuery),
     /// Tell whether the running server is healthy.
     Health {
         /// The server.
@@ -139,6 +143,58 @@ pub struct Import {
     pub files: Vec<PathBuf>,
 }
 
+/// A leap second that is supposed to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SupposedLeap {
+    /// A second is inserted: 23:59:60
+    Insert,
+    /// A second is deleted: there is no 23:59:59
+    Delete,
+}
+
+/// The arguments of `leap`.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct LeapQuery {
+    /// Configuration file with the listeners [default: /etc/ntpfront/ntpfront.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Suppose that this leap second comes: at the end of the next June or December, or of the month nearest to --at
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub suppose: Option<SupposedLeap>,
+    /// Show what is served at this moment only, in UTC: 2026-12-31T23:59:59Z
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other)]
+    pub at: Option<String>,
+    /// Print a table for programs (CSV) instead, from 25 hours before the leap second to 25 hours after it
+    #[arg(long)]
+    pub csv: bool,
+    /// Seconds between the lines of that table, 1 or more
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, value_hint = ValueHint::Other)]
+    pub every: f64,
+}
+
+/// The arguments of `rehearse`.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct RehearseQuery {
+    /// The address to serve on: a loopback or private one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:12399", value_hint = ValueHint::Other)]
+    pub listen: String,
+    /// The leap second
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub suppose: SupposedLeap,
+    /// The made-up time at the start: a time of day on the last day of the next June or December, or a time in UTC
+    #[arg(long, value_name = "TIME", default_value = "23:59:50", value_hint = ValueHint::Other)]
+    pub start: String,
+    /// Seconds after which it ends: up to 7200
+    #[arg(long = "for", value_name = "SECONDS", default_value = "3600", value_parser = seconds, value_hint = ValueHint::Other)]
+    pub length: f64,
+    /// Smear the leap second, as [smear] of the configuration has it
+    #[arg(long)]
+    pub smear: bool,
+    /// Configuration file with [smear] [default: /etc/ntpfront/ntpfront.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
 /// The daemon that a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
@@ -206,6 +262,12 @@ enum Sub {
     Top(RunningArguments),
     /// Show the clients of the last hour: how many, the busiest, how often they ask
     Clients(RunningArguments),
+    /// Show what is known of the next leap second, and what each listener serves around it
+    Leap(LeapQuery),
+    /// Serve a made-up time that runs through a leap second, to try clients
+    ///
+    /// Its reference ID is TEST and its stratum 15. It serves only loopback and private addresses, and ends by itself.
+    Rehearse(RehearseQuery),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
@@ -232,6 +294,8 @@ Examples:
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
+  ntpfront leap --suppose delete            what would be served around a leap second?
+  ntpfront rehearse --suppose insert        a made-up leap second, to try clients against it
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
   ntpfront nts-secret                       make the secret that servers with NTS share
 
@@ -282,6 +346,20 @@ where
             ));
         }
         Some(Sub::Import(import)) => (Command::Import(import), flags),
+        Some(Sub::Leap(leap)) => {
+            let later = Flags {
+                config: leap.config.clone(),
+                ..Flags::default()
+            };
+            (Command::Leap(leap), flags.and(later))
+        }
+        Some(Sub::Rehearse(rehearse)) => {
+            let later = Flags {
+                config: rehearse.config.clone(),
+                ..Flags::default()
+            };
+            (Command::Rehearse(rehearse), flags.and(later))
+        }
         Some(Sub::Status(running)) => running.command(flags, Command::Status),
         Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
         Some(Sub::Top(running)) => running.command(flags, Command::Top),
@@ -494,6 +572,8 @@ mod tests {
             "upstreams",
             "top",
             "clients",
+            "leap",
+            "rehearse",
             "health",
         ] {
             assert!(help.contains(word), "{word} is missing in:\n{help}");

@@ -12,6 +12,7 @@
 //!   and kind
 //! * [`mod@published`]: a value that one thread publishes to others, which never wait for it; checked with a model
 //!   checker
+//! * [`leap`]: leap seconds: the list (`table`) with the warning before one, the `smear` of one, dates (`calendar`) (pure)
 //! * [`wire`]: NTP on the wire: header, extension fields and MAC, reference ID (pure)
 //! * [`nts`]: Network Time Security: `aead` (both AEADs, for a batch of packets), the `keys` of an association, which a
 //!   `cookie` holds, sealed under a key of the `keyring`; `server`: from a request to its keys, from a header to a
@@ -20,7 +21,8 @@
 //! * [`ke`]: key establishment as a server: `thread` accepts, `session` speaks TLS and answers; `admission` decides which
 //!   sessions begin, wait, or make room (pure)
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
-//!   way to the workers (`publish`) and to the next process (`handover`)
+//!   same for listeners with a smear (`smeared`), the way to the workers (`publish`) and to the next process (`handover`);
+//!   a made-up time that runs through a leap second (`rehearsal`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
 //! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`; pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
@@ -31,9 +33,11 @@
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
 //!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
-//!   `clock_policy`), `discipline`, `leap` (pure); `nts`: keys and cookies of an upstream with NTS, and how they are got
+//!   `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies of an upstream with NTS, and how they are
+//!   got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
-//!   `metrics`, `health`; the NTP `pool`'s rules (pure); `clients_text`: the census; `journal`: what the log says of it
+//!   `metrics`, `health`; the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure); `clients_text`: the census;
+//!   `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `tls`, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
@@ -138,6 +142,8 @@
 //!   remembered of it is found by that identity; the order of the configuration is displayed, and decides nothing.
 //! * A reload happens as a whole or not at all, and no change of workers loses a request: new ones get packets once
 //!   they run; packets are steered away from old ones first, which then answer what they have.
+//! * All listeners announce one time. Around a leap second, one with a smear announces a function of it, which
+//!   `leap::smear` alone computes, for the packets as for what is shown. Upstreams that smear never become UTC.
 //! * Keys of cookies follow from a secret and the number of a period, so servers with one secret understand each other's
 //!   cookies. While the time is not known, cookies of any period are accepted.
 //! * A connection for key establishment takes memory and CPU time of TLS only when its ClientHello is there and a limit of
@@ -204,7 +210,7 @@
 //!
 //! # Not here yet
 //!
-//! Interleaved mode, leap smear.
+//! Interleaved mode.
 
 pub mod census;
 pub mod cli;
@@ -216,6 +222,7 @@ pub mod fast_path;
 pub mod hash;
 pub mod host;
 pub mod ke;
+pub mod leap;
 pub mod log;
 pub mod nts;
 pub mod observe;

@@ -3,8 +3,12 @@
 pub mod handover;
 mod model;
 mod publish;
+mod rehearsal;
+mod smeared;
 mod variables;
 
 pub use model::ClockModel;
 pub use publish::{ReferencePublisher, ReferenceReader, published};
+pub use rehearsal::Rehearsal;
+pub use smeared::SmearedReference;
 pub use variables::{Reference, SystemVariables};

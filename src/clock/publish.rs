@@ -1,32 +1,45 @@
 //! Pure. The publication of a [`Reference`] to the workers: each has a copy, and checks for a newer one per batch.
 
-use super::Reference;
+use super::{Reference, SmearedReference};
 use crate::published::{self, Subscriber};
+
+/// The reference of listeners with UTC, and around a leap second that of listeners with a smear.
+#[derive(Clone, Copy, Debug)]
+struct References {
+    utc: Reference,
+    smeared: Option<SmearedReference>,
+}
 
 /// The publishing end.
 #[derive(Debug)]
-pub struct ReferencePublisher(published::Publisher<Reference>);
+pub struct ReferencePublisher(published::Publisher<References>);
 
 /// A reading end with its own copy; each worker has one.
 #[derive(Debug)]
 pub struct ReferenceReader {
-    newest: Subscriber<Reference>,
-    copy: Reference,
+    newest: Subscriber<References>,
+    copy: References,
 }
 
 /// Returns both ends of a new publication that begins with `first`.
 pub fn published(first: Reference) -> (ReferencePublisher, ReferenceReader) {
-    let (publisher, newest) = published::published(first);
-    (
-        ReferencePublisher(publisher),
-        ReferenceReader { newest, copy: first },
-    )
+    let copy = References {
+        utc: first,
+        smeared: None,
+    };
+    let (publisher, newest) = published::published(copy);
+    (ReferencePublisher(publisher), ReferenceReader { newest, copy })
 }
 
 impl ReferencePublisher {
-    /// Publishes `reference`: each reader's next [`ReferenceReader::latest`] finds it.
+    /// Publishes `reference`: each reader's next [`ReferenceReader::latest`] finds it. No leap second is near.
     pub fn publish(&self, reference: Reference) {
-        self.0.change(|value| *value = reference);
+        self.publish_both(reference, None);
+    }
+
+    /// Publishes `utc`, and `smeared` for the listeners with a smear.
+    pub fn publish_both(&self, utc: Reference, smeared: Option<SmearedReference>) {
+        self.0.change(|value| *value = References { utc, smeared });
     }
 }
 
@@ -44,7 +57,14 @@ impl ReferenceReader {
         if self.newest.is_changed() {
             self.refresh();
         }
-        &self.copy
+        &self.copy.utc
+    }
+
+    /// Returns what listeners with a smear serve around a leap second, as of the last [`ReferenceReader::latest`].
+    ///
+    /// `None` if none is near: they serve UTC then.
+    pub fn smeared(&self) -> Option<&SmearedReference> {
+        self.copy.smeared.as_ref()
     }
 
     #[cold]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, RESTART, fail, print, print_error};
-use super::running;
+use super::{leap_list, running};
 use crate::cli::Flags;
 use crate::config::check::{CheckReport, CheckResult};
 use crate::config::{Config, Loaded, file, listing};
@@ -31,6 +31,11 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
         && file::read(path).is_ok_and(|text| text.trim().is_empty())
     {
         report.note_empty(path);
+    }
+    if let Some(path) = &loaded.config.leap_seconds {
+        let list = leap_list::read(path);
+        let list = list.as_ref().map_err(String::as_str);
+        report.note_leap_list(&loaded.config, list, clock::realtime());
     }
     if let Some(files) = &loaded.nts_files {
         report.note_certificates(files, clock::unix());

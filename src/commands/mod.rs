@@ -7,9 +7,12 @@ mod clients;
 mod config;
 mod health;
 mod import;
+mod leap;
+mod leap_list;
 mod nts_secret;
 mod output;
 mod query;
+mod rehearse;
 mod running;
 mod serve;
 mod status;
@@ -39,6 +42,8 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),
+        Command::Leap(query) => leap::run(query, flags),
+        Command::Rehearse(query) => rehearse::run(query, flags),
         Command::Health { server, max_distance } => health::run(server, flags, *max_distance),
     }
 }

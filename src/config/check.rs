@@ -9,6 +9,8 @@ use super::fault::{Fault, counted, listing, printable};
 use super::{Config, FastPath, Loaded, NtsFiles};
 use crate::fast_path::AttachMode;
 use crate::ke::expiry::ExpiryNotice;
+use crate::leap::{LEAP_LIST_WARNS, LeapTable};
+use crate::time::NtpTimestamp;
 
 /// The result of a check, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +99,35 @@ impl CheckReport {
         self.notes.extend(lines);
     }
 
+    /// Adds what is wrong at `now` with the list of leap seconds, if a listener needs one: it smears.
+    ///
+    /// `list` is the list, or the reason why there is none. Without a current one the check fails; it does so before a
+    /// leap second can come, and the start does not fail, since a server must start at any time.
+    pub fn note_leap_list(&mut self, config: &Config, list: Result<&LeapTable, &str>, now: NtpTimestamp) {
+        let Some(path) = &config.leap_seconds else {
+            return;
+        };
+        if config.listeners.iter().all(|one| one.policy.smear.is_none()) {
+            return;
+        }
+        let path = printable(&path.to_string_lossy());
+        let fault = match list.map(|list| list.expires_in(now)) {
+            Err(why) => why.to_owned(),
+            Ok(..=0) => "the list has expired: update tzdata".to_owned(),
+            Ok(left @ ..=LEAP_LIST_WARNS) => {
+                let days = left / 86_400;
+                self.notes +=
+                    &format!("clock.leap-seconds: {path}: the list expires in {days} days: update tzdata\n");
+                return;
+            }
+            Ok(_) => return,
+        };
+        self.result = CheckResult::Refused;
+        self.notes += &format!(
+            "clock.leap-seconds: {path}: {fault}; listeners with leap = \"smear\" need a current list\n"
+        );
+    }
+
     /// Adds the certificates of NTS, each with the time that it is still valid at `now` (seconds since 1970).
     pub fn note_certificates(&mut self, files: &NtsFiles, now: i64) {
         for facts in files.pairs.iter().map(|pair| pair.facts()) {
@@ -170,6 +201,39 @@ fn summary(loaded: &Loaded) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Flags;
+
+    #[test]
+    fn a_smear_needs_a_current_list() {
+        let noted = |text: &str, list: Result<&LeapTable, &str>, unix| {
+            let text = format!("[[listener]]\naddress = \"127.0.0.1:123\"\n{text}");
+            let loaded = crate::config::load(&Flags::default(), Some((Path::new("f"), &text))).unwrap();
+            let mut report = CheckReport::accepted(String::new());
+            report.note_leap_list(&loaded.config, list, NtpTimestamp::from_unix(unix, 0));
+            (report.result, report.notes)
+        };
+        // In seconds since 1900: it expires on 2027-06-28.
+        let list = LeapTable::parse("#@ 4023129600\n3692217600 37\n").unwrap();
+        let (expiry, day) = (4_023_129_600 - 2_208_988_800, 86_400);
+        let smear = "leap = \"smear\"";
+        let nothing = (CheckResult::Accepted, String::new());
+        for (left, result, word) in [
+            (29 * day, CheckResult::Accepted, ""),
+            (28 * day, CheckResult::Accepted, "expires in 28 days"),
+            (1, CheckResult::Accepted, "expires in 0 days"),
+            (0, CheckResult::Refused, "has expired"),
+        ] {
+            let noted_of = |text| noted(text, Ok(&list), expiry - left);
+            assert_eq!(noted_of("leap = \"utc\""), nothing);
+            let (found, notes) = noted_of(smear);
+            assert_eq!((found, notes.is_empty()), (result, word.is_empty()), "{left}");
+            assert!(notes.contains(word), "{notes}");
+        }
+        let (result, notes) = noted(smear, Err("there is no such file"), expiry);
+        assert_eq!(result, CheckResult::Refused);
+        assert!(notes.contains("no such file"), "{notes}");
+        assert_eq!(noted("", Err("there is no such file"), expiry), nothing);
+    }
 
     #[test]
     fn a_fast_path_that_this_host_cannot_have_is_told() {

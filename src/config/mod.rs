@@ -34,6 +34,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Flags;
+use crate::leap::Smear;
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -130,6 +131,8 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// The number of files with lists that it names.
     pub lists: usize,
+    /// The smear, whether a listener has it or not.
+    pub smear: Smear,
     /// The files that `[nts]` names; `None` if they were not read.
     pub nts_files: Option<NtsFiles>,
 }

@@ -1,4 +1,4 @@
-//! Pure. The policies of the listeners: `[access]`, `[limit]` and `[budget]`, and a listener's own tables.
+//! Pure. The policies of the listeners: `[access]`, `[limit]`, `[budget]`, `[smear]`, and a listener's own tables.
 //!
 //! A listener's tables of the same names replace single keys for it; the keys that they leave out are as for all.
 
@@ -10,11 +10,12 @@ use ipnet::IpNet;
 
 use super::address;
 use super::fault::{Fault, Place, excerpt};
-use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, RawListener};
+use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, RawListener, SmearKeys};
 use super::raw::Raw;
 use super::raw_value::RawValue;
 use super::row::Keys;
 use super::validator::Validator;
+use crate::leap::Smear;
 use crate::server::policy::Policy;
 use crate::server::policy::access::{Access, Prefixes};
 use crate::server::policy::budget::Budget;
@@ -28,6 +29,7 @@ pub(super) struct Common {
     access: AccessKeys,
     limit: LimitKeys,
     budget: Budget,
+    smear: Smear,
     policy: Arc<Policy>,
 }
 
@@ -39,17 +41,24 @@ pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common>
         .and_then(|keys| list(validator, keys, &raw.access.said));
     let limit = LimitKeys::read_one(validator, &raw.limit, &LimitKeys::default());
     let budget = BudgetKeys::read_one(validator, &raw.budget, &BudgetKeys::default());
-    let (budget, limit) = (budget?.budget(), limit?);
-    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode());
+    let smear = SmearKeys::read_one(validator, &raw.smear, &SmearKeys::default());
+    let (budget, limit, smear) = (budget?.budget(), limit?, smear?.smear());
+    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode(), smear);
     Some(Common {
         access: access?,
         limit,
         budget,
+        smear,
         policy: Arc::new(policy),
     })
 }
 
 impl Common {
+    /// Returns the smear of the listeners that have one.
+    pub(super) fn smear(&self) -> Smear {
+        self.smear
+    }
+
     /// Returns the budget of the whole server.
     pub(super) fn budget(&self) -> Budget {
         self.budget
@@ -82,8 +91,8 @@ pub(super) fn of_listener(
     let (section, base) = (&said.limit, common.map_or(&default_limit, |common| &common.limit));
     let limit = LimitKeys::read(validator, &section.said, &section.origin, base).map(|own| own.limit());
     validator.keep_said();
-    let (keys, common) = (keys?, &common?.policy);
-    let policy = keys.policy(access?, limit?, common.budget);
+    let (keys, smear, common) = (keys?, common?.smear, &common?.policy);
+    let policy = keys.policy(access?, limit?, common.budget, smear);
     // Equal policies share their memory.
     Some(if policy == **common {
         Arc::clone(common)

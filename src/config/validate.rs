@@ -18,6 +18,8 @@ use super::validator::Validator;
 use super::{Config, Loaded};
 use super::{listeners, policies, upstreams};
 use crate::fast_path::{self, MOST_INTERFACES};
+use crate::leap::{LeapMode, Smear};
+use crate::server::Listener;
 
 /// Validates the values of the file (if there is one) and the flags together.
 ///
@@ -38,7 +40,7 @@ pub(super) fn validate(
     } = validator;
     faults.sort_by(|a, b| a.place.cmp(&b.place));
     match config {
-        Some((config, default_listeners)) if faults.is_empty() => {
+        Some((config, default_listeners, smear)) if faults.is_empty() => {
             let path = source.map(|source| source.path().to_owned());
             Ok(Loaded {
                 config,
@@ -47,6 +49,7 @@ pub(super) fn validate(
                 default_control: raw.said.control.said.socket.is_none(),
                 path,
                 lists: 0,
+                smear,
                 nts_files: None,
             })
         }
@@ -55,7 +58,7 @@ pub(super) fn validate(
 }
 
 /// Validates every part before a fault ends it.
-fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>)> {
+fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<SocketAddr>, Smear)> {
     let process = Process::read_one(validator, &raw.process, &Process::default());
     let log = LogKeys::read_one(validator, &raw.log, &LogKeys::default());
     let clock = ClockKeys::read_one(validator, &raw.clock, &clock_defaults(raw));
@@ -75,8 +78,8 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let roots = Roots::new(nts_client.as_ref().and_then(|keys| keys.roots.clone()));
     let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots);
     agree(validator, raw);
-    let served = served?;
-    let clock = clock?;
+    smear_has_list(validator, raw, clock.as_ref(), served.as_ref());
+    let (served, common, clock) = (served?, common?, clock?);
     let config = Config {
         process: process?,
         log_level: log?.level,
@@ -89,11 +92,11 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         nts_client: nts_client?,
         listeners: served.listeners,
         nts: nts?,
-        budget: common?.budget(),
+        budget: common.budget(),
         ke_ports: upstreams.as_deref().map(upstreams::ke_ports)?,
         upstreams: upstreams?,
     };
-    Some((config, served.defaults))
+    Some((config, served.defaults, common.smear()))
 }
 
 /// Notes the values that are no tables where a table is expected, and the unknown keys.
@@ -112,6 +115,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "access", &raw.access);
     one(validator, "limit", &raw.limit);
     one(validator, "budget", &raw.budget);
+    one(validator, "smear", &raw.smear);
     array(validator, "listener", &raw.listener);
     for (index, section) in raw.listener.said.iter().flatten().enumerate() {
         let name = numbered("listener", index);
@@ -217,6 +221,31 @@ fn distance_fits(validator: &mut Validator<'_>, blame: Option<&RawValue>, distan
         let expected = format!("at most clock.max-distance, {limit:?}");
         let hint = Some("or else it could never be served".to_owned());
         validator.fault(origin, "distance", format!("{distance:?}"), expected, hint);
+    }
+}
+
+/// Notes a fault for each listener with a smear if there is no list of leap seconds.
+///
+/// Upstreams warn of one at most a day before: too late for most smears, and each at another time.
+fn smear_has_list(
+    validator: &mut Validator<'_>,
+    raw: &Raw,
+    clock: Option<&ClockKeys>,
+    served: Option<&listeners::Served>,
+) {
+    let is_smeared = |listener: &Listener| listener.policy.smear.is_some();
+    let smears = served.is_some_and(|served| served.listeners.iter().any(is_smeared));
+    if !smears || clock.is_none_or(|clock| clock.leap_seconds.is_some()) {
+        return;
+    }
+    for (index, section) in raw.listener.said.iter().flatten().enumerate() {
+        if let Some(said) = &section.said.leap
+            && said.as_text() == Some(LeapMode::Smear.into())
+        {
+            validator.name(numbered("listener", index));
+            let hint = Some("set clock.leap-seconds: a smear begins before upstreams warn".to_owned());
+            validator.fault_at(said, "leap", "\"utc\" without a list of leap seconds", hint);
+        }
     }
 }
 

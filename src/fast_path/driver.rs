@@ -62,6 +62,8 @@ pub struct Driver {
     reference: Option<Reference>,
     /// The census of its clients, if there is one.
     census: Option<FastCensus>,
+    /// Whether a leap second is near: listeners that smear it are left to the sockets meanwhile.
+    is_leap_near: bool,
     /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
@@ -136,6 +138,7 @@ impl Driver {
             number: 0,
             reference: None,
             census: None,
+            is_leap_near: false,
             clocks: Default::default(),
             raw_faster: None,
         };
@@ -285,9 +288,9 @@ impl Driver {
         self.refresh();
     }
 
-    /// Serves `reference` from now on.
-    pub fn publish(&mut self, reference: Reference) {
-        self.reference = Some(reference);
+    /// Serves `reference` from now on; while a leap second is near, only where it is not smeared.
+    pub fn publish(&mut self, reference: Reference, is_leap_near: bool) {
+        (self.reference, self.is_leap_near) = (Some(reference), is_leap_near);
         self.refresh();
     }
 
@@ -321,7 +324,7 @@ impl Driver {
         let publication = match segment {
             None => stop(self.number, self.copy),
             Some(segment) => {
-                let answering = self.rules.answering(segment.variables);
+                let answering = self.rules.answering(segment.variables, self.is_leap_near);
                 segment.publication(self.number, steps, self.copy, answering)
             }
         };

@@ -133,10 +133,14 @@ pub fn client_capacity<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> u3
 
 impl Rules {
     /// A bit for each listener where clients are told the time, if the server as a whole announces `variables`.
-    pub fn answering(&self, variables: SystemVariables) -> u32 {
+    ///
+    /// While a leap second is near, a listener that smears it tells another time.
+    pub fn answering(&self, variables: SystemVariables, is_leap_near: bool) -> u32 {
         let bits = self.answering.iter().enumerate().map(|(number, policy)| {
             let policy = policy.as_ref();
-            let tells = policy.is_some_and(|policy| policy.announced(variables) == variables);
+            let tells = policy.is_some_and(|policy| {
+                policy.announced(variables) == variables && !(is_leap_near && policy.smear.is_some())
+            });
             u32::from(tells).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
         });
         bits.flatten().fold(0, |all, bit| all | bit)
@@ -340,6 +344,7 @@ mod tests {
             answer: Announced::Time,
             max_stratum: 15,
             nts,
+            smear: None,
         })
     }
 

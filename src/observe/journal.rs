@@ -31,6 +31,7 @@ pub struct Journal {
     full_buffers: LogThrottle,
     receive_failures: LogThrottle,
     at_risk: ThrottledChange<bool>,
+    leap_disputed: ThrottledChange<bool>,
 }
 
 /// A journal that has not logged anything yet.
@@ -45,6 +46,7 @@ impl Default for Journal {
             full_buffers: LogThrottle::default(),
             receive_failures: LogThrottle::default(),
             at_risk: ThrottledChange::new(false),
+            leap_disputed: ThrottledChange::new(false),
         }
     }
 }
@@ -71,6 +73,13 @@ impl Journal {
                 }
             };
             info!(clock, because, "clock source: {clock}, since {because}");
+        }
+        match self.leap_disputed.change(decision.leap_disputed, now) {
+            Some(false) => warn!(
+                "leap second: the list and the upstreams disagree; all are asked again, and the list decides while it is current"
+            ),
+            Some(true) => info!("leap second: the list and the upstreams do not disagree any more"),
+            None => {}
         }
         if let Some(before) = self.state.change(decision.state, now) {
             log_clock_state(decision, Some(before), now);
@@ -181,6 +190,7 @@ fn is_harmless(standing: SelectionStatus, was: Option<SelectionStatus>) -> bool 
         | SelectionStatus::Agrees
         | SelectionStatus::Outlier
         | SelectionStatus::NoSelect
+        | SelectionStatus::Smeared
         | SelectionStatus::Plain
         | SelectionStatus::Duplicate
         | SelectionStatus::Unknown => true,

@@ -15,6 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::leap_status::LeapStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
@@ -52,6 +53,7 @@ impl Collector for SnapshotCollector {
         page.process(&self.0)?;
         page.reference(&self.0)?;
         page.pool(self.0.pool)?;
+        page.leap_seconds(&self.0.leap_seconds)?;
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
         page.fast_path(self.0.fast_path.as_ref())?;
@@ -149,6 +151,25 @@ impl Page<'_> {
             "pool_score",
             "Score in the NTP Pool that such checks lead to; servers over 10 are listed",
             score.score,
+        )
+    }
+
+    fn leap_seconds(&mut self, leap: &LeapStatus) -> fmt::Result {
+        let left = leap.list_expires_in;
+        self.gauges(
+            "leap_list_expiry_seconds",
+            "Time until the list of leap seconds expires, negative once it has; absent without a list",
+            left.map(|left| (Labels::new(), left)),
+        )?;
+        self.gauge(
+            "leap_disputed",
+            "1 if the list of leap seconds and the upstreams disagree about a leap second that is near",
+            u64::from(leap.disputed),
+        )?;
+        self.gauge(
+            "smearing_listeners",
+            "Number of listeners that smear leap seconds",
+            leap.smearing_listeners,
         )
     }
 

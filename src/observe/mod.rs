@@ -1,12 +1,14 @@
 //! The view of operators: log, status, metrics, health.
 //!
 //! A `snapshot` of everything, as `status_text`, as `metrics`, as `health`; the score that the NTP `pool` would give; the
-//! census (`clients_text`); and what the log says of all that (`journal`).
+//! census (`clients_text`); what is served around a leap second (`leap_forecast`); and what the log says of all that (`journal`).
 
 pub mod clients_text;
 pub mod clock_status;
 pub mod health;
 pub mod journal;
+pub mod leap_forecast;
+pub mod leap_status;
 pub mod metrics;
 pub mod nts_status;
 pub mod pool;

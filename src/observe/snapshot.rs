@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::clock_status::ClockStatus;
+use super::leap_status::LeapStatus;
 use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub clock_status: ClockStatus,
     /// The score that the NTP Pool's monitor would give that at worst.
     pub pool: PoolScore,
+    /// The knowledge of leap seconds.
+    pub leap_seconds: LeapStatus,
     /// Counts of all workers since the start, those included that have ended.
     pub requests: Traffic,
     /// Reloads of the configuration.
@@ -203,6 +206,13 @@ pub(crate) fn example() -> Snapshot {
         uptime: 273_906.5,
         pool: PoolScore::of(&clock_status),
         clock_status,
+        leap_seconds: LeapStatus {
+            list_expires_in: Some(2_937_600),
+            next: None,
+            next_in: None,
+            disputed: false,
+            smearing_listeners: 0,
+        },
         requests,
         reloads: Reloads {
             done: 4,

@@ -37,6 +37,7 @@ impl Display for StatusText<'_> {
         writeln!(f, "ntpfront {version}, up {}", Uptime(*uptime))?;
         clock(f, clock_status)?;
         pool(f, self.0.pool)?;
+        line(f, "leap seconds", &self.0.leap_seconds.to_string())?;
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
         nts_keys(f, self.0.nts.as_ref())?;
@@ -561,6 +562,7 @@ announced    stratum 3, reference ID C0000201, leap 0
 error bound  750.0us (root delay 500.0us, dispersion 500.0us)
 checked      2.5s ago, good for 1000s
 NTP Pool     score 20.0 at worst, by its own error bound: handed out
+leap seconds the list expires in 34 days
 requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short

@@ -11,13 +11,14 @@ use crate::clock::{ClockModel, Reference, ReferencePublisher, ReferenceReader, p
 use crate::config::Config;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
+use crate::leap::LeapTable;
 use crate::nts::key_schedule::PeriodClocks;
 use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
+use crate::observe::leap_status::LeapStatus;
 use crate::observe::upstream_status::UpstreamStatus;
 use crate::time::NtpTimestamp;
 use crate::upstream::filter::View;
-use crate::upstream::leap::LeapTable;
 use crate::upstream::poller::PollerReport;
 use crate::upstream::registry::Registry;
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, State, SystemProcess};
@@ -100,7 +101,9 @@ impl ClockManager {
         self.notice_jumps();
         let now = clock::now();
         let decision = self.system.decide(now, &self.upstreams, kernel_view());
-        self.publisher.publish(decision.reference.alive_at(now));
+        let smeared = decision.smeared.map(|smeared| smeared.alive_at(now));
+        self.publisher
+            .publish_both(decision.reference.alive_at(now), smeared);
         self.handover.write(&Reference {
             published: now,
             ..decision.reference
@@ -129,6 +132,11 @@ impl ClockManager {
     /// Returns what was published last.
     pub(super) fn published(&self) -> Reference {
         *self.reader.clone().latest()
+    }
+
+    /// Returns whether listeners with a smear are served another time than the others, or may be soon.
+    pub(super) fn is_leap_near(&self) -> bool {
+        self.decided.smeared.is_some()
     }
 
     /// Sets the list of leap seconds after it was read again.
@@ -165,6 +173,12 @@ impl ClockManager {
     /// Returns what clients get now.
     pub(super) fn clock_status(&self) -> ClockStatus {
         ClockStatus::of(&self.decided, clock::now())
+    }
+
+    /// Returns what is known of leap seconds, by the `list`.
+    pub(super) fn leap_status(&self, list: Option<&LeapTable>, smearing_listeners: usize) -> LeapStatus {
+        let utc = self.decided.reference.clock.served(clock::now());
+        LeapStatus::of(list, utc, self.decided.leap_disputed, smearing_listeners)
     }
 
     /// Returns what is known of each upstream, in the order of the configuration.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::clock_manager::ClockManager;
+use super::leaps::LeapList;
 use super::listeners::Listeners;
 use super::nts_manager::NtsManager;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
@@ -21,6 +22,7 @@ pub(super) struct Inspection<'a> {
     pub(super) clock_manager: &'a ClockManager,
     pub(super) listeners: &'a Listeners,
     pub(super) fast: Option<&'a Driver>,
+    pub(super) leaps: &'a LeapList,
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
     /// Start of the service, by the raw counter.
@@ -36,6 +38,9 @@ impl Inspection<'_> {
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
             pool: PoolScore::of(&clock_status),
             clock_status,
+            leap_seconds: self
+                .clock_manager
+                .leap_status(self.leaps.known(), self.smearing_listeners()),
             requests: self.traffic(),
             reloads: self.reloads.clone(),
             log_lines_dropped: log::dropped(),
@@ -44,6 +49,11 @@ impl Inspection<'_> {
             nts: self.nts.status(self.clock_manager.unix_time()),
             upstreams: self.clock_manager.upstreams(),
         }
+    }
+
+    fn smearing_listeners(&self) -> usize {
+        let listeners = self.listeners.open_listeners();
+        listeners.filter(|one| one.policy.smear.is_some()).count()
     }
 
     /// Sums up the outcomes of all packets, at the sockets and on the fast path.

@@ -6,14 +6,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use crate::host::rooted_file::{ReadError, RootedFile};
 use crate::host::{clock, limits};
-use crate::upstream::leap::LeapTable;
+use crate::leap::{LEAP_LIST_WARNS, LeapTable};
+use crate::server::Listener;
 
 /// Longest file, in bytes; the list has 6 kB.
 const LONGEST: u64 = 1024 * 1024;
+/// The problem of a list that is not complete any more.
+const EXPIRED: &str = "it has expired: update tzdata";
 /// Greatest age of what was read.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -26,6 +29,8 @@ pub(super) struct LeapList {
     /// The reason why there are no handles for `path`.
     unopened: Option<io::Error>,
     read_at: Duration,
+    /// The list that was read last.
+    known: Option<LeapTable>,
     /// Problem that was logged last: the same one again is not logged.
     told: Option<String>,
 }
@@ -38,6 +43,7 @@ impl LeapList {
             file: None,
             unopened: None,
             read_at: Duration::ZERO,
+            known: None,
             told: None,
         };
         new.change(path);
@@ -71,17 +77,55 @@ impl LeapList {
         self.path.is_some() && now.saturating_sub(self.read_at) >= DAY
     }
 
-    /// Reads it. A problem is only logged: without the list the upstreams' majority decides alone.
+    /// Reads it, current or not. A problem is only logged: without a current list the upstreams' majority decides alone.
     pub(super) fn read(&mut self) -> Option<LeapTable> {
         self.read_at = clock::raw();
         let path = self.path.as_deref()?;
         let found = self.find();
-        let trouble = found.as_ref().err().cloned();
+        let now = clock::realtime();
+        let trouble = match &found {
+            Err(error) => Some(error.clone()),
+            Ok(Some(table)) if !table.is_current(now) => Some(EXPIRED.to_owned()),
+            Ok(_) => None,
+        };
         if let Some(error) = trouble.as_ref().filter(|_| trouble != self.told) {
             warn!(path = %path.display(), error, "the list of leap seconds is not used: {error}");
         }
         self.told = trouble;
-        found.ok().flatten()
+        self.known = found.ok().flatten();
+        self.known.clone()
+    }
+
+    /// Returns the list that was read last, current or not.
+    pub(super) fn known(&self) -> Option<&LeapTable> {
+        self.known.as_ref()
+    }
+
+    /// Returns the path of the list.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Warns of what smearing listeners need: a current list, and clients of their own.
+    pub(super) fn warn_if_smeared(&self, listeners: &[Listener]) {
+        for one in listeners.iter().filter(|one| one.policy.smear.is_some()) {
+            let listener = one.address;
+            match self.known.as_ref().map(|list| list.expires_in(clock::realtime())) {
+                Some(left) if left > LEAP_LIST_WARNS => info!(
+                    %listener,
+                    "{listener} smears leap seconds: no client may also ask servers with UTC, and the NTP Pool forbids it"
+                ),
+                Some(left) if left > 0 => warn!(
+                    %listener,
+                    "{listener} smears leap seconds, and the list of them expires in {} days: update tzdata",
+                    left / 86_400
+                ),
+                Some(_) | None => error!(
+                    %listener,
+                    "{listener} is to smear leap seconds, and there is no current list of them: it serves UTC"
+                ),
+            }
+        }
     }
 
     /// Returns the list in the file; `None` if there is no such file.
@@ -101,12 +145,7 @@ fn table(file: &RootedFile) -> Result<Option<LeapTable>, String> {
         Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    let table = LeapTable::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| error.to_string())?;
-    if table.is_current(clock::realtime()) {
-        Ok(Some(table))
-    } else {
-        Err("it has expired: update tzdata".to_owned())
-    }
+    LeapTable::parse(&String::from_utf8_lossy(&bytes)).map(Some)
 }
 
 #[cfg(test)]

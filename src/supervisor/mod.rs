@@ -211,6 +211,7 @@ struct Status {
 
 impl Supervisor {
     async fn start(&mut self) {
+        self.leaps.warn_if_smeared(&self.running.config.listeners);
         self.listeners.store(&self.manager);
         self.listeners.settle(&self.manager).await;
         let (workers, upstreams) = (self.listeners.count(), self.running.config.upstreams.len());
@@ -291,7 +292,7 @@ impl Supervisor {
             self.hand_keyring();
         }
         if let Some(fast) = &mut self.fast {
-            fast.publish(self.clock_manager.published());
+            fast.publish(self.clock_manager.published(), self.clock_manager.is_leap_near());
         }
         if !self.is_ready && self.clock_manager.is_usable() {
             self.notify_ready();
@@ -328,6 +329,7 @@ impl Supervisor {
         });
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
+            self.leaps.warn_if_smeared(&self.running.config.listeners);
         }
         self.listeners.shed();
         self.tend_nts(now);
@@ -406,6 +408,7 @@ impl Supervisor {
             clock_manager: &self.clock_manager,
             listeners: &self.listeners,
             fast: self.fast.as_ref(),
+            leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
             started: self.started,

@@ -9,9 +9,9 @@ use super::needs::Needs;
 use super::reading::Read;
 use super::{Supervisor, nts_manager, system_limits};
 use crate::config::check::CheckReport;
-use crate::config::{Difference, Fault, Loaded};
+use crate::config::{Config, Difference, Fault, Loaded};
 use crate::control::protocol::ControlAnswer;
-use crate::host::limits;
+use crate::host::{clock, limits};
 
 impl Supervisor {
     /// Begins to read the configuration again.
@@ -46,11 +46,22 @@ impl Supervisor {
                 if let Ok(loaded) = &loaded {
                     let needs = Needs::of(&loaded.config, loaded.lists);
                     report.note_limits(&needs.shortfalls(&self.limits));
+                    self.note_leap_list(&mut report, &loaded.config);
                 }
                 reply.send(ControlAnswer::Check(report));
             }
         }
         self.reading.begin_check();
+    }
+
+    /// Adds to a check what is wrong with the list of leap seconds, if it is the one that this server has read.
+    ///
+    /// Another one may be out of its reach.
+    fn note_leap_list(&self, report: &mut CheckReport, wanted: &Config) {
+        if wanted.leap_seconds.as_deref() == self.leaps.path() {
+            let list = self.leaps.known().ok_or("it can't be read");
+            report.note_leap_list(wanted, list, clock::realtime());
+        }
     }
 
     fn end_reload(&mut self, fault: Option<String>) {
@@ -104,6 +115,7 @@ impl Supervisor {
         }
         self.clock_manager
             .reconfigure(&self.running.config, self.leaps.read());
+        self.leaps.warn_if_smeared(&self.running.config.listeners);
         if let Some(budget) = &settings.budget {
             self.listeners.set_budget(budget.to);
         }

@@ -48,6 +48,8 @@ pub enum SelectionStatus {
     /// Configured with `noselect`: polled, but without a vote.
     #[strum(serialize = "noselect")]
     NoSelect,
+    /// Smears a leap second that is near: polled, but without a vote, or by its walk a falseticker.
+    Smeared,
     /// Polled without NTS, where only upstreams with NTS have a vote (`clock.authenticated`).
     Plain,
     /// Its certificate was not valid at the time that the upstreams agree on.

@@ -10,18 +10,20 @@ pub mod fault;
 pub mod filter;
 pub mod findings;
 mod host_addresses;
-pub mod leap;
 pub mod nts;
 pub mod packet;
 pub mod poller;
 pub mod query;
 pub mod registry;
 pub mod select;
+mod smearers;
 pub mod system_process;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+use strum::{IntoStaticStr, VariantArray};
 
 use nts::trusted::TrustedCertificates;
 
@@ -77,6 +79,32 @@ pub struct Role {
     pub trust: bool,
     /// Has it polled and displayed, but without a vote.
     pub noselect: bool,
+    /// Whether it smears leap seconds.
+    pub smears: Smears,
+}
+
+/// Whether an upstream smears leap seconds. One that does has no vote while a leap second is near.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Smears {
+    /// As far as its name or its address is known for it.
+    #[default]
+    Auto,
+    /// Always.
+    Yes,
+    /// Never.
+    No,
+}
+
+impl Upstream {
+    /// Returns whether it smears leap seconds, by the configuration, or as it is known for it.
+    pub fn smears(&self) -> bool {
+        match self.role.smears {
+            Smears::Auto => smearers::is_known(&self.host),
+            Smears::Yes => true,
+            Smears::No => false,
+        }
+    }
 }
 
 impl Host {

@@ -7,8 +7,8 @@
 //! [`SystemProcess::decide`] runs the steps in order: `selection` (which upstreams agree; `aliases`: which count once;
 //! `authentication`: what those without NTS may decide),
 //! then `synchronize` and `announce`, with an error that covers what a majority allows (`correctness`); or `holdover`
-//! or `dispute`, with a `shortage` as the reason. Beside it: `leap_transition`, `clock_events` (steps and sleeps of the
-//! host) and `reload`.
+//! or `dispute`, with a `shortage` as the reason. Beside it: `leap_transition`, `smear`, `smearers`, `clock_events`
+//! (steps and sleeps of the host) and `reload`.
 
 mod aliases;
 mod announce;
@@ -21,6 +21,8 @@ mod leap_transition;
 mod reload;
 mod selection;
 mod shortage;
+mod smear;
+mod smearers;
 mod state;
 mod synchronize;
 
@@ -29,9 +31,9 @@ use std::time::Duration;
 use super::candidate::{Candidate, SelectionStatus, SelectionStatuses};
 use super::clock_policy::{ClockPolicy, ClockSource};
 use super::filter::{LeapShift, View};
-use super::leap::LeapTable;
 use super::registry::{Registry, UpstreamId};
-use crate::clock::{ClockModel, Reference};
+use crate::clock::{ClockModel, Reference, SmearedReference};
+use crate::leap::{LeapEvent, LeapTable};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::{Leap, ReferenceId};
 
@@ -43,6 +45,7 @@ use correctness::TruthInterval;
 use leap_transition::LeapWatch;
 use selection::Selection;
 pub use shortage::SourceShortage;
+use smear::SmearBridge;
 pub use state::State;
 
 /// Maximum difference between a served clock and the one that replaces it that is not reported as a step: 1 us.
@@ -70,6 +73,8 @@ struct Gathering {
 pub struct Decision {
     /// The time to announce.
     pub reference: Reference,
+    /// The time to announce at listeners with a smear; `None` while no leap second is near: the same.
+    pub smeared: Option<SmearedReference>,
     /// The state of the served time.
     pub state: State,
     /// The reason why it is not synchronized, if it is not.
@@ -78,6 +83,8 @@ pub struct Decision {
     pub source: ClockSource,
     /// Whether the configuration sets that clock, instead of `auto`.
     pub source_configured: bool,
+    /// Whether the list of leap seconds and the upstreams disagree about a leap second that is near.
+    pub leap_disputed: bool,
     /// The standing of each upstream.
     pub standings: SelectionStatuses,
     /// The upstreams whose certificates were not valid at the time that the others agree on.
@@ -154,6 +161,14 @@ pub struct SystemProcess {
     pending_leap: Option<LeapShift>,
     /// The next leap second that the list or an upstream warns of, or the last one until it is confirmed.
     leap_watch: Option<LeapWatch>,
+    /// The leap second of the list that is near: once it is, it stays until it is over, whatever becomes of the list.
+    leap_event: Option<LeapEvent>,
+    /// Whether an upstream that smears may be off UTC now.
+    smears_now: bool,
+    /// The plausible interval of true time before the first smear of that leap second could begin.
+    before_smears: Option<TruthInterval>,
+    /// The time before a leap second, for listeners with a smear until it is known that the served clock had it.
+    bridge: Option<SmearBridge>,
     /// Number of requests for new samples at once, the last one, and the last one for a dispute.
     resample_requests: u64,
     resampled_at: Option<Duration>,
@@ -196,6 +211,10 @@ impl SystemProcess {
             updated: None,
             pending_leap: None,
             leap_watch: None,
+            leap_event: None,
+            smears_now: false,
+            before_smears: None,
+            bridge: None,
             resample_requests: 0,
             resampled_at: None,
             dispute_resampled_at: None,
@@ -218,6 +237,7 @@ impl SystemProcess {
         kernel: Option<KernelView>,
     ) -> Decision {
         self.apply_leap(now.raw);
+        self.look_for_smears(now);
         self.samples_seen = upstreams.iter().map(|one| one.peer.accepted).sum();
         self.aliases.observe(upstreams);
         let (mut candidates, mut standings) = self.candidates(upstreams, now.raw);
@@ -274,7 +294,7 @@ impl SystemProcess {
 
     /// Returns the decision; `before` is the clock that was announced until now.
     fn decided(
-        &self,
+        &mut self,
         now: ClockReadings,
         source: ClockSource,
         standings: SelectionStatuses,
@@ -285,10 +305,12 @@ impl SystemProcess {
             .map(|(before, after)| after.served(now) - before.served(now));
         Decision {
             reference: self.reference,
+            smeared: self.smeared(now),
             state: self.state,
             shortage: self.shortage,
             source,
             source_configured: self.policy.source != ClockSource::Auto,
+            leap_disputed: self.is_leap_disputed(),
             standings,
             cast_out: self.cast_out.clone(),
             view: self.view,

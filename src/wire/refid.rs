@@ -15,6 +15,8 @@ impl ReferenceId {
     /// A code of ntpfront's own, as the RFC has none: the server was synchronized, and is not any more.
     //= RFC 5905 §7.4 unregistered
     pub const LOST: Self = Self(*b"LOST");
+    /// The time is made up: `ntpfront rehearse` serves it.
+    pub const TEST: Self = Self(*b"TEST");
     /// A code of ntpfront's own: upstreams answer, and no majority of them agrees.
     pub const DISPUTED: Self = Self(*b"DISP");
     /// The kiss code after a step: the host's clock was stepped and is not checked yet (RFC 5905 §7.4).

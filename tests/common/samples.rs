@@ -100,6 +100,9 @@ fn of_table(table: &Table, name: &str, head: &str, all: &mut Vec<Sample>) {
             "clock.min-sources" => (0..255)
                 .map(|number| format!("[[upstream]]\naddress = \"n{number}.example\"\n"))
                 .collect(),
+            smear if smear.starts_with("smear.") => {
+                "[[listener]]\naddress = \"192.0.2.1:123\"\nleap = \"smear\"\n".to_owned()
+            }
             "clock.authenticated" => "[[upstream]]\naddress = \"n.example\"\nnts = true\n".to_owned(),
             "local.distance" => "[clock]\nmax-distance = 16.0\n".to_owned(),
             "listener.nts" => "[nts]\nsecret = \"/somewhere\"\n".to_owned(),

@@ -57,6 +57,7 @@ mod reload;
 mod reload_faults;
 mod serving;
 mod sight;
+mod smear;
 mod subcommands;
 mod tracked;
 mod upstreams;

@@ -105,7 +105,7 @@ impl Desk {
             None => stop(self.number, 1),
             Some(segment) => {
                 change(segment);
-                let answering = self.rules.answering(segment.variables);
+                let answering = self.rules.answering(segment.variables, false);
                 segment.publication(self.number, steps, 1, answering)
             }
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -16,7 +16,8 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("host", &["time"]),
     ("nts", &["wire"]),
     ("ke", &["host", "log", "nts"]),
-    ("clock", &["published", "time", "wire"]),
+    ("leap", &["time", "wire"]),
+    ("clock", &["published", "time", "wire", "leap"]),
     ("census", &["hash", "published", "time"]),
     (
         "server",
@@ -26,17 +27,21 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "time",
             "wire",
             "nts",
+            "leap",
             "clock",
             "census",
             "host",
             "log",
         ],
     ),
-    ("upstream", &["time", "wire", "nts", "clock", "host", "log"]),
+    (
+        "upstream",
+        &["time", "wire", "nts", "leap", "clock", "host", "log"],
+    ),
     (
         "observe",
         &[
-            "time", "wire", "log", "clock", "census", "server", "upstream", "nts", "ke",
+            "time", "wire", "log", "leap", "clock", "census", "server", "upstream", "nts", "ke",
         ],
     ),
     (
@@ -49,6 +54,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "cli",
             "time",
             "wire",
+            "leap",
             "nts",
             "host",
             "census",
@@ -70,6 +76,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "host",
             "cli",
             "log",
+            "leap",
             "clock",
             "census",
             "server",
@@ -85,6 +92,11 @@ const ARROWS: [(&str, &[&str]); 19] = [
     (
         "commands",
         &[
+            "time",
+            "wire",
+            "leap",
+            "clock",
+            "server",
             "cli",
             "log",
             "nts",

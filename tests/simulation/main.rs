@@ -20,6 +20,7 @@ mod random;
 mod record;
 mod scenarios;
 mod server;
+mod smear;
 mod watch;
 
 use std::env;

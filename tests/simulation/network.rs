@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ntpfront::clock::{ClockModel, Reference};
+use ntpfront::clock::{ClockModel, Reference, SmearedReference};
+use ntpfront::leap::LeapTable;
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource};
 use ntpfront::upstream::filter::View;
-use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::nts::certificate::CertificateTime;
 use ntpfront::upstream::nts::ke_fault::KeFault;
 use ntpfront::upstream::nts::key_state::KeyRules;
@@ -27,6 +27,7 @@ use super::host::{Host, Truth};
 use super::random::Random;
 use super::record::{Counts, Record};
 use super::server::Server;
+use super::smear::SmearRecord;
 use asking::{Known, Poller};
 
 /// How often the supervisor decides without a report.
@@ -67,6 +68,8 @@ pub(crate) struct Network {
     /// The list of leap seconds; to be changed before the first [`Network::run`] only.
     pub(crate) leaps: Option<LeapTable>,
     pub(crate) record: Record,
+    /// What a listener with a smear serves, if somebody looks.
+    pub(crate) smear: Option<SmearRecord>,
     /// To be changed before the first [`Network::run`] only.
     pub(crate) pace: Pace,
     /// One for each server, so that what happens to one does not hang on the others; or none.
@@ -86,6 +89,7 @@ pub(crate) struct Network {
     system: Option<SystemProcess>,
     decision: Option<Decision>,
     published: Option<Reference>,
+    published_smeared: Option<SmearedReference>,
     /// As of now; what was published knows those of its time.
     counts: Counts,
     published_counts: Counts,
@@ -175,6 +179,7 @@ impl Network {
                 ..ClockPolicy::default()
             },
             leaps: None,
+            smear: None,
             record: Record::default(),
             pace: PACE,
             streams: Vec::new(),
@@ -189,6 +194,7 @@ impl Network {
             system: None,
             decision: None,
             published: None,
+            published_smeared: None,
             counts: Counts::default(),
             published_counts: Counts::default(),
             busy_until: 0.0,
@@ -351,6 +357,9 @@ impl Network {
         if let Some(published) = &self.published {
             let counts = self.published_counts;
             self.record.look(&self.host, published, counts);
+        }
+        if let Some(smear) = &mut self.smear {
+            smear.look(&self.host, self.published_smeared.as_ref());
         }
     }
 
@@ -543,6 +552,7 @@ impl Network {
         system.check_host_clocks(now, realtime, asleep);
         let decision = system.decide(now, &self.registry, Some(self.host.kernel()));
         self.published = Some(decision.reference.alive_at(now));
+        self.published_smeared = decision.smeared.map(|smeared| smeared.alive_at(now));
         self.record.leave(&self.host, &decision.reference);
         self.tell_pollers(&decision);
         let stepped = u64::from(decision.stepped.is_some());

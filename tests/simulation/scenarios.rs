@@ -9,6 +9,7 @@ mod network;
 mod nts;
 mod policy;
 mod reload;
+mod smear;
 mod strangers;
 mod trouble;
 
@@ -34,6 +35,7 @@ pub(crate) fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         reload::ALL,
         trouble::ALL,
         leap::ALL,
+        smear::ALL,
         strangers::ALL,
         nts::ALL,
     ]

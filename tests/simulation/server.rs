@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ntpfront::leap::{LeapEvent, Smear};
 use ntpfront::time::{NtpDuration, NtpShort, NtpTimestamp};
 use ntpfront::upstream::nts::certificate::CertificateValidity;
 use ntpfront::wire::{Header, Leap, Mode, ReferenceId};
@@ -70,6 +71,8 @@ pub(crate) struct Server {
     pub(crate) act: Act,
     /// Does it count leap seconds as UTC does?
     pub(crate) leaps: bool,
+    /// Does it smear a leap second, and how?
+    pub(crate) smear: Option<(Smear, LeapEvent)>,
     /// Its clock sways by so much, at so many radians a second.
     pub(crate) sway: (f64, f64),
     /// Each answer's times are off by up to so much.
@@ -118,6 +121,7 @@ impl Server {
             safe_until: 0.0,
             act: Act::Honest,
             leaps: true,
+            smear: None,
             sway: (0.0, 0.0),
             noise: 0.0,
             is_kin: false,
@@ -268,10 +272,13 @@ impl Server {
         }
         let (far, often) = self.sway;
         let off = self.offset + self.drift * (then - self.drift_from) + far * (often * then).sin();
-        let utc = if self.leaps {
+        let count = host.truth.start + NtpDuration::from_seconds(then);
+        let utc = if let Some((smear, event)) = &self.smear {
+            count + smear.offset(event, count)
+        } else if self.leaps {
             host.truth.at(then)
         } else {
-            host.truth.start + NtpDuration::from_seconds(then)
+            count
         };
         utc + NtpDuration::from_seconds(off)
     }

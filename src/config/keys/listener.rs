@@ -9,6 +9,7 @@ use crate::config::address;
 use crate::config::effective::quoted;
 use crate::config::kind::{Bool, Parsed, parsed, seconds, whole, word};
 use crate::config::row::table;
+use crate::leap::{LeapMode, Smear};
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
 use crate::server::policy::{Announced, NtsMode, Policy, RuleMode};
@@ -91,6 +92,14 @@ table! {
         /// no response (refused-nts-required); it needs the keys of [nts]. "off": the fields of NTS are ignored, and all
         /// responses are plain, as they are without keys.
         nts: NtsMode = NtsMode::Accept, word();
+        /// The treatment of leap seconds: "utc" or "smear".
+        ///
+        /// "utc": they are announced and made, as RFC 5905 has it. "smear": they are never announced, and the time
+        /// differs from UTC for some hours, as [smear] says. A smear needs a current list of leap seconds
+        /// (clock.leap-seconds); without one, the listener serves UTC, `ntpfront check` fails, and the log and
+        /// `ntpfront status` say so. No client may ask a listener with "smear" and other servers with UTC; the NTP
+        /// Pool does not allow it.
+        leap: LeapMode = LeapMode::Utc, word();
     }
     tables {
         access: RawAccess, AccessKeys;
@@ -121,7 +130,13 @@ impl ListenerKeys {
     }
 
     /// Returns the policy: the rules of other tables, with the answer and the stratum limit of this one.
-    pub(in crate::config) fn policy(&self, access: Access, limit: RateLimit, budget: RuleMode) -> Policy {
+    pub(in crate::config) fn policy(
+        &self,
+        access: Access,
+        limit: RateLimit,
+        budget: RuleMode,
+        smear: Smear,
+    ) -> Policy {
         Policy {
             access,
             limit,
@@ -129,6 +144,7 @@ impl ListenerKeys {
             answer: self.answer,
             max_stratum: self.max_stratum,
             nts: self.nts,
+            smear: (self.leap == LeapMode::Smear).then_some(smear),
         }
     }
 

@@ -11,6 +11,7 @@ mod nts_client;
 mod observe;
 mod policy;
 mod process;
+mod smear;
 mod spans;
 mod texts;
 mod upstream;
@@ -29,6 +30,7 @@ pub(super) use nts_client::RawNtsClient;
 pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
 pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
 pub(super) use process::{LogKeys, RawLog, RawProcess};
+pub(super) use smear::{RawSmear, SmearKeys};
 pub(super) use upstream::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 
 use super::row::{Keys, Table};
@@ -48,6 +50,7 @@ pub fn tables() -> Vec<Table> {
         AccessKeys::table(),
         LimitKeys::table(),
         BudgetKeys::table(),
+        SmearKeys::table(),
         ListenerKeys::table(),
         NtsKeys::table(),
         UpstreamKeys::table(),

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use super::texts::path;
 use crate::config::address;
 use crate::config::effective::quoted;
-use crate::config::kind::{Bool, Parsed, parsed, whole};
+use crate::config::kind::{Bool, Parsed, parsed, whole, word};
 use crate::config::raw_value::{Origin, RawValue};
 use crate::config::row::table;
 use crate::nts::ke::PORT;
-use crate::upstream::{Host, Role, Upstream};
+use crate::upstream::{Host, Role, Smears, Upstream};
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
 //= RFC 5905 §7.3 poll-defaults
@@ -64,6 +64,12 @@ table! {
         trust: bool = false, Bool;
         /// Whether only to monitor this upstream: it does not influence the time.
         noselect: bool = false, Bool;
+        /// Whether this upstream smears leap seconds: "yes", "no" or "auto".
+        ///
+        /// One that does is only monitored from 25 hours before a leap second of the list (or of a warning) to 25 hours
+        /// after it, since its time is not UTC then. "auto": the servers of Google, Facebook and Amazon are known to
+        /// smear.
+        smears: Smears = Smears::Auto, word();
         /// Whether its time is authenticated (Network Time Security, RFC 8915).
         ///
         /// It is never polled without: while there are no keys, it counts as silent. The name in address must be in the
@@ -122,6 +128,7 @@ impl UpstreamKeys {
                 require: self.require,
                 trust: self.trust,
                 noselect: self.noselect,
+                smears: self.smears,
             },
             nts: None,
         }

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::clock::SystemVariables;
+use crate::leap::Smear;
 use crate::server::Verdict;
 use crate::server::policy::access::{Access, OnDeny};
 use crate::server::policy::limit::{Clients, Limited, RateLimit, RequestContext};
@@ -38,6 +39,8 @@ pub struct Policy {
     pub max_stratum: u8,
     /// The treatment of requests with NTS, and without.
     pub nts: NtsMode,
+    /// The smear of leap seconds; `None`: they are announced and made as in UTC.
+    pub smear: Option<Smear>,
 }
 
 /// The treatment of fields of NTS at a listener, if the server has keys for them.
@@ -146,6 +149,9 @@ impl fmt::Display for Policy {
             NtsMode::Accept => {}
             NtsMode::Off => f.write_str(", NTS off")?,
             NtsMode::Require => f.write_str(", NTS required")?,
+        }
+        if self.smear.is_some() {
+            f.write_str(", leap seconds smeared")?;
         }
         match self.answer {
             Announced::Time => Ok(()),

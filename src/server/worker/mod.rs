@@ -24,6 +24,7 @@ use crate::host::entropy;
 use crate::host::privileges;
 use crate::host::sandbox::seccomp;
 use crate::host::sys::{Batch, Datagram};
+use crate::leap::SmearedTime;
 use crate::log;
 use crate::nts::Nonces;
 use crate::nts::keyring::Keyring;
@@ -224,6 +225,8 @@ struct BatchContext {
     /// Whether fields of NTS mean anything.
     has_nts: bool,
     max_wait: NtpDuration,
+    /// The smeared time as a function of UTC, if a leap second is smeared here and near.
+    smeared: Option<SmearedTime>,
 }
 
 impl BatchContext {
@@ -247,9 +250,25 @@ impl BatchContext {
             source: datagram.source,
             source_port: datagram.source_port,
             unicast: datagram.unicast,
-            received_at: stamp.unwrap_or(self.served),
+            received_at: self.announced(stamp.unwrap_or(self.served)),
         }
     }
+
+    /// Returns the time that is announced where UTC is served as `utc`: t2 and t3, each at its own instant.
+    #[inline]
+    fn announced(&self, utc: NtpTimestamp) -> NtpTimestamp {
+        match &self.smeared {
+            None => utc,
+            Some(time) => smeared_at(time, utc),
+        }
+    }
+}
+
+/// Keeps the arithmetic of a smear out of the path of other packets.
+#[cold]
+#[inline(never)]
+fn smeared_at(time: &SmearedTime, utc: NtpTimestamp) -> NtpTimestamp {
+    time.of(utc)
 }
 
 impl WorkerLoop {
@@ -315,19 +334,30 @@ impl WorkerLoop {
 
     fn context(&mut self) -> BatchContext {
         let now = clock::now();
-        let reference = self.reference.latest();
+        self.reference.latest();
         let policy = self.policy.latest();
+        let smeared = policy
+            .smear
+            .and_then(|smear| Some((smear, *self.reference.smeared()?)));
+        let (variables, reference) = match &smeared {
+            None => {
+                let reference = self.reference.latest();
+                (reference.at(now), reference)
+            }
+            Some((smear, smeared)) => (smeared.at(*smear, now), &smeared.reference),
+        };
         let refusal = (!reference.answers).then_some(Verdict::RefusedDisputed);
         let requires_nts = policy.nts == NtsMode::Require;
         BatchContext {
             now,
             served: reference.clock.served(now),
             clock: reference.clock,
-            variables: policy.announced(reference.at(now)),
+            variables: policy.announced(variables),
             refusal,
             plain_refusal: refusal.or(requires_nts.then_some(Verdict::RefusedNtsRequired)),
             has_nts: self.policy.has_nts(),
             max_wait: self.settings.max_wait(),
+            smeared: smeared.map(|(smear, smeared)| smeared.time(smear)),
         }
     }
 
@@ -398,7 +428,7 @@ impl WorkerLoop {
                 counters.annotate(annotation)
             }),
         };
-        let transmit_at = context.served + until_sent;
+        let transmit_at = context.announced(context.served + until_sent);
         let mut reply = ReplyBuffer::new(datagram.reply);
         let verdict = respond(&request, transmit_at, rule, &context.variables, &mut reply);
         let length = reply.length();

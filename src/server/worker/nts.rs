@@ -52,7 +52,7 @@ impl WorkerLoop {
         let bytes = several.sealed_len();
         let until_sealed = NtpDuration::between(now.raw, begun) + self.transmit_predictor.sealed(bytes);
         let outcomes = several.seal(keyring, &mut self.nonces, &context.variables, |number| {
-            context.served + until_sealed + self.transmit_predictor.after(0, number)
+            context.announced(context.served + until_sealed + self.transmit_predictor.after(0, number))
         });
         let replies = queue(counters, batch, group, &outcomes);
         let sealed = clock::raw();

@@ -1,5 +1,7 @@
 //! Impure. The packet path over real sockets: batches of plain packets and of packets with NTS.
 
+mod smear;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -74,6 +76,7 @@ fn policy(burst: Option<u32>) -> Policy {
         answer: Announced::Time,
         max_stratum: 15,
         nts: NtsMode::Accept,
+        smear: None,
     }
 }
 

@@ -21,8 +21,11 @@ impl SystemProcess {
         upstreams: &'a Registry,
     ) -> impl Iterator<Item = &'a Entry> + Clone + use<'a> {
         let only_authenticated = self.policy.authenticated == Authenticated::Require;
+        let smears_now = self.smears_now;
         upstreams.iter().filter(move |one| {
-            !one.settings.role.noselect && (!only_authenticated || one.settings.nts.is_some())
+            !one.settings.role.noselect
+                && (!only_authenticated || one.settings.nts.is_some())
+                && !(smears_now && one.settings.smears())
         })
     }
 

@@ -76,6 +76,16 @@ impl TruthInterval {
         }
     }
 
+    /// Returns it with other `offsets` at its instant, and the same possible rates.
+    pub(super) fn with_offsets(self, offsets: Interval) -> Self {
+        Self { offsets, ..self }
+    }
+
+    /// Returns the rate in the middle of the possible ones.
+    pub(super) fn middle_rate(&self) -> f64 {
+        f64::midpoint(self.slowest, self.fastest)
+    }
+
     /// Returns the possible rate that is nearest to `rate`.
     pub(super) fn nearest_rate(&self, rate: f64) -> f64 {
         rate.max(self.slowest).min(self.fastest)

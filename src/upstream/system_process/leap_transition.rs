@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use super::{KernelView, SourceShortage, State, SystemProcess};
 use crate::clock::{ClockModel, Reference};
+use crate::leap;
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::upstream::association::Peer;
 use crate::upstream::candidate::Candidate;
-use crate::upstream::leap;
 use crate::upstream::registry::Registry;
 use crate::upstream::select::majority;
 use crate::wire::{Leap, ReferenceId};
 
 /// Shortest time between two leap seconds: a warning sooner after one means that the upstream has not noticed it yet.
-const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
+pub(super) const LEAPS_APART: Duration = Duration::from_secs(12 * 3600);
 
 /// Time after a leap second in which a contradiction may be about it: an hour. All upstreams are polled again by then.
 const SETTLES_WITHIN: Duration = Duration::from_secs(3600);
@@ -66,7 +66,10 @@ impl SystemProcess {
             self.leap_watch = None;
             return false;
         }
-        (watch.disputed && !candidates.is_empty()) || upstreams.iter().any(|one| contradicts(&one.peer))
+        (watch.disputed && !candidates.is_empty())
+            || upstreams
+                .iter()
+                .any(|one| !self.is_barred_smearer(one) && contradicts(&one.peer))
     }
 
     /// Announces no time while a leap second is in question; returns whether one is.
@@ -86,6 +89,11 @@ impl SystemProcess {
         in_question
     }
 
+    /// Returns whether the list and the upstreams disagree about a leap second that is near.
+    pub(super) fn is_leap_disputed(&self) -> bool {
+        self.leap_watch.is_some_and(|watch| watch.disputed)
+    }
+
     /// Records the next leap second that the list or the upstreams warn of.
     fn watch_leap(&mut self, now: ClockReadings, served: NtpTimestamp, said: Leap) {
         if self.leap_watch.is_some_and(|watch| now.raw >= watch.at) {
@@ -96,9 +104,14 @@ impl SystemProcess {
         let warned = [listed, heard]
             .into_iter()
             .find(|&leap| leap::shift(leap).is_some());
+        let disputed = warned.is_some() && listed != heard;
+        // Asked about at once: the samples of those that were polled long ago may have an old warning, or none yet.
+        if disputed && !self.is_leap_disputed() {
+            self.resample(now.raw);
+        }
         self.leap_watch = warned.map(|leap| LeapWatch {
             at: now.raw.saturating_add(left(leap, served)),
-            disputed: listed != heard,
+            disputed,
             passed: false,
         });
     }
@@ -110,6 +123,7 @@ impl SystemProcess {
         };
         self.view.leap = Some((at, by));
         self.truth = self.truth.map(|truth| truth.leapt(by));
+        self.before_smears = self.before_smears.map(|truth| truth.leapt(by));
         match &mut self.reference.clock {
             ClockModel::Tracked { time, .. } => {
                 *time = *time + by;

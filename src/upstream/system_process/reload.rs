@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{Gathering, State, SystemProcess};
 use crate::clock::Reference;
 use crate::clock::handover::UNWATCHED;
+use crate::leap::LeapTable;
 use crate::time::ClockReadings;
 use crate::upstream::clock_policy::ClockPolicy;
 use crate::upstream::filter::View;
-use crate::upstream::leap::LeapTable;
 use crate::upstream::registry::{Registry, UpstreamId};
 use crate::wire::Leap;
 

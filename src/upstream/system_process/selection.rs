@@ -108,6 +108,9 @@ impl SystemProcess {
         let mut standings = SelectionStatuses::new();
         for upstream in upstreams.iter() {
             let standing = match Candidate::of(upstream, now, &self.view, &limits) {
+                Ok(one) if self.is_barred_smearer(upstream) => {
+                    one.unavailable.unwrap_or(SelectionStatus::Smeared)
+                }
                 Ok(one) => {
                     candidates.push(one);
                     one.unavailable.unwrap_or(SelectionStatus::Falseticker)
@@ -210,6 +213,10 @@ impl SystemProcess {
             believed,
             survivors,
         };
+        self.name_smearers(now, candidates, &majority, standings);
+        if self.majority_smears(now, &majority) {
+            return Selection::Contradiction(None, SourceShortage::Smeared);
+        }
         match self.contradicted_clock(now, candidates, source, &majority) {
             Some(shortage) => Selection::Contradiction(Some(majority), shortage),
             None => Selection::Believe(majority),

@@ -58,6 +58,8 @@ pub enum SourceShortage {
         /// The limit.
         limit: NtpDuration,
     },
+    /// The majority follows the smear of a leap second, and not UTC.
+    Smeared,
     /// After a leap second: it is not known yet whether the upstreams counted it as this server did.
     LeapSecond,
 }
@@ -108,6 +110,7 @@ impl fmt::Display for SourceShortage {
                 distance.to_seconds(),
                 limit.to_seconds()
             ),
+            Self::Smeared => write!(f, "the majority smears a leap second: its time is not UTC"),
             Self::LeapSecond => write!(f, "a leap second has happened, and not all upstreams say so"),
         }
     }

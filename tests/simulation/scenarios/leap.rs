@@ -1,9 +1,9 @@
 //! Leap seconds: at the end of 2027-06-30, an hour after the start.
 
+use ntpfront::leap::LeapTable;
 use ntpfront::time::NtpTimestamp;
 use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::clock_policy::ClockSource;
-use ntpfront::upstream::leap::LeapTable;
 use ntpfront::upstream::system_process::State;
 use ntpfront::wire::Leap;
 

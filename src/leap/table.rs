@@ -1,16 +1,17 @@
-//! Pure. Leap seconds: the warning before one, and the instant of one.
+//! Pure. The list of leap seconds, and the warning before one.
 
+use std::cmp::Ordering;
+
+use super::calendar::Date;
+use super::{DAY, LeapEvent, LeapKind, PIVOT};
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::wire::Leap;
 
-const DAY: i64 = 86_400;
-/// Timestamps are in the NTP era that is near 2026: right from 1958 to 2094.
-const PIVOT: i64 = 1_767_225_600;
 /// Seconds from 1900, the epoch of the list, to 1970.
 const UNIX_EPOCH_IN_NTP: i64 = 2_208_988_800;
 
 /// The list of announced leap seconds, as IERS and IANA publish it (`leap-seconds.list`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeapTable {
     /// Seconds since 1970 until which the list is complete.
     expires: i64,
@@ -55,15 +56,60 @@ impl LeapTable {
         now.to_unix_near(PIVOT) < self.expires
     }
 
+    /// Returns the day on which the list expires.
+    pub fn expiry(&self) -> Date {
+        Date::of(self.expires.div_euclid(DAY))
+    }
+
+    /// Returns the seconds from `now` until the list expires; negative if it has.
+    pub fn expires_in(&self, now: NtpTimestamp) -> i64 {
+        self.expires.saturating_sub(now.to_unix_near(PIVOT))
+    }
+
+    /// Returns all leap seconds of the list, in order.
+    pub fn events(&self) -> impl Iterator<Item = LeapEvent> + '_ {
+        let pairs = self.events.iter().zip(self.events.iter().skip(1));
+        pairs.filter_map(|((_, before), (midnight, after))| {
+            let kind = match after.cmp(before) {
+                Ordering::Greater => LeapKind::Insert,
+                Ordering::Less => LeapKind::Delete,
+                Ordering::Equal => return None,
+            };
+            Some(LeapEvent {
+                midnight: *midnight,
+                kind,
+            })
+        })
+    }
+
+    /// Returns the leap second that is near `now`, before or after it, whether the list is current or not.
+    pub fn event_near(&self, now: NtpTimestamp) -> Option<LeapEvent> {
+        self.events().find(|event| event.is_near(now))
+    }
+
+    /// Returns the list with this leap second more, as if it were announced; it is current until a month after it.
+    #[must_use]
+    pub fn with(mut self, event: LeapEvent) -> Self {
+        self.events.retain(|(at, _)| *at < event.midnight);
+        let before = self.events.last().map_or(0, |(_, difference)| *difference);
+        if self.events.is_empty() {
+            self.events.push((0, before));
+        }
+        let shift = match event.kind {
+            LeapKind::Insert => 1,
+            LeapKind::Delete => -1,
+        };
+        self.events.push((event.midnight, before.saturating_add(shift)));
+        self.expires = self.expires.max(event.midnight.saturating_add(31 * DAY));
+        self
+    }
+
     /// Returns the leap second within a day after `unix` (seconds since 1970), by the list alone.
     fn warning(&self, unix: i64) -> Leap {
-        let pairs = self.events.iter().zip(self.events.iter().skip(1));
-        let mut next = pairs.filter(|(_, (at, _))| (*at - DAY..*at).contains(&unix));
-        match next.next() {
-            Some(((_, before), (_, after))) if after > before => Leap::AddSecond,
-            Some(((_, before), (_, after))) if after < before => Leap::DeleteSecond,
-            _ => Leap::NoWarning,
-        }
+        let mut next = self
+            .events()
+            .filter(|event| (event.midnight - DAY..event.midnight).contains(&unix));
+        next.next().map_or(Leap::NoWarning, |event| event.kind.warning())
     }
 }
 
@@ -77,7 +123,7 @@ pub fn warning(now: NtpTimestamp, majority: Leap, table: Option<&LeapTable>) -> 
     let unix = now.to_unix_near(PIVOT);
     match table.filter(|table| table.is_current(now)) {
         Some(table) => table.warning(unix),
-        None if is_first_of_month(unix.div_euclid(DAY) + 1) => majority,
+        None if Date::of(unix.div_euclid(DAY) + 1).day == 1 => majority,
         None => Leap::NoWarning,
     }
 }
@@ -108,18 +154,6 @@ pub fn shift(leap: Leap) -> Option<NtpDuration> {
         Leap::DeleteSecond => Some(NtpDuration::SECOND),
         Leap::NoWarning | Leap::Unsynchronized => None,
     }
-}
-
-/// Returns whether a month begins on this day, counted from 1970-01-01.
-fn is_first_of_month(days: i64) -> bool {
-    // The day of the month in the proleptic Gregorian calendar: years that begin in March put the leap day last, and
-    // the months from March on have 153 days in five.
-    let days = days + 719_468;
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    day_of_year == (153 * month + 2) / 5
 }
 
 #[cfg(test)]
@@ -167,24 +201,6 @@ mod tests {
             assert_eq!(warning(at(unix), Leap::AddSecond, None), leap, "{unix}");
             assert_eq!(warning(at(unix), Leap::AddSecond, Some(&table)), leap, "{unix}");
         }
-    }
-
-    #[test]
-    fn months() {
-        let firsts: Vec<i64> = (0..366 + 365)
-            .filter(|&day| is_first_of_month(day + 18_262))
-            .collect();
-        // 2020 (a leap year) and 2021.
-        let lengths = [
-            31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30,
-        ];
-        let expected: Vec<i64> = std::iter::once(0)
-            .chain(lengths.into_iter().scan(0, |day, length| {
-                *day += length;
-                Some(*day)
-            }))
-            .collect();
-        assert_eq!(firsts, expected);
     }
 
     #[test]
