@@ -187,10 +187,10 @@ pub struct RehearseQuery {
     /// Seconds after which it ends: up to 7200
     #[arg(long = "for", value_name = "SECONDS", default_value = "3600", value_parser = seconds, value_hint = ValueHint::Other)]
     pub length: f64,
-    /// Smear the leap second, as [smear] of the configuration has it
+    /// Smear the leap second, as the smear table of the configuration has it
     #[arg(long)]
     pub smear: bool,
-    /// Configuration file with [smear] [default: /etc/ntpfront/ntpfront.toml if it exists]
+    /// Configuration file with the smear table [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
 }

@@ -20,14 +20,15 @@
 //!   TLS; `key_schedule`: the keyring of each period (pure)
 //! * [`ke`]: key establishment as a server: `thread` accepts, `session` speaks TLS and answers; `admission` decides which
 //!   sessions begin, wait, or make room (pure)
+//! * [`symmetric`]: symmetric keys: the file of them, and the MAC that one makes of a packet (pure)
 //! * [`mod@clock`]: the announced time: the `model` of the served clock, the system `variables` and how they age, the
 //!   same for listeners with a smear (`smeared`), the way to the workers (`publish`) and to the next process (`handover`);
 //!   a made-up time that runs through a leap second (`rehearsal`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
 //! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`; pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
-//!   `transmit_predictor`), or with NTS `respond_nts`, by `policy` (`access`, `limit`, `budget`; pure) → `reply` →
-//!   `worker`; each packet has one `verdict`
+//!   `transmit_predictor`), or with a MAC `respond_mac`, with NTS `respond_nts`, by `policy` (`access`, `limit`,
+//!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
@@ -38,7 +39,7 @@
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
 //!   `metrics`, `health`; the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure); `clients_text`: the census;
 //!   `journal`: what the log says of it
-//! * [`host`]: the operating system: sockets, `tls`, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
+//! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
@@ -50,8 +51,8 @@
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
-//! room, `wire` and `host` only `time`, `nts` only `wire`, `ke` only `nts`, `host` and `log`; `server` and `upstream`
-//! never use each other; only `supervisor` knows everything that runs, and `commands` what a subcommand needs.
+//! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`, `ke` only `nts`, `host` and `log`; `server` and
+//! `upstream` never use each other; only `supervisor` knows everything that runs, and `commands` what a subcommand needs.
 //! `tests/pure/circles.rs` checks that no files use each other in a circle.
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
@@ -66,6 +67,8 @@
 //!          t3: the clock, or in a batch of more than eight when transmit_predictor expects the reply to be sent
 //!          rule: policy of the listener (the newest, checked once per batch)
 //!          -> access -> limit -> budget -> answer, kiss or no reply
+//!          with a MAC, after the plain packets: server::respond_mac
+//!          access -> MAC -> limit of genuine requests -> budget -> t3 -> answer or kiss with a MAC
 //!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
 //!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
@@ -113,8 +116,9 @@
 //!   the polling of an upstream for good.
 //! * An upstream with NTS is never polled without, and nothing of a packet counts that is not authenticated (a NAK only
 //!   costs new keys). Without a time, certificates are checked for all but their dates, and against the time that a
-//!   majority agrees on before that is announced. Upstreams without NTS are no majority without a majority of those with it,
-//!   unless the operator says so.
+//!   majority agrees on before that is announced. Plain upstreams are no majority without a majority of the authenticated
+//!   ones, unless the operator says so.
+//! * An upstream with a symmetric key is never polled without, and only replies with a MAC of that key count.
 //! * This host is never its own upstream, and the address behind a name never decides which clock is served.
 //! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
@@ -123,7 +127,9 @@
 //! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens. Authenticated
 //!   requests have tokens of their own, which are taken after the authentication.
 //! * A request with fields of NTS gets an authenticated reply, a NAK or nothing, and never a plain reply, unless the
-//!   server has no keys or the listener ignores NTS.
+//!   server has no keys or the listener ignores NTS. A request with a MAC gets a reply with a MAC of the same key or nothing,
+//!   unless the server has no symmetric keys or the listener ignores MACs. What a plain request costs is the same with
+//!   and without them.
 //! * After the start no capability is in use except the one for ports below 1024, while a socket is bound; workers have
 //!   none, and hardly a system call except those to receive and to send. Only few files are accessible; a second
 //!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
@@ -229,6 +235,7 @@ pub mod observe;
 pub mod published;
 pub mod server;
 pub mod supervisor;
+pub mod symmetric;
 pub mod time;
 pub mod upstream;
 pub mod wire;

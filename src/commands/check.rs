@@ -55,7 +55,7 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
     report.note_limits(&needs.shortfalls(&system_limits::raised()));
 }
 
-/// Notes the files of NTS that the user of the server can't read, if the start drops the privileges.
+/// Notes the files with secrets that the user of the server can't read, if the start drops the privileges.
 fn note_unreadable(report: &mut CheckReport, config: &Config) {
     let Some(name) = &config.process.user else {
         return;
@@ -64,9 +64,15 @@ fn note_unreadable(report: &mut CheckReport, config: &Config) {
         return;
     };
     let user = identity.uid_and_gid();
-    let obstacles = config.nts.paths().filter_map(|path| {
+    let of_nts = config.nts.paths().map(|path| ("nts", path));
+    let of_keys = config
+        .symmetric_keys
+        .file
+        .iter()
+        .map(|path| ("symmetric-keys", path));
+    let obstacles = of_nts.chain(of_keys).filter_map(|(table, path)| {
         let obstacle = reach::obstacle(path, user)?;
-        Some((path.clone(), obstacle))
+        Some((table, path.clone(), obstacle))
     });
     report.note_unreadable(name, &obstacles.collect::<Vec<_>>());
 }

@@ -66,6 +66,7 @@ fn server(name: &str) -> Result<Upstream, String> {
         minpoll: 1,
         maxpoll: 1,
         role: Role::default(),
+        key: None,
         nts: None,
     })
 }

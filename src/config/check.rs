@@ -146,15 +146,15 @@ impl CheckReport {
         }
     }
 
-    /// Adds the files of NTS that `user` can't read: each with what keeps it from that.
-    pub fn note_unreadable(&mut self, user: &str, obstacles: &[(PathBuf, PathBuf)]) {
-        for (path, obstacle) in obstacles {
+    /// Adds the files with secrets that `user` can't read: each with its table, and what keeps the user from that.
+    pub fn note_unreadable(&mut self, user: &str, obstacles: &[(&str, PathBuf, PathBuf)]) {
+        for (table, path, obstacle) in obstacles {
             let (path, obstacle) = (
                 printable(&path.to_string_lossy()),
                 printable(&obstacle.to_string_lossy()),
             );
             self.notes += &format!(
-                "nts: the user {user:?} can't read {path} after the start ({obstacle} keeps it from that): a renewed file would not be used: `chgrp` it to the user's group\n"
+                "{table}: the user {user:?} can't read {path} after the start ({obstacle} keeps it from that): a new file would not be used: `chgrp` it to the user's group\n"
             );
         }
     }

@@ -13,8 +13,8 @@ use nix::unistd::{getegid, geteuid};
 use zeroize::Zeroizing;
 
 use super::fault::{Fault, Place};
-use super::nts_files::{NtsFiles, PrivateFile};
-use super::{Effective, Loaded, NtsKeys, decode};
+use super::nts_files::NtsFiles;
+use super::{Effective, Loaded, NamedFiles, NtsKeys, PrivateFile, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::limits;
 use crate::host::rooted_file::{ReadError, RootedFile};
@@ -35,6 +35,13 @@ const PIECE: usize = 64 * 1024;
 enum Keep {
     Yes,
     No,
+}
+
+/// Whether files with secrets are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    Read,
+    Leave,
 }
 
 /// Device, inode, length and time of change of a file; `None` if it can't be opened.
@@ -81,12 +88,18 @@ impl Loader {
     /// # Errors
     /// All faults, at least one; a file that can't be read is one.
     pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
+        self.load_own(Secrets::Leave)
+    }
+
+    fn load_own(&mut self, secrets: Secrets) -> Result<Loaded, Vec<Fault>> {
         let text = match &self.file {
-            _ if !self.needed && is_absent(&self.path) => return self.load_text(None, Keep::Yes),
+            _ if !self.needed && is_absent(&self.path) => {
+                return self.load_text(None, Keep::Yes, secrets);
+            }
             Some(file) => read_again(&self.path, file)?,
             None => read(&self.path)?,
         };
-        let loaded = self.load_text(Some((&self.path, &text)), Keep::Yes)?;
+        let loaded = self.load_text(Some((&self.path, &text)), Keep::Yes, secrets)?;
         self.needed = true;
         Ok(loaded)
     }
@@ -96,25 +109,31 @@ impl Loader {
     /// # Errors
     /// All faults, at least one.
     pub fn check(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        // The files of a question don't stay open: each would cost a descriptor.
-        self.load_text(Some((Path::new(path), text)), Keep::No)
+        self.check_text(path, text, Secrets::Leave)
     }
 
-    /// Reads the configuration as [`Self::load`] does, and the files of `[nts]`, which only the server itself may read.
+    fn check_text(&self, path: &str, text: &str, secrets: Secrets) -> Result<Loaded, Vec<Fault>> {
+        // The files of a question don't stay open: each would cost a descriptor.
+        self.load_text(Some((Path::new(path), text)), Keep::No, secrets)
+    }
+
+    /// Reads the configuration as [`Self::load`] does, and the files with secrets, which only the server itself may read.
+    ///
+    /// They are those of `[nts]`, and the symmetric keys.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_all(&mut self) -> Result<Loaded, Vec<Fault>> {
-        let loaded = self.load()?;
+        let loaded = self.load_own(Secrets::Read)?;
         self.with_nts_files(loaded, Keep::Yes)
     }
 
-    /// Checks a text as [`Self::check`] does, and the files of `[nts]`.
+    /// Checks a text as [`Self::check`] does, and the files with secrets.
     ///
     /// # Errors
     /// All faults, at least one.
     pub fn check_all(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        self.with_nts_files(self.check(path, text)?, Keep::No)
+        self.with_nts_files(self.check_text(path, text, Secrets::Read)?, Keep::No)
     }
 
     fn with_nts_files(&self, loaded: Loaded, keep: Keep) -> Result<Loaded, Vec<Fault>> {
@@ -185,9 +204,19 @@ impl Loader {
         Ok(PrivateFile { bytes, mode })
     }
 
-    fn load_text(&self, text: Option<(&Path, &str)>, keep: Keep) -> Result<Loaded, Vec<Fault>> {
+    fn load_text(
+        &self,
+        text: Option<(&Path, &str)>,
+        keep: Keep,
+        secrets: Secrets,
+    ) -> Result<Loaded, Vec<Fault>> {
         let left = Cell::new(ALL_LISTS);
-        super::load_with(&self.flags, text, &|path| self.list(path, keep, &left))
+        let private = |path: &Path, longest: u64| self.private_file(path, longest, keep);
+        let files = NamedFiles {
+            lists: &|path| self.list(path, keep, &left),
+            private: (secrets == Secrets::Read).then_some(&private),
+        };
+        super::load_with(&self.flags, text, files)
     }
 
     /// Returns the lines of a file that the configuration names.
@@ -256,7 +285,7 @@ pub fn load(flags: &Flags) -> Result<Loaded, Vec<Fault>> {
     Loader::new(flags).load()
 }
 
-/// Reads what [`load`] does, and the files of `[nts]`.
+/// Reads what [`load`] does, and the files with secrets.
 ///
 /// # Errors
 /// As [`Loader::load`].

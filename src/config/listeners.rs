@@ -9,6 +9,7 @@ use super::policies::{self, Common};
 use super::raw::{self, Raw};
 use super::raw_value::{Origin, RawValue};
 use super::row::Keys;
+use super::symmetric_keys::{self, KeysInUse};
 use super::validator::Validator;
 use crate::server::Listener;
 use crate::server::policy::NtsMode;
@@ -59,10 +60,13 @@ pub(super) struct Served {
 }
 
 /// Validates all listeners, each with its policy: `common`, except for keys of its own.
+///
+/// `in_use` are the symmetric keys; `None` after a fault of theirs.
 pub(super) fn validate(
     validator: &mut Validator<'_>,
     raw: &Raw,
     common: Option<&Common>,
+    in_use: Option<&KeysInUse>,
     nts: Option<&NtsKeys>,
 ) -> Option<Served> {
     let candidates = candidates(validator, raw);
@@ -74,9 +78,18 @@ pub(super) fn validate(
     let mut served = Served::default();
     for candidate in &candidates {
         let keys = keys(validator, candidate);
-        let policy =
-            policies::of_listener(validator, &candidate.name, &candidate.said, keys.as_ref(), common);
+        let policy = policies::of_listener(
+            validator,
+            &candidate.name,
+            &candidate.said,
+            keys.as_ref(),
+            common,
+            in_use,
+        );
         validator.name(candidate.name.as_str());
+        if let (Some(keys), Some(said)) = (&keys, &candidate.said.authentication) {
+            symmetric_keys::has_keys(validator, keys.authentication, said, in_use);
+        }
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.address) {
             seen.once(validator, keys.address, said);
         }

@@ -23,6 +23,7 @@ mod raw_value;
 mod roots;
 pub mod row;
 mod source;
+mod symmetric_keys;
 mod upstreams;
 mod validate;
 mod validator;
@@ -32,6 +33,8 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::cli::Flags;
 use crate::leap::Smear;
@@ -47,6 +50,7 @@ pub use fault::{Fault, Place, listing};
 pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsClientKeys, NtsKeys, Process, Ready};
 pub use nts_files::NtsFiles;
 pub use source::decode;
+pub use symmetric_keys::KeysInUse;
 
 use keys::MetricsKeys;
 use raw::Raw;
@@ -73,6 +77,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The interfaces where plain requests are answered before the network stack sees them.
     pub fast_path: FastPath,
+    /// The symmetric keys.
+    pub symmetric_keys: KeysInUse,
     /// Network Time Security for upstreams.
     pub nts_client: NtsClientKeys,
     /// The listeners that answer clients: at least one, and no address twice.
@@ -157,17 +163,61 @@ impl Loaded {
 /// # Errors
 /// All faults, in the order of their places: at least one.
 pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
-    load_with(flags, text, &|_| Err("no other file is read here".to_owned()))
+    let files = NamedFiles {
+        lists: &|_| Err("no other file is read here".to_owned()),
+        private: None,
+    };
+    load_with(flags, text, files)
 }
 
 /// A function that gives the lines of a file that the configuration names, or the reason why it can't.
 pub type Lists<'a> = &'a dyn Fn(&Path) -> Result<Box<dyn BufRead>, String>;
 
-/// Does the same as [`load`], with `lists` to read the files with prefixes that the text names.
+/// The content of a file with secrets, and its mode as in `stat(2)`.
+pub struct PrivateFile {
+    /// All of it.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The mode.
+    pub mode: u32,
+}
+
+/// The rights of other users on a file.
+const OTHERS: u32 = 0o007;
+
+impl PrivateFile {
+    /// Returns why others than its owner and its group may know its secrets, and the remedy.
+    fn exposure(&self, path: &Path) -> Option<(String, String)> {
+        (self.mode & OTHERS != 0).then(|| {
+            let (mode, path) = (self.mode & 0o7777, Place::WholeFile(path.to_owned()));
+            (
+                format!("others can access it: its mode is {mode:04o}"),
+                format!("`chmod 640 {path}`, and `chgrp` it to the user's group"),
+            )
+        })
+    }
+}
+
+/// A function that gives a file of at most this many bytes, or the reason why it can't.
+pub type ReadPrivate<'a> = &'a dyn Fn(&Path, u64) -> Result<PrivateFile, String>;
+
+/// The functions that read the files that a configuration names.
+#[derive(Clone, Copy)]
+pub struct NamedFiles<'a> {
+    /// For files with prefixes.
+    pub lists: Lists<'a>,
+    /// For the file with symmetric keys; if `None`, the configuration has none of them.
+    pub private: Option<ReadPrivate<'a>>,
+}
+
+/// Does the same as [`load`], with `files` to read the files that the text names.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(flags: &Flags, text: Option<(&Path, &str)>, lists: Lists<'_>) -> Result<Loaded, Vec<Fault>> {
+pub fn load_with(
+    flags: &Flags,
+    text: Option<(&Path, &str)>,
+    files: NamedFiles<'_>,
+) -> Result<Loaded, Vec<Fault>> {
     let source = text.map(|(path, text)| Source::new(path, text));
     let mut raw = match text {
         Some((path, text)) => read(path, text)?,
@@ -177,9 +227,13 @@ pub fn load_with(flags: &Flags, text: Option<(&Path, &str)>, lists: Lists<'_>) -
     let named = RefCell::new(BTreeSet::new());
     let counted = |path: &Path| {
         named.borrow_mut().insert(path.to_owned());
-        lists(path)
+        (files.lists)(path)
     };
-    let loaded = validate::validate(&raw, source.as_ref(), &counted)?;
+    let files = NamedFiles {
+        lists: &counted,
+        ..files
+    };
+    let loaded = validate::validate(&raw, source.as_ref(), files)?;
     Ok(Loaded {
         lists: named.into_inner().len(),
         ..loaded

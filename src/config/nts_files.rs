@@ -5,23 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::fault::{Fault, Place};
-use super::{Effective, NtsKeys};
+use super::{Effective, NtsKeys, PrivateFile, ReadPrivate};
 use crate::host::tls::certificate::{self, CertificatePair, PairFault};
 use crate::nts::keyring::Secret;
 use crate::nts::secret_file;
-
-/// The content and the mode of a file.
-pub(super) struct PrivateFile {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    /// The mode of the file, as in `stat(2)`.
-    pub(super) mode: u32,
-}
-
-/// A function that gives a file of at most this many bytes, or the reason why it can't.
-pub(super) type ReadPrivate<'a> = &'a dyn Fn(&Path, u64) -> Result<PrivateFile, String>;
 
 /// The contents of the files.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,9 +19,6 @@ pub struct NtsFiles {
     /// The secrets, the newest first; none if the configuration names no file.
     pub secrets: Vec<Secret>,
 }
-
-/// The rights of other users on a file.
-const OTHERS: u32 = 0o007;
 
 impl NtsFiles {
     /// Reads the files of `keys`; faults have the places that `effective` knows.
@@ -118,13 +103,7 @@ impl FilesReading<'_> {
     /// Reads a file that only its owner and its group may read.
     fn private_file(&mut self, key: &'static str, path: &Path, longest: u64) -> Option<PrivateFile> {
         let file = self.file(key, path, longest)?;
-        if file.mode & OTHERS != 0 {
-            let mode = file.mode & 0o7777;
-            let why = format!("others can access it: its mode is {mode:04o}");
-            let hint = format!(
-                "`chmod 640 {}`, and `chgrp` it to the user's group",
-                path.display()
-            );
+        if let Some((why, hint)) = file.exposure(path) {
             self.fault_of(key, path, &why, Some(hint));
             return None;
         }
@@ -177,6 +156,7 @@ mod tests {
     use crate::cli::Flags;
     use crate::config::load;
     use crate::host::tls::certificate::tests::{CHAIN, KEY};
+    use zeroize::Zeroizing;
 
     const SECRET: &[u8] = b"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n";
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::KeysInUse;
 use super::address;
 use super::fault::{Fault, Place, excerpt};
 use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, RawListener, SmearKeys};
@@ -33,8 +34,8 @@ pub(super) struct Common {
     policy: Arc<Policy>,
 }
 
-/// Reads the tables for all listeners.
-pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common> {
+/// Reads the tables for all listeners; `keys` are `None` after a fault.
+pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw, keys: Option<&KeysInUse>) -> Option<Common> {
     let access = AccessKeys::read_one(validator, &raw.access, &AccessKeys::default());
     let built = access
         .as_ref()
@@ -43,7 +44,8 @@ pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw) -> Option<Common>
     let budget = BudgetKeys::read_one(validator, &raw.budget, &BudgetKeys::default());
     let smear = SmearKeys::read_one(validator, &raw.smear, &SmearKeys::default());
     let (budget, limit, smear) = (budget?.budget(), limit?, smear?.smear());
-    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode(), smear);
+    let table = keys.and_then(|keys| keys.table.clone());
+    let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode(), smear, table);
     Some(Common {
         access: access?,
         limit,
@@ -67,13 +69,15 @@ impl Common {
 
 /// Returns the policy of the listener of this `name`, whose own table has these `keys`.
 ///
-/// `common` is `None` if it has faults; the tables of the listener are validated all the same.
+/// `common` and `in_use`, the symmetric keys, are `None` if they have faults; the tables of the listener are validated all
+/// the same.
 pub(super) fn of_listener(
     validator: &mut Validator<'_>,
     name: &str,
     said: &RawListener,
     keys: Option<&ListenerKeys>,
     common: Option<&Common>,
+    in_use: Option<&KeysInUse>,
 ) -> Option<Arc<Policy>> {
     let (default_access, default_limit) = (AccessKeys::default(), LimitKeys::default());
     validator.enter(format!("{name}.access"), "[listener.access]");
@@ -92,7 +96,7 @@ pub(super) fn of_listener(
     let limit = LimitKeys::read(validator, &section.said, &section.origin, base).map(|own| own.limit());
     validator.keep_said();
     let (keys, smear, common) = (keys?, common?.smear, &common?.policy);
-    let policy = keys.policy(access?, limit?, common.budget, smear);
+    let policy = keys.policy(access?, limit?, common.budget, smear, in_use?.table.clone());
     // Equal policies share their memory.
     Some(if policy == **common {
         Arc::clone(common)

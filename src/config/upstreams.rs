@@ -11,6 +11,7 @@ use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section};
 use super::roots::{self, Roots};
 use super::row::Keys;
+use super::symmetric_keys::{self, KeysInUse};
 use super::validator::Validator;
 use crate::nts::ke::PORT;
 use crate::upstream::clock_policy::Authenticated;
@@ -39,23 +40,24 @@ pub(super) fn ke_ports(upstreams: &[Upstream]) -> BTreeSet<u16> {
 ///
 /// `None` if the value is no array.
 pub(super) fn votes(raw: &Raw) -> Option<usize> {
-    if !requires_nts(raw) {
+    if !requires_authentication(raw) {
         return count(raw);
     }
-    let has_nts = |section: &&Section<RawUpstream>| {
-        let said = section.said.nts.as_ref();
-        said.is_some_and(|said| said.as_bool() != Some(false))
+    let is_authenticated = |section: &&Section<RawUpstream>| {
+        let (nts, key) = (section.said.nts.as_ref(), section.said.key.as_ref());
+        nts.is_some_and(|said| said.as_bool() != Some(false))
+            || key.is_some_and(|said| said.as_integer() != Some(0))
     };
     match (raw.upstream_flags.as_slice(), &raw.upstream.said) {
-        ([], Some(sections)) => Some(sections.iter().filter(has_nts).count()),
+        ([], Some(sections)) => Some(sections.iter().filter(is_authenticated).count()),
         ([], None) => raw.upstream.is_array.then_some(0),
-        // Flags can't say that an upstream has NTS.
+        // Flags can't say that an upstream is authenticated.
         (_, _) => Some(0),
     }
 }
 
-/// Whether only upstreams with NTS have a vote.
-pub(super) fn requires_nts(raw: &Raw) -> bool {
+/// Whether only authenticated upstreams have a vote.
+pub(super) fn requires_authentication(raw: &Raw) -> bool {
     let said = raw.clock.said.authenticated.as_ref();
     said.and_then(RawValue::as_text) == Some(Authenticated::Require.into())
 }
@@ -68,6 +70,7 @@ pub(super) fn validate(
     raw: &Raw,
     ours: &[SocketAddr],
     roots: &Roots,
+    in_use: Option<&KeysInUse>,
 ) -> Option<Vec<Upstream>> {
     let candidates = candidates(raw);
     if candidates.is_empty() {
@@ -76,7 +79,7 @@ pub(super) fn validate(
     let mut seen = Entries::new();
     let mut upstreams = Some(Vec::new());
     for (name, section) in &candidates {
-        let upstream = upstream(validator, name, section, roots);
+        let upstream = upstream(validator, name, section, roots, in_use);
         if let (Some(upstream), Some(said)) = (&upstream, &section.said.address) {
             seen.once(validator, Endpoint::new(&upstream.host, upstream.port), said);
             if is_ours(upstream, ours) {
@@ -147,6 +150,7 @@ fn upstream(
     name: &str,
     section: &Section<RawUpstream>,
     roots: &Roots,
+    in_use: Option<&KeysInUse>,
 ) -> Option<Upstream> {
     let address = section.said.address.as_ref().and_then(RawValue::as_text);
     let host = address.and_then(|text| Some(address::host_and_port(text).ok()?.0));
@@ -161,11 +165,19 @@ fn upstream(
         let expected = format!("at least minpoll, {}", keys.minpoll);
         validator.fault_at(said, "maxpoll", expected, None);
     }
+    let key = symmetric_keys::of_upstream(validator, keys.key, said.key.as_ref(), in_use);
     if !keys.nts {
         if let Some(said) = &said.ca {
             validator.fault_at(said, "ca", "nts = true beside it", None);
         }
-        return Some(keys.upstream());
+        return Some(Upstream {
+            key: key?,
+            ..keys.upstream()
+        });
+    }
+    if let (true, Some(said)) = (keys.key != 0, &said.key) {
+        let hint = Some("NTS is the better one, where the server has it".to_owned());
+        validator.fault_at(said, "key", "either nts or key", hint);
     }
     let server = KeServer {
         port: keys.ke_port,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Lists;
+use super::NamedFiles;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
@@ -16,7 +16,7 @@ use super::row::Keys;
 use super::source::Source as Text;
 use super::validator::Validator;
 use super::{Config, Loaded};
-use super::{listeners, policies, upstreams};
+use super::{listeners, policies, symmetric_keys, upstreams};
 use crate::fast_path::{self, MOST_INTERFACES};
 use crate::leap::{LeapMode, Smear};
 use crate::server::Listener;
@@ -28,9 +28,9 @@ use crate::server::Listener;
 pub(super) fn validate(
     raw: &Section<Raw>,
     source: Option<&Text<'_>>,
-    lists: Lists<'_>,
+    files: NamedFiles<'_>,
 ) -> Result<Loaded, Vec<Fault>> {
-    let mut validator = Validator::new(source, lists);
+    let mut validator = Validator::new(source, files);
     shapes(&mut validator, raw);
     let config = config(&mut validator, &raw.said);
     let Validator {
@@ -67,16 +67,17 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let census = CensusKeys::read_one(validator, &raw.census, &CensusKeys::default());
     let metrics = MetricsKeys::read_one(validator, &raw.metrics, &MetricsKeys::default());
     let fast_path = fast_path(validator, &raw.fast_path);
+    let keys = symmetric_keys::validate(validator, raw);
     let nts_client = NtsClientKeys::read_one(validator, &raw.nts_client, &NtsClientKeys::default());
-    let common = policies::common(validator, raw);
+    let common = policies::common(validator, raw, keys.as_ref());
     let nts = nts(validator, &raw.nts);
-    let served = listeners::validate(validator, raw, common.as_ref(), nts.as_ref());
+    let served = listeners::validate(validator, raw, common.as_ref(), keys.as_ref(), nts.as_ref());
     let ours = served
         .iter()
         .flat_map(|served| &served.listeners)
         .map(|listener| listener.address);
     let roots = Roots::new(nts_client.as_ref().and_then(|keys| keys.roots.clone()));
-    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots);
+    let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots, keys.as_ref());
     agree(validator, raw);
     smear_has_list(validator, raw, clock.as_ref(), served.as_ref());
     let (served, common, clock) = (served?, common?, clock?);
@@ -89,6 +90,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         census: census?,
         metrics: metrics?.listen,
         fast_path: fast_path?,
+        symmetric_keys: keys?,
         nts_client: nts_client?,
         listeners: served.listeners,
         nts: nts?,
@@ -116,6 +118,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "limit", &raw.limit);
     one(validator, "budget", &raw.budget);
     one(validator, "smear", &raw.smear);
+    one(validator, "symmetric-keys", &raw.symmetric_keys);
     array(validator, "listener", &raw.listener);
     for (index, section) in raw.listener.said.iter().flatten().enumerate() {
         let name = numbered("listener", index);
@@ -266,13 +269,17 @@ fn agree(validator: &mut Validator<'_>, raw: &Raw) {
         validator.fault(&raw.upstream.origin, "upstream", "none", "at least one", hint);
     }
     let votes = upstreams::votes(raw).unwrap_or(upstreams);
-    if let (true, 0, Some(said)) = (upstreams::requires_nts(raw), votes, &raw.clock.said.authenticated) {
-        let hint = Some("flag -s names upstreams without NTS".to_owned());
+    if let (true, 0, Some(said)) = (
+        upstreams::requires_authentication(raw),
+        votes,
+        &raw.clock.said.authenticated,
+    ) {
+        let hint = Some("flag -s names upstreams without NTS and keys".to_owned());
         let hint = hint.filter(|_| !raw.upstream_flags.is_empty());
         validator.fault_at(
             said,
             "clock.authenticated",
-            "an upstream with nts = true, too",
+            "an upstream with nts = true or with a key, too",
             hint,
         );
         return;
@@ -282,7 +289,11 @@ fn agree(validator: &mut Validator<'_>, raw: &Raw) {
         && (2..=255).contains(&wanted)
         && wanted > votes
     {
-        let which = if votes < upstreams { " with NTS" } else { "" };
+        let which = if votes < upstreams {
+            " with NTS or a key"
+        } else {
+            ""
+        };
         let expected = format!("at most the number of upstreams{which}, {votes}");
         validator.fault_at(said, "clock.min-sources", expected, None);
     }

@@ -3,19 +3,19 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use super::Lists;
 use super::effective::{Effective, EffectiveTable, Setting, either};
 use super::fault::{Fault, Place, excerpt};
 use super::kind::{Kind, Refused, did_you_mean};
 use super::raw_value::{Origin, RawValue, Unknown, Value};
 use super::source::Source;
+use super::{NamedFiles, PrivateFile};
 
 /// The faults and settings so far.
 ///
 /// Each key is validated by one call, which gives `None` if the key has a fault.
 pub(super) struct Validator<'a> {
     source: Option<&'a Source<'a>>,
-    lists: Lists<'a>,
+    files: NamedFiles<'a>,
     /// The table that is being validated, as in `listener[2]`.
     table: String,
     pub(super) faults: Vec<Fault>,
@@ -23,10 +23,10 @@ pub(super) struct Validator<'a> {
 }
 
 impl<'a> Validator<'a> {
-    pub(super) fn new(source: Option<&'a Source<'a>>, lists: Lists<'a>) -> Self {
+    pub(super) fn new(source: Option<&'a Source<'a>>, files: NamedFiles<'a>) -> Self {
         Self {
             source,
-            lists,
+            files,
             table: String::new(),
             faults: Vec::new(),
             effective: Effective::default(),
@@ -68,7 +68,12 @@ impl<'a> Validator<'a> {
 
     /// Returns the lines of such a file.
     pub(super) fn read(&self, path: &Path) -> Result<Box<dyn BufRead>, String> {
-        (self.lists)(path)
+        (self.files.lists)(path)
+    }
+
+    /// Returns the content of a file with secrets, of at most `longest` bytes; `None` if such are not read.
+    pub(super) fn read_private(&self, path: &Path, longest: u64) -> Option<Result<PrivateFile, String>> {
+        Some((self.files.private?)(path, longest))
     }
 
     /// Validates a key: its value, or else the one in `base`; `None` after a fault.

@@ -14,7 +14,7 @@ use super::time_segment::nanos;
 use crate::clock::SystemVariables;
 use crate::server::policy::access::OnDeny;
 use crate::server::policy::limit::Bucket;
-use crate::server::policy::{NtsMode, Policy, RuleMode};
+use crate::server::policy::{AuthenticationMode, NtsMode, Policy, RuleMode};
 
 /// A listener that has a number in the program.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub enum Exclusion {
     Budget,
     /// NTS is required, and the program answers plain requests alone.
     Nts,
+    /// Authentication is required, and the program answers plain requests alone.
+    Authentication,
     /// Its access list has more boundaries than there is room for.
     LongList,
     /// More addresses than there is room for.
@@ -68,6 +70,9 @@ impl fmt::Display for Exclusion {
         match self {
             Self::Budget => f.write_str("[budget] is for the sockets alone"),
             Self::Nts => f.write_str("it requires NTS, and the fast path answers plain requests only"),
+            Self::Authentication => {
+                f.write_str("it requires authentication, and the fast path answers plain requests only")
+            }
             Self::LongList => write!(
                 f,
                 "its access list is longer than the {BOUNDARIES4} boundaries of IPv4 and {BOUNDARIES6} of IPv6 that all lists may have together"
@@ -186,6 +191,7 @@ impl Rules {
                 LISTENERS.. => Some(Exclusion::Listeners),
                 _ if policy.budget != RuleMode::Off => Some(Exclusion::Budget),
                 _ if policy.nts == NtsMode::Require => Some(Exclusion::Nts),
+                _ if policy.authentication == AuthenticationMode::Require => Some(Exclusion::Authentication),
                 _ if !(all_inserted && all_barred) => Some(Exclusion::Addresses),
                 _ => None,
             };
@@ -324,7 +330,7 @@ mod tests {
     use crate::server::policy::probability::Probability;
     use std::time::Duration;
 
-    fn policy(nts: NtsMode, budget: RuleMode) -> Arc<Policy> {
+    fn policy(nts: NtsMode, authentication: AuthenticationMode, budget: RuleMode) -> Arc<Policy> {
         Arc::new(Policy {
             access: Access::new(&[], true, OnDeny::Drop, RuleMode::On),
             limit: RateLimit {
@@ -345,10 +351,14 @@ mod tests {
             max_stratum: 15,
             nts,
             smear: None,
+            authentication,
+            keys: None,
         })
     }
 
-    /// The program answers plain requests alone, and without a look at NTS. So it may answer none where NTS is required.
+    /// The program answers plain requests alone, without a look at NTS and MACs.
+    ///
+    /// So it may answer none where these are required.
     #[test]
     fn listeners_that_the_program_can_not_serve_are_left_to_the_sockets() {
         let address = SocketAddr::from(([192, 0, 2, 1], 123));
@@ -361,19 +371,31 @@ mod tests {
             broadcasts: &[],
             devices: &[],
         };
-        for (nts, budget, expected) in [
-            (NtsMode::Accept, RuleMode::Off, None),
-            (NtsMode::Off, RuleMode::Off, None),
-            (NtsMode::Require, RuleMode::Off, Some(Exclusion::Nts)),
-            (NtsMode::Accept, RuleMode::On, Some(Exclusion::Budget)),
+        use AuthenticationMode as Mac;
+        for (nts, mac, budget, expected) in [
+            (NtsMode::Accept, Mac::Accept, RuleMode::Off, None),
+            (NtsMode::Off, Mac::Off, RuleMode::Off, None),
+            (NtsMode::Require, Mac::Accept, RuleMode::Off, Some(Exclusion::Nts)),
+            (
+                NtsMode::Accept,
+                Mac::Require,
+                RuleMode::Off,
+                Some(Exclusion::Authentication),
+            ),
+            (
+                NtsMode::Accept,
+                Mac::Accept,
+                RuleMode::On,
+                Some(Exclusion::Budget),
+            ),
         ] {
             let slot = ListenerSlot {
                 address,
-                policy: Some(policy(nts, budget)),
+                policy: Some(policy(nts, mac, budget)),
             };
             let rules = rules(&[slot], network, [1, 2], 16);
             let exclusions: Vec<_> = rules.exclusions.iter().map(|(_, why)| *why).collect();
-            assert_eq!(exclusions, Vec::from_iter(expected), "{nts:?} {budget:?}");
+            assert_eq!(exclusions, Vec::from_iter(expected), "{nts:?} {mac:?} {budget:?}");
             assert_eq!(rules.answering[0].is_some(), expected.is_none());
         }
     }

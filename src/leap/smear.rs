@@ -96,7 +96,7 @@ impl fmt::Display for Smear {
 impl Smear {
     /// Returns the counts at which it begins and ends.
     pub fn bounds(&self, event: &LeapEvent) -> (NtpTimestamp, NtpTimestamp) {
-        let length = NtpDuration::from_units(i64::from(self.hours) * 3600 << 32);
+        let length = NtpDuration::from_units((i64::from(self.hours) * 3600) << 32);
         let before = match self.window {
             SmearWindow::Around => length.half(),
             SmearWindow::After => NtpDuration::ZERO,

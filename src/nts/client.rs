@@ -5,7 +5,8 @@
 
 use subtle::ConstantTimeEq;
 
-use super::aead::{GcmSiv, Job, JobKey, SivCmac, TAG_LEN};
+use super::aead::TAG_LEN;
+use super::jobs::{JobText, Jobs, Sender, split};
 use super::ke::client::LONGEST_COOKIE;
 use super::{AssociationKeys, MOST_COOKIES};
 use crate::wire::extension::{
@@ -91,35 +92,17 @@ impl NtsQuestion<'_> {
     }
 
     fn tag(&self, associated: &[u8], nonce: &[u8]) -> Option<[u8; TAG_LEN]> {
-        let (text, tag) = (&mut [][..], [0; TAG_LEN]);
-        match self.keys {
-            AssociationKeys::SivCmac256([key, _]) => {
-                let key = SivCmac { key, associated };
-                sealed(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                })
-            }
-            AssociationKeys::GcmSiv128([key, _]) => {
-                let key = GcmSiv { key, associated };
-                sealed(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                })
-            }
-        }
+        let text = JobText {
+            associated,
+            nonce,
+            text: &mut [],
+            tag: [0; TAG_LEN],
+        };
+        let mut found = [0; TAG_LEN];
+        let mut jobs = Jobs::new();
+        jobs.push(self.keys, Sender::Client, text, ());
+        jobs.seal(|(), tag| found = tag).then_some(found)
     }
-}
-
-fn sealed<K: JobKey>(job: Job<'_, K>) -> Option<[u8; TAG_LEN]> {
-    let mut jobs = [job];
-    let done = JobKey::seal(&mut jobs);
-    let [job] = jobs;
-    done.then_some(job.tag)
 }
 
 /// The reason why a packet is not the genuine reply to a question.
@@ -191,30 +174,19 @@ fn is_nak(packet: &[u8]) -> bool {
 
 /// Returns the plaintext of a genuine authenticator.
 fn opened(keys: &AssociationKeys, associated: &[u8], sealed: &Authenticator<'_>) -> Option<Vec<u8>> {
-    let nonce = sealed.nonce;
-    let (tag, ciphertext) = match keys {
-        AssociationKeys::SivCmac256(_) => sealed.ciphertext.split_first_chunk(),
-        AssociationKeys::GcmSiv128(_) => sealed
-            .ciphertext
-            .split_last_chunk()
-            .map(|(text, tag)| (tag, text)),
-    }?;
-    let (tag, mut text) = (*tag, ciphertext.to_vec());
-    let [is_genuine, ..] = match keys {
-        AssociationKeys::SivCmac256([_, key]) => JobKey::open(&mut [Job {
-            key: SivCmac { key, associated },
-            nonce,
-            text: &mut text,
-            tag,
-        }]),
-        AssociationKeys::GcmSiv128([_, key]) => JobKey::open(&mut [Job {
-            key: GcmSiv { key, associated },
-            nonce,
-            text: &mut text,
-            tag,
-        }]),
+    let (tag, ciphertext) = split(keys.algorithm(), sealed.ciphertext)?;
+    let mut plaintext = ciphertext.to_vec();
+    let text = JobText {
+        associated,
+        nonce: sealed.nonce,
+        text: &mut plaintext,
+        tag,
     };
-    is_genuine.then_some(text)
+    let mut is_genuine = false;
+    let mut jobs = Jobs::new();
+    jobs.push(keys, Sender::Server, text, ());
+    jobs.open(|(), genuine| is_genuine = genuine);
+    is_genuine.then_some(plaintext)
 }
 
 /// Returns the cookies in a plaintext; those of an impossible length are left out.

@@ -229,11 +229,16 @@ impl Keyring {
 
     /// The name of the key that the cookies of a reply are sealed with, if those of the request were with `opened`.
     ///
-    /// It is the current one; and while the time is unknown the same again, as other servers know that one.
+    /// It is the current one; and while the time is unknown that of the same period, as other servers know that one. The
+    /// secret is the first one in any case, so that a secret that is replaced comes to an end.
     pub fn renewed(&self, opened: KeyName) -> KeyName {
         match (self.time, self.current()) {
             (Time::Vouched, Some(current)) => current.name,
-            (Time::Vouched, None) | (Time::Unknown, _) => opened,
+            (Time::Unknown, Some(current)) => KeyName {
+                secret: current.name.secret,
+                period: opened.period,
+            },
+            (Time::Vouched | Time::Unknown, None) => opened,
         }
     }
 
@@ -391,6 +396,13 @@ mod tests {
         // What it seals, the others know.
         assert_eq!(ring.renewed(name), name);
         assert_eq!(right.renewed(name_in(&right, 20_774)), name);
+        // A secret that is replaced comes to an end all the same: the newest one seals, in the period of the cookie.
+        let rolled = keyring(&[secret(2), secret(1)], 0, Time::Unknown);
+        let renewed = rolled.renewed(name);
+        assert_eq!(renewed, alien);
+        let mut of_rolled = ArrayVec::new();
+        rolled.derive([renewed], &mut of_rolled);
+        assert!(rolled.find(renewed, &of_rolled).is_some());
         // Nobody makes it derive more than a batch.
         ring.derive((100..200).map(|period| name_in(&ring, period)), &mut derived);
         assert_eq!(derived.len(), BATCH);

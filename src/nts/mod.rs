@@ -5,6 +5,7 @@
 pub mod aead;
 pub mod client;
 pub mod cookie;
+mod jobs;
 pub mod ke;
 pub mod key_schedule;
 pub mod keyring;

@@ -7,10 +7,11 @@
 use arrayvec::ArrayVec;
 use zeroize::Zeroize;
 
-use super::aead::{Algorithm, BATCH, GcmSiv, Job, JobKey, SivCmac, TAG_LEN};
+use super::aead::{Algorithm, BATCH, TAG_LEN};
 use super::cookie::{self, CookieFault, CookieSlot, OpenedCookie, cookie_len};
+use super::jobs::{JobText, Jobs, Sender, split};
 use super::keyring::{CookieKey, KeyName, Keyring};
-use super::{AssociationKeys, MOST_COOKIES, Nonces};
+use super::{MOST_COOKIES, Nonces};
 use crate::wire::HEADER_LEN;
 use crate::wire::extension::{
     Authenticator, ExtensionField, FIELD_HEADER_LEN, FieldWriter, PacketPart, PacketParts, field_type,
@@ -246,10 +247,7 @@ fn authenticate(
 ) {
     let mut genuine = [false; BATCH];
     let mut nothing: [[u8; 0]; BATCH] = [[]; BATCH];
-    let mut siv = ArrayVec::<_, BATCH>::new();
-    let mut siv_places = ArrayVec::<_, BATCH>::new();
-    let mut gcm_siv = ArrayVec::<_, BATCH>::new();
-    let mut gcm_siv_places = ArrayVec::<_, BATCH>::new();
+    let mut jobs = Jobs::new();
     let each = requests
         .iter()
         .zip(results.iter())
@@ -259,37 +257,15 @@ fn authenticate(
         let (Ok(opened), Ok(tag)) = (result, request.authenticator.ciphertext.try_into()) else {
             continue;
         };
-        let (nonce, associated) = (request.authenticator.nonce, request.associated);
-        match &opened.cookie.keys {
-            AssociationKeys::SivCmac256([key, _]) => {
-                let key = SivCmac { key, associated };
-                siv.push(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                });
-                siv_places.push(genuine);
-            }
-            AssociationKeys::GcmSiv128([key, _]) => {
-                let key = GcmSiv { key, associated };
-                gcm_siv.push(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                });
-                gcm_siv_places.push(genuine);
-            }
-        }
+        let text = JobText {
+            associated: request.associated,
+            nonce: request.authenticator.nonce,
+            text,
+            tag,
+        };
+        jobs.push(&opened.cookie.keys, Sender::Client, text, genuine);
     }
-    for (place, genuine) in siv_places.into_iter().zip(JobKey::open(&mut siv)) {
-        *place = genuine;
-    }
-    for (place, genuine) in gcm_siv_places.into_iter().zip(JobKey::open(&mut gcm_siv)) {
-        *place = genuine;
-    }
-    drop((siv, gcm_siv));
+    jobs.open(|place, genuine| *place = genuine);
     for ((request, result), mut genuine) in requests.iter().zip(results).zip(genuine) {
         if let Ok(opened) = result
             && request.authenticator.ciphertext.len() > TAG_LEN
@@ -306,34 +282,24 @@ fn authenticate(
 //= RFC 8915 §5.7 placeholders
 fn decrypt(request: &NtsRequest<'_>, opened: &mut OpenedRequest) -> bool {
     let mut room = [0; LONGEST_PLAINTEXT];
-    let (nonce, associated) = (request.authenticator.nonce, request.associated);
-    let ciphertext = request.authenticator.ciphertext;
-    let split = match opened.cookie.keys {
-        AssociationKeys::SivCmac256(_) => ciphertext.split_first_chunk(),
-        AssociationKeys::GcmSiv128(_) => ciphertext.split_last_chunk().map(|(text, tag)| (tag, text)),
-    };
-    let Some((tag, ciphertext)) = split else {
+    let keys = &opened.cookie.keys;
+    let Some((tag, ciphertext)) = split(keys.algorithm(), request.authenticator.ciphertext) else {
         return false;
     };
     let Some(text) = room.get_mut(..ciphertext.len()) else {
         return false;
     };
     text.copy_from_slice(ciphertext);
-    let tag = *tag;
-    let [genuine, ..] = match &opened.cookie.keys {
-        AssociationKeys::SivCmac256([key, _]) => JobKey::open(&mut [Job {
-            key: SivCmac { key, associated },
-            nonce,
-            text: &mut *text,
-            tag,
-        }]),
-        AssociationKeys::GcmSiv128([key, _]) => JobKey::open(&mut [Job {
-            key: GcmSiv { key, associated },
-            nonce,
-            text: &mut *text,
-            tag,
-        }]),
+    let sealed = JobText {
+        associated: request.associated,
+        nonce: request.authenticator.nonce,
+        text: &mut *text,
+        tag,
     };
+    let mut genuine = false;
+    let mut jobs = Jobs::new();
+    jobs.push(keys, Sender::Client, sealed, ());
+    jobs.open(|(), is_genuine| genuine = is_genuine);
     if genuine {
         let is_placeholder = |part: Result<PacketPart<'_>, _>| match part {
             Ok(PacketPart::Field(field)) => {
@@ -528,55 +494,23 @@ fn put_cookies(
 
 /// Encrypts the cookies and finds the tags.
 fn put_seals(replies: &mut [NtsReply<'_>], layouts: &[Option<Layout>]) {
-    let mut siv = ArrayVec::<_, BATCH>::new();
-    let mut gcm_siv = ArrayVec::<_, BATCH>::new();
-    let mut siv_tags = ArrayVec::<_, BATCH>::new();
-    let mut gcm_siv_tags = ArrayVec::<_, BATCH>::new();
+    let mut jobs = Jobs::new();
     for (reply, layout) in replies.iter_mut().zip(layouts) {
         let keys = &reply.opened.cookie.keys;
         let sealed = layout
             .as_ref()
             .and_then(|layout| Sealed::of(reply.buffer, layout, keys.algorithm()));
         let Some(sealed) = sealed else { continue };
-        let Sealed {
-            associated,
-            nonce,
-            text,
-            tag: place,
-        } = sealed;
-        let tag = [0; TAG_LEN];
-        match keys {
-            AssociationKeys::SivCmac256([_, key]) => {
-                let key = SivCmac { key, associated };
-                siv.push(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                });
-                siv_tags.push(place);
-            }
-            AssociationKeys::GcmSiv128([_, key]) => {
-                let key = GcmSiv { key, associated };
-                gcm_siv.push(Job {
-                    key,
-                    nonce,
-                    text,
-                    tag,
-                });
-                gcm_siv_tags.push(place);
-            }
-        }
+        let text = JobText {
+            associated: sealed.associated,
+            nonce: sealed.nonce,
+            text: sealed.text,
+            tag: [0; TAG_LEN],
+        };
+        jobs.push(keys, Sender::Server, text, sealed.tag);
     }
-    let done = JobKey::seal(&mut siv) && JobKey::seal(&mut gcm_siv);
+    let done = jobs.seal(|place, tag| *place = tag);
     debug_assert!(done, "our nonces have the length of the AEAD");
-    let tags = siv
-        .iter()
-        .map(|job| job.tag)
-        .chain(gcm_siv.iter().map(|job| job.tag));
-    for (place, tag) in siv_tags.into_iter().chain(gcm_siv_tags).zip(tags) {
-        *place = tag;
-    }
 }
 
 /// Writes a NAK: `header` (a kiss with the code NTSN) and the client's identifier, nothing else.

@@ -150,7 +150,7 @@ impl LeapForecast {
                 let days = left.abs() / 86_400;
                 match left {
                     ..=0 => format!("{path}: EXPIRED on {date}, {days} days ago: update tzdata"),
-                    ..=LEAP_LIST_WARNS => {
+                    1..=LEAP_LIST_WARNS => {
                         format!("{path}: expires on {date}, in {days} days: update tzdata")
                     }
                     _ => format!("{path}: expires on {date}, in {days} days"),

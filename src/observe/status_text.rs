@@ -3,11 +3,11 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
-use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
-use crate::server::{Counts, NakReason, Verdict};
+use super::{mac_text, nts_text};
+use crate::server::Verdict;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::packet::Reject;
@@ -40,7 +40,9 @@ impl Display for StatusText<'_> {
         line(f, "leap seconds", &self.0.leap_seconds.to_string())?;
         traffic(f, requests)?;
         fast_path(f, self.0.fast_path.as_ref())?;
-        nts_keys(f, self.0.nts.as_ref())?;
+        for (name, text) in self.0.nts.iter().flat_map(nts_text::keys) {
+            line(f, name, &text)?;
+        }
         reloads(f, self.0)?;
         log(f, self.0)?;
         writeln!(f)?;
@@ -129,47 +131,16 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     if !refused.is_empty() {
         line(f, "refused", &refused.join(", "))?;
     }
-    nts_packets(f, counts)?;
+    if let Some(text) = nts_text::packets(counts) {
+        line(f, "NTS", &text)?;
+    }
+    if let Some(macs) = mac_text::of(counts) {
+        line(f, "MAC", &macs)?;
+    }
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
         remarks => line(f, "remarked", &remarks),
-    }
-}
-
-/// Writes the share of requests with NTS, if there was one.
-fn nts_packets(f: &mut Formatter<'_>, counts: &Counts) -> fmt::Result {
-    let (answered, naks) = (counts.of(Verdict::AnsweredNts), counts.of(Verdict::KissedNtsNak));
-    if answered + naks + counts.of(Verdict::RefusedNtsMalformed) == 0 {
-        return Ok(());
-    }
-    let percent = |part: u64, all: u64| Percent(part, all.max(1));
-    let (share, failed) = (
-        percent(answered, counts.answered()),
-        percent(naks, answered + naks),
-    );
-    let reasons: Vec<String> = NakReason::all()
-        .filter(|reason| counts.nts.naks(*reason) > 0)
-        .map(|reason| format!("{} {}", counts.nts.naks(reason), reason.name()))
-        .collect();
-    let reasons = match reasons.is_empty() {
-        true => String::new(),
-        false => format!(": {}", reasons.join(", ")),
-    };
-    line(
-        f,
-        "NTS",
-        &format!("{answered} answered ({share}), {naks} NAKs ({failed}){reasons}"),
-    )
-}
-
-/// A part of a whole that is not 0, as a percentage with one decimal.
-struct Percent(u64, u64);
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let thousandths = u128::from(self.0) * 1000 / u128::from(self.1);
-        write!(f, "{}.{} %", thousandths / 10, thousandths % 10)
     }
 }
 
@@ -200,55 +171,6 @@ fn interface(one: &InterfaceStatus) -> String {
     };
     let (ipv4, ipv6) = (family("IPv4", &one.ipv4), family("IPv6", &one.ipv6));
     format!("{} {mode}: {ipv4}, {ipv6}", one.name)
-}
-
-fn nts_keys(f: &mut Formatter<'_>, nts: Option<&NtsStatus>) -> fmt::Result {
-    let Some(nts) = nts else {
-        return Ok(());
-    };
-    let certain = if nts.period_certain {
-        ""
-    } else {
-        " by the host's clock"
-    };
-    let secret = match (nts.secret, nts.secrets) {
-        ("file", 1) => "secret of the file".to_owned(),
-        ("file", several) => format!("{several} secrets of the file"),
-        _ => "secret made at the start".to_owned(),
-    };
-    line(
-        f,
-        "NTS keys",
-        &format!("period {}{certain}, {secret}", nts.period),
-    )?;
-    let Some(ke) = &nts.key_establishment else {
-        return Ok(());
-    };
-    let count = |word: &str| ke.sessions.get(word).copied().unwrap_or_default();
-    let refused: u64 = ke.refusals.values().sum();
-    let sessions = format!(
-        "{} established of {}, {refused} refused, {} open",
-        count("established"),
-        ke.ended(),
-        ke.open
-    );
-    line(f, "key sessions", &sessions)?;
-    for one in ke.listeners.iter().filter(|one| !one.serving) {
-        line(
-            f,
-            "",
-            &format!("not served: {}, which does not exist", one.address),
-        )?;
-    }
-    for one in &ke.certificates {
-        let names = one.names.join(", ");
-        let trouble = match one.trouble {
-            Some(_) => "; renew it",
-            None => "",
-        };
-        line(f, "certificate", &format!("{names}: {}{trouble}", one.left))?;
-    }
-    Ok(())
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -436,6 +358,9 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
     if let Some(nts) = &one.nts {
         keys(f, nts)?;
     }
+    if let Some(key) = one.key {
+        line(f, "  MAC key", &key.to_string())?;
+    }
     let poll = one.poll.map(|poll| format!(", polled every {poll:.0} s"));
     let answers = format!(
         "reach {:03o}, {} good answers{}",
@@ -605,7 +530,7 @@ time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
             count(Verdict::AnsweredNts, answered);
             count(Verdict::KissedNtsNak, naks);
             count(Verdict::RefusedNtsMalformed, malformed);
-            (0..naks).for_each(|_| counters.nts.count_nak(NakReason::Name));
+            (0..naks).for_each(|_| counters.nts.count_nak(crate::server::NakReason::Name));
             let mut snapshot = example();
             snapshot.requests.counts = counters.snapshot();
             let text = StatusText(&snapshot).to_string();
@@ -639,6 +564,7 @@ time.example:123
 [2001:db8::1]:123
   standing   refused, at [2001:db8::1]:123
   not polled no route to it (ENETUNREACH)
+  MAC key    10
   answers    reach 000, 0 good answers
   refused    1 kiss-deny
 ";

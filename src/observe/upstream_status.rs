@@ -45,6 +45,8 @@ pub struct UpstreamStatus {
     pub measured: Option<UpstreamMeasurement>,
     /// Network Time Security; `null` if it is polled without.
     pub nts: Option<UpstreamNts>,
+    /// The identifier of its symmetric key; `null` if it is polled without.
+    pub key: Option<u32>,
 }
 
 /// The keys of an upstream that is polled with NTS.
@@ -112,6 +114,7 @@ impl UpstreamStatus {
                 .nts
                 .as_ref()
                 .map(|_| UpstreamNts::of(polling.keys.unwrap_or_default(), now)),
+            key: upstream.settings.key.as_ref().map(|key| key.id().get()),
         }
     }
 }
@@ -196,6 +199,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
             establishments: 2,
             failures,
         }),
+        key: None,
     };
     let denied = UpstreamStatus {
         name: "[2001:db8::1]:123".to_owned(),
@@ -209,6 +213,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         rejected,
         measured: None,
         nts: None,
+        key: Some(10),
     };
     vec![good, denied]
 }

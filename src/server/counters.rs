@@ -8,6 +8,7 @@ use crate::server::Verdict;
 use crate::server::nts_counts::{NtsCounters, NtsCounts};
 use crate::server::residence::{self, Residence, add_all};
 use crate::time::NtpDuration;
+use crate::wire::HEADER_LEN;
 
 /// The number of versions, and of modes: three bits each.
 const EIGHT: usize = 8;
@@ -28,6 +29,7 @@ pub struct Counters {
     send_buffer_full: AtomicU64,
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
+    longer: AtomicU64,
     rounds: AtomicU64,
     pub(crate) nts: NtsCounters,
 }
@@ -60,6 +62,8 @@ pub struct Counts {
     pub receive_failed: u64,
     /// Packets whose kernel stamp was missing or not within the last second, as after a step of the clock.
     pub stamp_unusable: u64,
+    /// The bytes by which authenticated replies were longer than plain ones.
+    pub longer: u64,
     /// Counts that are special to NTS.
     pub nts: NtsCounts,
 }
@@ -109,6 +113,12 @@ impl Counters {
         add(&self.residence_sum, residence::units(time));
     }
 
+    /// An authenticated reply had `length` bytes.
+    pub(super) fn count_authenticated(&self, length: usize) {
+        let longer = length.saturating_sub(HEADER_LEN);
+        add(&self.longer, u64::try_from(longer).unwrap_or(0));
+    }
+
     pub(super) fn annotate(&self, annotation: Annotation) {
         if let Some(cell) = self.annotations.get(annotation.index()) {
             add(cell, 1);
@@ -146,6 +156,7 @@ impl Counters {
             send_buffer_full: load(&self.send_buffer_full),
             receive_failed: load(&self.receive_failed),
             stamp_unusable: load(&self.stamp_unusable),
+            longer: load(&self.longer),
             nts: self.nts.snapshot(),
         }
     }
@@ -191,6 +202,7 @@ impl Counts {
         self.send_buffer_full = self.send_buffer_full.wrapping_add(other.send_buffer_full);
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
         self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
+        self.longer = self.longer.wrapping_add(other.longer);
         self.nts = self.nts.plus(&other.nts);
         self
     }
@@ -328,7 +340,7 @@ mod tests {
         let counts = counters.snapshot();
         // 0 + 1 + 2 + …, once per verdict.
         let received = (Verdict::COUNT * (Verdict::COUNT - 1) / 2) as u64;
-        assert_eq!((counts.received(), counts.answered()), (received, 23));
+        assert_eq!((counts.received(), counts.answered()), (received, 23 + 24));
         assert_eq!(counts.of(Verdict::RefusedPrivate), 13);
         assert!(
             counts
@@ -337,8 +349,8 @@ mod tests {
         );
         assert_eq!((counts.send_failed, counts.send_buffer_full), (3, 2));
         assert_eq!((counts.plus(counts).unsent(), counts.receive_failed), (10, 0));
-        assert_eq!(counts.plus(counts).received(), 552);
-        assert_eq!(counts.refused(), 253);
+        assert_eq!(counts.plus(counts).received(), 756);
+        assert_eq!(counts.refused(), 331);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Impure. The way of a client's packet: from the socket to the reply.
 //!
 //! By the listener's `policy` (`access`, `limit`, `budget`), `respond` decides whether the client is answered, and
-//! `respond_nts` about requests with NTS (pure). `worker` moves bytes.
+//! `respond_mac` about requests with a MAC, `respond_nts` about those with NTS (pure). `worker` moves bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ pub mod policy;
 mod reply;
 mod residence;
 mod respond;
+mod respond_mac;
 mod respond_nts;
 mod verdict;
 mod worker;
@@ -25,6 +26,7 @@ pub use policy::allowance::Allowance;
 pub use reply::ReplyBuffer;
 pub use residence::Residence;
 pub use respond::{Request, respond};
+pub use respond_nts::{NtsBatch, NtsOutcome, NtsOutcomes, NtsPacket};
 pub use verdict::Verdict;
 pub use worker::{INTERRUPT, Worker};
 

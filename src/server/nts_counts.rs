@@ -1,4 +1,4 @@
-//! Impure. The counts of what is special to NTS: reasons of NAKs, ages of cookies, bytes of replies.
+//! Impure. The counts of what is special to NTS: reasons of NAKs, ages of cookies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,6 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use strum::{IntoStaticStr, VariantArray};
 
 use crate::server::residence::add_all;
-use crate::wire::HEADER_LEN;
 
 /// The reason of a NAK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -74,7 +73,6 @@ impl NakReason {
 pub(crate) struct NtsCounters {
     naks: [AtomicU64; NakReason::COUNT],
     cookies: [AtomicU64; AGES],
-    longer: AtomicU64,
 }
 
 impl NtsCounters {
@@ -92,18 +90,11 @@ impl NtsCounters {
         }
     }
 
-    /// Counts a reply of `length` bytes.
-    pub(super) fn count_reply(&self, length: usize) {
-        let longer = length.saturating_sub(HEADER_LEN);
-        add(&self.longer, u64::try_from(longer).unwrap_or(0));
-    }
-
     pub(super) fn snapshot(&self) -> NtsCounts {
         let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         NtsCounts {
             naks: self.naks.each_ref().map(load),
             cookies: self.cookies.each_ref().map(load),
-            longer: load(&self.longer),
         }
     }
 }
@@ -119,8 +110,6 @@ fn add(cell: &AtomicU64, count: u64) {
 pub struct NtsCounts {
     naks: [u64; NakReason::COUNT],
     cookies: [u64; AGES],
-    /// Bytes by which replies were longer than a plain one.
-    pub longer: u64,
 }
 
 impl NtsCounts {
@@ -129,7 +118,6 @@ impl NtsCounts {
     pub(super) fn plus(mut self, other: &Self) -> Self {
         add_all(&mut self.naks, &other.naks);
         add_all(&mut self.cookies, &other.cookies);
-        self.longer = self.longer.wrapping_add(other.longer);
         self
     }
 
@@ -187,12 +175,9 @@ mod tests {
         for age in [-2, -1, 0, 7, 7, 8, 9, 300] {
             counters.count_cookie(CookieAge::of_periods(age));
         }
-        for length in [0, 48, 84, 228] {
-            counters.count_reply(length);
-        }
         let counts = counters.snapshot();
         let twice = counts.plus(&counts);
-        assert_eq!((twice.naks(NakReason::Authenticator), twice.longer), (6, 432));
+        assert_eq!(twice.naks(NakReason::Authenticator), 6);
         assert_eq!(
             serde_json::to_string(&counts).unwrap(),
             r#"{"naks":{"name":1,"cookie":2,"authenticator":3},"cookies":{"next":2,"0":1,"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":2,"older":3}}"#

@@ -32,6 +32,23 @@ impl<'a> ReplyBuffer<'a> {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
+    /// Makes it empty.
+    pub const fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Adds `bytes` behind what is written, and returns whether there was room for them.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let end = self.length + bytes.len();
+        let place = self.bytes.get_mut(self.length..end);
+        let has_room = place.is_some();
+        place.into_iter().for_each(|place| place.copy_from_slice(bytes));
+        if has_room {
+            self.length = end;
+        }
+        has_room
+    }
+
     /// Begins the reply with `header`, in the place of all that was written before.
     ///
     /// Without room for it nothing is written.
@@ -60,6 +77,19 @@ mod tests {
             assert_eq!(reply.length(), written, "{room}");
             assert_eq!(reply.written(), &[0x24; HEADER_LEN][..written], "{room}");
             assert!(bytes.iter().skip(written).all(|byte| *byte == 0xAA), "{room}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_added_at_all() {
+        for (room, added) in [(47, true), (48, false), (57, false), (58, true), (59, true)] {
+            let mut bytes = vec![0xAA; room];
+            let mut reply = ReplyBuffer::new(&mut bytes);
+            reply.begin(&Header::parse(&[0x24; HEADER_LEN]).unwrap());
+            let before = reply.length();
+            assert_eq!(reply.append(&[1; 10]), added, "{room}");
+            let length = if added { before + 10 } else { before };
+            assert_eq!(reply.length(), length, "{room}");
         }
     }
 }

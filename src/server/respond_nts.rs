@@ -22,29 +22,30 @@ use crate::wire::{HEADER_LEN, Header, Mode, ReferenceId};
 
 /// A packet with fields of NTS, and room for its reply.
 #[derive(Debug)]
-pub(super) struct NtsPacket<'a> {
+pub struct NtsPacket<'a> {
     /// The packet.
-    pub(super) request: Request<'a>,
+    pub request: Request<'a>,
     /// Whether there was more of it than the payload.
-    pub(super) is_cut: bool,
+    pub is_cut: bool,
     /// A refusal that needs no look at its fields.
-    pub(super) refusal: Option<Verdict>,
+    pub refusal: Option<Verdict>,
     /// Room for the reply: as many bytes as the payload has.
-    pub(super) reply: &'a mut [u8],
+    pub reply: &'a mut [u8],
 }
 
 /// The outcome of a packet.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct NtsOutcome {
-    pub(super) verdict: Verdict,
+pub struct NtsOutcome {
+    /// Whether and how it is answered.
+    pub verdict: Verdict,
     /// The length of the reply; 0 without one.
-    pub(super) length: usize,
+    pub length: usize,
     /// The time from the arrival to the transmit timestamp; 0 without a reply.
-    pub(super) residence: NtpDuration,
+    pub residence: NtpDuration,
     /// The age of a genuine cookie.
-    pub(super) cookie_age: Option<CookieAge>,
+    pub cookie_age: Option<CookieAge>,
     /// The reason of a NAK.
-    pub(super) nak: Option<NakReason>,
+    pub nak: Option<NakReason>,
 }
 
 impl NtsOutcome {
@@ -60,11 +61,11 @@ impl NtsOutcome {
 }
 
 /// The outcomes of a batch, in the order of its packets.
-pub(super) type NtsOutcomes = ArrayVec<NtsOutcome, BATCH>;
+pub type NtsOutcomes = ArrayVec<NtsOutcome, BATCH>;
 
 /// Packets on their way to their replies: [`Self::open`], then [`Self::rule`], then [`Self::seal`].
 #[derive(Debug)]
-pub(super) struct NtsBatch<'a> {
+pub struct NtsBatch<'a> {
     outcomes: NtsOutcomes,
     cases: ArrayVec<NtsCase<'a>, BATCH>,
 }
@@ -100,7 +101,7 @@ enum NtsDecision {
 impl<'a> NtsBatch<'a> {
     /// Reads `packets`, and opens those that are whole requests.
     //= RFC 8915 §5.7 open
-    pub(super) fn open(keyring: &Keyring, packets: ArrayVec<NtsPacket<'a>, BATCH>) -> Self {
+    pub fn open(keyring: &Keyring, packets: ArrayVec<NtsPacket<'a>, BATCH>) -> Self {
         let mut outcomes = ArrayVec::new();
         let mut requests = ArrayVec::<_, BATCH>::new();
         let mut cases = ArrayVec::<_, BATCH>::new();
@@ -138,7 +139,7 @@ impl<'a> NtsBatch<'a> {
     ///
     /// A limit of genuine requests counts no others: those have one of their own.
     //= RFC 8915 §5.7 nak
-    pub(super) fn rule(&mut self, mut rule: impl FnMut(IpAddr, RequestClass) -> Ruling) {
+    pub fn rule(&mut self, mut rule: impl FnMut(IpAddr, RequestClass) -> Ruling) {
         for case in &mut self.cases {
             let Some(outcome) = self.outcomes.get_mut(case.place) else {
                 continue;
@@ -169,7 +170,7 @@ impl<'a> NtsBatch<'a> {
     }
 
     /// Returns the number of bytes that are going to be sealed.
-    pub(super) fn sealed_len(&self) -> usize {
+    pub fn sealed_len(&self) -> usize {
         let sealed = self
             .cases
             .iter()
@@ -178,7 +179,7 @@ impl<'a> NtsBatch<'a> {
     }
 
     /// Writes the replies. `transmit_at` gives the time at which the reply of this number (from 0) leaves.
-    pub(super) fn seal(
+    pub fn seal(
         mut self,
         keyring: &Keyring,
         nonces: &mut Nonces,

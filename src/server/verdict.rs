@@ -61,6 +61,14 @@ pub enum Verdict {
     RefusedNtsMalformed,
     /// A request without NTS, where NTS is required.
     RefusedNtsRequired,
+    /// A client or a symmetric active peer with a genuine MAC got its answer, with a MAC of the same key.
+    AnsweredMac,
+    /// With a MAC that is not genuine, or with something behind the header that is neither fields nor a MAC.
+    RefusedMac,
+    /// With a MAC of a key that is not known.
+    RefusedMacKey,
+    /// Neither with a MAC nor with NTS, where one of them is required.
+    RefusedMacRequired,
 }
 
 impl Verdict {
@@ -81,7 +89,11 @@ impl Verdict {
     pub const fn is_answered(self) -> bool {
         matches!(
             self,
-            Self::AnsweredClient | Self::AnsweredSymmetric | Self::AnsweredVersion1 | Self::AnsweredNts
+            Self::AnsweredClient
+                | Self::AnsweredSymmetric
+                | Self::AnsweredVersion1
+                | Self::AnsweredNts
+                | Self::AnsweredMac
         )
     }
 

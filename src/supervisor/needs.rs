@@ -163,7 +163,8 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         }
         false => 0,
     };
-    let lists = (count(lists) + count(config.nts.paths().count())) * FILES_A_LIST;
+    let lists =
+        (count(lists) + count(config.nts.paths().chain(&config.symmetric_keys.file).count())) * FILES_A_LIST;
     FIXED_FILES + listeners + upstreams.sum::<u64>() + count(control + http) + lists + fast + ke
 }
 

@@ -50,7 +50,7 @@ pub enum SelectionStatus {
     NoSelect,
     /// Smears a leap second that is near: polled, but without a vote, or by its walk a falseticker.
     Smeared,
-    /// Polled without NTS, where only upstreams with NTS have a vote (`clock.authenticated`).
+    /// Polled plain, where only authenticated upstreams have a vote (`clock.authenticated`).
     Plain,
     /// Its certificate was not valid at the time that the upstreams agree on.
     Expired,
@@ -179,7 +179,7 @@ impl Candidate {
             address,
             on_this_host: peer.on_this_host,
             role,
-            authenticated: upstream.settings.nts.is_some(),
+            authenticated: upstream.settings.is_authenticated(),
             unchecked: peer.unchecked,
             header,
             offset,

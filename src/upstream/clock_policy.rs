@@ -32,13 +32,13 @@ pub enum OnDispute {
     Serve,
 }
 
-/// The votes of upstreams without NTS beside those with it.
+/// The votes of plain upstreams beside authenticated ones: with NTS, or with a symmetric key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Authenticated {
-    /// Only upstreams with NTS have a vote.
+    /// Only authenticated upstreams have a vote.
     Require,
-    /// There is no majority without a majority of the upstreams with NTS, if there are any.
+    /// There is no majority without a majority of the authenticated upstreams, if there are any.
     Prefer,
     /// All have the same vote.
     Mix,
@@ -57,7 +57,7 @@ pub struct ClockPolicy {
     pub max_jitter: f64,
     /// The reaction to a dispute.
     pub on_dispute: OnDispute,
-    /// The votes of upstreams without NTS.
+    /// The votes of plain upstreams.
     pub authenticated: Authenticated,
     /// The local reference to serve when no upstream is usable; `None` announces "unsynchronized".
     pub local: Option<LocalReference>,

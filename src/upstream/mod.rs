@@ -10,8 +10,10 @@ pub mod fault;
 pub mod filter;
 pub mod findings;
 mod host_addresses;
+pub mod mac;
 pub mod nts;
 pub mod packet;
+pub mod peer;
 pub mod poller;
 pub mod query;
 pub mod registry;
@@ -22,10 +24,13 @@ pub mod system_process;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use strum::{IntoStaticStr, VariantArray};
 
 use nts::trusted::TrustedCertificates;
+
+use crate::symmetric::SymmetricKey;
 
 /// The host of an upstream: an address, or a name that may have several addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +60,15 @@ pub struct Upstream {
     pub role: Role,
     /// The way to its keys, if it is polled with NTS; it is never polled without then.
     pub nts: Option<KeServer>,
+    /// The key of its MACs; it is never polled without one then.
+    pub key: Option<Arc<SymmetricKey>>,
+}
+
+impl Upstream {
+    /// Whether its answers are authenticated: by NTS, or by the MAC of a key.
+    pub const fn is_authenticated(&self) -> bool {
+        self.nts.is_some() || self.key.is_some()
+    }
 }
 
 /// A server of key establishment, as configured: that of an upstream, on the same host.

@@ -72,6 +72,12 @@ pub enum Reject {
     Loop,
     /// The root distance is over the limit.
     Distance,
+    /// The reply to a question with a MAC has none: the server has no keys.
+    NoMac,
+    /// The MAC of the reply is not of our key: the keys of both ends differ.
+    WrongMac,
+    /// A crypto-NAK: the server says that our MAC is not genuine there.
+    CryptoNak,
     /// No genuine NTS reply to our question, where only such count.
     Unauthenticated,
     /// An NTS NAK to our question: the server does not know our cookie. It counts if no genuine reply comes.
@@ -79,6 +85,11 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// Whether it is about the MAC of a reply.
+    pub const fn is_of_mac(self) -> bool {
+        matches!(self, Self::NoMac | Self::WrongMac | Self::CryptoNak)
+    }
+
     /// The number of reasons.
     pub const COUNT: usize = Self::VARIANTS.len();
 

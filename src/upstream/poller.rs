@@ -1,6 +1,7 @@
 //! Impure. The poller of one upstream: sends a question, waits, passes the answer to the pure part, reports the result.
 
 mod keys;
+mod mac;
 
 pub use keys::question_with;
 
@@ -17,13 +18,15 @@ use tokio::sync::watch::{self, error::RecvError};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use self::mac::question_with_mac;
 use super::addresses::Next;
-use super::association::{Association, Peer, PollerSettings, Polling};
+use super::association::{Association, PollerSettings};
 use super::errno::fault_of;
 use super::fault::QueryFault;
 use super::host_addresses::of_host;
 use super::nts::key_state::KeyState;
 use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
+use super::peer::{Peer, Polling};
 use super::registry::UpstreamId;
 use crate::host::changes::Changes;
 use crate::host::clock;
@@ -75,6 +78,8 @@ pub struct Poller {
     precision: i8,
     fault: ThrottledChange<Option<QueryFault>>,
     kiss: ThrottledChange<Option<SocketAddr>>,
+    /// The reason for which the MACs of replies are refused.
+    mac: ThrottledChange<Option<Reject>>,
 }
 
 impl Poller {
@@ -102,6 +107,7 @@ impl Poller {
             precision,
             fault: ThrottledChange::new(None),
             kiss: ThrottledChange::new(None),
+            mac: ThrottledChange::new(None),
         }
     }
 
@@ -247,10 +253,14 @@ impl Poller {
             self.association.fault(address, fault, false, &self.own);
             return;
         }
-        let asked = match self.association.upstream().nts {
-            None => question(address, within, |reject| self.association.refuse(reject)).await,
-            // It is never asked without.
-            Some(_) => match self.ask_with_nts(address, within).await {
+        let upstream = self.association.upstream();
+        let (has_nts, key) = (upstream.nts.is_some(), upstream.key.clone());
+        let refuse = |reject| self.association.refuse(reject);
+        // It is never asked without what it is configured with.
+        let asked = match key {
+            None if !has_nts => question(address, within, refuse).await,
+            Some(key) => question_with_mac(address, within, &key, refuse).await,
+            None => match self.ask_with_nts(address, within).await {
                 Ok(asked) => asked,
                 Err(fault) => {
                     let fault = QueryFault::NoKeys(fault);
@@ -262,6 +272,7 @@ impl Poller {
             Ok((header, exchange)) => self.process_answer(address, header, exchange),
             Err(NoAnswer::Silence(error)) => {
                 debug!(upstream = %self.association.upstream(), %address, %error, "no answer");
+                self.log_mac(address);
                 self.association.silent(address, &self.own);
             }
             Err(NoAnswer::QueryFault(error, sent)) => {
@@ -315,6 +326,26 @@ impl Poller {
             );
         } else if rate && self.association.rejected(refused) == 1 {
             warn!(%upstream, reason = refused.name(), "the upstream is polled too often, it says (kiss RATE): it is polled less often now");
+        }
+    }
+
+    /// Logs that replies were refused for their MAC, and why: only the operator can make the keys of both ends the same.
+    fn log_mac(&mut self, address: SocketAddr) {
+        let upstream = self.association.upstream();
+        let refused = self.association.peer().refused;
+        let Some((key, refused)) = upstream.key.as_ref().zip(refused.filter(|one| one.is_of_mac())) else {
+            return;
+        };
+        if self.mac.change(Some(refused), clock::raw()).is_some() {
+            let key = key.id();
+            warn!(
+                %upstream,
+                %address,
+                key,
+                reason = refused.name(),
+                "upstream {upstream}: no reply has a MAC of key {key} ({}): compare the key at both ends",
+                refused.name()
+            );
         }
     }
 

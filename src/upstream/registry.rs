@@ -11,7 +11,7 @@ mod plan;
 use std::collections::BTreeMap;
 
 use super::Upstream;
-use super::association::{Peer, Polling};
+use super::peer::{Peer, Polling};
 
 pub use identity::{Endpoint, UpstreamId};
 pub use plan::{Configured, Plan, plan};

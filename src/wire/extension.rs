@@ -62,7 +62,7 @@ impl ExtensionField<'_> {
 pub struct Mac<'a> {
     /// Which of the keys that both sides have.
     pub key: u32,
-    /// The digest: 16 or 20 bytes; none in a crypto-NAK.
+    /// The digest: 16 or 20 bytes, before version 4 up to the end of the packet; none in a crypto-NAK.
     pub digest: &'a [u8],
 }
 

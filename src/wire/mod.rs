@@ -5,6 +5,7 @@
 pub mod extension;
 mod header;
 mod refid;
+pub mod trailer;
 
 pub use header::{HEADER_LEN, Header, Leap, Mode, TooShort, Version};
 pub use refid::{KissCode, ReferenceId};

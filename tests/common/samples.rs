@@ -19,7 +19,7 @@ pub(crate) struct Sample {
 }
 
 /// Texts that keys take, and that are not their default.
-const TEXTS: [(&str, &str); 26] = [
+const TEXTS: [(&str, &str); 28] = [
     ("process.user", "\"somebody\""),
     ("process.chroot", "\"/somewhere\""),
     ("clock.leap-seconds", "\"/somewhere\""),
@@ -37,6 +37,8 @@ const TEXTS: [(&str, &str); 26] = [
     ("listener.access.allow-files", "[\"a-list\"]"),
     ("listener.access.deny-files", "[\"a-list\"]"),
     ("listener.address", "\"192.0.2.1:123\""),
+    ("symmetric-keys.file", "\"/somewhere\""),
+    ("symmetric-keys.trusted", "[\"7\"]"),
     ("nts.listen", "[\"192.0.2.1:4460\"]"),
     ("nts.certificate", "\"/somewhere\""),
     ("nts.key", "\"/somewhere\""),
@@ -49,7 +51,8 @@ const TEXTS: [(&str, &str); 26] = [
 ];
 
 /// What else has to be set before these keys (all that begin so) mean anything, in the same table.
-const NEEDS: [(&str, &str); 11] = [
+const NEEDS: [(&str, &str); 12] = [
+    ("symmetric-keys.trusted", "file = \"/somewhere\""),
     ("local.stratum", "enabled = true"),
     ("local.wait", "enabled = true"),
     ("local.distance", "enabled = true"),
@@ -105,6 +108,9 @@ fn of_table(table: &Table, name: &str, head: &str, all: &mut Vec<Sample>) {
             }
             "clock.authenticated" => "[[upstream]]\naddress = \"n.example\"\nnts = true\n".to_owned(),
             "local.distance" => "[clock]\nmax-distance = 16.0\n".to_owned(),
+            "listener.authentication" | "upstream.key" => {
+                "[symmetric-keys]\nfile = \"/somewhere\"\n".to_owned()
+            }
             "listener.nts" => "[nts]\nsecret = \"/somewhere\"\n".to_owned(),
             _ => String::new(),
         };

@@ -112,7 +112,7 @@ fn ntpd_rs() {
         same("[[server]]\nlisten = \"0.0.0.0:123\"\nallowlist = { filter = [\"127.0.0.0/8\", \"192.0.2.0/28\"], action = \"deny\" }\n\
              denylist = { filter = [\"127.1.0.0/16\"], action = \"deny\" }\n\
              [[server]]\nlisten = \"[::]:1123\"\ndenylist = { filter = [\"2001:db8:1::/48\"], action = \"ignore\" }"),
-        told("[[server]]\nlisten = \"0.0.0.0:123\"\nrequire-nts = \"deny\"", "no NTS"),
+        told("[[server]]\nlisten = \"0.0.0.0:123\"\nrequire-nts = \"deny\"", "no client is answered"),
     ]);
 }
 

@@ -43,6 +43,7 @@ impl Running {
             minpoll: NEVER,
             maxpoll: NEVER,
             role: Role::default(),
+            key: None,
             nts: None,
         };
         // One of several, so that its identity is not just the first.

@@ -86,7 +86,7 @@ fn followed(chronyd: &Path, shim: &Path, kind: SmearKind, leap: LeapKind, poll: 
     let server = thread::spawn(move || serve(&listener.accept().unwrap().0, smear, event));
     let configuration = directory.file(
         "chrony.conf",
-        &format!(
+        format!(
             "server 127.0.0.1 port 12399 iburst minpoll {poll} maxpoll {poll}\nmakestep 0.5 1\ncmdport 0\n\
              driftfile {0}/drift\npidfile {0}/pid\nbindcmdaddress {0}/command\n",
             directory.path().display()

@@ -14,10 +14,12 @@ use ntpfront::nts::server::{self as nts_server, NtsReply};
 use ntpfront::nts::{AssociationKeys, Nonces, cookie};
 use ntpfront::server::policy::Ruling;
 use ntpfront::server::{ReplyBuffer, Request, respond};
+use ntpfront::symmetric::{SymmetricKey, key_file};
 use ntpfront::time::{ClockReadings, NtpDuration, NtpShort, NtpTimestamp, Timescale};
+use ntpfront::upstream::mac;
 use ntpfront::upstream::packet::{Exchange, authentic, measure, usable};
 use ntpfront::wire::extension::{Authenticator, FieldWriter, PacketPart, PacketParts, field_type};
-use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
+use ntpfront::wire::{HEADER_LEN, Header, Leap, Mode, ReferenceId};
 
 /// `bytes` came to a listener, and as an answer to a question of ours.
 pub(crate) fn packet(bytes: &[u8]) {
@@ -312,3 +314,44 @@ pub(crate) fn config(bytes: &[u8]) {
         }
     }
 }
+
+/// `bytes` are the rest of a reply to a question with a MAC, and the text of a key file.
+///
+/// Nothing forged is believed, and what is signed is; a key file gives keys in order or errors, never both.
+pub(crate) fn mac(bytes: &[u8]) {
+    const NONCE: NtpTimestamp = NtpTimestamp::from_bits(0x0123_4567_89AB_CDEF);
+    let table = key_file::parse(SYMMETRIC_KEYS, true).unwrap();
+    let header = Header {
+        mode: Mode::Server,
+        origin_timestamp: NONCE,
+        ..Header::request(NONCE)
+    };
+    let forged = [&header.to_bytes()[..], bytes].concat();
+    for key in table.keys() {
+        // A MAC of so many bits is not guessed.
+        assert!(mac::authentic(&forged, NONCE, key).is_err());
+        assert!(mac::authentic(bytes, NONCE, key).is_err());
+        let ours = key.mac(&forged);
+        let signed = [&forged[..], &ours].concat();
+        let last = PacketParts::of_packet(&signed).last();
+        // A field that says that it is longer takes the MAC along.
+        let is_found = matches!(last, Some(Ok(PacketPart::Mac(mac))) if mac.digest == &ours[4..]);
+        assert_eq!(mac::authentic(&signed, NONCE, key).is_ok(), is_found);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    match key_file::parse(&text, true) {
+        Ok(table) => assert!(table.keys().is_sorted_by_key(SymmetricKey::id)),
+        Err(errors) => assert!(errors.is_sorted_by_key(|error| error.line) && !errors.is_empty()),
+    }
+}
+
+/// A key of each type.
+const SYMMETRIC_KEYS: &str = "\
+1 MD5 secret
+2 SHA1 secret
+3 SHA256 secret
+4 SHA384 secret
+5 SHA512 secret
+6 AES128 HEX:000102030405060708090a0b0c0d0e0f
+7 AES256 HEX:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
+";

@@ -17,7 +17,7 @@ use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::effective::Setting;
 use ntpfront::config::file::Loader;
 use ntpfront::config::keys::tables;
-use ntpfront::config::{Config, Loaded, NtsClientKeys, NtsKeys, Place, Process, file, load};
+use ntpfront::config::{Config, KeysInUse, Loaded, NtsClientKeys, NtsKeys, Place, Process, file, load};
 use ntpfront::log::LogLevel;
 
 use crate::common::TempDir;
@@ -288,6 +288,10 @@ fn the_annotated_example_says_the_defaults() {
             nts_client: NtsClientKeys {
                 roots: Some("/etc/ntpfront/roots.pem".into()),
                 ..default.config.nts_client.clone()
+            },
+            symmetric_keys: KeysInUse {
+                file: Some("/etc/ntpfront/ntp.keys".into()),
+                ..default.config.symmetric_keys.clone()
             },
             ..default.config
         }

@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
+#[path = "../fuzz/nts_checks.rs"]
+mod nts_checks;
 
 use std::path::Path;
 
@@ -43,6 +45,26 @@ fn replies_with_nts() {
 #[test]
 fn key_establishments() {
     replay("ke", checks::ke);
+}
+
+#[test]
+fn macs_and_key_files() {
+    replay("mac", checks::mac);
+}
+
+#[test]
+fn answers_to_damaged_requests() {
+    replay("nts_answer", nts_checks::nts_answer);
+}
+
+#[test]
+fn whole_key_establishments() {
+    replay("ke_session", nts_checks::ke_session);
+}
+
+#[test]
+fn both_ciphers() {
+    replay("ciphers", nts_checks::ciphers);
 }
 
 #[test]

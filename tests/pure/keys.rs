@@ -8,7 +8,8 @@ use ntpfront::config::check::{CheckReport, CheckResult};
 use ntpfront::config::keys::tables;
 use ntpfront::config::kind::KeyType;
 use ntpfront::config::row::{Applied, Key, Table};
-use ntpfront::config::{Fault, Loaded, load_with};
+use ntpfront::config::{Fault, Loaded, NamedFiles, PrivateFile, load_with};
+use zeroize::Zeroizing;
 
 use crate::common::samples::samples;
 
@@ -19,7 +20,17 @@ fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
         let text = if is_list { &b"198.51.100.0/24\n"[..] } else { pem };
         Ok(Box::new(text) as Box<dyn std::io::BufRead>)
     };
-    load_with(&Flags::default(), Some((Path::new("f"), text)), &list)
+    let private = |_: &Path, _: u64| {
+        Ok(PrivateFile {
+            bytes: Zeroizing::new(b"7 SHA1 secret\n4294967295 SHA1 x\n".to_vec()),
+            mode: 0o600,
+        })
+    };
+    let files = NamedFiles {
+        lists: &list,
+        private: Some(&private),
+    };
+    load_with(&Flags::default(), Some((Path::new("f"), text)), files)
 }
 
 /// Every key with its path, as in `listener.limit.burst`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("wire", &["time"]),
     ("host", &["time"]),
     ("nts", &["wire"]),
+    ("symmetric", &["wire"]),
     ("ke", &["host", "log", "nts"]),
     ("leap", &["time", "wire"]),
     ("clock", &["published", "time", "wire", "leap"]),
@@ -28,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "wire",
             "nts",
             "leap",
+            "symmetric",
             "clock",
             "census",
             "host",
@@ -36,7 +38,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ),
     (
         "upstream",
-        &["time", "wire", "nts", "leap", "clock", "host", "log"],
+        &["time", "wire", "nts", "symmetric", "leap", "clock", "host", "log"],
     ),
     (
         "observe",
@@ -56,6 +58,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "wire",
             "leap",
             "nts",
+            "symmetric",
             "host",
             "census",
             "server",

@@ -26,6 +26,7 @@ mod network;
 mod random;
 mod record;
 mod server;
+mod smear;
 mod watch;
 
 use std::process::ExitCode;

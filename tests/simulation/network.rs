@@ -244,6 +244,7 @@ impl Network {
             minpoll,
             maxpoll,
             role: Role::default(),
+            key: None,
             nts: None,
         };
         if self.system.is_none() {

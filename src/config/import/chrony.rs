@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::Meaning::{Carried, Given, Left};
 use super::draft::{BESIDE, Draft, DraftUpstream, Limit, Local, all_addresses};
+use super::nts::chrony as nts;
 use super::server::{self, Choice};
+use super::symmetric;
 use super::{Keywords, SourceLine, is_absolute, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
@@ -17,8 +19,6 @@ const CLOCK: &str =
     "ntpfront never touches the host's clock: leave that to chronyd, beside ntpfront with \"port 11123\"";
 const DEVICES: &str =
     "ntpfront reads no clocks but the host's: leave that to chronyd, beside ntpfront with \"port 11123\"";
-const PROOF: &str =
-    "ntpfront has no NTS for clients and no keys: leave that to chronyd, beside ntpfront with \"port 11123\"";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of chronyd's own files, log and process";
@@ -42,9 +42,21 @@ pub(super) const KEYWORDS: &Keywords = &[
     (&["maxjitter"], Carried(maxjitter)),
     (&["noclientlog"], Carried(noclientlog)),
     (&["authselectmode"], Carried(authselectmode)),
+    (&["keyfile"], Carried(symmetric::file)),
     (&["ntstrustedcerts"], Carried(ntstrustedcerts)),
     (&["nosystemcert"], Carried(nosystemcert)),
     (&["ntsrefresh"], Carried(ntsrefresh)),
+    (&["ntsservercert"], Carried(nts::certificate)),
+    (&["ntsserverkey"], Carried(nts::key)),
+    (&["ntsport"], Carried(nts::port)),
+    (&["ntsprocesses"], Carried(nts::processes)),
+    (&["maxntsconnections"], Carried(nts::connections)),
+    (&["ntsrotate"], Carried(nts::rotate)),
+    (&["ntsntpserver"], Carried(nts::ntp_server)),
+    (&["ntsaeads"], Carried(nts::algorithms)),
+    // The second is the name that chrony 4.0 has for it, too.
+    (&["ntsdumpdir", "ntscachedir"], Left(nts::KEPT)),
+    (&["ntsratelimit"], Left(nts::LIMITED)),
     // The list of leap seconds of tzdata is read by default; and upstreams agree on a time before certificates are checked.
     (&["leapsectz", "nocerttimecheck"], Given),
     (
@@ -75,22 +87,6 @@ pub(super) const KEYWORDS: &Keywords = &[
     (
         &["refclock", "hwtimestamp", "hwtstimeout", "ptpport", "ptpdomain"],
         Left(DEVICES),
-    ),
-    (
-        &[
-            "keyfile",
-            "ntsaeads",
-            "ntsdumpdir",
-            "ntsntpserver",
-            "ntsport",
-            "ntsprocesses",
-            "ntsrotate",
-            "ntsservercert",
-            "ntsserverkey",
-            "maxntsconnections",
-            "ntsratelimit",
-        ],
-        Left(PROOF),
     ),
     (&["include", "confdir", "sourcedir"], Left(FILES)),
     (
@@ -157,7 +153,7 @@ const CHOICES: [(&str, Choice); 35] = [
     ("trust", Choice::Role("trust")),
     ("noselect", Choice::Role("noselect")),
     ("nts", Choice::Nts),
-    ("key", Choice::Proof(1)),
+    ("key", Choice::Key),
     ("ntsport", Choice::KePort),
     ("certset", Choice::CertificateSet),
     ("burst", Choice::Foreign(0)),
@@ -373,9 +369,16 @@ fn noclientlog(draft: &mut Draft, _line: &SourceLine<'_>) -> Result<(), String> 
 
 /// Completes the draft once all lines are read: the listeners, and a chronyd that already runs beside ntpfront.
 pub(super) fn finish(draft: &mut Draft) {
+    symmetric::finish(draft, true);
     draft.default_min_sources = "one source is enough for chronyd (minsources 1)";
     certificates(draft);
     authenticated(draft);
+    listeners(draft);
+    nts::finish(draft);
+}
+
+/// Finds the listeners, and a chronyd that already runs beside ntpfront.
+fn listeners(draft: &mut Draft) {
     let port = draft.port.unwrap_or(NTP_PORT);
     if port == BESIDE.1 {
         return beside(draft);
@@ -413,8 +416,11 @@ fn authselectmode(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String
 
 /// Drops what `authselectmode` says where it has no effect, and the servers that it forbids.
 fn authenticated(draft: &mut Draft) {
-    let has_nts = draft.upstreams.iter().any(|one| one.nts.is_some());
-    if has_nts || draft.authenticated != Some("require") {
+    let is_some = draft
+        .upstreams
+        .iter()
+        .any(|one| one.nts.is_some() || one.key.is_some());
+    if is_some || draft.authenticated != Some("require") {
         return;
     }
     draft.authenticated = None;
@@ -508,6 +514,7 @@ fn beside(draft: &mut Draft) {
         maxpoll: None,
         roles: Default::default(),
         nts: None,
+        key: None,
         origin: "this chronyd itself, by its \"port 11123\"".to_owned(),
     };
     let others = std::mem::take(&mut draft.upstreams);

@@ -7,8 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::SourceLine;
+use super::draft_keys::DraftKeys;
+use super::nts::DraftNtsServer;
+use super::toml_line::{hours, line};
 use crate::config::effective::quoted;
 use crate::nts::ke::PORT as KE_PORT;
+use crate::symmetric::KeyId;
 use crate::upstream::Host;
 use crate::upstream::registry::Endpoint;
 use crate::wire::NTP_PORT;
@@ -24,6 +28,12 @@ const FROM_HERE_TWO: u8 = 3;
 /// All that is carried over so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
+    /// The lines about symmetric keys.
+    pub(super) keys: DraftKeys,
+    /// The number of lines that were carried over at first, and then were not.
+    pub(super) taken_back: u32,
+    /// Whether a server is asked with one.
+    pub(super) has_keys: bool,
     /// The parts that could not be carried over, each with the reason in a line.
     pub(super) remarks: Vec<String>,
     /// The comments above all other lines.
@@ -82,6 +92,10 @@ pub(super) struct Draft {
     pub(super) certificates: Vec<(u32, String, String)>,
     /// Whether the system's certificates are not in the default set.
     pub(super) is_without_system: bool,
+    /// `[nts]`.
+    pub(super) nts_server: DraftNtsServer,
+    /// The file or directory of ntpsec's `nts ca`, with its line.
+    pub(super) authority: Option<(String, String)>,
     /// Remarks on lines of ntpd that exempt addresses from its limit.
     pub(super) unlimited: Vec<String>,
 }
@@ -98,6 +112,8 @@ pub(super) struct DraftUpstream {
     pub(super) roles: BTreeSet<&'static str>,
     /// The way to its keys, if it is asked with NTS.
     pub(super) nts: Option<DraftNts>,
+    /// The symmetric key that it is asked with.
+    pub(super) key: Option<KeyId>,
     /// The place and the text of its line.
     pub(super) origin: String,
 }
@@ -245,11 +261,13 @@ impl Draft {
             ("census", line_if(self.census_off, "enabled", "false")),
             ("access", self.access()),
             ("limit", self.limited()),
+            ("nts", self.nts_server.to_toml()),
         ] {
             if !keys.is_empty() {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
             }
         }
+        text += &self.keys.to_toml(self.has_keys);
         for address in &self.listeners {
             let keys = self.listener_keys.get(address).map_or("", String::as_str);
             let address = quoted(&address.to_string());
@@ -305,10 +323,7 @@ impl Draft {
     }
 
     fn nts_client(&self) -> String {
-        let refresh = self.refresh.map(|hours| match hours % 24 {
-            0 => format!("{}d", hours / 24),
-            _ => format!("{hours}h"),
-        });
+        let refresh = self.refresh.map(hours);
         line("roots", self.roots.as_deref().map(quoted)) + &line("refresh", refresh.as_deref().map(quoted))
     }
 
@@ -383,6 +398,7 @@ impl DraftUpstream {
             + &line("maxpoll", self.maxpoll)
             + &roles
             + &self.nts.as_ref().map_or_else(String::new, DraftNts::to_toml)
+            + &line("key", self.key)
     }
 }
 
@@ -391,10 +407,6 @@ impl DraftNts {
         let port = self.port.filter(|port| *port != KE_PORT);
         line("nts", Some(true)) + &line("ke-port", port) + &line("ca", self.ca.as_deref().map(quoted))
     }
-}
-
-fn line(key: &str, value: Option<impl std::fmt::Display>) -> String {
-    value.map_or_else(String::new, |value| format!("{key} = {value}\n"))
 }
 
 fn line_if(is_so: bool, key: &str, value: &str) -> String {

@@ -1,16 +1,21 @@
 //! Pure. Converts a chrony.conf, an ntp.conf or an ntp.toml, and lists each line that can't be converted.
 //!
-//! `chrony` and `ntp` know the words of each, `server` the lines that both have, `ntpd_rs` the tables of ntpd-rs. All
-//! fill a `draft`, which becomes TOML.
+//! `chrony` and `ntp` know the words of each, `server` and `symmetric` the lines that both have, `ntpd_rs` the tables of
+//! ntpd-rs, `nts` what all three say of clients with NTS. All fill a `draft`, which becomes TOML.
 //!
 //! A line is carried over with its meaning, or a remark gives the reason why it isn't: nothing is guessed, and nothing
 //! is dropped in silence.
 
 mod chrony;
 mod draft;
+mod draft_keys;
 mod ntp;
 mod ntpd_rs;
+mod nts;
+mod placed_table;
 mod server;
+mod symmetric;
+mod toml_line;
 
 use std::path::{Path, PathBuf};
 
@@ -175,6 +180,7 @@ fn made(
             ntpd_rs::finish(&mut draft);
         }
     }
+    carried -= draft.taken_back.min(carried);
     let body = draft.written();
     let names: Vec<String> = files
         .iter()

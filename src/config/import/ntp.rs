@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::Meaning::{Carried, Left};
 use super::draft::{Draft, Limit, Local, all_addresses};
+use super::nts::ntp as nts;
 use super::server::{self, Choice};
+use super::symmetric;
 use super::{Keywords, SourceLine, nearest_interval, number, path};
 use crate::config::address::listener;
 use crate::config::fault::excerpt;
@@ -14,7 +16,7 @@ use crate::wire::NTP_PORT;
 
 const CLOCK: &str = "ntpfront never touches the host's clock: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
 const NO_CLOCKS: &str = "ntpfront reads no clocks but the host's: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
-const PROOF: &str = "ntpfront has no NTS for clients and no keys: leave that to a daemon beside it, such as chronyd with \"port 11123\"";
+const PROOF: &str = "ntpfront has no Autokey: use NTS, or symmetric keys";
 const FILES: &str =
     "other files aren't followed: name them after this one, and they are read as if they stood in it";
 const OWN: &str = "a matter of ntpd's own files, log and process";
@@ -34,21 +36,14 @@ pub(super) const KEYWORDS: &Keywords = &[
         Left(CLOCK),
     ),
     (&["refclock"], Carried(refclock)),
+    (&["nts"], Carried(nts::nts)),
     (
-        &[
-            "keys",
-            "trustedkey",
-            "requestkey",
-            "controlkey",
-            "keysdir",
-            "crypto",
-            "ntpsigndsocket",
-            "nts",
-            "autokey",
-            "revoke",
-        ],
+        &["keysdir", "crypto", "ntpsigndsocket", "autokey", "revoke"],
         Left(PROOF),
     ),
+    (&["keys"], Carried(symmetric::file)),
+    (&["trustedkey"], Carried(symmetric::trustedkey)),
+    (&["requestkey", "controlkey"], Left(MODES)),
     (&["includefile", "includedir"], Left(FILES)),
     (
         &[
@@ -99,12 +94,12 @@ const CHOICES: [(&str, Choice); 25] = [
     ("noselect", Choice::Role("noselect")),
     ("nts", Choice::Nts),
     ("autokey", Choice::Proof(0)),
-    ("key", Choice::Proof(1)),
+    ("key", Choice::Key),
     ("ask", Choice::Proof(1)),
     ("require", Choice::Proof(1)),
     ("ca", Choice::Authority),
     ("cert", Choice::Proof(1)),
-    ("aead", Choice::Proof(1)),
+    ("aead", Choice::Foreign(1)),
     ("noval", Choice::Proof(0)),
     ("expire", Choice::Proof(0)),
     ("burst", Choice::Foreign(0)),
@@ -276,9 +271,9 @@ fn foreign(flag: &str) -> Option<&'static str> {
         "ignore" | "noserve" | "limited" => None,
         // There are no such queries here, and no host can make itself our peer.
         "nomodify" | "noquery" | "nopeer" | "noepeer" | "notrap" | "lowpriotrap" | "nomrulist" => None,
-        "notrust" => {
-            Some("it requires authentication, and ntpfront has no keys: these addresses are not answered")
-        }
+        "notrust" => Some(
+            "it requires authentication, which is here for all clients of a listener (authentication): these addresses are not answered",
+        ),
         "kod" => Some("no client is asked to poll less often, unless limit.kiss is set"),
         "mssntp" => Some("no answer is signed here"),
         _ => Some("nothing here is like it: so these addresses are not answered"),
@@ -485,8 +480,10 @@ fn interface(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
 
 /// Completes the draft once all lines are read: the listeners, the local clock, and the limit.
 pub(super) fn finish(draft: &mut Draft) {
+    symmetric::finish(draft, false);
     draft.default_min_sources = "one source is enough for ntpd (tos minsane 1)";
     bind(draft);
+    nts::finish(draft);
     let fudged = draft.fudged.map(|stratum| stratum + 1);
     match &mut draft.local {
         Some(local) => {

@@ -10,8 +10,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, DraftNts, DraftUpstream};
+use super::is_absolute;
+use super::nts::ntpd_rs as nts;
+use super::placed_table::{File, NOT_KNOWN, PlacedTable, whole};
 use super::server::{AUTHENTICATED, POOL};
-use super::{SourceLine, is_absolute};
 use crate::config::address::{Refusal, host_and_port, listener};
 use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
@@ -37,10 +39,7 @@ const CTL: &str =
     "for ntp-ctl; ntpfront has control.socket, and the socket's permissions decide which users may query it";
 const NO_SERVER: &str = "without a [[server]] ntpd-rs answers no client: only this host is answered, unless you add a [[listener]]";
 const VERSIONS: &str = "# Other than there, requests of versions 1 and 2 are answered, too.\n";
-const NO_NTS: &str =
-    "ntpfront has no NTS for clients: leave that to ntpd-rs, beside ntpfront on another port";
 const NOTHING_LIKE_IT: &str = "nothing here is like it";
-const NOT_KNOWN: &str = "no such key is known here";
 /// The default poll intervals of ntpd-rs, as powers of 2 in seconds.
 const POLLS: [i8; 2] = [4, 10];
 const LONGEST_POLL: i8 = 17;
@@ -53,83 +52,6 @@ pub(super) fn begins_table(line: &str) -> bool {
     let line = line.split('#').next().unwrap_or_default();
     let bare: String = line.chars().filter(|char| !char.is_whitespace()).collect();
     TABLES.contains(&bare.as_str())
-}
-
-/// A file, so that remarks can name a line of it.
-#[derive(Clone, Copy)]
-struct File<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
-
-impl<'a> File<'a> {
-    /// Returns the line of the byte number `at`.
-    fn line(self, at: usize) -> SourceLine<'a> {
-        let before = self.text.get(..at).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let line = self.text.get(start..).and_then(|rest| rest.lines().next());
-        SourceLine {
-            path: self.path,
-            number: before.matches('\n').count() + 1,
-            text: line.unwrap_or_default().trim(),
-            keyword: String::new(),
-            words: Vec::new(),
-        }
-    }
-}
-
-/// A table of the file, with its place, and its keys in the order of the file.
-struct PlacedTable<'a, 'd> {
-    file: File<'a>,
-    at: usize,
-    keys: Vec<(&'d str, &'d Spanned<DeValue<'a>>, usize)>,
-}
-
-impl<'a, 'd> PlacedTable<'a, 'd> {
-    fn new(file: File<'a>, at: usize, table: &'d DeTable<'a>) -> Self {
-        let keys = table
-            .iter()
-            .map(|(key, value)| (key.get_ref().as_ref(), value, key.span().start));
-        let mut keys: Vec<_> = keys.collect();
-        keys.sort_by_key(|(_, _, at)| *at);
-        Self { file, at, keys }
-    }
-
-    fn of(file: File<'a>, value: &'d Spanned<DeValue<'a>>) -> Option<Self> {
-        let table = value.get_ref().as_table()?;
-        Some(Self::new(file, value.span().start, table))
-    }
-
-    fn get(&self, wanted: &str) -> Option<&'d DeValue<'a>> {
-        let found = self.keys.iter().find(|(key, ..)| *key == wanted);
-        found.map(|(_, value, _)| value.get_ref())
-    }
-
-    fn text(&self, key: &str) -> Option<&'d str> {
-        self.get(key)?.as_str()
-    }
-
-    /// Adds a remark that the whole table is left.
-    fn leave(&self, draft: &mut Draft, why: &str) {
-        draft.leave(&self.file.line(self.at), why);
-    }
-
-    /// Adds a remark that a key is left, if the table has it.
-    fn leave_key(&self, draft: &mut Draft, wanted: &str, why: &str) {
-        if let Some((_, _, at)) = self.keys.iter().find(|(key, ..)| *key == wanted) {
-            draft.leave(&self.file.line(*at), why);
-        }
-    }
-
-    /// Adds a remark for each key that isn't one of `known`, with the reason for those of `left`.
-    fn leave_others(&self, draft: &mut Draft, known: &[&str], left: &[(&str, &str)]) {
-        for (key, _, at) in &self.keys {
-            let why = left.iter().find(|(name, _)| name == key).map(|(_, why)| *why);
-            if !known.contains(key) {
-                draft.leave(&self.file.line(*at), why.unwrap_or(NOT_KNOWN));
-            }
-        }
-    }
 }
 
 /// Carries over a file, and returns whether anything of it is carried over.
@@ -148,6 +70,10 @@ pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, 
         polls = intervals(draft, &PlacedTable::new(file, 0, defaults), polls);
     }
     let mut carried = false;
+    // The servers need to know whether there are keys, and the set of keys as well.
+    for (_, value, _) in document.keys.iter().filter(|(name, ..)| *name == "nts-ke-server") {
+        carried |= each(file, value).fold(false, |carried, table| nts::key_server(draft, &table) | carried);
+    }
     for (name, value, at) in &document.keys {
         carried |= match *name {
             "source" => {
@@ -159,10 +85,9 @@ pub(super) fn carry(draft: &mut Draft, path: &Path, text: &str) -> Result<bool, 
             }
             "observability" => PlacedTable::of(file, value).is_some_and(|table| observability(draft, &table)),
             "source-defaults" => true,
-            "keyset" | "nts-ke-server" => {
-                draft.leave(&file.line(*at), NO_NTS);
-                false
-            }
+            "keyset" => PlacedTable::of(file, value).is_some_and(|table| nts::keyset(draft, &table)),
+            // Those that are tables are carried over above.
+            "nts-ke-server" if value.get_ref().is_array() => false,
             _ => {
                 draft.leave(&file.line(*at), NOT_KNOWN);
                 false
@@ -244,6 +169,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
             minpoll,
             maxpoll,
             roles: Default::default(),
+            key: None,
             nts,
             origin,
         })
@@ -336,23 +262,28 @@ fn server(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> bool {
 
 /// Returns the keys for access: an address is answered that is in the allowlist, if any, and not in the denylist.
 fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
-    let nts = match table.get("require-nts") {
-        None | Some(DeValue::Boolean(false)) => None,
-        Some(value) => Some(value.as_str() == Some("deny")),
+    let required = match table.get("require-nts") {
+        None | Some(DeValue::Boolean(false)) => "",
+        Some(value) if draft.nts_server.establishes() => {
+            if value.as_str() == Some("deny") {
+                table.leave_key(
+                    draft,
+                    "require-nts",
+                    "plain requests get no response here, and no DENY",
+                );
+            }
+            "nts = \"require\"\n"
+        }
+        Some(value) => {
+            let why = "without an [[nts-ke-server]] there are no keys here: so no client is answered";
+            table.leave_key(draft, "require-nts", why);
+            let kiss = match value.as_str() {
+                Some("deny") => "access.on-deny = \"kiss\"\n",
+                Some(_) | None => "",
+            };
+            return format!("access.default = \"deny\"\n{kiss}");
+        }
     };
-    if let Some(gets_deny) = nts {
-        table.leave_key(
-            draft,
-            "require-nts",
-            "there is no NTS for clients here: so no client is answered",
-        );
-        let kiss = if gets_deny {
-            "access.on-deny = \"kiss\"\n"
-        } else {
-            ""
-        };
-        return format!("access.default = \"deny\"\n{kiss}");
-    }
     let [allow, deny] = ["allowlist", "denylist"].map(|key| filter(draft, table, key));
     // The addresses of a prefix that can't be read are denied, with all others.
     let is_closed = deny.as_ref().is_some_and(|list| list.is_spoilt);
@@ -384,7 +315,7 @@ fn access(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> String {
     } else {
         ""
     };
-    format!("{default}{lists}{kiss}")
+    format!("{required}{default}{lists}{kiss}")
 }
 
 /// Whether clients that are denied are told so; both lists have to do the same here.
@@ -571,9 +502,4 @@ pub(super) fn finish(draft: &mut Draft) {
         draft.min_sources.get_or_insert(AGREEING);
     }
     draft.preface = VERSIONS;
-}
-
-fn whole(value: &DeValue<'_>) -> Option<i64> {
-    let number = value.as_integer()?;
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
 }

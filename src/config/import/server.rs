@@ -7,6 +7,7 @@ use super::draft::{Draft, DraftNts, DraftUpstream};
 use super::{SourceLine, is_absolute, number};
 use crate::config::address::host_and_port;
 use crate::config::fault::excerpt;
+use crate::symmetric::KeyId;
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
 
@@ -34,6 +35,8 @@ pub(super) enum Choice {
     CertificateSet,
     /// The file with the certificates that are trusted for it.
     Authority,
+    /// The symmetric key that it is asked with.
+    Key,
     /// The server has to be authenticated in a way that is not here; with the number of words after the option.
     Proof(usize),
     /// No key of ours; with the number of words after the option.
@@ -67,7 +70,7 @@ pub(super) fn carry(
             }
         }
     }
-    if wanted.proof {
+    if wanted.proof || (wanted.has_nts && wanted.key.is_some()) {
         return Err(AUTHENTICATED.to_owned());
     }
     let upstream = wanted.upstream(host, line, &mut left)?;
@@ -90,6 +93,7 @@ struct Wanted {
     roles: BTreeSet<&'static str>,
     proof: bool,
     has_nts: bool,
+    key: Option<KeyId>,
     nts: DraftNts,
 }
 
@@ -117,6 +121,11 @@ impl Wanted {
                 // Without the file others would be trusted.
                 self.proof |= !is_absolute(path);
                 self.nts.ca = Some(path.to_owned());
+            }
+            Choice::Key => {
+                self.key = value().parse().ok();
+                // Without the key it would be asked plain.
+                self.proof |= self.key.is_none();
             }
             Choice::Proof(words) => {
                 self.proof = true;
@@ -161,6 +170,7 @@ impl Wanted {
             maxpoll: self.maxpoll,
             roles: self.roles,
             nts: self.has_nts.then_some(self.nts),
+            key: self.key,
             origin: shown,
         })
     }

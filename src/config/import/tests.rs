@@ -6,11 +6,12 @@ mod agreement;
 mod chrony_conf;
 mod listens;
 mod ntpd_rs;
+mod nts_servers;
 mod stricter;
 
 use super::*;
 use crate::cli::Flags;
-use crate::config::{Fault, Loaded, load_with};
+use crate::config::{Fault, Loaded, NamedFiles, load_with};
 
 fn imported(dialect: Option<Dialect>, text: &str) -> ImportReport {
     import(dialect, &[(PathBuf::from("f"), Some(text.to_owned()))])
@@ -43,10 +44,14 @@ fn load(report: &ImportReport) -> Result<Loaded, Vec<Fault>> {
         let pem = &b"-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"[..];
         Ok(Box::new(pem) as Box<dyn std::io::BufRead>)
     };
+    let files = NamedFiles {
+        lists: &certificates,
+        private: None,
+    };
     load_with(
         &Flags::default(),
         Some((Path::new("made"), &report.configuration)),
-        &certificates,
+        files,
     )
 }
 
@@ -329,6 +334,12 @@ fn text() -> impl Strategy<Value = String> {
         "trust",
         "key",
         "nts",
+        "cert",
+        "enable",
+        "ca",
+        "cookie",
+        "30",
+        "604800",
         "stratum",
         "interval",
         "burst",

@@ -42,11 +42,11 @@ table! {
         /// "unsynchronized": announce that there is no time. "track": follow the majority with a clock of ntpfront's
         /// own. "drop": do not answer. "serve": keep serving the time of the daemon on this host.
         on_dispute: OnDispute = OnDispute::Unsynchronized, word();
-        /// The weight of upstreams without NTS (nts = true), if there are some with it.
+        /// The weight of plain upstreams, if there are authenticated ones (nts = true, or with a key).
         ///
-        /// "require": only upstreams with NTS have a vote; the others are only monitored. "prefer": no majority
-        /// without a majority of those with NTS that could answer, so that the others cannot outvote them. "mix": all
-        /// are alike. Without an upstream with NTS, "prefer" and "mix" are the same.
+        /// "require": only authenticated upstreams have a vote; the others are only monitored. "prefer": no majority
+        /// without a majority of the authenticated ones that could answer, so that the others cannot outvote them.
+        /// "mix": all are alike. Without an authenticated upstream, "prefer" and "mix" are the same.
         authenticated: Authenticated = Authenticated::Prefer, word();
         /// The list of leap seconds that comes with tzdata.
         ///

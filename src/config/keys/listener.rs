@@ -12,8 +12,9 @@ use crate::config::row::table;
 use crate::leap::{LeapMode, Smear};
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
-use crate::server::policy::{Announced, NtsMode, Policy, RuleMode};
+use crate::server::policy::{Announced, AuthenticationMode, NtsMode, Policy, RuleMode};
 use crate::server::{Listener, Steering, Tuning};
+use crate::symmetric::KeyTable;
 use crate::wire::NTP_PORT;
 
 /// The largest number of workers of one listener.
@@ -100,6 +101,13 @@ table! {
         /// `ntpfront status` say so. No client may ask a listener with "smear" and other servers with UTC; the NTP
         /// Pool does not allow it.
         leap: LeapMode = LeapMode::Utc, word();
+        /// The treatment of requests with a MAC of a symmetric key: "accept", "require" or "off".
+        ///
+        /// It needs symmetric-keys.file. "accept": they get responses with a MAC of the same key, those with a wrong MAC
+        /// get none (refused-mac, refused-mac-key), and plain requests get plain responses. "require": requests that
+        /// are authenticated neither by a MAC nor by NTS get no response (refused-mac-required). "off", and without
+        /// keys: a MAC is ignored, and all responses are plain.
+        authentication: AuthenticationMode = AuthenticationMode::Accept, word();
     }
     tables {
         access: RawAccess, AccessKeys;
@@ -130,12 +138,15 @@ impl ListenerKeys {
     }
 
     /// Returns the policy: the rules of other tables, with the answer and the stratum limit of this one.
+    ///
+    /// MACs are checked by `keys`, unless they are ignored here.
     pub(in crate::config) fn policy(
         &self,
         access: Access,
         limit: RateLimit,
         budget: RuleMode,
         smear: Smear,
+        keys: Option<Arc<KeyTable>>,
     ) -> Policy {
         Policy {
             access,
@@ -145,6 +156,8 @@ impl ListenerKeys {
             max_stratum: self.max_stratum,
             nts: self.nts,
             smear: (self.leap == LeapMode::Smear).then_some(smear),
+            authentication: self.authentication,
+            keys: keys.filter(|_| self.authentication != AuthenticationMode::Off),
         }
     }
 

@@ -13,6 +13,7 @@ mod policy;
 mod process;
 mod smear;
 mod spans;
+mod symmetric;
 mod texts;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
 pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
 pub(super) use process::{LogKeys, RawLog, RawProcess};
 pub(super) use smear::{RawSmear, SmearKeys};
+pub(super) use symmetric::{RawSymmetricKeys, SymmetricKeys};
 pub(super) use upstream::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 
 use super::row::{Keys, Table};
@@ -51,6 +53,7 @@ pub fn tables() -> Vec<Table> {
         LimitKeys::table(),
         BudgetKeys::table(),
         SmearKeys::table(),
+        SymmetricKeys::table(),
         ListenerKeys::table(),
         NtsKeys::table(),
         UpstreamKeys::table(),

@@ -86,6 +86,11 @@ table! {
         /// They replace those of nts-client.roots: that of its authority, or its own self-signed one. An absolute path,
         /// read at the start and on reload.
         ca: Option<PathBuf> = None, path(), for example "/etc/ntpfront/ca.pem";
+        /// The identifier of a symmetric key of symmetric-keys.file: {range}; 0: none.
+        ///
+        /// Questions then have a MAC of this key, and only replies with the right MAC count: without it this upstream
+        /// has no time. For a server that offers NTS, use that instead.
+        key: u32 = 0, whole(0..=u32::MAX);
     }
 }
 
@@ -114,7 +119,7 @@ impl UpstreamKeys {
         RawValue::text(&shown(&Self::default().address), Origin::Default)
     }
 
-    /// Returns the server with its polls and its role, not with what NTS needs.
+    /// Returns the server with its polls and its role, without what authentication needs.
     pub(in crate::config) fn upstream(&self) -> Upstream {
         let (host, port) = self.address.clone();
         Upstream {
@@ -130,6 +135,7 @@ impl UpstreamKeys {
                 noselect: self.noselect,
                 smears: self.smears,
             },
+            key: None,
             nts: None,
         }
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::nts::aead::Algorithm;
 use crate::nts::keyring::{Keyring, Period, Secret, Time};
 use crate::nts::server::{self, NtsReply, NtsRequest};
-use crate::nts::{Nonces, cookie};
+use crate::nts::{Nonces, cookie, test_client};
 
 const HEADER: [u8; HEADER_LEN] = [0x23; HEADER_LEN];
 const REPLY_HEADER: [u8; HEADER_LEN] = [0x24; HEADER_LEN];
@@ -61,35 +61,13 @@ fn reply(keys: &AssociationKeys, before: &[(u16, &[u8])], plaintext: &[(u16, &[u
     before
         .iter()
         .for_each(|(kind, value)| packet.extend(field(*kind, value)));
-    let mut text: Vec<u8> = plaintext
+    let text: Vec<u8> = plaintext
         .iter()
         .flat_map(|(kind, value)| field(*kind, value))
         .collect();
     let nonce = &NONCE[..keys.algorithm().nonce_len()];
-    let tag = match keys {
-        AssociationKeys::SivCmac256([_, key]) => sealed(Job {
-            key: SivCmac {
-                key,
-                associated: &packet,
-            },
-            nonce,
-            text: &mut text,
-            tag: [0; 16],
-        }),
-        AssociationKeys::GcmSiv128([_, key]) => sealed(Job {
-            key: GcmSiv {
-                key,
-                associated: &packet,
-            },
-            nonce,
-            text: &mut text,
-            tag: [0; 16],
-        }),
-    };
-    let sealed = match keys {
-        AssociationKeys::SivCmac256(_) => [&tag.unwrap()[..], &text].concat(),
-        AssociationKeys::GcmSiv128(_) => [&text[..], &tag.unwrap()].concat(),
-    };
+    let (_, key) = keys.bytes().split_at(keys.algorithm().key_len());
+    let sealed = test_client::sealed(key, nonce, &packet, &text);
     let lengths = [nonce.len(), sealed.len()].map(|length| u16::try_from(length).unwrap().to_be_bytes());
     packet.extend(field(
         field_type::AUTHENTICATOR,

@@ -33,7 +33,7 @@ pub struct SentCounts {
     pub ipv4: u64,
     /// Answers over IPv6.
     pub ipv6: u64,
-    /// Bytes by which answers were longer than those without NTS.
+    /// Bytes by which authenticated answers were longer than plain ones.
     pub longer: u64,
     /// Answers among them that a budget on trial would have refused.
     pub on_trial: u64,

@@ -195,6 +195,11 @@ impl PolicyReader {
 }
 
 impl PolicyRules {
+    /// Returns the policy.
+    pub(in crate::server) const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
     /// Returns whether requests of `source` get no reply at all.
     pub(in crate::server) fn drops(&self, source: IpAddr) -> bool {
         self.policy.drops(source)

@@ -11,6 +11,7 @@ pub mod probability;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -20,6 +21,7 @@ use crate::server::Verdict;
 use crate::server::policy::access::{Access, OnDeny};
 use crate::server::policy::limit::{Clients, Limited, RateLimit, RequestContext};
 use crate::server::policy::probability::Random;
+use crate::symmetric::KeyTable;
 use crate::wire::ReferenceId;
 
 pub use mode::RuleMode;
@@ -41,6 +43,30 @@ pub struct Policy {
     pub nts: NtsMode,
     /// The smear of leap seconds; `None`: they are announced and made as in UTC.
     pub smear: Option<Smear>,
+    /// The treatment of requests with a MAC, and of those that are not authenticated.
+    pub authentication: AuthenticationMode,
+    /// The keys by which MACs are checked; `None` if MACs are ignored.
+    pub keys: Option<Arc<KeyTable>>,
+}
+
+/// The treatment of MACs at a listener (RFC 5905 §7.3), if the server has symmetric keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum AuthenticationMode {
+    /// They are ignored, as by a server without keys: the reply has none.
+    Off,
+    /// Requests with a MAC are authenticated, and so are the replies; requests without get plain replies.
+    #[default]
+    Accept,
+    /// The same, and requests that are not authenticated, neither by a MAC nor by NTS, get none.
+    Require,
+}
+
+impl AuthenticationMode {
+    /// The word for it in the configuration.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The treatment of fields of NTS at a listener, if the server has keys for them.
@@ -152,6 +178,17 @@ impl fmt::Display for Policy {
         }
         if self.smear.is_some() {
             f.write_str(", leap seconds smeared")?;
+        }
+        match (&self.keys, self.authentication) {
+            (Some(keys), AuthenticationMode::Accept) => write!(f, ", symmetric keys {}", keys.keys().len())?,
+            (Some(keys), AuthenticationMode::Require) => {
+                write!(
+                    f,
+                    ", symmetric keys {}, authentication required",
+                    keys.keys().len()
+                )?;
+            }
+            (None, _) | (Some(_), AuthenticationMode::Off) => {}
         }
         match self.answer {
             Announced::Time => Ok(()),

@@ -1,6 +1,7 @@
 //! Impure. The worker: a thread with one socket that takes batches, lets `respond` decide, and sends the replies.
 
 mod batch_sizer;
+mod mac;
 mod nts;
 mod settings;
 mod transmit_predictor;
@@ -31,7 +32,8 @@ use crate::nts::keyring::Keyring;
 use crate::nts::server::has_fields;
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
-use crate::server::policy::{NtsMode, Policy, Ruling};
+use crate::server::policy::{AuthenticationMode, NtsMode, Policy, Ruling};
+use crate::server::respond_mac::has_mac;
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::settings::WorkerSettings;
 use crate::server::worker::transmit_predictor::TransmitPredictor;
@@ -107,6 +109,7 @@ impl Worker {
             settings: Arc::clone(&settings),
             nonces,
             deferred: ArrayVec::new(),
+            with_mac: ArrayVec::new(),
         };
         let thread = thread::Builder::new()
             .name(name)
@@ -196,6 +199,9 @@ impl Drop for Worker {
     }
 }
 
+/// Packets of a batch that are answered after the others, by their places.
+type DeferredPackets = ArrayVec<u16, { Tuning::LARGEST_BATCH as usize }>;
+
 struct WorkerLoop {
     socket: Arc<UdpSocket>,
     reference: ReferenceReader,
@@ -207,7 +213,9 @@ struct WorkerLoop {
     settings: Arc<WorkerSettings>,
     nonces: Nonces,
     /// The packets of the batch with fields of NTS, by their places: empty before each batch.
-    deferred: ArrayVec<u16, { Tuning::LARGEST_BATCH as usize }>,
+    deferred: DeferredPackets,
+    /// Those with a MAC.
+    with_mac: DeferredPackets,
 }
 
 /// The facts that are the same for all packets of a batch.
@@ -220,10 +228,14 @@ struct BatchContext {
     variables: SystemVariables,
     /// The reason why no request gets an answer, if none does.
     refusal: Option<Verdict>,
-    /// The same for requests without NTS.
+    /// The same for requests with a MAC and without NTS.
+    mac_refusal: Option<Verdict>,
+    /// The same for requests without both.
     plain_refusal: Option<Verdict>,
     /// Whether fields of NTS mean anything.
     has_nts: bool,
+    /// Whether a MAC means anything.
+    has_keys: bool,
     max_wait: NtpDuration,
     /// The smeared time as a function of UTC, if a leap second is smeared here and near.
     smeared: Option<SmearedTime>,
@@ -348,13 +360,18 @@ impl WorkerLoop {
         };
         let refusal = (!reference.answers).then_some(Verdict::RefusedDisputed);
         let requires_nts = policy.nts == NtsMode::Require;
+        let mac_refusal = refusal.or(requires_nts.then_some(Verdict::RefusedNtsRequired));
+        let requires_mac = policy.authentication == AuthenticationMode::Require;
+        let has_keys = policy.keys.is_some();
         BatchContext {
             now,
             served: reference.clock.served(now),
             clock: reference.clock,
             variables: policy.announced(variables),
             refusal,
-            plain_refusal: refusal.or(requires_nts.then_some(Verdict::RefusedNtsRequired)),
+            mac_refusal,
+            plain_refusal: mac_refusal.or(requires_mac.then_some(Verdict::RefusedMacRequired)),
+            has_keys,
             has_nts: self.policy.has_nts(),
             max_wait: self.settings.max_wait(),
             smeared: smeared.map(|(smear, smeared)| smeared.time(smear)),
@@ -368,6 +385,9 @@ impl WorkerLoop {
             if self.answer_packet(context, batch, index, until_sent) {
                 self.send(batch);
             }
+        }
+        if !self.with_mac.is_empty() {
+            until_sent = self.answer_with_mac(context, batch);
         }
         if !self.deferred.is_empty() {
             until_sent = self.answer_deferred(context, batch);
@@ -395,6 +415,9 @@ impl WorkerLoop {
                 .learn(deciding, took(begun, decided), replies, took(decided, sent));
             begun = sent;
         }
+        if !self.with_mac.is_empty() {
+            self.answer_with_mac(context, batch);
+        }
         if !self.deferred.is_empty() {
             self.answer_deferred(context, batch);
         }
@@ -403,7 +426,7 @@ impl WorkerLoop {
 
     /// Decides about a packet, whose reply would leave `until_sent` after the batch was there.
     ///
-    /// Returns whether it has a reply. One with fields of NTS is deferred.
+    /// Returns whether it has a reply. One with fields of NTS or a MAC is deferred.
     fn answer_packet(
         &mut self,
         context: &BatchContext,
@@ -442,12 +465,17 @@ impl WorkerLoop {
         verdict.has_reply()
     }
 
-    /// Notes a packet that has fields of NTS for later, if these mean anything, and returns whether it did.
+    /// Notes a packet that has fields of NTS, or a MAC, for later, if these mean anything, and returns whether it did.
     #[inline(never)]
     fn defers(&mut self, context: &BatchContext, datagram: &Datagram<'_>, index: usize) -> bool {
-        context.has_nts
-            && has_fields(datagram.payload)
-            && u16::try_from(index).is_ok_and(|index| self.deferred.try_push(index).is_ok())
+        let list = if context.has_nts && has_fields(datagram.payload) {
+            &mut self.deferred
+        } else if context.has_keys && has_mac(datagram.payload) {
+            &mut self.with_mac
+        } else {
+            return false;
+        };
+        u16::try_from(index).is_ok_and(|index| list.try_push(index).is_ok())
     }
 
     /// Sends the replies that are ready.

@@ -104,7 +104,7 @@ fn queue(counters: &Counters, batch: &mut Batch, group: &Group, outcomes: &NtsOu
             counters.count_residence(outcome.residence);
         }
         if outcome.length > 0 {
-            counters.nts.count_reply(outcome.length);
+            counters.count_authenticated(outcome.length);
             batch.reply(index, outcome.length);
             replies += 1;
         }

@@ -5,6 +5,8 @@ mod smear;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+mod mac;
+
 use super::*;
 use crate::census::Merge;
 use crate::clock::{Reference, ReferencePublisher, published};
@@ -18,6 +20,7 @@ use crate::server::policy::limit::{Bucket, RateLimit};
 use crate::server::policy::probability::Probability;
 use crate::server::policy::{Announced, RuleMode};
 use crate::server::{CookieAge, NakReason};
+use crate::symmetric::key_file;
 use crate::wire::extension::field_type;
 use crate::wire::{Header, Leap, ReferenceId};
 
@@ -77,6 +80,8 @@ fn policy(burst: Option<u32>) -> Policy {
         max_stratum: 15,
         nts: NtsMode::Accept,
         smear: None,
+        authentication: AuthenticationMode::Accept,
+        keys: None,
     }
 }
 
@@ -110,6 +115,7 @@ impl Desk {
             settings: Arc::new(WorkerSettings::default()),
             nonces: Nonces::new([5; 16]),
             deferred: ArrayVec::new(),
+            with_mac: ArrayVec::new(),
         };
         Self {
             looped,
@@ -167,7 +173,7 @@ impl Desk {
             };
             assert_eq!(received, if together { packets.len() } else { 1 });
             self.looped.answer(&mut self.batch, received);
-            assert!(self.looped.deferred.is_empty());
+            assert!(self.looped.deferred.is_empty() && self.looped.with_mac.is_empty());
             left -= received;
         }
         let after = self.looped.counters.snapshot();
@@ -202,6 +208,26 @@ fn unchanging(reply: &[u8]) -> (usize, [u8; 4], [u8; 4], Vec<u8>) {
     (reply.len(), start, id, identifier.to_vec())
 }
 
+/// The key of the tests.
+const KEYS: &str = "5 SHA256 secret\n";
+
+fn with_keys(policy: Policy) -> Policy {
+    Policy {
+        keys: Some(Arc::new(key_file::parse(KEYS, false).unwrap())),
+        ..policy
+    }
+}
+
+fn mac(bytes: &[u8]) -> Vec<u8> {
+    let table = key_file::parse(KEYS, false).unwrap();
+    table.keys()[0].mac(bytes).to_vec()
+}
+
+/// A packet with a genuine MAC.
+fn signed(packet: &[u8]) -> Vec<u8> {
+    [packet, &mac(packet)].concat()
+}
+
 /// All kinds of packets, in an order that has nothing to do with their kinds.
 fn mixed(desk: &mut Desk, count: usize) -> Vec<Vec<u8>> {
     let kinds = (0..count).map(|number| {
@@ -213,8 +239,10 @@ fn mixed(desk: &mut Desk, count: usize) -> Vec<Vec<u8>> {
             4 | 5 => genuine(desk, Algorithm::SivCmac256),
             6 | 7 => genuine(desk, Algorithm::GcmSiv128),
             8 => desk.forged(),
-            // A MAC, and a field that nobody knows: answered as ever.
-            9 => [&plain[..], &[7; 20]].concat(),
+            // A MAC of a key that nobody knows, and one that is genuine.
+            9 if number % 2 == 0 => [&plain[..], &[7; 20]].concat(),
+            9 => signed(&plain),
+            // A field that nobody knows: answered as ever.
             10 => [plain, field(0x9999, &[7; 40])].concat(),
             // An identifier alone.
             11 => [plain, field(field_type::UNIQUE_IDENTIFIER, &[7; 32])].concat(),
@@ -228,7 +256,7 @@ fn mixed(desk: &mut Desk, count: usize) -> Vec<Vec<u8>> {
 fn a_batch_of_any_packets_gets_the_replies_that_they_get_one_by_one() {
     for count in [1, 2, 8, 9, 33, 256] {
         let [together, alone] = [true, false].map(|together| {
-            let mut desk = Desk::new(policy(Some(400)), today());
+            let mut desk = Desk::new(with_keys(policy(Some(400))), today());
             let packets = mixed(&mut desk, count);
             let replies = desk.ask(&packets, together);
             let counts = desk.looped.counters.snapshot();
@@ -238,7 +266,7 @@ fn a_batch_of_any_packets_gets_the_replies_that_they_get_one_by_one() {
                 .into_iter()
                 .map(|(origin, reply)| (origin, unchanging(&reply)))
                 .collect();
-            (replies, verdicts, naks, counts.nts.longer)
+            (replies, verdicts, naks, counts.longer)
         });
         assert_eq!(together, alone, "{count}");
         assert!(together.0.len() > count / 2);
@@ -284,7 +312,7 @@ fn replies_of_a_batch_are_genuine_and_leave_after_they_came() {
     );
     assert_eq!(counts.nts.cookies(CookieAge::of_periods(0)), 60);
     let longer: usize = packets.iter().map(|packet| packet.len() - HEADER_LEN).sum();
-    assert_eq!(counts.nts.longer, longer as u64);
+    assert_eq!(counts.longer, longer as u64);
 }
 
 /// The flood's packets look as if they came from the client: they have its address.

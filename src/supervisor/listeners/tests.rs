@@ -84,8 +84,9 @@ fn a_change_of_workers_or_keys_loses_no_request_with_nts() {
     let (_publisher, reader) = published(unsynchronized);
     let listener = configured(address, 1).config.listeners.remove(0);
     let sockets = Sockets::open(listener, &mut InheritedSockets::default(), None).unwrap();
-    let mut listeners = Listeners::start(vec![sockets], &reader, None, Budget::default(), None).unwrap();
-    listeners.set_keyring(Some(Arc::new(keyring(20_775, Time::Vouched))));
+    // A worker has the keys from its first packet on.
+    let keys = Some(Arc::new(keyring(20_775, Time::Vouched)));
+    let mut listeners = Listeners::start(vec![sockets], &reader, None, Budget::default(), keys).unwrap();
     let ended = AtomicBool::new(false);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -69,7 +69,7 @@ impl Listeners {
             for slot in &group.workers {
                 let counts = slot.worker.counters().snapshot();
                 *replies += counts.replied();
-                sent.longer += counts.nts.longer;
+                sent.longer += counts.longer;
                 sent.on_trial += counts.annotated(Annotation::WouldShed);
             }
         }

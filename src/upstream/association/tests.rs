@@ -13,6 +13,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             minpoll: 4,
             maxpoll: 6,
             role: Role::default(),
+            key: None,
             nts: None,
         },
         policy: ClockPolicy::default(),

@@ -19,11 +19,14 @@ impl UpstreamId {
 
 /// The server of an upstream and its port, independent of the spelling. The addresses of a name have no part in it.
 ///
-/// The way to its keys is a part of it: what was learned without NTS, or by other keys, does not count with it.
+/// The way to its keys is a part of it: what was learned without NTS, or by other keys, does not count with it; and what
+/// was learned without a MAC does not count with one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     host: Host,
     port: u16,
+    /// Whether it is polled with a MAC, whichever key that is of.
+    has_key: bool,
     /// The port of key establishment, and the file of its authorities.
     nts: Option<(u16, Option<PathBuf>)>,
 }
@@ -34,6 +37,7 @@ impl Endpoint {
         Self {
             host: canonical(host),
             port,
+            has_key: false,
             nts: None,
         }
     }
@@ -44,6 +48,7 @@ impl Upstream {
     pub fn endpoint(&self) -> Endpoint {
         let nts = self.nts.as_ref();
         Endpoint {
+            has_key: self.key.is_some(),
             nts: nts.map(|server| (server.port, server.ca.clone())),
             ..Endpoint::new(&self.host, self.port)
         }

@@ -17,6 +17,7 @@ fn named(name: &str, minpoll: i8) -> Upstream {
         minpoll,
         maxpoll: 10,
         role: Role::default(),
+        key: None,
         nts: None,
     }
 }

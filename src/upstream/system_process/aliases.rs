@@ -183,10 +183,10 @@ mod tests {
     use super::super::tests::numbered;
     use super::*;
     use crate::time::{NtpDuration, NtpShort};
-    use crate::upstream::association::{Peer, Polling};
     use crate::upstream::candidate::Limits;
     use crate::upstream::filter::View;
     use crate::upstream::packet::Sample;
+    use crate::upstream::peer::{Peer, Polling};
     use crate::wire::Header;
 
     /// An upstream that answered with these reference timestamps, a second apart.

@@ -1,4 +1,4 @@
-//! Pure. The part of authenticated upstreams (NTS) in the selection, and the check of their certificates' dates.
+//! Pure. The part of authenticated upstreams (NTS, or a MAC) in the selection, and the check of their certificates' dates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,16 +23,16 @@ impl SystemProcess {
         let only_authenticated = self.policy.authenticated == Authenticated::Require;
         let smears_now = self.smears_now;
         upstreams.iter().filter(move |one| {
-            !one.settings.role.noselect
-                && (!only_authenticated || one.settings.nts.is_some())
-                && !(smears_now && one.settings.smears())
+            let is_authentic = !only_authenticated || one.settings.is_authenticated();
+            let is_utc = !smears_now || !one.settings.smears();
+            !one.settings.role.noselect && is_authentic && is_utc
         })
     }
 
     /// Returns the places of an `agreement` where a majority of the authenticated `votes` is; `None` if there is none.
     ///
     /// `unknown` is the number of authenticated upstreams with a vote whose claims are not known yet. It changes nothing
-    /// if no upstream with a vote has NTS, or if the policy does not prefer those.
+    /// if no upstream with a vote is authenticated, or if the policy does not prefer those.
     pub(super) fn authenticated_agreement(
         &self,
         agreement: Agreement,
@@ -52,8 +52,9 @@ impl SystemProcess {
     /// Where only trusted upstreams determine the time, only these count here, too.
     fn prefers_authenticated(&self, votes: &[&Vote], upstreams: &Registry) -> bool {
         let trusted = votes.iter().any(|vote| vote.is_trusted());
-        let has_nts = |one: &Entry| one.settings.nts.is_some() && (!trusted || one.settings.role.trust);
-        self.policy.authenticated == Authenticated::Prefer && self.voters(upstreams).any(has_nts)
+        let is_authenticated =
+            |one: &Entry| one.settings.is_authenticated() && (!trusted || one.settings.role.trust);
+        self.policy.authenticated == Authenticated::Prefer && self.voters(upstreams).any(is_authenticated)
     }
 
     /// Returns the leap warning of a majority of all `votes`, whether they agree on the time or not.

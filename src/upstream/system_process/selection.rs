@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::correctness::TruthInterval;
 use super::{SourceShortage, State, SystemProcess};
 use crate::time::{ClockReadings, NtpDuration};
-use crate::upstream::association::Peer;
 use crate::upstream::candidate::{
     Candidate, Limits, SILENT_CLAIMS_COUNT, SelectionStatus, SelectionStatuses,
 };
 use crate::upstream::clock_policy::{Authenticated, ClockSource};
+use crate::upstream::peer::Peer;
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::select::{Agreement, Interval, cluster, majority, majority_span};
 use crate::wire::Leap;
@@ -172,7 +172,7 @@ impl SystemProcess {
         };
         let unknown_authenticated = self.unknown(now.raw, upstreams);
         let unknown_authenticated = unknown_authenticated
-            .filter(|one| one.settings.nts.is_some())
+            .filter(|one| one.settings.is_authenticated())
             .count();
         let available = votes.iter().filter(|vote| vote.is_available());
         let agree = agreement.depth(&available.map(|vote| vote.claim).collect::<Vec<_>>());

@@ -86,7 +86,7 @@ impl fmt::Display for SourceShortage {
             Self::Unauthenticated { agree: some, of } => {
                 write!(
                     f,
-                    "{some} of {of} {}, without a majority of those with NTS (clock.authenticated)",
+                    "{some} of {of} {}, without a majority of the authenticated ones (clock.authenticated)",
                     agree(some)
                 )
             }

@@ -12,10 +12,10 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
-use crate::upstream::association::{Peer, Polling};
 use crate::upstream::clock_policy::Authenticated;
 use crate::upstream::nts::trusted::TrustedCertificates;
 use crate::upstream::packet::Sample;
+use crate::upstream::peer::{Peer, Polling};
 use crate::upstream::{Host, KeServer, Role, Upstream};
 use crate::wire::{Header, MAX_STRATUM};
 
@@ -199,6 +199,7 @@ pub(super) fn numbered(number: usize) -> Upstream {
         minpoll: 6,
         maxpoll: 10,
         role: Role::default(),
+        key: None,
         nts: None,
     }
 }

@@ -48,8 +48,12 @@ fn checked(text: &str) -> Result<(), String> {
     // The files of NTS have to be there, and to be good.
     ke::install(&directory, "time");
     let secret = ke::secrets(&directory, &[1]);
+    // And so does the file of symmetric keys.
+    let keys = directory.file("ntp.keys", "10 AES128 HEX:000102030405060708090a0b0c0d0e0f\n");
+    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
     let path = directory.path().display();
     let text = text
+        .replace("/etc/ntpfront/ntp.keys", &keys.display().to_string())
         .replace("/etc/ntpfront/tls/fullchain.pem", &format!("{path}/tls.pem"))
         .replace("/etc/ntpfront/tls/privkey.pem", &format!("{path}/tls.key"))
         .replace("/etc/ntpfront/nts-secret", &secret.display().to_string());

@@ -272,12 +272,12 @@ fn all_else() {
         (
             "[keyset]\nstale-key-count = 3",
             format!("{ONE} {LISTENS}"),
-            "no NTS",
+            "no keys are established",
         ),
         (
             "[[nts-ke-server]]\nlisten = \"[::]:4460\"",
             format!("{ONE} {LISTENS}"),
-            "no NTS",
+            "certificate-chain-path: no absolute path",
         ),
         ("[wings]\na = 1", format!("{ONE} {LISTENS}"), "no such key"),
     ] {
@@ -393,19 +393,22 @@ proptest! {
     #[test]
     fn what_is_made_is_sound(
         tables in prop::collection::vec((
-            prop::sample::select(vec!["[[source]]", "[[server]]", "[synchronization]", "[observability]", "[keyset]", "[x]"]),
+            prop::sample::select(vec!["[[source]]", "[[server]]", "[synchronization]", "[observability]", "[keyset]", "[[nts-ke-server]]",
+                "[x]"]),
             prop::collection::vec((
                 prop::sample::select(vec![
                     "mode", "address", "listen", "count", "allowlist", "denylist", "require-nts", "log-level",
                     "minimum-agreeing-sources", "local-stratum", "rate-limiting-cutoff-ms", "rate-limiting-cache-size",
-                    "poll-interval-limits", "metrics-exporter-listen", "ntp-version",
+                    "poll-interval-limits", "metrics-exporter-listen", "ntp-version", "certificate-chain-path",
+                    "private-key-path", "key-exchange-timeout-ms", "concurrent-connections", "ntp-server", "ntp-port",
+                    "stale-key-count", "key-rotation-interval", "key-storage-path", "accept-ntp-versions",
                 ]),
                 prop::sample::select(vec![
                     "\"server\"", "\"pool\"", "\"nts\"", "\"a.example\"", "\"[::]:123\"", "\"0.0.0.0:123\"", "7", "-3", "true",
                     "99999999999", "\"\\n\"", "[]", "{}", "{ filter = [\"10.0.0.0/8\", 3], action = \"deny\" }",
-                    "{ filter = [\"::/0\"] }", "{ min = 3, max = 2 }", "\"info\"", "1e400", "1979-05-27",
+                    "{ filter = [\"::/0\"] }", "{ min = 3, max = 2 }", "\"info\"", "\"/a/b\"", "1e400", "1979-05-27",
                 ]),
-            ), 0..7),
+            ), 0..9),
         ), 0..6),
     ) {
         let text: String = tables.into_iter().map(|(head, keys)| {

@@ -1,0 +1,77 @@
+//! Impure. The packets of a batch that have a MAC: answered after the plain ones, one by one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BatchContext, WorkerLoop};
+use crate::host::clock;
+use crate::host::sys::Batch;
+use crate::server::policy::limit::RequestClass;
+use crate::server::respond_mac::check;
+use crate::server::{ReplyBuffer, Verdict};
+use crate::time::NtpDuration;
+
+/// The longest time that a MAC is expected to take: a check that took longer was interrupted.
+const LONGEST_MAC_TIME: Duration = Duration::from_micros(10);
+
+impl WorkerLoop {
+    /// Answers the packets with a MAC, and returns when the last one was done, since the batch was there.
+    pub(super) fn answer_with_mac(&mut self, context: &BatchContext, batch: &mut Batch) -> NtpDuration {
+        for index in std::mem::take(&mut self.with_mac) {
+            if self.answer_mac(context, batch, index.into()) {
+                self.send(batch);
+            }
+        }
+        NtpDuration::between(context.now.raw, clock::raw())
+    }
+
+    /// Decides about a packet with a MAC, and returns whether it has a reply.
+    fn answer_mac(&mut self, context: &BatchContext, batch: &mut Batch, index: usize) -> bool {
+        let Some(datagram) = batch.datagram(index) else {
+            return false;
+        };
+        let (counters, (_, rules)) = (&self.counters, self.policy.parts());
+        // Another owner for this packet, so that the rules can change beside the keys; never the last one.
+        let policy = Arc::clone(rules.policy());
+        let Some(keys) = &policy.keys else {
+            return false;
+        };
+        let refusal = match context.mac_refusal {
+            Some(refused) => Some(refused),
+            None if context.is_late(&datagram) => Some(Verdict::RefusedLate),
+            None => rules.drops(datagram.source).then_some(Verdict::RefusedDenied),
+        };
+        let request = context.request(&datagram, counters);
+        let begun = clock::raw();
+        let genuine = match check(keys, &request, refusal) {
+            Ok(genuine) => genuine,
+            Err(verdict) => {
+                counters.count(request.payload, verdict);
+                return false;
+            }
+        };
+        let checked = clock::raw();
+        let ruling = rules.rule(
+            datagram.source,
+            RequestClass::Authenticated,
+            context.now.raw,
+            |annotation| counters.annotate(annotation),
+        );
+        // The MAC of the reply takes as long as that of the request took.
+        let mac_time = checked.saturating_sub(begun).min(LONGEST_MAC_TIME);
+        let until_sent = NtpDuration::between(context.now.raw, clock::raw() + mac_time);
+        let transmit_at = context.announced(context.served + until_sent);
+        let mut reply = ReplyBuffer::new(datagram.reply);
+        let verdict = genuine.respond(ruling, transmit_at, &context.variables, &mut reply);
+        let length = reply.length();
+        counters.count(request.payload, verdict);
+        if verdict.is_answered() {
+            counters.count_residence(transmit_at - request.received_at);
+        }
+        if verdict.has_reply() {
+            counters.count_authenticated(length);
+            batch.reply(index, length);
+        }
+        verdict.has_reply()
+    }
+}
