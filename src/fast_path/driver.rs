@@ -9,15 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::budget_share::{BudgetShare, Demand};
 use super::destinations::is_reachable;
 use super::devices::has_address;
 use super::fast_census::FastCensus;
 use super::interfaces::{AttachedInterface, Interfaces};
 use super::layout::{CLIENTS_PER_PLACE, LISTENERS};
 use super::loader::Program;
-use super::maps::{answers, clear_counts, counts, publish, steps, write_copy};
+use super::maps::{answers, clear_counts, counting_cpus, counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
 use super::requirements;
 use super::rules::{HostNetwork, ListenerSlot, Rules, client_capacity, rules};
@@ -27,6 +28,7 @@ use crate::census::{CensusSettings, SampledHistory};
 use crate::clock::Reference;
 use crate::host::{addresses, clock, entropy, limits, sys};
 use crate::observe::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus};
+use crate::server::policy::budget::SentCounts;
 use crate::server::{Counts, Listener};
 use crate::time::AlignedReadings;
 use crate::time::RateMeter;
@@ -35,6 +37,8 @@ use crate::time::RateMeter;
 pub const REFRESH: Duration = Duration::from_millis(5);
 /// The least time over which the rate of the raw counter is measured.
 const SHORTEST_MEASUREMENT: Duration = Duration::from_millis(50);
+/// The publications in a second, at least.
+const PUBLICATIONS_OF_A_SECOND: u64 = 200;
 const NOWHERE: HostNetwork<'_> = HostNetwork {
     addresses: &[],
     broadcasts: &[],
@@ -53,8 +57,10 @@ pub struct Driver {
     /// The listeners by number. One that is gone keeps its number and counts until another one needs the number.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
-    /// The counts of those whose number another one has now.
+    /// The counts of those whose number another one has now, and the replies among them.
     ended: Counts,
+    ended_sent: SentCounts,
+    share: BudgetShare,
     rules: Rules,
     /// The copy of the rules that is in force, and the number of the last publication.
     copy: u32,
@@ -133,6 +139,8 @@ impl Driver {
             slots: Vec::new(),
             rates: Vec::new(),
             ended: Counts::default(),
+            ended_sent: SentCounts::default(),
+            share: BudgetShare::NONE,
             rules: rules(&[], NOWHERE, secret, places),
             copy: 0,
             number: 0,
@@ -205,11 +213,45 @@ impl Driver {
     /// Frees the number of a listener that is gone: its counts go to those of all that are.
     fn give_back(&mut self, number: usize) {
         let cells = self.program.counters();
-        self.ended = self.ended.plus(counts(cells, number));
+        let counted = counts(cells, number);
+        if let Some(slot) = self.slots.get(number) {
+            self.ended_sent.add_plain(slot.address, counted.replied());
+        }
+        self.ended = self.ended.plus(counted);
         clear_counts(cells, number);
         if let Some(rate) = self.rates.get_mut(number) {
             *rate = RateMeter::default();
         }
+    }
+
+    /// Returns what it sent since the start, as far as a budget counts it.
+    pub fn sent(&self) -> SentCounts {
+        let mut sent = self.ended_sent;
+        for (address, counts, _) in self.counts() {
+            sent.add_plain(address, counts.replied());
+        }
+        sent
+    }
+
+    /// Takes what the budget allows, and what is asked, once a second.
+    ///
+    /// Returns whether the sockets answer alone from now on, and did not until now.
+    pub fn share_budget(&mut self, demand: Demand, now: Duration) -> bool {
+        let was_with_the_sockets = self.share.is_with_the_sockets();
+        self.share.adjust(demand, now);
+        match (was_with_the_sockets, self.share.is_with_the_sockets()) {
+            (false, true) => {
+                self.refresh();
+                info!(
+                    "fast path: more than 4/5 of the budget is asked: the sockets answer, which know the clients"
+                )
+            }
+            (true, false) => {
+                info!("fast path: less than half of the budget is asked: the fast path answers again")
+            }
+            _ => {}
+        }
+        !was_with_the_sockets && self.share.is_with_the_sockets()
     }
 
     /// Returns the counts of listeners that are gone and have no number any more.
@@ -324,7 +366,14 @@ impl Driver {
         let publication = match segment {
             None => stop(self.number, self.copy),
             Some(segment) => {
-                let answering = self.rules.answering(segment.variables, self.is_leap_near);
+                let cpus = counting_cpus(
+                    self.program.cpus(),
+                    self.number.saturating_sub(PUBLICATIONS_OF_A_SECOND),
+                );
+                let allowance = self.share.allowance(REFRESH, cpus);
+                let answering = self
+                    .rules
+                    .answering(segment.variables, self.is_leap_near, allowance);
                 segment.publication(self.number, steps, self.copy, answering)
             }
         };
@@ -379,6 +428,7 @@ impl Driver {
         FastPathStatus {
             interfaces: self.interfaces.iter().map(status).collect(),
             answered: counts.answered(),
+            budget_is_full: self.share.is_with_the_sockets(),
         }
     }
 

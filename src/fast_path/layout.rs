@@ -98,8 +98,12 @@ shared! {
         steps: u64,
         /// The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
         header_sum: u64,
+        /// A bit for each listener whose answers count against the budget
+        budgeted: u32,
+        /// The answers that a CPU may give there in the time of this publication; requests beyond them pass
+        allowance: u32,
         /// 0
-        unused: [u64; 4],
+        unused: [u64; 3],
     }
 }
 
@@ -300,8 +304,12 @@ shared! {
         packets: u64,
         /// The samples so far, each at its number modulo SAMPLES
         written: u64,
+        /// The number of the publication in which the next cell counts
+        counted_in: u64,
+        /// The requests of that publication's time to listeners with a budget
+        counted: u64,
         /// 0
-        unused: [u64; 6],
+        unused: [u64; 4],
         /// The newest samples
         samples: [SampleEntry; SAMPLES],
     }

@@ -87,6 +87,17 @@ pub fn answers(cpus: &[AtomicU64]) -> [[u64; 2]; INTERFACES] {
     answers
 }
 
+/// Returns the number of CPUs that had a request to a listener with a budget since this publication; all, if none had.
+pub(super) fn counting_cpus(cpus: &[AtomicU64], publication: u64) -> usize {
+    let all = || cpus.chunks_exact(size_of::<CpuCells>() / WORD);
+    let counted_in = all().filter_map(|cpu| cpu.get(offset_of!(CpuCells, counted_in) / WORD));
+    let active = counted_in.filter(|cell| cell.load(Ordering::Relaxed) > publication);
+    match active.count() {
+        0 => all().count(),
+        active => active,
+    }
+}
+
 /// Sets which packets the census gets (`layout`); nothing without one.
 pub fn set_sampling(state: &[AtomicU64], sampling: Option<Sampling>) {
     let followed = sampling.map_or(0, Sampling::followed);
@@ -308,6 +319,20 @@ mod tests {
         }
         let answers = answers(&cpus);
         assert_eq!((answers[3], answers[15], answers[0]), ([10, 14], [0, 22], [0, 0]));
+    }
+
+    #[test]
+    fn cpus_without_requests_have_no_part() {
+        let cpus = memory(3 * size_of::<CpuCells>() / WORD);
+        for (cpu, counted_in) in [0, 7, 9].into_iter().enumerate() {
+            let cells = CpuCells {
+                counted_in,
+                ..CpuCells::ZERO
+            };
+            put(&cpus, cpu * size_of::<CpuCells>() / WORD, &cells.words());
+        }
+        let active = [0, 6, 7, 8, 9].map(|publication| counting_cpus(&cpus, publication));
+        assert_eq!(active, [2, 2, 1, 1, 3]);
     }
 
     #[test]

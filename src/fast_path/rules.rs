@@ -10,6 +10,7 @@ use super::layout::{
     BOUNDARIES4, BOUNDARIES6, DEVICES, DeviceEntry, InMemory, LISTENERS, ListenerPolicy, RulesCopy,
     mode_number,
 };
+use super::time_segment::Answering;
 use super::time_segment::nanos;
 use crate::clock::SystemVariables;
 use crate::server::policy::access::OnDeny;
@@ -51,8 +52,6 @@ pub struct Rules {
 /// The reason why requests to a listener pass to the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// A budget: only the sockets know the rate of each client.
-    Budget,
     /// NTS is required, and the program answers plain requests alone.
     Nts,
     /// Authentication is required, and the program answers plain requests alone.
@@ -68,7 +67,6 @@ pub enum Exclusion {
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Budget => f.write_str("[budget] is for the sockets alone"),
             Self::Nts => f.write_str("it requires NTS, and the fast path answers plain requests only"),
             Self::Authentication => {
                 f.write_str("it requires authentication, and the fast path answers plain requests only")
@@ -137,16 +135,26 @@ pub fn client_capacity<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> u3
 }
 
 impl Rules {
-    /// A bit for each listener where clients are told the time, if the server as a whole announces `variables`.
+    /// Returns where clients are told the time, if the server as a whole announces `variables`.
     ///
-    /// While a leap second is near, a listener that smears it tells another time.
-    pub fn answering(&self, variables: SystemVariables, is_leap_near: bool) -> u32 {
+    /// While a leap second is near, a listener that smears it tells another time. `allowance` is what a CPU may answer
+    /// where there is a budget, be it on trial.
+    pub fn answering(&self, variables: SystemVariables, is_leap_near: bool, allowance: u32) -> Answering {
+        let tells = |policy: &Policy| {
+            policy.announced(variables) == variables && !(is_leap_near && policy.smear.is_some())
+        };
+        Answering {
+            listeners: self.bits(tells),
+            budgeted: self.bits(|policy| policy.budget != RuleMode::Off),
+            allowance,
+        }
+    }
+
+    /// A bit for each listener with such a policy.
+    fn bits(&self, is_meant: impl Fn(&Policy) -> bool) -> u32 {
         let bits = self.answering.iter().enumerate().map(|(number, policy)| {
-            let policy = policy.as_ref();
-            let tells = policy.is_some_and(|policy| {
-                policy.announced(variables) == variables && !(is_leap_near && policy.smear.is_some())
-            });
-            u32::from(tells).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
+            let is_meant = policy.as_ref().is_some_and(|policy| is_meant(policy));
+            u32::from(is_meant).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
         });
         bits.flatten().fold(0, |all, bit| all | bit)
     }
@@ -189,7 +197,6 @@ impl Rules {
             let all_inserted = inserted.fold(true, |all, one| all & one);
             let exclusion = match number {
                 LISTENERS.. => Some(Exclusion::Listeners),
-                _ if policy.budget != RuleMode::Off => Some(Exclusion::Budget),
                 _ if policy.nts == NtsMode::Require => Some(Exclusion::Nts),
                 _ if policy.authentication == AuthenticationMode::Require => Some(Exclusion::Authentication),
                 _ if !(all_inserted && all_barred) => Some(Exclusion::Addresses),
@@ -382,12 +389,8 @@ mod tests {
                 RuleMode::Off,
                 Some(Exclusion::Authentication),
             ),
-            (
-                NtsMode::Accept,
-                Mac::Accept,
-                RuleMode::On,
-                Some(Exclusion::Budget),
-            ),
+            (NtsMode::Accept, Mac::Accept, RuleMode::On, None),
+            (NtsMode::Accept, Mac::Accept, RuleMode::DryRun, None),
         ] {
             let slot = ListenerSlot {
                 address,
@@ -397,6 +400,11 @@ mod tests {
             let exclusions: Vec<_> = rules.exclusions.iter().map(|(_, why)| *why).collect();
             assert_eq!(exclusions, Vec::from_iter(expected), "{nts:?} {mac:?} {budget:?}");
             assert_eq!(rules.answering[0].is_some(), expected.is_none());
+            let is_counted = expected.is_none() && budget != RuleMode::Off;
+            assert_eq!(
+                rules.bits(|policy| policy.budget != RuleMode::Off),
+                u32::from(is_counted)
+            );
         }
     }
 }

@@ -75,6 +75,8 @@ pub struct FastPathStatus {
     pub interfaces: Vec<InterfaceStatus>,
     /// Requests that it answered.
     pub answered: u64,
+    /// Whether more than 4/5 of the budget is asked: then the sockets answer alone where there is one.
+    pub budget_is_full: bool,
 }
 
 /// An interface of the fast path.
@@ -236,6 +238,7 @@ pub(crate) fn example() -> Snapshot {
         fast_path: Some(FastPathStatus {
             interfaces: vec![attached, missing],
             answered: 1,
+            budget_is_full: false,
         }),
         nts: Some(super::nts_status::example()),
         upstreams: upstream_status::examples(),

@@ -148,7 +148,11 @@ fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastPathStatus>) -> fmt::Resul
     let Some(fast) = fast else {
         return Ok(());
     };
-    let total = format!("{} answered", fast.answered);
+    let full = match fast.budget_is_full {
+        true => "; more than 4/5 of [budget] is asked: the sockets answer",
+        false => "",
+    };
+    let total = format!("{} answered{full}", fast.answered);
     line(f, "fast path", &total)?;
     for one in &fast.interfaces {
         line(f, "", &interface(one))?;

@@ -331,7 +331,13 @@ impl Supervisor {
             self.clock_manager.set_leaps(self.leaps.read());
             self.leaps.warn_if_smeared(&self.running.config.listeners);
         }
-        self.listeners.shed();
+        let fast = self.fast.as_ref().map(Driver::sent).unwrap_or_default();
+        let demand = self.listeners.shed(fast);
+        if let Some((demand, fast)) = demand.zip(self.fast.as_mut())
+            && fast.share_budget(demand, now)
+        {
+            self.listeners.take_over();
+        }
         self.tend_nts(now);
         let Some(limit) = self.watchdog else {
             return;

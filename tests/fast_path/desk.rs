@@ -40,6 +40,9 @@ pub(crate) struct Desk {
     rules: Rules,
     number: u64,
     segment: Option<TimeSegment>,
+    /// For listeners with a budget.
+    pub(crate) allowance: u32,
+    pub(crate) is_leap_near: bool,
     pub(crate) reference: Reference,
 }
 
@@ -84,6 +87,8 @@ impl Desk {
             rules,
             number: 0,
             segment: None,
+            allowance: u32::MAX,
+            is_leap_near: false,
             reference: reference(now.clocks),
         };
         desk.publish();
@@ -105,7 +110,8 @@ impl Desk {
             None => stop(self.number, 1),
             Some(segment) => {
                 change(segment);
-                let answering = self.rules.answering(segment.variables, false);
+                let rules = &self.rules;
+                let answering = rules.answering(segment.variables, self.is_leap_near, self.allowance);
                 segment.publication(self.number, steps, 1, answering)
             }
         };

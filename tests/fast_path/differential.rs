@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use ntpfront::leap::Smear;
 use ntpfront::server::policy::access::{Access, OnDeny};
 use ntpfront::server::policy::allowance::Allowance;
 use ntpfront::server::policy::limit::{Bucket, Clients, RequestClass, RequestContext};
@@ -111,16 +112,18 @@ fn random_policy(numbers: &mut Numbers) -> Policy {
         2 => policy.budget = RuleMode::On,
         3 => policy.nts = NtsMode::Require,
         4 => policy.nts = NtsMode::Off,
+        5 => policy.smear = Some(Smear::default()),
         _ => {}
     }
     policy
 }
 
-/// A listener of this kind is the sockets' alone.
-fn is_left_to_the_sockets(policy: &Policy) -> bool {
-    policy.answer != Announced::Time
+/// A listener of this kind is the sockets' alone, at least as things are.
+fn is_left_to_the_sockets(policy: &Policy, desk: &Desk) -> bool {
+    (policy.smear.is_some() && desk.is_leap_near)
+        || (policy.budget != RuleMode::Off && desk.allowance == 0)
+        || policy.answer != Announced::Time
         || policy.max_stratum < 3
-        || policy.budget != RuleMode::Off
         || policy.nts == NtsMode::Require
 }
 
@@ -237,7 +240,7 @@ impl Sockets {
 
 /// The program does with this frame what the sockets' code says.
 fn is_the_same(desk: &mut Desk, sockets: &mut Sockets, frame: &[u8]) -> Option<Verdict> {
-    let is_left = is_left_to_the_sockets(&sockets.policy);
+    let is_left = is_left_to_the_sockets(&sockets.policy, desk);
     let (action, out) = desk.ask(frame);
     let mut said = Header::parse(
         out.get(out.len().saturating_sub(HEADER_LEN)..)
@@ -299,6 +302,9 @@ fn the_program_and_the_sockets_do_the_same() {
     for _ in 0..u64::div_ceil(frames, ROUND) {
         let policy = random_policy(&mut numbers);
         let mut desk = Desk::new(&policy);
+        desk.is_leap_near = numbers.one_in(2);
+        desk.allowance = numbers.one_of(&[0, u32::MAX]);
+        desk.publish();
         let mut sockets = Sockets::new(policy);
         for _ in 0..ROUND {
             let frame = random_frame(&mut numbers);

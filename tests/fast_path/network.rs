@@ -136,6 +136,14 @@ impl Pair {
         (fast, number(&status["requests"]["received"]) - fast)
     }
 
+    /// Waits until the counts of `counts` are as wanted.
+    fn changes(&self, what: &str, is_wanted: impl Fn(u64, u64) -> bool) {
+        wait_until(what, SOON, || {
+            let (fast, slow) = self.counts();
+            is_wanted(fast, slow).then_some(())
+        });
+    }
+
     /// Asks once from over there.
     pub(crate) fn ask(&self, server: &'static str) -> Option<Header> {
         self.neighbor
@@ -363,6 +371,36 @@ fn reloads_lose_nothing() {
             pair.status()["requests"]["verdicts"]["refused-denied"].as_u64(),
             Some(ATTEMPTS)
         );
+    });
+}
+
+/// While less than four fifths of the budget is asked the program answers, and beyond that the sockets alone.
+#[test]
+fn the_sockets_shed_what_is_beyond_the_budget() {
+    if !has_ethtool() {
+        return;
+    }
+    in_own_network(|| {
+        let budget = |packets: u32| format!("[budget]\nmode = \"on\"\npackets-per-second = {packets}\n");
+        let pair = Pair::start("native", &budget(20_000));
+        pair.becomes_fast();
+        let load = pair.neighbor.run(Load::start);
+        let before = pair.counts();
+        pair.changes("answers by the program", |fast, _| fast > before.0 + 500);
+        let (_, slow) = pair.counts();
+        assert!(slow < before.1 + 500, "{slow}");
+        assert_eq!(pair.reload_with(&budget(1_000)), Reload::Done);
+        wait_until("the sockets answer alone", SOON, || {
+            pair.log().contains("more than 4/5 of the budget").then_some(())
+        });
+        // What was answered until then is counted once the program has left it.
+        std::thread::sleep(Duration::from_millis(20));
+        let before = pair.counts();
+        pair.changes("answers by the sockets", |_, slow| slow > before.1 + 500);
+        assert_eq!(pair.counts().0, before.0);
+        let (sent, answered) = load.stop();
+        // The budget is not reached: at the change nothing is lost but what comes within the first milliseconds.
+        assert!(answered > 1_000 && sent - answered < 100, "{sent} {answered}");
     });
 }
 

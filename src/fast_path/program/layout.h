@@ -66,7 +66,9 @@ struct publication {
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
 	__u64 steps; // The number of steps of the host's clock before it: it holds until the next one
 	__u64 header_sum; // The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
-	__u64 unused[4]; // 0
+	__u32 budgeted; // A bit for each listener whose answers count against the budget
+	__u32 allowance; // The answers that a CPU may give there in the time of this publication; requests beyond them pass
+	__u64 unused[3]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 
@@ -190,7 +192,9 @@ struct cpu {
 	__u64 ipv6[INTERFACES]; // The same over IPv6
 	__u64 packets; // The packets that the census would have
 	__u64 written; // The samples so far, each at its number modulo SAMPLES
-	__u64 unused[6]; // 0
+	__u64 counted_in; // The number of the publication in which the next cell counts
+	__u64 counted; // The requests of that publication's time to listeners with a budget
+	__u64 unused[4]; // 0
 	struct sample samples[SAMPLES]; // The newest samples
 };
 _Static_assert(sizeof(struct cpu) == 24896, "as in layout.rs");

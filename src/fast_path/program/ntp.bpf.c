@@ -147,6 +147,16 @@ inlined void count(__u32 cpu, __u64 listener, const struct ruling *ruling, __u8 
 			cells->annotations[i] += ruling->annotations >> i & 1;
 }
 
+// Is there room in the budget? One publication's time after the other, by a count of this CPU.
+inlined int has_allowance(struct cpu *cpu, const struct publication *publication)
+{
+	if (cpu->counted_in != publication->number) {
+		cpu->counted_in = publication->number;
+		cpu->counted = 0;
+	}
+	return cpu->counted++ < publication->allowance;
+}
+
 // A hash that is even and that nobody can foretell: it chooses the clients that the census follows (../census/sampled.rs).
 inlined __u64 followed_hash(const __u64 *secret, const struct request *request)
 {
@@ -201,6 +211,10 @@ int ntp(struct xdp_md *context)
 		return XDP_PASS;
 	// Once more, in a way that the compiler keeps: Linux 6.1 forgets a bound if the register was spilled before.
 	asm volatile("%0 &= %1" : "+r"(listener) : "i"(LISTENERS - 1));
+	__u32 number_of_cpu = bpf_get_smp_processor_id();
+	struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number_of_cpu);
+	if (!cpu || (publication.budgeted >> listener & 1 && !has_allowance(cpu, &publication)))
+		return XDP_PASS;
 	// From here on it is ours: nothing is taken from a client for a request that passes.
 	const struct policy *policy = &rules->policies[listener];
 	struct ruling ruling = { .verdict = answered };
@@ -211,11 +225,7 @@ int ntp(struct xdp_md *context)
 	struct ntp *reply = request.ntp;
 	__u8 kind = reply->first & 0x3f;
 	__u64 time = served(&publication, now), followed = *(volatile __u64 *)&published->followed;
-	__u32 number_of_cpu = bpf_get_smp_processor_id();
 	count(number_of_cpu, listener, &ruling, kind);
-	struct cpu *cpu = bpf_map_lookup_elem(&cpus, &number_of_cpu);
-	if (!cpu)
-		return XDP_PASS;
 	if (followed)
 		sample(cpu, &request, rules, followed, published->apart);
 	if (ruling.verdict > KISSED_DENIED)
