@@ -3,9 +3,10 @@
 //! The program (`program/ntp.bpf.c`) gets the time and the rules by words in memory that both sides share.
 //! `time_segment` is the time that is served for a while, `rules` decides about requests (`destinations`: by address;
 //! `devices`: by interface, whose names may be `pattern`s; `budget_share`: how many), `layout` defines each word,
-//! `bypass` is what requests go past; all pure. `maps` writes and reads the words, `loader` brings the program into the kernel, `driver` keeps it up
-//! to date and attached (`interfaces`), and takes its census (`fast_census`); `step_watch` tells it steps of the host's
-//! clock. `requirements` is what a host must have, and what it has, `mode` what the operator chooses.
+//! `bypass` is what requests go past; all pure. `maps` writes and reads the words, `loader` brings the program into the
+//! kernel, `driver` keeps it up to date and attached (`interfaces`), and takes its census (`fast_census`); `step_watch`
+//! tells it steps of the host's clock. `requirements` is what a host must have, and what it has, `mode` what the operator
+//! chooses.
 
 pub mod budget_share;
 mod bypass;
