@@ -187,6 +187,9 @@ pub struct RehearseQuery {
     /// Seconds after which it ends: up to 7200
     #[arg(long = "for", value_name = "SECONDS", default_value = "3600", value_parser = seconds, value_hint = ValueHint::Other)]
     pub length: f64,
+    /// The stratum, from 10 to 15: ntpd does not use 15
+    #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u8).range(10..=15), value_hint = ValueHint::Other)]
+    pub stratum: u8,
     /// Smear the leap second, as the smear table of the configuration has it
     #[arg(long)]
     pub smear: bool,
