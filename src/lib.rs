@@ -28,7 +28,8 @@
 //! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
 //!   `transmit_predictor`), or with a MAC `respond_mac`, with NTS `respond_nts`, by `policy` (`access`, `limit`,
-//!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`
+//!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`; `interleaved`: when earlier replies left, which the
+//!   kernel tells, and replies that tell it to the clients
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
@@ -71,6 +72,7 @@
 //!          access -> MAC -> limit of genuine requests -> budget -> t3 -> answer or kiss with a MAC
 //!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
 //!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
+//!          for a candidate for interleaved mode: server::interleaved, and once it was sent the kernel's transmit timestamp
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
@@ -120,6 +122,8 @@
 //!   ones, unless the operator says so.
 //! * An upstream with a symmetric key is never polled without, and only replies with a MAC of that key count.
 //! * This host is never its own upstream, and the address behind a name never decides which clock is served.
+//! * The time at which an earlier reply left is told once, to the address that got that reply, and never after a step of
+//!   the announced time. It is never that of another reply.
 //! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
 //! * Addresses of clients leave the process only through the control socket (`ntpfront clients`); with

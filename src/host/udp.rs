@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::cmsg_space;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, getsockopt,
-    recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, TimestampingFlag,
+    bind, getsockopt, recvmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Uid, fchown};
@@ -110,7 +110,9 @@ pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
 
 /// Sets the options that a worker needs of its socket.
 fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
-    setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+    // Where transmit timestamps can't be had, those of arrivals come alone, in another form.
+    let is_stamped = sys::stamp_datagrams(socket.as_fd()).is_ok();
+    setsockopt(socket, sockopt::ReceiveTimestampns, &!is_stamped)?;
     sys::send_plainly(socket.as_fd(), address.is_ipv6())?;
     // A socket that is bound to one address answers from it anyway.
     if address.ip().is_unspecified() {
@@ -168,6 +170,12 @@ pub fn receive_buffer(socket: &UdpSocket) -> io::Result<u32> {
 /// As `setsockopt(2)`: to raise it needs CAP_NET_ADMIN.
 pub fn set_busy_poll(socket: &UdpSocket, microseconds: u16) -> io::Result<()> {
     sys::set_busy_poll(socket.as_fd(), microseconds)
+}
+
+/// Returns whether the kernel tells when datagrams left that `socket` sends to be stamped.
+pub fn stamps_departures(socket: &UdpSocket) -> bool {
+    getsockopt(socket, sockopt::Timestamping)
+        .is_ok_and(|flags| flags.contains(TimestampingFlag::SOF_TIMESTAMPING_OPT_ID))
 }
 
 /// Makes a UDP socket of the family of `address`; one of IPv6 takes no IPv4 packets, whatever the system's default.

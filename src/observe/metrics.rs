@@ -226,6 +226,11 @@ impl Page<'_> {
             "unusable_stamps_total",
             "Packets whose kernel receive timestamp was missing, or not within the last second",
             counts(|one| one.traffic.counts.stamp_unusable),
+        )?;
+        self.counters(
+            "interleaved_responses_total",
+            "Responses in interleaved mode, which say when the client's previous response left",
+            counts(|one| one.traffic.counts.interleaved),
         )
     }
 

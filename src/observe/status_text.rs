@@ -137,6 +137,9 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     if let Some(macs) = mac_text::of(counts) {
         line(f, "MAC", &macs)?;
     }
+    if counts.interleaved > 0 {
+        line(f, "interleaved", &format!("{} responses", counts.interleaved))?;
+    }
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
         remarks if remarks.is_empty() => Ok(()),
