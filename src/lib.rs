@@ -34,9 +34,9 @@
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
-//!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
-//!   `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies of an upstream with NTS, and how they are
-//!   got
+//!   `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
+//!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
+//!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
 //!   `metrics`, `health`; the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure); `clients_text`: the census;
 //!   `journal`: what the log says of it
@@ -202,7 +202,8 @@
 //! * A burst has 4 questions, not 8, and is sent at the start and when a server is back. After it the intervals widen
 //!   step by step, since a longer distance between samples gives a better frequency; then they follow how long samples
 //!   fit the line. They are randomized by an eighth. A silent server is polled half as often after 4 questions, not 24.
-//! * A question contains nothing except a random number, and comes from a new port (RFC 9109). The poll field of an
+//! * A question contains nothing except a random number, and comes from a new port (RFC 9109). In interleaved mode it has
+//!   another random number, and the receive timestamp of the last answer (`upstream::interleaved`). The poll field of an
 //!   answer is ignored, since it is an echo.
 //! * A system peer stays until another one is clearly better for a while, and a survivor has to be further off than
 //!   others to become an outlier.

@@ -368,6 +368,12 @@ impl Page<'_> {
         self.gauges("upstream_poll_seconds", "Interval between polls", polls)?;
         let accepted = upstreams.iter().map(|one| (called(one), one.accepted));
         self.counters("upstream_answers_total", "Good answers", accepted)?;
+        let corrected = upstreams.iter().map(|one| (called(one), one.corrected));
+        self.counters(
+            "upstream_corrected_samples_total",
+            "Samples corrected by a later answer in interleaved mode",
+            corrected,
+        )?;
         let rejected = upstreams.iter().flat_map(|one| {
             let counted = Reject::all().zip(one.rejected);
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))

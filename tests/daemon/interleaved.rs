@@ -9,9 +9,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::chrony::{self, ChronyClient, Measurement};
-use crate::common::client::v4;
-use crate::common::daemon::{Daemon, LOCAL};
+use crate::common::chrony::{self, ChronyClient, Chronyd, Measurement};
+use crate::common::client::{v4, v6};
+use crate::common::daemon::{Daemon, LOCAL, ntpfront};
 use crate::common::ke::{install, section};
 use crate::common::network::{in_own_network, ip};
 use crate::common::port::free_port;
@@ -148,6 +148,106 @@ fn with_every_fifth_packet_lost_the_others_are_interleaved() {
         assert!(found > 40, "{found} of {}", all.len());
         check(&[all], 60);
     });
+}
+
+/// What is known of the only upstream of a daemon with this control socket, once it answers in interleaved mode.
+fn corrected(control: &Path) -> Value {
+    wait_until("corrected samples", SOON, || {
+        let upstream = status(control)["upstreams"][0].clone();
+        (upstream["corrected"].as_u64() >= Some(3)).then_some(upstream)
+    })
+}
+
+/// The configuration of a daemon that asks one server often.
+fn asking(directory: &TempDir, server: &str, more: &str) -> String {
+    format!(
+        "[clock]\nsource = \"tracked\"\n[control]\nsocket = \"{}/control\"\n[[listener]]\naddress = \"127.0.0.1:{}\"\n\
+         [[upstream]]\naddress = \"{server}\"\nminpoll = 0\nmaxpoll = 0\n{more}\n",
+        directory.path().display(),
+        free_port()
+    )
+}
+
+#[test]
+fn chronyd_as_upstream_tells_when_its_replies_left() {
+    let Some(program) = chrony::program() else {
+        return;
+    };
+    let port = free_port();
+    let _chronyd = Chronyd::start(&program, port, 3);
+    for server in [v4(port), v6(port)] {
+        let directory = TempDir::new();
+        let text = asking(&directory, &server.to_string(), "");
+        let daemon = Daemon::configured(&text);
+        let control = directory.path().join("control");
+        wait_until("a control socket", SOON, || control.exists().then_some(()));
+        let upstream = corrected(&control);
+        assert_eq!(upstream["interleaved"], true, "{upstream}");
+        let correction = upstream["correction"].as_f64().unwrap();
+        // It leaves some microseconds after the time in it.
+        assert!((1e-8..1e-3).contains(&correction), "{upstream}");
+        let rejected = upstream["rejected"].as_object().unwrap();
+        assert!(rejected.values().all(|count| count == 0), "{upstream}");
+        let measured = &upstream["measured"];
+        assert!(measured["delay"].as_f64().unwrap() < 1e-3, "{upstream}");
+        let shown = ntpfront(&["upstreams", "--socket", control.to_str().unwrap()]);
+        assert!(
+            shown.stdout.contains("  mode       interleaved, "),
+            "{}",
+            shown.said()
+        );
+        // Live.
+        let _reload = daemon.reload(&text.replace("maxpoll = 0", "maxpoll = 0\ninterleaved = \"off\""));
+        wait_until("basic mode", SOON, || {
+            (status(&control)["upstreams"][0]["interleaved"] == false).then_some(())
+        });
+    }
+}
+
+#[test]
+fn ntpfront_as_upstream_tells_it_too_and_with_a_key() {
+    let directory = TempDir::new();
+    let keys = directory.file("keys", "10 SHA256 HEX:00112233445566778899AABBCCDDEEFF\n");
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o600)).unwrap();
+    let key_file = format!("[symmetric-keys]\nfile = \"{}\"\n", keys.display());
+    let port = free_port();
+    let text = format!("{LOCAL}{key_file}[[listener]]\naddress = \"127.0.0.1:{port}\"\n");
+    let _server = Daemon::configured(&text).answering(v4(port));
+    for more in ["", "key = 10"] {
+        let directory = TempDir::new();
+        let text = asking(&directory, &v4(port).to_string(), more);
+        let _daemon = Daemon::configured(&format!("{text}{key_file}"));
+        let control = directory.path().join("control");
+        wait_until("a control socket", SOON, || control.exists().then_some(()));
+        let upstream = corrected(&control);
+        assert_eq!(upstream["interleaved"], true, "{upstream}");
+        let rejected = upstream["rejected"].as_object().unwrap();
+        assert!(rejected.values().all(|count| count == 0), "{upstream}");
+    }
+}
+
+#[test]
+fn a_query_finds_out_whether_a_server_has_the_mode() {
+    let port = free_port();
+    let with = |mode: &str| {
+        let text = format!("{LOCAL}[[listener]]\naddress = \"127.0.0.1:{port}\"\ninterleaved = \"{mode}\"\n");
+        Daemon::configured(&text).answering(v4(port))
+    };
+    let server = v4(port).to_string();
+    let query = ["query", "--interleaved", &server];
+    let daemon = with("auto");
+    let found = ntpfront(&query);
+    assert_eq!(found.status, Some(0), "{}", found.said());
+    assert!(
+        found.stdout.contains("interleaved      yes, after "),
+        "{}",
+        found.said()
+    );
+    drop(daemon);
+    let _daemon = with("off");
+    let found = ntpfront(&query);
+    assert_eq!(found.status, Some(1), "{}", found.said());
+    assert!(found.stdout.contains("interleaved      no: "), "{}", found.said());
 }
 
 /// The authenticator covers the timestamps.
