@@ -124,6 +124,9 @@ pub struct Query {
     /// Establish keys with NTS first (the port is that of key establishment, 4460 by default), and show what a client sees
     #[arg(long, conflicts_with = "pool")]
     pub nts: bool,
+    /// Poll up to seven times to get an answer in interleaved mode (RFC 9769), and show what it corrects
+    #[arg(long, conflicts_with_all = ["pool", "nts"])]
+    pub interleaved: bool,
     /// File with the certificates (PEM) that are trusted instead of the system's
     #[arg(long, value_name = "FILE", requires = "nts", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
@@ -487,6 +490,7 @@ mod tests {
             nts: false,
             ca: None,
             server: "[::1]:123".to_owned(),
+            interleaved: false,
             pool: false,
             json: true,
         };

@@ -226,6 +226,11 @@ impl Page<'_> {
             "unusable_stamps_total",
             "Packets whose kernel receive timestamp was missing, or not within the last second",
             counts(|one| one.traffic.counts.stamp_unusable),
+        )?;
+        self.counters(
+            "interleaved_responses_total",
+            "Responses in interleaved mode, which say when the client's previous response left",
+            counts(|one| one.traffic.counts.interleaved),
         )
     }
 
@@ -375,6 +380,12 @@ impl Page<'_> {
         self.gauges("upstream_poll_seconds", "Interval between polls", polls)?;
         let accepted = upstreams.iter().map(|one| (called(one), one.accepted));
         self.counters("upstream_answers_total", "Good answers", accepted)?;
+        let corrected = upstreams.iter().map(|one| (called(one), one.corrected));
+        self.counters(
+            "upstream_corrected_samples_total",
+            "Samples corrected by a later answer in interleaved mode",
+            corrected,
+        )?;
         let rejected = upstreams.iter().flat_map(|one| {
             let counted = Reject::all().zip(one.rejected);
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))

@@ -6,6 +6,7 @@
 pub mod clients_text;
 pub mod clock_status;
 pub mod health;
+mod interleaved_text;
 pub mod journal;
 pub mod leap_forecast;
 pub mod leap_status;

@@ -6,7 +6,7 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
-use super::{mac_text, nts_text};
+use super::{interleaved_text, mac_text, nts_text};
 use crate::server::Verdict;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
@@ -136,6 +136,9 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
     }
     if let Some(macs) = mac_text::of(counts) {
         line(f, "MAC", &macs)?;
+    }
+    if let Some(responses) = interleaved_text::of_responses(counts) {
+        line(f, "interleaved", &responses)?;
     }
     // What limits let pass, and what rules on trial would have refused.
     match counts.annotations() {
@@ -373,6 +376,7 @@ fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
         poll.unwrap_or_default()
     );
     line(f, "  answers", &answers)?;
+    line(f, "  mode", &interleaved_text::of_upstream(one))?;
     let refused = Reject::all().zip(one.rejected).filter(|(_, count)| *count > 0);
     let refused: Vec<String> = refused
         .map(|(reject, count)| format!("{count} {}", reject.name()))
@@ -564,12 +568,14 @@ time.example:123
   certified  until 2027-01-15
   no keys    3 timed-out
   answers    reach 377, 20 good answers, polled every 64 s
+  mode       interleaved, 3 samples corrected, by 3.000 us usually
 
 [2001:db8::1]:123
   standing   refused, at [2001:db8::1]:123
   not polled no route to it (ENETUNREACH)
   MAC key    10
   answers    reach 000, 0 good answers
+  mode       basic
   refused    1 kiss-deny
 ";
         assert_eq!(UpstreamsText(&example()).to_string(), expected);

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::control::{http, server};
 use crate::fast_path::{MOST_INTERFACES, client_capacity};
 use crate::ke::admission::SILENT;
+use crate::server::SavedTimestamps;
 use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
 use crate::upstream::Host;
@@ -189,7 +190,12 @@ fn memory(config: &Config, lists: u64) -> u64 {
         }
         false => 0,
     };
-    FIXED_MEMORY + workers.sum::<u64>() + http + lists + fast + ke
+    let saved = config
+        .listeners
+        .iter()
+        .filter_map(|one| one.tuning.saved_timestamps);
+    let saved = saved.map(SavedTimestamps::memory);
+    FIXED_MEMORY + workers.sum::<u64>() + saved.sum::<u64>() + http + lists + fast + ke
 }
 
 /// Returns the largest number of connections for key establishment, those included whose client is silent.
@@ -255,7 +261,7 @@ mod tests {
             (
                 "[[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 5\n",
                 4,
-                4 * 917_504,
+                4 * 966_656,
                 8 << 20,
             ),
             (
@@ -267,8 +273,20 @@ mod tests {
             (
                 "[limit]\nmode = \"on\"\nclients = 1048576\n[[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 2\n",
                 1,
-                917_504 + (64 << 20),
+                966_656 + (64 << 20),
                 2 << 20,
+            ),
+            (
+                "[interleaved]\nclients = 1000000\n[[listener]]\naddress = \"127.0.0.1:1\"\n",
+                0,
+                (16 << 20) - (1 << 20),
+                0,
+            ),
+            (
+                "[[listener]]\naddress = \"127.0.0.1:1\"\ninterleaved = \"off\"\n",
+                0,
+                -(1 << 20),
+                0,
             ),
             (
                 "[metrics]\nlisten = \"127.0.0.1:9\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n",

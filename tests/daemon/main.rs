@@ -37,6 +37,7 @@ mod documents;
 mod handover;
 mod import;
 mod import_daemons;
+mod interleaved;
 mod lies;
 mod limits;
 mod listeners;

@@ -72,6 +72,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
                 minpoll,
                 maxpoll: 10,
                 role: crate::upstream::Role::default(),
+                interleaved: crate::upstream::interleaved::InterleavedQuestions::Auto,
                 nts: Some(server).filter(|_| nts < 2),
                 key: SymmetricKey::new(KeyId::MIN, DigestType::Sha1, vec![number])
                     .ok()

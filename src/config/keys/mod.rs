@@ -5,6 +5,7 @@
 
 mod clock;
 mod fast_path;
+mod interleaved;
 mod listener;
 mod nts;
 mod nts_client;
@@ -24,6 +25,7 @@ pub use observe::{CensusKeys, Control, Metrics};
 pub use process::{Process, Ready};
 
 pub(super) use self::fast_path::RawFastPath;
+pub(super) use self::interleaved::{InterleavedKeys, RawInterleaved};
 pub(super) use self::nts::RawNts;
 pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
 pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
@@ -53,6 +55,7 @@ pub fn tables() -> Vec<Table> {
         LimitKeys::table(),
         BudgetKeys::table(),
         SmearKeys::table(),
+        InterleavedKeys::table(),
         SymmetricKeys::table(),
         ListenerKeys::table(),
         NtsKeys::table(),
