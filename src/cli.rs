@@ -55,6 +55,10 @@ pub enum Command {
     },
     /// Print a new secret for the cookies of NTS.
     NtsSecret,
+    /// Show what was served.
+    History(HistoryQuery),
+    /// Report on a month of what was served.
+    Report(ReportQuery),
 }
 
 /// The running server, and how it is asked about itself.
@@ -201,6 +205,71 @@ pub struct RehearseQuery {
     pub config: Option<PathBuf>,
 }
 
+/// The arguments of `history`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Check that no file was changed, removed or replaced (exit status 0: none, 1: some, the first one is named)
+    #[arg(value_name = "ACTION", value_enum, conflicts_with_all = ["at", "since", "until", "events", "csv", "json", "svg", "png"])]
+    pub action: Option<HistoryAction>,
+    /// Show what was served at this moment (exit status 0: a time, 1: no time was announced, 2: no record)
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, conflicts_with_all = ["since", "until", "events", "csv", "svg", "png"])]
+    pub at: Option<String>,
+    /// Begin at this time in UTC (2026-11-27T12:03:07), or this time before now (2h, 7d) [default: an hour before the end]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other)]
+    pub since: Option<String>,
+    /// End at this time [default: now]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other)]
+    pub until: Option<String>,
+    /// Print only what happened, a line each: changes, starts, stops, gaps
+    #[arg(long)]
+    pub events: bool,
+    /// Print the served time as CSV, a row per record
+    #[arg(long, conflicts_with_all = ["json", "events"])]
+    pub csv: bool,
+    /// Print the lines of the record as they are, a JSON object each
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the curves to this file, as SVG
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["csv", "json", "events"])]
+    pub svg: Option<PathBuf>,
+    /// Draw the curves to this file, as PNG
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["csv", "json", "events"])]
+    pub png: Option<PathBuf>,
+    /// Directory of the record [default: history.directory of the configuration]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// Configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+/// The action of `history`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HistoryAction {
+    /// Check all files
+    Verify,
+}
+
+/// The arguments of `report`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ReportQuery {
+    /// The month: 2026-11
+    #[arg(long, value_name = "MONTH", value_hint = ValueHint::Other)]
+    pub month: String,
+    /// The limit of the error: a name of history.limits, or seconds
+    #[arg(long, value_name = "LIMIT", value_hint = ValueHint::Other)]
+    pub limit: String,
+    /// Print CSV instead of Markdown
+    #[arg(long)]
+    pub csv: bool,
+    /// Directory of the record [default: history.directory of the configuration]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+    /// Configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
 /// The daemon that a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
@@ -268,6 +337,12 @@ enum Sub {
     Top(RunningArguments),
     /// Show the clients of the last hour: how many, the busiest, how often they ask
     Clients(RunningArguments),
+    /// Show what was served, from the record (history.directory), whether the server runs or not
+    ///
+    /// Without flags: the last hour. Without a record: the curves in the memory of the running server, of up to 30 days.
+    History(HistoryQuery),
+    /// Report on a month of what was served: coverage, error, each excess of a limit, sources, gaps
+    Report(ReportQuery),
     /// Show what is known of the next leap second, and what each listener serves around it
     Leap(LeapQuery),
     /// Serve a made-up time that runs through a leap second, to try clients
@@ -300,6 +375,11 @@ Examples:
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
+  ntpfront history                          what was served in the last hour?
+  ntpfront history --at 2026-11-27T12:03:07
+                                            what was served then, within which error, and by which upstreams?
+  ntpfront report --month 2026-11 --limit 0.001
+                                            a month, with each time in which the error was over 1 ms
   ntpfront leap --suppose delete            what would be served around a leap second?
   ntpfront rehearse --suppose insert        a made-up leap second, to try clients against it
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
@@ -312,6 +392,7 @@ Exit status:
   3  no error, but some changes need a restart (check --against-running)
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
   health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer
+  history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
   TERM, INT  stop: answer the requests that have arrived, then end with status 0
@@ -352,6 +433,20 @@ where
             ));
         }
         Some(Sub::Import(import)) => (Command::Import(import), flags),
+        Some(Sub::History(history)) => {
+            let later = Flags {
+                config: history.config.clone(),
+                ..Flags::default()
+            };
+            (Command::History(history), flags.and(later))
+        }
+        Some(Sub::Report(report)) => {
+            let later = Flags {
+                config: report.config.clone(),
+                ..Flags::default()
+            };
+            (Command::Report(report), flags.and(later))
+        }
         Some(Sub::Leap(leap)) => {
             let later = Flags {
                 config: leap.config.clone(),
@@ -581,6 +676,8 @@ mod tests {
             "clients",
             "leap",
             "rehearse",
+            "history",
+            "report",
             "health",
         ] {
             assert!(help.contains(word), "{word} is missing in:\n{help}");

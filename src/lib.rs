@@ -43,6 +43,9 @@
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
+//! * [`history`]: the record of what was served: `observer` finds what is to be recorded, the `recorder` (thread) has a
+//!   `writer` put it into files, and `files` reads them; a `moment`, `curves`, a `picture`, a `report` are made of them, and
+//!   the `chain` proves that they were not changed; `ring` is the memory of the running server
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
 //!   `server`; and `http`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for
@@ -134,6 +137,8 @@
 //!   server has no keys or the listener ignores NTS. A request with a MAC gets a reply with a MAC of the same key or nothing,
 //!   unless the server has no symmetric keys or the listener ignores MACs. What a plain request costs is the same with
 //!   and without them.
+//! * Time service never waits for the record: a queue that is never waited for is between them, and what finds no room in it
+//!   is counted and becomes a gap. The record has no addresses of clients.
 //! * After the start no capability is in use except the one for ports below 1024, while a socket is bound; workers have
 //!   none, and hardly a system call except those to receive and to send. Only few files are accessible; a second
 //!   process opens those that replace one of them in a directory with other files (`host::opener_process`).
@@ -231,6 +236,7 @@ pub mod config;
 pub mod control;
 pub mod fast_path;
 pub mod hash;
+pub mod history;
 pub mod host;
 pub mod ke;
 pub mod leap;

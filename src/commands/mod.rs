@@ -6,6 +6,7 @@ mod check;
 mod clients;
 mod config;
 mod health;
+mod history;
 mod import;
 mod leap;
 mod leap_list;
@@ -13,6 +14,7 @@ mod nts_secret;
 mod output;
 mod query;
 mod rehearse;
+mod report;
 mod running;
 mod serve;
 mod status;
@@ -42,6 +44,8 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),
+        Command::History(query) => history::run(query, flags),
+        Command::Report(query) => report::run(query, flags),
         Command::Leap(query) => leap::run(query, flags),
         Command::Rehearse(query) => rehearse::run(query, flags),
         Command::Health { server, max_distance } => health::run(server, flags, *max_distance),

@@ -47,7 +47,7 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, Metrics, NtsClientKeys, NtsKeys, Process, Ready};
+pub use keys::{CensusKeys, Control, FastPath, HistoryKeys, Metrics, NtsClientKeys, NtsKeys, Process, Ready};
 pub use nts_files::NtsFiles;
 pub use source::decode;
 pub use symmetric_keys::KeysInUse;
@@ -75,6 +75,10 @@ pub struct Config {
     pub census: CensusKeys,
     /// The address where the metrics are read over HTTP.
     pub metrics: Metrics,
+    /// Whether there is a page for people, too.
+    pub metrics_page: bool,
+    /// The record of what was served.
+    pub history: HistoryKeys,
     /// The interfaces where plain requests are answered before the network stack sees them.
     pub fast_path: FastPath,
     /// The symmetric keys.
@@ -100,12 +104,17 @@ impl Config {
     fn restart_only(&self) -> Vec<(String, String)> {
         let metrics = MetricsKeys {
             listen: self.metrics.clone(),
+            page: self.metrics_page,
         };
+        // Only commands read the limits.
+        let mut history = self.history.shown();
+        history.retain(|(key, _)| *key != "limits");
         let tables = [
             (Process::HEAD, self.process.shown()),
             (Control::HEAD, self.control.shown()),
             (CensusKeys::HEAD, self.census.shown()),
             (MetricsKeys::HEAD, metrics.shown()),
+            (HistoryKeys::HEAD, history),
             (FastPath::HEAD, self.fast_path.shown()),
         ];
         let settings = tables.into_iter().flat_map(|(head, settings)| {

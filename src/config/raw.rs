@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::keys::{
-    RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawInterleaved, RawLimit,
+    RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawHistory, RawInterleaved, RawLimit,
     RawListener, RawLocal, RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSymmetricKeys,
     RawUpstream,
 };
@@ -24,6 +24,7 @@ pub(super) struct Raw {
     pub(super) control: Section<RawControl>,
     pub(super) census: Section<RawCensus>,
     pub(super) metrics: Section<RawMetrics>,
+    pub(super) history: Section<RawHistory>,
     pub(super) fast_path: Section<RawFastPath>,
     pub(super) nts_client: Section<RawNtsClient>,
     pub(super) access: Section<RawAccess>,

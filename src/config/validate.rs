@@ -6,8 +6,8 @@ use super::NamedFiles;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
-    CensusKeys, ClockKeys, Control, FastPath, LocalKeys, LogKeys, MetricsKeys, NtsClientKeys, NtsKeys,
-    Process, RawFastPath, RawNts,
+    CensusKeys, ClockKeys, Control, FastPath, HistoryKeys, LocalKeys, LogKeys, MetricsKeys, NtsClientKeys,
+    NtsKeys, Process, RawFastPath, RawNts,
 };
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section, Sections};
@@ -66,6 +66,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let control = Control::read_one(validator, &raw.control, &Control::default());
     let census = CensusKeys::read_one(validator, &raw.census, &CensusKeys::default());
     let metrics = MetricsKeys::read_one(validator, &raw.metrics, &MetricsKeys::default());
+    let history = HistoryKeys::read_one(validator, &raw.history, &HistoryKeys::default());
     let fast_path = fast_path(validator, &raw.fast_path);
     let keys = symmetric_keys::validate(validator, raw);
     let nts_client = NtsClientKeys::read_one(validator, &raw.nts_client, &NtsClientKeys::default());
@@ -80,7 +81,7 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots, keys.as_ref());
     agree(validator, raw);
     smear_has_list(validator, raw, clock.as_ref(), served.as_ref());
-    let (served, common, clock) = (served?, common?, clock?);
+    let (served, common, clock, metrics) = (served?, common?, clock?, metrics?);
     let config = Config {
         process: process?,
         log_level: log?.level,
@@ -88,7 +89,9 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         leap_seconds: clock.leap_seconds,
         control: control?,
         census: census?,
-        metrics: metrics?.listen,
+        metrics: metrics.listen,
+        metrics_page: metrics.page,
+        history: history?,
         fast_path: fast_path?,
         symmetric_keys: keys?,
         nts_client: nts_client?,
@@ -112,6 +115,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "control", &raw.control);
     one(validator, "census", &raw.census);
     one(validator, "metrics", &raw.metrics);
+    one(validator, "history", &raw.history);
     one(validator, "fast-path", &raw.fast_path);
     one(validator, "nts-client", &raw.nts_client);
     one(validator, "access", &raw.access);

@@ -1,4 +1,4 @@
-//! Impure. The HTTP server for Prometheus and probes: `/metrics`, `/healthz`, `/readyz`.
+//! Impure. The HTTP server for Prometheus, probes and people: `/metrics`, `/healthz`, `/readyz`; `/` and its JSON.
 //!
 //! Its clients can't harm the service: all this runs on the supervisor's thread, not on a worker's. Few
 //! connections are kept at once, for a short time each. A further one replaces the oldest one, among those of
@@ -16,22 +16,29 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{Backlog, listen};
 use nix::unistd::{Gid, Uid};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::{AbortHandle, yield_now};
+use tokio::task::{AbortHandle, spawn_blocking, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::config::Metrics;
-use crate::host::{clock, limits, unix_socket};
+use crate::history::curves::Curves;
+use crate::history::page::{HtmlPage, SPANS, page};
+use crate::history::stamp::Stamp;
+use crate::host::{clock, limits, privileges, unix_socket};
 use crate::log::throttle::LogThrottle;
 use crate::observe::health::Health;
 use crate::observe::metrics;
@@ -50,18 +57,28 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The greatest age of a page.
 const PAGE_AGE: Duration = Duration::from_secs(1);
+/// The greatest age of the page for people: its curves are long.
+const HTML_AGE: Duration = Duration::from_secs(2);
 /// The longest request, in bytes (the library's least).
 const LONGEST_REQUEST: usize = 8192;
 /// Time until an address is tried again that could not be opened.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// A request for a snapshot: the supervisor sends it there.
-pub type Scrape = oneshot::Sender<Snapshot>;
+/// A request to the supervisor, and the way of its answer.
+#[derive(Debug)]
+pub enum Scrape {
+    /// A snapshot.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// The curves of the last seconds of each number, with the served time.
+    Curves([u32; 3], oneshot::Sender<(Stamp, [Curves; 3])>),
+}
 
 /// The address of the HTTP server, and its socket, if that could be opened.
 #[derive(Debug)]
 pub struct HttpServer {
     address: Metrics,
+    /// Whether there is a page for people.
+    page: bool,
     socket: Option<HttpSocket>,
 }
 
@@ -75,7 +92,7 @@ impl HttpServer {
     /// Opens what is configured, if anything is, and gives a file to `owner`.
     ///
     /// A failure is only logged: time is served without metrics.
-    pub fn open(address: &Metrics, owner: Option<(Uid, Gid)>) -> Option<Self> {
+    pub fn open(address: &Metrics, page: bool, owner: Option<(Uid, Gid)>) -> Option<Self> {
         let socket = match address {
             Metrics::Nowhere => return None,
             Metrics::Tcp(_) => open_tcp(address),
@@ -90,6 +107,7 @@ impl HttpServer {
         }
         Some(Self {
             address: address.clone(),
+            page,
             socket: socket.ok(),
         })
     }
@@ -107,6 +125,7 @@ impl HttpServer {
         let pages = Arc::new(PageCache {
             supervisor,
             last: Mutex::new(None),
+            html: self.page.then(|| Mutex::new(None)),
         });
         let socket = loop {
             match self.socket.take() {
@@ -238,6 +257,8 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, pages: A
 struct PageCache {
     supervisor: mpsc::Sender<Scrape>,
     last: Mutex<Option<CachedPage>>,
+    /// The page for people; `None` if there is none.
+    html: Option<Mutex<Option<(Duration, HtmlPage)>>>,
 }
 
 #[derive(Clone)]
@@ -257,7 +278,10 @@ impl PageCache {
             return refusal;
         }
         let uri = request.uri();
-        if !matches!(uri.path(), "/metrics" | "/healthz" | "/readyz") {
+        let is_for_people = matches!(uri.path(), "/" | "/status.json" | "/history.json");
+        if !(matches!(uri.path(), "/metrics" | "/healthz" | "/readyz")
+            || is_for_people && self.html.is_some())
+        {
             return response(
                 StatusCode::NOT_FOUND,
                 "only /metrics, /healthz and /readyz exist\n".into(),
@@ -272,6 +296,9 @@ impl PageCache {
         match uri.path() {
             "/metrics" => response(StatusCode::OK, page.metrics),
             "/healthz" => response(StatusCode::OK, "alive\n".into()),
+            "/" => self.html(&page.snapshot).await,
+            "/status.json" => json(&*page.snapshot),
+            "/history.json" => self.history(uri.query().unwrap_or_default()).await,
             _ => readiness(&page.snapshot, uri.query().unwrap_or_default()),
         }
     }
@@ -295,9 +322,87 @@ impl PageCache {
 
     async fn snapshot(&self) -> Option<Snapshot> {
         let (sender, snapshot) = oneshot::channel();
-        self.supervisor.send(sender).await.ok()?;
+        self.supervisor.send(Scrape::Snapshot(sender)).await.ok()?;
         snapshot.await.ok()
     }
+
+    async fn curves(&self, seconds: [u32; 3]) -> Option<(Stamp, [Curves; 3])> {
+        let (sender, curves) = oneshot::channel();
+        let asked = async {
+            self.supervisor.send(Scrape::Curves(seconds, sender)).await.ok()?;
+            curves.await.ok()
+        };
+        timeout(SNAPSHOT_TIMEOUT, asked).await.ok()?
+    }
+
+    /// Returns the page for people, at most some seconds old. It is drawn in a thread of its own.
+    async fn html(&self, snapshot: &Arc<Snapshot>) -> Response<Full<Bytes>> {
+        let unavailable = || response(StatusCode::SERVICE_UNAVAILABLE, "there is no page now\n".into());
+        let Some(html) = &self.html else {
+            return unavailable();
+        };
+        let mut last = html.lock().await;
+        let is_fresh = |page: &&(Duration, HtmlPage)| clock::raw().saturating_sub(page.0) < HTML_AGE;
+        if let Some((_, page)) = last.as_ref().filter(is_fresh) {
+            return html_response(page);
+        }
+        let Some((now, curves)) = self.curves(SPANS.map(|(_, _, seconds)| seconds)).await else {
+            return unavailable();
+        };
+        let snapshot = Arc::clone(snapshot);
+        let drawn = spawn_blocking(move || {
+            // The kernel lets every thread drop a capability: else an attacker is in control.
+            if privileges::drop_all_of_thread().is_err() {
+                std::process::abort();
+            }
+            page(&snapshot, curves, now)
+        });
+        match drawn.await {
+            Ok(page) => html_response(&last.insert((clock::raw(), page)).1),
+            Err(_) => unavailable(),
+        }
+    }
+
+    /// Returns the curves of the last `?since=SECONDS`, an hour by default.
+    async fn history(&self, query: &str) -> Response<Full<Bytes>> {
+        let since = match query.strip_prefix("since=").map(str::parse) {
+            None if query.is_empty() => 3600,
+            Some(Ok(seconds @ 1..=2_592_000)) => seconds,
+            Some(_) | None => {
+                let known = "only ?since=SECONDS is known, from 1 to 2592000\n";
+                return response(StatusCode::BAD_REQUEST, known.into());
+            }
+        };
+        match self.curves([since, 0, 0]).await {
+            Some((_, [curves, ..])) => json(&curves),
+            None => response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the supervisor does not answer\n".into(),
+            ),
+        }
+    }
+}
+
+fn html_response(page: &HtmlPage) -> Response<Full<Bytes>> {
+    let mut response = response(StatusCode::OK, page.text.clone().into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // It is made of hashes, and has no letters that a header can't have.
+    if let Ok(policy) = HeaderValue::from_str(&page.policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+fn json(thing: &impl Serialize) -> Response<Full<Bytes>> {
+    let text = serde_json::to_string(thing).unwrap_or_default() + "\n";
+    let mut response = response(StatusCode::OK, text.into());
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
 fn readiness(snapshot: &Snapshot, query: &str) -> Response<Full<Bytes>> {

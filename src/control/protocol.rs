@@ -52,6 +52,11 @@ pub enum ControlRequest {
         /// Form of the answer.
         format: Format,
     },
+    /// The curves of the last `seconds` in the memory of the server, as JSON. The answer is a [`ControlAnswer::Report`].
+    Curves {
+        /// From 1 second to 30 days.
+        seconds: u32,
+    },
     /// Whether the server is healthy. The answer is a [`ControlAnswer::Health`].
     Health {
         /// Form of the answer.
@@ -76,9 +81,11 @@ impl ControlRequest {
     pub const fn answer_timeout(&self) -> Duration {
         match self {
             Self::Check { .. } => Duration::from_secs(60),
-            Self::Status { .. } | Self::Upstreams { .. } | Self::Clients { .. } | Self::Health { .. } => {
-                Duration::from_secs(3)
-            }
+            Self::Status { .. }
+            | Self::Upstreams { .. }
+            | Self::Clients { .. }
+            | Self::Curves { .. }
+            | Self::Health { .. } => Duration::from_secs(3),
         }
     }
 
@@ -319,6 +326,7 @@ mod tests {
             format
                 .clone()
                 .prop_map(|format| ControlRequest::Clients { format }),
+            any::<u32>().prop_map(|seconds| ControlRequest::Curves { seconds }),
             (format, distance)
                 .prop_map(|(format, max_distance)| ControlRequest::Health { format, max_distance }),
             any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),

@@ -173,7 +173,7 @@ fn split(path: &Path) -> (&Path, &OsStr) {
 ///
 /// # Errors
 /// It is no directory, does not exist, can't be reached, or there are no more file descriptors.
-pub(super) fn handle(directory: &Path) -> nix::Result<OwnedFd> {
+pub fn handle(directory: &Path) -> nix::Result<OwnedFd> {
     open(
         directory,
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,

@@ -41,6 +41,8 @@ pub struct NeededCalls {
     pub attaches: bool,
     /// Each log message is sent to journald by itself.
     pub journal: bool,
+    /// A thread writes files of a record.
+    pub records: bool,
 }
 
 /// Files and TCP ports that stay permitted. Files are opened when they are named, before the root directory changes.
@@ -48,6 +50,9 @@ pub struct NeededCalls {
 pub struct AllowedAccess {
     directories: Vec<OwnedFd>,
     files: Vec<OwnedFd>,
+    /// The directories where files are written, and those in which such a directory may be made.
+    written: Vec<OwnedFd>,
+    around: Vec<OwnedFd>,
     /// The places that exist and could not be opened, each with the reason: they will not be permitted.
     pub unopened: Vec<String>,
     /// TCP ports to listen on.
@@ -83,6 +88,15 @@ impl AllowedAccess {
         for directory in directories(path) {
             self.permit_directory(&directory);
         }
+    }
+
+    /// Permits making, writing and removing files in a directory; and to make it again, if it is removed.
+    ///
+    /// `around` is the directory at `path` that it is in. If that holds files of others, it stays out of reach.
+    pub fn write_in(&mut self, directory: Option<OwnedFd>, around: OwnedFd, path: &Path) {
+        self.written.extend(directory);
+        let is_own = path.canonicalize().is_ok_and(|real| !shared::is_shared(&real));
+        self.around.extend(is_own.then_some(around));
     }
 
     fn permit_directory(&mut self, path: &Path) {
@@ -126,6 +140,12 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 pub fn limit_to(access: &AllowedAccess) -> Result<Option<String>, RulesetError> {
     let places = access.directories.iter().chain(&access.files);
     let places = places.map(|place| Ok::<_, RulesetError>(PathBeneath::new(place, AccessFs::ReadFile)));
+    let in_it = AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile;
     let ports = |ports: &[u16], access: BitFlags<AccessNet>| {
         let rules = ports
             .iter()
@@ -138,10 +158,22 @@ pub fn limit_to(access: &AllowedAccess) -> Result<Option<String>, RulesetError> 
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rules(places)?
+        .add_rules(beneath(&access.written, in_it))?
+        .add_rules(beneath(&access.around, in_it | AccessFs::MakeDir))?
         .add_rules(ports(&access.tcp_listen, AccessNet::BindTcp.into()))?
         .add_rules(ports(&access.tcp_connect, AccessNet::ConnectTcp.into()))?
         .restrict_self()?;
     Ok(lacks(&status.landlock))
+}
+
+/// Returns rules that permit access to all that is below these directories.
+fn beneath(
+    directories: &[OwnedFd],
+    access: BitFlags<AccessFs>,
+) -> impl Iterator<Item = Result<PathBeneath<&OwnedFd>, RulesetError>> {
+    directories
+        .iter()
+        .map(move |place| Ok(PathBeneath::new(place, access)))
 }
 
 /// Returns the restrictions that a kernel of this status lacks.

@@ -23,6 +23,7 @@ impl Health {
     ///
     /// `max_distance` is the largest healthy root distance, in seconds, if there is a limit.
     ///
+    /// A record that can't be written is named, and does not count, either.
     /// A certificate that ends soon is named, and does not count: clients without NTS get a time.
     /// A listener whose address is absent is named, and counts only if it is required: some addresses come
     /// only to a healthy host.
@@ -50,6 +51,9 @@ impl Health {
                 let names = one.names.join(", ");
                 reason += &format!("; certificate for {names}: {}", one.left);
             }
+        }
+        if let Some(fault) = snapshot.history.as_ref().and_then(|one| one.fault.as_ref()) {
+            reason += &format!("; the history is not written: {fault}");
         }
         Self {
             healthy: healthy && !absent().any(|one| one.required),

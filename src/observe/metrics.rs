@@ -15,6 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::pool::PoolScore;
 use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
@@ -56,6 +57,7 @@ impl Collector for SnapshotCollector {
         page.leap_seconds(&self.0.leap_seconds)?;
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
+        page.history(self.0.history.as_ref())?;
         page.fast_path(self.0.fast_path.as_ref())?;
         page.nts_keys(self.0.nts.as_ref())?;
         page.upstreams(&self.0.upstreams)?;
@@ -278,6 +280,26 @@ impl Page<'_> {
             metric.encode_histogram::<NoLabelSet>(residence.seconds(), residence.count(), &buckets, None)?;
         }
         Ok(())
+    }
+
+    fn history(&mut self, history: Option<&HistoryStatus>) -> fmt::Result {
+        let Some(history) = history else {
+            return Ok(());
+        };
+        let is_written = u64::from(history.fault.is_none());
+        self.gauge(
+            "history_writing",
+            "1 if the record of what was served is written",
+            is_written,
+        )?;
+        self.gauge("history_files", "Number of files of the record", history.files)?;
+        self.gauge("history_bytes", "Size of all files of the record", history.bytes)?;
+        let lines = [("written", history.written), ("lost", history.lost)];
+        self.counters(
+            "history_lines_total",
+            "Lines of the record, by whether they were written or lost",
+            lines.map(|(result, count)| (vec![("result", result.to_owned())], count)),
+        )
     }
 
     fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
@@ -548,6 +570,8 @@ mod tests {
             "ntpfront_pool_score 20.0",
             "ntpfront_reloads_total{result=\"refused\"} 1",
             "ntpfront_log_lines_dropped_total 5",
+            "ntpfront_history_writing 1",
+            "ntpfront_history_lines_total{result=\"written\"} 4000",
             "ntpfront_build_info{version=\"1.2.3\"} 1",
             "ntpfront_nts_period 20786",
             "ntpfront_ke_sessions_total{outcome=\"established\"} 40961",

@@ -1,11 +1,13 @@
 //! The view of operators: log, status, metrics, health.
 //!
-//! A `snapshot` of everything, as `status_text`, as `metrics`, as `health`; the score that the NTP `pool` would give; the
-//! census (`clients_text`); what is served around a leap second (`leap_forecast`); and what the log says of all that (`journal`).
+//! A `snapshot` of everything, as `status_text`, as `metrics`, as `health`; the state of the record (`history_status`); the
+//! score that the NTP `pool` would give; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
+//! and what the log says of all that (`journal`).
 
 pub mod clients_text;
 pub mod clock_status;
 pub mod health;
+pub mod history_status;
 mod interleaved_text;
 pub mod journal;
 pub mod leap_forecast;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::clock_status::ClockStatus;
+use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub reloads: Reloads,
     /// Lines of the log that were dropped, since nothing read them.
     pub log_lines_dropped: u64,
+    /// The record of what was served; `null` if none is written.
+    pub history: Option<HistoryStatus>,
     /// The addresses where clients are answered.
     pub listeners: Vec<ListenerStatus>,
     /// The kernel's fast path; `null` where none is wanted.
@@ -222,6 +225,7 @@ pub(crate) fn example() -> Snapshot {
             fault: Some("/etc/ntpfront/ntpfront.toml:3:1: nonsense".to_owned()),
         },
         log_lines_dropped: 5,
+        history: Some(super::history_status::example()),
         listeners: vec![
             listener("0.0.0.0:123", requests, vec![worker(1000.4, 1), worker(234.1, 0)]),
             listener(

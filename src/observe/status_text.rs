@@ -45,6 +45,9 @@ impl Display for StatusText<'_> {
         }
         reloads(f, self.0)?;
         log(f, self.0)?;
+        if let Some(history) = &self.0.history {
+            line(f, "history", &history.line())?;
+        }
         writeln!(f)?;
         listeners(f, &self.0.listeners)?;
         if !self.0.upstreams.is_empty() {
@@ -509,6 +512,7 @@ certificate  time.example, ntp.example: 9 days left; renew it
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
 log          5 lines dropped, as their reader was too slow
+history      300 files, 21.6 MB in /var/lib/ntpfront/history
 
 LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
 0.0.0.0:123                     2      1234             2             1        7

@@ -9,6 +9,9 @@ use super::handover::{self, Handover};
 use super::pollers::Pollers;
 use crate::clock::{ClockModel, Reference, ReferencePublisher, ReferenceReader, published};
 use crate::config::Config;
+use crate::history::line::Note;
+use crate::history::observer::{ServedClock, step};
+use crate::history::stamp::Stamp;
 use crate::host::names::Names;
 use crate::host::{clock, sys};
 use crate::leap::LeapTable;
@@ -17,10 +20,10 @@ use crate::observe::clock_status::ClockStatus;
 use crate::observe::journal::{self, Journal};
 use crate::observe::leap_status::LeapStatus;
 use crate::observe::upstream_status::UpstreamStatus;
-use crate::time::NtpTimestamp;
+use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::filter::View;
 use crate::upstream::poller::PollerReport;
-use crate::upstream::registry::Registry;
+use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, State, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
@@ -35,6 +38,8 @@ pub(super) struct ClockManager {
     pub(super) journal: Journal,
     decided: Decision,
     handover: Handover,
+    /// Events for the record, since they were taken last.
+    events: Vec<Note<'static>>,
 }
 
 impl ClockManager {
@@ -72,6 +77,7 @@ impl ClockManager {
             handover,
             reader,
             journal: Journal::default(),
+            events: Vec::new(),
         };
         new.decide();
         new
@@ -111,6 +117,7 @@ impl ClockManager {
         let vouched = decision.vouched(now, &self.system.scale());
         self.pollers.update(&decision, vouched);
         if let Some(by) = decision.stepped {
+            self.events.push(step("served-clock", "stepped", by.to_seconds()));
             warn!(
                 seconds = by.to_seconds(),
                 "the served time was stepped: its error was too large to be slewed, or another clock is served now"
@@ -175,6 +182,36 @@ impl ClockManager {
         ClockStatus::of(&self.decided, clock::now())
     }
 
+    /// Returns the served time, and how far it is ahead of the local timescale.
+    pub(super) fn served_time(&self) -> (Stamp, NtpDuration) {
+        let now = clock::now();
+        let served = self.decided.reference.clock.served(now);
+        (Stamp::of(served), served - self.system.scale().at(now.raw))
+    }
+
+    /// Returns the served clock as compared with the host's clocks.
+    pub(super) fn served_clock(&self) -> ServedClock {
+        let (now, model) = (clock::now(), &self.decided.reference.clock);
+        let frequency = match *model {
+            ClockModel::Host => None,
+            ClockModel::Tracked { rate, .. } => Some(rate),
+        };
+        ServedClock {
+            host_offset: (model.served(now) - now.realtime).to_seconds(),
+            frequency,
+        }
+    }
+
+    /// Returns an upstream, if it is still there.
+    pub(super) fn upstream(&self, id: UpstreamId) -> Option<&Entry> {
+        self.upstreams.get(id)
+    }
+
+    /// Returns the events since this was called last.
+    pub(super) fn take_events(&mut self) -> Vec<Note<'static>> {
+        std::mem::take(&mut self.events)
+    }
+
     /// Returns what is known of leap seconds, by the `list`.
     pub(super) fn leap_status(&self, list: Option<&LeapTable>, smearing_listeners: usize) -> LeapStatus {
         let utc = self.decided.reference.clock.served(clock::now());
@@ -208,18 +245,21 @@ impl ClockManager {
             .check_host_clocks(clock::now(), gaps.realtime, gaps.asleep)
         {
             Some(ClockEvent::Slept(time)) => {
+                self.events.push(step("host-clock", "slept", time.as_secs_f64()));
                 warn!(
                     seconds = time.as_secs_f64(),
                     "the host was suspended, or its clocks jumped far apart: all samples are discarded, and upstreams are polled again"
                 );
             }
             Some(ClockEvent::Jumped(by)) => {
+                self.events.push(step("host-clock", "jumped", by.as_secs_f64()));
                 warn!(
                     seconds = by.as_secs_f64(),
                     "the host's clocks jumped relative to each other: the maximum error of all earlier samples grows by as much"
                 );
             }
             Some(ClockEvent::Stepped(by)) => {
+                self.events.push(step("host-clock", "stepped", by.as_secs_f64()));
                 warn!(seconds = by.as_secs_f64(), "the host's clock was stepped");
             }
             None => {}

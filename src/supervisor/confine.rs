@@ -10,6 +10,7 @@ use super::leaps::LeapList;
 use super::start_error::StartError;
 use crate::config::Process;
 use crate::config::file::Loader;
+use crate::history::folder::HistoryFolder;
 use crate::host::limits;
 use crate::host::names::Names;
 use crate::host::opener_process;
@@ -65,7 +66,8 @@ impl StillNeeded {
 
 /// Drops the privileges and applies the sandboxes.
 ///
-/// `ports` are those of the listeners; `forget` is for [`opener_process::start`]. Must run while the process has one
+/// `ports` are those of the listeners; the folder is where a record is written; `forget` is for
+/// [`opener_process::start`]. Must run while the process has one
 /// thread.
 ///
 /// # Errors
@@ -75,10 +77,16 @@ pub(super) fn drop_and_sandbox(
     process: &Process,
     identity: Option<&Identity>,
     ports: &[u16],
-    needed: &StillNeeded,
+    (needed, folder): (&StillNeeded, Option<&HistoryFolder>),
     forget: impl FnOnce(),
 ) -> Result<(), StartError> {
-    let access = process.landlock.then(|| access(needed, identity, forget));
+    let access = process.landlock.then(|| {
+        let mut access = access(needed, identity, forget);
+        if let Some(folder) = folder {
+            write_in(&mut access, folder);
+        }
+        access
+    });
     drop_privileges(process, identity, ports)?;
     if let Some(access) = access {
         apply_landlock(&access);
@@ -86,6 +94,7 @@ pub(super) fn drop_and_sandbox(
     if process.seccomp {
         apply_seccomp(NeededCalls {
             attaches: needed.attaches,
+            records: folder.is_some(),
             journal: log::goes_to_journal(process.chroot.is_none()),
         });
     }
@@ -113,6 +122,20 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
     access.tcp_connect.push(NAME_SERVER_PORT);
     access.tcp_connect.extend(&needed.ke_ports);
     access
+}
+
+/// Permits to write the record.
+fn write_in(access: &mut AllowedAccess, folder: &HistoryFolder) {
+    let path = folder.path();
+    match folder.handles() {
+        Ok((around, directory)) => {
+            access.write_in(directory, around, path.parent().unwrap_or(path));
+        }
+        Err(error) => {
+            let (why, path) = (limits::explain(&error), path.display());
+            warn!("nothing can be recorded in {path} (process.landlock): {why}");
+        }
+    }
 }
 
 /// Warns that the process stays root, since the consequences are not obvious.

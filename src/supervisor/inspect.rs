@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::clock_manager::ClockManager;
+use super::history::HistoryKeeper;
 use super::leaps::LeapList;
 use super::listeners::Listeners;
 use super::nts_manager::NtsManager;
@@ -25,6 +26,7 @@ pub(super) struct Inspection<'a> {
     pub(super) leaps: &'a LeapList,
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
+    pub(super) history: &'a HistoryKeeper,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
 }
@@ -44,6 +46,7 @@ impl Inspection<'_> {
             requests: self.traffic(),
             reloads: self.reloads.clone(),
             log_lines_dropped: log::dropped(),
+            history: self.history.status(),
             listeners: self.listener_statuses(),
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),

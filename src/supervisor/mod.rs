@@ -8,6 +8,7 @@ mod clock_manager;
 mod confine;
 mod cookie_secret;
 mod handover;
+mod history;
 mod inspect;
 mod ke_sockets;
 mod leaps;
@@ -38,7 +39,7 @@ use tracing::{error, info};
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
 use crate::control::http::Scrape;
-use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest};
+use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest, Format};
 use crate::control::server::PendingRequest;
 use crate::fast_path::driver::{self, Driver};
 use crate::fast_path::step_watch::StepWatch;
@@ -50,6 +51,7 @@ use crate::observe::snapshot::Reloads;
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
+use history::HistoryKeeper;
 use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
@@ -140,12 +142,14 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         tokio::spawn(http.serve(sender));
     }
     let (done, readings) = mpsc::channel(1);
+    let history = HistoryKeeper::start(opened.history, &opened.loaded.config.history);
     let mut supervisor = Supervisor {
         running: opened.loaded,
         limits,
         reading: Reading::new(opened.loader, done),
         log,
         clock_manager,
+        history,
         listeners,
         fast,
         nts,
@@ -187,6 +191,7 @@ struct Supervisor {
     reading: Reading,
     log: log::Switch,
     clock_manager: ClockManager,
+    history: HistoryKeeper,
     listeners: Listeners,
     fast: Option<Driver>,
     nts: NtsManager,
@@ -220,6 +225,8 @@ impl Supervisor {
             upstreams, "ready: {workers} workers, {upstreams} upstreams"
         );
         self.notify_ready();
+        let (time, _) = self.clock_manager.served_time();
+        self.history.note_start(time, &self.running);
     }
 
     /// Runs the supervisor's loop, until the first signal to end.
@@ -238,14 +245,16 @@ impl Supervisor {
             let can_be_absent = self.listeners.can_be_absent();
             // Branches without a decision end with `continue`: reading the state must not cost one.
             tokio::select! {
-                Some(report) = heard.reports.recv() => self.clock_manager.learn(report),
+                Some(report) = heard.reports.recv() => {
+                    self.history.note_report(&self.clock_manager, &report);
+                    self.clock_manager.learn(report);
+                }
                 Some(request) = heard.requests.recv() => {
                     self.answer(request);
                     continue;
                 }
                 Some(scrape) = heard.scrapes.recv() => {
-                    // A client that has disconnected does not need it any more.
-                    let _sent = scrape.send(self.inspect().snapshot());
+                    self.answer_scrape(scrape);
                     continue;
                 }
                 Some(read) = heard.readings.recv() => {
@@ -288,6 +297,7 @@ impl Supervisor {
     /// Decides, and sends the result to the pollers and the service manager.
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
+        self.history.note_changes(&mut self.clock_manager);
         if self.nts.follow(self.clock_manager.period_clocks()) {
             self.hand_keyring();
         }
@@ -338,6 +348,7 @@ impl Supervisor {
         {
             self.listeners.take_over();
         }
+        self.record();
         self.tend_nts(now);
         let Some(limit) = self.watchdog else {
             return;
@@ -417,7 +428,21 @@ impl Supervisor {
             leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
+            history: &self.history,
             started: self.started,
+        }
+    }
+
+    /// Answers a request of the HTTP server. A client that has disconnected does not need it any more.
+    fn answer_scrape(&self, scrape: Scrape) {
+        match scrape {
+            Scrape::Snapshot(reply) => {
+                let _sent = reply.send(self.inspect().snapshot());
+            }
+            Scrape::Curves(lengths, reply) => {
+                let (now, _) = self.clock_manager.served_time();
+                let _sent = reply.send((now, lengths.map(|seconds| self.history.curves(now, seconds))));
+            }
         }
     }
 
@@ -434,6 +459,10 @@ impl Supervisor {
                 // It takes some time with many workers.
                 tokio::spawn(async move { reply.send(census::clients(censuses, fast, format).await) });
                 return;
+            }
+            ControlRequest::Curves { seconds } => {
+                let (now, _) = self.clock_manager.served_time();
+                inspect::report(Format::Json, &self.history.curves(now, seconds), String::new)
             }
             ControlRequest::Check { path, text } => {
                 if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
@@ -461,6 +490,8 @@ impl Supervisor {
         self.manager.notify(&[NotifyState::Stopping]);
         self.nts.stop().await;
         self.listeners.stop().await;
+        let (time, _) = self.clock_manager.served_time();
+        self.history.end(time);
         info!("ended");
     }
 }

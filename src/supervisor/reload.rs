@@ -65,6 +65,7 @@ impl Supervisor {
     }
 
     fn end_reload(&mut self, fault: Option<String>) {
+        self.record_reload(fault.as_ref());
         self.reloads.fault = fault;
         if let Some(reason) = &self.reloads.fault {
             self.reloads.refused += 1;

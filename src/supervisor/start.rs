@@ -14,6 +14,7 @@ use super::absence::{Outcome, outcome};
 use super::confine::{self, StillNeeded};
 use super::cookie_secret;
 use super::handover::{self, Handover};
+use super::history;
 use super::ke_sockets::KeSockets;
 use super::leaps::LeapList;
 use super::listeners::log_absent;
@@ -25,6 +26,7 @@ use crate::control::http::HttpServer;
 use crate::control::server::ControlSocket;
 use crate::fast_path::client_capacity;
 use crate::fast_path::driver::{Driver, OpenError};
+use crate::history::folder::HistoryFolder;
 use crate::host::names::Names;
 use crate::host::privileges::Identity;
 use crate::host::systemd::{self, ServiceManager};
@@ -48,6 +50,8 @@ pub(super) struct Opened {
     pub(super) leaps: LeapList,
     /// The memory that the last process left for this one, and this one leaves for the next.
     pub(super) handover: Handover,
+    /// The place of the record, or the reason why it can't be reached; `None` if there is no record.
+    pub(super) history: Option<io::Result<HistoryFolder>>,
     pub(super) control: Option<ControlSocket>,
     pub(super) http: Option<HttpServer>,
     pub(super) manager: ServiceManager,
@@ -105,12 +109,13 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
     let fast = open_fast_path(&loaded.config, is_open)?;
     let owner = identity.as_ref().map(Identity::uid_and_gid);
     let control = open_control(&loaded, owner)?;
-    let http = HttpServer::open(&loaded.config.metrics, owner);
+    let http = HttpServer::open(&loaded.config.metrics, loaded.config.metrics_page, owner);
     let names = Names::from_system();
     if let Some(files) = names.unreadable() {
         warn!("names of upstreams may not be resolved: {files}");
     }
     let leaps = LeapList::open(loaded.config.leap_seconds.as_deref());
+    let history = history::open(&loaded.config.history);
     let still_needed = StillNeeded::new(
         &loader,
         &names,
@@ -119,13 +124,20 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         loaded.config.ke_ports.clone(),
         fast.is_some(),
     );
+    let folder = history.as_ref().and_then(|folder| folder.as_ref().ok());
     let ports: Vec<u16> = sockets.iter().map(|one| one.listener.address.port()).collect();
     // A listener's policy may have long lists.
     let forget = || {
         loaded.config.listeners.clear();
         sockets.clear();
     };
-    confine::drop_and_sandbox(process, identity.as_ref(), &ports, &still_needed, forget)?;
+    confine::drop_and_sandbox(
+        process,
+        identity.as_ref(),
+        &ports,
+        (&still_needed, folder),
+        forget,
+    )?;
     confine::warn_if_unreadable(&mut loader);
     Ok(Opened {
         loaded,
@@ -137,6 +149,7 @@ pub(super) fn open(mut loader: Loader, mut loaded: Loaded) -> Result<Opened, Sta
         names,
         leaps,
         handover,
+        history,
         control,
         http,
         manager,

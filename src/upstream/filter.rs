@@ -193,6 +193,11 @@ impl ClockFilter {
         )
     }
 
+    /// Returns the newest sample, whether it contradicts the others or not.
+    pub fn newest(&self) -> Option<&Sample> {
+        self.suspects.last().or(self.samples.back())
+    }
+
     /// Returns whether the newest sample contradicts the others.
     pub fn has_conflict(&self) -> bool {
         !self.suspects.is_empty()

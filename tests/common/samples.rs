@@ -19,10 +19,13 @@ pub(crate) struct Sample {
 }
 
 /// Texts that keys take, and that are not their default.
-const TEXTS: [(&str, &str); 28] = [
+const TEXTS: [(&str, &str); 31] = [
     ("process.user", "\"somebody\""),
     ("process.chroot", "\"/somewhere\""),
     ("clock.leap-seconds", "\"/somewhere\""),
+    ("history.directory", "\"/srv/history\""),
+    ("history.size", "\"128M\""),
+    ("history.limits", "[\"mifid-1ms=0.001\"]"),
     ("control.socket", "\"/somewhere\""),
     ("metrics.listen", "\"unix:/somewhere\""),
     ("fast-path.interfaces", "[\"eth0\"]"),

@@ -35,6 +35,7 @@ mod census;
 mod clock;
 mod documents;
 mod handover;
+mod history;
 mod import;
 mod import_daemons;
 mod interleaved;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms of ours that it may use. `lib.rs` and `main.rs` are no rooms: one is the map, the
 /// other starts the supervisor.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("hash", &[]),
     ("published", &[]),
     ("time", &[]),
@@ -67,9 +67,14 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "log",
             "nts",
             "ke",
+            "history",
         ],
     ),
-    ("control", &["host", "log", "observe", "config"]),
+    (
+        "history",
+        &["time", "leap", "host", "log", "server", "upstream", "observe"],
+    ),
+    ("control", &["host", "log", "observe", "config", "history"]),
     (
         "supervisor",
         &[
@@ -88,6 +93,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "observe",
             "config",
             "control",
+            "history",
             "nts",
             "ke",
         ],
@@ -110,6 +116,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "observe",
             "config",
             "control",
+            "history",
             "supervisor",
             "nts",
         ],

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{CensusKeys, Control, Metrics, Process, Ready};
+use super::super::{CensusKeys, Control, HistoryKeys, Metrics, Process, Ready};
 use crate::cli::Flags;
 use crate::fast_path::AttachMode;
 use crate::host::privileges::LowPorts;
@@ -136,6 +136,11 @@ fn config() -> impl Strategy<Value = Config> {
                 } else {
                     Metrics::Nowhere
                 },
+                metrics_page: metrics,
+                history: HistoryKeys {
+                    directory: metrics.then(|| "/var/lib/ntpfront/history".into()),
+                    ..base.history.clone()
+                },
                 fast_path: FastPath {
                     interfaces: ["eth0", "eth1"]
                         .iter()
@@ -186,6 +191,8 @@ fn without_restart(config: &Config, running: &Config) -> Config {
     config.control = running.control.clone();
     config.census = running.census;
     config.metrics = running.metrics.clone();
+    config.metrics_page = running.metrics_page;
+    config.history = running.history.clone();
     if running.fast_path.interfaces.is_empty() {
         config.fast_path = running.fast_path.clone();
     }

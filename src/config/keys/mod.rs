@@ -5,6 +5,7 @@
 
 mod clock;
 mod fast_path;
+mod history;
 mod interleaved;
 mod listener;
 mod nts;
@@ -19,12 +20,14 @@ mod texts;
 mod upstream;
 
 pub use self::fast_path::FastPath;
+pub use self::history::HistoryKeys;
 pub use self::nts::NtsKeys;
 pub use nts_client::NtsClientKeys;
 pub use observe::{CensusKeys, Control, Metrics};
 pub use process::{Process, Ready};
 
 pub(super) use self::fast_path::RawFastPath;
+pub(super) use self::history::RawHistory;
 pub(super) use self::interleaved::{InterleavedKeys, RawInterleaved};
 pub(super) use self::nts::RawNts;
 pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
@@ -49,6 +52,7 @@ pub fn tables() -> Vec<Table> {
         Control::table(),
         CensusKeys::table(),
         MetricsKeys::table(),
+        HistoryKeys::table(),
         FastPath::table(),
         NtsClientKeys::table(),
         AccessKeys::table(),

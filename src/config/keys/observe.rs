@@ -66,6 +66,11 @@ table! {
         /// accordingly. If the address cannot be opened, the log reports an error, time is served anyway, and an IP
         /// address is tried again.
         listen: Metrics = Metrics::Nowhere, metrics();
+        /// Whether / is a page for people, with the state and the curves of the last hour, day and month.
+        ///
+        /// It has no client addresses, no scripts from elsewhere, and needs no script. Also /status.json and
+        /// /history.json, for programs. It can be published, if the names of the upstreams may be.
+        page: bool = false, Bool;
     }
 }
 

@@ -155,6 +155,19 @@ pub(super) fn of_key_establishment(pid: c_int) -> Vec<Judged> {
     judged
 }
 
+/// Returns the calls that the recorder needs, beside [`super::calls::OF_RECORDER`].
+pub(super) fn of_recorder(pid: c_int) -> Vec<Judged> {
+    let mut judged = of_workers(pid);
+    // It writes to files, too: `write` is open. A directory is read by a handle of its own.
+    judged.retain(|judged| !matches!(judged.call, libc::SYS_fcntl | libc::SYS_write));
+    judged.push(one_of(
+        libc::SYS_fcntl,
+        1,
+        &[libc::F_GETFD, libc::F_SETFD, libc::F_GETFL],
+    ));
+    judged
+}
+
 /// Returns the permitted use of a call that else kills: [`of_process`] has it, too.
 pub(super) fn of_deadly(needs: NeededCalls) -> Option<(c_long, Test)> {
     needs.attaches.then(|| (libc::SYS_bpf, is(0, BPF_LINK_CREATE)))

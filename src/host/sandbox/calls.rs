@@ -278,6 +278,67 @@ pub(super) const OF_KEY_ESTABLISHMENT: &[c_long] = &[
     libc::SYS_time,
 ];
 
+/// Calls that the process needs, too, if it writes a record.
+pub(super) const OF_RECORD: &[c_long] = &[
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_getdents64,
+    libc::SYS_mkdirat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+];
+
+/// Calls that the recorder needs, beside [`OF_RECORD`]: to write files in one directory, and its end. No socket.
+pub(super) const OF_RECORDER: &[c_long] = &[
+    // Files.
+    libc::SYS_openat,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_newfstatat,
+    libc::SYS_ftruncate,
+    libc::SYS_close,
+    // The time, and the wait for the next line.
+    libc::SYS_clock_gettime,
+    libc::SYS_gettimeofday,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_restart_syscall,
+    // Locks and signals.
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_getcpu,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_getrandom,
+    // The end of the thread or of the process. (A panic's message is in `arguments`.)
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tkill,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_time,
+];
+
 /// Calls that the process needs that opens files: to receive requests, to open, to send, and to end.
 pub(super) const OF_OPENER: &[c_long] = &[
     libc::SYS_recvmsg,

@@ -43,6 +43,14 @@ pub fn limit_key_establishment() -> Result<(), FilterError> {
 /// Applies no filter.
 ///
 /// # Errors
+/// Never: the process has no filter either.
+pub fn limit_recorder() -> Result<(), FilterError> {
+    Ok(())
+}
+
+/// Applies no filter.
+///
+/// # Errors
 /// Never: this process can hardly do more than its filter would permit.
 pub fn limit_opener() -> Result<(), FilterError> {
     Ok(())

@@ -30,6 +30,9 @@ static OF_WORKERS: OnceLock<BpfProgram> = OnceLock::new();
 /// The filter of the threads of key establishment, in the same way.
 static OF_KEY_ESTABLISHMENT: OnceLock<BpfProgram> = OnceLock::new();
 
+/// The filter of the recorder, in the same way.
+static OF_RECORDER: OnceLock<BpfProgram> = OnceLock::new();
+
 /// A filter that could not be made or applied.
 #[derive(Debug)]
 pub struct FilterError(seccompiler::Error);
@@ -63,12 +66,13 @@ impl From<BackendError> for FilterError {
 pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
     // All are made before the first is applied.
     let filters = [of_deadly(needs)?, of_process(needs)?, of_future()?];
-    let (of_workers, of_ke) = (of_workers()?, of_key_establishment()?);
+    let (of_workers, of_ke, of_recorder) = (of_workers()?, of_key_establishment()?, of_recorder()?);
     for filter in filters {
         apply_filter(&filter)?;
     }
     OF_WORKERS.get_or_init(|| of_workers);
     OF_KEY_ESTABLISHMENT.get_or_init(|| of_ke);
+    OF_RECORDER.get_or_init(|| of_recorder);
     Ok(())
 }
 
@@ -91,6 +95,17 @@ pub fn limit_worker() -> Result<(), FilterError> {
 /// As [`limit_worker`].
 pub fn limit_key_establishment() -> Result<(), FilterError> {
     match OF_KEY_ESTABLISHMENT.get() {
+        Some(filter) => Ok(apply_filter(filter)?),
+        None => Ok(()),
+    }
+}
+
+/// Applies the filter of the recorder to the calling thread, if the process has its own.
+///
+/// # Errors
+/// As [`limit_worker`].
+pub fn limit_recorder() -> Result<(), FilterError> {
+    match OF_RECORDER.get() {
         Some(filter) => Ok(apply_filter(filter)?),
         None => Ok(()),
     }
@@ -123,7 +138,14 @@ fn of_deadly(needs: NeededCalls) -> Result<BpfProgram, FilterError> {
 }
 
 fn of_process(needs: NeededCalls) -> Result<BpfProgram, FilterError> {
-    only(calls::OF_PROCESS, &arguments::of_process(needs, own_number()))
+    let record = if needs.records { calls::OF_RECORD } else { &[] };
+    let open = [calls::OF_PROCESS, record].concat();
+    only(&open, &arguments::of_process(needs, own_number()))
+}
+
+fn of_recorder() -> Result<BpfProgram, FilterError> {
+    let open = [calls::OF_RECORDER, calls::OF_RECORD].concat();
+    only(&open, &arguments::of_recorder(own_number()))
 }
 
 fn of_workers() -> Result<BpfProgram, FilterError> {

@@ -125,13 +125,19 @@ fn run_by_the_shell(text: &str) -> Result<(), String> {
 }
 
 /// Programs of others that can't be asked whether they would take their words: known by name.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 14] = [
     "systemctl",
     "apt",
     "birdc",
     "sleep",
     "certbot",
     "openssl",
+    "ssh-keygen",
+    "zcat",
+    "jq",
+    "curl",
+    "clickhouse",
+    "tail",
     "install",
     "sh",
 ];

@@ -32,7 +32,7 @@ impl Running {
         ke::install(&directory, "time");
         let nts = ke::section(&directory, v4(free_port()));
         let text = format!(
-            "{nts}[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n\
+            "{nts}[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n[history]\ndirectory = \"{0}/history\"\n\
              [fast-path]\ninterfaces = [\"absent0\"]\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
              [[upstream]]\naddress = \"{1}\"\nminpoll = 0\nmaxpoll = 0\n\
              [[upstream]]\naddress = \"127.0.0.1:{2}\"\nnoselect = true\nnts = true\nke-port = {2}\nca = \"{3}\"\n",
