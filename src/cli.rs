@@ -128,6 +128,9 @@ pub struct Query {
     /// Establish keys with NTS first (the port is that of key establishment, 4460 by default), and show what a client sees
     #[arg(long, conflicts_with = "pool")]
     pub nts: bool,
+    /// Poll up to seven times to get an answer in interleaved mode (RFC 9769), and show what it corrects
+    #[arg(long, conflicts_with_all = ["pool", "nts"])]
+    pub interleaved: bool,
     /// File with the certificates (PEM) that are trusted instead of the system's
     #[arg(long, value_name = "FILE", requires = "nts", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
@@ -191,6 +194,9 @@ pub struct RehearseQuery {
     /// Seconds after which it ends: up to 7200
     #[arg(long = "for", value_name = "SECONDS", default_value = "3600", value_parser = seconds, value_hint = ValueHint::Other)]
     pub length: f64,
+    /// The stratum, from 10 to 15: ntpd does not use 15
+    #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u8).range(10..=15), value_hint = ValueHint::Other)]
+    pub stratum: u8,
     /// Smear the leap second, as the smear table of the configuration has it
     #[arg(long)]
     pub smear: bool,
@@ -579,6 +585,7 @@ mod tests {
             nts: false,
             ca: None,
             server: "[::1]:123".to_owned(),
+            interleaved: false,
             pool: false,
             json: true,
         };

@@ -25,17 +25,18 @@
 //!   same for listeners with a smear (`smeared`), the way to the workers (`publish`) and to the next process (`handover`);
 //!   a made-up time that runs through a leap second (`rehearsal`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
-//! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
+//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`; pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
 //!   `transmit_predictor`), or with a MAC `respond_mac`, with NTS `respond_nts`, by `policy` (`access`, `limit`,
-//!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`
+//!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`; `interleaved`: when earlier replies left, which the
+//!   kernel tells, and replies that tell it to the clients
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
 //! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
-//!   `addresses`, `fault`, `packet`, `association`, `filter`, `candidate`, `select`, `system_process` (by the operator's
-//!   `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies of an upstream with NTS, and how they are
-//!   got
+//!   `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
+//!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
+//!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
 //!   `metrics`, `health`; the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure); `clients_text`: the census;
 //!   `journal`: what the log says of it
@@ -74,6 +75,7 @@
 //!          access -> MAC -> limit of genuine requests -> budget -> t3 -> answer or kiss with a MAC
 //!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
 //!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
+//!          for a candidate for interleaved mode: server::interleaved, and once it was sent the kernel's transmit timestamp
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
@@ -123,6 +125,8 @@
 //!   ones, unless the operator says so.
 //! * An upstream with a symmetric key is never polled without, and only replies with a MAC of that key count.
 //! * This host is never its own upstream, and the address behind a name never decides which clock is served.
+//! * The time at which an earlier reply left is told once, to the address that got that reply, and never after a step of
+//!   the announced time. It is never that of another reply.
 //! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
 //!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
 //! * Addresses of clients leave the process only through the control socket (`ntpfront clients`); with
@@ -203,7 +207,8 @@
 //! * A burst has 4 questions, not 8, and is sent at the start and when a server is back. After it the intervals widen
 //!   step by step, since a longer distance between samples gives a better frequency; then they follow how long samples
 //!   fit the line. They are randomized by an eighth. A silent server is polled half as often after 4 questions, not 24.
-//! * A question contains nothing except a random number, and comes from a new port (RFC 9109). The poll field of an
+//! * A question contains nothing except a random number, and comes from a new port (RFC 9109). In interleaved mode it has
+//!   another random number, and the receive timestamp of the last answer (`upstream::interleaved`). The poll field of an
 //!   answer is ignored, since it is an echo.
 //! * A system peer stays until another one is clearly better for a while, and a survivor has to be further off than
 //!   others to become an outlier.

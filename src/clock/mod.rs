@@ -9,6 +9,6 @@ mod variables;
 
 pub use model::ClockModel;
 pub use publish::{ReferencePublisher, ReferenceReader, published};
-pub use rehearsal::Rehearsal;
+pub use rehearsal::{Rehearsal, TEST_STRATUM};
 pub use smeared::SmearedReference;
 pub use variables::{Reference, SystemVariables};

@@ -9,8 +9,8 @@ use crate::leap::{LeapEvent, LeapTable, until, warning};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::wire::{Leap, ReferenceId};
 
-/// The stratum that a made-up time has: the highest, so that no client prefers it.
-const STRATUM: u8 = 15;
+/// The stratum of a made-up time, unless another one is asked for: the highest, so that no client prefers it.
+pub const TEST_STRATUM: u8 = 15;
 /// The maximum error that it announces.
 const DISPERSION: NtpDuration = NtpDuration::from_units((1 << 32) / 1000);
 
@@ -21,6 +21,8 @@ pub struct Rehearsal {
     pub event: LeapEvent,
     /// The list of leap seconds with it.
     pub table: LeapTable,
+    /// The stratum that is announced: 1 to 15.
+    pub stratum: u8,
     /// The readings of the host's clocks at the start.
     pub started: ClockReadings,
     /// The count of seconds at the start.
@@ -47,7 +49,7 @@ impl Rehearsal {
         };
         let reference = Reference {
             leap,
-            stratum: STRATUM,
+            stratum: self.stratum,
             reference_id: ReferenceId::TEST,
             root_delay: NtpDuration::ZERO,
             root_dispersion: DISPERSION,
@@ -103,6 +105,7 @@ mod tests {
         };
         let table = LeapTable::parse("#@ 3692217600\n3692217600 37\n").unwrap();
         Rehearsal {
+            stratum: TEST_STRATUM,
             event,
             table: table.with(event),
             started: readings(0.0),

@@ -1,4 +1,4 @@
-//! Impure. `ntpfront query`: one query to one server, or as many as the NTP Pool's monitor makes.
+//! Impure. `ntpfront query`: one query to one server, or several (NTP Pool, interleaved mode).
 
 use std::fmt::Display;
 use std::fs::File;
@@ -15,8 +15,9 @@ use crate::config::address;
 use crate::host::limits;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::observe::pool::{PoolCheck, SAMPLES};
+use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::nts::trusted::{OF_SYSTEM, TrustedCertificates};
-use crate::upstream::query::{query, query_nts, samples};
+use crate::upstream::query::{query, query_interleaved, query_nts, samples};
 use crate::upstream::{KeServer, Role, Upstream};
 use crate::wire::NTP_PORT;
 
@@ -44,6 +45,10 @@ pub(super) fn run(asked: &Query) -> ExitCode {
         let findings = runtime.block_on(query_nts(&server, &ke_server));
         return show(asked, &findings, findings.usable);
     }
+    if asked.interleaved {
+        let findings = runtime.block_on(query_interleaved(&server));
+        return show(asked, &findings, findings.findings.usable && findings.interleaved);
+    }
     if asked.pool {
         let check = PoolCheck::of(runtime.block_on(samples(&server, SAMPLES)));
         show(asked, &check, check.handed_out)
@@ -66,6 +71,7 @@ fn server(name: &str) -> Result<Upstream, String> {
         minpoll: 1,
         maxpoll: 1,
         role: Role::default(),
+        interleaved: InterleavedQuestions::Auto,
         key: None,
         nts: None,
     })

@@ -89,6 +89,7 @@ fn rehearsal(query: &RehearseQuery, now: NtpTimestamp) -> Result<Rehearsal, Stri
     Ok(Rehearsal {
         event,
         table: LeapTable::default().with(event),
+        stratum: query.stratum,
         started: clock::now(),
         count: event.count(utc, leapt),
     })
@@ -155,10 +156,10 @@ fn run_clock(rehearsal: &Rehearsal, publisher: &ReferencePublisher, length: Dura
 fn greeting(address: SocketAddr, rehearsal: &Rehearsal, smear: Option<Smear>, length: Duration) -> String {
     let start = shown(rehearsal.event.utc(rehearsal.count));
     let what = smear.map_or_else(|| "UTC".to_owned(), |smear| smear.to_string());
-    let (kind, seconds) = (rehearsal.event.kind.name(), length.as_secs());
+    let (kind, seconds, stratum) = (rehearsal.event.kind.name(), length.as_secs(), rehearsal.stratum);
     let happens = shown(rehearsal.event.midnight());
     format!(
-        "A MADE-UP TIME is served at {address} for {seconds} s: reference ID TEST, stratum 15, {what}\n\
+        "A MADE-UP TIME is served at {address} for {seconds} s: reference ID TEST, stratum {stratum}, {what}\n\
          it starts at {start}; leap second ({kind}) before {happens}\n"
     )
 }
@@ -204,6 +205,7 @@ mod tests {
                 suppose,
                 start: start.to_owned(),
                 length: 1.0,
+                stratum: 14,
                 smear: false,
                 config: None,
             };

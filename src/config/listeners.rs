@@ -96,7 +96,9 @@ pub(super) fn validate(
         if let (Some(keys), Some(said)) = (&keys, &candidate.said.nts) {
             nts_has_keys(validator, keys.nts, said, nts);
         }
-        if let Some(listener) = keys.zip(policy).map(|(keys, policy)| keys.listener(policy)) {
+        let saved_timestamps = common.map_or(0, Common::saved_timestamps);
+        let listener = keys.zip(policy);
+        if let Some(listener) = listener.map(|(keys, policy)| keys.listener(policy, saved_timestamps)) {
             let is_default = candidate.is_default.then_some(listener.address);
             served.defaults.extend(is_default);
             served.listeners.push(listener);

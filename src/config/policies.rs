@@ -1,4 +1,4 @@
-//! Pure. The policies of the listeners: `[access]`, `[limit]`, `[budget]`, `[smear]`, and a listener's own tables.
+//! Pure. The policies of the listeners, by the tables for all of them and by a listener's own tables.
 //!
 //! A listener's tables of the same names replace single keys for it; the keys that they leave out are as for all.
 
@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use super::KeysInUse;
 use super::address;
 use super::fault::{Fault, Place, excerpt};
-use super::keys::{AccessKeys, BudgetKeys, LimitKeys, ListenerKeys, RawAccess, RawListener, SmearKeys};
+use super::keys::{
+    AccessKeys, BudgetKeys, InterleavedKeys, LimitKeys, ListenerKeys, RawAccess, RawListener, SmearKeys,
+};
 use super::raw::Raw;
 use super::raw_value::RawValue;
 use super::row::Keys;
@@ -31,6 +33,8 @@ pub(super) struct Common {
     limit: LimitKeys,
     budget: Budget,
     smear: Smear,
+    /// The number of replies whose timestamps are saved for interleaved mode.
+    saved_timestamps: u32,
     policy: Arc<Policy>,
 }
 
@@ -43,6 +47,7 @@ pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw, keys: Option<&Key
     let limit = LimitKeys::read_one(validator, &raw.limit, &LimitKeys::default());
     let budget = BudgetKeys::read_one(validator, &raw.budget, &BudgetKeys::default());
     let smear = SmearKeys::read_one(validator, &raw.smear, &SmearKeys::default());
+    let interleaved = InterleavedKeys::read_one(validator, &raw.interleaved, &InterleavedKeys::default());
     let (budget, limit, smear) = (budget?.budget(), limit?, smear?.smear());
     let table = keys.and_then(|keys| keys.table.clone());
     let policy = ListenerKeys::default().policy(built?, limit.limit(), budget.mode(), smear, table);
@@ -51,6 +56,7 @@ pub(super) fn common(validator: &mut Validator<'_>, raw: &Raw, keys: Option<&Key
         limit,
         budget,
         smear,
+        saved_timestamps: interleaved?.clients,
         policy: Arc::new(policy),
     })
 }
@@ -59,6 +65,11 @@ impl Common {
     /// Returns the smear of the listeners that have one.
     pub(super) fn smear(&self) -> Smear {
         self.smear
+    }
+
+    /// Returns the number of replies whose timestamps are saved for interleaved mode.
+    pub(super) fn saved_timestamps(&self) -> u32 {
+        self.saved_timestamps
     }
 
     /// Returns the budget of the whole server.

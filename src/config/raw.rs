@@ -6,8 +6,9 @@
 use serde::Deserialize;
 
 use super::keys::{
-    RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawHistory, RawLimit, RawListener,
-    RawLocal, RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSymmetricKeys, RawUpstream,
+    RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawHistory, RawInterleaved, RawLimit,
+    RawListener, RawLocal, RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSymmetricKeys,
+    RawUpstream,
 };
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use crate::cli::Flags;
@@ -30,6 +31,7 @@ pub(super) struct Raw {
     pub(super) limit: Section<RawLimit>,
     pub(super) budget: Section<RawBudget>,
     pub(super) smear: Section<RawSmear>,
+    pub(super) interleaved: Section<RawInterleaved>,
     pub(super) symmetric_keys: Section<RawSymmetricKeys>,
     pub(super) listener: Sections<RawListener>,
     pub(super) nts: Section<RawNts>,

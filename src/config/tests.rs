@@ -138,7 +138,7 @@ fn flags_change_the_listeners_of_their_family() {
         (
             "-a 127.0.0.1:9",
             "[[listener]]\naddress = \"0.0.0.0:123\"\nworker = 1",
-            "f:3:1: listener[1].worker: found an unknown key, expected \"address\", \"workers\", \"steering\", \"required\", \"batch\", \"max-wait\", \"receive-buffer\", \"busy-poll\", \"pin\", \"answer\", \"max-stratum\", \"nts\", \"leap\", \"authentication\", \"access\" or \"limit\"; did you mean \"workers\"?\n1 fault\n",
+            "f:3:1: listener[1].worker: found an unknown key, expected \"address\", \"workers\", \"steering\", \"required\", \"batch\", \"max-wait\", \"receive-buffer\", \"busy-poll\", \"pin\", \"answer\", \"max-stratum\", \"nts\", \"leap\", \"authentication\", \"interleaved\", \"access\" or \"limit\"; did you mean \"workers\"?\n1 fault\n",
         ),
     ] {
         assert_eq!(listeners(line, text), expected, "flags {line:?} with\n{text}");

@@ -122,6 +122,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "limit", &raw.limit);
     one(validator, "budget", &raw.budget);
     one(validator, "smear", &raw.smear);
+    one(validator, "interleaved", &raw.interleaved);
     one(validator, "symmetric-keys", &raw.symmetric_keys);
     array(validator, "listener", &raw.listener);
     for (index, section) in raw.listener.said.iter().flatten().enumerate() {

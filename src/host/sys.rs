@@ -1,7 +1,7 @@
 //! Impure. The system calls that no library offers in the form needed here: the only unsafe code of the project.
 //!
-//! They are `datagrams` (many per call), `bpf` (the fast path's memory and link), a few options of sockets,
-//! the action of a signal, and the kernel's view of its clock (`adjtimex`).
+//! They are `datagrams` (many per call) and their `transmit_timestamps`, `bpf` (the fast path's memory and link), a few
+//! options of sockets, the action of a signal, and the kernel's view of its clock (`adjtimex`).
 
 #![expect(
     unsafe_code,
@@ -9,7 +9,9 @@
 )]
 
 pub mod bpf;
+mod control_messages;
 mod datagrams;
+mod transmit_timestamps;
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -19,6 +21,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::unistd::{ForkResult, fork};
 
 pub use datagrams::{Batch, Datagram, SendOutcome};
+pub use transmit_timestamps::{TransmitTimestamp, TransmitTimestamps, stamp_datagrams};
 
 /// The kernel's view of leap seconds (`adjtimex(2)`), as the daemon that keeps its clock has set it.
 ///

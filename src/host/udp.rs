@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::cmsg_space;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, getsockopt,
-    recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage, TimestampingFlag,
+    bind, getsockopt, recvmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Uid, fchown};
@@ -23,6 +23,9 @@ use crate::time::NtpTimestamp;
 /// Replies to addresses of a local network that don't exist wait in it for three seconds, until the kernel
 /// has given up to resolve them. It is enough for 3500 of them per second. Unused memory costs nothing.
 const SEND_BUFFER: usize = 4 << 20;
+
+/// The most messages of an error queue that are read for a transmit timestamp.
+const MOST_ERRORS: u32 = 8;
 
 /// Fails if any socket of this host has the port of `address`, also one of this user's other processes.
 ///
@@ -110,7 +113,9 @@ pub fn stop_receiving(socket: &UdpSocket) -> io::Result<()> {
 
 /// Sets the options that a worker needs of its socket.
 fn prepare(socket: &UdpSocket, address: SocketAddr) -> io::Result<()> {
-    setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
+    // Where transmit timestamps can't be had, those of arrivals come alone, in another form.
+    let is_stamped = sys::stamp_datagrams(socket.as_fd()).is_ok();
+    setsockopt(socket, sockopt::ReceiveTimestampns, &!is_stamped)?;
     sys::send_plainly(socket.as_fd(), address.is_ipv6())?;
     // A socket that is bound to one address answers from it anyway.
     if address.ip().is_unspecified() {
@@ -170,6 +175,12 @@ pub fn set_busy_poll(socket: &UdpSocket, microseconds: u16) -> io::Result<()> {
     sys::set_busy_poll(socket.as_fd(), microseconds)
 }
 
+/// Returns whether the kernel tells when datagrams left that `socket` sends to be stamped.
+pub fn stamps_departures(socket: &UdpSocket) -> bool {
+    getsockopt(socket, sockopt::Timestamping)
+        .is_ok_and(|flags| flags.contains(TimestampingFlag::SOF_TIMESTAMPING_OPT_ID))
+}
+
 /// Makes a UDP socket of the family of `address`; one of IPv6 takes no IPv4 packets, whatever the system's default.
 fn unbound(address: SocketAddr) -> io::Result<UdpSocket> {
     let family = if address.is_ipv4() {
@@ -210,8 +221,31 @@ pub fn ask(peer: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
     }
+    // Where the kernel can't tell when the question leaves, it is when it is given to it.
+    let flags = TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+    let _stamped = setsockopt(&socket, sockopt::Timestamping, &flags);
     socket.connect(peer)?;
     Ok(socket)
+}
+
+/// Returns the kernel's time at which the question on `socket` was given to the network card, once it is known.
+pub fn sent_at(socket: &impl AsFd) -> Option<NtpTimestamp> {
+    let mut control = cmsg_space!([TimeSpec; 3], [u8; 64]);
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    // There may be errors that the network reports, too.
+    (0..MOST_ERRORS).find_map(|_| {
+        let descriptor = socket.as_fd().as_raw_fd();
+        let message = recvmsg::<()>(descriptor, &mut [], Some(&mut control), flags).ok()?;
+        message.cmsgs().ok()?.find_map(|control| {
+            if let ControlMessageOwned::ScmTimestampsns(times) = control {
+                Some(clock::timestamp(times.system))
+            } else {
+                None
+            }
+        })
+    })
 }
 
 /// Receives one datagram: its length (cut at the buffer's) and the kernel's time of its arrival.
@@ -219,7 +253,8 @@ pub fn ask(peer: SocketAddr) -> io::Result<UdpSocket> {
 /// # Errors
 /// As `recvmsg(2)`; `WouldBlock` if none is queued, `ConnectionRefused` if nothing listens at the peer.
 pub fn receive_stamped(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<NtpTimestamp>)> {
-    let mut control = cmsg_space!(TimeSpec);
+    // The arrival time comes in two forms.
+    let mut control = cmsg_space!(TimeSpec, [TimeSpec; 3]);
     let mut vector = [IoSliceMut::new(buffer)];
     let descriptor = socket.as_fd().as_raw_fd();
     let message = recvmsg::<()>(

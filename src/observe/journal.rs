@@ -147,6 +147,7 @@ pub fn log_counts(listener: SocketAddr, worker: Option<usize>, counts: &Counts) 
         send_buffer_full = counts.send_buffer_full,
         receive_failed = counts.receive_failed,
         stamp_unusable = counts.stamp_unusable,
+        interleaved = counts.interleaved,
         refusals = counts.refusals(),
         remarks = counts.annotations(),
         "{} counters: {listener}: {} received, {} answered",

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::clock::Rehearsal;
+use crate::clock::{Rehearsal, TEST_STRATUM};
 use crate::leap::calendar::{Date, nearest_month, next_half_year, shown, shown_utc};
 use crate::leap::{LEAP_LIST_WARNS, LeapEvent, LeapKind, LeapTable, Smear};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
@@ -63,6 +63,7 @@ impl LeapForecast {
         let table = self.list.clone().unwrap_or_default();
         Rehearsal {
             event,
+            stratum: TEST_STRATUM,
             table: table.with(event),
             started: ClockReadings {
                 realtime: count,

@@ -228,6 +228,11 @@ impl Page<'_> {
             "unusable_stamps_total",
             "Packets whose kernel receive timestamp was missing, or not within the last second",
             counts(|one| one.traffic.counts.stamp_unusable),
+        )?;
+        self.counters(
+            "interleaved_responses_total",
+            "Responses in interleaved mode, which say when the client's previous response left",
+            counts(|one| one.traffic.counts.interleaved),
         )
     }
 
@@ -314,6 +319,18 @@ impl Page<'_> {
             "fast_path_answers_total",
             "Requests answered by the fast path; packets_total includes them",
             [(Vec::new(), fast.answered)],
+        )?;
+        let families = fast.interfaces.iter().flat_map(|one| {
+            let of = |family: &str, answered| {
+                let labels = [("interface", one.name.clone()), ("family", family.to_owned())];
+                (labels.to_vec(), answered)
+            };
+            [of("ipv4", one.ipv4.answered), of("ipv6", one.ipv6.answered)]
+        });
+        self.counters(
+            "fast_path_interface_answers_total",
+            "Requests answered by the fast path at an interface, since it is attached there",
+            families,
         )
     }
 
@@ -385,6 +402,12 @@ impl Page<'_> {
         self.gauges("upstream_poll_seconds", "Interval between polls", polls)?;
         let accepted = upstreams.iter().map(|one| (called(one), one.accepted));
         self.counters("upstream_answers_total", "Good answers", accepted)?;
+        let corrected = upstreams.iter().map(|one| (called(one), one.corrected));
+        self.counters(
+            "upstream_corrected_samples_total",
+            "Samples corrected by a later answer in interleaved mode",
+            corrected,
+        )?;
         let rejected = upstreams.iter().flat_map(|one| {
             let counted = Reject::all().zip(one.rejected);
             counted.map(|(reject, count)| (with(called(one), ("reason", reject.name().to_owned())), count))

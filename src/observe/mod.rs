@@ -8,6 +8,7 @@ pub mod clients_text;
 pub mod clock_status;
 pub mod health;
 pub mod history_status;
+mod interleaved_text;
 pub mod journal;
 pub mod leap_forecast;
 pub mod leap_status;

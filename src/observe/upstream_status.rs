@@ -41,6 +41,12 @@ pub struct UpstreamStatus {
     /// Refused answers so far, by reason.
     #[serde(serialize_with = "by_reason")]
     pub rejected: [u64; Reject::COUNT],
+    /// Whether its last good answer was in interleaved mode.
+    pub interleaved: bool,
+    /// Samples that were measured again when a later answer said at what time theirs really left.
+    pub corrected: u64,
+    /// The usual correction of their offset in seconds; `null` without one.
+    pub correction: Option<f64>,
     /// The result of its samples; `null` without one that counts.
     pub measured: Option<UpstreamMeasurement>,
     /// Network Time Security; `null` if it is polled without.
@@ -107,6 +113,10 @@ impl UpstreamStatus {
             poll: polling.interval.map(|interval| interval.as_secs_f64()),
             accepted: peer.accepted,
             rejected: polling.rejected,
+            interleaved: polling.interleaved.is_interleaved,
+            corrected: polling.interleaved.corrected,
+            correction: (polling.interleaved.corrected > 0)
+                .then(|| polling.interleaved.correction.to_seconds()),
             measured: known
                 .map(|(header, estimate)| UpstreamMeasurement::of(&header, &estimate, now, served)),
             nts: upstream
@@ -180,6 +190,9 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         poll: Some(64.0),
         accepted: 20,
         rejected: [0; Reject::COUNT],
+        interleaved: true,
+        corrected: 3,
+        correction: Some(2.999_790_012_836_456_3e-6),
         measured: Some(UpstreamMeasurement {
             offset: -12.3e-6,
             delay: 0.0012,
@@ -211,6 +224,9 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         poll: None,
         accepted: 0,
         rejected,
+        interleaved: false,
+        corrected: 0,
+        correction: None,
         measured: None,
         nts: None,
         key: Some(10),

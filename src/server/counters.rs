@@ -30,6 +30,7 @@ pub struct Counters {
     receive_failed: AtomicU64,
     stamp_unusable: AtomicU64,
     longer: AtomicU64,
+    interleaved: AtomicU64,
     rounds: AtomicU64,
     pub(crate) nts: NtsCounters,
 }
@@ -64,6 +65,8 @@ pub struct Counts {
     pub stamp_unusable: u64,
     /// The bytes by which authenticated replies were longer than plain ones.
     pub longer: u64,
+    /// Replies in interleaved mode: those that tell when the client's previous reply left.
+    pub interleaved: u64,
     /// Counts that are special to NTS.
     pub nts: NtsCounts,
 }
@@ -119,6 +122,11 @@ impl Counters {
         add(&self.longer, u64::try_from(longer).unwrap_or(0));
     }
 
+    /// A reply is in interleaved mode.
+    pub(super) fn count_interleaved(&self) {
+        add(&self.interleaved, 1);
+    }
+
     pub(super) fn annotate(&self, annotation: Annotation) {
         if let Some(cell) = self.annotations.get(annotation.index()) {
             add(cell, 1);
@@ -157,6 +165,7 @@ impl Counters {
             receive_failed: load(&self.receive_failed),
             stamp_unusable: load(&self.stamp_unusable),
             longer: load(&self.longer),
+            interleaved: load(&self.interleaved),
             nts: self.nts.snapshot(),
         }
     }
@@ -203,6 +212,7 @@ impl Counts {
         self.receive_failed = self.receive_failed.wrapping_add(other.receive_failed);
         self.stamp_unusable = self.stamp_unusable.wrapping_add(other.stamp_unusable);
         self.longer = self.longer.wrapping_add(other.longer);
+        self.interleaved = self.interleaved.wrapping_add(other.interleaved);
         self.nts = self.nts.plus(&other.nts);
         self
     }
@@ -298,6 +308,7 @@ impl Serialize for Counts {
         map.serialize_entry("remarks", &ByAnnotation(self))?;
         map.serialize_entry("versions", &self.versions())?;
         map.serialize_entry("modes", &self.modes())?;
+        map.serialize_entry("interleaved", &self.interleaved)?;
         map.serialize_entry("residence", &self.residence)?;
         map.serialize_entry("send_failed", &self.send_failed)?;
         map.serialize_entry("send_buffer_full", &self.send_buffer_full)?;

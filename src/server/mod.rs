@@ -1,13 +1,15 @@
 //! Impure. The way of a client's packet: from the socket to the reply.
 //!
 //! By the listener's `policy` (`access`, `limit`, `budget`), `respond` decides whether the client is answered, and
-//! `respond_mac` about requests with a MAC, `respond_nts` about those with NTS (pure). `worker` moves bytes.
+//! `respond_mac` about requests with a MAC, `respond_nts` about those with NTS, `interleaved` whether the reply tells when
+//! the previous one left (pure). `worker` moves bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 mod counters;
+pub mod interleaved;
 mod nts_counts;
 pub mod policy;
 mod reply;
@@ -20,6 +22,7 @@ mod worker;
 
 pub use crate::host::steering::Steering;
 pub use counters::{CountParts, Counters, Counts};
+pub use interleaved::{InterleavedMode, SavedTimestamps};
 pub use nts_counts::{CookieAge, NakReason, NtsCounts};
 pub use policy::Policy;
 pub use policy::allowance::Allowance;
@@ -64,6 +67,8 @@ pub struct Tuning {
     pub busy_poll: u16,
     /// Whether each worker keeps to a CPU of its own.
     pub pin: bool,
+    /// The number of replies whose transmit timestamps are saved for interleaved mode; `None`: all replies are in basic mode.
+    pub saved_timestamps: Option<u32>,
 }
 
 impl Listener {
@@ -101,6 +106,7 @@ impl Default for Tuning {
             receive_buffer: 1 << 20,
             busy_poll: 0,
             pin: false,
+            saved_timestamps: None,
         }
     }
 }

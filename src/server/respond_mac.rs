@@ -5,6 +5,7 @@
 //! client may act on it, and it tells an operator less than the counters here.
 
 use crate::clock::SystemVariables;
+use crate::server::interleaved::InterleavedRequest;
 use crate::server::policy::Ruling;
 use crate::server::respond::{answer, answer_mode, kiss, parse};
 use crate::server::{ReplyBuffer, Request, Verdict};
@@ -20,6 +21,8 @@ pub(super) struct GenuineRequest<'k> {
     /// The mode of the answer.
     mode: Mode,
     received_at: NtpTimestamp,
+    /// The time when the previous reply left, if this one tells it.
+    transmitted: Option<NtpTimestamp>,
     key: &'k SymmetricKey,
     /// Length of the digest in the request, in bytes: that of the reply is as long.
     digest_len: usize,
@@ -62,12 +65,23 @@ pub(super) fn check<'k>(
         header,
         mode,
         received_at: request.received_at,
+        transmitted: None,
         key,
         digest_len: mac.digest.len(),
     })
 }
 
 impl GenuineRequest<'_> {
+    /// Returns it as a candidate for interleaved mode, if it is one.
+    pub(super) fn candidate(&self) -> Option<InterleavedRequest> {
+        InterleavedRequest::of(&self.header)
+    }
+
+    /// Makes an answer tell when the previous one left, at `transmitted`.
+    pub(super) fn interleave(&mut self, transmitted: Option<NtpTimestamp>) {
+        self.transmitted = transmitted;
+    }
+
     /// Writes the reply that `ruling` allows, with its MAC, and returns the verdict.
     ///
     /// The reply is as long as a request without extension fields: never longer than this one. `transmit_at` is when it
@@ -81,7 +95,7 @@ impl GenuineRequest<'_> {
     ) -> Verdict {
         let answer = |variables| answer(&self.header, self.mode, self.received_at, transmit_at, variables);
         let (header, verdict) = match ruling {
-            Ruling::Answer => (answer(variables), Verdict::AnsweredMac),
+            Ruling::Answer => (self.interleaved(answer(variables)), Verdict::AnsweredMac),
             //= RFC 5905 §7.4 sent
             Ruling::Kiss { verdict, code, poll } => (kiss(answer(&variables.unusable(code)), poll), verdict),
             Ruling::Refuse(verdict) => return verdict,
@@ -94,6 +108,13 @@ impl GenuineRequest<'_> {
         } else {
             reply.clear();
             Verdict::RefusedTooShort
+        }
+    }
+
+    fn interleaved(&self, basic: Header) -> Header {
+        match self.candidate().zip(self.transmitted) {
+            Some((candidate, transmitted)) => candidate.reply(basic, transmitted),
+            None => basic,
         }
     }
 }

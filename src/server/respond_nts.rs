@@ -12,6 +12,7 @@ use crate::nts::Nonces;
 use crate::nts::aead::BATCH;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::{self as nts, NtsReply, NtsRequest, OpenFault, OpenedRequest};
+use crate::server::interleaved::{Expected, InterleavedRequest};
 use crate::server::nts_counts::{CookieAge, NakReason};
 use crate::server::policy::Ruling;
 use crate::server::policy::limit::RequestClass;
@@ -46,6 +47,8 @@ pub struct NtsOutcome {
     pub cookie_age: Option<CookieAge>,
     /// The reason of a NAK.
     pub nak: Option<NakReason>,
+    /// Whether the reply is an interleaved one, and what is saved of it once it has left; `None` if it is no candidate's.
+    pub interleaved: Option<Expected>,
 }
 
 impl NtsOutcome {
@@ -56,6 +59,7 @@ impl NtsOutcome {
             residence: NtpDuration::ZERO,
             cookie_age: None,
             nak: None,
+            interleaved: None,
         }
     }
 }
@@ -81,6 +85,8 @@ struct NtsCase<'a> {
     request: NtsRequest<'a>,
     reply: &'a mut [u8],
     decision: NtsDecision,
+    /// The time when the previous reply left, if this one tells it.
+    interleaved: Option<(InterleavedRequest, NtpTimestamp)>,
 }
 
 /// The decision about a whole request, as far as it is made.
@@ -123,6 +129,7 @@ impl<'a> NtsBatch<'a> {
                 request,
                 reply: packet.reply,
                 decision: NtsDecision::Nothing,
+                interleaved: None,
             });
         }
         for (case, opened) in cases.iter_mut().zip(nts::open(keyring, &requests)) {
@@ -169,6 +176,24 @@ impl<'a> NtsBatch<'a> {
         }
     }
 
+    /// Asks `ask` about each candidate for interleaved mode that gets an answer, once: its address, and when it came.
+    ///
+    /// It returns when the previous reply left, if that is known, and what is saved of this one.
+    pub fn interleave(
+        &mut self,
+        mut ask: impl FnMut(InterleavedRequest, IpAddr, NtpTimestamp) -> (Option<NtpTimestamp>, Expected),
+    ) {
+        for case in &mut self.cases {
+            let is_answered = matches!(case.decision, NtsDecision::Seal(_, None));
+            let candidate = InterleavedRequest::of(&case.header).filter(|_| is_answered);
+            if let (Some(candidate), Some(outcome)) = (candidate, self.outcomes.get_mut(case.place)) {
+                let (transmitted, expected) = ask(candidate, case.source, case.received_at);
+                case.interleaved = transmitted.map(|transmitted| (candidate, transmitted));
+                outcome.interleaved = Some(expected);
+            }
+        }
+    }
+
     /// Returns the number of bytes that are going to be sealed.
     pub fn sealed_len(&self) -> usize {
         let sealed = self
@@ -207,7 +232,12 @@ impl<'a> NtsBatch<'a> {
                 NtsDecision::Seal(opened, kissed) => {
                     //= RFC 8915 §5.7 kiss
                     let header = match kissed {
-                        None => header(variables),
+                        None => match &case.interleaved {
+                            None => header(variables),
+                            Some((candidate, transmitted)) => {
+                                candidate.reply(header(variables), *transmitted)
+                            }
+                        },
                         Some((code, poll)) => kiss(header(&variables.unusable(*code)), *poll),
                     };
                     replies.push(NtsReply {

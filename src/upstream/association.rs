@@ -1,6 +1,9 @@
-//! Pure. The association with one upstream: its answers, its reachability, and its next poll.
+//! Pure. The association with one upstream: its answers, its reachability, and its next poll (`interval`).
 //!
 //! The sections are RFC 5905 §9.1 and §13; for kisses, §7.4.
+
+mod interleaved;
+mod interval;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use super::addresses::{Addresses, Next};
 use super::clock_policy::ClockPolicy;
 use super::fault::{self, QueryFault};
 use super::filter::View;
+use super::interleaved::InterleavedAssociation;
 use super::nts::certificate::UncheckedCertificate;
 use super::nts::key_state::KeyRules;
 use super::packet::{self, Exchange, Reject, Sample};
@@ -86,6 +90,7 @@ pub struct Association {
     /// Whether a burst is due with the next answer.
     burst_when_back: bool,
     addresses: Addresses,
+    interleaved: InterleavedAssociation,
     /// Whether the server of key establishment named another host: then the configuration does not say what is polled.
     is_elsewhere: bool,
     round: Round,
@@ -122,6 +127,7 @@ impl Association {
             missed: None,
             burst_when_back: false,
             addresses: Addresses::default(),
+            interleaved: InterleavedAssociation::default(),
             is_elsewhere: false,
             round: Round::default(),
             all_denied_for: None,
@@ -193,6 +199,7 @@ impl Association {
             interval: Some(self.pause(0)),
             rejected: self.rejected,
             keys: None,
+            interleaved: self.interleaved.status(),
         }
     }
 
@@ -278,6 +285,7 @@ impl Association {
     /// Records that `address`, which was polled last, did not answer. `own` are this host's addresses.
     pub fn silent(&mut self, address: SocketAddr, own: &[IpAddr]) {
         self.round.silent = true;
+        self.interleaved.unanswered();
         if self.peer.address.is_none() {
             self.set_address(address, own);
         }
@@ -339,6 +347,7 @@ impl Association {
                 unchecked: self.peer.unchecked,
                 ..Peer::default()
             };
+            self.interleaved = InterleavedAssociation::default();
             self.burst_from = 0;
         }
     }
@@ -431,6 +440,8 @@ impl Association {
         own: &[IpAddr],
     ) -> Result<Sample, Reject> {
         self.peer.filter.revise(&self.settings.view);
+        let read = self.interleaved.read(header, exchange);
+        let header = read.header;
         let sample = packet::measure(&header, exchange, scale, precision);
         let limit = self.settings.policy.max_distance;
         let usable = packet::usable(&header, &sample, &self.own_reference_ids(&header, own), limit);
@@ -441,6 +452,8 @@ impl Association {
         }
         //= RFC 5905 §7.4 timestamps
         usable.inspect_err(|&reject| self.refuse(reject))?;
+        self.interleaved.accept(&read, exchange);
+        self.correct(&read, scale, precision);
         self.accept(header, sample);
         Ok(sample)
     }
@@ -541,50 +554,6 @@ impl Association {
     /// Returns whether the address is silent for so long that other addresses of the name are tried.
     fn is_silent(&self) -> bool {
         self.peer.reach == 0 && self.unanswered >= BACKOFF_AFTER
-    }
-
-    /// Returns the longest interval after a burst, log2 seconds: it doubles with each sample.
-    ///
-    /// A burst is enough for the offset, but a frequency needs samples that are far apart. There is no such limit after
-    /// a missing answer or a RATE kiss.
-    fn widening(&self, burst: i8) -> i8 {
-        let wanted = self.settings.upstream.iburst && self.unanswered == 0 && self.rate_minimum.is_none();
-        let samples = self.peer.accepted.saturating_sub(self.burst_from);
-        if wanted {
-            burst.saturating_add(i8::try_from(samples).map_or(i8::MAX, |samples| samples - 3))
-        } else {
-            i8::MAX
-        }
-    }
-
-    /// Returns the pause before the next round; `random` adds up to an eighth, so that many servers don't poll at once.
-    //= RFC 5905 §13.2 next
-    pub fn pause(&self, random: u64) -> Duration {
-        let interval = self.all_denied_for.unwrap_or_else(|| seconds(self.interval()));
-        let spread = u32::try_from(random % 1024).unwrap_or(0);
-        interval + interval * spread / 8192
-    }
-
-    /// Returns the interval to the next round, log2 seconds, if not all addresses sent DENY or RSTR.
-    fn interval(&self) -> i8 {
-        let burst = if self.peer.on_this_host {
-            LOCAL_BURST_LOG2
-        } else {
-            BURST_LOG2
-        };
-        let tries = i8::try_from(self.faults).unwrap_or(i8::MAX);
-        match self.peer.fault {
-            Some(fault) if fault.is_of_name() => {
-                let [shortest, longest] = NAME_RETRY_LOG2;
-                tries.saturating_add(shortest - 1).min(longest)
-            }
-            // Nothing was sent to another host.
-            Some(_) if self.missed.is_some() => (tries - 1).min(RETRY_LOG2),
-            Some(_) => tries.saturating_add(burst - 1).min(self.poll.max(burst)),
-            None if self.burst_left > 0 => burst,
-            // Whatever is configured for a name, another host is not polled more often than in a burst.
-            None => self.poll.min(self.widening(burst)).max(burst),
-        }
     }
 }
 

@@ -127,6 +127,17 @@ impl ClockFilter {
         false
     }
 
+    /// Puts a better measurement of the same exchange in the place of a sample, and returns by how much the offset changed.
+    ///
+    /// `None` if that sample is not there any more.
+    pub fn correct(&mut self, sample: Sample) -> Option<NtpDuration> {
+        let mut all = self.suspects.iter_mut().chain(&mut self.samples);
+        let old = all.find(|old| old.at == sample.at)?;
+        let by = sample.offset - old.offset;
+        *old = sample;
+        Some(by)
+    }
+
     /// Adds a sample that contradicts those in use; returns whether newer ones replaced them.
     fn suspect(&mut self, sample: Sample) -> bool {
         let first = self.suspects.last().copied().filter(|last| agree(last, &sample));

@@ -2,9 +2,8 @@
 
 use arrayvec::ArrayVec;
 
-use super::packet::{self, Reject};
+use super::packet::{self, QuestionNonces, Reject};
 use crate::symmetric::SymmetricKey;
-use crate::time::NtpTimestamp;
 use crate::wire::extension::LONGEST_MAC;
 use crate::wire::trailer::Trailer;
 use crate::wire::{HEADER_LEN, Header};
@@ -12,21 +11,25 @@ use crate::wire::{HEADER_LEN, Header};
 /// Length of the longest question with a MAC, in bytes.
 pub const LONGEST_QUESTION: usize = HEADER_LEN + LONGEST_MAC;
 
-/// Returns the question with this `nonce`, with a MAC of `key`.
+/// Returns the question with this `header`, with a MAC of `key`.
 //= RFC 5905 §7.3 mac
-pub fn question(nonce: NtpTimestamp, key: &SymmetricKey) -> ArrayVec<u8, LONGEST_QUESTION> {
-    let header = Header::request(nonce).to_bytes();
+pub fn question(header: &Header, key: &SymmetricKey) -> ArrayVec<u8, LONGEST_QUESTION> {
+    let header = header.to_bytes();
     header.into_iter().chain(key.mac(&header)).collect()
 }
 
-/// Checks that a packet is the reply to the question with this `nonce`, with a MAC of `key`, and returns its header.
+/// Checks that a packet is the reply to the question with these `nonces`, with a MAC of `key`, and returns its header.
 ///
 /// # Errors
 /// As [`packet::authentic`]; of a packet that would be the reply without a key: [`Reject::NoMac`], [`Reject::WrongMac`] or
 /// [`Reject::CryptoNak`]. None of them is more than a remark: any host on the path can cause it.
 //= RFC 5905 §9.2 authentication
-pub fn authentic(packet: &[u8], nonce: NtpTimestamp, key: &SymmetricKey) -> Result<Header, Reject> {
-    let header = packet::authentic(packet, nonce)?;
+pub fn authentic(
+    packet: &[u8],
+    nonces: impl Into<QuestionNonces>,
+    key: &SymmetricKey,
+) -> Result<Header, Reject> {
+    let header = packet::authentic(packet, nonces)?;
     let Trailer::Mac(signed, mac) = Trailer::of(packet) else {
         return Err(Reject::NoMac);
     };
@@ -46,6 +49,7 @@ mod tests {
     use super::*;
     use crate::symmetric::KeyId;
     use crate::symmetric::test_keys::keys;
+    use crate::time::NtpTimestamp;
     use crate::wire::Mode;
     use proptest::prelude::*;
 
@@ -78,7 +82,7 @@ mod tests {
     #[test]
     fn a_question_has_a_header_and_a_mac() {
         for id in 1..=7 {
-            let question = question(NONCE, &key(id));
+            let question = question(&Header::request(NONCE), &key(id));
             let Trailer::Mac(signed, mac) = Trailer::of(&question) else {
                 panic!("no MAC of {id}")
             };

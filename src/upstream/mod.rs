@@ -10,6 +10,8 @@ pub mod fault;
 pub mod filter;
 pub mod findings;
 mod host_addresses;
+pub mod interleaved;
+pub mod interleaved_findings;
 pub mod mac;
 pub mod nts;
 pub mod packet;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 
 use strum::{IntoStaticStr, VariantArray};
 
+use interleaved::InterleavedQuestions;
 use nts::trusted::TrustedCertificates;
 
 use crate::symmetric::SymmetricKey;
@@ -60,6 +63,8 @@ pub struct Upstream {
     pub role: Role,
     /// The way to its keys, if it is polled with NTS; it is never polled without then.
     pub nts: Option<KeServer>,
+    /// Whether it is asked in interleaved mode.
+    pub interleaved: InterleavedQuestions,
     /// The key of its MACs; it is never polled without one then.
     pub key: Option<Arc<SymmetricKey>>,
 }

@@ -12,7 +12,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Maximum number of packets that are not the answer; after it the question counts as unanswered (a flood).
 pub const UNSOLICITED_MAX: u32 = 1000;
 /// Longest turnaround (t3 - t2) of a usable answer: 4 s.
-const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
+pub const TURNAROUND_MAX: NtpDuration = NtpDuration::from_units(4 << 32);
 /// Maximum by which a claimed turnaround shortens the measured delay: 200 us, what a server needs for an answer.
 ///
 /// Otherwise an upstream that claims a long turnaround would seem to be near, and its time to be exact.
@@ -20,8 +20,35 @@ const TURNAROUND_CREDIT: NtpDuration = NtpDuration::from_units((1 << 32) / 5_000
 /// Maximum by which the reference time may be after the transmit time: the clock may be set in between.
 const REFERENCE_GRACE: NtpDuration = NtpDuration::SECOND;
 
+/// The random timestamps of a question: a reply has one of them as its origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuestionNonces {
+    /// The transmit timestamp, for replies in basic mode.
+    pub transmit: NtpTimestamp,
+    /// The receive timestamp, for replies in interleaved mode; `None`: the question is in basic mode.
+    pub receive: Option<NtpTimestamp>,
+}
+
+impl QuestionNonces {
+    /// Whether a reply with this `origin` is one to the question.
+    //= RFC 9769 §2 client-bogus
+    pub fn have(&self, origin: NtpTimestamp) -> bool {
+        origin == self.transmit || Some(origin) == self.receive
+    }
+}
+
+/// A question in basic mode has only one.
+impl From<NtpTimestamp> for QuestionNonces {
+    fn from(transmit: NtpTimestamp) -> Self {
+        Self {
+            transmit,
+            receive: None,
+        }
+    }
+}
+
 /// The client's side of one question and its answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// The random transmit timestamp of the question, which only its receiver can return.
     pub nonce: NtpTimestamp,
@@ -109,7 +136,7 @@ impl Reject {
     }
 }
 
-/// Checks that a packet is the answer to the question with this `nonce`, and returns its header.
+/// Checks that a packet is the answer to the question with these `nonces`, and returns its header.
 ///
 /// It must be called before anything else of the packet is used: the origin timestamp is the check against forgery and
 /// replay (RFC 5905 §8; RFC 9109 on unpredictable values).
@@ -119,7 +146,7 @@ impl Reject {
 //= RFC 5905 §8 bogus
 //= RFC 5905 §8 state-of-bogus
 //= RFC 5905 §9.2 discard
-pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
+pub fn authentic(packet: &[u8], nonces: impl Into<QuestionNonces>) -> Result<Header, Reject> {
     let header = Header::parse(packet).map_err(|_| Reject::TooShort)?;
     if header.mode != Mode::Server {
         return Err(Reject::WrongMode);
@@ -127,7 +154,7 @@ pub fn authentic(packet: &[u8], nonce: NtpTimestamp) -> Result<Header, Reject> {
     if !header.version.is_known() {
         return Err(Reject::WrongVersion);
     }
-    if header.origin_timestamp != nonce {
+    if !nonces.into().have(header.origin_timestamp) {
         return Err(Reject::WrongOrigin);
     }
     Ok(header)

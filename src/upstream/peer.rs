@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Upstream;
 use super::fault::QueryFault;
 use super::filter::{ClockFilter, Estimate, View};
+use super::interleaved::InterleavedStatus;
 use super::nts::certificate::UncheckedCertificate;
 use super::nts::key_state::KeyStatus;
 use super::packet::Reject;
@@ -50,6 +51,8 @@ pub struct Polling {
     pub rejected: [u64; Reject::COUNT],
     /// The keys of an upstream with NTS.
     pub keys: Option<KeyStatus>,
+    /// Its replies in interleaved mode.
+    pub interleaved: InterleavedStatus,
 }
 
 impl Peer {

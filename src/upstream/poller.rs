@@ -25,7 +25,7 @@ use super::errno::fault_of;
 use super::fault::QueryFault;
 use super::host_addresses::of_host;
 use super::nts::key_state::KeyState;
-use super::packet::{self, ANSWER_WITHIN, Exchange, Reject, Sample, UNSOLICITED_MAX};
+use super::packet::{self, ANSWER_WITHIN, Exchange, QuestionNonces, Reject, Sample, UNSOLICITED_MAX};
 use super::peer::{Peer, Polling};
 use super::registry::UpstreamId;
 use crate::host::changes::Changes;
@@ -255,12 +255,18 @@ impl Poller {
         }
         let upstream = self.association.upstream();
         let (has_nts, key) = (upstream.nts.is_some(), upstream.key.clone());
+        let random = match nonce().and_then(|transmit| Ok([transmit, nonce()?])) {
+            Ok(random) => random,
+            Err(error) => return self.cannot_ask(address, &error, false),
+        };
+        let (header, nonces) = self.association.question(address, random);
+        let question = (&header, nonces);
         let refuse = |reject| self.association.refuse(reject);
         // It is never asked without what it is configured with.
         let asked = match key {
-            None if !has_nts => question(address, within, refuse).await,
-            Some(key) => question_with_mac(address, within, &key, refuse).await,
-            None => match self.ask_with_nts(address, within).await {
+            None if !has_nts => question_of(address, within, question, refuse).await,
+            Some(key) => question_with_mac(address, within, &key, question, refuse).await,
+            None => match self.ask_with_nts(address, within, question).await {
                 Ok(asked) => asked,
                 Err(fault) => {
                     let fault = QueryFault::NoKeys(fault);
@@ -275,13 +281,16 @@ impl Poller {
                 self.log_mac(address);
                 self.association.silent(address, &self.own);
             }
-            Err(NoAnswer::QueryFault(error, sent)) => {
-                debug!(upstream = %self.association.upstream(), %address, %error, "can't be polled");
-                let fault = fault_of(&error).unwrap_or(QueryFault::Refused);
-                let here = address.ip().is_loopback() || self.own.contains(&address.ip());
-                self.association.fault(address, fault, sent && !here, &self.own);
-            }
+            Err(NoAnswer::QueryFault(error, sent)) => self.cannot_ask(address, &error, sent),
         }
+    }
+
+    /// Takes note that `address` can't be polled; `sent` is true if a packet was sent to find that out.
+    fn cannot_ask(&mut self, address: SocketAddr, error: &io::Error, sent: bool) {
+        debug!(upstream = %self.association.upstream(), %address, %error, "can't be polled");
+        let fault = fault_of(error).unwrap_or(QueryFault::Refused);
+        let here = address.ip().is_loopback() || self.own.contains(&address.ip());
+        self.association.fault(address, fault, sent && !here, &self.own);
     }
 
     fn process_answer(&mut self, address: SocketAddr, header: Header, exchange: Exchange) {
@@ -405,9 +414,25 @@ pub async fn question(
     unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
     let nonce = nonce().map_err(|error| NoAnswer::QueryFault(error, false))?;
-    let request = Header::request(nonce).to_bytes();
-    let accept = |packet: &[u8]| packet::authentic(packet, nonce);
-    exchange(address, within, (nonce, &request), accept, unsolicited).await
+    question_of(
+        address,
+        within,
+        (&Header::request(nonce), nonce.into()),
+        unsolicited,
+    )
+    .await
+}
+
+/// As [`question`], with this `header` and its nonces.
+pub(super) async fn question_of(
+    address: SocketAddr,
+    within: Duration,
+    (header, nonces): (&Header, QuestionNonces),
+    unsolicited: impl FnMut(Reject),
+) -> Result<(Header, Exchange), NoAnswer> {
+    let request = header.to_bytes();
+    let accept = |packet: &[u8]| packet::authentic(packet, nonces);
+    exchange(address, within, (nonces, &request), accept, unsolicited).await
 }
 
 /// Returns the random transmit timestamp of a question.
@@ -415,23 +440,25 @@ pub(super) fn nonce() -> io::Result<NtpTimestamp> {
     entropy::random().map(NtpTimestamp::from_bits)
 }
 
-/// Sends a question with its nonce to `address` and waits up to `within` for a packet that is accepted as the answer.
+/// Sends a question with its nonces to `address` and waits up to `within` for a packet that is accepted as the answer.
 pub(super) async fn exchange(
     address: SocketAddr,
     within: Duration,
-    (nonce, request): (NtpTimestamp, &[u8]),
+    (nonces, request): (QuestionNonces, &[u8]),
     accept: impl FnMut(&[u8]) -> Result<Header, Reject>,
     unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
     let unsent = |error| NoAnswer::QueryFault(error, false);
     let socket = udp::ask(address).and_then(UdpSocket::from_std).map_err(unsent)?;
     let asleep = clock::gaps().asleep;
-    let sent = clock::raw();
+    let earliest = clock::raw();
     socket.send(request).await.map_err(unsent)?;
     let answer = answer(&socket, asleep, accept, unsolicited);
     let (header, arrived) = timeout(within, answer)
         .await
         .map_err(|elapsed| NoAnswer::Silence(elapsed.into()))??;
+    let sent = departure(udp::sent_at(&socket), earliest, arrived);
+    let nonce = nonces.transmit;
     Ok((header, Exchange { nonce, sent, arrived }))
 }
 
@@ -461,6 +488,18 @@ async fn answer(
     }
     let unsolicited = io::Error::other("only packets that are not the answer");
     Err(NoAnswer::Silence(unsolicited))
+}
+
+/// Returns the raw counter at the kernel's transmit timestamp: the question may have waited in this host.
+///
+/// Without one that is possible, it is the `earliest` time.
+//= RFC 5905 §7.3 timestamping
+fn departure(stamp: Option<NtpTimestamp>, earliest: Duration, arrived: Duration) -> Duration {
+    let now = clock::now();
+    let age = stamp.and_then(|stamp| (now.realtime - stamp).to_std());
+    let sent = age.and_then(|age| now.raw.checked_sub(age));
+    sent.filter(|sent| (earliest..=arrived).contains(sent))
+        .unwrap_or(earliest)
 }
 
 /// Returns the raw counter at the kernel's receive timestamp: the task may have been woken much later.

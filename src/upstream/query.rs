@@ -1,4 +1,4 @@
-//! Impure. The questions of `ntpfront query`: one to one server, or several, as the NTP Pool's monitor asks.
+//! Impure. The questions of `ntpfront query`: one to one server, or several (NTP Pool, interleaved mode).
 
 use std::time::Duration;
 
@@ -6,18 +6,21 @@ use tokio::time::sleep;
 
 use super::findings::Findings;
 use super::host_addresses::of_host;
+use super::interleaved::{InterleavedAssociation, InterleavedQuestions};
+use super::interleaved_findings::InterleavedFindings;
 use super::nts::certificate::CheckedAt;
 use super::nts::ke_findings::{KeAnswer, KeFindings, days_left};
 use super::nts::key_establishment::{KeError, KeResult, KeTarget, establish};
 use super::packet::ANSWER_WITHIN;
-use super::poller::question;
-use super::poller::question_with;
+use super::poller::{nonce, question, question_of, question_with};
 use super::{Host, KeServer, Upstream};
 use crate::host::clock;
 use crate::host::names::Names;
 use crate::host::tls::client::names;
 use crate::time::Timescale;
 
+/// Largest number of questions in interleaved mode: a server may need some more until it has it.
+const INTERLEAVED_QUESTIONS: u32 = 6;
 /// Interval between two samples: 2 s.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 
@@ -65,6 +68,37 @@ pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
         samples.push(query(&server).await);
     }
     samples
+}
+
+/// Asks the `server` in interleaved mode, every 2 s, until a reply corrects the one before it.
+///
+/// The first reply can be echoed, the second one is remembered, so the third one is the first that can.
+pub async fn query_interleaved(server: &Upstream) -> InterleavedFindings {
+    let mut found = InterleavedFindings::new(query(server).await);
+    let Some(address) = found.findings.address.filter(|_| found.findings.answer.is_some()) else {
+        return found;
+    };
+    let mut association = InterleavedAssociation::default();
+    while !found.interleaved && found.questions < INTERLEAVED_QUESTIONS {
+        sleep(BETWEEN_SAMPLES).await;
+        let Ok(random) = nonce().and_then(|first| Ok([first, nonce()?])) else {
+            break;
+        };
+        let (header, nonces) = association.question(InterleavedQuestions::On, random);
+        match question_of(address, ANSWER_WITHIN, (&header, nonces), |_| ()).await {
+            Ok((header, exchange)) => {
+                let read = association.read(header, &exchange);
+                association.accept(&read, &exchange);
+                let scale = Timescale::new(clock::now());
+                found.add(&read, &exchange, &scale, clock::precision());
+            }
+            Err(_) => {
+                association.unanswered();
+                found.questions += 1;
+            }
+        }
+    }
+    found
 }
 
 /// Establishes keys with the server of key establishment of `upstream`, and asks one question with them.

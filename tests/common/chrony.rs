@@ -55,6 +55,79 @@ impl Chronyd {
     }
 }
 
+/// A running chronyd that asks servers, and never touches the clock; ended when dropped.
+pub(crate) struct ChronyClient {
+    child: Child,
+    directory: TempDir,
+}
+
+/// What chronyd measured with one reply.
+#[derive(Clone, Debug)]
+pub(crate) struct Measurement {
+    pub(crate) server: String,
+    pub(crate) is_interleaved: bool,
+    /// In seconds.
+    pub(crate) offset: f64,
+    /// The round trip, in seconds.
+    pub(crate) delay: f64,
+}
+
+impl ChronyClient {
+    /// Is told `lines`, which name the servers.
+    pub(crate) fn configured(program: &Path, lines: &str) -> Self {
+        let directory = TempDir::new();
+        let here = directory.path().display();
+        let configuration = format!(
+            "{lines}\nport 0\ncmdport 0\nbindcmdaddress /\npidfile {here}/chronyd.pid\nlogdir {here}\nlog measurements\n"
+        );
+        let configuration = directory.file("chrony.conf", &configuration);
+        let log = File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(program)
+            .args(["-x", "-U", "-d", "-u", &me(), "-f"])
+            .arg(configuration)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, directory }
+    }
+
+    /// All that it measured so far.
+    pub(crate) fn measurements(&self) -> Vec<Measurement> {
+        let log = std::fs::read_to_string(self.directory.path().join("measurements.log"));
+        let log = log.unwrap_or_default();
+        // The last line may be half written.
+        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().filter_map(Measurement::of_line).collect()
+    }
+}
+
+impl Measurement {
+    fn of_line(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Some(Self {
+            server: (*words.get(2)?).to_owned(),
+            is_interleaved: words.get(17)?.ends_with('I'),
+            offset: words.get(11)?.parse().ok()?,
+            delay: words.get(12)?.parse().ok()?,
+        })
+    }
+}
+
+impl Drop for ChronyClient {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            for name in ["log", "measurements.log"] {
+                let log = std::fs::read_to_string(self.directory.path().join(name));
+                eprintln!("--- {name} of chronyd:\n{}---", log.unwrap_or_default());
+            }
+        }
+    }
+}
+
 /// Who runs this test: chronyd stays that user. Its own, `_chrony`, is only there where it is installed.
 pub(crate) fn me() -> String {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid())

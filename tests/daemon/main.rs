@@ -38,6 +38,7 @@ mod handover;
 mod history;
 mod import;
 mod import_daemons;
+mod interleaved;
 mod lies;
 mod limits;
 mod listeners;

@@ -9,6 +9,7 @@ use ntpfront::time::{ClockReadings, NtpDuration, Timescale};
 use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::clock_policy::ClockPolicy;
 use ntpfront::upstream::filter::View;
+use ntpfront::upstream::interleaved::InterleavedQuestions;
 use ntpfront::upstream::poller::{Poller, PollerReport};
 use ntpfront::upstream::registry::{Registry, UpstreamId};
 use ntpfront::upstream::{Host, Role, Upstream};
@@ -43,6 +44,7 @@ impl Running {
             minpoll: NEVER,
             maxpoll: NEVER,
             role: Role::default(),
+            interleaved: InterleavedQuestions::Auto,
             key: None,
             nts: None,
         };

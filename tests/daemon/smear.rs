@@ -140,6 +140,7 @@ fn serve(mut client: &UnixStream, smear: Smear, event: LeapEvent) {
     };
     let table = LeapTable::parse("#@ 3692217600\n3692217600 37\n").unwrap();
     let rehearsal = Rehearsal {
+        stratum: 15,
         event,
         table: table.with(event),
         started: readings(Duration::ZERO),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use ntpfront::time::{NtpDuration, NtpShort};
+use ntpfront::time::{NtpDuration, NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 use crate::common::client::{ahead as reply_ahead, distance, header, letters, seconds, v4};
@@ -62,30 +62,42 @@ fn a_silent_upstream_that_begins_to_speak() {
 fn what_is_asked_tells_nothing_and_comes_from_a_new_port_each_time() {
     let (asked, asks) = channel();
     let upstream = Scripted::start(move |ask| {
-        let _ = asked.send((ask.length, ask.header, ask.from.port(), Instant::now()));
-        vec![good(ask).into()]
+        let reply = good(ask);
+        let received = reply.receive_timestamp;
+        let _ = asked.send((ask.length, ask.header, ask.from.port(), Instant::now(), received));
+        vec![reply.into()]
     });
     let _front = Front::of(&[upstream.address()]);
     let asks: Vec<_> = (0..6)
         .map(|_| asks.recv_timeout(SOON).expect("it is asked"))
         .collect();
-    for (length, header, ..) in &asks {
+    // In interleaved mode, the receive timestamp of the last reply is echoed.
+    let mut last = NtpTimestamp::ZERO;
+    for (length, header, .., received) in &asks {
         assert_eq!(*length, HEADER_LEN);
         let expected = Header {
             poll: header.poll,
+            origin_timestamp: last,
+            receive_timestamp: header.receive_timestamp,
             ..Header::request(header.transmit_timestamp)
         };
         assert_eq!(*header, expected);
-        let clock = now() - header.transmit_timestamp;
-        assert!(clock.abs().to_seconds() > 60.0, "the nonce looks like the clock");
+        assert_eq!(header.receive_timestamp.is_zero(), last.is_zero());
+        for nonce in [header.receive_timestamp, header.transmit_timestamp] {
+            let clock = now() - nonce;
+            assert!(clock.abs().to_seconds() > 60.0, "the nonce looks like the clock");
+        }
+        last = *received;
     }
     let ports: BTreeSet<_> = asks.iter().map(|ask| ask.2).collect();
     let nonces: BTreeSet<_> = asks
         .iter()
-        .map(|ask| ask.1.transmit_timestamp.to_bits())
+        .flat_map(|ask| [ask.1.transmit_timestamp, ask.1.receive_timestamp])
+        .map(NtpTimestamp::to_bits)
         .collect();
     assert!(ports.len() >= 5, "{ports:?}");
-    assert_eq!(nonces.len(), asks.len());
+    // The first question has one.
+    assert_eq!(nonces.len(), 2 * asks.len());
     let took = asks[5].3 - asks[0].3;
     assert!(
         took > Duration::from_secs(4),

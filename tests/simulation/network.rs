@@ -15,6 +15,7 @@ use ntpfront::upstream::association::PollerSettings;
 use ntpfront::upstream::candidate::SelectionStatus;
 use ntpfront::upstream::clock_policy::{ClockPolicy, ClockSource};
 use ntpfront::upstream::filter::View;
+use ntpfront::upstream::interleaved::InterleavedQuestions;
 use ntpfront::upstream::nts::certificate::CertificateTime;
 use ntpfront::upstream::nts::ke_fault::KeFault;
 use ntpfront::upstream::nts::key_state::KeyRules;
@@ -244,6 +245,7 @@ impl Network {
             minpoll,
             maxpoll,
             role: Role::default(),
+            interleaved: InterleavedQuestions::Auto,
             key: None,
             nts: None,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{CensusKeys, Control, FastPath, HistoryKeys, Metrics, Process, Ready};
+use super::super::{CensusKeys, Control, HistoryKeys, Metrics, Process, Ready};
 use crate::cli::Flags;
 use crate::fast_path::AttachMode;
 use crate::host::privileges::LowPorts;
@@ -72,6 +72,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
                 minpoll,
                 maxpoll: 10,
                 role: crate::upstream::Role::default(),
+                interleaved: crate::upstream::interleaved::InterleavedQuestions::Auto,
                 nts: Some(server).filter(|_| nts < 2),
                 key: SymmetricKey::new(KeyId::MIN, DigestType::Sha1, vec![number])
                     .ok()
@@ -141,12 +142,16 @@ fn config() -> impl Strategy<Value = Config> {
                     ..base.history.clone()
                 },
                 fast_path: FastPath {
-                    interfaces: if metrics {
-                        vec!["eth0".to_owned()]
+                    interfaces: ["eth0", "eth1"]
+                        .iter()
+                        .skip(3 - usize::from(min_sources))
+                        .map(|name| (*name).to_owned())
+                        .collect(),
+                    mode: if enabled {
+                        AttachMode::Native
                     } else {
-                        Vec::new()
+                        AttachMode::Generic
                     },
-                    mode: AttachMode::default(),
                 },
                 log_level,
                 clock: ClockPolicy {
@@ -188,7 +193,9 @@ fn without_restart(config: &Config, running: &Config) -> Config {
     config.metrics = running.metrics.clone();
     config.metrics_page = running.metrics_page;
     config.history = running.history.clone();
-    config.fast_path = running.fast_path.clone();
+    if running.fast_path.interfaces.is_empty() {
+        config.fast_path = running.fast_path.clone();
+    }
     config.ke_ports = running.ke_ports.clone();
     config
 }
@@ -228,7 +235,10 @@ proptest! {
         prop_assert_eq!(&model, &without_restart(&wanted, &running));
         let restarts =
             |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-        let is_same = restarts(&running) == restarts(&wanted) && ke_ports(&running, &wanted).is_none();
+        let is_same_path = !running.fast_path.interfaces.is_empty() || running.fast_path == wanted.fast_path;
+        let is_same = restarts(&running) == restarts(&wanted)
+            && is_same_path
+            && ke_ports(&running, &wanted).is_none();
         prop_assert_eq!(difference.restart.is_empty(), is_same);
         prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
         // Each part tells what it changes.

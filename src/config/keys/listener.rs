@@ -13,7 +13,7 @@ use crate::leap::{LeapMode, Smear};
 use crate::server::policy::access::Access;
 use crate::server::policy::limit::RateLimit;
 use crate::server::policy::{Announced, AuthenticationMode, NtsMode, Policy, RuleMode};
-use crate::server::{Listener, Steering, Tuning};
+use crate::server::{InterleavedMode, Listener, Steering, Tuning};
 use crate::symmetric::KeyTable;
 use crate::wire::NTP_PORT;
 
@@ -108,6 +108,13 @@ table! {
         /// are authenticated neither by a MAC nor by NTS get no response (refused-mac-required). "off", and without
         /// keys: a MAC is ignored, and all responses are plain.
         authentication: AuthenticationMode = AuthenticationMode::Accept, word();
+        /// Interleaved mode (RFC 9769): "auto" or "off".
+        ///
+        /// "auto": responses to clients that ask for it (chronyd with "xleave") say exactly when the previous response left,
+        /// so that these clients measure ten times better. "off": all responses are in basic mode.
+        /// It is off, too, where sockets of a systemd socket unit are shared by several workers, and with a kernel that
+        /// has no transmit timestamps.
+        interleaved: InterleavedMode = InterleavedMode::Auto, word();
     }
     tables {
         access: RawAccess, AccessKeys;
@@ -125,14 +132,14 @@ fn address() -> Parsed<SocketAddr> {
 }
 
 impl ListenerKeys {
-    /// Returns the listener, with its `policy`.
-    pub(in crate::config) fn listener(&self, policy: Arc<Policy>) -> Listener {
+    /// Returns the listener, with its `policy`; `saved_timestamps` is the size of its table for interleaved mode.
+    pub(in crate::config) fn listener(&self, policy: Arc<Policy>, saved_timestamps: u32) -> Listener {
         Listener {
             address: self.address,
             workers: self.workers,
             steering: self.steering,
             required: self.required,
-            tuning: self.tuning(),
+            tuning: self.tuning(saved_timestamps),
             policy,
         }
     }
@@ -161,13 +168,14 @@ impl ListenerKeys {
         }
     }
 
-    fn tuning(&self) -> Tuning {
+    fn tuning(&self, saved_timestamps: u32) -> Tuning {
         Tuning {
             batch: self.batch,
             max_wait: Duration::from_secs_f64(self.max_wait),
             receive_buffer: self.receive_buffer,
             busy_poll: self.busy_poll,
             pin: self.pin,
+            saved_timestamps: (self.interleaved == InterleavedMode::Auto).then_some(saved_timestamps),
         }
     }
 }

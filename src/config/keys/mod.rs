@@ -6,6 +6,7 @@
 mod clock;
 mod fast_path;
 mod history;
+mod interleaved;
 mod listener;
 mod nts;
 mod nts_client;
@@ -27,6 +28,7 @@ pub use process::{Process, Ready};
 
 pub(super) use self::fast_path::RawFastPath;
 pub(super) use self::history::RawHistory;
+pub(super) use self::interleaved::{InterleavedKeys, RawInterleaved};
 pub(super) use self::nts::RawNts;
 pub(super) use clock::{ClockKeys, LocalKeys, RawClock, RawLocal};
 pub(super) use listener::{ListenerKeys, MOST_WORKERS, RawListener};
@@ -57,6 +59,7 @@ pub fn tables() -> Vec<Table> {
         LimitKeys::table(),
         BudgetKeys::table(),
         SmearKeys::table(),
+        InterleavedKeys::table(),
         SymmetricKeys::table(),
         ListenerKeys::table(),
         NtsKeys::table(),

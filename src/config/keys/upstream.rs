@@ -11,6 +11,7 @@ use crate::config::kind::{Bool, Parsed, parsed, whole, word};
 use crate::config::raw_value::{Origin, RawValue};
 use crate::config::row::table;
 use crate::nts::ke::PORT;
+use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::{Host, Role, Smears, Upstream};
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
@@ -70,6 +71,13 @@ table! {
         /// after it, since its time is not UTC then. "auto": the servers of Google, Facebook and Amazon are known to
         /// smear.
         smears: Smears = Smears::Auto, word();
+        /// Interleaved mode (RFC 9769): "auto", "off" or "on".
+        ///
+        /// In this mode each response also says exactly when the previous one left, so that the queues of the upstream
+        /// do not matter. "auto": it is used with upstreams that have it; an upstream that never answers in this mode is
+        /// polled in basic mode, and asked again after 64 responses. "on": it is always asked for. "off": questions have
+        /// nothing in them but a random number.
+        interleaved: InterleavedQuestions = InterleavedQuestions::Auto, word();
         /// Whether its time is authenticated (Network Time Security, RFC 8915).
         ///
         /// It is never polled without: while there are no keys, it counts as silent. The name in address must be in the
@@ -135,6 +143,7 @@ impl UpstreamKeys {
                 noselect: self.noselect,
                 smears: self.smears,
             },
+            interleaved: self.interleaved,
             key: None,
             nts: None,
         }

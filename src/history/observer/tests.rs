@@ -5,6 +5,7 @@ use crate::observe::snapshot;
 use crate::server::{Counters, Verdict};
 use crate::time::NtpDuration;
 use crate::upstream::candidate::SelectionStatus;
+use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::packet::Sample;
 use crate::upstream::peer::Polling;
 use crate::upstream::registry::Registry;
@@ -117,6 +118,7 @@ fn registry() -> Registry {
         role: Role::default(),
         nts: None,
         key: None,
+        interleaved: InterleavedQuestions::Auto,
     }])
 }
 

@@ -8,24 +8,17 @@
 //! no pointer outlives the call that it was made for.
 
 use std::io;
-use std::mem::{self, MaybeUninit, size_of, zeroed};
+use std::mem::{self, size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use super::control_messages::{ControlBuffer, message};
 use super::length_of;
 use crate::time::NtpTimestamp;
 
 /// Longest payload that is kept; a longer one is cut, and known as cut. (No usual request is longer, with NTS neither.)
 const PAYLOAD_MAX: usize = 1024;
-/// Space for the control messages of one packet: arrival time (32 bytes) and packet info (up to 40).
-const CONTROL_MAX: usize = 96;
-
-/// A buffer for control messages, aligned as the kernel wants it: as `cmsghdr` is.
-#[repr(C, align(8))]
-#[derive(Clone)]
-struct ControlBuffer([u8; CONTROL_MAX]);
-
 #[derive(Clone)]
 struct DatagramSlot {
     payload: [u8; PAYLOAD_MAX],
@@ -34,7 +27,6 @@ struct DatagramSlot {
     peer: libc::sockaddr_storage,
     peer_len: libc::socklen_t,
     control: ControlBuffer,
-    control_len: usize,
     /// Control messages that came with the payload.
     info: ControlInfo,
     reply: [u8; PAYLOAD_MAX],
@@ -103,8 +95,7 @@ impl Batch {
             // SAFETY: sockaddr_storage is plain integers, for which all zeros is a value.
             peer: unsafe { zeroed() },
             peer_len: 0,
-            control: ControlBuffer([0; CONTROL_MAX]),
-            control_len: 0,
+            control: ControlBuffer::new(),
             info: ControlInfo::default(),
             reply: [0; PAYLOAD_MAX],
             reply_len: 0,
@@ -223,8 +214,19 @@ impl Batch {
             && let Some(slot) = self.slots.get_mut(index)
         {
             slot.reply_len = length.min(slot.payload_len);
-            slot.control_len = slot.write_control(slot.info.asked);
+            slot.write_control();
             self.queued.push(index);
+        }
+    }
+
+    /// Has the kernel tell when the reply that was queued last leaves (see [`super::TransmitTimestamps`]).
+    pub fn stamp(&mut self) {
+        if let Some(slot) = self.queued.last().and_then(|index| self.slots.get_mut(*index)) {
+            slot.control.add(
+                libc::SOL_SOCKET,
+                libc::SO_TIMESTAMPING,
+                libc::SOF_TIMESTAMPING_TX_SOFTWARE,
+            );
         }
     }
 
@@ -358,29 +360,17 @@ impl DatagramSlot {
 
     /// Makes the header to receive with.
     fn received_into(&mut self, vector: &mut libc::iovec) -> libc::mmsghdr {
-        let control = self.control.0.as_mut_ptr();
-        message(
-            &raw mut self.peer,
-            length_of::<libc::sockaddr_storage>(),
-            vector,
-            control,
-            CONTROL_MAX,
-        )
+        let length = length_of::<libc::sockaddr_storage>();
+        let mut header = message(&raw mut self.peer, length, vector);
+        self.control.receive(&mut header.msg_hdr);
+        header
     }
 
     /// Makes the header to send the reply with.
     fn sent_from(&mut self, vector: &mut libc::iovec) -> libc::mmsghdr {
-        let control = match self.control_len {
-            0 => ptr::null_mut(),
-            _ => self.control.0.as_mut_ptr(),
-        };
-        message(
-            &raw mut self.peer,
-            self.peer_len,
-            vector,
-            control,
-            self.control_len,
-        )
+        let mut header = message(&raw mut self.peer, self.peer_len, vector);
+        self.control.send(&mut header.msg_hdr);
+        header
     }
 
     /// Returns what was received; `None` if its sender's address is neither IPv4 nor IPv6.
@@ -403,8 +393,8 @@ impl DatagramSlot {
         self.payload_len = length.min(PAYLOAD_MAX);
         self.is_cut = header.msg_flags & libc::MSG_TRUNC != 0;
         self.peer_len = header.msg_namelen;
-        self.control_len = control_len(header).min(CONTROL_MAX);
-        self.info = self.read_control();
+        self.control.received(header);
+        self.info = read_control(&self.control);
     }
 
     /// Returns the sender's address and port.
@@ -428,51 +418,13 @@ impl DatagramSlot {
         }
     }
 
-    /// Reads the control messages that came with the payload; unknown ones are skipped.
-    fn read_control(&self) -> ControlInfo {
-        let mut info = ControlInfo::default();
-        // SAFETY: msghdr is integers and pointers, for which all zeros is a value.
-        let mut header: libc::msghdr = unsafe { zeroed() };
-        header.msg_control = self.control.0.as_ptr().cast_mut().cast();
-        set_control_len(&mut header, self.control_len);
-        // SAFETY: `header` describes the `control_len` bytes of this slot's aligned control buffer, which the
-        // kernel filled in (or `write_control` did); the macros stay inside that length.
-        let mut message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
-        while !message.is_null() {
-            // SAFETY: not null, so it points to a whole, aligned cmsghdr inside the buffer.
-            let kind = unsafe { ((*message).cmsg_level, (*message).cmsg_type) };
-            match kind {
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                    info.arrived_at = read_data::<libc::timespec>(message).map(|time| {
-                        NtpTimestamp::from_unix(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
-                    });
-                }
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    info.asked = read_data::<libc::in_pktinfo>(message).map(|packet| LocalDestination::V4 {
-                        header: Ipv4Addr::from_bits(u32::from_be(packet.ipi_addr.s_addr)),
-                        local: Ipv4Addr::from_bits(u32::from_be(packet.ipi_spec_dst.s_addr)),
-                    });
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    info.asked = read_data::<libc::in6_pktinfo>(message).map(|packet| LocalDestination::V6 {
-                        header: Ipv6Addr::from(packet.ipi6_addr.s6_addr),
-                        interface: packet.ipi6_ifindex,
-                    });
-                }
-                _ => {}
-            }
-            // SAFETY: `message` came from the macros for this very header.
-            message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
-        }
-        info
-    }
-
-    /// Requests `asked` as the reply's source address; returns the length of the control message.
+    /// Requests the address that was asked as the reply's source address.
     ///
     /// The received control buffer can't be sent back: with an arrival time in it that is EINVAL.
-    fn write_control(&mut self, asked: Option<LocalDestination>) -> usize {
-        match asked {
-            None => 0,
+    fn write_control(&mut self) {
+        self.control.clear();
+        match self.info.asked {
+            None => {}
             Some(LocalDestination::V4 { local, .. }) => {
                 let source = libc::in_addr {
                     s_addr: local.to_bits().to_be(),
@@ -483,7 +435,7 @@ impl DatagramSlot {
                     ipi_spec_dst: source,
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
-                self.write_message(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+                self.control.add(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
             }
             Some(LocalDestination::V6 { header, interface }) => {
                 // A link-local address means something only together with its interface (RFC 4007 §6).
@@ -498,85 +450,38 @@ impl DatagramSlot {
                     },
                     ipi6_ifindex: interface,
                 };
-                self.write_message(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+                self.control.add(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
             }
         }
     }
+}
 
-    fn write_message<T: Copy>(&mut self, level: i32, kind: i32, data: T) -> usize {
-        let data_len = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
-        // SAFETY: CMSG_SPACE and CMSG_LEN only calculate.
-        let (space, length) = unsafe { (libc::CMSG_SPACE(data_len), libc::CMSG_LEN(data_len)) };
-        if usize::try_from(space).unwrap_or(usize::MAX) > CONTROL_MAX {
-            return 0;
+/// Reads the control messages that came with a payload; unknown ones are skipped.
+fn read_control(control: &ControlBuffer) -> ControlInfo {
+    let mut info = ControlInfo::default();
+    control.each(|kind, message| match kind {
+        (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING | libc::SCM_TIMESTAMPNS) => {
+            info.arrived_at = message.read_time();
         }
-        // SAFETY: cmsghdr is integers, for which all zeros is a value (musl pads it privately, and the kernel
-        // reads the padding as a part of the length).
-        let mut header: libc::cmsghdr = unsafe { zeroed() };
-        header.cmsg_level = level;
-        header.cmsg_type = kind;
-        header.cmsg_len = length as _;
-        let message: *mut libc::cmsghdr = self.control.0.as_mut_ptr().cast();
-        // SAFETY: the buffer is aligned for cmsghdr and holds at least `space` bytes, which is the header and
-        // the data behind it, all integers; the data may be unaligned, so it is written as such.
-        unsafe {
-            message.write(header);
-            ptr::write_unaligned(libc::CMSG_DATA(message).cast::<T>(), data);
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            info.asked = message
+                .read::<libc::in_pktinfo>()
+                .map(|packet| LocalDestination::V4 {
+                    header: Ipv4Addr::from_bits(u32::from_be(packet.ipi_addr.s_addr)),
+                    local: Ipv4Addr::from_bits(u32::from_be(packet.ipi_spec_dst.s_addr)),
+                });
         }
-        // Without the padding behind it: for more than IPv6's packet info the kernel allocates memory.
-        usize::try_from(length).unwrap_or(0)
-    }
-}
-
-/// Reads the data of a control message, if it is long enough to be a `T`.
-fn read_data<T: Copy>(message: *const libc::cmsghdr) -> Option<T> {
-    let wanted = u32::try_from(size_of::<T>()).ok()?;
-    let mut data = MaybeUninit::<T>::uninit();
-    // SAFETY: the caller got `message` from CMSG_FIRSTHDR or CMSG_NXTHDR, so that its header and all of its
-    // `cmsg_len` bytes are inside the buffer; the length is compared before as many bytes as `T` has are
-    // copied, which initializes it: `T` is only ever a C struct of integers.
-    unsafe {
-        if cmsg_len(&*message) < libc::CMSG_LEN(wanted) as usize {
-            return None;
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            info.asked = message
+                .read::<libc::in6_pktinfo>()
+                .map(|packet| LocalDestination::V6 {
+                    header: Ipv6Addr::from(packet.ipi6_addr.s6_addr),
+                    interface: packet.ipi6_ifindex,
+                });
         }
-        ptr::copy_nonoverlapping(libc::CMSG_DATA(message), data.as_mut_ptr().cast(), size_of::<T>());
-        Some(data.assume_init())
-    }
-}
-
-fn message(
-    name: *mut libc::sockaddr_storage,
-    name_len: libc::socklen_t,
-    vector: &mut libc::iovec,
-    control: *mut u8,
-    control_len: usize,
-) -> libc::mmsghdr {
-    // SAFETY: mmsghdr is integers and pointers, for which all zeros is a value (musl pads it privately, so
-    // that it can't be written out).
-    let mut message: libc::mmsghdr = unsafe { zeroed() };
-    message.msg_hdr.msg_name = name.cast();
-    message.msg_hdr.msg_namelen = name_len;
-    message.msg_hdr.msg_iov = vector;
-    message.msg_hdr.msg_iovlen = 1;
-    message.msg_hdr.msg_control = control.cast();
-    set_control_len(&mut message.msg_hdr, control_len);
-    message
-}
-
-/// Sets the length of the control data: glibc counts it as `size_t`, musl as `socklen_t`.
-#[allow(clippy::cast_possible_truncation, reason = "at most CONTROL_MAX")]
-fn set_control_len(header: &mut libc::msghdr, length: usize) {
-    header.msg_controllen = length as _;
-}
-
-#[allow(clippy::unnecessary_cast, reason = "needed where musl's types are narrower")]
-fn control_len(header: &libc::msghdr) -> usize {
-    header.msg_controllen as usize
-}
-
-#[allow(clippy::unnecessary_cast, reason = "needed where musl's types are narrower")]
-fn cmsg_len(message: &libc::cmsghdr) -> usize {
-    message.cmsg_len as usize
+        _ => {}
+    });
+    info
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Pure. The exchange of policies and keys between the supervisor and a worker, and how a policy is applied.
 //!
-//! The supervisor publishes the newest policy and keyring, together with a table of clients if another size is needed: a
-//! worker may not get memory from the system. The worker looks once a batch, and takes the new in exchange for the old:
-//! others free that.
+//! The supervisor publishes the newest policy, keyring and table for interleaved mode, with a table of clients if another
+//! size is needed: a worker may not get memory from the system. The worker looks once a batch, and takes the new in
+//! exchange for the old: others free that.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::nts::keyring::Keyring;
 use crate::published::{Publisher, Subscriber, published};
+use crate::server::interleaved::SavedTimestamps;
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::limit::{Clients, RequestClass, RequestContext};
 use crate::server::policy::probability::Random;
@@ -21,7 +22,9 @@ struct Offer {
     policy: Arc<Policy>,
     /// The keys of cookies; `None` without NTS.
     keyring: Option<Arc<Keyring>>,
-    /// Another table, if another is needed.
+    /// The table for interleaved mode; `None` without it.
+    saved: Option<Arc<SavedTimestamps>>,
+    /// Another table of clients, if another is needed.
     clients: Option<Clients>,
     is_taken: bool,
 }
@@ -37,6 +40,8 @@ pub(in crate::server) struct PolicyWriter {
     newest: Arc<Policy>,
     /// The keys that it has, or will have.
     newest_keyring: Option<Arc<Keyring>>,
+    /// The table for interleaved mode that it has, or will have.
+    newest_saved: Option<Arc<SavedTimestamps>>,
 }
 
 /// The worker's end.
@@ -44,6 +49,7 @@ pub(in crate::server) struct PolicyWriter {
 pub(in crate::server) struct PolicyReader {
     offer: Subscriber<Offer>,
     keyring: Option<Arc<Keyring>>,
+    saved: Option<Arc<SavedTimestamps>>,
     rules: PolicyRules,
 }
 
@@ -56,7 +62,7 @@ pub(in crate::server) struct PolicyRules {
     allowance: Arc<Allowance>,
 }
 
-/// Makes both ends for a new worker; `secret` is random.
+/// Makes both ends for a new worker, without interleaved mode; `secret` is random.
 pub(in crate::server) fn exchange(
     policy: &Arc<Policy>,
     keyring: Option<&Arc<Keyring>>,
@@ -68,6 +74,7 @@ pub(in crate::server) fn exchange(
     let (publisher, subscriber) = published(Offer {
         policy: Arc::clone(policy),
         keyring: keyring.cloned(),
+        saved: None,
         clients: None,
         is_taken: true,
     });
@@ -77,6 +84,7 @@ pub(in crate::server) fn exchange(
         clients: wanted,
         newest: Arc::clone(policy),
         newest_keyring: keyring.cloned(),
+        newest_saved: None,
     };
     let rules = PolicyRules {
         policy: Arc::clone(policy),
@@ -87,6 +95,7 @@ pub(in crate::server) fn exchange(
     let reader = PolicyReader {
         offer: subscriber,
         keyring: keyring.cloned(),
+        saved: None,
         rules,
     };
     (writer, reader)
@@ -119,6 +128,12 @@ impl PolicyWriter {
         self.publish(None);
     }
 
+    /// Has the worker answer in interleaved mode with the table `saved` from its next batch on; with none, in basic mode.
+    pub(in crate::server) fn set_saved(&mut self, saved: Option<&Arc<SavedTimestamps>>) {
+        self.newest_saved = saved.cloned();
+        self.publish(None);
+    }
+
     /// Offers the newest, with another table of `clients`, if another is needed.
     fn publish(&self, clients: Option<Clients>) {
         self.offer.change(|offer| {
@@ -128,6 +143,7 @@ impl PolicyWriter {
             }
             offer.policy = Arc::clone(&self.newest);
             offer.keyring.clone_from(&self.newest_keyring);
+            offer.saved.clone_from(&self.newest_saved);
             offer.clients = clients.or(offer.clients.take());
             offer.is_taken = false;
         });
@@ -139,6 +155,7 @@ impl PolicyWriter {
             if offer.is_taken {
                 offer.policy = Arc::clone(&self.newest);
                 offer.keyring.clone_from(&self.newest_keyring);
+                offer.saved.clone_from(&self.newest_saved);
                 offer.clients = None;
             }
         });
@@ -157,10 +174,11 @@ impl PolicyReader {
     #[cold]
     fn take(&mut self) {
         let PolicyRules { policy, clients, .. } = &mut self.rules;
-        let keyring = &mut self.keyring;
+        let (keyring, saved) = (&mut self.keyring, &mut self.saved);
         self.offer.take(|offer| {
             std::mem::swap(policy, &mut offer.policy);
             std::mem::swap(keyring, &mut offer.keyring);
+            std::mem::swap(saved, &mut offer.saved);
             if let Some(others) = &mut offer.clients {
                 std::mem::swap(clients, others);
             }
@@ -173,9 +191,16 @@ impl PolicyReader {
         self.keyring.is_some() && self.rules.policy.nts != NtsMode::Off
     }
 
-    /// Returns the keys of cookies, if there are any, and the rules.
-    pub(in crate::server) fn parts(&mut self) -> (Option<&Keyring>, &mut PolicyRules) {
-        (self.keyring.as_deref(), &mut self.rules)
+    /// Returns the rules, and the keys of cookies and the table for interleaved mode, if there are any.
+    pub(in crate::server) fn parts(
+        &mut self,
+    ) -> (&mut PolicyRules, Option<&Keyring>, Option<&SavedTimestamps>) {
+        (&mut self.rules, self.keyring.as_deref(), self.saved.as_deref())
+    }
+
+    /// Returns the table for interleaved mode, if there is one.
+    pub(in crate::server) fn saved(&self) -> Option<&SavedTimestamps> {
+        self.saved.as_deref()
     }
 
     /// Loads into the cache where `sources` will be looked up soon.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::Batch;
+use crate::server::policy::Ruling;
 use crate::server::policy::limit::RequestClass;
 use crate::server::respond_mac::check;
 use crate::server::{ReplyBuffer, Verdict};
@@ -30,7 +31,7 @@ impl WorkerLoop {
         let Some(datagram) = batch.datagram(index) else {
             return false;
         };
-        let (counters, (_, rules)) = (&self.counters, self.policy.parts());
+        let (counters, (rules, _, saved)) = (&self.counters, self.policy.parts());
         // Another owner for this packet, so that the rules can change beside the keys; never the last one.
         let policy = Arc::clone(rules.policy());
         let Some(keys) = &policy.keys else {
@@ -43,7 +44,7 @@ impl WorkerLoop {
         };
         let request = context.request(&datagram, counters);
         let begun = clock::raw();
-        let genuine = match check(keys, &request, refusal) {
+        let mut genuine = match check(keys, &request, refusal) {
             Ok(genuine) => genuine,
             Err(verdict) => {
                 counters.count(request.payload, verdict);
@@ -57,6 +58,15 @@ impl WorkerLoop {
             context.now.raw,
             |annotation| counters.annotate(annotation),
         );
+        let candidate = genuine
+            .candidate()
+            .filter(|_| context.interleaves && ruling == Ruling::Answer);
+        let interleaved = candidate.zip(saved).map(|(candidate, saved)| {
+            let source = datagram.source;
+            let outcome = context.interleave(saved, candidate, source, request.received_at, true);
+            genuine.interleave(outcome.transmitted);
+            outcome
+        });
         // The MAC of the reply takes as long as that of the request took.
         let mac_time = checked.saturating_sub(begun).min(LONGEST_MAC_TIME);
         let until_sent = NtpDuration::between(context.now.raw, clock::raw() + mac_time);
@@ -71,6 +81,12 @@ impl WorkerLoop {
         if verdict.has_reply() {
             counters.count_authenticated(length);
             batch.reply(index, length);
+            if let Some(outcome) = interleaved {
+                if outcome.transmitted.is_some() {
+                    counters.count_interleaved();
+                }
+                self.interleaving.stamp(batch, outcome.expected);
+            }
         }
         verdict.has_reply()
     }

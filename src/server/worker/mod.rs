@@ -1,6 +1,7 @@
 //! Impure. The worker: a thread with one socket that takes batches, lets `respond` decide, and sends the replies.
 
 mod batch_sizer;
+mod interleaved;
 mod mac;
 mod nts;
 mod settings;
@@ -30,11 +31,13 @@ use crate::log;
 use crate::nts::Nonces;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::has_fields;
+use crate::server::interleaved::{InterleavedRequest, SavedTimestamps};
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
 use crate::server::policy::{AuthenticationMode, NtsMode, Policy, Ruling};
 use crate::server::respond_mac::has_mac;
 use crate::server::worker::batch_sizer::BatchSizer;
+use crate::server::worker::interleaved::Interleaving;
 use crate::server::worker::settings::WorkerSettings;
 use crate::server::worker::transmit_predictor::TransmitPredictor;
 use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
@@ -110,6 +113,7 @@ impl Worker {
             nonces,
             deferred: ArrayVec::new(),
             with_mac: ArrayVec::new(),
+            interleaving: Interleaving::default(),
         };
         let thread = thread::Builder::new()
             .name(name)
@@ -131,6 +135,13 @@ impl Worker {
     /// Opens and seals with `keyring` from its next batch on; with none, it is a server without NTS.
     pub fn set_keyring(&mut self, keyring: Option<&Arc<Keyring>>) {
         self.policy_writer.set_keyring(keyring);
+    }
+
+    /// Answers in interleaved mode with the table `saved` from its next batch on; with none, in basic mode only.
+    ///
+    /// No other worker may have the same socket: the kernel numbers the replies of each.
+    pub fn set_saved_timestamps(&mut self, saved: Option<&Arc<SavedTimestamps>>) {
+        self.policy_writer.set_saved(saved);
     }
 
     /// Applies `tuning` from the next batch on, and keeps the worker to CPU number `cpu`, or to all of them.
@@ -216,6 +227,7 @@ struct WorkerLoop {
     deferred: DeferredPackets,
     /// Those with a MAC.
     with_mac: DeferredPackets,
+    interleaving: Interleaving,
 }
 
 /// The facts that are the same for all packets of a batch.
@@ -237,6 +249,10 @@ struct BatchContext {
     /// Whether a MAC means anything.
     has_keys: bool,
     max_wait: NtpDuration,
+    /// Whether replies can be in interleaved mode.
+    interleaves: bool,
+    /// The epoch of the timestamps that are saved for it.
+    epoch: u8,
     /// The smeared time as a function of UTC, if a leap second is smeared here and near.
     smeared: Option<SmearedTime>,
 }
@@ -303,7 +319,8 @@ impl WorkerLoop {
 
     /// A round without a packet.
     fn rest(&mut self, error: &io::Error) {
-        self.policy.latest();
+        // New policies are taken, and a step of the time is seen.
+        self.context();
         if let Some(publisher) = &mut self.census {
             publisher.publish_if_due(clock::raw());
         }
@@ -337,6 +354,7 @@ impl WorkerLoop {
         } else {
             self.answer_together(&context, batch, received);
         }
+        self.save_timestamps(&context);
         // After the replies: no client waits for the census.
         if let Some(publisher) = &mut self.census {
             publisher.note(batch.sources(), context.now.raw);
@@ -345,6 +363,8 @@ impl WorkerLoop {
     }
 
     fn context(&mut self) -> BatchContext {
+        self.policy.latest();
+        let epoch = self.policy.saved().map(SavedTimestamps::epoch);
         let now = clock::now();
         self.reference.latest();
         let policy = self.policy.latest();
@@ -363,19 +383,28 @@ impl WorkerLoop {
         let mac_refusal = refusal.or(requires_nts.then_some(Verdict::RefusedNtsRequired));
         let requires_mac = policy.authentication == AuthenticationMode::Require;
         let has_keys = policy.keys.is_some();
-        BatchContext {
+        let variables = policy.announced(variables);
+        let mut context = BatchContext {
             now,
             served: reference.clock.served(now),
             clock: reference.clock,
-            variables: policy.announced(variables),
+            variables,
             refusal,
             mac_refusal,
             plain_refusal: mac_refusal.or(requires_mac.then_some(Verdict::RefusedMacRequired)),
             has_keys,
             has_nts: self.policy.has_nts(),
             max_wait: self.settings.max_wait(),
+            // Without a time, there is none to tell either.
+            interleaves: epoch.is_some() && variables.stratum > 0,
+            epoch: epoch.unwrap_or(0),
             smeared: smeared.map(|(smear, smeared)| smeared.time(smear)),
+        };
+        if let Some(saved) = self.policy.saved() {
+            let announced = context.announced(context.served);
+            context.epoch = self.interleaving.epoch(saved, context.epoch, announced, now.raw);
         }
+        context
     }
 
     fn answer_one_by_one(&mut self, context: &BatchContext, batch: &mut Batch, received: usize) {
@@ -454,6 +483,14 @@ impl WorkerLoop {
         let transmit_at = context.announced(context.served + until_sent);
         let mut reply = ReplyBuffer::new(datagram.reply);
         let verdict = respond(&request, transmit_at, rule, &context.variables, &mut reply);
+        let candidate = if context.interleaves && verdict == Verdict::AnsweredClient {
+            InterleavedRequest::of_packet(request.payload)
+        } else {
+            None
+        };
+        let expected = candidate.zip(self.policy.saved()).map(|(candidate, saved)| {
+            context.interleave_plain(saved, candidate, &request, &mut reply, counters)
+        });
         let length = reply.length();
         counters.count(request.payload, verdict);
         if verdict.is_answered() {
@@ -461,6 +498,9 @@ impl WorkerLoop {
         }
         if verdict.has_reply() {
             batch.reply(index, length);
+        }
+        if let Some(expected) = expected {
+            self.interleaving.stamp(batch, expected);
         }
         verdict.has_reply()
     }
@@ -479,9 +519,10 @@ impl WorkerLoop {
     }
 
     /// Sends the replies that are ready.
-    fn send(&self, batch: &mut Batch) {
+    fn send(&mut self, batch: &mut Batch) {
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_unsent(outcome.failed, outcome.full);
+        self.interleaving.sent(outcome.failed | outcome.full == 0);
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
+use super::interleaved::Interleaving;
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::{Batch, Datagram};
@@ -33,7 +34,7 @@ impl WorkerLoop {
     /// Answers a few packets, and returns when the replies were sent, by the raw counter.
     fn answer_group(&mut self, context: &BatchContext, batch: &mut Batch, group: &Group) -> Duration {
         let (now, counters) = (context.now, &self.counters);
-        let (Some(keyring), rules) = self.policy.parts() else {
+        let (rules, Some(keyring), saved) = self.policy.parts() else {
             return now.raw;
         };
         let mut packets = ArrayVec::<_, BATCH>::new();
@@ -48,13 +49,19 @@ impl WorkerLoop {
         several.rule(|source, class| {
             rules.rule(source, class, now.raw, |annotation| counters.annotate(annotation))
         });
+        if let Some(saved) = saved.filter(|_| context.interleaves) {
+            several.interleave(|candidate, source, received_at| {
+                let outcome = context.interleave(saved, candidate, source, received_at, true);
+                (outcome.transmitted, outcome.expected)
+            });
+        }
         let begun = clock::raw();
         let bytes = several.sealed_len();
         let until_sealed = NtpDuration::between(now.raw, begun) + self.transmit_predictor.sealed(bytes);
         let outcomes = several.seal(keyring, &mut self.nonces, &context.variables, |number| {
             context.announced(context.served + until_sealed + self.transmit_predictor.after(0, number))
         });
-        let replies = queue(counters, batch, group, &outcomes);
+        let replies = queue(counters, batch, group, &outcomes, &mut self.interleaving);
         let sealed = clock::raw();
         self.send(batch);
         let sent = clock::raw();
@@ -86,7 +93,13 @@ fn packet<'a>(
 }
 
 /// Counts what became of a group, and queues the replies: as many as it returns.
-fn queue(counters: &Counters, batch: &mut Batch, group: &Group, outcomes: &NtsOutcomes) -> usize {
+fn queue(
+    counters: &Counters,
+    batch: &mut Batch,
+    group: &Group,
+    outcomes: &NtsOutcomes,
+    interleaving: &mut Interleaving,
+) -> usize {
     let mut replies = 0;
     for (&index, outcome) in group.iter().zip(outcomes) {
         if let Some(datagram) = batch.datagram(index) {
@@ -106,6 +119,12 @@ fn queue(counters: &Counters, batch: &mut Batch, group: &Group, outcomes: &NtsOu
         if outcome.length > 0 {
             counters.count_authenticated(outcome.length);
             batch.reply(index, outcome.length);
+            if let Some(expected) = outcome.interleaved {
+                if expected.is_interleaved {
+                    counters.count_interleaved();
+                }
+                interleaving.stamp(batch, expected);
+            }
             replies += 1;
         }
     }

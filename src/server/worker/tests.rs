@@ -1,5 +1,6 @@
 //! Impure. The packet path over real sockets: batches of plain packets and of packets with NTS.
 
+mod interleaved;
 mod smear;
 
 use std::collections::BTreeMap;
@@ -116,6 +117,7 @@ impl Desk {
             nonces: Nonces::new([5; 16]),
             deferred: ArrayVec::new(),
             with_mac: ArrayVec::new(),
+            interleaving: Interleaving::default(),
         };
         Self {
             looped,

@@ -139,6 +139,7 @@ impl Listeners {
             workers: Vec::new(),
             ended: Counts::default(),
             drops: Drops::default(),
+            saved: None,
             logged: ThrottledChange::new(None),
         };
         self.named += 1;
@@ -149,7 +150,8 @@ impl Listeners {
         group.workers = self.start_workers(&group, 0..all, &[])?;
         group.tune_workers();
         group
-            .steer(group.in_use())
+            .interleave()
+            .and_then(|()| group.steer(group.in_use()))
             .map_err(|error| PrepareError::System(group.address(), error))?;
         Ok(group)
     }
@@ -298,6 +300,9 @@ impl Listeners {
         let gone = group.retire(workers);
         group.ended = end(gone).await.into_iter().fold(group.ended, Counts::plus);
         group.close_unused(manager);
+        group
+            .interleave()
+            .unwrap_or_else(|error| warn!(listener = %address, %error, "cannot answer in another mode (listener.interleaved): {error}"));
         group
             .steer(group.in_use())
             .unwrap_or_else(|error| log_unsteered(address, &error));

@@ -20,12 +20,12 @@ use crate::host::bind_fault::BindFault;
 use crate::host::steering::{steer, steer_away};
 use crate::host::systemd::ServiceManager;
 use crate::host::udp;
-use crate::host::{clock, sys};
+use crate::host::{clock, entropy, sys};
 use crate::log::throttle::ThrottledChange;
 use crate::nts::keyring::Keyring;
 use crate::observe::journal;
 use crate::server::policy::Policy;
-use crate::server::{Allowance, Counts, Steering, Worker};
+use crate::server::{Allowance, Counts, SavedTimestamps, Steering, Worker};
 use crate::supervisor::sockets::{Sockets, stored_name};
 use crate::time::RateMeter;
 
@@ -40,6 +40,8 @@ pub(super) struct ListenerGroup {
     /// Counts of the workers that have ended.
     pub(super) ended: Counts,
     pub(super) drops: Drops,
+    /// The table for interleaved mode; `None` in basic mode.
+    pub(super) saved: Option<Arc<SavedTimestamps>>,
     /// The reason that was logged why no client is served there.
     pub(super) logged: ThrottledChange<Option<BindFault>>,
 }
@@ -88,7 +90,7 @@ impl ListenerGroup {
                 .get(index % members.len().max(1))
                 .ok_or(io::ErrorKind::NotFound)?;
             let name = format!("worker-{}-{index}", self.number);
-            let worker = Worker::start(
+            let mut worker = Worker::start(
                 name,
                 Arc::clone(socket),
                 reader.clone(),
@@ -97,6 +99,7 @@ impl ListenerGroup {
                 allowance,
                 census,
             )?;
+            worker.set_saved_timestamps(self.saved.as_ref());
             Ok(WorkerSlot {
                 worker,
                 progress: Progress::new(),
@@ -137,6 +140,27 @@ impl ListenerGroup {
                 warn!(listener = %self.address(), worker = number, %error, "cannot pin a worker to a CPU: {error}");
             }
         }
+    }
+
+    /// Has its workers answer in interleaved mode, or in basic mode only, as its listener says now.
+    ///
+    /// Timestamps that were saved are lost only with another size. Workers that share a socket can't be in this mode, and
+    /// no kernel that doesn't tell when a reply left.
+    pub(super) fn interleave(&mut self) -> io::Result<()> {
+        let Sockets {
+            listener, members, ..
+        } = &self.sockets;
+        let can = usize::from(listener.workers) <= members.len()
+            && members.iter().all(|one| udp::stamps_departures(one));
+        let wanted = listener.tuning.saved_timestamps.filter(|_| can);
+        if wanted != self.saved.as_ref().map(|saved| saved.entries()) {
+            let seed = entropy::random()?;
+            self.saved = wanted.map(|entries| Arc::new(SavedTimestamps::new(entries, seed)));
+        }
+        for slot in &mut self.workers {
+            slot.worker.set_saved_timestamps(self.saved.as_ref());
+        }
+        Ok(())
     }
 
     /// Steers packets to the first `members`.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::time::{NtpDuration, NtpTimestamp};
 use crate::upstream::Role;
+use crate::upstream::interleaved::InterleavedQuestions;
 
 fn association(iburst: bool, on_this_host: bool) -> Association {
     let mut association = Association::new(PollerSettings {
@@ -13,6 +14,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             minpoll: 4,
             maxpoll: 6,
             role: Role::default(),
+            interleaved: InterleavedQuestions::Auto,
             key: None,
             nts: None,
         },

@@ -17,7 +17,7 @@ use crate::upstream::nts::certificate::CheckedAt;
 use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::nts::key_establishment::{KeError, KeResult, KeTarget, establish};
 use crate::upstream::nts::session::{EstablishedKeys, NtsSession, QuestionEntropy};
-use crate::upstream::packet::{self, Exchange, Reject};
+use crate::upstream::packet::{self, Exchange, QuestionNonces, Reject};
 use crate::upstream::{KeServer, Upstream};
 use crate::wire::Header;
 
@@ -129,7 +129,7 @@ impl Poller {
         Ok(found)
     }
 
-    /// Sends one question with NTS to `address`, and waits up to `within` for the genuine reply.
+    /// Sends one question of this `header` with NTS to `address`, and waits up to `within` for the genuine reply.
     ///
     /// # Errors
     /// There are no keys.
@@ -137,24 +137,25 @@ impl Poller {
         &mut self,
         address: SocketAddr,
         within: Duration,
+        (header, nonces): (&Header, QuestionNonces),
     ) -> Result<Result<(Header, Exchange), NoAnswer>, KeFault> {
         let unsent = |error| Ok(Err(NoAnswer::QueryFault(error, false)));
-        let (nonce, entropy) = match nonce().and_then(|nonce| Ok((nonce, question_entropy()?))) {
+        let entropy = match question_entropy() {
             Ok(random) => random,
             Err(error) => return unsent(error),
         };
         let mut buffer = [0; LONGEST_QUESTION];
-        let header = Header::request(nonce).to_bytes();
+        let header = header.to_bytes();
         let (mut pending, length) = self.keys.ask(header, &entropy, &mut buffer)?;
         let request = buffer.get(..length).unwrap_or_default();
         let keys = &mut self.keys;
         let accept = |packet: &[u8]| {
-            let header = packet::authentic(packet, nonce)?;
+            let header = packet::authentic(packet, nonces)?;
             keys.open(&mut pending, packet).map_err(reject)?;
             Ok(header)
         };
         let refuse = |reject| self.association.refuse(reject);
-        let asked = exchange(address, within, (nonce, request), accept, refuse).await;
+        let asked = exchange(address, within, (nonces, request), accept, refuse).await;
         match &asked {
             Ok(_) => {}
             Err(NoAnswer::QueryFault(_, false)) => self.keys.unsent(pending),
@@ -211,7 +212,7 @@ pub async fn question_with(
         session.open(&mut pending, packet).map_err(reject)?;
         Ok(header)
     };
-    let (header, exchange) = exchange(address, within, (nonce, request), accept, |_| ()).await?;
+    let (header, exchange) = exchange(address, within, (nonce.into(), request), accept, |_| ()).await?;
     Ok((header, exchange, session.cookies().saturating_sub(before)))
 }
 

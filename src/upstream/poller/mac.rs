@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{NoAnswer, exchange, nonce};
+use super::{NoAnswer, exchange};
 use crate::symmetric::SymmetricKey;
 use crate::upstream::mac;
-use crate::upstream::packet::{Exchange, Reject};
+use crate::upstream::packet::{Exchange, QuestionNonces, Reject};
 use crate::wire::Header;
 
-/// Sends one question with a MAC of `key` to `address`, and waits up to `within` for the reply with the right one.
+/// Sends one question of this `header` with a MAC of `key` to `address`.
+///
+/// It waits up to `within` for the reply with the right MAC.
 ///
 /// Each other packet is passed to `unsolicited`.
 ///
@@ -19,10 +21,10 @@ pub(super) async fn question_with_mac(
     address: SocketAddr,
     within: Duration,
     key: &SymmetricKey,
+    (header, nonces): (&Header, QuestionNonces),
     unsolicited: impl FnMut(Reject),
 ) -> Result<(Header, Exchange), NoAnswer> {
-    let nonce = nonce().map_err(|error| NoAnswer::QueryFault(error, false))?;
-    let question = mac::question(nonce, key);
-    let accept = |packet: &[u8]| mac::authentic(packet, nonce, key);
-    exchange(address, within, (nonce, &question), accept, unsolicited).await
+    let question = mac::question(header, key);
+    let accept = |packet: &[u8]| mac::authentic(packet, nonces, key);
+    exchange(address, within, (nonces, &question), accept, unsolicited).await
 }

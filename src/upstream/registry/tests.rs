@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::{Host, Role};
 
 /// The upstream of a name, with this `minpoll`.
@@ -17,6 +18,7 @@ fn named(name: &str, minpoll: i8) -> Upstream {
         minpoll,
         maxpoll: 10,
         role: Role::default(),
+        interleaved: InterleavedQuestions::Auto,
         key: None,
         nts: None,
     }

@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use super::*;
 use crate::time::{NtpDuration, NtpShort, NtpTimestamp};
 use crate::upstream::clock_policy::Authenticated;
+use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::nts::trusted::TrustedCertificates;
 use crate::upstream::packet::Sample;
 use crate::upstream::peer::{Peer, Polling};
@@ -199,6 +200,7 @@ pub(super) fn numbered(number: usize) -> Upstream {
         minpoll: 6,
         maxpoll: 10,
         role: Role::default(),
+        interleaved: InterleavedQuestions::Auto,
         key: None,
         nts: None,
     }
