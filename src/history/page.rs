@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("page/style.css");
 /// Refreshes the page; without it a reader reloads.
 const SCRIPT: &str = include_str!("page/script.js");
 /// The points of a curve, and the upstreams that have one: they decide how large the page is.
-const POINTS: usize = 64;
+const POINTS: usize = 56;
 const UPSTREAMS: usize = 8;
 /// Rows of a table, at most.
 const ROWS: usize = 24;
