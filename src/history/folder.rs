@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
 use nix::dir::Dir;
@@ -182,6 +183,11 @@ impl GrowingFile {
     /// As `write(2)`; a part of them may be in the file then.
     pub(super) fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
+    }
+
+    /// Whether it was removed: nothing that is added can be found any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.metadata().is_ok_and(|found| found.nlink() == 0)
     }
 
     /// Cuts it to this length.

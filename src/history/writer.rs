@@ -193,6 +193,10 @@ impl HistoryWriter {
     }
 
     fn write(&mut self, since: Stamp, text: &str) -> io::Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.file.is_gone()) {
+            self.open = None;
+            self.lose(0, "the file of this hour was removed");
+        }
         let mut first = String::new();
         if self
             .open

@@ -235,10 +235,17 @@ fn a_directory_that_is_gone_is_made_again_and_the_gap_is_told() {
     let mut writer = place.writer();
     write(&mut writer, 0, 20);
     fs::remove_dir_all(place.directory()).unwrap();
-    fs::write(place.directory(), "in the way").unwrap();
-    // The open file takes lines still; the next one fails.
     write(&mut writer, 20, 30);
-    writer.open = None;
+    let [gap] = &place.gaps()[..] else {
+        panic!("{:?}", place.gaps())
+    };
+    assert!(
+        gap.contains("\"from\":\"2026-11-27T11:00:19.000Z\",\"records\":0,"),
+        "{gap}"
+    );
+    assert!(gap.contains("was removed"), "{gap}");
+    fs::remove_dir_all(place.directory()).unwrap();
+    fs::write(place.directory(), "in the way").unwrap();
     for second in 30..40 {
         writer
             .take(&served(stamp(BEGIN).plus(second), "synchronized", None))
