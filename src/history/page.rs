@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("page/style.css");
 /// Refreshes the page; without it a reader reloads.
 const SCRIPT: &str = include_str!("page/script.js");
 /// The points of a curve, and the upstreams that have one: they decide how large the page is.
-const POINTS: usize = 64;
+const POINTS: usize = 56;
 const UPSTREAMS: usize = 8;
 /// Rows of a table, at most.
 const ROWS: usize = 24;
@@ -86,17 +86,25 @@ fn hash(text: &str) -> String {
 }
 
 fn write_page(f: &mut String, snapshot: &Snapshot, curves: [Curves; 3], now: Stamp) -> fmt::Result {
-    let verdict = Headline::of(snapshot);
+    let headline = Headline::of(snapshot);
     write!(
         f,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{} {}/s ntpfront</title><style>{STYLE}</style></head><body>",
-        verdict.sign,
+        headline.sign,
         rate(snapshot.requests.per_second)
     )?;
-    // The choice of a curve is outside of what the script replaces, and before it: the style looks at it.
-    write!(f, "<fieldset><legend>Curves of the last</legend>")?;
+    write!(
+        f,
+        "<header><h1 class=\"{}\"><span aria-hidden=\"true\">{}</span> {}</h1>",
+        headline.class,
+        headline.sign,
+        Escaped(&headline.sentence)
+    )?;
+    write_facts(f, snapshot)?;
+    // The choice of a curve is not in what the script replaces.
+    write!(f, "</header><fieldset><legend>Curves of the last</legend>")?;
     for (index, (id, name, _)) in SPANS.iter().enumerate() {
         let checked = if index == 0 { " checked" } else { "" };
         write!(
@@ -104,14 +112,7 @@ fn write_page(f: &mut String, snapshot: &Snapshot, curves: [Curves; 3], now: Sta
             "<input type=\"radio\" name=\"span\" id=\"{id}\"{checked}><label for=\"{id}\">{name}</label>"
         )?;
     }
-    write!(
-        f,
-        "</fieldset><main><h1 class=\"{}\"><span aria-hidden=\"true\">{}</span> {}</h1>",
-        verdict.class,
-        verdict.sign,
-        Escaped(&verdict.sentence)
-    )?;
-    write_facts(f, snapshot)?;
+    write!(f, "</fieldset><main>")?;
     for ((id, name, seconds), curves) in SPANS.into_iter().zip(curves) {
         write_figure(f, id, name, (now.plus(-i64::from(seconds)), now), curves)?;
     }
@@ -207,7 +208,7 @@ fn write_figure(f: &mut String, id: &str, name: &str, span: (Stamp, Stamp), curv
         dots: false,
     };
     let picture = svg(&curves, span, &style).unwrap_or_default();
-    write!(f, "<figure id=\"c-{id}\">")?;
+    write!(f, "<figure id=\"c-{id}\" tabindex=\"0\">")?;
     let title = format!(
         "<svg role=\"img\" aria-label=\"Offsets of the upstreams within the announced error, and requests, of the last {id}\" "
     );

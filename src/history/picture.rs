@@ -116,7 +116,7 @@ fn draw<B: DrawingBackend>(
     if style.paper {
         root.fill(&PAPER)?;
     }
-    let mut rest = root.margin(8, 8, 8, 8);
+    let mut rest = root.margin(MARGIN, MARGIN, MARGIN, MARGIN);
     if let Some(title) = &style.title {
         let (top, below) = rest.split_vertically(26);
         top.draw(&Text::new(
@@ -142,12 +142,14 @@ fn ink(size: f64, horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
         .pos(Pos::new(horizontal, vertical))
 }
 
+/// The room around the picture.
+const MARGIN: u32 = 8;
 /// The width of an entry of the legend: names are cut to fit.
 const ENTRY: u32 = 190;
 const LETTERS: usize = 22;
 
 fn legend_height(curves: &Curves, style: &PictureStyle) -> u32 {
-    let columns = (style.size.0 / ENTRY).max(1);
+    let columns = (style.size.0.saturating_sub(2 * MARGIN) / ENTRY).max(1);
     let entries = u32::try_from(curves.upstreams.len()).unwrap_or(0) + 1;
     entries.div_ceil(columns) * 18 + 4
 }
@@ -271,7 +273,7 @@ fn request_chart<B: DrawingBackend>(area: &Area<B>, curves: &Curves, span: (Stam
     let step = i64::from(curves.step);
     let rate = |count: u64| (count as f64) / f64::from(curves.step.max(1));
     let all = |point: &CurvePoint| rate(point.answered + point.refused + point.lost);
-    let most = curves.points.iter().map(all).fold(1.0, f64::max) * 1.05;
+    let most = curves.points.iter().map(all).fold(10.0, f64::max) * 1.05;
     let mut chart = axes(area, span, 0.0..most, |value| format!("{}/s", counted(*value)))?;
     let layers: [(Layer, RGBColor); 3] = [
         (|point| point.answered + point.refused + point.lost, LOST),
