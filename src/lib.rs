@@ -25,7 +25,7 @@
 //!   same for listeners with a smear (`smeared`), the way to the workers (`publish`) and to the next process (`handover`);
 //!   a made-up time that runs through a leap second (`rehearsal`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
-//! * [`census`]: counts of clients, by estimate, in a fixed memory (pure)
+//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`; pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
 //!   `transmit_predictor`), or with a MAC `respond_mac`, with NTS `respond_nts`, by `policy` (`access`, `limit`,
 //!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`; `interleaved`: when earlier replies left, which the

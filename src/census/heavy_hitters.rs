@@ -55,15 +55,21 @@ impl Talkers {
 
     /// Notes a request of `address`, which has this hash.
     pub(super) fn note(&mut self, address: u128, hash: u64) {
+        self.note_weighted(address, hash, 1);
+    }
+
+    /// Notes a request that stands for `weight` requests.
+    #[inline]
+    pub(super) fn note_weighted(&mut self, address: u128, hash: u64, weight: u32) {
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
         let Some(set) = self.0.get_mut(set_of(hash)) else {
             return;
         };
         let known = place_of(&set.tags, tag);
         if let Some(count) = set.counts.get_mut(known) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(weight);
         } else {
-            set.replace_least(address, tag);
+            set.replace_least(address, tag, weight);
         }
     }
 
@@ -78,7 +84,7 @@ impl Talkers {
 
 impl Set {
     #[inline(never)]
-    fn replace_least(&mut self, address: u128, tag: u32) {
+    fn replace_least(&mut self, address: u128, tag: u32, weight: u32) {
         let least = self.counts.iter().copied().min().unwrap_or(0);
         let place = place_of(&self.counts, least);
         if let (Some(old_address), Some(old_tag), Some(count), Some(error)) = (
@@ -88,7 +94,7 @@ impl Set {
             self.errors.get_mut(place),
         ) {
             (*old_address, *old_tag) = (address, tag);
-            (*count, *error) = (least.saturating_add(1), least);
+            (*count, *error) = (least.saturating_add(weight), least);
         }
     }
 

@@ -11,12 +11,14 @@ mod places;
 mod publish;
 mod recent;
 mod report;
+mod sampled;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use publish::{CensusPublisher, CensusReader};
 pub use report::{CensusReport, Class, Merge, Ranking, Talker};
+pub use sampled::{PacketSample, SampledCensus, SampledHistory, Sampling};
 
 use distinct::Distinct;
 use heavy_hitters::Talkers;
@@ -76,6 +78,8 @@ struct Window {
     intervals: [u64; CLASSES],
     /// The largest divisor of its sampling: one client of at most this many was followed for `intervals`.
     sampling_divisor: u32,
+    /// The largest divisor of the packets that were counted for `addresses` and `prefixes`; 1: they are exact.
+    talkers_divisor: u32,
 }
 
 impl Window {
@@ -90,6 +94,7 @@ impl Window {
             prefixes: Talkers::new(),
             intervals: [0; CLASSES],
             sampling_divisor,
+            talkers_divisor: 1,
         }
     }
 }

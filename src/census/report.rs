@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::census::distinct::{Distinct, RELATIVE_ERROR};
 use crate::census::heavy_hitters::{self, Talkers};
+use crate::census::sampled::{LEVELS, SampledHistory, divisor};
 use crate::census::{CLASSES, History, Window, number};
 
 /// The longest list that is told.
@@ -28,10 +29,14 @@ pub struct Merge {
     requests: u64,
     recent_requests: u64,
     distinct: Distinct,
+    /// The clients of each size of the fast path's sample, and the smallest size that was in use.
+    sampled: [Distinct; LEVELS],
+    sampled_level: usize,
     addresses: RankedCounts,
     prefixes: RankedCounts,
     intervals: [u64; CLASSES],
     sampling_divisor: u32,
+    packets_divisor: u32,
 }
 
 /// The findings of the census. As JSON its shape is stable: names stay, and keep their meaning; more may come.
@@ -58,6 +63,11 @@ pub struct CensusReport {
     /// The sampling of the intervals: one client of at most this many was followed; `count` is scaled up.
     #[serde(rename = "one_of")]
     pub sampling_divisor: u32,
+    /// The sampling of `addresses` and `prefixes`: one packet of at most this many was counted for them, for all.
+    ///
+    /// Where it is more than 1, their bounds hold with a probability of 95 %. It is 1 without the fast path.
+    #[serde(rename = "packets_one_of")]
+    pub packets_divisor: u32,
     /// The times after its last request until a client asked again.
     pub intervals: Vec<Class>,
 }
@@ -131,11 +141,52 @@ impl Merge {
             requests: 0,
             recent_requests: 0,
             distinct: Distinct::new(),
+            sampled: [const { Distinct::new() }; LEVELS],
+            sampled_level: 0,
             addresses: RankedCounts::new(),
             prefixes: RankedCounts::new(),
             intervals: [0; CLASSES],
             sampling_divisor: 1,
+            packets_divisor: 1,
         }
+    }
+
+    /// Adds what was counted of samples, as those of the fast path.
+    pub fn add_sampled(&mut self, history: &SampledHistory) {
+        for one in history.within_the_hour(number(self.now)) {
+            self.add_window(&one.window);
+            for (sum, clients) in self.sampled.iter_mut().zip(&one.levels) {
+                sum.unite(clients);
+            }
+            self.sampled_level = self.sampled_level.max(one.level);
+        }
+    }
+
+    /// Estimates the number of clients, and the relative standard error of that.
+    ///
+    /// Clients that are both at the sockets and on the fast path count once if all are sampled. Else those that are not
+    /// in the sample count twice.
+    fn clients(&self) -> (f64, f64) {
+        let with = |clients: Option<&Distinct>| {
+            let mut all = self.distinct.clone();
+            clients.into_iter().for_each(|clients| all.unite(clients));
+            all.estimate()
+        };
+        let seen = with(self.sampled.first());
+        let Some(sample) = self
+            .sampled
+            .get(self.sampled_level)
+            .filter(|_| self.sampled_level > 0)
+        else {
+            return (seen, RELATIVE_ERROR);
+        };
+        let (stands_for, sampled) = (f64::from(divisor(self.sampled_level)), sample.estimate());
+        let estimate = with(Some(sample)) + (stands_for - 1.0) * sampled;
+        let by_chance = stands_for * (stands_for - 1.0) * sampled;
+        let error = ((RELATIVE_ERROR * estimate).powi(2) + by_chance).sqrt();
+        // Those that were seen are at least as many.
+        let clients = estimate.max(seen).max(1.0);
+        (clients, error / clients)
     }
 
     /// Adds what one worker counted.
@@ -156,12 +207,15 @@ impl Merge {
             self.recent_requests += window.requests;
         }
         self.distinct.unite(&window.distinct);
-        self.addresses.add(&window.addresses, is_recent);
-        self.prefixes.add(&window.prefixes, is_recent);
+        self.addresses
+            .add(&window.addresses, is_recent, window.talkers_divisor);
+        self.prefixes
+            .add(&window.prefixes, is_recent, window.talkers_divisor);
         for (sum, count) in self.intervals.iter_mut().zip(window.intervals) {
             *sum += count;
         }
         self.sampling_divisor = self.sampling_divisor.max(window.sampling_divisor);
+        self.packets_divisor = self.packets_divisor.max(window.talkers_divisor);
     }
 
     /// Returns the report.
@@ -182,17 +236,19 @@ impl Merge {
                 others_at_most: counts.floors.iter().copied().max().unwrap_or(0),
             }
         };
+        let (clients, clients_error) = self.clients();
         CensusReport {
             workers: self.workers,
             window,
             requests: self.requests,
             rate: ratio(self.requests, window),
             recent_rate: ratio(self.recent_requests, recent_window),
-            clients: whole(self.distinct.estimate()),
-            clients_error: RELATIVE_ERROR,
+            clients: whole(clients),
+            clients_error,
             addresses: rank(&self.addresses, address_name),
             prefixes: rank(&self.prefixes, prefix_name),
             sampling_divisor: self.sampling_divisor,
+            packets_divisor: self.packets_divisor,
             intervals: classes(&self.intervals),
         }
     }
@@ -206,13 +262,13 @@ impl RankedCounts {
         }
     }
 
-    fn add(&mut self, table: &Talkers, is_recent: bool) {
+    fn add(&mut self, table: &Talkers, is_recent: bool, divisor: u32) {
         for (set, ((least, talkers), floor)) in table.sets().zip(&mut self.floors).enumerate() {
-            *floor += u64::from(least);
+            *floor += u64::from(least) + by_chance(least.max(divisor), divisor);
             for talker in talkers {
                 let asked = self.talkers.entry(talker.address).or_default();
                 asked.set = set;
-                asked.add(&talker, least, is_recent);
+                asked.add(&talker, least, is_recent, divisor);
             }
         }
     }
@@ -233,14 +289,23 @@ impl RankedCounts {
 }
 
 impl ClientCount {
-    fn add(&mut self, talker: &heavy_hitters::Counter, floor: u32, is_recent: bool) {
-        let at_least = u64::from(talker.count.saturating_sub(talker.error));
+    fn add(&mut self, talker: &heavy_hitters::Counter, floor: u32, is_recent: bool, divisor: u32) {
+        let off = by_chance(talker.count, divisor);
+        let at_least = u64::from(talker.count.saturating_sub(talker.error)).saturating_sub(off);
         self.at_least += at_least;
-        self.above_floor += u64::from(talker.count.saturating_sub(floor));
+        self.above_floor += u64::from(talker.count.saturating_sub(floor)) + off;
         if is_recent {
             self.recent += at_least;
         }
     }
+}
+
+/// The most by which a count is off, with a probability of 95 %, if one packet of `divisor` was counted, for all.
+fn by_chance(count: u32, divisor: u32) -> u64 {
+    if divisor <= 1 {
+        return 0;
+    }
+    2 * (u64::from(count) * u64::from(divisor)).isqrt()
 }
 
 fn address_name(address: Ipv6Addr) -> String {

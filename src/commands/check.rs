@@ -46,7 +46,11 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
         requirements::impossible(),
         requirements::absent(&wanted.interfaces),
     );
-    report.note_fast_path(wanted, impossible.as_deref(), &absent);
+    let bypassed = match wanted.is_wanted() {
+        true => requirements::bypassed(&wanted.interfaces).lines(),
+        false => Vec::new(),
+    };
+    report.note_fast_path(wanted, impossible.as_deref(), &absent, &bypassed);
     let needs = Needs::of(&loaded.config, loaded.lists);
     report.note_limits(&needs.shortfalls(&system_limits::raised()));
 }

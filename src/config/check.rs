@@ -161,9 +161,15 @@ impl CheckReport {
 
     /// Adds the obstacles of this host to the fast path, if a fast path is wanted.
     ///
-    /// `impossible` is the reason why there can't be one. `absent` are interfaces that don't exist now. The check fails
-    /// where a start would fail.
-    pub fn note_fast_path(&mut self, wanted: &FastPath, impossible: Option<&str>, absent: &[&str]) {
+    /// `impossible` is the reason why there can't be one. `absent` are interfaces that don't exist now, and `bypassed`
+    /// lines of what its requests go past. The check fails where a start would fail.
+    pub fn note_fast_path(
+        &mut self,
+        wanted: &FastPath,
+        impossible: Option<&str>,
+        absent: &[&str],
+        bypassed: &[String],
+    ) {
         if wanted.interfaces.is_empty() {
             return;
         }
@@ -177,6 +183,8 @@ impl CheckReport {
             self.notes +=
                 &format!("fast-path.interfaces: \"{name}\" is not there now: it is used once it is\n");
         }
+        let lines = bypassed.iter().map(|line| format!("fast-path: {line}\n"));
+        self.notes.extend(lines);
     }
 }
 
@@ -235,7 +243,7 @@ mod tests {
         };
         let noted = |wanted: &FastPath, impossible, absent: &[&str]| {
             let mut report = CheckReport::accepted(String::new());
-            report.note_fast_path(wanted, impossible, absent);
+            report.note_fast_path(wanted, impossible, absent, &["a rule".to_owned()]);
             (report.notes, report.result)
         };
         let old = Some("it is too old");
@@ -243,7 +251,10 @@ mod tests {
         assert_eq!(noted(&FastPath::default(), old, &[]), nothing);
         assert_eq!(
             noted(&wanted(AttachMode::Auto), old, &[]),
-            ("fast-path: it is too old\n".to_owned(), CheckResult::Accepted)
+            (
+                "fast-path: it is too old\nfast-path: a rule\n".to_owned(),
+                CheckResult::Accepted
+            )
         );
         assert_eq!(
             noted(&wanted(AttachMode::Native), old, &[]).1,

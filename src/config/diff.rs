@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Config, KeysInUse, NtsClientKeys, NtsKeys};
+use super::{Config, FastPath, KeysInUse, NtsClientKeys, NtsKeys};
 use crate::log::LogLevel;
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
@@ -51,6 +51,8 @@ pub struct SettingsDifference {
     pub nts_client: Option<Change<NtsClientKeys>>,
     /// The ceiling for all that is sent.
     pub budget: Option<Change<Budget>>,
+    /// The interfaces of the fast path, if there is one: without any only a restart brings it.
+    pub fast_path: Option<Change<FastPath>>,
     /// The symmetric keys.
     pub symmetric_keys: Option<Change<KeysInUse>>,
     /// Network Time Security.
@@ -92,6 +94,8 @@ impl Difference {
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 nts_client: Change::between(&running.nts_client, &wanted.nts_client),
                 budget: Change::between(&running.budget, &wanted.budget),
+                fast_path: Change::between(&running.fast_path, &wanted.fast_path)
+                    .filter(|_| running.fast_path.is_wanted()),
                 symmetric_keys: Change::between(&running.symmetric_keys, &wanted.symmetric_keys),
                 nts: Change::between(&running.nts, &wanted.nts),
             },
@@ -105,6 +109,7 @@ impl Difference {
         let mut lines = self.settings.clock_and_log();
         lines.extend(upstream_lines(&self.upstreams));
         lines.extend(self.settings.budget_line());
+        lines.extend(self.settings.fast_path_line());
         lines.extend(self.settings.keys_line());
         lines.extend(self.settings.nts_line());
         lines.extend(listener_lines(&self.listeners));
@@ -114,7 +119,8 @@ impl Difference {
 
 fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
     let both = running.restart_only().into_iter().zip(wanted.restart_only());
-    both.filter(|(running, wanted)| running != wanted)
+    let is_live = |key: &str| running.fast_path.is_wanted() && FastPath::has(key);
+    both.filter(|(running, wanted)| running != wanted && !is_live(&running.0))
         .map(|((key, running), (_, wanted))| Restart {
             key: key.to_owned(),
             running,
@@ -223,6 +229,7 @@ impl Config {
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
         Change::apply(settings.nts_client.as_ref(), &mut self.nts_client);
         Change::apply(settings.budget.as_ref(), &mut self.budget);
+        Change::apply(settings.fast_path.as_ref(), &mut self.fast_path);
         Change::apply(settings.symmetric_keys.as_ref(), &mut self.symmetric_keys);
         Change::apply(settings.nts.as_ref(), &mut self.nts);
         difference.upstreams.apply(&mut self.upstreams, is_same_upstream);
@@ -259,6 +266,16 @@ impl SettingsDifference {
 
     fn budget_line(&self) -> Option<String> {
         self.budget.as_ref().map(|_| "budget: other ceilings".to_owned())
+    }
+
+    fn fast_path_line(&self) -> Option<String> {
+        self.fast_path.as_ref().map(|change| {
+            let (interfaces, mode) = (change.to.interfaces.join(", "), change.to.mode.name());
+            match interfaces.as_str() {
+                "" => "fast-path: no interfaces".to_owned(),
+                interfaces => format!("fast-path: interfaces {interfaces}, mode {mode}"),
+            }
+        })
     }
 
     fn keys_line(&self) -> Option<String> {

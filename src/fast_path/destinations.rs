@@ -15,16 +15,16 @@ impl DestinationTable {
         Self([Destination::ZERO; DESTINATIONS])
     }
 
-    /// Lets requests to `address` (`tagged`: with a VLAN tag) find the listener of this number.
+    /// Lets requests to `address` find the listener of this number: with a VLAN tag, or at the interfaces of `untagged`.
     ///
     /// An entry that is there already stays. Returns false if there is no place for it.
-    pub(super) fn insert(&mut self, address: SocketAddr, tagged: bool, listener: usize) -> bool {
+    pub(super) fn insert(&mut self, address: SocketAddr, untagged: u16, listener: usize) -> bool {
         let [high, low] = on_the_wire(address.ip());
         let new = Destination {
             high,
             low,
             port: u16::from_ne_bytes(address.port().to_be_bytes()),
-            tagged: tagged.into(),
+            untagged,
             listener: u64::try_from(listener).unwrap_or(u64::MAX).saturating_add(1),
             ..Destination::ZERO
         };
@@ -84,19 +84,19 @@ mod tests {
         let mut table = DestinationTable::new();
         for number in 0..200_u8 {
             let address = SocketAddr::from(([192, 0, 2, number], 123));
-            assert!(table.insert(address, false, usize::from(number % 32)));
-            assert!(table.insert(address, true, 31));
+            assert!(table.insert(address, 1, usize::from(number % 32)));
+            assert!(table.insert(address, 0, 31));
         }
         let taken: Vec<_> = table.0.iter().filter(|place| place.listener != 0).collect();
         assert_eq!(taken.len(), 200);
-        assert!(taken.iter().all(|place| place.tagged == 0));
+        assert!(taken.iter().all(|place| place.untagged == 1));
     }
 
     #[test]
     fn a_full_table_says_so() {
         let mut table = DestinationTable::new();
         let all = (0..u16::MAX).map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
-        let found = all.filter(|address| table.insert(*address, false, 0)).count();
+        let found = all.filter(|address| table.insert(*address, 0, 0)).count();
         assert!((DESTINATIONS / 2..=DESTINATIONS).contains(&found), "{found}");
     }
 

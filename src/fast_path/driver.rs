@@ -4,25 +4,31 @@
 //! program again takes the program alone.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::devices::{Device, devices};
-use super::layout::CLIENTS_PER_PLACE;
-use super::loader::{Link, Program};
-use super::maps::{counts, publish, steps, write_copy};
+use super::budget_share::{BudgetShare, Demand};
+use super::destinations::is_reachable;
+use super::devices::has_address;
+use super::fast_census::FastCensus;
+use super::interfaces::{AttachedInterface, Interfaces};
+use super::layout::{CLIENTS_PER_PLACE, LISTENERS};
+use super::loader::Program;
+use super::maps::{answers, clear_counts, counting_cpus, counts, publish, steps, write_copy};
 use super::mode::{AttachMode, Attachment};
-use super::rules::{HostNetwork, ListenerSlot, LocalAddress, Rules, client_capacity, rules};
+use super::requirements;
+use super::rules::{HostNetwork, ListenerSlot, Rules, client_capacity, rules};
 use super::step_watch::StepWatch;
 use super::time_segment::{TimeSegment, raw_faster, stop};
+use crate::census::{CensusSettings, SampledHistory};
 use crate::clock::Reference;
-use crate::host::addresses::{self, Interface};
-use crate::host::{clock, entropy, limits, sys};
-use crate::observe::snapshot::{FastPathStatus, InterfaceStatus};
+use crate::host::{addresses, clock, entropy, limits, sys};
+use crate::observe::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus};
+use crate::server::policy::budget::SentCounts;
 use crate::server::{Counts, Listener};
 use crate::time::AlignedReadings;
 use crate::time::RateMeter;
@@ -31,6 +37,8 @@ use crate::time::RateMeter;
 pub const REFRESH: Duration = Duration::from_millis(5);
 /// The least time over which the rate of the raw counter is measured.
 const SHORTEST_MEASUREMENT: Duration = Duration::from_millis(50);
+/// The publications in a second, at least.
+const PUBLICATIONS_OF_A_SECOND: u64 = 200;
 const NOWHERE: HostNetwork<'_> = HostNetwork {
     addresses: &[],
     broadcasts: &[],
@@ -43,35 +51,28 @@ pub struct Driver {
     program: Program,
     /// Until a thread takes it.
     step_watch: Option<StepWatch>,
-    mode: AttachMode,
     secret: [u64; 2],
     places: u32,
-    interfaces: Vec<AttachedInterface>,
-    /// Ports of bonds beyond what the program has room for.
-    ports_without_room: usize,
-    /// The listeners by number. One that is gone keeps its counts, and gets its number again if it comes back.
+    interfaces: Interfaces,
+    /// The listeners by number. One that is gone keeps its number and counts until another one needs the number.
     slots: Vec<ListenerSlot>,
     rates: Vec<RateMeter>,
+    /// The counts of those whose number another one has now, and the replies among them.
+    ended: Counts,
+    ended_sent: SentCounts,
+    share: BudgetShare,
     rules: Rules,
     /// The copy of the rules that is in force, and the number of the last publication.
     copy: u32,
     number: u64,
     reference: Option<Reference>,
+    /// The census of its clients, if there is one.
+    census: Option<FastCensus>,
     /// Whether a leap second is near: listeners that smear it are left to the sockets meanwhile.
     is_leap_near: bool,
     /// The raw counter and the time since boot as they were, and how they ran since.
     clocks: (Duration, Duration),
     raw_faster: Option<f64>,
-}
-
-/// An interface that was asked for.
-#[derive(Debug)]
-struct AttachedInterface {
-    name: String,
-    device: Option<Device>,
-    link: Option<(Link, Attachment)>,
-    /// The reason why it is not attached, as the log knows it.
-    fault: Option<String>,
 }
 
 /// The reason why there is no fast path where one was asked for.
@@ -132,32 +133,29 @@ impl Driver {
         let mut driver = Self {
             program,
             step_watch,
-            mode,
             secret,
             places,
-            interfaces: interfaces
-                .iter()
-                .map(|name| AttachedInterface::new(name))
-                .collect(),
-            ports_without_room: 0,
+            interfaces: Interfaces::new(interfaces.to_vec(), mode),
             slots: Vec::new(),
             rates: Vec::new(),
+            ended: Counts::default(),
+            ended_sent: SentCounts::default(),
+            share: BudgetShare::NONE,
             rules: rules(&[], NOWHERE, secret, places),
             copy: 0,
             number: 0,
             reference: None,
+            census: None,
             is_leap_near: false,
             clocks: Default::default(),
             raw_faster: None,
         };
+        for line in requirements::bypassed(interfaces).lines() {
+            warn!("fast path: {line}");
+        }
         driver.serve(listeners);
-        let refused = driver
-            .interfaces
-            .iter()
-            .find(|one| one.device.is_some() && one.link.is_none());
-        if let Some(refused) = refused.filter(|_| mode != AttachMode::Auto) {
-            let why = refused.fault.clone().unwrap_or_default();
-            return failed(format!("{}: {why}", refused.name));
+        if let Some(refused) = driver.interfaces.refused() {
+            return failed(refused);
         }
         Ok(Some(driver))
     }
@@ -170,16 +168,31 @@ impl Driver {
     /// Serves these `listeners` from now on, and no others.
     pub fn serve<'a>(&mut self, listeners: impl Iterator<Item = &'a Listener> + Clone) {
         self.slots.iter_mut().for_each(|slot| slot.policy = None);
+        let is_new = |listener: &&Listener| !self.slots.iter().any(|slot| slot.address == listener.address);
+        let new = listeners.clone().filter(is_new).count();
+        if self.slots.len() + new > LISTENERS {
+            // So that none of those that are gone is in force any more.
+            self.follow_host(clock::raw());
+        }
         for listener in listeners.clone() {
             let policy = Some(Arc::clone(&listener.policy));
-            let mut slots = self.slots.iter_mut();
-            if let Some(slot) = slots.find(|slot| slot.address == listener.address) {
-                slot.policy = policy;
+            let place = |slot: &ListenerSlot| slot.address == listener.address;
+            let kept = |slot: &ListenerSlot| listeners.clone().any(|one| one.address == slot.address);
+            let slot = ListenerSlot {
+                address: listener.address,
+                policy,
+            };
+            if let Some(number) = self.slots.iter().position(place) {
+                self.set_slot(number, slot);
+            } else if self.slots.len() < LISTENERS {
+                self.slots.push(slot);
+                self.rates.push(RateMeter::default());
+            } else if let Some(number) = self.slots.iter().position(|slot| !kept(slot)) {
+                self.give_back(number);
+                self.set_slot(number, slot);
             } else {
-                self.slots.push(ListenerSlot {
-                    address: listener.address,
-                    policy,
-                });
+                // There is no number for it: the rules exclude it.
+                self.slots.push(slot);
                 self.rates.push(RateMeter::default());
             }
         }
@@ -191,25 +204,98 @@ impl Driver {
         self.follow_host(clock::raw());
     }
 
+    fn set_slot(&mut self, number: usize, slot: ListenerSlot) {
+        if let Some(place) = self.slots.get_mut(number) {
+            *place = slot;
+        }
+    }
+
+    /// Frees the number of a listener that is gone: its counts go to those of all that are.
+    fn give_back(&mut self, number: usize) {
+        let cells = self.program.counters();
+        let counted = counts(cells, number);
+        if let Some(slot) = self.slots.get(number) {
+            self.ended_sent.add_plain(slot.address, counted.replied());
+        }
+        self.ended = self.ended.plus(counted);
+        clear_counts(cells, number);
+        if let Some(rate) = self.rates.get_mut(number) {
+            *rate = RateMeter::default();
+        }
+    }
+
+    /// Returns what it sent since the start, as far as a budget counts it.
+    pub fn sent(&self) -> SentCounts {
+        let mut sent = self.ended_sent;
+        for (address, counts, _) in self.counts() {
+            sent.add_plain(address, counts.replied());
+        }
+        sent
+    }
+
+    /// Takes what the budget allows, and what is asked, once a second.
+    ///
+    /// Returns whether the sockets answer alone from now on, and did not until now.
+    pub fn share_budget(&mut self, demand: Demand, now: Duration) -> bool {
+        let was_with_the_sockets = self.share.is_with_the_sockets();
+        self.share.adjust(demand, now);
+        match (was_with_the_sockets, self.share.is_with_the_sockets()) {
+            (false, true) => {
+                self.refresh();
+                info!(
+                    "fast path: more than 4/5 of the budget is asked: the sockets answer, which know the clients"
+                )
+            }
+            (true, false) => {
+                info!("fast path: less than half of the budget is asked: the fast path answers again")
+            }
+            _ => {}
+        }
+        !was_with_the_sockets && self.share.is_with_the_sockets()
+    }
+
+    /// Returns the counts of listeners that are gone and have no number any more.
+    pub fn ended(&self) -> Counts {
+        self.ended
+    }
+
+    /// Attaches the program to these interfaces, as names and patterns, and to no others.
+    ///
+    /// Where it is given up or attached in another way, the sockets answer meanwhile.
+    ///
+    /// # Errors
+    /// The interface that can't have it in the `mode` that is asked for by name; everything is as it was, then.
+    pub fn reattach(&mut self, names: &[String], mode: AttachMode) -> Result<(), String> {
+        let (old_names, old_mode) = self.interfaces.wanted();
+        if (old_names, old_mode) == (names, mode) {
+            return Ok(());
+        }
+        let old_names = old_names.to_vec();
+        self.interfaces.want(names, mode);
+        self.follow_host(clock::raw());
+        let Some(refused) = self.interfaces.refused() else {
+            return Ok(());
+        };
+        self.interfaces.want(&old_names, old_mode);
+        self.follow_host(clock::raw());
+        Err(format!("fast path: {refused}"))
+    }
+
     /// Follows changes of the host, once a second: interfaces, addresses, rates.
     pub fn follow_host(&mut self, now: Duration) {
         for (number, rate) in self.rates.iter_mut().enumerate() {
             rate.update(now, counts(self.program.counters(), number).received());
         }
-        let Ok(interfaces) = addresses::interfaces() else {
+        let Ok(host) = addresses::linked_interfaces() else {
             return;
         };
-        for one in &mut self.interfaces {
-            one.follow(&interfaces, &self.program, self.mode);
-        }
-        let devices = self.devices(&interfaces);
-        let addresses = self.local_addresses(&interfaces);
-        let mut broadcasts: Vec<Ipv4Addr> = interfaces
-            .iter()
-            .flat_map(|one| one.broadcasts.iter().copied())
-            .collect();
+        let mut broadcasts: Vec<Ipv4Addr> = host.iter().flat_map(|one| one.broadcasts.clone()).collect();
         broadcasts.sort_unstable();
         broadcasts.dedup();
+        let answers = answers(self.program.cpus());
+        self.interfaces.follow(host, &self.program, &answers);
+        let devices = self.interfaces.devices();
+        let addresses = self.interfaces.local_addresses();
         let network = HostNetwork {
             addresses: &addresses,
             broadcasts: &broadcasts,
@@ -219,36 +305,6 @@ impl Driver {
         if rules != self.rules {
             self.change(rules);
         }
-    }
-
-    /// The devices where frames arrive for the program; it warns if there is no room for all.
-    fn devices(&mut self, interfaces: &[Interface]) -> Vec<Device> {
-        let named: Vec<Device> = self.interfaces.iter().filter_map(|one| one.device).collect();
-        let ports: Vec<Device> = interfaces.iter().filter(|one| one.is_port).map(device).collect();
-        let (devices, without_room) = devices(&named, &ports);
-        if without_room > self.ports_without_room {
-            warn!(
-                "fast path: {without_room} ports of bonds are left to the sockets: there are too many interfaces"
-            );
-        }
-        self.ports_without_room = without_room;
-        devices
-    }
-
-    /// The addresses of this host, those of the attached interfaces first.
-    fn local_addresses(&self, interfaces: &[Interface]) -> Vec<LocalAddress> {
-        let is_attached =
-            |one: &Interface| one.is_loopback || self.interfaces.iter().any(|named| named.name == one.name);
-        let all = interfaces.iter().flat_map(|one| {
-            let tagged = !is_attached(one);
-            one.addresses
-                .iter()
-                .map(move |ip| LocalAddress { tagged, ip: *ip })
-        });
-        let mut addresses: Vec<LocalAddress> = all.collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses
     }
 
     /// Puts other rules in force.
@@ -286,8 +342,22 @@ impl Driver {
         self.reference.as_ref().is_some_and(is_told)
     }
 
-    /// Publishes the time of this moment.
+    /// Counts its clients from now on.
+    pub fn begin_census(&mut self, settings: CensusSettings) {
+        let census = FastCensus::new(settings, &self.program, clock::raw());
+        self.census = Some(census);
+    }
+
+    /// Returns the counts of its clients; `None` without a census.
+    pub fn census(&self) -> Option<&SampledHistory> {
+        self.census.as_ref().map(FastCensus::history)
+    }
+
+    /// Publishes the time of this moment, and takes what the census has got.
     pub fn refresh(&mut self) {
+        if let Some(census) = &mut self.census {
+            census.take(&self.program, self.secret, clock::raw());
+        }
         // Before the readings: a step after them ends what they give.
         let steps = steps(self.program.state());
         let published = self.reference.zip(self.readings());
@@ -296,7 +366,14 @@ impl Driver {
         let publication = match segment {
             None => stop(self.number, self.copy),
             Some(segment) => {
-                let answering = self.rules.answering(segment.variables, self.is_leap_near);
+                let cpus = counting_cpus(
+                    self.program.cpus(),
+                    self.number.saturating_sub(PUBLICATIONS_OF_A_SECOND),
+                );
+                let allowance = self.share.allowance(REFRESH, cpus);
+                let answering = self
+                    .rules
+                    .answering(segment.variables, self.is_leap_near, allowance);
                 segment.publication(self.number, steps, self.copy, answering)
             }
         };
@@ -328,89 +405,51 @@ impl Driver {
 
     /// Returns the state as `status` shows it.
     pub fn status(&self) -> FastPathStatus {
-        let status = |one: &AttachedInterface| InterfaceStatus {
-            name: one.name.clone(),
-            mode: one.link.as_ref().map(|(_, attachment)| attachment.name()),
+        let answers = answers(self.program.cpus());
+        let status = |one: &AttachedInterface| {
+            let [ipv4, ipv6] = answers.get(one.number).copied().unwrap_or_default();
+            let [before4, before6] = one.before;
+            let family = |answered: u64, is_wanted: fn(&IpAddr) -> bool| FamilyStatus {
+                answered,
+                why_none: (answered == 0).then(|| self.why_none(one, is_wanted)),
+            };
+            InterfaceStatus {
+                name: one.name.clone(),
+                mode: one.attachment().map(Attachment::name),
+                fault: one.fault.clone(),
+                ipv4: family(ipv4.saturating_sub(before4), IpAddr::is_ipv4),
+                ipv6: family(ipv6.saturating_sub(before6), IpAddr::is_ipv6),
+            }
         };
         let counts = self
             .counts()
             .map(|(_, counts, _)| counts)
-            .fold(Counts::default(), Counts::plus);
+            .fold(self.ended, Counts::plus);
         FastPathStatus {
             interfaces: self.interfaces.iter().map(status).collect(),
             answered: counts.answered(),
-        }
-    }
-}
-
-impl AttachedInterface {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            device: None,
-            link: None,
-            fault: None,
+            budget_is_full: self.share.is_with_the_sockets(),
         }
     }
 
-    /// Attaches the program where the interface is new; a link to one that is gone is gone with it.
-    fn follow(&mut self, interfaces: &[Interface], program: &Program, mode: AttachMode) {
-        let found = interfaces.iter().find(|one| one.name == self.name);
-        let device = found.map(device);
-        if device.map(|device| device.index) != self.device.map(|device| device.index) {
-            self.link = None;
-        }
-        self.device = device;
-        let Some(device) = device else {
-            return self.warn_once("there is no such interface; it is looked for each second");
+    /// The reason why no request of a family was answered at an interface.
+    fn why_none(&self, one: &AttachedInterface, is_wanted: fn(&IpAddr) -> bool) -> &'static str {
+        let Some(index) = one.index.filter(|_| one.attachment().is_some()) else {
+            return "it is not attached";
         };
-        if self.link.is_some() {
-            return;
+        let has = |is_wanted: &dyn Fn(IpAddr) -> bool| {
+            has_address(index, self.interfaces.host(), |ip| {
+                is_reachable(ip) && is_wanted(ip)
+            })
+        };
+        if !has(&|ip| is_wanted(&ip)) {
+            "no address of this host there"
+        } else if !has(&|ip| is_wanted(&ip) && self.rules.has_listener(&self.slots, ip)) {
+            "no listener there that it answers for"
+        } else if !self.needs_refresh() {
+            "no time to tell"
+        } else {
+            "no plain request yet"
         }
-        match program.attach(device.index, mode) {
-            Ok((link, attachment)) => {
-                let (interface, how) = (&self.name, attachment.name());
-                info!(interface, how, "fast path: {interface}: attached ({how})");
-                if mode == AttachMode::Auto && attachment == Attachment::Generic {
-                    warn!(
-                        interface,
-                        "fast path: {interface}: its driver can't do it natively: about half as fast"
-                    );
-                }
-                self.link = Some((link, attachment));
-                self.fault = None;
-            }
-            Err(error) => {
-                let why = limits::shortage(&error).unwrap_or_else(|| format!("{error}: {}", remedy(&error)));
-                self.warn_once(&format!("cannot attach ({}): {why}", mode.name()));
-            }
-        }
-    }
-
-    /// Each fault once.
-    fn warn_once(&mut self, fault: &str) {
-        if self.fault.as_deref() != Some(fault) {
-            warn!(interface = self.name, "fast path: {}: {fault}", self.name);
-            self.fault = Some(fault.to_owned());
-        }
-    }
-}
-
-fn device(interface: &Interface) -> Device {
-    Device {
-        index: interface.index,
-        address: interface.hardware,
-    }
-}
-
-/// Returns the remedy for a program that the kernel doesn't attach.
-fn remedy(error: &io::Error) -> &'static str {
-    let kind = error.kind();
-    if [ErrorKind::ResourceBusy, ErrorKind::AlreadyExists].contains(&kind) {
-        "another XDP program is there (`ip link` shows it): take it away, or leave the interface out"
-    } else if kind == ErrorKind::Unsupported {
-        "its driver can't: try mode = \"auto\" or \"generic\""
-    } else {
-        "the sockets answer there"
     }
 }

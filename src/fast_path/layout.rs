@@ -41,8 +41,10 @@ constants! {
     pub(super) const SPREAD_SHIFT: u32 = u64::BITS - DESTINATIONS.ilog2();
     /// Listeners that the program knows at most.
     pub const LISTENERS: usize = 32;
-    /// Interfaces that the program knows at most.
-    pub const DEVICES: usize = 16;
+    /// Interfaces that the program is attached to at most.
+    pub const INTERFACES: usize = 16;
+    /// Hardware addresses of interfaces that the program knows at most.
+    pub(super) const DEVICES: usize = 32;
     /// Boundaries of all access lists together at most, for IPv4.
     pub(super) const BOUNDARIES4: usize = 65_536;
     /// The same for IPv6.
@@ -61,6 +63,8 @@ constants! {
     pub(super) const BUCKETS: usize = Residence::BUCKETS;
     /// Room for annotations.
     pub(super) const ANNOTATIONS: usize = 8;
+    /// Samples that a CPU keeps before one is overwritten.
+    pub(super) const SAMPLES: usize = 1024;
 }
 
 shared! {
@@ -92,8 +96,14 @@ shared! {
         growth: u64,
         /// The number of steps of the host's clock before it: it holds until the next one
         steps: u64,
+        /// The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
+        header_sum: u64,
+        /// A bit for each listener whose answers count against the budget
+        budgeted: u32,
+        /// The answers that a CPU may give there in the time of this publication; requests beyond them pass
+        allowance: u32,
         /// 0
-        unused: [u64; 5],
+        unused: [u64; 3],
     }
 }
 
@@ -104,8 +114,12 @@ shared! {
         current: u64,
         /// The number of steps of the host's clock since the start
         steps: u64,
+        /// The census samples all packets of clients whose hash is no higher; 0: there is no census
+        followed: u64,
+        /// The bits that the number of a packet must not have for the census to sample it
+        apart: u64,
         /// 0
-        unused: [u64; 14],
+        unused: [u64; 12],
         /// Each at its number modulo PUBLICATIONS
         publications: [Publication; PUBLICATIONS],
     }
@@ -120,8 +134,8 @@ shared! {
         low: u64,
         /// As it is on the wire
         port: u16,
-        /// 1: only frames with a VLAN tag come here
-        tagged: u16,
+        /// A bit for each interface, by its number, where frames without a VLAN tag come here, too
+        untagged: u16,
         /// 0
         unused: u32,
         /// The listener's number and 1; 0: the place is free.
@@ -184,11 +198,13 @@ shared! {
 }
 
 shared! {
-    /// An interface that the program is attached to.
+    /// A hardware address at an interface where frames arrive for the program.
     pub(super) struct DeviceEntry as "device" {
-        /// Linux' number for it; 0: none
-        index: u64,
-        /// Its hardware address as it is on the wire, in the first six bytes
+        /// Linux' number for the interface; 0: there are no more entries
+        index: u32,
+        /// Our number for the interface that the program is attached to
+        number: u32,
+        /// The hardware address as it is on the wire, in the first six bytes
         address: u64,
     }
 }
@@ -248,6 +264,8 @@ shared! {
 shared! {
     /// The counts of a listener on a CPU: an entry of the map `counters`.
     pub(super) struct Cells as "cells" {
+        /// The answered requests of mode 3 without annotations, by version: counted nowhere else
+        plain: [u64; 8],
         /// The packets with each verdict, by its number
         verdicts: [u64; VERDICTS],
         /// The requests of each version and mode: their first byte without the leap indicator
@@ -262,6 +280,43 @@ shared! {
         unused: u64,
     }
 }
+
+shared! {
+    /// A packet that the census samples.
+    pub(super) struct SampleEntry as "sample" {
+        /// The first half of the source's address, as a number; 0 for IPv4
+        high: u64,
+        /// Its second half
+        low: u64,
+        /// 1: for the number of the packet; 2: for its client; 3: for both
+        why: u64,
+    }
+}
+
+shared! {
+    /// The counts and samples of a CPU beside those of the listeners: an entry of the map `cpus`.
+    pub(super) struct CpuCells as "cpu" {
+        /// The answers over IPv4, by the number of the interface
+        ipv4: [u64; INTERFACES],
+        /// The same over IPv6
+        ipv6: [u64; INTERFACES],
+        /// The packets that the census would have
+        packets: u64,
+        /// The samples so far, each at its number modulo SAMPLES
+        written: u64,
+        /// The number of the publication in which the next cell counts
+        counted_in: u64,
+        /// The requests of that publication's time to listeners with a budget
+        counted: u64,
+        /// 0
+        unused: [u64; 4],
+        /// The newest samples
+        samples: [SampleEntry; SAMPLES],
+    }
+}
+
+// A destination has a bit for each interface.
+const _: () = assert!(INTERFACES <= 16);
 
 /// The verdicts that the program gives, with the numbers that its object counts them under.
 const GIVEN: [(Verdict, usize); 8] = [
@@ -313,6 +368,8 @@ const _: () = {
         PUBLICATIONS,
         DESTINATIONS,
         LISTENERS,
+        INTERFACES,
+        SAMPLES,
         BOUNDARIES4,
         BOUNDARIES6,
         KINDS,

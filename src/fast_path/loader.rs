@@ -11,7 +11,9 @@ use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
-use super::layout::{AllBoundaries4, AllBoundaries6, BothRules, Cells, LISTENERS, PublishedState, WORD};
+use super::layout::{
+    AllBoundaries4, AllBoundaries6, BothRules, Cells, CpuCells, LISTENERS, PublishedState, WORD,
+};
 use super::mode::{AttachMode, Attachment};
 use super::requirements;
 use crate::host::limits;
@@ -34,6 +36,7 @@ pub struct Program {
     boundaries4: Shared,
     boundaries6: Shared,
     counters: Shared,
+    cpus: Shared,
 }
 
 /// The reason why there is no program.
@@ -136,7 +139,11 @@ impl Program {
     /// # Errors
     /// [`LoadError`].
     pub fn load(places: u32) -> Result<Self, LoadError> {
-        Self::load_object(&OBJECT.0, places)
+        if let Ok(program) = Self::load_object(&OBJECT.0, places) {
+            return Ok(program);
+        }
+        // Before Linux 5.18 no program can take packets of several pages.
+        Self::load_object(&without_fragments(), places)
     }
 
     /// Loads this object, which has to be aligned to 8 bytes, as [`Program::load`] loads the built one.
@@ -146,8 +153,10 @@ impl Program {
     pub fn load_object(object: &[u8], places: u32) -> Result<Self, LoadError> {
         let cpus = nr_cpus().map_err(|(_, error)| LoadError::from(error))?;
         let entries = cpus.saturating_mul(LISTENERS);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let mut kernel = EbpfLoader::new()
-            .map_max_entries("counters", u32::try_from(entries).unwrap_or(u32::MAX))
+            .map_max_entries("counters", number(entries))
+            .map_max_entries("cpus", number(cpus))
             .map_max_entries("clients", places.max(1))
             .load(object)?;
         program(&mut kernel)?.load()?;
@@ -157,6 +166,7 @@ impl Program {
             boundaries4: shared::<AllBoundaries4>(&kernel, "boundaries4", 1)?,
             boundaries6: shared::<AllBoundaries6>(&kernel, "boundaries6", 1)?,
             counters: shared::<Cells>(&kernel, "counters", entries)?,
+            cpus: shared::<CpuCells>(&kernel, "cpus", cpus)?,
             kernel,
         })
     }
@@ -211,6 +221,11 @@ impl Program {
         self.counters.words()
     }
 
+    /// Returns the map `cpus`: the answers at each interface, and the samples for the census.
+    pub fn cpus(&self) -> &[AtomicU64] {
+        self.cpus.words()
+    }
+
     /// Runs it on `frame`, as if that came to the loopback interface (for tests).
     ///
     /// Returns its decision (linux/bpf.h, `enum xdp_action`), and the frame as it left it.
@@ -227,6 +242,25 @@ impl Program {
         out.truncate(usize::try_from(result.data_size_out).unwrap_or(0));
         Ok((result.return_value, out))
     }
+}
+
+/// Returns the object with its program in the section `xdp` instead of `xdp.frags`: for packets of one page alone.
+///
+/// The name is one of those that end with a zero: it ends where the dot was. So does that of its relocations.
+fn without_fragments() -> Vec<u8> {
+    const FRAGMENTS: &[u8] = b"xdp.frags\0";
+    let mut object = OBJECT.0.to_vec();
+    let names = object.windows(FRAGMENTS.len()).enumerate();
+    let found: Vec<usize> = names
+        .filter(|(_, window)| *window == FRAGMENTS)
+        .map(|(at, _)| at)
+        .collect();
+    for at in found {
+        if let Some(dot) = object.get_mut(at + 3) {
+            *dot = 0;
+        }
+    }
+    object
 }
 
 /// The program's name in the object.

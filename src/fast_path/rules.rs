@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::destinations::{DestinationTable, is_reachable};
-use super::devices::Device;
+use super::devices::{Device, LocalAddress};
 use super::layout::{
     BOUNDARIES4, BOUNDARIES6, DEVICES, DeviceEntry, InMemory, LISTENERS, ListenerPolicy, RulesCopy,
     mode_number,
 };
+use super::time_segment::Answering;
 use super::time_segment::nanos;
 use crate::clock::SystemVariables;
 use crate::server::policy::access::OnDeny;
@@ -25,16 +26,12 @@ pub struct ListenerSlot {
     pub policy: Option<Arc<Policy>>,
 }
 
-/// An address of this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LocalAddress {
-    /// Whether the address belongs to another interface than the program's and that of the loopback.
-    ///
-    /// That may be the interface of a VLAN, whose frames look as if they had no tag where the hardware takes it away.
-    /// Without a tag such frames pass.
-    pub tagged: bool,
-    /// The address.
-    pub ip: IpAddr,
+impl ListenerSlot {
+    /// Returns whether requests to this address of the host come to the listener.
+    fn means(&self, local: IpAddr) -> bool {
+        let ip = self.address.ip();
+        (ip.is_unspecified() && local.is_ipv4() == ip.is_ipv4()) || local == ip
+    }
 }
 
 /// All words of one copy, and the listeners that are left to the sockets.
@@ -55,8 +52,6 @@ pub struct Rules {
 /// The reason why requests to a listener pass to the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// A budget: only the sockets know the rate of each client.
-    Budget,
     /// NTS is required, and the program answers plain requests alone.
     Nts,
     /// Authentication is required, and the program answers plain requests alone.
@@ -72,7 +67,6 @@ pub enum Exclusion {
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Budget => f.write_str("[budget] is for the sockets alone"),
             Self::Nts => f.write_str("it requires NTS, and the fast path answers plain requests only"),
             Self::Authentication => {
                 f.write_str("it requires authentication, and the fast path answers plain requests only")
@@ -82,7 +76,7 @@ impl fmt::Display for Exclusion {
                 "its access list is longer than the {BOUNDARIES4} boundaries of IPv4 and {BOUNDARIES6} of IPv6 that all lists may have together"
             ),
             Self::Addresses => f.write_str("this host has more addresses than there is room for"),
-            Self::Listeners => write!(f, "there were more than {LISTENERS} listeners since the start"),
+            Self::Listeners => write!(f, "there are more than {LISTENERS} listeners"),
         }
     }
 }
@@ -141,18 +135,34 @@ pub fn client_capacity<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> u3
 }
 
 impl Rules {
-    /// A bit for each listener where clients are told the time, if the server as a whole announces `variables`.
+    /// Returns where clients are told the time, if the server as a whole announces `variables`.
     ///
-    /// While a leap second is near, a listener that smears it tells another time.
-    pub fn answering(&self, variables: SystemVariables, is_leap_near: bool) -> u32 {
+    /// While a leap second is near, a listener that smears it tells another time. `allowance` is what a CPU may answer
+    /// where there is a budget, be it on trial.
+    pub fn answering(&self, variables: SystemVariables, is_leap_near: bool, allowance: u32) -> Answering {
+        let tells = |policy: &Policy| {
+            policy.announced(variables) == variables && !(is_leap_near && policy.smear.is_some())
+        };
+        Answering {
+            listeners: self.bits(tells),
+            budgeted: self.bits(|policy| policy.budget != RuleMode::Off),
+            allowance,
+        }
+    }
+
+    /// A bit for each listener with such a policy.
+    fn bits(&self, is_meant: impl Fn(&Policy) -> bool) -> u32 {
         let bits = self.answering.iter().enumerate().map(|(number, policy)| {
-            let policy = policy.as_ref();
-            let tells = policy.is_some_and(|policy| {
-                policy.announced(variables) == variables && !(is_leap_near && policy.smear.is_some())
-            });
-            u32::from(tells).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
+            let is_meant = policy.as_ref().is_some_and(|policy| is_meant(policy));
+            u32::from(is_meant).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
         });
         bits.flatten().fold(0, |all, bit| all | bit)
+    }
+
+    /// Returns whether the program answers requests to `ip` for one of the listeners, each by its number.
+    pub(super) fn has_listener(&self, slots: &[ListenerSlot], ip: IpAddr) -> bool {
+        let mut answering = slots.iter().zip(&self.answering);
+        answering.any(|(slot, policy)| policy.is_some() && slot.means(ip))
     }
 
     /// Makes the table of destinations, and excludes listeners that the program can't serve.
@@ -165,31 +175,28 @@ impl Rules {
             .broadcasts
             .iter()
             .map(|address| SocketAddr::from((*address, 0)));
-        let all_barred = barred.fold(true, |all, address| all & table.insert(address, false, LISTENERS));
+        let all_barred = barred.fold(true, |all, address| {
+            all & table.insert(address, u16::MAX, LISTENERS)
+        });
         let slots = slots.iter().enumerate();
         let (wild, exact): (Vec<_>, Vec<_>) = slots.partition(|(_, slot)| slot.address.ip().is_unspecified());
         for (number, slot) in exact.into_iter().chain(wild) {
             let Some(policy) = &slot.policy else {
                 continue;
             };
-            let ip = slot.address.ip();
-            let is_meant = |local: &&LocalAddress| {
-                (ip.is_unspecified() && local.ip.is_ipv4() == ip.is_ipv4()) || local.ip == ip
-            };
             let reachable = network
                 .addresses
                 .iter()
-                .filter(is_meant)
+                .filter(|local| slot.means(local.ip))
                 .filter(|local| is_reachable(local.ip));
             let inserted = reachable.map(|local| {
                 let address = SocketAddr::new(local.ip, slot.address.port());
-                table.insert(address, local.tagged, number)
+                table.insert(address, local.untagged, number)
             });
             // All of them: where a listener is excluded, none behind it may answer in its place.
             let all_inserted = inserted.fold(true, |all, one| all & one);
             let exclusion = match number {
                 LISTENERS.. => Some(Exclusion::Listeners),
-                _ if policy.budget != RuleMode::Off => Some(Exclusion::Budget),
                 _ if policy.nts == NtsMode::Require => Some(Exclusion::Nts),
                 _ if policy.authentication == AuthenticationMode::Require => Some(Exclusion::Authentication),
                 _ if !(all_inserted && all_barred) => Some(Exclusion::Addresses),
@@ -314,7 +321,8 @@ fn device_entries(devices: &[Device]) -> [DeviceEntry; DEVICES] {
     let mut entries = [DeviceEntry::ZERO; DEVICES];
     for (entry, device) in entries.iter_mut().zip(devices) {
         let [a, b, c, d, e, f] = device.address;
-        entry.index = device.index.into();
+        entry.index = device.index;
+        entry.number = u32::try_from(device.number).unwrap_or(0);
         entry.address = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
     }
     entries
@@ -362,8 +370,8 @@ mod tests {
     fn listeners_that_the_program_can_not_serve_are_left_to_the_sockets() {
         let address = SocketAddr::from(([192, 0, 2, 1], 123));
         let local = [LocalAddress {
-            tagged: false,
             ip: address.ip(),
+            untagged: 1,
         }];
         let network = HostNetwork {
             addresses: &local,
@@ -381,12 +389,8 @@ mod tests {
                 RuleMode::Off,
                 Some(Exclusion::Authentication),
             ),
-            (
-                NtsMode::Accept,
-                Mac::Accept,
-                RuleMode::On,
-                Some(Exclusion::Budget),
-            ),
+            (NtsMode::Accept, Mac::Accept, RuleMode::On, None),
+            (NtsMode::Accept, Mac::Accept, RuleMode::DryRun, None),
         ] {
             let slot = ListenerSlot {
                 address,
@@ -396,6 +400,11 @@ mod tests {
             let exclusions: Vec<_> = rules.exclusions.iter().map(|(_, why)| *why).collect();
             assert_eq!(exclusions, Vec::from_iter(expected), "{nts:?} {mac:?} {budget:?}");
             assert_eq!(rules.answering[0].is_some(), expected.is_none());
+            let is_counted = expected.is_none() && budget != RuleMode::Off;
+            assert_eq!(
+                rules.bits(|policy| policy.budget != RuleMode::Off),
+                u32::from(is_counted)
+            );
         }
     }
 }

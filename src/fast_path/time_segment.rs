@@ -31,6 +31,17 @@ pub struct TimeSegment {
     pub variables: SystemVariables,
 }
 
+/// The listeners that answer by a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answering {
+    /// A bit for each that tells the time.
+    pub listeners: u32,
+    /// A bit for each whose answers count against the budget.
+    pub budgeted: u32,
+    /// The most answers that a CPU gives at those until the next publication.
+    pub allowance: u32,
+}
+
 /// The longest time for which a segment holds if no newer one is published: then the sockets answer.
 const LONGEST: Duration = Duration::from_millis(350);
 /// The most by which the pair of readings may be wrong that a segment starts from: 1 µs.
@@ -79,10 +90,10 @@ impl TimeSegment {
         })
     }
 
-    /// Its publication `number`, by this copy of the rules, where the listeners of these bits tell the time.
+    /// Its publication `number`, by this copy of the rules.
     ///
     /// `steps` is the number of steps of the host's clock before the readings that the segment was made from.
-    pub fn publication(&self, number: u64, steps: u64, copy: u32, answering: u32) -> Publication {
+    pub fn publication(&self, number: u64, steps: u64, copy: u32, answering: Answering) -> Publication {
         let [header_start, header_rest] = self.header();
         #[expect(
             clippy::cast_possible_truncation,
@@ -97,12 +108,15 @@ impl TimeSegment {
             time: self.time.to_bits(),
             rate,
             copy,
-            answering,
+            answering: answering.listeners,
+            budgeted: answering.budgeted,
+            allowance: answering.allowance,
             header_start,
             header_rest,
             reference_time: self.variables.reference_timestamp.to_bits(),
             growth: GROWTH_UNITS,
             steps,
+            header_sum: header_sum(header_start, header_rest),
             ..Publication::ZERO
         }
     }
@@ -124,6 +138,14 @@ impl TimeSegment {
         let [e, f, g, h] = variables.reference_id.to_bytes();
         [start, [a, b, c, d, e, f, g, h]]
     }
+}
+
+/// Returns the sum of the words of a header that no request changes: all but the root dispersion (RFC 1071).
+fn header_sum(start: [u8; 8], rest: [u8; 8]) -> u64 {
+    let [.., a, b, c, d] = rest;
+    let word = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
+    let (words, _) = start.as_chunks();
+    words.iter().copied().map(word).sum::<u64>() + word([a, b, c, d])
 }
 
 /// Returns the time until the last second of the UTC day; `None` around its end.
@@ -241,15 +263,22 @@ mod tests {
             (now.clocks.boot, LONGEST, now.clocks.realtime)
         );
         assert!((segment.rate - 1.0).abs() < 1e-9);
-        let publication = segment.publication(7, 3, 1, 5);
+        let answering = Answering {
+            listeners: 5,
+            budgeted: 4,
+            allowance: 9,
+        };
+        let publication = segment.publication(7, 3, 1, answering);
         assert_eq!(
             (
                 publication.number,
                 publication.steps,
                 publication.copy,
-                publication.answering
+                publication.answering,
+                publication.budgeted,
+                publication.allowance,
             ),
-            (7, 3, 1, 5)
+            (7, 3, 1, 5, 4, 9)
         );
         let reference_time = segment.variables.reference_timestamp.to_bits();
         assert_eq!(publication.reference_time, reference_time);

@@ -7,6 +7,9 @@ use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrIn, SockaddrStorage};
 
+use super::netlink;
+use super::netlink::message::{ListRequest, NetworkLink, link};
+
 /// Returns all addresses that the interfaces have now.
 ///
 /// # Errors
@@ -29,6 +32,8 @@ pub struct Interface {
     pub is_loopback: bool,
     /// Whether it is a port of a bond, or below another interface in the same way (`IFF_SLAVE`).
     pub is_port: bool,
+    /// Its place among the others; only its number where the kernel tells no more.
+    pub link: NetworkLink,
     /// Addresses.
     pub addresses: Vec<IpAddr>,
     /// Broadcast addresses of its IPv4 networks (RFC 919): the configured ones, and the last address of each network.
@@ -54,6 +59,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             hardware: link.addr().unwrap_or_default(),
             is_loopback: one.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             is_port: one.flags.contains(InterfaceFlags::IFF_SLAVE),
+            link: NetworkLink::default(),
             name: one.interface_name,
             addresses: Vec::new(),
             broadcasts: Vec::new(),
@@ -67,6 +73,21 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             one.addresses.push(ip);
             one.broadcasts.extend(broadcasts.into_iter().flatten());
         }
+    }
+    Ok(interfaces)
+}
+
+/// Returns all interfaces that there are now, each with its place among the others.
+///
+/// # Errors
+/// As [`own`].
+pub fn linked_interfaces() -> io::Result<Vec<Interface>> {
+    let mut interfaces = interfaces()?;
+    let mut links = Vec::new();
+    netlink::list(&ListRequest::LINKS, |entry| links.extend(link(entry)))?;
+    for one in &mut interfaces {
+        let found = links.iter().find(|link| link.index == one.index);
+        one.link = found.cloned().unwrap_or_default();
     }
     Ok(interfaces)
 }

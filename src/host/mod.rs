@@ -8,6 +8,7 @@ pub mod cpus;
 pub mod entropy;
 pub mod limits;
 pub mod names;
+pub mod netlink;
 mod opener;
 pub mod opener_process;
 pub mod privileges;

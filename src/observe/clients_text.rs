@@ -28,7 +28,15 @@ fn headline(report: &CensusReport) -> String {
         report.requests,
         rate(report.rate),
         rate(report.recent_rate),
-    )
+    ) + &sample(report)
+}
+
+/// A line where only a part of the packets was counted for the tables.
+fn sample(report: &CensusReport) -> String {
+    match report.packets_divisor {
+        1 => String::new(),
+        some => format!("Of the fast path one packet in {some} is counted below: bounds hold at 95 %\n"),
+    }
 }
 
 /// A time in seconds, or in whole minutes, once there are some.
@@ -170,6 +178,7 @@ mod tests {
                 others_at_most: 0,
             },
             sampling_divisor: 4,
+            packets_divisor: 1,
             intervals: vec![
                 class(0.0, Some(0.707), 0, 0.0),
                 class(0.707, Some(1.414), 12, 0.12),
@@ -228,7 +237,7 @@ longer                    88  88.0%  ########################################
             \"addresses\":{\"top\":[{\"who\":\"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff\",\"at_least\":3999999999,\
             \"at_most\":4000000000,\"share\":0.999,\"rate\":99999.4,\"recent_rate\":0.0123}],\"others_at_most\":77},\
             \"prefixes\":{\"top\":[],\"others_at_most\":0},\
-            \"one_of\":4,\"intervals\":[{\"from\":90.5,\"to\":null,\"count\":88,\"share\":0.88}]}";
+            \"one_of\":4,\"packets_one_of\":1,\"intervals\":[{\"from\":90.5,\"to\":null,\"count\":88,\"share\":0.88}]}";
         assert_eq!(serde_json::to_string(&report).unwrap(), expected);
     }
 }

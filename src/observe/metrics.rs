@@ -297,6 +297,18 @@ impl Page<'_> {
             "fast_path_answers_total",
             "Requests answered by the fast path; packets_total includes them",
             [(Vec::new(), fast.answered)],
+        )?;
+        let families = fast.interfaces.iter().flat_map(|one| {
+            let of = |family: &str, answered| {
+                let labels = [("interface", one.name.clone()), ("family", family.to_owned())];
+                (labels.to_vec(), answered)
+            };
+            [of("ipv4", one.ipv4.answered), of("ipv6", one.ipv6.answered)]
+        });
+        self.counters(
+            "fast_path_interface_answers_total",
+            "Requests answered by the fast path at an interface, since it is attached there",
+            families,
         )
     }
 

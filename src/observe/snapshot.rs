@@ -75,6 +75,8 @@ pub struct FastPathStatus {
     pub interfaces: Vec<InterfaceStatus>,
     /// Requests that it answered.
     pub answered: u64,
+    /// Whether more than 4/5 of the budget is asked: then the sockets answer alone where there is one.
+    pub budget_is_full: bool,
 }
 
 /// An interface of the fast path.
@@ -84,6 +86,21 @@ pub struct InterfaceStatus {
     pub name: String,
     /// `native` or `generic`; `null` while there is none, and the sockets answer.
     pub mode: Option<&'static str>,
+    /// The reason why the program is not attached, in words; `null` if it is.
+    pub fault: Option<String>,
+    /// Its answers over IPv4.
+    pub ipv4: FamilyStatus,
+    /// The same over IPv6.
+    pub ipv6: FamilyStatus,
+}
+
+/// The answers of the fast path at an interface over one family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct FamilyStatus {
+    /// Requests that it answered.
+    pub answered: u64,
+    /// The reason why it answered none, in words; `null` if it did.
+    pub why_none: Option<&'static str>,
 }
 
 /// Reloads of the configuration.
@@ -168,9 +185,22 @@ pub(crate) fn example() -> Snapshot {
             workers,
         }
     };
-    let interface = |name: &str, mode| InterfaceStatus {
-        name: name.to_owned(),
-        mode,
+    let family = |answered, why_none| FamilyStatus { answered, why_none };
+    let attached = InterfaceStatus {
+        name: "eth0".to_owned(),
+        mode: Some("native"),
+        fault: None,
+        ipv4: family(1, None),
+        ipv6: family(0, Some("no address of this host there")),
+    };
+    let absent = "there is no such interface; it is looked for each second";
+    let none = family(0, Some("it is not attached"));
+    let missing = InterfaceStatus {
+        name: "eth1".to_owned(),
+        mode: None,
+        fault: Some(absent.to_owned()),
+        ipv4: none,
+        ipv6: none,
     };
     let clock_status = clock_status::example();
     Snapshot {
@@ -206,8 +236,9 @@ pub(crate) fn example() -> Snapshot {
             },
         ],
         fast_path: Some(FastPathStatus {
-            interfaces: vec![interface("eth0", Some("native")), interface("eth1", None)],
+            interfaces: vec![attached, missing],
             answered: 1,
+            budget_is_full: false,
         }),
         nts: Some(super::nts_status::example()),
         upstreams: upstream_status::examples(),

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
-use super::snapshot::{FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
+use super::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use super::{interleaved_text, mac_text, nts_text};
 use crate::server::Verdict;
@@ -151,10 +151,33 @@ fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastPathStatus>) -> fmt::Resul
     let Some(fast) = fast else {
         return Ok(());
     };
-    let of = |one: &InterfaceStatus| format!("{} {}", one.name, one.mode.unwrap_or("off"));
-    let interfaces: Vec<String> = fast.interfaces.iter().map(of).collect();
-    let text = format!("{}: {} answered", interfaces.join(", "), fast.answered);
-    line(f, "fast path", &text)
+    let full = match fast.budget_is_full {
+        true => "; more than 4/5 of [budget] is asked: the sockets answer",
+        false => "",
+    };
+    let total = format!("{} answered{full}", fast.answered);
+    line(f, "fast path", &total)?;
+    for one in &fast.interfaces {
+        line(f, "", &interface(one))?;
+    }
+    Ok(())
+}
+
+/// An interface of the fast path: the answers of each family, or the reason for none.
+fn interface(one: &InterfaceStatus) -> String {
+    let Some(mode) = one.mode else {
+        return format!(
+            "{} off: {}",
+            one.name,
+            one.fault.as_deref().unwrap_or("not attached")
+        );
+    };
+    let family = |name: &str, family: &FamilyStatus| match family.why_none {
+        None => format!("{name} {}", family.answered),
+        Some(why) => format!("{name} none ({why})"),
+    };
+    let (ipv4, ipv6) = (family("IPv4", &one.ipv4), family("IPv6", &one.ipv6));
+    format!("{} {mode}: {ipv4}, {ipv6}", one.name)
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -476,7 +499,9 @@ leap seconds the list expires in 34 days
 requests     1234/s, 2 received, 1 answered
 lost         7 in full queues, 0 not sent, 0 failures to receive
 refused      1 too-short
-fast path    eth0 native, eth1 off: 1 answered
+fast path    1 answered
+             eth0 native: IPv4 1, IPv6 none (no address of this host there)
+             eth1 off: there is no such interface; it is looked for each second
 NTS keys     period 20786, 2 secrets of the file
 key sessions 40961 established of 40970, 812 refused, 3 open
              not served: 192.0.2.7:4460, which does not exist

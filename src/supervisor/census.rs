@@ -5,7 +5,7 @@ use std::io;
 use tokio::task::yield_now;
 
 use super::inspect;
-use crate::census::{CensusReader, CensusSettings, Merge};
+use crate::census::{CensusReader, CensusSettings, Merge, SampledHistory};
 use crate::config::CensusKeys;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::host::{clock, entropy};
@@ -21,14 +21,21 @@ pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>>
     Ok(Some(CensusSettings { seed, clients }))
 }
 
-/// Answers `clients` from the counts of these workers.
+/// Answers `clients` from the counts of these workers, and those of the fast path.
 ///
 /// Each takes about a millisecond: other tasks continue in between.
-pub(super) async fn clients(censuses: Vec<CensusReader>, format: Format) -> ControlAnswer {
+pub(super) async fn clients(
+    censuses: Vec<CensusReader>,
+    fast: Option<SampledHistory>,
+    format: Format,
+) -> ControlAnswer {
     let mut merge = Merge::new(clock::raw());
     for census in &censuses {
         census.read(|history| merge.add(history));
         yield_now().await;
+    }
+    if let Some(fast) = &fast {
+        merge.add_sampled(fast);
     }
     if censuses.is_empty() {
         return ControlAnswer::Failed(ControlFailure::CensusOff);

@@ -58,8 +58,10 @@ impl Inspection<'_> {
 
     /// Sums up the outcomes of all packets, at the sockets and on the fast path.
     pub(super) fn traffic(&self) -> Traffic {
+        let ended = self.fast.map(Driver::ended).unwrap_or_default();
+        let all = self.listeners.traffic().plus(ended, 0.0);
         let counts = self.fast.into_iter().flat_map(Driver::counts);
-        counts.fold(self.listeners.traffic(), |traffic, (_, counts, per_second)| {
+        counts.fold(all, |traffic, (_, counts, per_second)| {
             traffic.plus(counts, per_second)
         })
     }

@@ -19,11 +19,12 @@ use super::sockets::Sockets;
 use crate::census::{CensusReader, CensusSettings};
 use crate::clock::ReferenceReader;
 use crate::config::ListDifference;
+use crate::fast_path::budget_share::Demand;
 use crate::host::systemd::ServiceManager;
 use crate::log::throttle::ThrottledChange;
 use crate::nts::keyring::Keyring;
 use crate::observe::journal;
-use crate::server::policy::budget::Budget;
+use crate::server::policy::budget::{Budget, SentCounts};
 use crate::server::{Counts, Listener};
 
 pub(super) use apply::Prepared;
@@ -136,10 +137,15 @@ impl Listeners {
         }
     }
 
-    /// Sheds requests beyond the budget.
-    pub(super) fn shed(&mut self) {
+    /// Sheds requests beyond the budget, of which the fast path sent `fast`; returns what is asked, once a second.
+    pub(super) fn shed(&mut self, fast: SentCounts) -> Option<Demand> {
         let sent = self.sent();
-        self.shedding.update(sent);
+        self.shedding.update(sent, fast)
+    }
+
+    /// Has the workers answer what the fast path answered until now, as far as the budget allows.
+    pub(super) fn take_over(&mut self) {
+        self.shedding.take_over();
     }
 
     /// Makes every worker run its loop once, whether or not packets come.

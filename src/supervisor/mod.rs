@@ -115,6 +115,9 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     );
     let census = census::settings(opened.loaded.config.census)
         .map_err(StartError::system("get randomness for the census"))?;
+    if let (Some(fast), Some(settings)) = (&mut fast, census) {
+        fast.begin_census(settings);
+    }
     let mut nts = NtsManager::new(opened.made_secret, opened.ke_sockets);
     let clocks = clock_manager.period_clocks();
     let prepared = nts.prepare(&opened.loaded, clocks);
@@ -320,12 +323,21 @@ impl Supervisor {
         let now = clock::raw();
         self.listeners.nudge();
         self.listeners.update_traffic(now);
-        self.fast.iter_mut().for_each(|fast| fast.follow_host(now));
+        self.fast.iter_mut().for_each(|fast| {
+            fast.follow_host(now);
+            fast.refresh();
+        });
         if self.leaps.is_old(now) {
             self.clock_manager.set_leaps(self.leaps.read());
             self.leaps.warn_if_smeared(&self.running.config.listeners);
         }
-        self.listeners.shed();
+        let fast = self.fast.as_ref().map(Driver::sent).unwrap_or_default();
+        let demand = self.listeners.shed(fast);
+        if let Some((demand, fast)) = demand.zip(self.fast.as_mut())
+            && fast.share_budget(demand, now)
+        {
+            self.listeners.take_over();
+        }
         self.tend_nts(now);
         let Some(limit) = self.watchdog else {
             return;
@@ -418,8 +430,9 @@ impl Supervisor {
             ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
             ControlRequest::Clients { format } => {
                 let censuses = self.listeners.censuses();
+                let fast = self.fast.as_ref().and_then(Driver::census).cloned();
                 // It takes some time with many workers.
-                tokio::spawn(async move { reply.send(census::clients(censuses, format).await) });
+                tokio::spawn(async move { reply.send(census::clients(censuses, fast, format).await) });
                 return;
             }
             ControlRequest::Check { path, text } => {

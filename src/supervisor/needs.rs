@@ -1,8 +1,9 @@
 //! Pure. The needs of a configuration, descriptors and memory, and the system's limits that are too low for it.
 
+use crate::census::SampledCensus;
 use crate::config::Config;
 use crate::control::{http, server};
-use crate::fast_path::client_capacity;
+use crate::fast_path::{MOST_INTERFACES, client_capacity};
 use crate::ke::admission::SILENT;
 use crate::server::SavedTimestamps;
 use crate::server::policy::access::Access;
@@ -20,7 +21,7 @@ const FILES_AN_UPSTREAM: u64 = 2;
 const FILES_A_NAME: u64 = 5;
 /// Descriptors per list: the handle, and the file while it is read.
 const FILES_A_LIST: u64 = 3;
-/// Descriptors of the fast path, beside one for each interface: its program, the shared maps, and a timer.
+/// Descriptors of the fast path, beside one for each interface that there may be: program, maps, and a timer.
 const FAST_FILES: u64 = 16;
 
 /// Memory of every server, in bytes (*measured*: 2 MB and 6 MB).
@@ -149,9 +150,10 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         // The new connection, before the one that makes room for it is closed.
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::CONNECTIONS,
     };
-    let fast = match count(config.fast_path.interfaces.len()) {
-        0 => 0,
-        interfaces => FAST_FILES + interfaces,
+    // A reload may name others.
+    let fast = match config.fast_path.is_wanted() {
+        false => 0,
+        true => FAST_FILES + count(MOST_INTERFACES),
     };
     let ke = match config.nts.establishes() {
         // Each thread has a handle of its own on each socket, and the three of its runtime.
@@ -169,6 +171,8 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
 
 fn memory(config: &Config, lists: u64) -> u64 {
     let census = config.census.enabled.then_some(config.census.clients);
+    let fast = census.filter(|_| config.fast_path.is_wanted());
+    let fast = fast.map_or(0, SampledCensus::memory);
     let workers = config
         .listeners
         .iter()
@@ -191,7 +195,7 @@ fn memory(config: &Config, lists: u64) -> u64 {
         .iter()
         .filter_map(|one| one.tuning.saved_timestamps);
     let saved = saved.map(SavedTimestamps::memory);
-    FIXED_MEMORY + workers.sum::<u64>() + saved.sum::<u64>() + http + lists + ke
+    FIXED_MEMORY + workers.sum::<u64>() + saved.sum::<u64>() + http + lists + fast + ke
 }
 
 /// Returns the largest number of connections for key establishment, those included whose client is silent.
@@ -217,9 +221,9 @@ fn kernel(config: &Config) -> u64 {
         // The kernel doubles the given size, for its own needs.
         u64::from(one.workers) * 2 * u64::from(one.tuning.receive_buffer)
     });
-    let fast = match config.fast_path.interfaces.len() {
-        0 => 0,
-        _ => {
+    let fast = match config.fast_path.is_wanted() {
+        false => 0,
+        true => {
             u64::from(client_capacity(
                 config.listeners.iter().map(|listener| &*listener.policy),
             )) * FAST_MEMORY

@@ -84,10 +84,19 @@ impl Supervisor {
         let plan = self.listeners.plan(&difference.listeners);
         let clocks = self.clock_manager.period_clocks();
         let nts = self.nts.prepare(&wanted, clocks)?;
-        let prepared = self
-            .listeners
-            .prepare(plan, &wanted)
-            .map_err(|error| error.to_string())?;
+        let attachments = difference.settings.fast_path.as_ref();
+        if let (Some(fast), Some(change)) = (&mut self.fast, attachments) {
+            fast.reattach(&change.to.interfaces, change.to.mode)?;
+        }
+        let prepared = match self.listeners.prepare(plan, &wanted) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                if let (Some(fast), Some(change)) = (&mut self.fast, attachments) {
+                    fast.reattach(&change.from.interfaces, change.from.mode)?;
+                }
+                return Err(error.to_string());
+            }
+        };
         // The workers first: no client has a cookie that they can't open.
         self.listeners.set_keyring(nts.keyring());
         self.nts.commit(nts, &self.manager).await;

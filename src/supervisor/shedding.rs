@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::fast_path::budget_share::Demand;
 use crate::host::clock;
 use crate::server::Allowance;
 use crate::server::policy::budget::{Budget, BudgetController, SentCounts};
@@ -19,8 +20,11 @@ const QUIET: Duration = Duration::from_secs(10);
 pub(super) struct Shedding {
     controller: BudgetController,
     allowance: Arc<Allowance>,
-    /// Counts of what had been sent, at the last comparison.
+    /// Counts of what had been sent, at the last comparison, and those of the fast path among them.
     sent: SentCounts,
+    fast: SentCounts,
+    /// The replies a second of the fast path until then.
+    fast_rate: f64,
     /// Time of the last comparison.
     at: Duration,
     /// Time of the last shed request, while the log says that some are shed.
@@ -35,6 +39,8 @@ impl Shedding {
             allowance: Arc::new(Allowance::new(controller.rates())),
             controller,
             sent: SentCounts::default(),
+            fast: SentCounts::default(),
+            fast_rate: 0.0,
             at: clock::raw(),
             quiet_since: None,
         }
@@ -51,21 +57,33 @@ impl Shedding {
         self.allowance.set(self.controller.rates());
     }
 
-    /// Compares what all workers `sent` so far, unless the last comparison was just now.
-    pub(super) fn update(&mut self, sent: SentCounts) {
+    /// Compares what all workers `sent` so far, and what the fast path did.
+    ///
+    /// Returns what is asked; `None` if the last comparison was just now.
+    pub(super) fn update(&mut self, sent: SentCounts, fast: SentCounts) -> Option<Demand> {
         let now = clock::raw();
         let time = now.saturating_sub(self.at);
         if time < SHORTEST {
-            return;
+            return None;
         }
         let sent = SentCounts {
             taken: self.allowance.taken(),
-            ..sent
+            ..sent.plus(fast)
         };
         let new = sent.since(self.sent);
         self.allowance.set(self.controller.adjust(new, time));
-        (self.sent, self.at) = (sent, now);
+        self.fast_rate = fast.since(self.fast).asked(time);
+        (self.sent, self.fast, self.at) = (sent, fast, now);
         self.log_change(new.taken.shed > 0, now);
+        Some(Demand {
+            ceiling: self.controller.ceiling(),
+            asked: new.asked(time),
+        })
+    }
+
+    /// Has the workers answer what the fast path answered until now.
+    pub(super) fn take_over(&mut self) {
+        self.allowance.set(self.controller.take_over(self.fast_rate));
     }
 
     fn log_change(&mut self, is_shedding: bool, now: Duration) {

@@ -135,7 +135,7 @@ fn random_frames_never_get_a_wrong_reply() {
 }
 
 /// Checksums that fit a damaged frame again, so that it is not turned away for them alone.
-fn mend(frame: &mut [u8]) {
+pub(crate) fn mend(frame: &mut [u8]) {
     let at = match frame.get(12..14) {
         Some([0x81, 0]) => 18,
         Some([0x88, 0xa8]) => 22,

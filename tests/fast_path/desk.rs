@@ -40,6 +40,9 @@ pub(crate) struct Desk {
     rules: Rules,
     number: u64,
     segment: Option<TimeSegment>,
+    /// For listeners with a budget.
+    pub(crate) allowance: u32,
+    pub(crate) is_leap_near: bool,
     pub(crate) reference: Reference,
 }
 
@@ -61,15 +64,12 @@ impl Desk {
             slot(([0, 0, 0, 0], 123).into()),
             slot((Ipv6Addr::UNSPECIFIED, 123).into()),
         ];
-        let addresses = [
-            (false, MINE4.into()),
-            (false, MINE6.into()),
-            (true, TAGGED.into()),
-        ];
-        let addresses = addresses.map(|(tagged, ip)| LocalAddress { tagged, ip });
+        let addresses = [(1, MINE4.into()), (1, MINE6.into()), (0, TAGGED.into())];
+        let addresses = addresses.map(|(untagged, ip)| LocalAddress { ip, untagged });
         let device = Device {
             index: 1,
             address: OURS,
+            number: 0,
         };
         let places = policy.limit.clients / 4;
         let network = HostNetwork {
@@ -87,6 +87,8 @@ impl Desk {
             rules,
             number: 0,
             segment: None,
+            allowance: u32::MAX,
+            is_leap_near: false,
             reference: reference(now.clocks),
         };
         desk.publish();
@@ -108,7 +110,8 @@ impl Desk {
             None => stop(self.number, 1),
             Some(segment) => {
                 change(segment);
-                let answering = self.rules.answering(segment.variables, false);
+                let rules = &self.rules;
+                let answering = rules.answering(segment.variables, self.is_leap_near, self.allowance);
                 segment.publication(self.number, steps, 1, answering)
             }
         };
@@ -149,21 +152,32 @@ impl Desk {
     }
 
     pub(crate) fn ask(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
-        // While others keep this machine busy, a segment may end.
-        if self
+        // A shorter one is meant to end.
+        let is_kept = self
             .segment
-            .is_some_and(|segment| segment.length > Duration::from_millis(200))
-        {
-            self.refresh();
+            .is_some_and(|segment| segment.length > Duration::from_millis(200));
+        loop {
+            if is_kept {
+                self.refresh();
+            }
+            let (action, out) = self.program.try_on(frame).unwrap();
+            let action = match action {
+                1 => Action::Drop,
+                PASS => Action::Pass,
+                3 => Action::Send,
+                other => panic!("action {other}"),
+            };
+            // While others kept this machine busy, the segment ended: nothing was asked.
+            if !(is_kept && action == Action::Pass && self.is_over()) {
+                return (action, out);
+            }
         }
-        let (action, out) = self.program.try_on(frame).unwrap();
-        let action = match action {
-            1 => Action::Drop,
-            PASS => Action::Pass,
-            3 => Action::Send,
-            other => panic!("action {other}"),
-        };
-        (action, out)
+    }
+
+    /// Has the segment ended?
+    fn is_over(&self) -> bool {
+        self.segment
+            .is_some_and(|segment| readings().clocks.boot.saturating_sub(segment.start) > segment.length)
     }
 
     /// A long test outlives a segment.

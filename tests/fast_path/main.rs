@@ -28,7 +28,9 @@ mod common {
 mod comparison;
 mod damage;
 mod desk;
+mod differential;
 mod frames;
+mod interfaces;
 mod network;
 mod policies;
 mod refusal;

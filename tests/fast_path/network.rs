@@ -15,14 +15,15 @@ use ntpfront::fast_path::loader::Program;
 use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
 use crate::common::client::{ask, request};
-use crate::common::daemon::{Daemon, LOCAL};
+use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::neighbor::{Neighbor, device_number};
 use crate::common::network::{in_own_network, ip};
+use crate::common::program::command;
 use crate::common::status::status;
 use crate::common::{SOON, TempDir, chrony, peer, root, run, wait_until};
 
-const SERVER4: &str = "192.0.2.1:123";
-const SERVER6: &str = "[2001:db8::1]:123";
+pub(crate) const SERVER4: &str = "192.0.2.1:123";
+pub(crate) const SERVER6: &str = "[2001:db8::1]:123";
 
 /// A daemon and its neighbor, who sends whole checksums, as a network card would.
 pub(crate) struct Pair {
@@ -57,7 +58,63 @@ impl Pair {
         }
     }
 
-    fn status(&self) -> Value {
+    /// At these interfaces, as TOML lists them, once `shape` has changed the cable's near end.
+    pub(crate) fn shaped(shape: impl FnOnce(&Neighbor), interfaces: &str, mode: &str) -> Self {
+        let directory = TempDir::new();
+        let neighbor = plug_in();
+        shape(&neighbor);
+        let text = text(&directory, mode, "").replace("[\"near\"]", interfaces);
+        let daemon = Daemon::configured(&text).answering(([127, 0, 0, 1], 123).into());
+        Self {
+            daemon,
+            neighbor,
+            directory,
+        }
+    }
+
+    /// Reloads with other interfaces and another mode.
+    pub(crate) fn reattach(&self, interfaces: &str, mode: &str) -> Reload {
+        let text = text(&self.directory, mode, "").replace("[\"near\"]", interfaces);
+        self.daemon.reload(&text)
+    }
+
+    /// Reloads with more text.
+    pub(crate) fn reload_with(&self, more: &str) -> Reload {
+        self.daemon.reload(&text(&self.directory, "native", more))
+    }
+
+    /// The census, as `ntpfront clients` has it.
+    pub(crate) fn clients(&self) -> Value {
+        let socket = self.directory.path().join("socket");
+        let outcome = run(command().args(["clients", "--json", "--socket"]).arg(socket));
+        assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+        serde_json::from_str(&outcome.stdout).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// What the status has of the interface of this name.
+    pub(crate) fn interface(&self, name: &str) -> Value {
+        let status = self.status();
+        let all = status["fast_path"]["interfaces"].as_array().unwrap();
+        all.iter()
+            .find(|one| one["name"] == name)
+            .cloned()
+            .unwrap_or(Value::Null)
+    }
+
+    /// Waits until the program answers from this address.
+    pub(crate) fn becomes_fast_at(&self, server: &'static str) {
+        wait_until("an answer of the fast path", SOON, || {
+            let (before, _) = self.counts();
+            self.ask(server)?;
+            (self.counts().0 > before).then_some(())
+        });
+    }
+
+    pub(crate) fn status(&self) -> Value {
         status(&self.directory.path().join("socket"))
     }
 
@@ -72,15 +129,23 @@ impl Pair {
     }
 
     /// How many requests the program answered, and how many packets came to the sockets.
-    fn counts(&self) -> (u64, u64) {
+    pub(crate) fn counts(&self) -> (u64, u64) {
         let status = self.status();
         let number = |value: &Value| value.as_u64().unwrap();
         let fast = number(&status["fast_path"]["answered"]);
         (fast, number(&status["requests"]["received"]) - fast)
     }
 
+    /// Waits until the counts of `counts` are as wanted.
+    fn changes(&self, what: &str, is_wanted: impl Fn(u64, u64) -> bool) {
+        wait_until(what, SOON, || {
+            let (fast, slow) = self.counts();
+            is_wanted(fast, slow).then_some(())
+        });
+    }
+
     /// Asks once from over there.
-    fn ask(&self, server: &'static str) -> Option<Header> {
+    pub(crate) fn ask(&self, server: &'static str) -> Option<Header> {
         self.neighbor
             .run(move || ask(server.parse().unwrap(), &request(4, 3)))
             .map(|answer| answer.header())
@@ -88,11 +153,7 @@ impl Pair {
 
     /// Waits until the program answers: it does so once the clock was looked at twice.
     pub(crate) fn becomes_fast(&self) {
-        wait_until("an answer of the fast path", SOON, || {
-            let (before, _) = self.counts();
-            self.ask(SERVER4)?;
-            (self.counts().0 > before).then_some(())
-        });
+        self.becomes_fast_at(SERVER4);
     }
 }
 
@@ -313,17 +374,47 @@ fn reloads_lose_nothing() {
     });
 }
 
+/// While less than four fifths of the budget is asked the program answers, and beyond that the sockets alone.
+#[test]
+fn the_sockets_shed_what_is_beyond_the_budget() {
+    if !has_ethtool() {
+        return;
+    }
+    in_own_network(|| {
+        let budget = |packets: u32| format!("[budget]\nmode = \"on\"\npackets-per-second = {packets}\n");
+        let pair = Pair::start("native", &budget(20_000));
+        pair.becomes_fast();
+        let load = pair.neighbor.run(Load::start);
+        let before = pair.counts();
+        pair.changes("answers by the program", |fast, _| fast > before.0 + 500);
+        let (_, slow) = pair.counts();
+        assert!(slow < before.1 + 500, "{slow}");
+        assert_eq!(pair.reload_with(&budget(1_000)), Reload::Done);
+        wait_until("the sockets answer alone", SOON, || {
+            pair.log().contains("more than 4/5 of the budget").then_some(())
+        });
+        // What was answered until then is counted once the program has left it.
+        std::thread::sleep(Duration::from_millis(20));
+        let before = pair.counts();
+        pair.changes("answers by the sockets", |_, slow| slow > before.1 + 500);
+        assert_eq!(pair.counts().0, before.0);
+        let (sent, answered) = load.stop();
+        // The budget is not reached: at the change nothing is lost but what comes within the first milliseconds.
+        assert!(answered > 1_000 && sent - answered < 100, "{sent} {answered}");
+    });
+}
+
 /// `client::ask` asks once.
 const ATTEMPTS: u64 = 1;
 
 /// Asks a thousand times a second, and counts the answers.
-struct Load {
+pub(crate) struct Load {
     thread: JoinHandle<(u64, u64)>,
     stop: Arc<AtomicBool>,
 }
 
 impl Load {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
             let stop = Arc::clone(&stop);
@@ -357,7 +448,7 @@ impl Load {
         }
     }
 
-    fn stop(self) -> (u64, u64) {
+    pub(crate) fn stop(self) -> (u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }

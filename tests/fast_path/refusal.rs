@@ -13,7 +13,7 @@ fn first_instruction(object: &[u8]) -> usize {
     };
     let section = |index: usize| number(40, 8) + index * number(58, 2);
     let names = number(section(number(62, 2)) + 24, 8);
-    let is_program = |at: &usize| object[names + number(*at, 4)..].starts_with(b"xdp\0");
+    let is_program = |at: &usize| object[names + number(*at, 4)..].starts_with(b"xdp.frags\0");
     let mut sections = (0..number(60, 2)).map(section);
     number(sections.find(is_program).unwrap() + 24, 8)
 }

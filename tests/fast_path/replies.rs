@@ -136,15 +136,40 @@ fn what_is_not_told_passes() {
     assert_eq!(desk.ask(&frame).0, Action::Send);
     desk.stop();
     passes(&mut desk, "stopped");
-    for (away, max_stratum, budget, nts) in [
-        (Announced::Unsynchronized, 15, RuleMode::Off, NtsMode::Accept),
-        (Announced::Time, 2, RuleMode::Off, NtsMode::Accept),
-        (Announced::Time, 15, RuleMode::On, NtsMode::Accept),
-        (Announced::Time, 15, RuleMode::Off, NtsMode::Require),
+    for (away, max_stratum, nts) in [
+        (Announced::Unsynchronized, 15, NtsMode::Accept),
+        (Announced::Time, 2, NtsMode::Accept),
+        (Announced::Time, 15, NtsMode::Require),
     ] {
         let mut policy = policy();
-        (policy.answer, policy.max_stratum, policy.budget, policy.nts) = (away, max_stratum, budget, nts);
+        (policy.answer, policy.max_stratum, policy.nts) = (away, max_stratum, nts);
         passes(&mut Desk::new(&policy), &format!("{policy:?}"));
+    }
+}
+
+/// In the time of a publication as many requests are answered as the budget allows; the others are the sockets'.
+#[test]
+fn what_is_beyond_the_allowance_passes() {
+    if !root() {
+        return;
+    }
+    let way = way("198.51.100.7", 9, &[]);
+    let frame = way.frame(OURS, THEIRS, &payload(4, 3));
+    for budget in [RuleMode::Off, RuleMode::DryRun, RuleMode::On] {
+        let mut policy = policy();
+        policy.budget = budget;
+        let mut desk = Desk::new(&policy);
+        for allowance in [3, 0, 1, 7] {
+            desk.allowance = allowance;
+            // Short enough that the desk keeps it.
+            desk.publish_with(|segment| segment.length = Duration::from_millis(190));
+            let sent = (0..9).filter(|_| desk.ask(&frame).0 == Action::Send).count();
+            let expected = match budget {
+                RuleMode::Off => 9,
+                RuleMode::DryRun | RuleMode::On => usize::try_from(allowance).unwrap(),
+            };
+            assert_eq!(sent, expected, "{budget:?}, {allowance}");
+        }
     }
 }
 

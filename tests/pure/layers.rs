@@ -48,7 +48,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ),
     (
         "fast_path",
-        &["time", "wire", "clock", "server", "host", "observe"],
+        &["time", "wire", "clock", "census", "server", "host", "observe"],
     ),
     (
         "config",

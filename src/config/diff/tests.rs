@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{CensusKeys, Control, FastPath, Metrics, Process, Ready};
+use super::super::{CensusKeys, Control, Metrics, Process, Ready};
 use crate::cli::Flags;
 use crate::fast_path::AttachMode;
 use crate::host::privileges::LowPorts;
@@ -137,12 +137,16 @@ fn config() -> impl Strategy<Value = Config> {
                     Metrics::Nowhere
                 },
                 fast_path: FastPath {
-                    interfaces: if metrics {
-                        vec!["eth0".to_owned()]
+                    interfaces: ["eth0", "eth1"]
+                        .iter()
+                        .skip(3 - usize::from(min_sources))
+                        .map(|name| (*name).to_owned())
+                        .collect(),
+                    mode: if enabled {
+                        AttachMode::Native
                     } else {
-                        Vec::new()
+                        AttachMode::Generic
                     },
-                    mode: AttachMode::default(),
                 },
                 log_level,
                 clock: ClockPolicy {
@@ -182,7 +186,9 @@ fn without_restart(config: &Config, running: &Config) -> Config {
     config.control = running.control.clone();
     config.census = running.census;
     config.metrics = running.metrics.clone();
-    config.fast_path = running.fast_path.clone();
+    if running.fast_path.interfaces.is_empty() {
+        config.fast_path = running.fast_path.clone();
+    }
     config.ke_ports = running.ke_ports.clone();
     config
 }
@@ -222,7 +228,10 @@ proptest! {
         prop_assert_eq!(&model, &without_restart(&wanted, &running));
         let restarts =
             |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-        let is_same = restarts(&running) == restarts(&wanted) && ke_ports(&running, &wanted).is_none();
+        let is_same_path = !running.fast_path.interfaces.is_empty() || running.fast_path == wanted.fast_path;
+        let is_same = restarts(&running) == restarts(&wanted)
+            && is_same_path
+            && ke_ports(&running, &wanted).is_none();
         prop_assert_eq!(difference.restart.is_empty(), is_same);
         prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
         // Each part tells what it changes.

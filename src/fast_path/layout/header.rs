@@ -35,7 +35,7 @@ impl Display for LayoutHeader {
 }
 
 /// All structures, each behind those that are parts of it.
-const STRUCTURES: [Declaration; 11] = [
+const STRUCTURES: [Declaration; 13] = [
     Publication::DECLARATION,
     PublishedState::DECLARATION,
     Destination::DECLARATION,
@@ -47,6 +47,8 @@ const STRUCTURES: [Declaration; 11] = [
     Boundary6::DECLARATION,
     AllBoundaries6::DECLARATION,
     Cells::DECLARATION,
+    SampleEntry::DECLARATION,
+    CpuCells::DECLARATION,
 ];
 
 /// Writes an enumeration: words and their numbers.
@@ -89,6 +91,7 @@ fn type_in_c(kind: &str) -> String {
         "ListenerPolicy" => structure_of(&ListenerPolicy::DECLARATION),
         "DeviceEntry" => structure_of(&DeviceEntry::DECLARATION),
         "RulesCopy" => structure_of(&RulesCopy::DECLARATION),
+        "SampleEntry" => structure_of(&SampleEntry::DECLARATION),
         "Boundary6" => structure_of(&Boundary6::DECLARATION),
         _ => panic!("{kind}: its name in C is not known"),
     }

@@ -12,7 +12,8 @@
 #define SPREAD 0x9e3779b97f4a7c15ULL // The factor of a destination's hash: 2^64 divided by the golden ratio, so that near numbers come to lie far apart.
 #define SPREAD_SHIFT 54 // The shift of a destination's hash: the highest of 64 bits number all places.
 #define LISTENERS 32 // Listeners that the program knows at most.
-#define DEVICES 16 // Interfaces that the program knows at most.
+#define INTERFACES 16 // Interfaces that the program is attached to at most.
+#define DEVICES 32 // Hardware addresses of interfaces that the program knows at most.
 #define BOUNDARIES4 65536 // Boundaries of all access lists together at most, for IPv4.
 #define BOUNDARIES6 32768 // The same for IPv6.
 #define CLIENTS_PER_PLACE 4 // Clients that may be in one place of the table of clients.
@@ -22,6 +23,7 @@
 #define KINDS 64 // Versions and modes together.
 #define BUCKETS 22 // Buckets of the histogram of residence times.
 #define ANNOTATIONS 8 // Room for annotations.
+#define SAMPLES 1024 // Samples that a CPU keeps before one is overwritten.
 
 enum verdict {
 	ANSWERED_CLIENT = 0,
@@ -63,7 +65,10 @@ struct publication {
 	__u64 reference_time; // The time of the served clock's last correction, an NTP timestamp
 	__u64 growth; // Growth of the root dispersion in a nanosecond, units of 2^-16 s, times 2^GROWTH_SHIFT
 	__u64 steps; // The number of steps of the host's clock before it: it holds until the next one
-	__u64 unused[5]; // 0
+	__u64 header_sum; // The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
+	__u32 budgeted; // A bit for each listener whose answers count against the budget
+	__u32 allowance; // The answers that a CPU may give there in the time of this publication; requests beyond them pass
+	__u64 unused[3]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 
@@ -71,7 +76,9 @@ _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 struct state {
 	__u64 current; // The number of the newest publication
 	__u64 steps; // The number of steps of the host's clock since the start
-	__u64 unused[14]; // 0
+	__u64 followed; // The census samples all packets of clients whose hash is no higher; 0: there is no census
+	__u64 apart; // The bits that the number of a packet must not have for the census to sample it
+	__u64 unused[12]; // 0
 	struct publication publications[PUBLICATIONS]; // Each at its number modulo PUBLICATIONS
 };
 _Static_assert(sizeof(struct state) == 8320, "as in layout.rs");
@@ -81,7 +88,7 @@ struct destination {
 	__u64 high; // The first half of the address as it is on the wire; IPv4 as ::ffff:a.b.c.d
 	__u64 low; // Its second half
 	__u16 port; // As it is on the wire
-	__u16 tagged; // 1: only frames with a VLAN tag come here
+	__u16 untagged; // A bit for each interface, by its number, where frames without a VLAN tag come here, too
 	__u32 unused; // 0
 	__u64 listener; // The listener's number and 1; 0: the place is free. LISTENERS and 1, with port 0: a broadcast address of one of this host's networks; no request comes from there
 };
@@ -115,10 +122,11 @@ struct policy {
 };
 _Static_assert(sizeof(struct policy) == 128, "as in layout.rs");
 
-// An interface that the program is attached to.
+// A hardware address at an interface where frames arrive for the program.
 struct device {
-	__u64 index; // Linux' number for it; 0: none
-	__u64 address; // Its hardware address as it is on the wire, in the first six bytes
+	__u32 index; // Linux' number for the interface; 0: there are no more entries
+	__u32 number; // Our number for the interface that the program is attached to
+	__u64 address; // The hardware address as it is on the wire, in the first six bytes
 };
 _Static_assert(sizeof(struct device) == 16, "as in layout.rs");
 
@@ -131,13 +139,13 @@ struct rules {
 	__u64 places; // The number of places in the table of clients
 	__u64 unused[13]; // 0
 };
-_Static_assert(sizeof(struct rules) == 37248, "as in layout.rs");
+_Static_assert(sizeof(struct rules) == 37504, "as in layout.rs");
 
 // The map `rules`: one copy is in force while the other one is written.
 struct both_rules {
 	struct rules copies[2]; // Each by its number
 };
-_Static_assert(sizeof(struct both_rules) == 74496, "as in layout.rs");
+_Static_assert(sizeof(struct both_rules) == 75008, "as in layout.rs");
 
 // The map `boundaries4`: where access lists change between "allowed" and "denied". Both copies.
 struct boundaries4 {
@@ -160,6 +168,7 @@ _Static_assert(sizeof(struct boundaries6) == 1048576, "as in layout.rs");
 
 // The counts of a listener on a CPU: an entry of the map `counters`.
 struct cells {
+	__u64 plain[8]; // The answered requests of mode 3 without annotations, by version: counted nowhere else
 	__u64 verdicts[VERDICTS]; // The packets with each verdict, by its number
 	__u64 kinds[KINDS]; // The requests of each version and mode: their first byte without the leap indicator
 	__u64 residence[BUCKETS]; // A histogram of answered requests
@@ -167,4 +176,25 @@ struct cells {
 	__u64 annotations[ANNOTATIONS]; // The requests with each annotation, by its number
 	__u64 unused; // 0
 };
-_Static_assert(sizeof(struct cells) == 1024, "as in layout.rs");
+_Static_assert(sizeof(struct cells) == 1088, "as in layout.rs");
+
+// A packet that the census samples.
+struct sample {
+	__u64 high; // The first half of the source's address, as a number; 0 for IPv4
+	__u64 low; // Its second half
+	__u64 why; // 1: for the number of the packet; 2: for its client; 3: for both
+};
+_Static_assert(sizeof(struct sample) == 24, "as in layout.rs");
+
+// The counts and samples of a CPU beside those of the listeners: an entry of the map `cpus`.
+struct cpu {
+	__u64 ipv4[INTERFACES]; // The answers over IPv4, by the number of the interface
+	__u64 ipv6[INTERFACES]; // The same over IPv6
+	__u64 packets; // The packets that the census would have
+	__u64 written; // The samples so far, each at its number modulo SAMPLES
+	__u64 counted_in; // The number of the publication in which the next cell counts
+	__u64 counted; // The requests of that publication's time to listeners with a budget
+	__u64 unused[4]; // 0
+	struct sample samples[SAMPLES]; // The newest samples
+};
+_Static_assert(sizeof(struct cpu) == 24896, "as in layout.rs");

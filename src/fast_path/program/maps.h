@@ -36,4 +36,5 @@ MAP(rules, struct both_rules, 1, BPF_F_MMAPABLE);
 MAP(boundaries4, struct boundaries4, 1, BPF_F_MMAPABLE);
 MAP(boundaries6, struct boundaries6, 1, BPF_F_MMAPABLE);
 MAP(counters, struct cells, LISTENERS, BPF_F_MMAPABLE);	// for each CPU that there may be: set when it is loaded
+MAP(cpus, struct cpu, 1, BPF_F_MMAPABLE);		// the same
 MAP(clients, struct place, 1, 0);			// as many as are wanted: set when it is loaded

@@ -8,6 +8,7 @@
 //!
 //! Once a second the supervisor compares the count of sent replies with the ceiling, and sets the rates.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::server::policy::RuleMode;
@@ -42,6 +43,35 @@ pub struct SentCounts {
 }
 
 impl SentCounts {
+    /// Adds plain replies of a listener at this address.
+    pub fn add_plain(&mut self, listener: SocketAddr, replies: u64) {
+        match listener {
+            SocketAddr::V4(_) => self.ipv4 += replies,
+            SocketAddr::V6(_) => self.ipv6 += replies,
+        }
+    }
+
+    /// Returns the sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            ipv4: self.ipv4 + other.ipv4,
+            ipv6: self.ipv6 + other.ipv6,
+            longer: self.longer + other.longer,
+            on_trial: self.on_trial + other.on_trial,
+            taken: self.taken,
+        }
+    }
+
+    /// Returns the requests a second that were answered or shed, if these are the counts of so much `time`.
+    pub fn asked(self, time: Duration) -> f64 {
+        float(
+            self.ipv4
+                .saturating_add(self.ipv6)
+                .saturating_add(self.taken.shed),
+        ) / time.as_secs_f64()
+    }
+
     /// Returns the difference to the earlier counts `before`. A worker that ended takes its counts along.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
@@ -105,6 +135,8 @@ pub struct BudgetController {
     excess: f64,
     /// The answers a second to light clients.
     light: f64,
+    /// The mean length of the last replies, in bytes.
+    length: f64,
     rates: Rates,
 }
 
@@ -116,6 +148,7 @@ impl BudgetController {
             saved: budget.monthly().map_or(0.0, |rate| rate * DAY),
             excess: 0.0,
             light: 0.0,
+            length: IPV4_LENGTH,
             rates: Rates::ALL,
         };
         if budget.mode() != RuleMode::Off {
@@ -137,6 +170,21 @@ impl BudgetController {
         self.budget.mode()
     }
 
+    /// Gives the workers the tokens for these `answers` a second, which the fast path gave without any until now.
+    pub fn take_over(&mut self, answers: f64) -> Rates {
+        self.light = (self.light - answers).max(0.0);
+        self.rates.tokens = (self.rates.tokens + answers).min(self.ceiling());
+        self.rates
+    }
+
+    /// Returns the answers a second that the budget allows, of the last ones' length: infinite without one.
+    pub fn ceiling(&self) -> f64 {
+        match self.budget.mode() {
+            RuleMode::Off => f64::INFINITY,
+            RuleMode::DryRun | RuleMode::On => self.allowed(self.length),
+        }
+    }
+
     /// The rates of now.
     pub fn rates(&self) -> Rates {
         self.rates
@@ -156,6 +204,7 @@ impl BudgetController {
         } else {
             IPV4_LENGTH
         };
+        self.length = length;
         let answered = (replies - float(sent.on_trial)).max(0.0);
         self.save(answered * length, seconds);
         let TokenCounts {

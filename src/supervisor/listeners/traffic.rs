@@ -1,6 +1,6 @@
 //! Impure. The traffic of the listeners: counts since the start, rates, and packets that the kernel dropped.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,13 +62,9 @@ impl Listeners {
     pub(super) fn sent(&self) -> SentCounts {
         let mut sent = SentCounts::default();
         for group in &self.groups {
-            let replies = match group.address() {
-                SocketAddr::V4(_) => &mut sent.ipv4,
-                SocketAddr::V6(_) => &mut sent.ipv6,
-            };
             for slot in &group.workers {
                 let counts = slot.worker.counters().snapshot();
-                *replies += counts.replied();
+                sent.add_plain(group.address(), counts.replied());
                 sent.longer += counts.longer;
                 sent.on_trial += counts.annotated(Annotation::WouldShed);
             }

@@ -161,6 +161,18 @@ def policies(run):
         run.go([("policies", server) for server in servers.with_policies(fronts[0])], one_cpu(), 1, measure)
 
 
+def fast(run):
+    """Everything the server's side costs: the driver's part is the same for all."""
+
+    def measure(family, flag):
+        return lambda lane, pids: {"family": family, **run.in_bursts(lane, pids, *flag)}
+
+    fronts = [word for word in run.named if "=" in word or word == "ntpfront"]
+    if fronts:
+        contestants = [("fast", server) for server in servers.fast_path(fronts)]
+        run.go(contestants, one_cpu(), 1, *(measure(*family) for family in FAMILIES.items()))
+
+
 def profile(run):
     def measure(lane, pids):
         with Sampler(pids) as sampler:
@@ -193,5 +205,5 @@ class Sampler:
         return [[float(share.strip(" %")), program.strip(), function.strip()[4:]] for share, program, function, *_ in lines]
 
 
-MODES = {mode.__name__: mode for mode in (cost, single, two, latency, overload, policies, profile)}
-STANDARD = [name for name in MODES if name != "profile"]
+MODES = {mode.__name__: mode for mode in (cost, single, two, latency, overload, policies, fast, profile)}
+STANDARD = [name for name in MODES if name not in ("fast", "profile")]

@@ -85,7 +85,7 @@ def tables(records):
     names = list(dict.fromkeys(name for record in named for name in record["versions"]))
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     lines += [line for line in (row(records, names, *what) for what in ROWS) if line]
-    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + profiles(records) + [words(records, named)])
+    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + fast(records) + profiles(records) + [words(records, named)])
 
 
 def row(records, names, mode, family, title, value, digits, less):
@@ -136,6 +136,22 @@ def policies(records):
         dearer = 100 * (ratio(those, values["all off"]) - 1)
         lines.append(f"| {name} | {cell(those, 0, {}, True)} | {dearer:+.1f} % |")
     return lines + [""]
+
+
+def fast(records):
+    """The fast path beside a program that only swaps addresses, a plain loop on sockets, and chronyd."""
+    there = [record for record in records if record["mode"] == "fast"]
+    names = list(dict.fromkeys(record["server"] for record in sorted(there, key=lambda record: -cpu(record))))
+    lines = []
+    for family in ("IPv4", "IPv6") if names else ():
+        values = {name: by_turn(records, "fast", family, name, cpu) for name in names}
+        lines += [f"| fast path, {family} | CPU time per response, ns | of swap | of plain | of chronyd |", "| --- | --- | --- | --- | --- |"]
+        for name in names:
+            less = (f"1/{ratio(values[peer], values[name]):.1f}" for peer in ("plain", "chronyd"))
+            swaps = f"{ratio(values[name], values['swap']):.2f}"
+            lines.append(f"| {name} | {cell(values[name], 0, {}, True)} | {swaps} | {' | '.join(less)} |")
+        lines.append("")
+    return lines
 
 
 def profiles(records):

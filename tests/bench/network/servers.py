@@ -152,6 +152,29 @@ def write(path, text):
     return path
 
 
+def swap(_directory, _workers, interface):
+    """A program in the driver that only swaps addresses and ports. It stays until the interface goes."""
+    attach = 'ip -force link set dev "$0" xdpdrv obj "$1" sec xdp && exec sleep 86400'
+    return [["sh", "-c", attach, interface, needs.OUT / "swap.bpf.o"]]
+
+
+def fast_path(words):
+    """The fast path of each ntpfront that is meant, and what it is compared with."""
+    told = [STANDARD["chronyd"](), STANDARD["plain"](), Server("swap", swap, version=["ip", "-V"])]
+    off = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
+    for word in words:
+        name, binary = word.partition("=")[0], binary_of(word)
+        for part, mode, text in (
+            ("native, all off", "native", off),
+            ("native", "native", ""),
+            ("native, all on", "native", access() + LIMIT),
+            ("generic", "generic", ""),
+        ):
+            keys = f'[fast-path]\ninterfaces = ["@INTERFACE@"]\nmode = "{mode}"\n'
+            told.append(ntpfront(f"{name}: {part}", binary, NTPFRONT_CONFIG + text + keys))
+    return told
+
+
 PREFIXES = 1000
 
 

@@ -296,7 +296,10 @@ fn the_screen_of_the_readme_is_the_programs() {
     /// The first word of each line of the head, and each line of titles.
     fn shape(screen: &str) -> Vec<String> {
         let mut lines = screen.lines();
-        let head = lines.by_ref().take_while(|line| !line.is_empty());
+        let head = lines
+            .by_ref()
+            .take_while(|line| !line.is_empty())
+            .filter(|line| !line.starts_with(' '));
         let words = head.map(|line| line.split("  ").next().unwrap());
         let words = words.map(|word| word.split(' ').next().unwrap().to_owned());
         let mut shape: Vec<String> = words.collect();
