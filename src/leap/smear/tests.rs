@@ -197,6 +197,28 @@ proptest! {
         }
     }
 
+    /// Two servers that are wrong by no more than their bounds serve smeared times that differ by no more than these
+    /// bounds together, and as much more as the smear's rate is: 12 ppm in 24 hours, 440 ppm in the steepest of all.
+    #[test]
+    fn two_servers_differ_by_no_more_than_their_bounds(
+        (event, smear) in smears(),
+        seconds in -180_000.0..180_000.0_f64,
+        bounds in (0.0..0.5_f64, 0.0..0.5_f64),
+        errors in (-1.0..=1.0_f64, -1.0..=1.0_f64),
+    ) {
+        let served = |bound: f64, error: f64| {
+            let count = at(seconds + bound * error);
+            count + smear.offset(&event, count)
+        };
+        let apart = (served(bounds.0, errors.0) - served(bounds.1, errors.1)).abs().to_seconds();
+        let steepest = match smear.kind {
+            SmearKind::Linear => 1.0,
+            SmearKind::Cosine => std::f64::consts::FRAC_PI_2,
+        } / (f64::from(smear.hours) * 3600.0 - 1.0);
+        let allowed = (bounds.0 + bounds.1) * (1.0 + steepest);
+        prop_assert!(apart <= allowed + NANOSECOND, "{apart} {allowed}");
+    }
+
     #[test]
     fn it_stays_between_nothing_and_a_second((event, smear) in smears(), seconds in -180_000.0..180_000.0_f64) {
         let offset = smear.offset(&event, at(seconds)).to_seconds() * event.kind.shift().to_seconds();
