@@ -197,8 +197,9 @@ proptest! {
         }
     }
 
-    /// Two servers that are wrong by no more than their bounds serve smeared times that differ by no more than these
-    /// bounds together, and as much more as the smear's rate is: 12 ppm in 24 hours, 440 ppm in the steepest of all.
+    /// Two servers that are wrong by no more than their bounds differ by no more than both together.
+    ///
+    /// It is as much more as the smear's rate is: 12 ppm of them in 24 hours, 440 ppm in the steepest smear.
     #[test]
     fn two_servers_differ_by_no_more_than_their_bounds(
         (event, smear) in smears(),
