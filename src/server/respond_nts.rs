@@ -12,7 +12,7 @@ use crate::nts::Nonces;
 use crate::nts::aead::BATCH;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::{self as nts, NtsReply, NtsRequest, OpenFault, OpenedRequest};
-use crate::server::interleaved::{Expected, InterleavedRequest};
+use crate::server::interleaved::{Expected, InterleavedRequest, transmit_mark};
 use crate::server::nts_counts::{CookieAge, NakReason};
 use crate::server::policy::Ruling;
 use crate::server::policy::limit::RequestClass;
@@ -218,7 +218,7 @@ impl<'a> NtsBatch<'a> {
             let Some(outcome) = self.outcomes.get_mut(case.place) else {
                 continue;
             };
-            let transmit_at = transmit_at(number);
+            let transmit_at = transmit_mark(transmit_at(number), case.received_at);
             let header = |variables| {
                 answer(
                     &case.header,

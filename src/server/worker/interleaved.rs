@@ -8,7 +8,7 @@ use crate::host::clock;
 use crate::host::sys::{Batch, TransmitTimestamps};
 use crate::server::interleaved::{
     AnnouncedSteps, Expected, ExpectedTimestamps, InterleavedRequest, Pending, SavedTimestamps, Timestamps,
-    receive_mark, transmit_mark,
+    transmit_mark,
 };
 use crate::server::{Counters, ReplyBuffer, Request};
 use crate::time::NtpTimestamp;
@@ -83,11 +83,10 @@ impl BatchContext {
         is_authenticated: bool,
     ) -> InterleavedReply {
         let tag = saved.tag(source, is_authenticated, self.epoch);
-        let received = receive_mark(received_at);
-        let transmitted = saved.take(candidate.origin, tag, received);
+        let transmitted = saved.take(candidate.origin, tag, received_at);
         let expected = Expected {
             not_before: self.now.realtime,
-            received,
+            received: received_at,
             tag,
             is_interleaved: transmitted.is_some(),
         };

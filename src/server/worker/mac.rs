@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::Batch;
+use crate::server::interleaved::transmit_mark;
 use crate::server::policy::Ruling;
 use crate::server::policy::limit::RequestClass;
 use crate::server::respond_mac::check;
@@ -70,7 +71,10 @@ impl WorkerLoop {
         // The MAC of the reply takes as long as that of the request took.
         let mac_time = checked.saturating_sub(begun).min(LONGEST_MAC_TIME);
         let until_sent = NtpDuration::between(context.now.raw, clock::raw() + mac_time);
-        let transmit_at = context.announced(context.served + until_sent);
+        let transmit_at = transmit_mark(
+            context.announced(context.served + until_sent),
+            request.received_at,
+        );
         let mut reply = ReplyBuffer::new(datagram.reply);
         let verdict = genuine.respond(ruling, transmit_at, &context.variables, &mut reply);
         let length = reply.length();

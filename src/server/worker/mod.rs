@@ -31,7 +31,7 @@ use crate::log;
 use crate::nts::Nonces;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::has_fields;
-use crate::server::interleaved::{InterleavedRequest, SavedTimestamps};
+use crate::server::interleaved::{InterleavedRequest, SavedTimestamps, receive_mark, transmit_mark};
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
 use crate::server::policy::{AuthenticationMode, NtsMode, Policy, Ruling};
@@ -265,7 +265,7 @@ impl BatchContext {
             .is_some_and(|stamp| self.now.realtime - stamp > self.max_wait)
     }
 
-    /// Returns a datagram as a request, with the served time at which it came.
+    /// Returns a datagram as a request, with the served time at which it came, marked for interleaved mode.
     fn request<'a>(&self, datagram: &Datagram<'a>, counters: &Counters) -> Request<'a> {
         let stamp = datagram
             .arrived_at
@@ -278,7 +278,7 @@ impl BatchContext {
             source: datagram.source,
             source_port: datagram.source_port,
             unicast: datagram.unicast,
-            received_at: self.announced(stamp.unwrap_or(self.served)),
+            received_at: receive_mark(self.announced(stamp.unwrap_or(self.served))),
         }
     }
 
@@ -480,7 +480,10 @@ impl WorkerLoop {
                 counters.annotate(annotation)
             }),
         };
-        let transmit_at = context.announced(context.served + until_sent);
+        let transmit_at = transmit_mark(
+            context.announced(context.served + until_sent),
+            request.received_at,
+        );
         let mut reply = ReplyBuffer::new(datagram.reply);
         let verdict = respond(&request, transmit_at, rule, &context.variables, &mut reply);
         let candidate = if context.interleaves && verdict == Verdict::AnsweredClient {

@@ -198,8 +198,8 @@ fn a_time_at_which_the_reply_can_not_have_left_corrects_nothing() {
     for (sent, is_possible) in [
         (STEP + PATH - 1, false),
         (STEP + PATH, true),
-        (STEP + 3 * PATH + TRUE + 1, false),
-        (STEP + 3 * PATH + TRUE, true),
+        (STEP + 4 * PATH, false),
+        (STEP + 3 * PATH, true),
         (3 * STEP, false),
         (0, false),
     ] {
