@@ -23,7 +23,7 @@ const VARIABLES: SystemVariables = SystemVariables {
     reference_timestamp: NtpTimestamp::from_bits(9),
 };
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-const T2: NtpTimestamp = NtpTimestamp::from_bits(1001);
+const T2: NtpTimestamp = NtpTimestamp::from_bits(1000);
 
 fn today() -> Keyring {
     keyring(20_775, Time::Vouched)
