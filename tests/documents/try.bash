@@ -1,11 +1,11 @@
 # Goes through the commands of an example and runs none: try.bash STATUS FILE. What it would have run is written to
-# `words`, each word followed by a zero byte, each command by a word that is a line. All of them seem to end with STATUS.
+# `words`, each word followed by a zero byte, each command by the sign of a record's end. All of them seem to end with STATUS.
 # shellcheck shell=bash source=/dev/null
 status=$1
 
 command_not_found_handle() {
-    # At once: the commands of a pipe write at the same time.
-    printf '%s\0' "$@" $'\n' >>words
+    # In one piece (bash would write a line by itself): the commands of a pipe write at the same time.
+    printf '%s\0' "$@" $'\x1e' >>words
     # What is repeated for ever is done once.
     if [ "$1" = sleep ]; then
         [ ! -e slept ] && : >slept

@@ -116,7 +116,7 @@ fn run_by_the_shell(text: &str) -> Result<(), String> {
             return Err(tried.said());
         }
         let words = std::fs::read_to_string(words).map_err(|_| format!("no command: {}", tried.said()))?;
-        for command in words.split_terminator("\0\n\0") {
+        for command in words.split_terminator("\0\x1e\0") {
             let words: Vec<&str> = command.split_terminator('\0').collect();
             known(&words).map_err(|why| format!("{words:?}: {why}"))?;
         }
