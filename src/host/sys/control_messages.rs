@@ -59,8 +59,8 @@ impl ControlBuffer {
     pub(super) fn add<T: Copy>(&mut self, level: i32, kind: i32, data: T) {
         let data_len = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
         // SAFETY: CMSG_SPACE and CMSG_LEN only calculate.
-        let (space, length) = unsafe { (libc::CMSG_SPACE(data_len), libc::CMSG_LEN(data_len)) };
-        let (space, length) = (space as usize, length as usize);
+        let (space, whole) = unsafe { (libc::CMSG_SPACE(data_len), libc::CMSG_LEN(data_len)) };
+        let (space, length) = (space as usize, whole as usize);
         let begin = self.length.next_multiple_of(size_of::<usize>());
         if begin + space > SPACE {
             return;
@@ -70,7 +70,7 @@ impl ControlBuffer {
         let mut header: libc::cmsghdr = unsafe { zeroed() };
         header.cmsg_level = level;
         header.cmsg_type = kind;
-        header.cmsg_len = length as _;
+        header.cmsg_len = whole as _;
         // SAFETY: the buffer is aligned for cmsghdr, `begin` is a multiple of that alignment, and behind it there are at
         // least `space` bytes, which is the header and the data behind it, all integers; the data may be unaligned, so
         // it is written as such.
