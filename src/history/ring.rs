@@ -14,6 +14,8 @@ pub const HOUR: u32 = 3600;
 pub const STEP: u32 = 300;
 /// Steps of the long memory: 30 days.
 const STEPS: usize = 30 * 288;
+/// The bytes of a block of memory beside its content.
+const BLOCK: usize = 16;
 
 /// The memory.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,15 @@ pub struct HistoryRing {
 }
 
 impl HistoryRing {
+    /// Returns the bytes that it takes once it is full, with this number of upstreams.
+    pub fn memory(upstreams: usize) -> u64 {
+        let seconds = usize::try_from(HOUR).unwrap_or(usize::MAX);
+        // A queue grows by doubling; a point's offsets are a block of their own.
+        let queues = seconds.next_power_of_two() + STEPS.next_power_of_two();
+        let blocks = (seconds + STEPS) * (upstreams * size_of::<Option<f32>>() + BLOCK);
+        u64::try_from(queues * size_of::<CurvePoint>() + blocks).unwrap_or(u64::MAX)
+    }
+
     /// Adds a record.
     pub fn add_served(&mut self, time: Stamp, served: &ServedNote<'_>) {
         for (points, step, most) in self.both() {

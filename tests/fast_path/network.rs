@@ -389,7 +389,11 @@ fn the_sockets_shed_what_is_beyond_the_budget() {
         pair.changes("answers by the program", |fast, _| fast > before.0 + 500);
         let (_, slow) = pair.counts();
         assert!(slow < before.1 + 500, "{slow}");
-        assert_eq!(pair.reload_with(&budget(1_000)), Reload::Done);
+        // A busy machine asks less often. 0.87 of the budget is asked from now on.
+        let (since, before) = (Instant::now(), pair.counts().0);
+        std::thread::sleep(Duration::from_secs(2));
+        let asked = (pair.counts().0 - before) as f64 / since.elapsed().as_secs_f64();
+        assert_eq!(pair.reload_with(&budget((asked * 1.15) as u32)), Reload::Done);
         wait_until("the sockets answer alone", SOON, || {
             pair.log().contains("more than 4/5 of the budget").then_some(())
         });
@@ -399,8 +403,8 @@ fn the_sockets_shed_what_is_beyond_the_budget() {
         pair.changes("answers by the sockets", |_, slow| slow > before.1 + 500);
         assert_eq!(pair.counts().0, before.0);
         let (sent, answered) = load.stop();
-        // The budget is not reached: at the change nothing is lost but what comes within the first milliseconds.
-        assert!(answered > 1_000 && sent - answered < 100, "{sent} {answered}");
+        // The budget is not reached: at the change hardly any is lost. (Without the tokens of `take_over` it is half a second's.)
+        assert!(answered > 1_000 && sent - answered < 200, "{sent} {answered}");
     });
 }
 
