@@ -381,8 +381,8 @@ fn the_sockets_shed_what_is_beyond_the_budget() {
         return;
     }
     in_own_network(|| {
-        let budget = |packets: u32| format!("[budget]\nmode = \"on\"\npackets-per-second = {packets}\n");
-        let pair = Pair::start("native", &budget(20_000));
+        let budget = |packets: f64| format!("[budget]\nmode = \"on\"\npackets-per-second = {packets:.1}\n");
+        let pair = Pair::start("native", &budget(20_000.0));
         pair.becomes_fast();
         let load = pair.neighbor.run(Load::start);
         let before = pair.counts();
@@ -392,8 +392,9 @@ fn the_sockets_shed_what_is_beyond_the_budget() {
         // A busy machine asks less often. 0.87 of the budget is asked from now on.
         let (since, before) = (Instant::now(), pair.counts().0);
         std::thread::sleep(Duration::from_secs(2));
-        let asked = (pair.counts().0 - before) as f64 / since.elapsed().as_secs_f64();
-        assert_eq!(pair.reload_with(&budget((asked * 1.15) as u32)), Reload::Done);
+        let answered = u32::try_from(pair.counts().0 - before).unwrap();
+        let asked = f64::from(answered) / since.elapsed().as_secs_f64();
+        assert_eq!(pair.reload_with(&budget(asked * 1.15)), Reload::Done);
         wait_until("the sockets answer alone", SOON, || {
             pair.log().contains("more than 4/5 of the budget").then_some(())
         });
