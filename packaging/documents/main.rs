@@ -27,6 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(directory), None) = (arguments.next(), arguments.next()) else {
         return Err("usage: documents DIR: where the manual pages and completions shall be written".into());
     };
+    if directory.to_string_lossy().starts_with('-') {
+        return Err(
+            "documents: there are no options; a directory whose name begins with - is ./-NAME".into(),
+        );
+    }
     let directory = PathBuf::from(directory);
     fs::create_dir_all(&directory)
         .map_err(|error| format!("{}: cannot make it: {error}", directory.display()))?;

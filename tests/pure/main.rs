@@ -20,4 +20,5 @@ mod policy_flood;
 mod programs;
 #[path = "../rfc/mod.rs"]
 mod rfc;
+mod top_level;
 mod words;
