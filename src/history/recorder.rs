@@ -17,6 +17,7 @@ use super::writer::HistoryWriter;
 pub use super::writer::RecordSettings;
 use crate::host::sandbox::seccomp;
 use crate::host::{clock, limits, privileges};
+use crate::observe::history_status::HistoryStatus;
 
 /// The lines that wait at most: an hour of them.
 const QUEUE: usize = 4096;
@@ -60,23 +61,6 @@ struct RecorderShared {
     /// The moment at which it last had finished its work, in milliseconds of the raw counter.
     finished_ms: AtomicU64,
     fault: Mutex<Option<String>>,
-}
-
-/// The state of the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecorderState {
-    /// The directory.
-    pub directory: PathBuf,
-    /// Number of files.
-    pub files: u64,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Lines that were written since the start.
-    pub written: u64,
-    /// Lines that were lost since the start.
-    pub lost: u64,
-    /// The reason why nothing is written at the moment.
-    pub fault: Option<String>,
 }
 
 impl Recorder {
@@ -126,8 +110,8 @@ impl Recorder {
         }
     }
 
-    /// Returns its state.
-    pub fn state(&self) -> RecorderState {
+    /// Returns the state of the record.
+    pub fn status(&self) -> HistoryStatus {
         let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
         let shared = &self.shared;
         let fault = shared
@@ -139,7 +123,7 @@ impl Recorder {
         let since = clock::raw().saturating_sub(finished);
         let stuck =
             (since > STUCK).then(|| format!("the disk has not finished a write for {} s", since.as_secs()));
-        RecorderState {
+        HistoryStatus {
             directory: self.path.clone(),
             files: load(&shared.files),
             bytes: load(&shared.bytes),

@@ -4,6 +4,7 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod fast_path;
 mod nts;
 
 use std::fmt;
@@ -18,7 +19,7 @@ use prometheus_client::registry::Registry;
 use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::pool::PoolScore;
-use super::snapshot::{FastPathStatus, ListenerStatus, Snapshot, WorkerStatus};
+use super::snapshot::{ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
@@ -299,38 +300,6 @@ impl Page<'_> {
             "history_lines_total",
             "Lines of the record, by whether they were written or lost",
             lines.map(|(result, count)| (vec![("result", result.to_owned())], count)),
-        )
-    }
-
-    fn fast_path(&mut self, fast: Option<&FastPathStatus>) -> fmt::Result {
-        let Some(fast) = fast else {
-            return Ok(());
-        };
-        let interfaces = fast.interfaces.iter().map(|one| {
-            let mode = one.mode.unwrap_or("off").to_owned();
-            (vec![("interface", one.name.clone()), ("mode", mode)], 1_u64)
-        });
-        self.gauges(
-            "fast_path_info",
-            "Interfaces of the fast path, and how it is attached",
-            interfaces,
-        )?;
-        self.counters(
-            "fast_path_answers_total",
-            "Requests answered by the fast path; packets_total includes them",
-            [(Vec::new(), fast.answered)],
-        )?;
-        let families = fast.interfaces.iter().flat_map(|one| {
-            let of = |family: &str, answered| {
-                let labels = [("interface", one.name.clone()), ("family", family.to_owned())];
-                (labels.to_vec(), answered)
-            };
-            [of("ipv4", one.ipv4.answered), of("ipv6", one.ipv6.answered)]
-        });
-        self.counters(
-            "fast_path_interface_answers_total",
-            "Requests answered by the fast path at an interface, since it is attached there",
-            families,
         )
     }
 

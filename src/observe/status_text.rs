@@ -4,9 +4,9 @@ use std::fmt::{self, Display, Formatter};
 
 use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
-use super::snapshot::{FamilyStatus, FastPathStatus, InterfaceStatus, ListenerStatus, Snapshot, Traffic};
+use super::snapshot::{ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
-use super::{interleaved_text, mac_text, nts_text};
+use super::{fast_path_text, interleaved_text, mac_text, nts_text};
 use crate::server::Verdict;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
@@ -39,7 +39,9 @@ impl Display for StatusText<'_> {
         pool(f, self.0.pool)?;
         line(f, "leap seconds", &self.0.leap_seconds.to_string())?;
         traffic(f, requests)?;
-        fast_path(f, self.0.fast_path.as_ref())?;
+        for (name, text) in self.0.fast_path.iter().flat_map(fast_path_text::lines) {
+            line(f, name, &text)?;
+        }
         for (name, text) in self.0.nts.iter().flat_map(nts_text::keys) {
             line(f, name, &text)?;
         }
@@ -148,39 +150,6 @@ fn traffic(f: &mut Formatter<'_>, requests: &Traffic) -> fmt::Result {
         remarks if remarks.is_empty() => Ok(()),
         remarks => line(f, "remarked", &remarks),
     }
-}
-
-fn fast_path(f: &mut Formatter<'_>, fast: Option<&FastPathStatus>) -> fmt::Result {
-    let Some(fast) = fast else {
-        return Ok(());
-    };
-    let full = match fast.budget_is_full {
-        true => "; more than 4/5 of [budget] is asked: the sockets answer",
-        false => "",
-    };
-    let total = format!("{} answered{full}", fast.answered);
-    line(f, "fast path", &total)?;
-    for one in &fast.interfaces {
-        line(f, "", &interface(one))?;
-    }
-    Ok(())
-}
-
-/// An interface of the fast path: the answers of each family, or the reason for none.
-fn interface(one: &InterfaceStatus) -> String {
-    let Some(mode) = one.mode else {
-        return format!(
-            "{} off: {}",
-            one.name,
-            one.fault.as_deref().unwrap_or("not attached")
-        );
-    };
-    let family = |name: &str, family: &FamilyStatus| match family.why_none {
-        None => format!("{name} {}", family.answered),
-        Some(why) => format!("{name} none ({why})"),
-    };
-    let (ipv4, ipv6) = (family("IPv4", &one.ipv4), family("IPv6", &one.ipv6));
-    format!("{} {mode}: {ipv4}, {ipv6}", one.name)
 }
 
 fn reloads(f: &mut Formatter<'_>, snapshot: &Snapshot) -> fmt::Result {

@@ -15,7 +15,7 @@ use crate::history::curves::Curves;
 use crate::history::folder::HistoryFolder;
 use crate::history::line::{HistoryLine, Note, StartNote};
 use crate::history::observer::{HistoryObserver, change, sample};
-use crate::history::recorder::{RecordSettings, Recorder, RecorderState};
+use crate::history::recorder::{RecordSettings, Recorder};
 use crate::history::ring::HistoryRing;
 use crate::history::segment::Retention;
 use crate::history::stamp::Stamp;
@@ -131,24 +131,7 @@ impl HistoryKeeper {
         match &self.record {
             RecordOutput::Off => None,
             RecordOutput::Refused(status) => Some(status.clone()),
-            RecordOutput::Written(recorder) => {
-                let RecorderState {
-                    directory,
-                    files,
-                    bytes,
-                    written,
-                    lost,
-                    fault,
-                } = recorder.state();
-                Some(HistoryStatus {
-                    directory,
-                    files,
-                    bytes,
-                    written,
-                    lost,
-                    fault,
-                })
-            }
+            RecordOutput::Written(recorder) => Some(recorder.status()),
         }
     }
 

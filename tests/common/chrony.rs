@@ -36,16 +36,7 @@ impl Chronyd {
             "{lines}port {port}\ncmdport 0\nbindcmdaddress /\npidfile {}\n",
             pid_file.display()
         );
-        let configuration = directory.file("chrony.conf", &configuration);
-        let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(program)
-            .args(["-x", "-U", "-d", "-u", &me(), "-f"])
-            .arg(configuration)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = spawn(program, &directory, &configuration);
         let chronyd = Self { child, directory };
         let address: SocketAddr = client::v4(port);
         wait_until("chronyd answers", SOON, || {
@@ -53,6 +44,19 @@ impl Chronyd {
         });
         chronyd
     }
+}
+
+/// Starts it with this configuration, without a right to the clock; what it says is in `log`.
+fn spawn(program: &Path, directory: &TempDir, configuration: &str) -> Child {
+    let log = File::create(directory.path().join("log")).unwrap();
+    Command::new(program)
+        .args(["-x", "-U", "-d", "-u", &me(), "-f"])
+        .arg(directory.file("chrony.conf", configuration))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// A running chronyd that asks servers, and never touches the clock; ended when dropped.
@@ -80,16 +84,7 @@ impl ChronyClient {
         let configuration = format!(
             "{lines}\nport 0\ncmdport 0\nbindcmdaddress /\npidfile {here}/chronyd.pid\nlogdir {here}\nlog measurements\n"
         );
-        let configuration = directory.file("chrony.conf", &configuration);
-        let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(program)
-            .args(["-x", "-U", "-d", "-u", &me(), "-f"])
-            .arg(configuration)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = spawn(program, &directory, &configuration);
         Self { child, directory }
     }
 

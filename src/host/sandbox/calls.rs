@@ -183,15 +183,8 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_time,
 ];
 
-/// Calls that a worker needs: for its socket, the time, and its end, normal or not.
-pub(super) const OF_WORKERS: &[c_long] = &[
-    // The packet path.
-    libc::SYS_recvmmsg,
-    libc::SYS_sendmmsg,
-    // The same one by one; nothing that makes, binds, connects or sets up a socket.
-    libc::SYS_recvmsg,
-    libc::SYS_sendmsg,
-    libc::SYS_ppoll,
+/// Calls that every thread with a filter of its own needs: the time, locks, memory, and its end, normal or not.
+pub(super) const OF_THREADS: &[c_long] = &[
     // The time, where the kernel has it only as a call, and the pause after a failure.
     libc::SYS_clock_gettime,
     libc::SYS_gettimeofday,
@@ -203,15 +196,14 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
-    libc::SYS_sched_getaffinity,
     libc::SYS_getcpu,
-    // The allocator, at the end of a thread.
+    // Memory and randomness.
     libc::SYS_brk,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
     libc::SYS_getrandom,
-    // The end: the socket, the stacks, the thread, or the whole process. (A panic's message is in `arguments`.)
+    // The end: sockets and files, the stacks, the thread, or the whole process. (A panic's message is in `arguments`.)
     libc::SYS_close,
     libc::SYS_sigaltstack,
     libc::SYS_rt_sigaction,
@@ -223,12 +215,25 @@ pub(super) const OF_WORKERS: &[c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     #[cfg(target_arch = "x86_64")]
-    libc::SYS_poll,
-    #[cfg(target_arch = "x86_64")]
     libc::SYS_time,
 ];
 
-/// Calls that a thread of key establishment needs: to accept connections, to read and write them, and its end.
+/// Calls that a worker needs beside [`OF_THREADS`]: for its socket.
+pub(super) const OF_WORKERS: &[c_long] = &[
+    // The packet path.
+    libc::SYS_recvmmsg,
+    libc::SYS_sendmmsg,
+    // The same one by one; nothing that makes, binds, connects or sets up a socket.
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_ppoll,
+    // Its CPUs.
+    libc::SYS_sched_getaffinity,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+];
+
+/// Calls that a thread of key establishment needs beside [`OF_THREADS`]: to accept connections, to read and write them.
 ///
 /// Nothing that makes, binds or connects a socket, and no file.
 pub(super) const OF_KEY_ESTABLISHMENT: &[c_long] = &[
@@ -239,43 +244,12 @@ pub(super) const OF_KEY_ESTABLISHMENT: &[c_long] = &[
     libc::SYS_writev,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
-    libc::SYS_close,
     // Waiting for them, and for the supervisor.
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
     libc::SYS_read,
-    // The time, and the pause after a failure.
-    libc::SYS_clock_gettime,
-    libc::SYS_gettimeofday,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_restart_syscall,
-    // Locks and signals.
-    libc::SYS_futex,
-    libc::SYS_sched_yield,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_getcpu,
-    // Memory and randomness.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_getrandom,
-    // The end of the thread or of the process. (A panic's message is in `arguments`.)
-    libc::SYS_sigaltstack,
-    libc::SYS_rt_sigaction,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_tkill,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_time,
 ];
 
 /// Calls that the process needs, too, if it writes a record.
@@ -293,9 +267,8 @@ pub(super) const OF_RECORD: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
-/// Calls that the recorder needs, beside [`OF_RECORD`]: to write files in one directory, and its end. No socket.
+/// Calls that the recorder needs beside [`OF_THREADS`] and [`OF_RECORD`]: to write files in one directory. No socket.
 pub(super) const OF_RECORDER: &[c_long] = &[
-    // Files.
     libc::SYS_openat,
     libc::SYS_read,
     libc::SYS_write,
@@ -304,39 +277,8 @@ pub(super) const OF_RECORDER: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_newfstatat,
     libc::SYS_ftruncate,
-    libc::SYS_close,
-    // The time, and the wait for the next line.
-    libc::SYS_clock_gettime,
-    libc::SYS_gettimeofday,
-    libc::SYS_nanosleep,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_restart_syscall,
-    // Locks and signals.
-    libc::SYS_futex,
-    libc::SYS_sched_yield,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_getcpu,
-    // Memory.
-    libc::SYS_brk,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_getrandom,
-    // The end of the thread or of the process. (A panic's message is in `arguments`.)
-    libc::SYS_sigaltstack,
-    libc::SYS_rt_sigaction,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_tkill,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_open,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_time,
 ];
 
 /// Calls that the process needs that opens files: to receive requests, to open, to send, and to end.

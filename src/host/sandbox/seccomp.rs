@@ -83,10 +83,7 @@ pub fn limit_process(needs: NeededCalls) -> Result<(), FilterError> {
 /// # Errors
 /// The kernel refuses: the worker must not continue then.
 pub fn limit_worker() -> Result<(), FilterError> {
-    match OF_WORKERS.get() {
-        Some(filter) => Ok(apply_filter(filter)?),
-        None => Ok(()),
-    }
+    limit_by(&OF_WORKERS)
 }
 
 /// Applies the filter of key establishment to the calling thread, if the process has its own.
@@ -94,10 +91,7 @@ pub fn limit_worker() -> Result<(), FilterError> {
 /// # Errors
 /// As [`limit_worker`].
 pub fn limit_key_establishment() -> Result<(), FilterError> {
-    match OF_KEY_ESTABLISHMENT.get() {
-        Some(filter) => Ok(apply_filter(filter)?),
-        None => Ok(()),
-    }
+    limit_by(&OF_KEY_ESTABLISHMENT)
 }
 
 /// Applies the filter of the recorder to the calling thread, if the process has its own.
@@ -105,10 +99,11 @@ pub fn limit_key_establishment() -> Result<(), FilterError> {
 /// # Errors
 /// As [`limit_worker`].
 pub fn limit_recorder() -> Result<(), FilterError> {
-    match OF_RECORDER.get() {
-        Some(filter) => Ok(apply_filter(filter)?),
-        None => Ok(()),
-    }
+    limit_by(&OF_RECORDER)
+}
+
+fn limit_by(filter: &OnceLock<BpfProgram>) -> Result<(), FilterError> {
+    filter.get().map_or(Ok(()), |filter| Ok(apply_filter(filter)?))
 }
 
 /// Applies the filters of the process that opens files to this one.
@@ -144,19 +139,18 @@ fn of_process(needs: NeededCalls) -> Result<BpfProgram, FilterError> {
 }
 
 fn of_recorder() -> Result<BpfProgram, FilterError> {
-    let open = [calls::OF_RECORDER, calls::OF_RECORD].concat();
+    let open = [calls::OF_THREADS, calls::OF_RECORDER, calls::OF_RECORD].concat();
     only(&open, &arguments::of_recorder(own_number()))
 }
 
 fn of_workers() -> Result<BpfProgram, FilterError> {
-    only(calls::OF_WORKERS, &arguments::of_workers(own_number()))
+    let open = [calls::OF_THREADS, calls::OF_WORKERS].concat();
+    only(&open, &arguments::of_workers(own_number()))
 }
 
 fn of_key_establishment() -> Result<BpfProgram, FilterError> {
-    only(
-        calls::OF_KEY_ESTABLISHMENT,
-        &arguments::of_key_establishment(own_number()),
-    )
+    let open = [calls::OF_THREADS, calls::OF_KEY_ESTABLISHMENT].concat();
+    only(&open, &arguments::of_key_establishment(own_number()))
 }
 
 /// Makes a filter that permits these calls, and those with these arguments; no other.

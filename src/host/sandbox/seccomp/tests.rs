@@ -13,7 +13,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use libc::c_int;
+use libc::{c_int, c_long};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::Signal;
 use nix::unistd::{chown, execv};
@@ -487,9 +487,18 @@ fn arguments_decide() {
 #[test]
 fn nothing_is_open_for_want_of_a_word() {
     let of_process = arguments::of_process(ALL, 1).into_iter();
-    let tables = of_process.map(|judged| (judged, calls::OF_PROCESS));
-    let of_workers = arguments::of_workers(1).into_iter();
-    for (judged, always_open) in tables.chain(of_workers.map(|judged| (judged, calls::OF_WORKERS))) {
+    let mut tables: Vec<(Judged, Vec<c_long>)> = of_process
+        .map(|judged| (judged, calls::OF_PROCESS.to_vec()))
+        .collect();
+    for (judged, open) in [
+        (arguments::of_workers(1), calls::OF_WORKERS),
+        (arguments::of_key_establishment(1), calls::OF_KEY_ESTABLISHMENT),
+        (arguments::of_recorder(1), calls::OF_RECORDER),
+    ] {
+        let open = [calls::OF_THREADS, open].concat();
+        tables.extend(judged.into_iter().map(|judged| (judged, open.clone())));
+    }
+    for (judged, always_open) in tables {
         let unasked = judged.any_of.iter().any(Vec::is_empty);
         assert!(!judged.any_of.is_empty(), "{}", judged.call);
         assert!(
@@ -524,15 +533,23 @@ fn to_execute_a_program_is_deadly() {
 
 #[test]
 fn no_call_is_deadly_and_needed() {
-    for call in calls::OF_PROCESS.iter().chain(calls::OF_WORKERS) {
+    let of_threads = [
+        calls::OF_THREADS,
+        calls::OF_WORKERS,
+        calls::OF_KEY_ESTABLISHMENT,
+        calls::OF_RECORDER,
+    ]
+    .concat();
+    for call in calls::OF_PROCESS
+        .iter()
+        .chain(calls::OF_RECORD)
+        .chain(&of_threads)
+    {
         assert!(!calls::DEADLY.contains(call), "{call}");
         assert!(*call <= calls::NEWEST, "{call}");
     }
-    // A worker's filter comes after that of the process.
+    // A thread's filter comes after that of the process.
     let process = calls::OF_PROCESS;
-    let useless: Vec<_> = calls::OF_WORKERS
-        .iter()
-        .filter(|call| !process.contains(call))
-        .collect();
+    let useless: Vec<_> = of_threads.iter().filter(|call| !process.contains(call)).collect();
     assert!(useless.is_empty(), "{useless:?}");
 }
