@@ -223,10 +223,6 @@
 //! RFC 5905's. An `upstream` is a server that ntpfront polls, a `client` polls ntpfront, a `listener` is an address
 //! where ntpfront answers, a `worker` is a thread with one socket of a listener. The `claim` of an upstream is its
 //! correctness interval (§11.2.1).
-//!
-//! # Not here yet
-//!
-//! Interleaved mode.
 
 pub mod census;
 pub mod cli;

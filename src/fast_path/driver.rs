@@ -181,6 +181,7 @@ impl Driver {
             let slot = ListenerSlot {
                 address: listener.address,
                 policy,
+                interleaves: listener.tuning.saved_timestamps.is_some(),
             };
             if let Some(number) = self.slots.iter().position(place) {
                 self.set_slot(number, slot);

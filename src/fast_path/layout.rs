@@ -102,8 +102,12 @@ shared! {
         budgeted: u32,
         /// The answers that a CPU may give there in the time of this publication; requests beyond them pass
         allowance: u32,
+        /// A bit for each listener that answers in interleaved mode: candidates for it pass
+        interleaving: u32,
         /// 0
-        unused: [u64; 3],
+        padding: u32,
+        /// 0
+        unused: [u64; 2],
     }
 }
 

@@ -24,6 +24,8 @@ pub struct ListenerSlot {
     pub address: SocketAddr,
     /// Its policy; `None` once it is gone.
     pub policy: Option<Arc<Policy>>,
+    /// Whether it answers in interleaved mode.
+    pub interleaves: bool,
 }
 
 impl ListenerSlot {
@@ -47,6 +49,8 @@ pub struct Rules {
     pub exclusions: Vec<(SocketAddr, Exclusion)>,
     /// The policies of those that are not excluded, by number.
     answering: Vec<Option<Arc<Policy>>>,
+    /// A bit for each listener that answers in interleaved mode.
+    interleaving: u32,
 }
 
 /// The reason why requests to a listener pass to the sockets.
@@ -102,6 +106,7 @@ pub fn rules(slots: &[ListenerSlot], network: HostNetwork<'_>, secret: [u64; 2],
         boundaries6: Vec::new(),
         exclusions: Vec::new(),
         answering: vec![None; slots.len()],
+        interleaving: bits(slots.iter().map(|slot| slot.interleaves)),
     };
     let destinations = rules.destinations(slots, network);
     let mut copy = RulesCopy {
@@ -118,6 +123,14 @@ pub fn rules(slots: &[ListenerSlot], network: HostNetwork<'_>, secret: [u64; 2],
     }
     rules.words = copy.words();
     rules
+}
+
+/// A bit for each number that is meant; there are no bits for numbers from 32 on.
+fn bits(meant: impl Iterator<Item = bool>) -> u32 {
+    let bits = (0..)
+        .zip(meant)
+        .map(|(number, is_meant)| u32::from(is_meant).checked_shl(number));
+    bits.flatten().fold(0, |all, bit| all | bit)
 }
 
 /// The most clients that the program remembers, in 32 bytes each.
@@ -147,16 +160,14 @@ impl Rules {
             listeners: self.bits(tells),
             budgeted: self.bits(|policy| policy.budget != RuleMode::Off),
             allowance,
+            interleaving: self.interleaving,
         }
     }
 
     /// A bit for each listener with such a policy.
     fn bits(&self, is_meant: impl Fn(&Policy) -> bool) -> u32 {
-        let bits = self.answering.iter().enumerate().map(|(number, policy)| {
-            let is_meant = policy.as_ref().is_some_and(|policy| is_meant(policy));
-            u32::from(is_meant).checked_shl(u32::try_from(number).unwrap_or(u32::MAX))
-        });
-        bits.flatten().fold(0, |all, bit| all | bit)
+        let policies = self.answering.iter();
+        bits(policies.map(|policy| policy.as_ref().is_some_and(|policy| is_meant(policy))))
     }
 
     /// Returns whether the program answers requests to `ip` for one of the listeners, each by its number.
@@ -395,11 +406,13 @@ mod tests {
             let slot = ListenerSlot {
                 address,
                 policy: Some(policy(nts, mac, budget)),
+                interleaves: budget == RuleMode::Off,
             };
             let rules = rules(&[slot], network, [1, 2], 16);
             let exclusions: Vec<_> = rules.exclusions.iter().map(|(_, why)| *why).collect();
             assert_eq!(exclusions, Vec::from_iter(expected), "{nts:?} {mac:?} {budget:?}");
             assert_eq!(rules.answering[0].is_some(), expected.is_none());
+            assert_eq!(rules.interleaving, u32::from(budget == RuleMode::Off));
             let is_counted = expected.is_none() && budget != RuleMode::Off;
             assert_eq!(
                 rules.bits(|policy| policy.budget != RuleMode::Off),

@@ -40,6 +40,8 @@ pub struct Answering {
     pub budgeted: u32,
     /// The most answers that a CPU gives at those until the next publication.
     pub allowance: u32,
+    /// A bit for each that answers in interleaved mode: only sockets can, so requests that may be in it pass.
+    pub interleaving: u32,
 }
 
 /// The longest time for which a segment holds if no newer one is published: then the sockets answer.
@@ -111,6 +113,7 @@ impl TimeSegment {
             answering: answering.listeners,
             budgeted: answering.budgeted,
             allowance: answering.allowance,
+            interleaving: answering.interleaving,
             header_start,
             header_rest,
             reference_time: self.variables.reference_timestamp.to_bits(),
@@ -267,6 +270,7 @@ mod tests {
             listeners: 5,
             budgeted: 4,
             allowance: 9,
+            interleaving: 1,
         };
         let publication = segment.publication(7, 3, 1, answering);
         assert_eq!(
@@ -277,8 +281,9 @@ mod tests {
                 publication.answering,
                 publication.budgeted,
                 publication.allowance,
+                publication.interleaving,
             ),
-            (7, 3, 1, 5, 4, 9)
+            (7, 3, 1, 5, 4, 9, 1)
         );
         let reference_time = segment.variables.reference_timestamp.to_bits();
         assert_eq!(publication.reference_time, reference_time);

@@ -55,10 +55,16 @@ pub(crate) fn policy() -> Policy {
 
 impl Desk {
     pub(crate) fn new(policy: &Policy) -> Self {
+        Self::interleaving(policy, true)
+    }
+
+    /// The same, at listeners that answer in interleaved mode, or not.
+    pub(crate) fn interleaving(policy: &Policy, interleaves: bool) -> Self {
         let policy = Arc::new(policy.clone());
         let slot = |address| ListenerSlot {
             address,
             policy: Some(Arc::clone(&policy)),
+            interleaves,
         };
         let slots = [
             slot(([0, 0, 0, 0], 123).into()),

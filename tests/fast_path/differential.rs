@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use ntpfront::leap::Smear;
+use ntpfront::server::interleaved::InterleavedRequest;
 use ntpfront::server::policy::access::{Access, OnDeny};
 use ntpfront::server::policy::allowance::Allowance;
 use ntpfront::server::policy::limit::{Bucket, Clients, RequestClass, RequestContext};
@@ -150,6 +151,12 @@ fn random_frame(numbers: &mut Numbers) -> Vec<u8> {
     if !numbers.one_in(4) {
         payload[0] = numbers.one_of(&[0x23, 0xe3, 0x1b, 0x19, 0x13, 0x0b, 0x08, 0x21]);
     }
+    // Candidates for interleaved mode, requests that lack one thing to be that, and all others.
+    if numbers.one_in(2) {
+        payload[31] &= !1;
+    } else if numbers.one_in(4) {
+        payload.copy_within(32..40, 40);
+    }
     let (to, from) = (
         if numbers.one_in(32) { [0xff; 6] } else { OURS },
         if numbers.one_in(32) {
@@ -181,15 +188,17 @@ fn random_frame(numbers: &mut Numbers) -> Vec<u8> {
 /// What the sockets' code would do, with the header that the program said.
 struct Sockets {
     policy: Policy,
+    interleaves: bool,
     clients: Clients,
     random: Random,
     allowance: Allowance,
 }
 
 impl Sockets {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: Policy, interleaves: bool) -> Self {
         Self {
             policy,
+            interleaves,
             clients: Clients::new(4096, [1, 2]),
             random: Random::new(1),
             allowance: Allowance::default(),
@@ -205,6 +214,9 @@ impl Sockets {
             || asked == IpAddr::from(MINE6)
             || (asked == IpAddr::from(TAGGED) && is_tagged);
         if request.to != OURS || request.port != 123 || !is_ours || request.payload.len() != HEADER_LEN {
+            return None;
+        }
+        if self.interleaves && InterleavedRequest::of_packet(request.payload).is_some() {
             return None;
         }
         let mut reply = [0; HEADER_LEN];
@@ -303,11 +315,12 @@ fn the_program_and_the_sockets_do_the_same() {
     let round = (frames / POLICIES).clamp(1, ROUND);
     for _ in 0..u64::div_ceil(frames, round) {
         let policy = random_policy(&mut numbers);
-        let mut desk = Desk::new(&policy);
+        let interleaves = !numbers.one_in(4);
+        let mut desk = Desk::interleaving(&policy, interleaves);
         desk.is_leap_near = numbers.one_in(2);
         desk.allowance = numbers.one_of(&[0, u32::MAX]);
         desk.publish();
-        let mut sockets = Sockets::new(policy);
+        let mut sockets = Sockets::new(policy, interleaves);
         for _ in 0..round {
             let frame = random_frame(&mut numbers);
             if frame.len() < 14 {

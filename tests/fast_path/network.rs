@@ -14,6 +14,7 @@ use ntpfront::fast_path::AttachMode;
 use ntpfront::fast_path::loader::Program;
 use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
+use crate::common::chrony::ChronyClient;
 use crate::common::client::{ask, request};
 use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::neighbor::{Neighbor, device_number};
@@ -208,6 +209,44 @@ fn real_clients_are_answered_by_the_program() {
             }
         });
     }
+}
+
+/// The program's replies make a client in interleaved mode a candidate, and then the sockets tell it when they sent.
+#[test]
+fn a_client_in_interleaved_mode_is_passed_on_and_the_others_stay_fast() {
+    let Some(chronyd) = chrony::program().filter(|_| has_ethtool()) else {
+        return;
+    };
+    in_own_network(|| {
+        let pair = Pair::start("native", "");
+        pair.becomes_fast();
+        let lines = ["192.0.2.1", "2001:db8::1"]
+            .map(|server| format!("server {server} minpoll -4 maxpoll -4 xleave\n"));
+        let client = pair
+            .neighbor
+            .run(move || ChronyClient::configured(&chronyd, &lines.concat()));
+        let before = pair.counts().0;
+        wait_until("interleaved measurements over both families", SOON, || {
+            let all = client.measurements();
+            let interleaved = |server: &str| {
+                let of = all
+                    .iter()
+                    .filter(|one| one.server == server && one.is_interleaved);
+                of.count()
+            };
+            (interleaved("192.0.2.1") > 20 && interleaved("2001:db8::1") > 20).then_some(())
+        });
+        for one in client.measurements() {
+            assert!(one.offset.abs() < 0.02 && one.delay < 0.02, "{one:?}");
+        }
+        assert!(
+            pair.counts().0 - before >= 2,
+            "its first requests were answered by the program"
+        );
+        let (fast, slow) = pair.counts();
+        assert!(pair.ask(SERVER4).is_some());
+        assert_eq!(pair.counts().0, fast + 1, "at the sockets: {slow}");
+    });
 }
 
 type Client = fn(&'static str) -> String;

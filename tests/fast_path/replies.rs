@@ -102,11 +102,46 @@ fn zero_is_said_for_the_unknown_alone() {
         Header::parse(&out[out.len() - HEADER_LEN..]).unwrap()
     };
     assert_eq!(said(&mut desk).reference_timestamp, NtpTimestamp::ZERO);
-    // A clock that stands still there.
-    desk.publish_with(|segment| (segment.time, segment.rate) = (NtpTimestamp::ZERO, 0.0));
-    let said = said(&mut desk);
-    let next = NtpTimestamp::from_bits(1);
-    assert_eq!((said.receive_timestamp, said.transmit_timestamp), (next, next));
+    // A clock that stands still there: with the marks of interleaved mode none of the timestamps is zero.
+    for (time, receive, transmit) in [
+        (0, 1, 2),
+        (u64::MAX, u64::MAX, 2),
+        (u64::MAX - 1, u64::MAX, 2),
+        (6, 7, 8),
+    ] {
+        desk.publish_with(|segment| (segment.time, segment.rate) = (NtpTimestamp::from_bits(time), 0.0));
+        let said = said(&mut desk);
+        let timestamps = [said.receive_timestamp, said.transmit_timestamp].map(NtpTimestamp::to_bits);
+        assert_eq!(timestamps, [receive, transmit]);
+    }
+}
+
+/// All three signs of a candidate for interleaved mode together, at a listener that has this mode, and none without.
+#[test]
+fn candidates_for_interleaved_mode_pass() {
+    if !root() {
+        return;
+    }
+    let way = way("198.51.100.7", 9, &[]);
+    for (interleaves, first, origin, receive, expected) in [
+        (true, 0x23, 1, 0, Action::Pass),
+        (true, 0xe3, 0xff, 0, Action::Pass),
+        (true, 0x23, 2, 0, Action::Send),
+        (true, 0x23, 1, 5, Action::Send),
+        (true, 0x1b, 1, 0, Action::Send),
+        (true, 0x21, 1, 0, Action::Send),
+        (false, 0x23, 1, 0, Action::Send),
+    ] {
+        let mut desk = Desk::interleaving(&policy(), interleaves);
+        let mut request = [0; HEADER_LEN];
+        (request[0], request[31], request[39], request[47]) = (first, origin, receive, 5);
+        let frame = way.frame(OURS, THEIRS, &request);
+        assert_eq!(
+            desk.ask(&frame).0,
+            expected,
+            "{interleaves} {first:#x} {origin} {receive}"
+        );
+    }
 }
 
 #[test]

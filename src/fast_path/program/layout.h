@@ -68,7 +68,9 @@ struct publication {
 	__u64 header_sum; // The sum of the words of a reply that it alone decides: bytes 0 to 7 and 12 to 15
 	__u32 budgeted; // A bit for each listener whose answers count against the budget
 	__u32 allowance; // The answers that a CPU may give there in the time of this publication; requests beyond them pass
-	__u64 unused[3]; // 0
+	__u32 interleaving; // A bit for each listener that answers in interleaved mode: candidates for it pass
+	__u32 padding; // 0
+	__u64 unused[2]; // 0
 };
 _Static_assert(sizeof(struct publication) == 128, "as in layout.rs");
 

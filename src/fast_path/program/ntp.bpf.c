@@ -70,11 +70,16 @@ inlined int verdict_of(const struct request *request)
 	return -1;
 }
 
-// Zero means "unknown" on the wire: the next instant stands for it.
+// Can it be in interleaved mode (RFC 9769)? Only the sockets know when a reply left. (../../server/interleaved/request.rs)
+inlined int is_candidate(const struct ntp *ntp)
+{
+	return (ntp->first & 0x3f) == (4 << 3 | 3) && ((const __u8 *)&ntp->origin)[7] & 1 && ntp->receive != ntp->transmit;
+}
+
+// The time, with the mark of a receive timestamp, by which a client in interleaved mode becomes a candidate.
 inlined __u64 served(const struct publication *publication, __u64 boot)
 {
-	__u64 time = publication->time + ((boot - publication->start) * publication->rate >> RATE_SHIFT);
-	return time ? time : 1;
+	return (publication->time + ((boot - publication->start) * publication->rate >> RATE_SHIFT)) | 1;
 }
 
 // The header of a kiss: no time, and a word in the place of the source. The sum of its words.
@@ -207,7 +212,8 @@ int ntp(struct xdp_md *context)
 		return XDP_PASS;
 	__u32 at_interface = request.tagged ? ALL : 1U << interface;
 	__u64 listener = listener_at(rules, request.high, request.low, request.udp->dest, at_interface) - 1;
-	if (listener >= LISTENERS || !(publication.answering >> listener & 1))
+	if (listener >= LISTENERS || !(publication.answering >> listener & 1) ||
+	    (publication.interleaving >> listener & 1 && is_candidate(request.ntp)))
 		return XDP_PASS;
 	// Once more, in a way that the compiler keeps: Linux 6.1 forgets a bound if the register was spilled before.
 	asm volatile("%0 &= %1" : "+r"(listener) : "i"(LISTENERS - 1));
@@ -224,7 +230,7 @@ int ntp(struct xdp_md *context)
 		ruling.verdict = REFUSED_SOURCE_ADDRESS;
 	struct ntp *reply = request.ntp;
 	__u8 kind = reply->first & 0x3f;
-	__u64 time = served(&publication, now), followed = *(volatile __u64 *)&published->followed;
+	__u64 received = served(&publication, now), followed = *(volatile __u64 *)&published->followed;
 	count(number_of_cpu, listener, &ruling, kind);
 	if (followed)
 		sample(cpu, &request, rules, followed, published->apart);
@@ -235,17 +241,19 @@ int ntp(struct xdp_md *context)
 	if (ruling.verdict > ANSWERED_VERSION_1) {
 		sum = kiss(reply, &publication, ruling.verdict, policy->kiss_poll, version);
 	} else {
-		sum = answer(reply, &publication, version, time, now - publication.start);
+		sum = answer(reply, &publication, version, received, now - publication.start);
 		if (request.ip4)
 			cpu->ipv4[interface & (INTERFACES - 1)]++;
 		else
 			cpu->ipv6[interface & (INTERFACES - 1)]++;
 	}
-	__u64 origin = reply->transmit;
-	time = bpf_cpu_to_be64(time);
+	// The next instant without the mark; zero means "unknown" on the wire.
+	__u64 origin = reply->transmit, transmit = received + 1 ? received + 1 : 2;
+	received = bpf_cpu_to_be64(received);
+	transmit = bpf_cpu_to_be64(transmit);
 	reply->origin = origin;
-	reply->receive = time;
-	reply->transmit = time;
-	turn_around(&request, sum + both_of(origin) + 2 * both_of(time));
+	reply->receive = received;
+	reply->transmit = transmit;
+	turn_around(&request, sum + both_of(origin) + both_of(received) + both_of(transmit));
 	return XDP_TX;
 }
