@@ -24,6 +24,24 @@ const PAUSE: u16 = 64;
 pub struct Expected {
     /// The time before which it can't have left, by the host's clock.
     pub not_before: NtpTimestamp,
+    /// The prediction that the kernel's time is compared with; `None` where it is another one's.
+    pub predicted: Option<PredictedTransmit>,
+    /// The facts that are saved for its client; `None` if that can't be in interleaved mode.
+    pub entry: Option<ExpectedEntry>,
+}
+
+/// The prediction of when a reply leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PredictedTransmit {
+    /// The time, by the host's clock.
+    pub at: NtpTimestamp,
+    /// The place of the reply among those that are sent together, as the predictor numbers them.
+    pub place: usize,
+}
+
+/// The facts of a reply that are saved with the time when it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedEntry {
     /// The receive timestamp in it.
     pub received: NtpTimestamp,
     /// Whose it is.

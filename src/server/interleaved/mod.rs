@@ -23,7 +23,7 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub use expected::{Expected, ExpectedTimestamps, Pending};
+pub use expected::{Expected, ExpectedEntry, ExpectedTimestamps, Pending, PredictedTransmit};
 pub use request::{InterleavedRequest, receive_mark, transmit_mark};
 pub use saved_timestamps::{SavedTimestamps, Tag, Timestamps};
 pub use steps::AnnouncedSteps;

@@ -7,8 +7,8 @@ use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::{Batch, TransmitTimestamps};
 use crate::server::interleaved::{
-    AnnouncedSteps, Expected, ExpectedTimestamps, InterleavedRequest, Pending, SavedTimestamps, Timestamps,
-    transmit_mark,
+    AnnouncedSteps, Expected, ExpectedEntry, ExpectedTimestamps, InterleavedRequest, Pending,
+    PredictedTransmit, SavedTimestamps, Timestamps, transmit_mark,
 };
 use crate::server::{Counters, ReplyBuffer, Request};
 use crate::time::NtpTimestamp;
@@ -17,9 +17,17 @@ use crate::wire::Header;
 /// The most calls in a row for transmit timestamps: a batch has at most 256 replies, and a call takes 32.
 const MOST_CALLS: usize = 16;
 
+/// Of this many replies in basic mode one is stamped, to correct the predictions.
+///
+/// It is prime, so that over time every place of a batch is met, however large the batches are. It costs a few ns per
+/// reply.
+const SAMPLED: u16 = 251;
+
 /// The state of a worker for interleaved mode.
 #[derive(Default)]
 pub(super) struct Interleaving {
+    /// The replies in basic mode since the last one that was stamped.
+    basic: u16,
     expected: ExpectedTimestamps,
     timestamps: TransmitTimestamps,
     steps: AnnouncedSteps,
@@ -64,6 +72,26 @@ impl Interleaving {
         }
     }
 
+    /// Has the kernel stamp the reply in basic mode that was queued last, if it is its turn.
+    #[inline]
+    pub(super) fn sample(
+        &mut self,
+        batch: &mut Batch,
+        not_before: NtpTimestamp,
+        predicted: PredictedTransmit,
+    ) {
+        self.basic += 1;
+        if self.basic >= SAMPLED {
+            self.basic = 0;
+            let expected = Expected {
+                not_before,
+                predicted: Some(predicted),
+                entry: None,
+            };
+            self.stamp(batch, expected);
+        }
+    }
+
     /// Has the kernel stamp the reply that was queued last.
     pub(super) fn stamp(&mut self, batch: &mut Batch, expected: Expected) {
         if self.expected.queue(expected) {
@@ -86,9 +114,12 @@ impl BatchContext {
         let transmitted = saved.take(candidate.origin, tag, received_at);
         let expected = Expected {
             not_before: self.now.realtime,
-            received: received_at,
-            tag,
-            is_interleaved: transmitted.is_some(),
+            predicted: None,
+            entry: Some(ExpectedEntry {
+                received: received_at,
+                tag,
+                is_interleaved: transmitted.is_some(),
+            }),
         };
         InterleavedReply {
             transmitted,
@@ -142,14 +173,20 @@ impl WorkerLoop {
                 let Pending::Sent(reply) = expected.take(one.number, one.time, now.realtime) else {
                     continue;
                 };
-                if let (Some(saved), Some(sent)) =
-                    (self.policy.saved(), context.clock.served_at_stamp(one.time, now))
-                {
+                if let Some(predicted) = reply.predicted {
+                    self.transmit_predictor
+                        .correct(predicted.place, one.time - predicted.at);
+                }
+                if let (Some(entry), Some(saved), Some(sent)) = (
+                    reply.entry,
+                    self.policy.saved(),
+                    context.clock.served_at_stamp(one.time, now),
+                ) {
                     let timestamps = Timestamps {
-                        received: reply.received,
-                        transmitted: transmit_mark(context.announced(sent), reply.received),
+                        received: entry.received,
+                        transmitted: transmit_mark(context.announced(sent), entry.received),
                     };
-                    saved.save(timestamps, reply.tag, reply.is_interleaved);
+                    saved.save(timestamps, entry.tag, entry.is_interleaved);
                 }
             }
             if !has_more {

@@ -70,7 +70,8 @@ impl WorkerLoop {
         });
         // The MAC of the reply takes as long as that of the request took.
         let mac_time = checked.saturating_sub(begun).min(LONGEST_MAC_TIME);
-        let until_sent = NtpDuration::between(context.now.raw, clock::raw() + mac_time);
+        let until_sending = NtpDuration::between(context.now.raw, clock::raw() + mac_time);
+        let until_sent = self.transmit_predictor.alone(until_sending).until_sent;
         let transmit_at = transmit_mark(
             context.announced(context.served + until_sent),
             request.received_at,

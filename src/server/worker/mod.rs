@@ -31,7 +31,9 @@ use crate::log;
 use crate::nts::Nonces;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::has_fields;
-use crate::server::interleaved::{InterleavedRequest, SavedTimestamps, receive_mark, transmit_mark};
+use crate::server::interleaved::{
+    Expected, InterleavedRequest, PredictedTransmit, SavedTimestamps, receive_mark, transmit_mark,
+};
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
 use crate::server::policy::{AuthenticationMode, NtsMode, Policy, Ruling};
@@ -39,7 +41,7 @@ use crate::server::respond_mac::has_mac;
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::interleaved::Interleaving;
 use crate::server::worker::settings::WorkerSettings;
-use crate::server::worker::transmit_predictor::TransmitPredictor;
+use crate::server::worker::transmit_predictor::{Prediction, TransmitPredictor};
 use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::wire::HEADER_LEN;
@@ -411,7 +413,7 @@ impl WorkerLoop {
         let mut until_sent = NtpDuration::ZERO;
         for index in 0..received {
             until_sent = NtpDuration::between(context.now.raw, clock::raw());
-            if self.answer_packet(context, batch, index, until_sent) {
+            if self.answer_packet(context, batch, index, self.transmit_predictor.alone(until_sent)) {
                 self.send(batch);
             }
         }
@@ -433,8 +435,8 @@ impl WorkerLoop {
             let (deciding, mut replies) = (few.len(), 0);
             let waited = NtpDuration::between(context.now.raw, begun);
             for index in few {
-                let until_sent = waited + self.transmit_predictor.after(deciding, replies);
-                replies += usize::from(self.answer_packet(context, batch, index, until_sent));
+                let prediction = self.transmit_predictor.after(waited, deciding, replies);
+                replies += usize::from(self.answer_packet(context, batch, index, prediction));
             }
             let decided = clock::raw();
             self.send(batch);
@@ -453,7 +455,7 @@ impl WorkerLoop {
         self.batch_sizer.learn(received, None, context.now.realtime);
     }
 
-    /// Decides about a packet, whose reply would leave `until_sent` after the batch was there.
+    /// Decides about a packet, whose reply would leave as in `prediction`.
     ///
     /// Returns whether it has a reply. One with fields of NTS or a MAC is deferred.
     fn answer_packet(
@@ -461,7 +463,7 @@ impl WorkerLoop {
         context: &BatchContext,
         batch: &mut Batch,
         index: usize,
-        until_sent: NtpDuration,
+        prediction: Prediction,
     ) -> bool {
         let Some(datagram) = batch.datagram(index) else {
             return false;
@@ -481,7 +483,7 @@ impl WorkerLoop {
             }),
         };
         let transmit_at = transmit_mark(
-            context.announced(context.served + until_sent),
+            context.announced(context.served + prediction.until_sent),
             request.received_at,
         );
         let mut reply = ReplyBuffer::new(datagram.reply);
@@ -502,8 +504,21 @@ impl WorkerLoop {
         if verdict.has_reply() {
             batch.reply(index, length);
         }
+        let predicted = PredictedTransmit {
+            at: context.now.realtime + prediction.until_sent,
+            place: prediction.place,
+        };
         if let Some(expected) = expected {
-            self.interleaving.stamp(batch, expected);
+            let predicted = Some(predicted);
+            self.interleaving.stamp(
+                batch,
+                Expected {
+                    predicted,
+                    ..expected
+                },
+            );
+        } else if context.interleaves && verdict.has_reply() {
+            self.interleaving.sample(batch, context.now.realtime, predicted);
         }
         verdict.has_reply()
     }

@@ -59,7 +59,7 @@ impl WorkerLoop {
         let bytes = several.sealed_len();
         let until_sealed = NtpDuration::between(now.raw, begun) + self.transmit_predictor.sealed(bytes);
         let outcomes = several.seal(keyring, &mut self.nonces, &context.variables, |number| {
-            context.announced(context.served + until_sealed + self.transmit_predictor.after(0, number))
+            context.announced(context.served + until_sealed + self.transmit_predictor.sent(number))
         });
         let replies = queue(counters, batch, group, &outcomes, &mut self.interleaving);
         let sealed = clock::raw();
@@ -120,7 +120,7 @@ fn queue(
             counters.count_authenticated(outcome.length);
             batch.reply(index, outcome.length);
             if let Some(expected) = outcome.interleaved {
-                if expected.is_interleaved {
+                if expected.entry.is_some_and(|entry| entry.is_interleaved) {
                     counters.count_interleaved();
                 }
                 interleaving.stamp(batch, expected);

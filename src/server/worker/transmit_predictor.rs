@@ -2,9 +2,13 @@
 //!
 //! A stamp a packet would cost a system call a packet, and one stamp for a whole batch is early by all that it takes to
 //! send it (*measured*: 42 to 108 us with 32 replies). The time of a reply hardly changes from one batch to the next.
+//!
+//! Some replies are stamped by the kernel when they leave. The differences to what was predicted for them correct the
+//! predictions, for each place among those that are sent together by itself.
 
 use std::time::Duration;
 
+use super::SENT_TOGETHER;
 use crate::time::NtpDuration;
 
 /// The weight of a new time is one part of this many.
@@ -13,6 +17,54 @@ const MEMORY: f64 = 8.0;
 const SURPRISE: f64 = 2.0;
 /// The least expectation, in seconds: from zero no factor leads anywhere.
 const LEAST: f64 = 1e-11;
+
+/// The places of replies that are sent together. All behind them are as the last one.
+const PLACES: usize = SENT_TOGETHER;
+/// The place of a reply that is sent alone.
+const ALONE: usize = PLACES;
+/// The weight of a new difference from what was predicted is one part of this many.
+const CORRECTION_MEMORY: f64 = 16.0;
+/// The usual size of such differences at the beginning, in seconds, and the least.
+const FIRST_SPREAD: f64 = 2e-6;
+const LEAST_SPREAD: f64 = 1e-7;
+/// The largest correction, in seconds: beyond it the kernel's time is not about the same thing.
+const LARGEST_CORRECTION: f64 = 1e-3;
+
+/// The prediction of when a reply leaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Prediction {
+    /// The time from the reading of the clock until then.
+    pub(super) until_sent: NtpDuration,
+    /// The place among those that are sent together, for [`TransmitPredictor::correct`].
+    pub(super) place: usize,
+}
+
+/// The correction of the predictions for one place, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Correction {
+    /// The time by which replies leave later than predicted without it.
+    later: f64,
+    /// The usual distance of the differences from it.
+    spread: f64,
+}
+
+impl Correction {
+    const NONE: Self = Self {
+        later: 0.0,
+        spread: FIRST_SPREAD,
+    };
+
+    /// Learns that a reply left by `error` later than predicted with the correction.
+    ///
+    /// It is led by the signs of the differences more than by their sizes, as a median is: some replies leave late for
+    /// reasons that the next ones don't have.
+    fn learn(&mut self, error: f64) {
+        let step = error.clamp(-self.spread, self.spread) / CORRECTION_MEMORY;
+        self.later = (self.later + step).clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION);
+        let distance = error.abs().min(SURPRISE * SURPRISE * self.spread);
+        self.spread = (self.spread + (distance - self.spread) / CORRECTION_MEMORY).max(LEAST_SPREAD);
+    }
+}
 
 /// The expected times of packets, from those of earlier ones, in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +75,8 @@ pub(super) struct TransmitPredictor {
     sending: f64,
     /// The time to seal a byte of a reply with NTS: the longer the reply, the more cookies are in it.
     sealing: f64,
+    /// The corrections of each place.
+    corrections: [Correction; PLACES + 1],
 }
 
 impl Default for TransmitPredictor {
@@ -32,17 +86,47 @@ impl Default for TransmitPredictor {
             deciding: 100e-9,
             sending: 3e-6,
             sealing: 3e-9,
+            corrections: [Correction::NONE; PLACES + 1],
         }
     }
 }
 
 impl TransmitPredictor {
-    /// Returns the time from the reading of the clock until reply number `position` (from 0) begins to be sent.
+    /// Returns the prediction for reply number `position` (from 0) of those that are sent together.
     ///
-    /// Before it, `received` packets of the batch have to be decided about. It is the moment in which a server that
-    /// sends one by one reads its clock.
-    pub(super) fn after(&self, received: usize, position: usize) -> NtpDuration {
-        NtpDuration::from_seconds(float(received) * self.deciding + float(position) * self.sending)
+    /// `received` packets have to be decided about before them, from `waited` after the reading of the clock on.
+    pub(super) fn after(&self, waited: NtpDuration, received: usize, position: usize) -> Prediction {
+        let deciding = NtpDuration::from_seconds(float(received) * self.deciding);
+        Prediction {
+            until_sent: waited + deciding + self.sent(position),
+            place: position.min(PLACES - 1),
+        }
+    }
+
+    /// Returns the time from the beginning of the sending until reply number `position` (from 0) leaves.
+    pub(super) fn sent(&self, position: usize) -> NtpDuration {
+        NtpDuration::from_seconds(float(position) * self.sending + self.later(position.min(PLACES - 1)))
+    }
+
+    /// Returns the prediction for a reply that is sent alone, `until_sending` after the reading of the clock.
+    pub(super) fn alone(&self, until_sending: NtpDuration) -> Prediction {
+        Prediction {
+            until_sent: until_sending + NtpDuration::from_seconds(self.later(ALONE)),
+            place: ALONE,
+        }
+    }
+
+    fn later(&self, place: usize) -> f64 {
+        self.corrections
+            .get(place)
+            .map_or(0.0, |correction| correction.later)
+    }
+
+    /// Learns that a reply at this place of a [`Prediction`] left by `error` later than predicted.
+    pub(super) fn correct(&mut self, place: usize, error: NtpDuration) {
+        if let Some(correction) = self.corrections.get_mut(place) {
+            correction.learn(error.to_seconds());
+        }
     }
 
     /// Learns that `received` packets took `deciding` to decide about, and then `replies` took `sending` to send.
@@ -91,7 +175,51 @@ mod tests {
     const MICROSECOND: Duration = Duration::from_micros(1);
 
     fn seconds(transmit_predictor: &TransmitPredictor, received: usize, position: usize) -> f64 {
-        transmit_predictor.after(received, position).to_seconds()
+        let prediction = transmit_predictor.after(NtpDuration::ZERO, received, position);
+        prediction.until_sent.to_seconds()
+    }
+
+    /// Replies leave 2.5 us later than they are sent, those at place 3 by 4 us, and one in ten a millisecond later still.
+    /// Each place learns its own, and the late ones move it hardly.
+    #[test]
+    fn the_kernels_times_correct_each_place_by_itself() {
+        let mut transmit_predictor = learned();
+        let mut random = 1_u64;
+        for round in 0..20_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let place = usize::try_from(round % 9).unwrap();
+            let [noise, fate, ..] = (random >> 32).to_le_bytes();
+            let later = if place == 3 { 4e-6 } else { 2.5e-6 };
+            let late = if fate < 26 { 1e-3 } else { 0.0 };
+            let left = later + late + (f64::from(noise) - 127.5) * 4e-9;
+            let error = left - transmit_predictor.later(place);
+            transmit_predictor.correct(place, NtpDuration::from_seconds(error));
+        }
+        for place in 0..9 {
+            let wanted = if place == 3 { 4e-6 } else { 2.5e-6 };
+            let found = transmit_predictor.later(place);
+            assert!((found - wanted).abs() < 3e-7, "{place}: {found}");
+        }
+        let alone = transmit_predictor
+            .alone(NtpDuration::ZERO)
+            .until_sent
+            .to_seconds();
+        assert!((alone - 2.5e-6).abs() < 3e-7, "{alone}");
+        assert!((seconds(&transmit_predictor, 0, 3) - 13e-6).abs() < 4e-7);
+    }
+
+    /// A wrong time of the kernel, or a place that there is not, does no harm.
+    #[test]
+    fn corrections_are_bounded() {
+        let mut transmit_predictor = learned();
+        (0..100_000).for_each(|_| transmit_predictor.correct(1, NtpDuration::from_seconds(-60.0)));
+        transmit_predictor.correct(9, NtpDuration::from_seconds(1.0));
+        assert!((transmit_predictor.later(1) + LARGEST_CORRECTION).abs() < 1e-9);
+        (0..2_000).for_each(|_| {
+            let error = 1e-6 - transmit_predictor.later(1);
+            transmit_predictor.correct(1, NtpDuration::from_seconds(error));
+        });
+        assert!((transmit_predictor.later(1) - 1e-6).abs() < 3e-7);
     }
 
     /// A predictor that expects 3 us for a reply.

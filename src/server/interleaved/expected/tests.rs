@@ -15,9 +15,12 @@ fn reply(number: u64) -> Expected {
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Expected {
         not_before: at(number * 100),
-        received: at(number * 100 + 1),
-        tag: SavedTimestamps::new(4, 1).tag(client, false, 0),
-        is_interleaved: false,
+        predicted: None,
+        entry: Some(ExpectedEntry {
+            received: at(number * 100 + 1),
+            tag: SavedTimestamps::new(4, 1).tag(client, false, 0),
+            is_interleaved: false,
+        }),
     }
 }
 
