@@ -8,9 +8,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 mod subcommands;
 
-use subcommands::seconds;
 pub use subcommands::{
-    Dialect, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery, ReportQuery, SupposedLeap,
+    Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery,
+    ReportQuery, SupposedLeap,
 };
 
 /// The configuration file that is read when no other is named, if it exists.
@@ -57,8 +57,8 @@ pub enum Command {
     Health {
         /// The server.
         server: RunningServer,
-        /// Largest root distance of a healthy server, in seconds; `None` is no limit.
-        max_distance: Option<f64>,
+        /// The question.
+        query: HealthQuery,
     },
     /// Print a new secret for the cookies of NTS.
     NtsSecret,
@@ -139,10 +139,9 @@ struct RunningArguments {
 
 /// The arguments of `health`.
 #[derive(Args, Clone, Debug, PartialEq)]
-struct Fitness {
-    /// Not healthy if the maximum error of the time is over this limit
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
-    max_distance: Option<f64>,
+struct HealthArguments {
+    #[command(flatten)]
+    query: HealthQuery,
     #[command(flatten)]
     running: RunningArguments,
 }
@@ -192,7 +191,12 @@ enum Sub {
     /// Its reference ID is TEST and its stratum 15. It serves only loopback and private addresses, and ends by itself.
     Rehearse(RehearseQuery),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
-    Health(Fitness),
+    ///
+    /// --exec and --exec-down take a program and its arguments, split as a POSIX shell would, with quotes. No shell runs
+    /// them: for variables, pipes and the like use sh -c '...'. They get NTPFRONT_HEALTHY (1 or 0) and NTPFRONT_REASON in
+    /// their environment, and nothing on standard input; what they print goes to standard error. One runs at a time, and
+    /// of the changes meanwhile only the last one counts. One that fails is run again after 1 s.
+    Health(HealthArguments),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
     NtsSecret,
 }
@@ -225,6 +229,8 @@ Examples:
   ntpfront leap --suppose delete            what would be served around a leap second?
   ntpfront rehearse --suppose insert        a made-up leap second, to try clients against it
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
+  ntpfront health --watch --up-after 10s --exec 'birdc enable anycast' --exec-down 'birdc disable anycast'
+                                            announce a route while the server is healthy
   ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
@@ -233,7 +239,8 @@ Exit status:
   2  error on the command line or in the configuration
   3  no error, but some changes need a restart (check --against-running)
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
-  health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer
+  health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer;
+          with --format nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
@@ -307,10 +314,9 @@ where
         Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
         Some(Sub::Top(running)) => running.command(flags, Command::Top),
         Some(Sub::Clients(running)) => running.command(flags, Command::Clients),
-        Some(Sub::Health(Fitness {
-            max_distance,
-            running,
-        })) => running.command(flags, |server| Command::Health { server, max_distance }),
+        Some(Sub::Health(HealthArguments { query, running })) => {
+            running.command(flags, |server| Command::Health { server, query })
+        }
         Some(Sub::NtsSecret) if flags != Flags::default() => {
             return Err(flags_mean_nothing("nts-secret takes no flags"));
         }
@@ -463,7 +469,10 @@ mod tests {
                 socket: Some("/s".into()),
                 json: true,
             },
-            max_distance: Some(0.5),
+            query: HealthQuery {
+                max_distance: Some(0.5),
+                ..HealthQuery::default()
+            },
         };
         assert_eq!(asked.command, expected);
         assert_eq!(asked.flags.config, Some("b".into()));

@@ -38,8 +38,8 @@
 //!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
 //!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
-//!   `metrics`, `health`; the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure); `clients_text`: the census;
-//!   `journal`: what the log says of it
+//!   `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure);
+//!   `clients_text`: the census; `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
@@ -47,7 +47,7 @@
 //!   `writer` put it into files, and `files` reads them; a `moment`, `curves`, a `picture`, a `report` are made of them, and
 //!   the `chain` proves that they were not changed; `ring` is the memory of the running server
 //! * [`control`]: requests to the running server: the `protocol` of its control socket (pure), its ends `client` and
-//!   `server`; and `http`
+//!   `server`; and `http`. Those that watch the health get answers without end, from `supervisor::watchers`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `reload`, for
 //!   which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which
 //!   listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and threads of NTS

@@ -6,7 +6,9 @@ mod check;
 mod clients;
 mod config;
 mod health;
+mod health_watch;
 mod history;
+mod hook;
 mod import;
 mod leap;
 mod leap_list;
@@ -48,6 +50,6 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Report(query) => report::run(query, flags),
         Command::Leap(query) => leap::run(query, flags),
         Command::Rehearse(query) => rehearse::run(query, flags),
-        Command::Health { server, max_distance } => health::run(server, flags, *max_distance),
+        Command::Health { server, query } => health::run(server, flags, query),
     }
 }

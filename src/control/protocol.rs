@@ -1,11 +1,12 @@
 //! Pure. The control protocol: requests to the running server through its control socket, and its answers.
 //!
-//! A connection carries one request and one answer. Each is one JSON object with the version of the protocol
-//! and of the program that sent it, so that programs of different versions can tell each other that they are:
+//! A connection carries one request and one answer; to a request to watch, it carries answers until one side closes
+//! it. Each is one JSON object on a line of its own, with the version of the protocol and of the program that sent it, so
+//! that programs of different versions can tell each other that they are:
 //!
 //! ```text
-//! {"protocol":1,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
-//! {"protocol":1,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
+//! {"protocol":2,"program":"0.1.0","request":{"health":{"max_distance":0.01,"listener":null}}}
+//! {"protocol":2,"program":"0.1.0","answer":{"health":{"healthy":true,"reason":"synchronized, ...",...}}}
 //! ```
 //!
 //! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two
@@ -20,9 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
+use crate::observe::health::{Health, HealthCriteria};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest request, in bytes.
 ///
@@ -58,12 +60,9 @@ pub enum ControlRequest {
         seconds: u32,
     },
     /// Whether the server is healthy. The answer is a [`ControlAnswer::Health`].
-    Health {
-        /// Form of the answer.
-        format: Format,
-        /// Largest healthy root distance, in seconds, if there is a limit. Finite.
-        max_distance: Option<f64>,
-    },
+    Health(HealthCriteria),
+    /// The same, ten times per second, and each change at once. Answers follow each other until the connection ends.
+    WatchHealth(HealthCriteria),
     /// The effect that a reload of a configuration would have. The answer is a [`ControlAnswer::Check`].
     Check {
         /// Path of the file, for messages; it is not read.
@@ -85,7 +84,8 @@ impl ControlRequest {
             | Self::Upstreams { .. }
             | Self::Clients { .. }
             | Self::Curves { .. }
-            | Self::Health { .. } => Duration::from_secs(3),
+            | Self::Health(_)
+            | Self::WatchHealth(_) => Duration::from_secs(3),
         }
     }
 
@@ -117,12 +117,7 @@ pub enum ControlAnswer {
         text: String,
     },
     /// The health of the server.
-    Health {
-        /// Whether it is healthy.
-        healthy: bool,
-        /// The report, its last line end included.
-        text: String,
-    },
+    Health(Health),
     /// The result of a check.
     Check(CheckReport),
     /// An error instead of an answer.
@@ -137,6 +132,8 @@ pub enum ControlFailure {
     CensusOff,
     /// Too many checks are pending.
     TooManyChecks,
+    /// Too many clients watch the health.
+    TooManyWatchers,
     /// The request is longer than [`LONGEST_REQUEST`].
     TooLong,
     /// The request is of another version of the protocol.
@@ -152,6 +149,7 @@ impl fmt::Display for ControlFailure {
         match self {
             Self::CensusOff => f.write_str("the census is off (census.enabled)"),
             Self::TooManyChecks => f.write_str("too many checks are pending: try again later"),
+            Self::TooManyWatchers => f.write_str("too many clients watch the running server"),
             Self::TooLong => f.write_str("the request is too long for the running server"),
             Self::OtherVersion => f.write_str("the running server is of another version"),
             Self::Unreadable(why) => {
@@ -311,11 +309,14 @@ fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, MessageError> {
 mod tests {
     use super::*;
     use crate::config::check::CheckResult;
+    use crate::observe::health::ListenerName;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
         let format = prop::sample::select(vec![Format::Text, Format::Json]);
         let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
+        let listener = prop::option::of(any::<SocketAddr>().prop_map(ListenerName::Socket));
         prop_oneof![
             format
                 .clone()
@@ -327,8 +328,17 @@ mod tests {
                 .clone()
                 .prop_map(|format| ControlRequest::Clients { format }),
             any::<u32>().prop_map(|seconds| ControlRequest::Curves { seconds }),
-            (format, distance)
-                .prop_map(|(format, max_distance)| ControlRequest::Health { format, max_distance }),
+            (distance, listener, any::<bool>()).prop_map(|(max_distance, listener, watch)| {
+                let criteria = HealthCriteria {
+                    max_distance,
+                    listener,
+                };
+                if watch {
+                    ControlRequest::WatchHealth(criteria)
+                } else {
+                    ControlRequest::Health(criteria)
+                }
+            }),
             any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),
         ]
     }
@@ -342,6 +352,7 @@ mod tests {
         let failure = prop_oneof![
             Just(ControlFailure::CensusOff),
             Just(ControlFailure::TooManyChecks),
+            Just(ControlFailure::TooManyWatchers),
             Just(ControlFailure::TooLong),
             Just(ControlFailure::OtherVersion),
             any::<String>().prop_map(ControlFailure::Unreadable),
@@ -349,7 +360,15 @@ mod tests {
         ];
         prop_oneof![
             any::<String>().prop_map(|text| ControlAnswer::Report { text }),
-            any::<(bool, String)>().prop_map(|(healthy, text)| ControlAnswer::Health { healthy, text }),
+            any::<(bool, String, Vec<String>, u8)>().prop_map(|(healthy, reason, warnings, stratum)| {
+                let health = Health {
+                    healthy,
+                    warnings,
+                    stratum: Some(stratum),
+                    ..Health::unknown(reason)
+                };
+                ControlAnswer::Health(health)
+            }),
             (result, any::<String>(), any::<String>()).prop_map(|(result, summary, notes)| {
                 ControlAnswer::Check(CheckReport {
                     result,
@@ -388,14 +407,14 @@ mod tests {
     #[test]
     fn the_shape_of_this_version() {
         let program = env!("CARGO_PKG_VERSION");
-        let health = ControlRequest::Health {
-            format: Format::Text,
+        let criteria = HealthCriteria {
             max_distance: Some(0.01),
+            listener: "[::1]:123".parse().ok(),
         };
         assert_eq!(
-            write_request(health).unwrap(),
+            write_request(ControlRequest::WatchHealth(criteria)).unwrap(),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"watch-health\":{{\"max_distance\":0.01,\"listener\":\"[::1]:123\"}}}}}}\n"
             )
         );
         let check = ControlRequest::Check {
@@ -405,13 +424,13 @@ mod tests {
         assert_eq!(
             write_request(check).unwrap(),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
             )
         );
         assert_eq!(
             write_answer(ControlAnswer::Failed(ControlFailure::CensusOff)),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
             )
         );
         let report = CheckReport {
@@ -422,7 +441,7 @@ mod tests {
         assert_eq!(
             write_answer(ControlAnswer::Check(report)),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
             )
         );
     }
@@ -437,16 +456,16 @@ mod tests {
                 "older than this program",
             ),
             (
-                "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"anything\":[]}",
-                "ntpfront 9.9\\u{1b} (control protocol 2)",
+                "{\"protocol\":9,\"program\":\"9.9\\u001b\",\"anything\":[]}",
+                "ntpfront 9.9\\u{1b} (control protocol 9)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
             (
-                "{\"protocol\":1}",
+                "{\"protocol\":2}",
                 "unexpected reply (is the server another version?): missing field",
             ),
             (
-                "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
+                "{\"protocol\":2,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
                 "unexpected reply (is the server another version?): unknown field `more`",
             ),
         ] {
@@ -469,12 +488,12 @@ mod tests {
                 "{answer}"
             );
         }
-        let newer = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
+        let newer = refusal("{\"protocol\":9,\"program\":\"9.9\",\"request\":\"history\"}");
         assert_eq!(
             read_answer(newer.as_bytes()),
             Ok(ControlAnswer::Failed(ControlFailure::OtherVersion))
         );
-        let unknown = refusal("{\"protocol\":1,\"program\":\"9.9\",\"request\":\"history\"}");
+        let unknown = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
         let answer = read_answer(unknown.as_bytes()).unwrap();
         let ControlAnswer::Failed(failure) = answer else {
             panic!("{answer:?}")

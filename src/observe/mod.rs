@@ -1,6 +1,7 @@
 //! The view of operators: log, status, metrics, health.
 //!
-//! A `snapshot` of everything, as `status_text`, as `metrics`, as `health`; the state of the record (`history_status`); the
+//! A `snapshot` of everything, as `status_text`, as `metrics`, as `health` (for `nagios`, too, and watched by
+//! `health_watch`); the state of the record (`history_status`); the
 //! score that the NTP `pool` would give; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
 //! and what the log says of all that (`journal`).
 
@@ -8,6 +9,7 @@ pub mod clients_text;
 pub mod clock_status;
 mod fast_path_text;
 pub mod health;
+pub mod health_watch;
 pub mod history_status;
 mod interleaved_text;
 pub mod journal;
@@ -15,6 +17,7 @@ pub mod leap_forecast;
 pub mod leap_status;
 mod mac_text;
 pub mod metrics;
+pub mod nagios;
 pub mod nts_status;
 mod nts_text;
 pub mod pool;

@@ -128,6 +128,10 @@ pub struct ListenerStatus {
     pub serving: bool,
     /// Whether the server is healthy only with it.
     pub required: bool,
+    /// Whether it announces the time where the server has one.
+    ///
+    /// Not with `answer = "unsynchronized"`, and not above its `max-stratum`.
+    pub announces_time: bool,
     /// The reason why it is not served, or not by all of its workers, in words; `null` if it is.
     pub fault: Option<&'static str>,
     /// Counts of all its workers, those included that have ended.
@@ -183,6 +187,7 @@ pub(crate) fn example() -> Snapshot {
             family: ListenerStatus::family(&address),
             serving: true,
             required: false,
+            announces_time: true,
             fault: None,
             traffic,
             workers,

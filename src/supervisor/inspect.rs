@@ -13,7 +13,7 @@ use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
 use crate::log;
-use crate::observe::health::Health;
+use crate::observe::health::HealthView;
 use crate::observe::pool::PoolScore;
 use crate::observe::snapshot::{ListenerStatus, Reloads, Snapshot, Traffic};
 use crate::observe::status_text::{StatusText, UpstreamsText};
@@ -35,6 +35,7 @@ impl Inspection<'_> {
     /// Makes the snapshot of the current moment.
     pub(super) fn snapshot(&self) -> Snapshot {
         let clock_status = self.clock_manager.clock_status();
+        let stratum = clock_status.reference.stratum;
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
@@ -47,7 +48,7 @@ impl Inspection<'_> {
             reloads: self.reloads.clone(),
             log_lines_dropped: log::dropped(),
             history: self.history.status(),
-            listeners: self.listener_statuses(),
+            listeners: self.listener_statuses(stratum),
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),
             upstreams: self.clock_manager.upstreams(),
@@ -70,8 +71,8 @@ impl Inspection<'_> {
     }
 
     /// Returns each listener with its workers, and the fast path's counts for it.
-    fn listener_statuses(&self) -> Vec<ListenerStatus> {
-        let mut statuses = self.listeners.statuses();
+    fn listener_statuses(&self, stratum: u8) -> Vec<ListenerStatus> {
+        let mut statuses = self.listeners.statuses(stratum);
         for (address, counts, per_second) in self.fast.into_iter().flat_map(Driver::counts) {
             let served = statuses.iter_mut().filter(|one| one.address == address);
             served.for_each(|one| one.traffic = one.traffic.plus(counts, per_second));
@@ -93,14 +94,19 @@ impl Inspection<'_> {
         })
     }
 
-    /// Answers `health`, with the largest healthy root distance, in seconds, if there is a limit.
-    pub(super) fn health(&self, format: Format, max_distance: Option<f64>) -> ControlAnswer {
-        let health = Health::of(&self.snapshot(), max_distance);
-        let healthy = health.healthy;
-        match write(format, &health, || health.line()) {
-            Ok(text) => ControlAnswer::Health { healthy, text },
-            Err(failure) => ControlAnswer::Failed(failure),
-        }
+    /// Returns what is `made` of all that health depends on.
+    ///
+    /// It takes less than a snapshot: watchers get it ten times per second.
+    pub(super) fn health<T>(&self, made: impl FnOnce(&HealthView<'_>) -> T) -> T {
+        let clock = self.clock_manager.clock_status();
+        let nts = self.nts.status(self.clock_manager.unix_time());
+        let history = self.history.status();
+        made(&HealthView {
+            listeners: self.listeners.health(clock.reference.stratum),
+            clock: &clock,
+            nts: nts.as_ref(),
+            history: history.as_ref(),
+        })
     }
 }
 

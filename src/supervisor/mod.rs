@@ -23,6 +23,7 @@ mod sockets;
 mod start;
 mod start_error;
 pub mod system_limits;
+mod watchers;
 
 use std::io;
 use std::thread;
@@ -46,6 +47,7 @@ use crate::fast_path::step_watch::StepWatch;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::log;
+use crate::observe::health::Health;
 use crate::observe::journal;
 use crate::observe::snapshot::Reloads;
 use crate::upstream::poller::PollerReport;
@@ -60,6 +62,7 @@ use nts_manager::NtsManager;
 use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
+use watchers::Watchers;
 
 /// Interval in which the state is decided and published, even without news.
 const TICK: Duration = Duration::from_secs(1);
@@ -160,6 +163,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         started: clock::raw(),
         reloads: Reloads::default(),
         status: Status::default(),
+        watchers: Watchers::default(),
     };
     supervisor.start().await;
     let heard = Heard {
@@ -205,6 +209,7 @@ struct Supervisor {
     started: Duration,
     reloads: Reloads,
     status: Status,
+    watchers: Watchers,
 }
 
 /// The status line of the service manager, and what it was made from.
@@ -235,6 +240,8 @@ impl Supervisor {
         let mut refresh = interval(driver::REFRESH);
         // Missed ticks count as one.
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = interval(watchers::BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
         // Changes before the first notice, and addresses that went away since the previous process opened
         // them.
@@ -288,6 +295,10 @@ impl Supervisor {
                     self.fast.iter_mut().for_each(Driver::refresh);
                     continue;
                 }
+                _ = beat.tick(), if !self.watchers.is_empty() => {
+                    self.beat();
+                    continue;
+                }
                 _ = tick.tick() => self.run_periodic_tasks(),
             }
             self.decide();
@@ -297,6 +308,9 @@ impl Supervisor {
     /// Decides, and sends the result to the pollers and the service manager.
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
+        if news {
+            self.beat();
+        }
         self.history.note_changes(&mut self.clock_manager);
         if self.nts.follow(self.clock_manager.period_clocks()) {
             self.hand_keyring();
@@ -420,6 +434,13 @@ impl Supervisor {
         self.status = Status { said, at: now };
     }
 
+    /// Sends those that watch the health what it is now.
+    fn beat(&mut self) {
+        let mut watchers = std::mem::take(&mut self.watchers);
+        watchers.beat(&self.inspect());
+        self.watchers = watchers;
+    }
+
     fn inspect(&self) -> Inspection<'_> {
         Inspection {
             clock_manager: &self.clock_manager,
@@ -452,7 +473,16 @@ impl Supervisor {
         let answer = match request {
             ControlRequest::Status { format } => self.inspect().status(format),
             ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
-            ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
+            ControlRequest::Health(criteria) => {
+                ControlAnswer::Health(self.inspect().health(|view| Health::of(view, &criteria)))
+            }
+            ControlRequest::WatchHealth(criteria) => {
+                let first = self.inspect().health(|view| Health::of(view, &criteria));
+                match self.watchers.add(criteria, first) {
+                    Ok(answers) => return reply.stream(answers),
+                    Err(failure) => ControlAnswer::Failed(failure),
+                }
+            }
             ControlRequest::Clients { format } => {
                 let censuses = self.listeners.censuses();
                 let fast = self.fast.as_ref().and_then(Driver::census).cloned();
@@ -486,7 +516,8 @@ impl Supervisor {
         }
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
+        self.watchers.end();
         self.manager.notify(&[NotifyState::Stopping]);
         self.nts.stop().await;
         self.listeners.stop().await;

@@ -145,7 +145,11 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
         Host::Address(_) | Host::LinkLocal(..) => FILES_AN_UPSTREAM,
     });
-    let control = config.control.socket.as_ref().map_or(0, |_| 1 + server::CLIENTS);
+    let control = config
+        .control
+        .socket
+        .as_ref()
+        .map_or(0, |_| 1 + server::CLIENTS + server::WATCHERS);
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         // The new connection, before the one that makes room for it is closed.

@@ -22,6 +22,7 @@ use ntpfront::control::protocol::{
     ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_answer,
     write_request,
 };
+use ntpfront::observe::health::HealthCriteria;
 use ntpfront::time::NtpDuration;
 use ntpfront::wire::Leap;
 use serde_json::Value;
@@ -361,10 +362,7 @@ fn who_only_looks_costs_no_decision() {
         ControlRequest::Status { format: Format::Text },
         ControlRequest::Upstreams { format },
         ControlRequest::Clients { format },
-        ControlRequest::Health {
-            format,
-            max_distance: None,
-        },
+        ControlRequest::Health(HealthCriteria::default()),
     ];
     let mut requests: Vec<String> = requests
         .into_iter()
@@ -415,18 +413,18 @@ fn clients_of_other_versions_are_told_so() {
     }
     let newer = exchange(
         &socket,
-        "{\"protocol\":2,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
+        "{\"protocol\":9,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
     );
     let answer: Value = serde_json::from_str(&newer).unwrap();
     assert_eq!(
         (&answer["protocol"], &answer["program"]),
-        (&1.into(), &env!("CARGO_PKG_VERSION").into())
+        (&2.into(), &env!("CARGO_PKG_VERSION").into())
     );
     let failure = |request: &str| match read_answer(exchange(&socket, request).as_bytes()) {
         Ok(ControlAnswer::Failed(failure)) => failure,
         other => panic!("{other:?}"),
     };
-    let unknown = failure("{\"protocol\":1,\"program\":\"9.9\",\"request\":{\"history\":{}}}");
+    let unknown = failure("{\"protocol\":2,\"program\":\"9.9\",\"request\":{\"history\":{}}}");
     assert!(matches!(unknown, ControlFailure::Unreadable(_)), "{unknown}");
     // More than a request may have is not even read.
     let long = " ".repeat(usize::try_from(LONGEST_REQUEST).unwrap() + 1);
@@ -447,11 +445,11 @@ fn servers_of_other_versions_are_called_so() {
             "is older than this program",
         ),
         (
-            "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
-            "the running server is ntpfront 9.9\\u{1b} (control protocol 2)",
+            "{\"protocol\":9,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
+            "the running server is ntpfront 9.9\\u{1b} (control protocol 9)",
         ),
         (
-            "{\"protocol\":1,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
+            "{\"protocol\":2,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
             "unexpected reply",
         ),
         ("HTTP/1.1 400 Bad Request\r\n", "or not ntpfront"),
