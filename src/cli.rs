@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+mod acts;
 mod subcommands;
 
+pub use acts::Act;
+use acts::{DrainArguments, UndrainArguments};
 use subcommands::seconds;
 pub use subcommands::{
     Dialect, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery, ReportQuery, SupposedLeap,
@@ -59,6 +62,13 @@ pub enum Command {
         server: RunningServer,
         /// Largest root distance of a healthy server, in seconds; `None` is no limit.
         max_distance: Option<f64>,
+    },
+    /// Change the running server.
+    Act {
+        /// The change.
+        act: Act,
+        /// The server.
+        server: RunningServer,
     },
     /// Print a new secret for the cookies of NTS.
     NtsSecret,
@@ -193,6 +203,18 @@ enum Sub {
     Rehearse(RehearseQuery),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
     Health(Fitness),
+    /// Have the running server read its configuration again, wait, and print what changed or all errors
+    ///
+    /// It does what `systemctl reload ntpfront` does. Exit status 0: it is in effect, 1: it was refused, 2: no answer.
+    Reload(RunningArguments),
+    /// Have listeners answer "unsynchronized", so that their clients go elsewhere
+    ///
+    /// No request is lost. A reload keeps the drain; `ntpfront undrain`, the end of --for and a restart end it. For a
+    /// lasting drain, set `answer = "unsynchronized"` in the configuration. With an address that several hosts announce
+    /// (anycast), use --after: no client gets "unsynchronized" if the route moves within that time.
+    Drain(DrainArguments),
+    /// End the drain of listeners: they answer as configured
+    Undrain(UndrainArguments),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
     NtsSecret,
 }
@@ -225,6 +247,8 @@ Examples:
   ntpfront leap --suppose delete            what would be served around a leap second?
   ntpfront rehearse --suppose insert        a made-up leap second, to try clients against it
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
+  ntpfront reload                           apply the changed configuration, or print its errors
+  ntpfront drain --for 10m                  send the clients elsewhere for a while
   ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
@@ -234,6 +258,7 @@ Exit status:
   3  no error, but some changes need a restart (check --against-running)
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
   health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer
+  reload, drain, undrain: 0 it is in effect, 1 refused, 2 the server does not answer
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
@@ -311,6 +336,9 @@ where
             max_distance,
             running,
         })) => running.command(flags, |server| Command::Health { server, max_distance }),
+        Some(Sub::Reload(running)) => running.act(flags, Act::Reload),
+        Some(Sub::Drain(drain)) => drain.running.clone().act(flags, drain.act()),
+        Some(Sub::Undrain(undrain)) => undrain.running.clone().act(flags, undrain.act()),
         Some(Sub::NtsSecret) if flags != Flags::default() => {
             return Err(flags_mean_nothing("nts-secret takes no flags"));
         }
@@ -342,6 +370,11 @@ impl RunningArguments {
             json: self.json,
         };
         (command(server), flags.and(later))
+    }
+
+    /// The same for a change of the server.
+    fn act(self, flags: Flags, act: Act) -> (Command, Flags) {
+        self.command(flags, |server| Command::Act { act, server })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `output` prints and has the exit statuses, `running` sends requests to the running server.
 
+mod act;
 mod check;
 mod clients;
 mod config;
@@ -44,6 +45,7 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),
+        Command::Act { act, server } => act::run(act, server, flags),
         Command::History(query) => history::run(query, flags),
         Command::Report(query) => report::run(query, flags),
         Command::Leap(query) => leap::run(query, flags),

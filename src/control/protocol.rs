@@ -4,8 +4,8 @@
 //! and of the program that sent it, so that programs of different versions can tell each other that they are:
 //!
 //! ```text
-//! {"protocol":1,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
-//! {"protocol":1,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
+//! {"protocol":2,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
+//! {"protocol":2,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
 //! ```
 //!
 //! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two
@@ -17,12 +17,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::command::{CommandReport, ControlCommand};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
 
 /// Version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest request, in bytes.
 ///
@@ -71,6 +72,8 @@ pub enum ControlRequest {
         /// Text of the file.
         text: String,
     },
+    /// A command that changes the running server. The answer is a [`ControlAnswer::Command`].
+    Command(ControlCommand),
 }
 
 impl ControlRequest {
@@ -81,6 +84,7 @@ impl ControlRequest {
     pub const fn answer_timeout(&self) -> Duration {
         match self {
             Self::Check { .. } => Duration::from_secs(60),
+            Self::Command(command) => command.answer_timeout(),
             Self::Status { .. }
             | Self::Upstreams { .. }
             | Self::Clients { .. }
@@ -125,6 +129,8 @@ pub enum ControlAnswer {
     },
     /// The result of a check.
     Check(CheckReport),
+    /// The result of a command.
+    Command(CommandReport),
     /// An error instead of an answer.
     Failed(ControlFailure),
 }
@@ -310,6 +316,8 @@ fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, MessageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
     use crate::config::check::CheckResult;
     use proptest::prelude::*;
 
@@ -330,6 +338,25 @@ mod tests {
             (format, distance)
                 .prop_map(|(format, max_distance)| ControlRequest::Health { format, max_distance }),
             any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),
+            commands().prop_map(ControlRequest::Command),
+        ]
+    }
+
+    fn commands() -> impl Strategy<Value = ControlCommand> {
+        let listener = any::<Option<SocketAddr>>().prop_map(|listener| {
+            // Its text has no flow label.
+            listener.map(|listener| SocketAddr::new(listener.ip(), listener.port()))
+        });
+        prop_oneof![
+            Just(ControlCommand::Reload),
+            (listener.clone(), any::<u32>(), any::<Option<u32>>()).prop_map(|(listener, after, length)| {
+                ControlCommand::Drain {
+                    listener,
+                    after,
+                    length,
+                }
+            }),
+            listener.prop_map(|listener| ControlCommand::Undrain { listener }),
         ]
     }
 
@@ -358,6 +385,9 @@ mod tests {
                 })
             }),
             failure.prop_map(ControlAnswer::Failed),
+            any::<(String, Vec<String>)>().prop_map(|(summary, details)| {
+                ControlAnswer::Command(CommandReport::of_changes(summary, details))
+            }),
         ]
     }
 
@@ -395,7 +425,7 @@ mod tests {
         assert_eq!(
             write_request(health).unwrap(),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
             )
         );
         let check = ControlRequest::Check {
@@ -405,13 +435,31 @@ mod tests {
         assert_eq!(
             write_request(check).unwrap(),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+            )
+        );
+        let drain = ControlRequest::Command(ControlCommand::Drain {
+            listener: Some("[::1]:123".parse().unwrap()),
+            after: 5,
+            length: None,
+        });
+        assert_eq!(
+            write_request(drain).unwrap(),
+            format!(
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"command\":{{\"drain\":{{\"listener\":\"[::1]:123\",\"after\":5,\"length\":null}}}}}}}}\n"
+            )
+        );
+        let changed = CommandReport::changed("s".to_owned());
+        assert_eq!(
+            write_answer(ControlAnswer::Command(changed)),
+            format!(
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"command\":{{\"result\":\"changed\",\"summary\":\"s\",\"details\":[]}}}}}}\n"
             )
         );
         assert_eq!(
             write_answer(ControlAnswer::Failed(ControlFailure::CensusOff)),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
             )
         );
         let report = CheckReport {
@@ -422,7 +470,7 @@ mod tests {
         assert_eq!(
             write_answer(ControlAnswer::Check(report)),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
             )
         );
     }
@@ -437,16 +485,16 @@ mod tests {
                 "older than this program",
             ),
             (
-                "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"anything\":[]}",
-                "ntpfront 9.9\\u{1b} (control protocol 2)",
+                "{\"protocol\":3,\"program\":\"9.9\\u001b\",\"anything\":[]}",
+                "ntpfront 9.9\\u{1b} (control protocol 3)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
             (
-                "{\"protocol\":1}",
+                "{\"protocol\":2}",
                 "unexpected reply (is the server another version?): missing field",
             ),
             (
-                "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
+                "{\"protocol\":2,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
                 "unexpected reply (is the server another version?): unknown field `more`",
             ),
         ] {
@@ -469,12 +517,12 @@ mod tests {
                 "{answer}"
             );
         }
-        let newer = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
+        let newer = refusal("{\"protocol\":3,\"program\":\"9.9\",\"request\":\"history\"}");
         assert_eq!(
             read_answer(newer.as_bytes()),
             Ok(ControlAnswer::Failed(ControlFailure::OtherVersion))
         );
-        let unknown = refusal("{\"protocol\":1,\"program\":\"9.9\",\"request\":\"history\"}");
+        let unknown = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
         let answer = read_answer(unknown.as_bytes()).unwrap();
         let ControlAnswer::Failed(failure) = answer else {
             panic!("{answer:?}")

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::command::Caller;
 use super::protocol::{
     self, ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST, TRANSFER_TIMEOUT,
 };
@@ -34,6 +35,8 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct PendingRequest {
     request: ControlRequest,
+    /// The process that sent it, if the kernel knows.
+    caller: Option<Caller>,
     reply: Reply,
 }
 
@@ -42,9 +45,9 @@ pub struct PendingRequest {
 pub struct Reply(oneshot::Sender<ControlAnswer>);
 
 impl PendingRequest {
-    /// The request, and the way back.
-    pub fn into_parts(self) -> (ControlRequest, Reply) {
-        (self.request, self.reply)
+    /// Returns the request, the process that sent it, if the kernel knows, and the way back.
+    pub fn into_parts(self) -> (ControlRequest, Option<Caller>, Reply) {
+        (self.request, self.caller, self.reply)
     }
 }
 
@@ -120,13 +123,21 @@ impl ControlSocket {
 }
 
 async fn serve_client(client: UnixStream, requests: mpsc::Sender<PendingRequest>) -> io::Result<()> {
+    let caller = client.peer_cred().ok().map(|known| Caller {
+        user: known.uid(),
+        process: known.pid().filter(|process| *process != 0),
+    });
     let (mut reader, mut writer) = client.into_split();
-    let answer = answer(&mut reader, requests).await?;
+    let answer = answer(&mut reader, caller, requests).await?;
     timeout(TRANSFER_TIMEOUT, writer.write_all(answer.as_bytes())).await?
 }
 
 /// The message that answers what is read.
-async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingRequest>) -> io::Result<String> {
+async fn answer(
+    reader: &mut OwnedReadHalf,
+    caller: Option<Caller>,
+    requests: mpsc::Sender<PendingRequest>,
+) -> io::Result<String> {
     let mut message = Vec::new();
     let mut limited = reader.take(LONGEST_REQUEST + 1);
     let length = timeout(TRANSFER_TIMEOUT, limited.read_to_end(&mut message)).await??;
@@ -143,6 +154,7 @@ async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingReques
     let (reply, answer) = oneshot::channel();
     let pending = PendingRequest {
         request,
+        caller,
         reply: Reply(reply),
     };
     let asked = async {

@@ -19,7 +19,7 @@ use prometheus_client::registry::Registry;
 use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::pool::PoolScore;
-use super::snapshot::{ListenerStatus, Snapshot, WorkerStatus};
+use super::snapshot::{DrainStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
@@ -86,6 +86,15 @@ impl Page<'_> {
             "last_reload_refused",
             "1 if the last reload was refused and the previous configuration is still in effect",
             was_refused,
+        )?;
+        let commands = [
+            ("done", snapshot.commands.done),
+            ("refused", snapshot.commands.refused),
+        ];
+        self.counters(
+            "commands_total",
+            "Commands that change the running server, by result",
+            commands.map(|(result, count)| (vec![("result", result.to_owned())], count)),
         )?;
         self.counters(
             "log_lines_dropped_total",
@@ -188,6 +197,14 @@ impl Page<'_> {
             "listener_serving",
             "1 if the listener answers requests; 0 while its address does not exist",
             listeners.iter().map(serving),
+        )?;
+        let is_drained = |one: &ListenerStatus| one.drain.as_ref().is_some_and(DrainStatus::is_in_effect);
+        self.gauges(
+            "listener_drained",
+            "1 if the listener is drained: it answers that there is no time",
+            listeners
+                .iter()
+                .map(|one| (place(one), u64::from(is_drained(one)))),
         )?;
         let by_worker = listeners.iter().flat_map(|one| {
             let received = |(number, worker): (usize, &WorkerStatus)| {

@@ -6,7 +6,7 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::snapshot::{ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
-use super::{fast_path_text, interleaved_text, mac_text, nts_text};
+use super::{command_text, fast_path_text, interleaved_text, mac_text, nts_text};
 use crate::server::Verdict;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
@@ -236,6 +236,9 @@ fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerStatus]) -> fmt::Result
                 "{:<width$} {number:>6} {per_second:>9.0} {received:>13} {answered:>13}",
                 ""
             )?;
+        }
+        if let Some(drain) = &listener.drain {
+            below(f, width, &command_text::drain(drain))?;
         }
         if let Some(fault) = listener.fault {
             let what = if listener.serving {
@@ -489,6 +492,7 @@ LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
                                #1       234             1             0
 [2001:db8:1234:5678:9abc:def0:1234:5678]:123
                                 1         0             0             0        0
+                           drained by command: no time, ends in 58 s
 192.0.2.7:123                   0         0             0             0        0
                            not served: no interface of this host has the address
                            (EADDRNOTAVAIL)

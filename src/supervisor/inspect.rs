@@ -15,7 +15,7 @@ use crate::host::clock;
 use crate::log;
 use crate::observe::health::Health;
 use crate::observe::pool::PoolScore;
-use crate::observe::snapshot::{ListenerStatus, Reloads, Snapshot, Traffic};
+use crate::observe::snapshot::{CommandCounts, ListenerStatus, Reloads, Snapshot, Traffic};
 use crate::observe::status_text::{StatusText, UpstreamsText};
 
 /// The parts of the running server that a snapshot shows.
@@ -26,6 +26,7 @@ pub(super) struct Inspection<'a> {
     pub(super) leaps: &'a LeapList,
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
+    pub(super) commands: CommandCounts,
     pub(super) history: &'a HistoryKeeper,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -45,6 +46,7 @@ impl Inspection<'_> {
                 .leap_status(self.leaps.known(), self.smearing_listeners()),
             requests: self.traffic(),
             reloads: self.reloads.clone(),
+            commands: self.commands,
             log_lines_dropped: log::dropped(),
             history: self.history.status(),
             listeners: self.listener_statuses(),

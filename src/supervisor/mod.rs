@@ -5,8 +5,10 @@
 mod absence;
 mod census;
 mod clock_manager;
+mod commands;
 mod confine;
 mod cookie_secret;
+mod drain;
 mod handover;
 mod history;
 mod inspect;
@@ -28,13 +30,14 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
@@ -46,8 +49,9 @@ use crate::fast_path::step_watch::StepWatch;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::log;
+use crate::log::throttle::LogThrottle;
 use crate::observe::journal;
-use crate::observe::snapshot::Reloads;
+use crate::observe::snapshot::{CommandCounts, Reloads};
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
@@ -159,6 +163,9 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         is_ready: false,
         started: clock::raw(),
         reloads: Reloads::default(),
+        commands: CommandCounts::default(),
+        refused_commands: LogThrottle::default(),
+        user: geteuid().as_raw(),
         status: Status::default(),
     };
     supervisor.start().await;
@@ -204,6 +211,11 @@ struct Supervisor {
     /// Start of the service, by the raw counter.
     started: Duration,
     reloads: Reloads,
+    commands: CommandCounts,
+    /// Limits the lines about commands of users that may not give them.
+    refused_commands: LogThrottle,
+    /// The number of the server's user.
+    user: u32,
     status: Status,
 }
 
@@ -266,7 +278,7 @@ impl Supervisor {
                 }
                 signal = heard.signals.recv() => match signal {
                     Some(SIGHUP) => {
-                        self.reading.want_reload();
+                        self.reading.want_reload(None);
                         continue;
                     }
                     Some(SIGUSR1) => {
@@ -321,10 +333,8 @@ impl Supervisor {
 
     /// Opens listeners whose address has come.
     async fn retry_absent(&mut self) {
-        if self.listeners.retry_absent(&self.manager).await
-            && let Some(fast) = &mut self.fast
-        {
-            fast.serve(self.listeners.open_listeners());
+        if self.listeners.retry_absent(&self.manager).await {
+            self.serve_open_listeners();
         }
     }
 
@@ -333,6 +343,7 @@ impl Supervisor {
         let now = clock::raw();
         self.listeners.nudge();
         self.listeners.update_traffic(now);
+        self.follow_drains();
         self.fast.iter_mut().for_each(|fast| {
             fast.follow_host(now);
             fast.refresh();
@@ -409,8 +420,12 @@ impl Supervisor {
             0 => String::new(),
             absent => format!("; {absent} listeners not served"),
         };
+        let drained = match self.listeners.drained().len() {
+            0 => String::new(),
+            drained => format!("; {drained} listeners drained"),
+        };
         let said = format!(
-            "{}; {workers} workers, {rate:.0} requests/s{absent}{}",
+            "{}; {workers} workers, {rate:.0} requests/s{absent}{drained}{}",
             self.clock_manager.status(),
             refused.unwrap_or_default()
         );
@@ -428,6 +443,7 @@ impl Supervisor {
             leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
+            commands: self.commands,
             history: &self.history,
             started: self.started,
         }
@@ -448,7 +464,7 @@ impl Supervisor {
 
     /// Answers a request of the control socket, now or later.
     fn answer(&mut self, pending: PendingRequest) {
-        let (request, reply) = pending.into_parts();
+        let (request, caller, reply) = pending.into_parts();
         let answer = match request {
             ControlRequest::Status { format } => self.inspect().status(format),
             ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
@@ -464,6 +480,7 @@ impl Supervisor {
                 let (now, _) = self.clock_manager.served_time();
                 inspect::report(Format::Json, &self.history.curves(now, seconds), String::new)
             }
+            ControlRequest::Command(command) => return self.command(&command, caller, reply),
             ControlRequest::Check { path, text } => {
                 if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
                     let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
@@ -488,6 +505,9 @@ impl Supervisor {
 
     async fn end(self) {
         self.manager.notify(&[NotifyState::Stopping]);
+        for listener in self.listeners.drained() {
+            warn!(%listener, "the drain of listener {listener} ends with this process: the next one answers as configured");
+        }
         self.nts.stop().await;
         self.listeners.stop().await;
         let (time, _) = self.clock_manager.served_time();

@@ -33,6 +33,7 @@ mod common {
 
 mod census;
 mod clock;
+mod commands;
 mod documents;
 mod handover;
 mod history;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{ListenerGroup, Listeners, WorkerSlot};
 use crate::host::bind_fault::BindFault;
-use crate::host::sys;
+use crate::host::{clock, sys};
 use crate::observe::journal;
 use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
@@ -125,6 +125,7 @@ impl ListenerGroup {
             serving: self.is_serving(),
             required: self.sockets.listener.required,
             fault: self.sockets.fault.map(BindFault::text),
+            drain: self.drain_status(clock::raw()),
             traffic: Traffic {
                 per_second: self.per_second(),
                 queue_dropped: self.drops.total,
