@@ -415,18 +415,18 @@ fn clients_of_other_versions_are_told_so() {
     }
     let newer = exchange(
         &socket,
-        "{\"protocol\":2,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
+        "{\"protocol\":3,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
     );
     let answer: Value = serde_json::from_str(&newer).unwrap();
     assert_eq!(
         (&answer["protocol"], &answer["program"]),
-        (&1.into(), &env!("CARGO_PKG_VERSION").into())
+        (&2.into(), &env!("CARGO_PKG_VERSION").into())
     );
     let failure = |request: &str| match read_answer(exchange(&socket, request).as_bytes()) {
         Ok(ControlAnswer::Failed(failure)) => failure,
         other => panic!("{other:?}"),
     };
-    let unknown = failure("{\"protocol\":1,\"program\":\"9.9\",\"request\":{\"history\":{}}}");
+    let unknown = failure("{\"protocol\":2,\"program\":\"9.9\",\"request\":{\"history\":{}}}");
     assert!(matches!(unknown, ControlFailure::Unreadable(_)), "{unknown}");
     // More than a request may have is not even read.
     let long = " ".repeat(usize::try_from(LONGEST_REQUEST).unwrap() + 1);
@@ -447,11 +447,11 @@ fn servers_of_other_versions_are_called_so() {
             "is older than this program",
         ),
         (
-            "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
-            "the running server is ntpfront 9.9\\u{1b} (control protocol 2)",
+            "{\"protocol\":3,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
+            "the running server is ntpfront 9.9\\u{1b} (control protocol 3)",
         ),
         (
-            "{\"protocol\":1,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
+            "{\"protocol\":2,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",
             "unexpected reply",
         ),
         ("HTTP/1.1 400 Bad Request\r\n", "or not ntpfront"),
