@@ -9,8 +9,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 mod acts;
 mod subcommands;
 
-pub use acts::Act;
-use acts::{DrainArguments, UndrainArguments};
+pub use acts::{Act, UpstreamAction};
+use acts::{DrainArguments, UndrainArguments, UpstreamArguments, WaitArguments};
 use subcommands::seconds;
 pub use subcommands::{
     Dialect, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery, ReportQuery, SupposedLeap,
@@ -69,6 +69,15 @@ pub enum Command {
         act: Act,
         /// The server.
         server: RunningServer,
+    },
+    /// Wait until the running server is synchronized.
+    Wait {
+        /// The server.
+        server: RunningServer,
+        /// Longest time to wait, in seconds.
+        timeout: f64,
+        /// Largest root distance that is good enough, in seconds; `None` is no limit.
+        max_distance: Option<f64>,
     },
     /// Print a new secret for the cookies of NTS.
     NtsSecret,
@@ -215,6 +224,16 @@ enum Sub {
     Drain(DrainArguments),
     /// End the drain of listeners: they answer as configured
     Undrain(UndrainArguments),
+    /// Resolve the names of all upstreams again, and poll all upstreams now; at most every 30 seconds
+    Refresh(RunningArguments),
+    /// Add, remove, pause or resume an upstream, until the restart
+    ///
+    /// The configuration stays as it is, a reload keeps the change, and a restart ends it.
+    Upstream(UpstreamArguments),
+    /// Wait until the running server is synchronized: exit status 0 it is, 1 it is not in time
+    ///
+    /// A server that does not run yet is waited for, too.
+    Wait(WaitArguments),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
     NtsSecret,
 }
@@ -249,6 +268,7 @@ Examples:
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
   ntpfront reload                           apply the changed configuration, or print its errors
   ntpfront drain --for 10m                  send the clients elsewhere for a while
+  ntpfront wait --timeout 60                in scripts: continue once the server is synchronized
   ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
@@ -258,7 +278,7 @@ Exit status:
   3  no error, but some changes need a restart (check --against-running)
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
   health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer
-  reload, drain, undrain: 0 it is in effect, 1 refused, 2 the server does not answer
+  reload, drain, undrain, refresh, upstream: 0 it is in effect, 1 refused, 2 the server does not answer
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
@@ -337,6 +357,17 @@ where
             running,
         })) => running.command(flags, |server| Command::Health { server, max_distance }),
         Some(Sub::Reload(running)) => running.act(flags, Act::Reload),
+        Some(Sub::Refresh(running)) => running.act(flags, Act::Refresh),
+        Some(Sub::Upstream(change)) => change.running.clone().act(flags, change.act()),
+        Some(Sub::Wait(wait)) => {
+            let (timeout, max_distance) = (wait.timeout, wait.max_distance);
+            let command = |server| Command::Wait {
+                server,
+                timeout,
+                max_distance,
+            };
+            wait.running.command(flags, command)
+        }
         Some(Sub::Drain(drain)) => drain.running.clone().act(flags, drain.act()),
         Some(Sub::Undrain(undrain)) => undrain.running.clone().act(flags, undrain.act()),
         Some(Sub::NtsSecret) if flags != Flags::default() => {

@@ -1,13 +1,13 @@
-//! Impure. `ntpfront reload`, `drain`, `undrain`: commands that change the running server.
+//! Impure. `ntpfront reload`, `drain`, `undrain`, `refresh`, `upstream`: commands that change the running server.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, fail, print, print_error};
 use super::running::{query_running, unexpected_answer};
-use crate::cli::{Act, Flags, RunningServer};
+use crate::cli::{Act, Flags, RunningServer, UpstreamAction};
 use crate::config::address;
-use crate::control::command::{CommandReport, CommandResult, ControlCommand};
+use crate::control::command::{CommandReport, CommandResult, ControlCommand, UpstreamCommand};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 
 /// Exit status 0 if it is as wanted now, 1 if it was refused, and 2 without an answer.
@@ -26,6 +26,12 @@ pub(super) fn run(act: &Act, server: &RunningServer, flags: &Flags) -> ExitCode 
 fn command(act: &Act) -> Result<ControlCommand, String> {
     Ok(match act {
         Act::Reload => ControlCommand::Reload,
+        Act::Refresh => ControlCommand::Refresh,
+        Act::Upstream {
+            action,
+            address,
+            options,
+        } => ControlCommand::Upstream(change(*action, address.clone(), options.clone())?),
         Act::Drain {
             listener,
             after,
@@ -41,14 +47,23 @@ fn command(act: &Act) -> Result<ControlCommand, String> {
     })
 }
 
+fn change(
+    action: UpstreamAction,
+    address: String,
+    options: Vec<(String, String)>,
+) -> Result<UpstreamCommand, String> {
+    Ok(match action {
+        UpstreamAction::Add => UpstreamCommand::Add { address, options },
+        _ if !options.is_empty() => return Err("only `upstream add` takes KEY=VALUE".to_owned()),
+        UpstreamAction::Remove => UpstreamCommand::Remove { address },
+        UpstreamAction::Pause => UpstreamCommand::Pause { address },
+        UpstreamAction::Resume => UpstreamCommand::Resume { address },
+    })
+}
+
 /// Reads the address of a listener as the configuration does.
 fn listener(text: Option<&str>) -> Result<Option<SocketAddr>, String> {
-    let read = |text: &str| {
-        address::listener(text).map_err(|refusal| {
-            let hint = refusal.hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            format!("found {text:?}, expected {}{hint}", refusal.expected)
-        })
-    };
+    let read = |text: &str| address::listener(text).map_err(|refusal| refusal.expected_instead_of(text));
     text.map(read).transpose()
 }
 

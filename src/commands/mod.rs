@@ -21,6 +21,7 @@ mod serve;
 mod status;
 mod top;
 mod upstreams;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,11 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),
         Command::Act { act, server } => act::run(act, server, flags),
+        Command::Wait {
+            server,
+            timeout,
+            max_distance,
+        } => wait::run(server, flags, *timeout, *max_distance),
         Command::History(query) => history::run(query, flags),
         Command::Report(query) => report::run(query, flags),
         Command::Leap(query) => leap::run(query, flags),

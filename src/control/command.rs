@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::CommandAccess;
+use crate::config::fault::printable;
 
 /// A command to the running server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,69 @@ pub enum ControlCommand {
         /// The listener; `None` is all of them.
         listener: Option<SocketAddr>,
     },
+    /// Resolve all names of upstreams again, and poll all upstreams at once.
+    Refresh,
+    /// Change the upstreams until the restart.
+    Upstream(UpstreamCommand),
+}
+
+/// A change of the upstreams, over those of the configuration.
+///
+/// Addresses are as in the configuration: an address or a name, with or without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum UpstreamCommand {
+    /// Poll another upstream, or a configured one that was removed.
+    Add {
+        /// Its address.
+        address: String,
+        /// Keys of `[[upstream]]` and their values as in TOML.
+        options: Vec<(String, String)>,
+    },
+    /// Poll an upstream no more.
+    Remove {
+        /// Its address.
+        address: String,
+    },
+    /// Poll an upstream no more for a while.
+    Pause {
+        /// Its address.
+        address: String,
+    },
+    /// Poll an upstream again that was paused.
+    Resume {
+        /// Its address.
+        address: String,
+    },
+}
+
+impl fmt::Display for UpstreamCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add { address, options } => {
+                write!(f, "upstream add {}", printable(address))?;
+                let mut options = options.iter();
+                options.try_for_each(|(key, value)| write!(f, " {}={}", printable(key), printable(value)))
+            }
+            Self::Remove { address } => write!(f, "upstream remove {}", printable(address)),
+            Self::Pause { address } => write!(f, "upstream pause {}", printable(address)),
+            Self::Resume { address } => write!(f, "upstream resume {}", printable(address)),
+        }
+    }
+}
+
+/// Shortest time between two refreshes: upstreams must not be polled as often as a user likes.
+pub const REFRESH_APART: Duration = Duration::from_secs(30);
+
+/// Returns why a refresh at `now` is refused, if the last one was too short ago. Both times are by the raw counter.
+pub fn too_soon(last: Option<Duration>, now: Duration) -> Option<String> {
+    let ago = now.saturating_sub(last?);
+    let left = REFRESH_APART.checked_sub(ago).filter(|left| !left.is_zero())?;
+    Some(format!(
+        "the last refresh was {} s ago: try again in {} s",
+        ago.as_secs(),
+        left.as_secs_f64().ceil()
+    ))
 }
 
 impl ControlCommand {
@@ -37,7 +101,9 @@ impl ControlCommand {
     pub const fn answer_timeout(&self) -> Duration {
         match self {
             Self::Reload => Duration::from_secs(60),
-            Self::Drain { .. } | Self::Undrain { .. } => Duration::from_secs(3),
+            Self::Drain { .. } | Self::Undrain { .. } | Self::Refresh | Self::Upstream(_) => {
+                Duration::from_secs(3)
+            }
         }
     }
 }
@@ -51,6 +117,8 @@ impl fmt::Display for ControlCommand {
         };
         match self {
             Self::Reload => f.write_str("reload"),
+            Self::Refresh => f.write_str("refresh"),
+            Self::Upstream(change) => change.fmt(f),
             Self::Drain {
                 listener,
                 after,
@@ -222,6 +290,20 @@ mod tests {
         };
         for (command, typed) in [
             (ControlCommand::Reload, "reload"),
+            (ControlCommand::Refresh, "refresh"),
+            (
+                ControlCommand::Upstream(UpstreamCommand::Add {
+                    address: "a\nb".to_owned(),
+                    options: vec![("minpoll".to_owned(), "4".to_owned())],
+                }),
+                "upstream add a\\nb minpoll=4",
+            ),
+            (
+                ControlCommand::Upstream(UpstreamCommand::Pause {
+                    address: "a".to_owned(),
+                }),
+                "upstream pause a",
+            ),
             (drain(None, 0, None), "drain"),
             (
                 drain(listener, 5, Some(60)),
@@ -231,6 +313,21 @@ mod tests {
             (ControlCommand::Undrain { listener }, "undrain [::1]:123"),
         ] {
             assert_eq!(command.to_string(), typed);
+        }
+    }
+
+    #[test]
+    fn a_refresh_is_not_too_soon_after_the_last_one() {
+        let seconds = Duration::from_secs;
+        let said = |ago, left| Some(format!("the last refresh was {ago} s ago: try again in {left} s"));
+        assert_eq!(too_soon(None, seconds(5)), None);
+        for (now, expected) in [
+            (seconds(100), said(0, 30)),
+            (Duration::from_millis(129_500), said(29, 1)),
+            (seconds(130), None),
+            (seconds(1000), None),
+        ] {
+            assert_eq!(too_soon(Some(seconds(100)), now), expected, "{now:?}");
         }
     }
 

@@ -319,6 +319,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use crate::config::check::CheckResult;
+    use crate::control::command::UpstreamCommand;
     use proptest::prelude::*;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
@@ -349,6 +350,7 @@ mod tests {
         });
         prop_oneof![
             Just(ControlCommand::Reload),
+            Just(ControlCommand::Refresh),
             (listener.clone(), any::<u32>(), any::<Option<u32>>()).prop_map(|(listener, after, length)| {
                 ControlCommand::Drain {
                     listener,
@@ -357,6 +359,10 @@ mod tests {
                 }
             }),
             listener.prop_map(|listener| ControlCommand::Undrain { listener }),
+            any::<(String, Vec<(String, String)>)>().prop_map(|(address, options)| {
+                ControlCommand::Upstream(UpstreamCommand::Add { address, options })
+            }),
+            any::<String>().prop_map(|address| ControlCommand::Upstream(UpstreamCommand::Remove { address })),
         ]
     }
 

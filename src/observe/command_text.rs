@@ -1,6 +1,6 @@
 //! Pure. The changes by commands at run time, in words for `status`.
 
-use super::snapshot::DrainStatus;
+use super::snapshot::{DrainStatus, Snapshot};
 
 /// Returns the drain of a listener in one line.
 pub(super) fn drain(drain: &DrainStatus) -> String {
@@ -11,6 +11,17 @@ pub(super) fn drain(drain: &DrainStatus) -> String {
         .ends_in
         .map_or_else(String::new, |left| format!(", ends in {left:.0} s"));
     format!("drained by {}: {begins}{ends}", drain.by)
+}
+
+/// Returns the lines on what commands have changed, each with its name.
+pub(super) fn lines(snapshot: &Snapshot) -> impl Iterator<Item = (&'static str, String)> {
+    let changes = snapshot.upstream_changes.iter();
+    let said: Vec<String> = changes
+        .map(|one| format!("{} {}", one.upstream, one.change))
+        .collect();
+    let line = || format!("by command, until the restart: {}", said.join(", "));
+    let line = (!said.is_empty()).then(line);
+    line.into_iter().map(|line| ("upstreams", line))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod commands;
 mod fast_path;
 mod nts;
 
@@ -61,6 +62,7 @@ impl Collector for SnapshotCollector {
         page.history(self.0.history.as_ref())?;
         page.fast_path(self.0.fast_path.as_ref())?;
         page.nts_keys(self.0.nts.as_ref())?;
+        page.upstream_changes(&self.0.upstream_changes)?;
         page.upstreams(&self.0.upstreams)?;
         page.asking(&self.0.upstreams)?;
         page.keys(&self.0.upstreams)
@@ -87,15 +89,7 @@ impl Page<'_> {
             "1 if the last reload was refused and the previous configuration is still in effect",
             was_refused,
         )?;
-        let commands = [
-            ("done", snapshot.commands.done),
-            ("refused", snapshot.commands.refused),
-        ];
-        self.counters(
-            "commands_total",
-            "Commands that change the running server, by result",
-            commands.map(|(result, count)| (vec![("result", result.to_owned())], count)),
-        )?;
+        self.commands(snapshot.commands)?;
         self.counters(
             "log_lines_dropped_total",
             "Log lines dropped because the log was not read fast enough",

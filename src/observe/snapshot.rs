@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub fast_path: Option<FastPathStatus>,
     /// Network Time Security; `null` where it is off.
     pub nts: Option<NtsStatus>,
+    /// The changes of the upstreams by command.
+    pub upstream_changes: Vec<UpstreamChange>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -126,6 +128,15 @@ pub struct CommandCounts {
     pub done: u64,
     /// Commands that were refused.
     pub refused: u64,
+}
+
+/// A change of the upstreams by command, which a restart forgets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpstreamChange {
+    /// The upstream as configured.
+    pub upstream: String,
+    /// `added`, `removed` or `paused`.
+    pub change: &'static str,
 }
 
 /// A listener.
@@ -285,6 +296,10 @@ pub(crate) fn example() -> Snapshot {
             budget_is_full: false,
         }),
         nts: Some(super::nts_status::example()),
+        upstream_changes: vec![UpstreamChange {
+            upstream: "192.0.2.9:123".to_owned(),
+            change: "paused",
+        }],
         upstreams: upstream_status::examples(),
     }
 }

@@ -9,6 +9,7 @@ use super::history::HistoryKeeper;
 use super::leaps::LeapList;
 use super::listeners::Listeners;
 use super::nts_manager::NtsManager;
+use super::overlay::Overlay;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
@@ -27,6 +28,7 @@ pub(super) struct Inspection<'a> {
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
     pub(super) commands: CommandCounts,
+    pub(super) overlay: &'a Overlay,
     pub(super) history: &'a HistoryKeeper,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -52,6 +54,7 @@ impl Inspection<'_> {
             listeners: self.listener_statuses(),
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),
+            upstream_changes: self.overlay.changes(),
             upstreams: self.clock_manager.upstreams(),
         }
     }

@@ -17,6 +17,7 @@ mod leaps;
 mod listeners;
 pub mod needs;
 mod nts_manager;
+mod overlay;
 mod pollers;
 mod reading;
 mod reload;
@@ -61,6 +62,7 @@ use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
 use nts_manager::NtsManager;
+use overlay::Overlay;
 use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
@@ -164,7 +166,9 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         started: clock::raw(),
         reloads: Reloads::default(),
         commands: CommandCounts::default(),
+        overlay: Overlay::default(),
         refused_commands: LogThrottle::default(),
+        last_refresh: None,
         user: geteuid().as_raw(),
         status: Status::default(),
     };
@@ -212,8 +216,12 @@ struct Supervisor {
     started: Duration,
     reloads: Reloads,
     commands: CommandCounts,
+    /// The changes of the upstreams by command.
+    overlay: Overlay,
     /// Limits the lines about commands of users that may not give them.
     refused_commands: LogThrottle,
+    /// Time of the last refresh by command, by the raw counter.
+    last_refresh: Option<Duration>,
     /// The number of the server's user.
     user: u32,
     status: Status,
@@ -444,6 +452,7 @@ impl Supervisor {
             nts: &self.nts,
             reloads: &self.reloads,
             commands: self.commands,
+            overlay: &self.overlay,
             history: &self.history,
             started: self.started,
         }

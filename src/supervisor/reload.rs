@@ -127,8 +127,8 @@ impl Supervisor {
         if let Some(list) = &settings.leap_seconds {
             self.leaps.change(list.to.as_deref());
         }
-        self.clock_manager
-            .reconfigure(&self.running.config, self.leaps.read());
+        self.overlay.settle(&self.running.config.upstreams);
+        self.reconfigure_clock();
         self.leaps.warn_if_smeared(&self.running.config.listeners);
         if let Some(budget) = &settings.budget {
             self.listeners.set_budget(budget.to);

@@ -1,4 +1,5 @@
-//! Proves the commands that change the running server: `reload`, `drain`, `undrain`; and which users may give them.
+//! Proves the commands that change the running server: `reload`, `drain`, `undrain`, `refresh`; which users may give them;
+//! and `wait`.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -15,6 +16,7 @@ use crate::common::client::{self, v4};
 use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::port::free_port;
 use crate::common::program::command;
+use crate::common::scripted::{Scripted, honest, silent};
 use crate::common::status::status;
 use crate::common::{Outcome, SOON, TempDir, root, run, wait_until};
 
@@ -115,8 +117,10 @@ fn reload_waits_and_says_what_changed_or_all_errors() {
         ]
     );
     // The same words as the log.
-    let log = server.daemon.log();
-    assert!(lines.iter().all(|line| log.contains(line)), "{log}");
+    wait_until("the lines in the log", SOON, || {
+        let log = server.daemon.log();
+        lines.iter().all(|line| log.contains(line)).then_some(())
+    });
 
     server.write("[limit]\nclients = 1\n[clok]\n");
     let refused = server.run(&["reload"]);
@@ -221,14 +225,11 @@ fn a_drain_is_loud_and_ends_by_command() {
     assert_eq!(status["listeners"][1]["drain"], Value::Null);
     let shown = server.run(&["status"]).stdout;
     assert!(shown.contains("drained by command: no time"), "{shown}");
-    assert!(
-        server
-            .daemon
-            .log()
-            .contains(&format!("WARN listener {one} is drained")),
-        "{}",
-        server.daemon.log()
-    );
+    wait_until("a warning", SOON, || {
+        let log = server.daemon.log();
+        log.contains(&format!("WARN listener {one} is drained"))
+            .then_some(())
+    });
     // A reload keeps it, whatever else changes there.
     server.write("[limit]\nmode = \"dry-run\"\n");
     let reloaded = server.run(&["reload"]);
@@ -367,6 +368,8 @@ fn commands_are_for_those_that_the_configuration_permits() {
         }
         let asked = by_other(&["health"]);
         assert_eq!(asked.status, Some(0), "{}", asked.said());
+        // What was logged first is in the log once this is.
+        server.daemon.counters(2);
         let log = server.daemon.log();
         let refused = log
             .lines()
@@ -376,6 +379,173 @@ fn commands_are_for_those_that_the_configuration_permits() {
         assert!(refused < 2, "one line a minute: {log}");
         assert_eq!(server.status()["reloads"]["done"], 2 - of_other - of_root);
     }
+}
+
+/// It is polled long before its interval is over, and once.
+#[test]
+fn a_refresh_polls_now_and_not_too_often() {
+    let upstream = Scripted::start(honest);
+    let (server, directory) = (v4(free_port()), TempDir::new());
+    let control = directory.path().join("control");
+    let file = format!(
+        "[control]\nsocket = \"{}\"\n[[listener]]\naddress = \"{server}\"\n[[upstream]]\naddress = \"{}\"\niburst = false\nminpoll = 10\n",
+        control.display(),
+        upstream.address()
+    );
+    let file = file + "maxpoll = 10\n";
+    let _daemon = Daemon::configured(&file).answering(server);
+    wait_until("the first poll", SOON, || (upstream.asked() == 1).then_some(()));
+    let run = |words: &[&str]| run(command().args(words).arg("--socket").arg(&control));
+    let refreshed = run(&["refresh"]);
+    assert_eq!(refreshed.status, Some(0), "{}", refreshed.said());
+    let line = format!("upstream {}: polled now\n", upstream.address());
+    assert_eq!(refreshed.stdout, format!("refreshed\n{line}"));
+    wait_until("another poll", SOON, || (upstream.asked() == 2).then_some(()));
+    let again = run(&["refresh"]);
+    assert_eq!(again.status, Some(1), "{}", again.said());
+    assert!(again.stderr.contains("try again in"), "{}", again.said());
+    assert_eq!(upstream.asked(), 2);
+}
+
+/// Polled and counted while the command says so; a reload keeps it, and the file decides what is configured.
+#[test]
+fn upstreams_change_by_command_until_the_restart() {
+    let [one, other] = [(); 2].map(|()| Scripted::start(honest));
+    let (server, directory) = (v4(free_port()), TempDir::new());
+    let control = directory.path().join("control");
+    let configured = |upstreams: &[&Scripted]| {
+        let table = |one: &&Scripted| {
+            format!(
+                "[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n",
+                one.address()
+            )
+        };
+        let upstreams: String = upstreams.iter().map(table).collect();
+        let control = control.display();
+        format!("[control]\nsocket = \"{control}\"\n[[listener]]\naddress = \"{server}\"\n{upstreams}")
+    };
+    let daemon = Daemon::configured(&configured(&[&one])).answering(server);
+    let run = |words: &[&str]| {
+        let socket = control.to_str().unwrap();
+        run(command().args(["upstream", "--socket", socket]).args(words))
+    };
+    let polled = || {
+        let status = status(&control);
+        let names = status["upstreams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].clone());
+        (names.collect::<Vec<_>>(), status["upstream_changes"].clone())
+    };
+    let (first, second) = (one.address().to_string(), other.address().to_string());
+    let added = run(&["add", &second, "minpoll=0", "maxpoll=0"]);
+    assert_eq!(added.status, Some(0), "{}", added.said());
+    assert_eq!(added.stdout, format!("upstream {second}: added\n"));
+    wait_until("polls", SOON, || {
+        (other.asked() > 1 && one.asked() > 1).then_some(())
+    });
+    let change = |upstream: &str, change| serde_json::json!({"upstream": upstream, "change": change});
+    let both = vec![Value::from(first.as_str()), second.as_str().into()];
+    assert_eq!(
+        polled(),
+        (both.clone(), Value::from(vec![change(&second, "added")]))
+    );
+
+    let paused = run(&["pause", &first]);
+    assert_eq!(paused.status, Some(0), "{}", paused.said());
+    assert_eq!(run(&["pause", &first]).stdout, "it is so already\n");
+    let changes = Value::from(vec![change(&second, "added"), change(&first, "paused")]);
+    assert_eq!(polled(), (both[1..].to_vec(), changes.clone()));
+    assert_eq!(
+        daemon.reload(&(configured(&[&one]) + "prefer = true\n")),
+        Reload::Done
+    );
+    assert_eq!(polled(), (both[1..].to_vec(), changes));
+    let removed = run(&["remove", &second]);
+    assert!(
+        removed
+            .stdout
+            .contains("warning: 0 upstreams have a vote, and clock.min-sources is 1"),
+        "{}",
+        removed.said()
+    );
+    let asked = one.asked();
+    assert_eq!(run(&["resume", &first]).status, Some(0));
+    wait_until("polls again", SOON, || (one.asked() > asked + 1).then_some(()));
+    assert_eq!(polled(), (both[..1].to_vec(), Value::from(Vec::<Value>::new())));
+    for (words, part) in [
+        (&["add", "x y"][..], "upstream[1].address: found \"x y\""),
+        (
+            &["add", "192.0.2.1", "minpoll=99", "nonsense=1"],
+            "upstream[1].minpoll: found 99",
+        ),
+        (
+            &["add", "192.0.2.1", "nonsense=1"],
+            "upstream[1].nonsense: found an unknown key",
+        ),
+        (&["add", &server.to_string()], "this is a listener of this server"),
+        (&["add", "192.0.2.1", "nts=true"], "needs the configuration file"),
+        (&["add", &first], "is polled already"),
+        (
+            &["remove", "192.0.2.1"],
+            "there is no upstream 192.0.2.1: there are ",
+        ),
+    ] {
+        let refused = run(words);
+        assert_eq!(refused.status, Some(1), "{words:?}: {}", refused.said());
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.said());
+    }
+    assert_eq!(polled().0, both[..1]);
+}
+
+#[test]
+fn wait_is_for_a_server_that_does_not_run_yet_and_for_a_good_time() {
+    let upstream = Scripted::start(silent);
+    let (server, directory) = (v4(free_port()), TempDir::new());
+    let control = directory.path().join("control");
+    let wait = |more: &[&str]| {
+        let mut wait = command();
+        wait.args(["wait", "--socket"]).arg(&control).args(more);
+        wait
+    };
+    let absent = run(&mut wait(&["--timeout", "300ms"]));
+    assert_eq!(absent.status, Some(1), "{}", absent.said());
+    assert!(
+        absent.stderr.contains("not synchronized after 0."),
+        "{}",
+        absent.said()
+    );
+
+    let mut early = wait(&["--max-distance", "1s"]);
+    let early = early.stdout(Stdio::piped()).spawn().unwrap();
+    let file = format!(
+        "[control]\nsocket = \"{}\"\n[[listener]]\naddress = \"{server}\"\n[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n",
+        control.display(),
+        upstream.address()
+    );
+    let _daemon = Daemon::configured(&file).answering(server);
+    let silent = run(&mut wait(&["--timeout", "0"]));
+    assert_eq!(silent.status, Some(1), "{}", silent.said());
+    assert!(silent.stderr.contains(" s: init"), "{}", silent.said());
+    upstream.turn_to(honest);
+    let early = early.wait_with_output().unwrap();
+    assert!(early.status.success(), "{early:?}");
+    let said = String::from_utf8(early.stdout).unwrap();
+    assert!(said.starts_with("synchronized, maximum error 0."), "{said}");
+    let narrow = run(&mut wait(&[
+        "--timeout",
+        "0",
+        "--max-distance",
+        "0.1us",
+        "--json",
+    ]));
+    let json: Value = serde_json::from_str(&narrow.stdout).unwrap();
+    assert_eq!(
+        (narrow.status, &json["synchronized"]),
+        (Some(1), &false.into()),
+        "{json}"
+    );
 }
 
 /// A restart answers as configured, and says so when it begins.

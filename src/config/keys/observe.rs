@@ -21,8 +21,8 @@ const METRICS: &str =
 table! {
     /// The socket for `ntpfront status` and other commands that ask the running server, or change it.
     ///
-    /// Those are `status`, `upstreams`, `top`, `clients`, `health`, `check --against-running`, `reload`, `drain` and
-    /// `undrain`.
+    /// Those are `status`, `upstreams`, `top`, `clients`, `health`, `check --against-running`, `reload`, `drain`,
+    /// `undrain`, `refresh`, `upstream` and `wait`.
     "[control]": Restart, RawControl
     /// The address of the socket that commands ask.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ table! {
         /// the file. If this key is not set and the directory does not exist, there is no socket. The service
         /// creates the directory. The file stays when the process ends, and the next start replaces it.
         socket: Option<PathBuf> = Some(CONTROL_SOCKET.into()), path_or_none();
-        /// The users whose commands change the running server (reload, drain, undrain): {words}.
+        /// The users whose commands change the running server (reload, drain, undrain, refresh, upstream): {words}.
         ///
         /// "root": root and process.user. The other members of its group can query the server, and change nothing: they
         /// may be there for monitoring. "group": all users with write access to the socket. "none": no user.

@@ -233,7 +233,13 @@ fn the_metrics_are_those_of_the_document() {
 fn the_fields_are_those_of_the_document() {
     let running = Running::start();
     let document = document("packaging/doc/json.md");
-    let server = running.server.to_string();
+    let (server, socket) = (running.server.to_string(), running.socket());
+    for change in [
+        &["add", "192.0.2.9", "noselect=true"][..],
+        &["pause", "192.0.2.9"],
+    ] {
+        running.json(&[&["upstream", "--socket", &socket], change].concat());
+    }
     let mut status = fields_of(&document, "## status");
     // "Each element of `listeners` also has all fields of `requests`."
     let requests = status.clone().into_iter();
@@ -244,8 +250,11 @@ fn the_fields_are_those_of_the_document() {
     status.extend(of_each.collect::<Vec<_>>());
     let mut faults = vec![wrong(&status, &running.says("status"))];
     let reload = running.says("reload");
-    faults.push(wrong(&fields_of(&document, "## reload, drain, undrain"), &reload));
-    for word in ["health", "clients"] {
+    faults.push(wrong(
+        &fields_of(&document, "## reload, drain, undrain, refresh, upstream"),
+        &reload,
+    ));
+    for word in ["health", "clients", "wait"] {
         let section = fields_of(&document, &format!("## {word}"));
         faults.push(wrong(&section, &running.says(word)));
     }
