@@ -81,15 +81,18 @@ fn look(socket: &Path) -> Result<Value, String> {
 /// # Errors
 /// It is not: the reason.
 fn synchronized(status: &Value, max_distance: Option<f64>) -> Result<String, String> {
-    let state = status["state"].as_str().unwrap_or("unknown state");
-    let distance = status["reference"]["root_distance"].as_f64();
+    let state = status
+        .get("state")
+        .and_then(Value::as_str)
+        .unwrap_or("unknown state");
+    let distance = status.pointer("/reference/root_distance").and_then(Value::as_f64);
     match (state, distance, max_distance) {
         ("synchronized", Some(distance), Some(limit)) if distance > limit => Err(format!(
             "synchronized, maximum error {distance:.6} s, over the limit of {limit} s"
         )),
         ("synchronized", Some(distance), _) => Ok(format!("synchronized, maximum error {distance:.6} s")),
         _ => {
-            let reason = status["state_reason"].as_str();
+            let reason = status.get("state_reason").and_then(Value::as_str);
             Err(reason.map_or_else(|| state.to_owned(), |reason| format!("{state}: {reason}")))
         }
     }
