@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+mod acts;
 mod subcommands;
 
+pub use acts::{Act, UpstreamAction};
+use acts::{DrainArguments, UndrainArguments, UpstreamArguments, WaitArguments};
 pub use subcommands::{
     Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery,
     ReportQuery, SupposedLeap,
@@ -59,6 +62,22 @@ pub enum Command {
         server: RunningServer,
         /// The question.
         query: HealthQuery,
+    },
+    /// Change the running server.
+    Act {
+        /// The change.
+        act: Act,
+        /// The server.
+        server: RunningServer,
+    },
+    /// Wait until the running server is synchronized.
+    Wait {
+        /// The server.
+        server: RunningServer,
+        /// Longest time to wait, in seconds.
+        timeout: f64,
+        /// Largest root distance that is good enough, in seconds; `None` is no limit.
+        max_distance: Option<f64>,
     },
     /// Print a new secret for the cookies of NTS.
     NtsSecret,
@@ -197,6 +216,28 @@ enum Sub {
     /// their environment, and nothing on standard input; what they print goes to standard error. One runs at a time, and
     /// of the changes meanwhile only the last one counts. One that fails is run again after 1 s.
     Health(HealthArguments),
+    /// Have the running server read its configuration again, wait, and print what changed or all errors
+    ///
+    /// It does what `systemctl reload ntpfront` does. Exit status 0: it is in effect, 1: it was refused, 2: no answer.
+    Reload(RunningArguments),
+    /// Have listeners answer "unsynchronized", so that their clients go elsewhere
+    ///
+    /// No request is lost. A reload keeps the drain; `ntpfront undrain`, the end of --for and a restart end it. For a
+    /// lasting drain, set `answer = "unsynchronized"` in the configuration. With an address that several hosts announce
+    /// (anycast), use --after: no client gets "unsynchronized" if the route moves within that time.
+    Drain(DrainArguments),
+    /// End the drain of listeners: they answer as configured
+    Undrain(UndrainArguments),
+    /// Resolve the names of all upstreams again, and poll all upstreams now; at most every 30 seconds
+    Refresh(RunningArguments),
+    /// Add, remove, pause or resume an upstream, until the restart
+    ///
+    /// The configuration stays as it is, a reload keeps the change, and a restart ends it.
+    Upstream(UpstreamArguments),
+    /// Wait until the running server is synchronized: exit status 0 it is, 1 it is not in time
+    ///
+    /// A server that does not run yet is waited for, too.
+    Wait(WaitArguments),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
     NtsSecret,
 }
@@ -231,6 +272,9 @@ Examples:
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
   ntpfront health --watch --up-after 10s --exec 'birdc enable anycast' --exec-down 'birdc disable anycast'
                                             announce a route while the server is healthy
+  ntpfront reload                           apply the changed configuration, or print its errors
+  ntpfront drain --for 10m                  send the clients elsewhere for a while
+  ntpfront wait --timeout 60                in scripts: continue once the server is synchronized
   ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
@@ -241,6 +285,7 @@ Exit status:
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
   health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer;
           with --format nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+  reload, drain, undrain, refresh, upstream: 0 it is in effect, 1 refused, 2 the server does not answer
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
@@ -317,6 +362,20 @@ where
         Some(Sub::Health(HealthArguments { query, running })) => {
             running.command(flags, |server| Command::Health { server, query })
         }
+        Some(Sub::Reload(running)) => running.act(flags, Act::Reload),
+        Some(Sub::Refresh(running)) => running.act(flags, Act::Refresh),
+        Some(Sub::Upstream(change)) => change.running.clone().act(flags, change.act()),
+        Some(Sub::Wait(wait)) => {
+            let (timeout, max_distance) = (wait.timeout, wait.max_distance);
+            let command = |server| Command::Wait {
+                server,
+                timeout,
+                max_distance,
+            };
+            wait.running.command(flags, command)
+        }
+        Some(Sub::Drain(drain)) => drain.running.clone().act(flags, drain.act()),
+        Some(Sub::Undrain(undrain)) => undrain.running.clone().act(flags, undrain.act()),
         Some(Sub::NtsSecret) if flags != Flags::default() => {
             return Err(flags_mean_nothing("nts-secret takes no flags"));
         }
@@ -348,6 +407,11 @@ impl RunningArguments {
             json: self.json,
         };
         (command(server), flags.and(later))
+    }
+
+    /// The same for a change of the server.
+    fn act(self, flags: Flags, act: Act) -> (Command, Flags) {
+        self.command(flags, |server| Command::Act { act, server })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `output` prints and has the exit statuses, `running` sends requests to the running server.
 
+mod act;
 mod check;
 mod clients;
 mod config;
@@ -22,6 +23,7 @@ mod serve;
 mod status;
 mod top;
 mod upstreams;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,12 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),
+        Command::Act { act, server } => act::run(act, server, flags),
+        Command::Wait {
+            server,
+            timeout,
+            max_distance,
+        } => wait::run(server, flags, *timeout, *max_distance),
         Command::History(query) => history::run(query, flags),
         Command::Report(query) => report::run(query, flags),
         Command::Leap(query) => leap::run(query, flags),

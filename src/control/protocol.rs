@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::command::{CommandReport, ControlCommand};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
@@ -70,6 +71,8 @@ pub enum ControlRequest {
         /// Text of the file.
         text: String,
     },
+    /// A command that changes the running server. The answer is a [`ControlAnswer::Command`].
+    Command(ControlCommand),
 }
 
 impl ControlRequest {
@@ -80,6 +83,7 @@ impl ControlRequest {
     pub const fn answer_timeout(&self) -> Duration {
         match self {
             Self::Check { .. } => Duration::from_secs(60),
+            Self::Command(command) => command.answer_timeout(),
             Self::Status { .. }
             | Self::Upstreams { .. }
             | Self::Clients { .. }
@@ -120,6 +124,8 @@ pub enum ControlAnswer {
     Health(Health),
     /// The result of a check.
     Check(CheckReport),
+    /// The result of a command.
+    Command(CommandReport),
     /// An error instead of an answer.
     Failed(ControlFailure),
 }
@@ -308,10 +314,12 @@ fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, MessageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
     use crate::config::check::CheckResult;
+    use crate::control::command::UpstreamCommand;
     use crate::observe::health::ListenerName;
     use proptest::prelude::*;
-    use std::net::SocketAddr;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
         let format = prop::sample::select(vec![Format::Text, Format::Json]);
@@ -340,6 +348,30 @@ mod tests {
                 }
             }),
             any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),
+            commands().prop_map(ControlRequest::Command),
+        ]
+    }
+
+    fn commands() -> impl Strategy<Value = ControlCommand> {
+        let listener = any::<Option<SocketAddr>>().prop_map(|listener| {
+            // Its text has no flow label.
+            listener.map(|listener| SocketAddr::new(listener.ip(), listener.port()))
+        });
+        prop_oneof![
+            Just(ControlCommand::Reload),
+            Just(ControlCommand::Refresh),
+            (listener.clone(), any::<u32>(), any::<Option<u32>>()).prop_map(|(listener, after, length)| {
+                ControlCommand::Drain {
+                    listener,
+                    after,
+                    length,
+                }
+            }),
+            listener.prop_map(|listener| ControlCommand::Undrain { listener }),
+            any::<(String, Vec<(String, String)>)>().prop_map(|(address, options)| {
+                ControlCommand::Upstream(UpstreamCommand::Add { address, options })
+            }),
+            any::<String>().prop_map(|address| ControlCommand::Upstream(UpstreamCommand::Remove { address })),
         ]
     }
 
@@ -377,6 +409,9 @@ mod tests {
                 })
             }),
             failure.prop_map(ControlAnswer::Failed),
+            any::<(String, Vec<String>)>().prop_map(|(summary, details)| {
+                ControlAnswer::Command(CommandReport::of_changes(summary, details))
+            }),
         ]
     }
 
@@ -425,6 +460,24 @@ mod tests {
             write_request(check).unwrap(),
             format!(
                 "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+            )
+        );
+        let drain = ControlRequest::Command(ControlCommand::Drain {
+            listener: Some("[::1]:123".parse().unwrap()),
+            after: 5,
+            length: None,
+        });
+        assert_eq!(
+            write_request(drain).unwrap(),
+            format!(
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"command\":{{\"drain\":{{\"listener\":\"[::1]:123\",\"after\":5,\"length\":null}}}}}}}}\n"
+            )
+        );
+        let changed = CommandReport::changed("s".to_owned());
+        assert_eq!(
+            write_answer(ControlAnswer::Command(changed)),
+            format!(
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"command\":{{\"result\":\"changed\",\"summary\":\"s\",\"details\":[]}}}}}}\n"
             )
         );
         assert_eq!(

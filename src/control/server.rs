@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::command::Caller;
 use super::protocol::{
     self, ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST, TRANSFER_TIMEOUT,
 };
@@ -38,6 +39,8 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct PendingRequest {
     request: ControlRequest,
+    /// The process that sent it, if the kernel knows.
+    caller: Option<Caller>,
     reply: Reply,
 }
 
@@ -54,9 +57,9 @@ enum Replied {
 }
 
 impl PendingRequest {
-    /// The request, and the way back.
-    pub fn into_parts(self) -> (ControlRequest, Reply) {
-        (self.request, self.reply)
+    /// Returns the request, the process that sent it, if the kernel knows, and the way back.
+    pub fn into_parts(self) -> (ControlRequest, Option<Caller>, Reply) {
+        (self.request, self.caller, self.reply)
     }
 }
 
@@ -140,8 +143,12 @@ async fn serve_client(
     requests: mpsc::Sender<PendingRequest>,
     place: OwnedSemaphorePermit,
 ) -> io::Result<()> {
+    let caller = client.peer_cred().ok().map(|known| Caller {
+        user: known.uid(),
+        process: known.pid().filter(|process| *process != 0),
+    });
     let (mut reader, mut writer) = client.into_split();
-    let mut answers = match answer(&mut reader, requests).await? {
+    let mut answers = match answer(&mut reader, caller, requests).await? {
         Outgoing::Last(text) => {
             return timeout(TRANSFER_TIMEOUT, writer.write_all(text.as_bytes())).await?;
         }
@@ -165,7 +172,11 @@ enum Outgoing {
 }
 
 /// The answer to what is read.
-async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingRequest>) -> io::Result<Outgoing> {
+async fn answer(
+    reader: &mut OwnedReadHalf,
+    caller: Option<Caller>,
+    requests: mpsc::Sender<PendingRequest>,
+) -> io::Result<Outgoing> {
     let mut message = Vec::new();
     let mut limited = reader.take(LONGEST_REQUEST + 1);
     let length = timeout(TRANSFER_TIMEOUT, limited.read_to_end(&mut message)).await??;
@@ -182,6 +193,7 @@ async fn answer(reader: &mut OwnedReadHalf, requests: mpsc::Sender<PendingReques
     let (reply, answer) = oneshot::channel();
     let pending = PendingRequest {
         request,
+        caller,
         reply: Reply(reply),
     };
     let asked = async {

@@ -7,6 +7,7 @@
 
 pub mod clients_text;
 pub mod clock_status;
+mod command_text;
 mod fast_path_text;
 pub mod health;
 pub mod health_watch;

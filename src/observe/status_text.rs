@@ -6,7 +6,7 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::snapshot::{ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
-use super::{fast_path_text, interleaved_text, mac_text, nts_text};
+use super::{command_text, fast_path_text, interleaved_text, mac_text, nts_text};
 use crate::server::Verdict;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
@@ -42,7 +42,8 @@ impl Display for StatusText<'_> {
         for (name, text) in self.0.fast_path.iter().flat_map(fast_path_text::lines) {
             line(f, name, &text)?;
         }
-        for (name, text) in self.0.nts.iter().flat_map(nts_text::keys) {
+        let of_nts = self.0.nts.iter().flat_map(nts_text::keys);
+        for (name, text) in of_nts.chain(command_text::lines(self.0)) {
             line(f, name, &text)?;
         }
         reloads(f, self.0)?;
@@ -237,6 +238,8 @@ fn listeners(f: &mut Formatter<'_>, listeners: &[ListenerStatus]) -> fmt::Result
                 ""
             )?;
         }
+        let drain = listener.drain.as_ref().map(command_text::drain);
+        drain.map_or(Ok(()), |drain| below(f, width, &drain))?;
         if let Some(fault) = listener.fault {
             let what = if listener.serving {
                 "workers are missing"
@@ -478,6 +481,7 @@ NTS keys     period 20786, 2 secrets of the file
 key sessions 40961 established of 40970, 812 refused, 3 open
              not served: 192.0.2.7:4460, which does not exist
 certificate  time.example, ntp.example: 9 days left; renew it
+upstreams    by command, until the restart: 192.0.2.9:123 paused
 reloads      4 done, 1 refused; the last: /etc/ntpfront/ntpfront.toml:3:1:
              nonsense
 log          5 lines dropped, as their reader was too slow
@@ -489,6 +493,7 @@ LISTENER                   WORKER        /S      RECEIVED      ANSWERED     LOST
                                #1       234             1             0
 [2001:db8:1234:5678:9abc:def0:1234:5678]:123
                                 1         0             0             0        0
+                           drained by command: no time, ends in 58 s
 192.0.2.7:123                   0         0             0             0        0
                            not served: no interface of this host has the address
                            (EADDRNOTAVAIL)

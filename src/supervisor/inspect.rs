@@ -9,13 +9,14 @@ use super::history::HistoryKeeper;
 use super::leaps::LeapList;
 use super::listeners::Listeners;
 use super::nts_manager::NtsManager;
+use super::overlay::Overlay;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
 use crate::log;
 use crate::observe::health::HealthView;
 use crate::observe::pool::PoolScore;
-use crate::observe::snapshot::{ListenerStatus, Reloads, Snapshot, Traffic};
+use crate::observe::snapshot::{CommandCounts, ListenerStatus, Reloads, Snapshot, Traffic};
 use crate::observe::status_text::{StatusText, UpstreamsText};
 
 /// The parts of the running server that a snapshot shows.
@@ -26,6 +27,8 @@ pub(super) struct Inspection<'a> {
     pub(super) leaps: &'a LeapList,
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
+    pub(super) commands: CommandCounts,
+    pub(super) overlay: &'a Overlay,
     pub(super) history: &'a HistoryKeeper,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -46,11 +49,13 @@ impl Inspection<'_> {
                 .leap_status(self.leaps.known(), self.smearing_listeners()),
             requests: self.traffic(),
             reloads: self.reloads.clone(),
+            commands: self.commands,
             log_lines_dropped: log::dropped(),
             history: self.history.status(),
             listeners: self.listener_statuses(stratum),
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),
+            upstream_changes: self.overlay.changes(),
             upstreams: self.clock_manager.upstreams(),
         }
     }

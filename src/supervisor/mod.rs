@@ -5,8 +5,10 @@
 mod absence;
 mod census;
 mod clock_manager;
+mod commands;
 mod confine;
 mod cookie_secret;
+mod drain;
 mod handover;
 mod history;
 mod inspect;
@@ -15,6 +17,7 @@ mod leaps;
 mod listeners;
 pub mod needs;
 mod nts_manager;
+mod overlay;
 mod pollers;
 mod reading;
 mod reload;
@@ -29,13 +32,14 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
@@ -47,9 +51,10 @@ use crate::fast_path::step_watch::StepWatch;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::log;
+use crate::log::throttle::LogThrottle;
 use crate::observe::health::Health;
 use crate::observe::journal;
-use crate::observe::snapshot::Reloads;
+use crate::observe::snapshot::{CommandCounts, Reloads};
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
@@ -59,6 +64,7 @@ use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
 use nts_manager::NtsManager;
+use overlay::Overlay;
 use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
@@ -162,6 +168,11 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         is_ready: false,
         started: clock::raw(),
         reloads: Reloads::default(),
+        commands: CommandCounts::default(),
+        overlay: Overlay::default(),
+        refused_commands: LogThrottle::default(),
+        last_refresh: None,
+        user: geteuid().as_raw(),
         status: Status::default(),
         watchers: Watchers::default(),
     };
@@ -208,6 +219,15 @@ struct Supervisor {
     /// Start of the service, by the raw counter.
     started: Duration,
     reloads: Reloads,
+    commands: CommandCounts,
+    /// The changes of the upstreams by command.
+    overlay: Overlay,
+    /// Limits the lines about commands of users that may not give them.
+    refused_commands: LogThrottle,
+    /// Time of the last refresh by command, by the raw counter.
+    last_refresh: Option<Duration>,
+    /// The number of the server's user.
+    user: u32,
     status: Status,
     watchers: Watchers,
 }
@@ -273,7 +293,7 @@ impl Supervisor {
                 }
                 signal = heard.signals.recv() => match signal {
                     Some(SIGHUP) => {
-                        self.reading.want_reload();
+                        self.reading.want_reload(None);
                         continue;
                     }
                     Some(SIGUSR1) => {
@@ -335,10 +355,8 @@ impl Supervisor {
 
     /// Opens listeners whose address has come.
     async fn retry_absent(&mut self) {
-        if self.listeners.retry_absent(&self.manager).await
-            && let Some(fast) = &mut self.fast
-        {
-            fast.serve(self.listeners.open_listeners());
+        if self.listeners.retry_absent(&self.manager).await {
+            self.serve_open_listeners();
         }
     }
 
@@ -347,6 +365,7 @@ impl Supervisor {
         let now = clock::raw();
         self.listeners.nudge();
         self.listeners.update_traffic(now);
+        self.follow_drains();
         self.fast.iter_mut().for_each(|fast| {
             fast.follow_host(now);
             fast.refresh();
@@ -423,8 +442,12 @@ impl Supervisor {
             0 => String::new(),
             absent => format!("; {absent} listeners not served"),
         };
+        let drained = match self.listeners.drained().len() {
+            0 => String::new(),
+            drained => format!("; {drained} listeners drained"),
+        };
         let said = format!(
-            "{}; {workers} workers, {rate:.0} requests/s{absent}{}",
+            "{}; {workers} workers, {rate:.0} requests/s{absent}{drained}{}",
             self.clock_manager.status(),
             refused.unwrap_or_default()
         );
@@ -449,6 +472,8 @@ impl Supervisor {
             leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
+            commands: self.commands,
+            overlay: &self.overlay,
             history: &self.history,
             started: self.started,
         }
@@ -469,7 +494,7 @@ impl Supervisor {
 
     /// Answers a request of the control socket, now or later.
     fn answer(&mut self, pending: PendingRequest) {
-        let (request, reply) = pending.into_parts();
+        let (request, caller, reply) = pending.into_parts();
         let answer = match request {
             ControlRequest::Status { format } => self.inspect().status(format),
             ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
@@ -494,6 +519,7 @@ impl Supervisor {
                 let (now, _) = self.clock_manager.served_time();
                 inspect::report(Format::Json, &self.history.curves(now, seconds), String::new)
             }
+            ControlRequest::Command(command) => return self.command(&command, caller, reply),
             ControlRequest::Check { path, text } => {
                 if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
                     let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
@@ -519,6 +545,9 @@ impl Supervisor {
     async fn end(mut self) {
         self.watchers.end();
         self.manager.notify(&[NotifyState::Stopping]);
+        for listener in self.listeners.drained() {
+            warn!(%listener, "the drain of listener {listener} ends with this process: the next one answers as configured");
+        }
         self.nts.stop().await;
         self.listeners.stop().await;
         let (time, _) = self.clock_manager.served_time();

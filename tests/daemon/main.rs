@@ -34,6 +34,7 @@ mod common {
 mod anycast;
 mod census;
 mod clock;
+mod commands;
 mod documents;
 mod handover;
 mod health;

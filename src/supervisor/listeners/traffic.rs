@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{ListenerGroup, Listeners, WorkerSlot};
 use crate::host::bind_fault::BindFault;
-use crate::host::sys;
+use crate::host::{clock, sys};
 use crate::observe::health::ListenerHealth;
 use crate::observe::journal;
 use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
@@ -129,7 +129,9 @@ impl ListenerGroup {
             address: listener.address,
             serving: self.is_serving(),
             required: listener.required,
-            announces_time: listener.policy.announces_time(stratum),
+            // One whose drain is announced is left by its clients, too: that is what the announcement is for.
+            announces_time: listener.policy.announces_time(stratum)
+                && self.drain_status(clock::raw()).is_none(),
         }
     }
 
@@ -147,6 +149,7 @@ impl ListenerGroup {
             required,
             announces_time,
             fault: self.sockets.fault.map(BindFault::text),
+            drain: self.drain_status(clock::raw()),
             traffic: Traffic {
                 per_second: self.per_second(),
                 queue_dropped: self.drops.total,
