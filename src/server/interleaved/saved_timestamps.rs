@@ -13,8 +13,9 @@ use crate::time::{NtpDuration, NtpTimestamp};
 
 /// The places of a set.
 const WAYS: usize = 4;
-/// The sets where a key may be: with the choice of the emptiest of three, hardly any set is full while half of the places
-/// are free.
+/// The sets where a key may be.
+///
+/// With the choice of the emptiest of three, hardly any set is full while half of the places are free.
 const CHOICES: usize = 3;
 /// The places for each entry of clients in this mode. (Replies in basic mode to those that begin have one.)
 const PLACES_OF_ENTRY: u32 = 2;
@@ -51,7 +52,7 @@ pub struct SavedTimestamps {
     epoch: AtomicU32,
 }
 
-/// One part of it: a power of two of sets.
+/// A part of the table: a power of two of sets.
 #[derive(Debug)]
 struct SavedReplies(Box<[SavedSet]>);
 
