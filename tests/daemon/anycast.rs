@@ -172,6 +172,12 @@ impl Node {
         self.watch = Some(Process(child));
     }
 
+    /// How often the watch saw the health end.
+    fn ends(&self) -> usize {
+        let log = std::fs::read_to_string(self.directory.path().join("watch.log")).unwrap();
+        log.lines().filter(|line| line.starts_with("not healthy")).count()
+    }
+
     fn signal(&self, signal: Signal) {
         self.server.as_ref().unwrap().signal(signal);
     }
@@ -444,25 +450,28 @@ fn a_route_follows_the_health_of_its_host() {
     assert_eq!((tally.lost, tally.unsynchronized()), (0, 0), "{tally:?}");
     network.nodes[0].watch();
 
+    let ends = network.nodes[0].ends();
     let (tally, after) = network.during("answer = \"unsynchronized\"", |network| {
         let began = Instant::now();
         network.nodes[0].reload("answer = \"unsynchronized\"\n");
         began
     });
     assert_eq!(tally.lost, 0, "{tally:?}");
-    assert!(after < 0.3 + SLACK && tally.unsynchronized() > 0, "{tally:?}");
+    // A machine that has nothing else to do withdraws the route before any client is told "unsynchronized".
+    assert!(after < 0.3 + SLACK && network.nodes[0].ends() > ends, "{tally:?}");
     network.nodes[0].reload("");
 
     // Until there is no majority any more it serves what it knew, which is right.
     let (tally, _) = network.during("upstreams false", |network| {
+        let ends = network.nodes[0].ends();
         network.nodes[0].is_false.store(true, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_secs(8));
+        wait_until("the end of the majority", SOON, || {
+            (network.nodes[0].ends() > ends).then_some(())
+        });
         Instant::now()
     });
     assert_eq!(tally.lost, 0, "{tally:?}");
-    let from = tally
-        .first_unsynchronized
-        .expect("the dispute is noticed meanwhile");
+    let from = tally.first_unsynchronized.unwrap_or(tally.last_bad);
     assert!(tally.last_bad - from < 0.3 + SLACK, "{tally:?}");
     network.nodes[0].is_false.store(false, Ordering::Relaxed);
     network.both_answer();
