@@ -4,8 +4,8 @@
 //! and of the program that sent it, so that programs of different versions can tell each other that they are:
 //!
 //! ```text
-//! {"protocol":1,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
-//! {"protocol":1,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
+//! {"protocol":2,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
+//! {"protocol":2,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
 //! ```
 //!
 //! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two
@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
+use crate::observe::screen::{Screen, ScreenWanted};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest request, in bytes.
 ///
@@ -37,16 +38,12 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlRequest {
-    /// Everything at a glance. The answer is a [`ControlAnswer::Report`].
-    Status {
-        /// Form of the answer.
-        format: Format,
-    },
-    /// All that is known of each upstream. The answer is a [`ControlAnswer::Report`].
-    Upstreams {
-        /// Form of the answer.
-        format: Format,
-    },
+    /// Everything, as JSON. The answer is a [`ControlAnswer::Report`].
+    Status,
+    /// All that is known of each upstream, as JSON. The answer is a [`ControlAnswer::Report`].
+    Upstreams,
+    /// Everything, as lines for people. The answer is a [`ControlAnswer::Screen`].
+    Screen(ScreenWanted),
     /// The census of clients. The answer is a [`ControlAnswer::Report`].
     Clients {
         /// Form of the answer.
@@ -81,8 +78,9 @@ impl ControlRequest {
     pub const fn answer_timeout(&self) -> Duration {
         match self {
             Self::Check { .. } => Duration::from_secs(60),
-            Self::Status { .. }
-            | Self::Upstreams { .. }
+            Self::Status
+            | Self::Upstreams
+            | Self::Screen(_)
             | Self::Clients { .. }
             | Self::Curves { .. }
             | Self::Health { .. } => Duration::from_secs(3),
@@ -116,6 +114,8 @@ pub enum ControlAnswer {
         /// The report, its last line end included.
         text: String,
     },
+    /// The requested lines.
+    Screen(Screen),
     /// The health of the server.
     Health {
         /// Whether it is healthy.
@@ -311,18 +311,23 @@ fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, MessageError> {
 mod tests {
     use super::*;
     use crate::config::check::CheckResult;
+    use crate::observe::screen::{RowOrder, Tone, TonedText};
     use proptest::prelude::*;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
         let format = prop::sample::select(vec![Format::Text, Format::Json]);
+        let order = prop::sample::select(vec![RowOrder::Configured, RowOrder::Worst, RowOrder::Largest]);
         let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
         prop_oneof![
-            format
-                .clone()
-                .prop_map(|format| ControlRequest::Status { format }),
-            format
-                .clone()
-                .prop_map(|format| ControlRequest::Upstreams { format }),
+            Just(ControlRequest::Status),
+            Just(ControlRequest::Upstreams),
+            (any::<(u16, bool)>(), order).prop_map(|((width, workers), order)| {
+                ControlRequest::Screen(ScreenWanted {
+                    width,
+                    workers,
+                    order,
+                })
+            }),
             format
                 .clone()
                 .prop_map(|format| ControlRequest::Clients { format }),
@@ -349,6 +354,16 @@ mod tests {
         ];
         prop_oneof![
             any::<String>().prop_map(|text| ControlAnswer::Report { text }),
+            any::<String>().prop_map(|text| {
+                let state = vec![vec![TonedText {
+                    text,
+                    tone: Tone::Bad,
+                }]];
+                ControlAnswer::Screen(Screen {
+                    state,
+                    ..Screen::default()
+                })
+            }),
             any::<(bool, String)>().prop_map(|(healthy, text)| ControlAnswer::Health { healthy, text }),
             (result, any::<String>(), any::<String>()).prop_map(|(result, summary, notes)| {
                 ControlAnswer::Check(CheckReport {
@@ -395,7 +410,7 @@ mod tests {
         assert_eq!(
             write_request(health).unwrap(),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
             )
         );
         let check = ControlRequest::Check {
@@ -405,13 +420,13 @@ mod tests {
         assert_eq!(
             write_request(check).unwrap(),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
             )
         );
         assert_eq!(
             write_answer(ControlAnswer::Failed(ControlFailure::CensusOff)),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"failed\":\"census-off\"}}}}\n"
             )
         );
         let report = CheckReport {
@@ -422,7 +437,7 @@ mod tests {
         assert_eq!(
             write_answer(ControlAnswer::Check(report)),
             format!(
-                "{{\"protocol\":1,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"check\":{{\"result\":\"needs-restart\",\"summary\":\"s\\n\",\"notes\":\"\"}}}}}}\n"
             )
         );
     }
@@ -437,16 +452,16 @@ mod tests {
                 "older than this program",
             ),
             (
-                "{\"protocol\":2,\"program\":\"9.9\\u001b\",\"anything\":[]}",
-                "ntpfront 9.9\\u{1b} (control protocol 2)",
+                "{\"protocol\":3,\"program\":\"9.9\\u001b\",\"anything\":[]}",
+                "ntpfront 9.9\\u{1b} (control protocol 3)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
             (
-                "{\"protocol\":1}",
+                "{\"protocol\":2}",
                 "unexpected reply (is the server another version?): missing field",
             ),
             (
-                "{\"protocol\":1,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
+                "{\"protocol\":2,\"program\":\"\",\"answer\":{\"report\":{\"text\":\"\",\"more\":1}}}",
                 "unexpected reply (is the server another version?): unknown field `more`",
             ),
         ] {
@@ -469,12 +484,12 @@ mod tests {
                 "{answer}"
             );
         }
-        let newer = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
+        let newer = refusal("{\"protocol\":3,\"program\":\"9.9\",\"request\":\"history\"}");
         assert_eq!(
             read_answer(newer.as_bytes()),
             Ok(ControlAnswer::Failed(ControlFailure::OtherVersion))
         );
-        let unknown = refusal("{\"protocol\":1,\"program\":\"9.9\",\"request\":\"history\"}");
+        let unknown = refusal("{\"protocol\":2,\"program\":\"9.9\",\"request\":\"history\"}");
         let answer = read_answer(unknown.as_bytes()).unwrap();
         let ControlAnswer::Failed(failure) = answer else {
             panic!("{answer:?}")

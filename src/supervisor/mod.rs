@@ -450,8 +450,9 @@ impl Supervisor {
     fn answer(&mut self, pending: PendingRequest) {
         let (request, reply) = pending.into_parts();
         let answer = match request {
-            ControlRequest::Status { format } => self.inspect().status(format),
-            ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
+            ControlRequest::Status => self.inspect().status(),
+            ControlRequest::Upstreams => self.inspect().upstreams(),
+            ControlRequest::Screen(wanted) => self.inspect().screen(&wanted),
             ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
             ControlRequest::Clients { format } => {
                 let censuses = self.listeners.censuses();

@@ -64,5 +64,6 @@ mod sight;
 mod smear;
 mod subcommands;
 mod symmetric_keys;
+mod top;
 mod tracked;
 mod upstreams;

@@ -9,7 +9,7 @@ use super::{ListenerGroup, Listeners, WorkerSlot};
 use crate::host::bind_fault::BindFault;
 use crate::host::sys;
 use crate::observe::journal;
-use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
+use crate::observe::snapshot::{ListenerStatus, PolicyStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
 use crate::server::policy::Annotation;
 use crate::server::policy::budget::SentCounts;
@@ -125,6 +125,7 @@ impl ListenerGroup {
             serving: self.is_serving(),
             required: self.sockets.listener.required,
             fault: self.sockets.fault.map(BindFault::text),
+            policy: PolicyStatus::of(&self.sockets.listener.policy),
             traffic: Traffic {
                 per_second: self.per_second(),
                 queue_dropped: self.drops.total,
