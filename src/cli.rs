@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+mod acts;
 mod subcommands;
 
-use subcommands::seconds;
+pub use acts::{Act, UpstreamAction};
+use acts::{DrainArguments, UndrainArguments, UpstreamArguments, WaitArguments};
 pub use subcommands::{
-    Dialect, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery, ReportQuery, SupposedLeap,
+    Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery,
+    ReportQuery, SupposedLeap,
 };
 
 /// The configuration file that is read when no other is named, if it exists.
@@ -62,7 +65,23 @@ pub enum Command {
     Health {
         /// The server.
         server: RunningServer,
-        /// Largest root distance of a healthy server, in seconds; `None` is no limit.
+        /// The question.
+        query: HealthQuery,
+    },
+    /// Change the running server.
+    Act {
+        /// The change.
+        act: Act,
+        /// The server.
+        server: RunningServer,
+    },
+    /// Wait until the running server is synchronized.
+    Wait {
+        /// The server.
+        server: RunningServer,
+        /// Longest time to wait, in seconds.
+        timeout: f64,
+        /// Largest root distance that is good enough, in seconds; `None` is no limit.
         max_distance: Option<f64>,
     },
     /// Print a new secret for the cookies of NTS.
@@ -154,10 +173,9 @@ struct StatusArguments {
 
 /// The arguments of `health`.
 #[derive(Args, Clone, Debug, PartialEq)]
-struct Fitness {
-    /// Not healthy if the maximum error of the time is over this limit
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
-    max_distance: Option<f64>,
+struct HealthArguments {
+    #[command(flatten)]
+    query: HealthQuery,
     #[command(flatten)]
     running: RunningArguments,
 }
@@ -213,7 +231,34 @@ enum Sub {
     /// Its reference ID is TEST and its stratum 15. It serves only loopback and private addresses, and ends by itself.
     Rehearse(RehearseQuery),
     /// Check whether the running server is healthy: exit status 0 yes, 1 no, 2 it does not answer
-    Health(Fitness),
+    ///
+    /// --exec and --exec-down take a program and its arguments, split as a POSIX shell would, with quotes. No shell runs
+    /// them: for variables, pipes and the like use sh -c '...'. They get NTPFRONT_HEALTHY (1 or 0) and NTPFRONT_REASON in
+    /// their environment, and nothing on standard input; what they print goes to standard error. One runs at a time, and
+    /// of the changes meanwhile only the last one counts. One that fails is run again after 1 s.
+    Health(HealthArguments),
+    /// Have the running server read its configuration again, wait, and print what changed or all errors
+    ///
+    /// It does what `systemctl reload ntpfront` does. Exit status 0: it is in effect, 1: it was refused, 2: no answer.
+    Reload(RunningArguments),
+    /// Have listeners answer "unsynchronized", so that their clients go elsewhere
+    ///
+    /// No request is lost. A reload keeps the drain; `ntpfront undrain`, the end of --for and a restart end it. For a
+    /// lasting drain, set `answer = "unsynchronized"` in the configuration. With an address that several hosts announce
+    /// (anycast), use --after: no client gets "unsynchronized" if the route moves within that time.
+    Drain(DrainArguments),
+    /// End the drain of listeners: they answer as configured
+    Undrain(UndrainArguments),
+    /// Resolve the names of all upstreams again, and poll all upstreams now; at most every 30 seconds
+    Refresh(RunningArguments),
+    /// Add, remove, pause or resume an upstream, until the restart
+    ///
+    /// The configuration stays as it is, a reload keeps the change, and a restart ends it.
+    Upstream(UpstreamArguments),
+    /// Wait until the running server is synchronized: exit status 0 it is, 1 it is not in time
+    ///
+    /// A server that does not run yet is waited for, too.
+    Wait(WaitArguments),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
     NtsSecret,
 }
@@ -246,6 +291,11 @@ Examples:
   ntpfront leap --suppose delete            what would be served around a leap second?
   ntpfront rehearse --suppose insert        a made-up leap second, to try clients against it
   ntpfront health --max-distance 0.01       for scripts: is the time good to 10 ms?
+  ntpfront health --watch --up-after 10s --exec 'birdc enable anycast' --exec-down 'birdc disable anycast'
+                                            announce a route while the server is healthy
+  ntpfront reload                           apply the changed configuration, or print its errors
+  ntpfront drain --for 10m                  send the clients elsewhere for a while
+  ntpfront wait --timeout 60                in scripts: continue once the server is synchronized
   ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
@@ -254,7 +304,9 @@ Exit status:
   2  error on the command line or in the configuration
   3  no error, but some changes need a restart (check --against-running)
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
-  health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer
+  health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer;
+          with --format nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+  reload, drain, undrain, refresh, upstream: 0 it is in effect, 1 refused, 2 the server does not answer
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
@@ -333,10 +385,23 @@ where
         Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
         Some(Sub::Top(running)) => running.command(flags, Command::Top),
         Some(Sub::Clients(running)) => running.command(flags, Command::Clients),
-        Some(Sub::Health(Fitness {
-            max_distance,
-            running,
-        })) => running.command(flags, |server| Command::Health { server, max_distance }),
+        Some(Sub::Health(HealthArguments { query, running })) => {
+            running.command(flags, |server| Command::Health { server, query })
+        }
+        Some(Sub::Reload(running)) => running.act(flags, Act::Reload),
+        Some(Sub::Refresh(running)) => running.act(flags, Act::Refresh),
+        Some(Sub::Upstream(change)) => change.running.clone().act(flags, change.act()),
+        Some(Sub::Wait(wait)) => {
+            let (timeout, max_distance) = (wait.timeout, wait.max_distance);
+            let command = |server| Command::Wait {
+                server,
+                timeout,
+                max_distance,
+            };
+            wait.running.command(flags, command)
+        }
+        Some(Sub::Drain(drain)) => drain.running.clone().act(flags, drain.act()),
+        Some(Sub::Undrain(undrain)) => undrain.running.clone().act(flags, undrain.act()),
         Some(Sub::NtsSecret) if flags != Flags::default() => {
             return Err(flags_mean_nothing("nts-secret takes no flags"));
         }
@@ -368,6 +433,11 @@ impl RunningArguments {
             json: self.json,
         };
         (command(server), flags.and(later))
+    }
+
+    /// The same for a change of the server.
+    fn act(self, flags: Flags, act: Act) -> (Command, Flags) {
+        self.command(flags, |server| Command::Act { act, server })
     }
 }
 
@@ -489,7 +559,10 @@ mod tests {
                 socket: Some("/s".into()),
                 json: true,
             },
-            max_distance: Some(0.5),
+            query: HealthQuery {
+                max_distance: Some(0.5),
+                ..HealthQuery::default()
+            },
         };
         assert_eq!(asked.command, expected);
         assert_eq!(asked.flags.config, Some("b".into()));

@@ -1,6 +1,7 @@
-//! Pure. The arguments of the subcommands that do not ask the running server, as words.
+//! Pure. The arguments of most subcommands, as words.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -158,6 +159,58 @@ pub struct ReportQuery {
     pub config: Option<PathBuf>,
 }
 
+/// The arguments of `health`, except those that lead to the server.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub struct HealthQuery {
+    /// Not healthy if the maximum error of the time is over this limit
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, value_hint = ValueHint::Other)]
+    pub max_distance: Option<f64>,
+    /// Not healthy unless this listener announces the time; an address without a listener of its own is the wildcard's
+    #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
+    pub listener: Option<String>,
+    /// Longest time to wait for the server [default: 1, with --watch 0.5]
+    #[arg(long, value_name = "SECONDS", value_parser = span, value_hint = ValueHint::Other)]
+    pub timeout: Option<Duration>,
+    /// Wait until the server is healthy, this long at most
+    #[arg(long, value_name = "SECONDS", value_parser = span, value_hint = ValueHint::Other)]
+    pub wait: Option<Duration>,
+    /// Form of the output
+    #[arg(long, value_enum, conflicts_with = "json")]
+    pub format: Option<HealthFormat>,
+    /// WARNING if the maximum error of the time is over this limit (--format nagios)
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "format", value_hint = ValueHint::Other)]
+    pub warn_distance: Option<f64>,
+    /// Stay, and print a line at each change, until interrupted
+    #[arg(long, conflicts_with = "wait")]
+    pub watch: bool,
+    /// Healthy only after this long without a break
+    #[arg(long, value_name = "SECONDS", value_parser = span, requires = "watch", value_hint = ValueHint::Other)]
+    pub up_after: Option<Duration>,
+    /// Run this command when the server becomes healthy: a program and its arguments, without a shell
+    #[arg(long, value_name = "COMMAND", requires = "watch", value_hint = ValueHint::CommandString)]
+    pub exec: Option<String>,
+    /// Run this command when the server is not healthy any more, and when the watch ends
+    #[arg(long, value_name = "COMMAND", requires = "watch", value_hint = ValueHint::CommandString)]
+    pub exec_down: Option<String>,
+    /// Longest time that such a command may take [default: 5]
+    #[arg(long, value_name = "SECONDS", value_parser = span, requires = "watch", value_hint = ValueHint::Other)]
+    pub exec_timeout: Option<Duration>,
+    /// Announce this prefix while the server is healthy, in ExaBGP's text API on standard output; repeatable
+    #[arg(long, value_name = "PREFIX", requires = "watch", conflicts_with_all = ["json", "format"], value_hint = ValueHint::Other)]
+    pub exabgp: Vec<String>,
+}
+
+/// Form of the output of `health`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HealthFormat {
+    /// A line for people
+    Text,
+    /// A JSON object, whose names are stable
+    Json,
+    /// A line of a Nagios plugin with performance data, and its exit statuses: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    Nagios,
+}
+
 /// The daemon that a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dialect {
@@ -174,4 +227,42 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let seconds: Option<f64> = text.parse().ok();
     let sound = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     sound.ok_or_else(|| "not a number of seconds, such as 0.01".to_owned())
+}
+
+/// Reads a span of time: a number of seconds, or a number with its unit, from 1 ms to a day.
+fn span(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let unit = units
+        .iter()
+        .find_map(|(unit, length)| Some((text.strip_suffix(unit)?, *length)));
+    let (number, length) = unit.unwrap_or((text, 1.0));
+    let seconds = seconds(number).map(|number| number * length).ok();
+    let sound = seconds.filter(|seconds| (0.001..=86_400.0).contains(seconds));
+    sound
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "not a time from 1 ms to a day, such as 0.5, 10s or 2m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_time() {
+        for (text, milliseconds) in [
+            ("1", 1000),
+            ("0.5", 500),
+            ("10s", 10_000),
+            ("250ms", 250),
+            ("1.5m", 90_000),
+            ("24h", 86_400_000),
+        ] {
+            assert_eq!(span(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in [
+            "", "s", "0", "-1", "0.5ms", "25h", "1e300", "inf", "NaN", "1d", "1 s", "10sec",
+        ] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 }

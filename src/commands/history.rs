@@ -270,6 +270,7 @@ fn curves_of_server(seconds: f64, flags: &Flags) -> Result<Curves, String> {
         ControlAnswer::Screen(_)
         | ControlAnswer::Health { .. }
         | ControlAnswer::Check(_)
+        | ControlAnswer::Command(_)
         | ControlAnswer::Failed(_) => Err(super::running::unexpected_answer()),
     }
 }

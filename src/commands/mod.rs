@@ -3,11 +3,14 @@
 //! `output` prints and has the exit statuses, `running` sends requests to the running server, `paint` gives lines their
 //! colors.
 
+mod act;
 mod check;
 mod clients;
 mod config;
 mod health;
+mod health_watch;
 mod history;
+mod hook;
 mod import;
 mod leap;
 mod leap_list;
@@ -22,6 +25,7 @@ mod serve;
 mod status;
 mod top;
 mod upstreams;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -46,10 +50,16 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),
+        Command::Act { act, server } => act::run(act, server, flags),
+        Command::Wait {
+            server,
+            timeout,
+            max_distance,
+        } => wait::run(server, flags, *timeout, *max_distance),
         Command::History(query) => history::run(query, flags),
         Command::Report(query) => report::run(query, flags),
         Command::Leap(query) => leap::run(query, flags),
         Command::Rehearse(query) => rehearse::run(query, flags),
-        Command::Health { server, max_distance } => health::run(server, flags, *max_distance),
+        Command::Health { server, query } => health::run(server, flags, query),
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::fault::printable;
 use crate::upstream::Host;
 use crate::wire::NTP_PORT;
 
@@ -24,6 +25,15 @@ const NAME: &str = "a name of letters, digits, '-', '_' and '.'";
 const UNICAST: &str = "the address of one host";
 
 impl Refusal {
+    /// Returns the message that this was expected instead of `found`.
+    pub fn expected_instead_of(&self, found: &str) -> String {
+        let hint = self
+            .hint
+            .as_ref()
+            .map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("found \"{}\", expected {}{hint}", printable(found), self.expected)
+    }
+
     pub(super) fn new(expected: &str) -> Self {
         Self {
             expected: expected.to_owned(),

@@ -65,7 +65,7 @@ impl Setting {
 }
 
 /// Writes a text as TOML, on one line.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

@@ -47,7 +47,10 @@ use crate::upstream::clock_policy::ClockPolicy;
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
-pub use keys::{CensusKeys, Control, FastPath, HistoryKeys, Metrics, NtsClientKeys, NtsKeys, Process, Ready};
+pub use keys::{
+    CensusKeys, CommandAccess, Control, FastPath, HistoryKeys, Metrics, NtsClientKeys, NtsKeys, Process,
+    Ready,
+};
 pub use nts_files::NtsFiles;
 pub use source::decode;
 pub use symmetric_keys::KeysInUse;

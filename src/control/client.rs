@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, MessageError};
-use crate::host::limits;
+use crate::host::{clock, limits, unix_socket};
+
+/// The longest answer of a stream, in bytes.
+const LONGEST_OF_STREAM: usize = 64 * 1024;
 
 /// The reason why there is no answer.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl fmt::Display for RequestError {
                 f,
                 "{}: no answer within {} s: the running server hangs, or this host is overloaded",
                 path.display(),
-                limit.as_secs()
+                limit.as_secs_f64()
             ),
             Self::Unanswered(path) => write!(
                 f,
@@ -64,32 +67,154 @@ impl std::error::Error for RequestError {}
 /// [`ControlRequest::client_timeout`], or none that can be used.
 pub fn send_request(path: &Path, request: ControlRequest) -> Result<ControlAnswer, RequestError> {
     let limit = request.client_timeout();
+    send_request_within(path, request, limit)
+}
+
+/// Does the same within `limit` in all.
+///
+/// # Errors
+/// As [`send_request`].
+pub fn send_request_within(
+    path: &Path,
+    request: ControlRequest,
+    limit: Duration,
+) -> Result<ControlAnswer, RequestError> {
     let request = protocol::write_request(request).map_err(RequestError::Failed)?;
-    let answer = exchange(path, &request, limit).map_err(|error| {
-        // This is how the kernel reports that a socket's timeout has passed.
-        if error.kind() == ErrorKind::WouldBlock {
-            RequestError::Late(path.to_owned(), limit)
-        } else {
-            RequestError::Unreachable(path.to_owned(), error)
-        }
-    })?;
+    let exchange = || {
+        let deadline = Deadline::after(limit);
+        let mut connection = Connection::open(path, &request, deadline)?;
+        while connection.read(deadline)? > 0 {}
+        Ok(connection.received)
+    };
+    let answer = exchange().map_err(|error| unreachable(path, error, limit))?;
     if answer.is_empty() {
         return Err(RequestError::Unanswered(path.to_owned()));
     }
-    match protocol::read_answer(&answer) {
+    accepted(path, &answer)
+}
+
+/// Answers that follow each other, until one side closes the connection.
+#[derive(Debug)]
+pub struct AnswerStream {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl AnswerStream {
+    /// Sends a `request` that has answers without end, within `limit`.
+    ///
+    /// # Errors
+    /// No server is there, or the socket is closed to this user.
+    pub fn open(path: &Path, request: ControlRequest, limit: Duration) -> Result<Self, RequestError> {
+        let request = protocol::write_request(request).map_err(RequestError::Failed)?;
+        let connection = Connection::open(path, &request, Deadline::after(limit));
+        Ok(Self {
+            connection: connection.map_err(|error| unreachable(path, error, limit))?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Returns the next answer, which has to come within `limit`.
+    ///
+    /// After [`RequestError::Late`] it can be waited for again; after any other error the stream has ended.
+    ///
+    /// # Errors
+    /// As [`send_request`].
+    pub fn next(&mut self, limit: Duration) -> Result<ControlAnswer, RequestError> {
+        let deadline = Deadline::after(limit);
+        loop {
+            if let Some(message) = self.connection.take_line() {
+                return accepted(&self.path, &message);
+            }
+            if self.connection.received.len() > LONGEST_OF_STREAM {
+                let error = MessageError::Unreadable("it is too long".to_owned());
+                return Err(RequestError::Incompatible(self.path.clone(), error));
+            }
+            match self.connection.read(deadline) {
+                Ok(0) => return Err(RequestError::Unanswered(self.path.clone())),
+                Ok(_) => {}
+                Err(error) => return Err(unreachable(&self.path, error, limit)),
+            }
+        }
+    }
+}
+
+fn unreachable(path: &Path, error: io::Error, limit: Duration) -> RequestError {
+    // This is how the kernel reports that a socket's timeout has passed.
+    if error.kind() == ErrorKind::WouldBlock {
+        RequestError::Late(path.to_owned(), limit)
+    } else {
+        RequestError::Unreachable(path.to_owned(), error)
+    }
+}
+
+fn accepted(path: &Path, message: &[u8]) -> Result<ControlAnswer, RequestError> {
+    match protocol::read_answer(message) {
         Ok(ControlAnswer::Failed(failure)) => Err(RequestError::Failed(failure)),
         Ok(answer) => Ok(answer),
         Err(error) => Err(RequestError::Incompatible(path.to_owned(), error)),
     }
 }
 
-fn exchange(path: &Path, request: &str, limit: Duration) -> io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(limit))?;
-    stream.set_write_timeout(Some(limit))?;
-    stream.write_all(request.as_bytes())?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+/// A moment by which something must have happened.
+#[derive(Clone, Copy, Debug)]
+struct Deadline(Duration);
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self(clock::raw().saturating_add(limit))
+    }
+
+    /// Returns the time until then.
+    ///
+    /// # Errors
+    /// It has passed.
+    fn left(self) -> io::Result<Duration> {
+        let left = self.0.checked_sub(clock::raw()).filter(|left| !left.is_zero());
+        left.ok_or_else(|| ErrorKind::WouldBlock.into())
+    }
+}
+
+/// A connection whose request was sent.
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    /// Bytes that came and were not taken yet.
+    received: Vec<u8>,
+}
+
+impl Connection {
+    fn open(path: &Path, request: &str, deadline: Deadline) -> io::Result<Self> {
+        let mut stream = unix_socket::connect(path, deadline.left()?)?;
+        stream.set_write_timeout(Some(deadline.left()?))?;
+        stream.write_all(request.as_bytes())?;
+        stream.shutdown(Shutdown::Write)?;
+        Ok(Self {
+            stream,
+            received: Vec::new(),
+        })
+    }
+
+    /// Waits for more, and returns its length: none if the server has closed the connection.
+    fn read(&mut self, deadline: Deadline) -> io::Result<usize> {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            self.stream.set_read_timeout(Some(deadline.left()?))?;
+            match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(length) => {
+                    self.received.extend(buffer.iter().take(length));
+                    return Ok(length);
+                }
+            }
+        }
+    }
+
+    /// Takes the first whole line of what came.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.received.iter().position(|byte| *byte == b'\n')?;
+        let rest = self.received.split_off(end + 1);
+        Some(std::mem::replace(&mut self.received, rest))
+    }
 }

@@ -40,7 +40,7 @@ use crate::history::page::{HtmlPage, SPANS, page};
 use crate::history::stamp::Stamp;
 use crate::host::{clock, limits, privileges, unix_socket};
 use crate::log::throttle::LogThrottle;
-use crate::observe::health::Health;
+use crate::observe::health::{Health, HealthCriteria};
 use crate::observe::metrics;
 use crate::observe::snapshot::Snapshot;
 
@@ -406,23 +406,37 @@ fn json(thing: &impl Serialize) -> Response<Full<Bytes>> {
 }
 
 fn readiness(snapshot: &Snapshot, query: &str) -> Response<Full<Bytes>> {
-    let limit = match query.strip_prefix("max-distance=").map(str::parse) {
-        None if query.is_empty() => None,
-        Some(Ok(limit)) => Some(limit),
-        Some(Err(_)) | None => {
-            return response(
-                StatusCode::BAD_REQUEST,
-                "only ?max-distance=SECONDS is known\n".into(),
-            );
-        }
+    let Some(criteria) = criteria(query) else {
+        let known = "only ?max-distance=SECONDS and ?listener=ADDR[:PORT] are known, joined by &\n";
+        return response(StatusCode::BAD_REQUEST, known.into());
     };
-    let health = Health::of(snapshot, limit);
+    let health = Health::of(&snapshot.health_view(), &criteria);
     let status = if health.healthy {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     response(status, health.line().into())
+}
+
+/// Returns what a query such as `max-distance=0.01&listener=192.0.2.1` asks for, if it can be understood.
+fn criteria(query: &str) -> Option<HealthCriteria> {
+    let mut criteria = HealthCriteria::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let is_first = match &*name {
+            "max-distance" => {
+                let limit: f64 = value.parse().ok()?;
+                let limit = Some(limit).filter(|limit| limit.is_finite() && *limit >= 0.0)?;
+                criteria.max_distance.replace(limit).is_none()
+            }
+            "listener" => criteria.listener.replace(value.parse().ok()?).is_none(),
+            _ => false,
+        };
+        if !is_first {
+            return None;
+        }
+    }
+    Some(criteria)
 }
 
 fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
@@ -436,6 +450,40 @@ fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queries_of_readiness() {
+        for (query, max_distance, listener) in [
+            ("", None, None),
+            ("max-distance=0.01", Some(0.01), None),
+            ("listener=192.0.2.1", None, Some("192.0.2.1")),
+            ("listener=[2001:db8::1]:123", None, Some("[2001:db8::1]:123")),
+            (
+                "max-distance=1&listener=%5B%3A%3A1%5D%3A123",
+                Some(1.0),
+                Some("[::1]:123"),
+            ),
+        ] {
+            let expected = HealthCriteria {
+                max_distance,
+                listener: listener.map(|name| name.parse().unwrap()),
+            };
+            assert_eq!(criteria(query), Some(expected), "{query}");
+        }
+        for query in [
+            "what",
+            "max-distance=",
+            "max-distance=NaN",
+            "max-distance=-1",
+            "max-distance=inf",
+            "max-distance=1&max-distance=2",
+            "listener=ntp.example",
+            "listener=::1&listener=::1",
+            "max-distance=1&what=1",
+        ] {
+            assert_eq!(criteria(query), None, "{query}");
+        }
+    }
 
     #[test]
     fn the_address_with_most_connections_makes_room_the_oldest_first() {

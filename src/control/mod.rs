@@ -1,8 +1,9 @@
 //! Access to the running server's state.
 //!
-//! Through its control socket (`protocol`, its two ends `client` and `server`), and over HTTP (`http`).
+//! Through its control socket (`protocol` with its `command`s, its two ends `client` and `server`), and over HTTP (`http`).
 
 pub mod client;
+pub mod command;
 pub mod http;
 pub mod protocol;
 pub mod server;

@@ -1,11 +1,12 @@
 //! Pure. The control protocol: requests to the running server through its control socket, and its answers.
 //!
-//! A connection carries one request and one answer. Each is one JSON object with the version of the protocol
-//! and of the program that sent it, so that programs of different versions can tell each other that they are:
+//! A connection carries one request and one answer; to a request to watch, it carries answers until one side closes
+//! it. Each is one JSON object on a line of its own, with the version of the protocol and of the program that sent it, so
+//! that programs of different versions can tell each other that they are:
 //!
 //! ```text
-//! {"protocol":2,"program":"0.1.0","request":{"health":{"format":"text","max_distance":0.01}}}
-//! {"protocol":2,"program":"0.1.0","answer":{"health":{"healthy":true,"text":"healthy: ...\n"}}}
+//! {"protocol":2,"program":"0.1.0","request":{"health":{"max_distance":0.01,"listener":null}}}
+//! {"protocol":2,"program":"0.1.0","answer":{"health":{"healthy":true,"reason":"synchronized, ...",...}}}
 //! ```
 //!
 //! Whatever changes in [`ControlRequest`] or [`ControlAnswer`] changes [`VERSION`]: the shape of the two
@@ -17,9 +18,11 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::command::{CommandReport, ControlCommand};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
+use crate::observe::health::{Health, HealthCriteria};
 use crate::observe::screen::{Screen, ScreenWanted};
 
 /// Version of the protocol.
@@ -55,12 +58,9 @@ pub enum ControlRequest {
         seconds: u32,
     },
     /// Whether the server is healthy. The answer is a [`ControlAnswer::Health`].
-    Health {
-        /// Form of the answer.
-        format: Format,
-        /// Largest healthy root distance, in seconds, if there is a limit. Finite.
-        max_distance: Option<f64>,
-    },
+    Health(HealthCriteria),
+    /// The same, ten times per second, and each change at once. Answers follow each other until the connection ends.
+    WatchHealth(HealthCriteria),
     /// The effect that a reload of a configuration would have. The answer is a [`ControlAnswer::Check`].
     Check {
         /// Path of the file, for messages; it is not read.
@@ -68,6 +68,8 @@ pub enum ControlRequest {
         /// Text of the file.
         text: String,
     },
+    /// A command that changes the running server. The answer is a [`ControlAnswer::Command`].
+    Command(ControlCommand),
 }
 
 impl ControlRequest {
@@ -78,12 +80,14 @@ impl ControlRequest {
     pub const fn answer_timeout(&self) -> Duration {
         match self {
             Self::Check { .. } => Duration::from_secs(60),
+            Self::Command(command) => command.answer_timeout(),
             Self::Status
             | Self::Upstreams
             | Self::Screen(_)
             | Self::Clients { .. }
             | Self::Curves { .. }
-            | Self::Health { .. } => Duration::from_secs(3),
+            | Self::Health(_)
+            | Self::WatchHealth(_) => Duration::from_secs(3),
         }
     }
 
@@ -117,14 +121,11 @@ pub enum ControlAnswer {
     /// The requested lines.
     Screen(Screen),
     /// The health of the server.
-    Health {
-        /// Whether it is healthy.
-        healthy: bool,
-        /// The report, its last line end included.
-        text: String,
-    },
+    Health(Health),
     /// The result of a check.
     Check(CheckReport),
+    /// The result of a command.
+    Command(CommandReport),
     /// An error instead of an answer.
     Failed(ControlFailure),
 }
@@ -137,6 +138,8 @@ pub enum ControlFailure {
     CensusOff,
     /// Too many checks are pending.
     TooManyChecks,
+    /// Too many clients watch the health.
+    TooManyWatchers,
     /// The request is longer than [`LONGEST_REQUEST`].
     TooLong,
     /// The request is of another version of the protocol.
@@ -152,6 +155,7 @@ impl fmt::Display for ControlFailure {
         match self {
             Self::CensusOff => f.write_str("the census is off (census.enabled)"),
             Self::TooManyChecks => f.write_str("too many checks are pending: try again later"),
+            Self::TooManyWatchers => f.write_str("too many clients watch the running server"),
             Self::TooLong => f.write_str("the request is too long for the running server"),
             Self::OtherVersion => f.write_str("the running server is of another version"),
             Self::Unreadable(why) => {
@@ -310,7 +314,11 @@ fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, MessageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+
     use crate::config::check::CheckResult;
+    use crate::control::command::UpstreamCommand;
+    use crate::observe::health::ListenerName;
     use crate::observe::screen::{RowOrder, Tone, TonedText};
     use proptest::prelude::*;
 
@@ -318,6 +326,9 @@ mod tests {
         let format = prop::sample::select(vec![Format::Text, Format::Json]);
         let order = prop::sample::select(vec![RowOrder::Configured, RowOrder::Worst, RowOrder::Largest]);
         let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
+        // Its text has no flow label.
+        let socket = any::<SocketAddr>().prop_map(|socket| SocketAddr::new(socket.ip(), socket.port()));
+        let listener = prop::option::of(socket.prop_map(ListenerName::Socket));
         prop_oneof![
             Just(ControlRequest::Status),
             Just(ControlRequest::Upstreams),
@@ -332,9 +343,42 @@ mod tests {
                 .clone()
                 .prop_map(|format| ControlRequest::Clients { format }),
             any::<u32>().prop_map(|seconds| ControlRequest::Curves { seconds }),
-            (format, distance)
-                .prop_map(|(format, max_distance)| ControlRequest::Health { format, max_distance }),
+            (distance, listener, any::<bool>()).prop_map(|(max_distance, listener, watch)| {
+                let criteria = HealthCriteria {
+                    max_distance,
+                    listener,
+                };
+                if watch {
+                    ControlRequest::WatchHealth(criteria)
+                } else {
+                    ControlRequest::Health(criteria)
+                }
+            }),
             any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),
+            commands().prop_map(ControlRequest::Command),
+        ]
+    }
+
+    fn commands() -> impl Strategy<Value = ControlCommand> {
+        let listener = any::<Option<SocketAddr>>().prop_map(|listener| {
+            // Its text has no flow label.
+            listener.map(|listener| SocketAddr::new(listener.ip(), listener.port()))
+        });
+        prop_oneof![
+            Just(ControlCommand::Reload),
+            Just(ControlCommand::Refresh),
+            (listener.clone(), any::<u32>(), any::<Option<u32>>()).prop_map(|(listener, after, length)| {
+                ControlCommand::Drain {
+                    listener,
+                    after,
+                    length,
+                }
+            }),
+            listener.prop_map(|listener| ControlCommand::Undrain { listener }),
+            any::<(String, Vec<(String, String)>)>().prop_map(|(address, options)| {
+                ControlCommand::Upstream(UpstreamCommand::Add { address, options })
+            }),
+            any::<String>().prop_map(|address| ControlCommand::Upstream(UpstreamCommand::Remove { address })),
         ]
     }
 
@@ -347,6 +391,7 @@ mod tests {
         let failure = prop_oneof![
             Just(ControlFailure::CensusOff),
             Just(ControlFailure::TooManyChecks),
+            Just(ControlFailure::TooManyWatchers),
             Just(ControlFailure::TooLong),
             Just(ControlFailure::OtherVersion),
             any::<String>().prop_map(ControlFailure::Unreadable),
@@ -364,7 +409,15 @@ mod tests {
                     ..Screen::default()
                 })
             }),
-            any::<(bool, String)>().prop_map(|(healthy, text)| ControlAnswer::Health { healthy, text }),
+            any::<(bool, String, Vec<String>, u8)>().prop_map(|(healthy, reason, warnings, stratum)| {
+                let health = Health {
+                    healthy,
+                    warnings,
+                    stratum: Some(stratum),
+                    ..Health::unknown(reason)
+                };
+                ControlAnswer::Health(health)
+            }),
             (result, any::<String>(), any::<String>()).prop_map(|(result, summary, notes)| {
                 ControlAnswer::Check(CheckReport {
                     result,
@@ -373,6 +426,9 @@ mod tests {
                 })
             }),
             failure.prop_map(ControlAnswer::Failed),
+            any::<(String, Vec<String>)>().prop_map(|(summary, details)| {
+                ControlAnswer::Command(CommandReport::of_changes(summary, details))
+            }),
         ]
     }
 
@@ -403,14 +459,14 @@ mod tests {
     #[test]
     fn the_shape_of_this_version() {
         let program = env!("CARGO_PKG_VERSION");
-        let health = ControlRequest::Health {
-            format: Format::Text,
+        let criteria = HealthCriteria {
             max_distance: Some(0.01),
+            listener: "[::1]:123".parse().ok(),
         };
         assert_eq!(
-            write_request(health).unwrap(),
+            write_request(ControlRequest::WatchHealth(criteria)).unwrap(),
             format!(
-                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"health\":{{\"format\":\"text\",\"max_distance\":0.01}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"watch-health\":{{\"max_distance\":0.01,\"listener\":\"[::1]:123\"}}}}}}\n"
             )
         );
         let check = ControlRequest::Check {
@@ -421,6 +477,24 @@ mod tests {
             write_request(check).unwrap(),
             format!(
                 "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+            )
+        );
+        let drain = ControlRequest::Command(ControlCommand::Drain {
+            listener: Some("[::1]:123".parse().unwrap()),
+            after: 5,
+            length: None,
+        });
+        assert_eq!(
+            write_request(drain).unwrap(),
+            format!(
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"command\":{{\"drain\":{{\"listener\":\"[::1]:123\",\"after\":5,\"length\":null}}}}}}}}\n"
+            )
+        );
+        let changed = CommandReport::changed("s".to_owned());
+        assert_eq!(
+            write_answer(ControlAnswer::Command(changed)),
+            format!(
+                "{{\"protocol\":2,\"program\":\"{program}\",\"answer\":{{\"command\":{{\"result\":\"changed\",\"summary\":\"s\",\"details\":[]}}}}}}\n"
             )
         );
         assert_eq!(
@@ -452,8 +526,8 @@ mod tests {
                 "older than this program",
             ),
             (
-                "{\"protocol\":3,\"program\":\"9.9\\u001b\",\"anything\":[]}",
-                "ntpfront 9.9\\u{1b} (control protocol 3)",
+                "{\"protocol\":9,\"program\":\"9.9\\u001b\",\"anything\":[]}",
+                "ntpfront 9.9\\u{1b} (control protocol 9)",
             ),
             ("{\"protocol\":0}", "(control protocol 0)"),
             (
@@ -484,7 +558,7 @@ mod tests {
                 "{answer}"
             );
         }
-        let newer = refusal("{\"protocol\":3,\"program\":\"9.9\",\"request\":\"history\"}");
+        let newer = refusal("{\"protocol\":9,\"program\":\"9.9\",\"request\":\"history\"}");
         assert_eq!(
             read_answer(newer.as_bytes()),
             Ok(ControlAnswer::Failed(ControlFailure::OtherVersion))

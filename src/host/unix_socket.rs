@@ -9,11 +9,17 @@ mod owner;
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, setsockopt, socket};
 use nix::sys::stat::{Mode, umask};
+use nix::sys::time::TimeVal;
 use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 
 use owner::{Maker, PathElement, SET_GROUP, maker};
@@ -23,6 +29,35 @@ const MOST_LINKS: usize = 40;
 
 /// Mode bits to mask: all except reading and writing by user and group.
 const HIDDEN: Mode = Mode::from_bits_truncate(0o117);
+
+/// Connects to the server that listens at `path`, within `limit`.
+///
+/// A server that accepts no more connections would otherwise keep its clients waiting, once its queue is full.
+///
+/// # Errors
+/// No server is there, or the socket is closed to this user; [`io::ErrorKind::WouldBlock`] if it takes too long.
+pub fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let limit = limit.max(Duration::from_micros(1));
+    let limit = TimeVal::new(
+        limit.as_secs().try_into().map_err(io::Error::other)?,
+        limit.subsec_micros().into(),
+    );
+    setsockopt(&socket, SendTimeout, &limit)?;
+    let address = UnixAddr::new(path)?;
+    loop {
+        match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
+            Ok(()) => return Ok(socket.into()),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
 
 /// Opens a socket at `path` that only `owner` and that user's group may connect to; `None` is the current user.
 ///

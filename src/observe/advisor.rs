@@ -152,7 +152,7 @@ fn drained(snapshot: &Snapshot) -> Option<Advice> {
     let away: Vec<String> = snapshot
         .listeners
         .iter()
-        .filter(|one| !one.policy.tells_time())
+        .filter(|one| one.is_drained())
         .map(|one| one.address.to_string())
         .collect();
     let count = away.len();
@@ -165,7 +165,16 @@ fn drained(snapshot: &Snapshot) -> Option<Advice> {
         "drained: {}: clients are told \"unsynchronized\"",
         listed(away.iter().map(String::as_str))
     );
-    let remedy = "to serve again, set answer = \"time\"; then: systemctl reload ntpfront";
+    let by_file = |one: &ListenerStatus| {
+        one.drain
+            .as_ref()
+            .is_some_and(|drain| drain.by == "configuration")
+    };
+    let remedy = if snapshot.listeners.iter().any(by_file) {
+        "to serve again, set answer = \"time\"; then: ntpfront reload"
+    } else {
+        "to serve again: ntpfront undrain"
+    };
     Some(advise(severity, "listener", why, remedy.to_owned()))
 }
 
@@ -290,6 +299,7 @@ fn others(snapshot: &Snapshot) -> Vec<Advice> {
 mod tests {
     use super::super::snapshot::example;
     use super::*;
+    use crate::observe::snapshot::DrainStatus;
 
     /// A snapshot in which nothing is wrong.
     fn good() -> Snapshot {
@@ -300,6 +310,7 @@ mod tests {
         snapshot.log_lines_dropped = 0;
         snapshot.reloads.fault = None;
         snapshot.listeners.truncate(2);
+        snapshot.listeners.iter_mut().for_each(|one| one.drain = None);
         snapshot.upstreams.truncate(1);
         snapshot
     }
@@ -420,14 +431,23 @@ mod tests {
     #[test]
     fn all_listeners_that_are_drained_are_worse_than_one() {
         let mut snapshot = good();
-        snapshot.listeners[0].policy.answer = "unsynchronized";
+        let drain = |by| {
+            Some(DrainStatus {
+                by,
+                begins_in: None,
+                ends_in: None,
+            })
+        };
+        snapshot.listeners[0].drain = drain("command");
+        assert_eq!(only(&snapshot).3, "to serve again: ntpfront undrain");
+        snapshot.listeners[0].drain = drain("configuration");
         let (severity, about, why, remedy) = only(&snapshot);
         assert_eq!((severity, about), (Severity::Warning, "listener"));
         assert!(
             why.starts_with("drained: 0.0.0.0:123:") && remedy.contains("answer = \"time\""),
             "{why} {remedy}"
         );
-        snapshot.listeners[1].policy.answer = "unsynchronized";
+        snapshot.listeners[1].drain = drain("command");
         assert_eq!(only(&snapshot).0, Severity::Critical);
     }
 

@@ -4,6 +4,7 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod commands;
 mod fast_path;
 mod nts;
 
@@ -19,7 +20,7 @@ use prometheus_client::registry::Registry;
 use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::pool::PoolScore;
-use super::snapshot::{ListenerStatus, Snapshot, WorkerStatus};
+use super::snapshot::{DrainStatus, ListenerStatus, Snapshot, WorkerStatus};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
 use crate::server::policy::Annotation;
 use crate::server::{Counts, Verdict};
@@ -61,6 +62,7 @@ impl Collector for SnapshotCollector {
         page.history(self.0.history.as_ref())?;
         page.fast_path(self.0.fast_path.as_ref())?;
         page.nts_keys(self.0.nts.as_ref())?;
+        page.upstream_changes(&self.0.upstream_changes)?;
         page.upstreams(&self.0.upstreams)?;
         page.asking(&self.0.upstreams)?;
         page.keys(&self.0.upstreams)
@@ -87,6 +89,7 @@ impl Page<'_> {
             "1 if the last reload was refused and the previous configuration is still in effect",
             was_refused,
         )?;
+        self.commands(snapshot.commands)?;
         self.counters(
             "log_lines_dropped_total",
             "Log lines dropped because the log was not read fast enough",
@@ -188,6 +191,14 @@ impl Page<'_> {
             "listener_serving",
             "1 if the listener answers requests; 0 while its address does not exist",
             listeners.iter().map(serving),
+        )?;
+        let is_drained = |one: &ListenerStatus| one.drain.as_ref().is_some_and(DrainStatus::is_in_effect);
+        self.gauges(
+            "listener_drained",
+            "1 if the listener is drained: it answers that there is no time",
+            listeners
+                .iter()
+                .map(|one| (place(one), u64::from(is_drained(one)))),
         )?;
         let by_worker = listeners.iter().flat_map(|one| {
             let received = |(number, worker): (usize, &WorkerStatus)| {

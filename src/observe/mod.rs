@@ -1,7 +1,7 @@
 //! The view of operators: log, status, metrics, health.
 //!
 //! A `snapshot` of everything, with the advice of the `advisor`; as lines of a `screen` (`status_text`, `upstreams_text`),
-//! as `metrics`, as `health`; the state of the record (`history_status`); the
+//! as `metrics`, as `health` (for `nagios`, too, and watched by `health_watch`); the state of the record (`history_status`); the
 //! score that the NTP `pool` would give; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
 //! and what the log says of all that (`journal`).
 
@@ -9,8 +9,10 @@ pub mod advice;
 pub mod advisor;
 pub mod clients_text;
 pub mod clock_status;
+mod command_text;
 mod fast_path_text;
 pub mod health;
+pub mod health_watch;
 pub mod history_status;
 mod interleaved_text;
 pub mod journal;
@@ -18,6 +20,7 @@ pub mod leap_forecast;
 pub mod leap_status;
 mod mac_text;
 pub mod metrics;
+pub mod nagios;
 pub mod nts_status;
 mod nts_text;
 pub mod pool;

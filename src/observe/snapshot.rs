@@ -17,7 +17,7 @@ use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
-use crate::server::policy::{Announced, Policy};
+use crate::server::policy::Policy;
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub requests: Traffic,
     /// Reloads of the configuration.
     pub reloads: Reloads,
+    /// Commands of the control socket that change the server.
+    pub commands: CommandCounts,
     /// Lines of the log that were dropped, since nothing read them.
     pub log_lines_dropped: u64,
     /// The record of what was served; `null` if none is written.
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub fast_path: Option<FastPathStatus>,
     /// Network Time Security; `null` where it is off.
     pub nts: Option<NtsStatus>,
+    /// The changes of the upstreams by command.
+    pub upstream_changes: Vec<UpstreamChange>,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -121,6 +125,24 @@ pub struct Reloads {
     pub fault: Option<String>,
 }
 
+/// Commands that change the running server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CommandCounts {
+    /// Commands that were done, also if nothing had to change.
+    pub done: u64,
+    /// Commands that were refused.
+    pub refused: u64,
+}
+
+/// A change of the upstreams by command, which a restart forgets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpstreamChange {
+    /// The upstream as configured.
+    pub upstream: String,
+    /// `added`, `removed` or `paused`.
+    pub change: &'static str,
+}
+
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ListenerStatus {
@@ -132,10 +154,16 @@ pub struct ListenerStatus {
     pub serving: bool,
     /// Whether the server is healthy only with it.
     pub required: bool,
+    /// Whether it announces the time where the server has one.
+    ///
+    /// Not with `answer = "unsynchronized"`, and not above its `max-stratum`.
+    pub announces_time: bool,
     /// The reason why it is not served, or not by all of its workers, in words; `null` if it is.
     pub fault: Option<&'static str>,
     /// The policy: which clients are answered there, and with what.
     pub policy: PolicyStatus,
+    /// Its drain, by command or by the configuration; `null` if clients get the time there, if there is one.
+    pub drain: Option<DrainStatus>,
     /// Counts of all its workers, those included that have ended.
     #[serde(flatten)]
     pub traffic: Traffic,
@@ -178,17 +206,35 @@ impl PolicyStatus {
             smear: policy.smear.is_some(),
         }
     }
-
-    /// Whether clients are told the time there, if there is one.
-    pub fn tells_time(&self) -> bool {
-        self.answer == Announced::Time.name()
-    }
 }
 
 impl ListenerStatus {
+    /// Returns whether its drain has begun.
+    pub fn is_drained(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.begins_in.is_none())
+    }
+
     /// The word for the family of an address.
     pub const fn family(address: &SocketAddr) -> &'static str {
         if address.is_ipv4() { "ipv4" } else { "ipv6" }
+    }
+}
+
+/// The drain of a listener: clients get "unsynchronized", so that they go elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DrainStatus {
+    /// `command` or `configuration`.
+    pub by: &'static str,
+    /// Seconds until it begins; `null` if it is in effect.
+    pub begins_in: Option<f64>,
+    /// Seconds until it ends by itself; `null` if it does not.
+    pub ends_in: Option<f64>,
+}
+
+impl DrainStatus {
+    /// Whether clients get "unsynchronized" now.
+    pub const fn is_in_effect(&self) -> bool {
+        self.begins_in.is_none()
     }
 }
 
@@ -231,6 +277,7 @@ pub(crate) fn example() -> Snapshot {
             family: ListenerStatus::family(&address),
             serving: true,
             required: false,
+            announces_time: true,
             fault: None,
             policy: PolicyStatus {
                 answer: "time",
@@ -242,6 +289,7 @@ pub(crate) fn example() -> Snapshot {
                 max_stratum: 15,
                 smear: false,
             },
+            drain: None,
             traffic,
             workers,
         }
@@ -283,15 +331,23 @@ pub(crate) fn example() -> Snapshot {
             refused: 1,
             fault: Some("/etc/ntpfront/ntpfront.toml:3:1: nonsense".to_owned()),
         },
+        commands: CommandCounts { done: 3, refused: 2 },
         log_lines_dropped: 5,
         history: Some(super::history_status::example()),
         listeners: vec![
             listener("0.0.0.0:123", requests, vec![worker(1000.4, 1), worker(234.1, 0)]),
-            listener(
-                "[2001:db8:1234:5678:9abc:def0:1234:5678]:123",
-                Traffic::default(),
-                vec![WorkerStatus::default()],
-            ),
+            ListenerStatus {
+                drain: Some(DrainStatus {
+                    by: "command",
+                    begins_in: None,
+                    ends_in: Some(58.0),
+                }),
+                ..listener(
+                    "[2001:db8:1234:5678:9abc:def0:1234:5678]:123",
+                    Traffic::default(),
+                    vec![WorkerStatus::default()],
+                )
+            },
             ListenerStatus {
                 serving: false,
                 fault: Some("no interface of this host has the address (EADDRNOTAVAIL)"),
@@ -304,6 +360,10 @@ pub(crate) fn example() -> Snapshot {
             budget_is_full: false,
         }),
         nts: Some(super::nts_status::example()),
+        upstream_changes: vec![UpstreamChange {
+            upstream: "192.0.2.9:123".to_owned(),
+            change: "paused",
+        }],
         upstreams: upstream_status::examples(),
     }
 }

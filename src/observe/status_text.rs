@@ -12,7 +12,7 @@ use super::snapshot::{ListenerStatus, PolicyStatus, Snapshot, Traffic};
 use super::units::{Brief, Length, ShortTime, reference};
 use super::upstream_status::UpstreamStatus;
 use super::upstreams_text::{details, standing_tone};
-use super::{fast_path_text, interleaved_text, mac_text, nts_text};
+use super::{command_text, fast_path_text, interleaved_text, mac_text, nts_text};
 use crate::server::Verdict;
 use crate::upstream::system_process::State;
 
@@ -61,7 +61,8 @@ fn more(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     for (name, text) in snapshot.fast_path.iter().flat_map(fast_path_text::lines) {
         lines.field(name, &text);
     }
-    for (name, text) in snapshot.nts.iter().flat_map(nts_text::keys) {
+    let of_nts = snapshot.nts.iter().flat_map(nts_text::keys);
+    for (name, text) in of_nts.chain(command_text::lines(snapshot)) {
         lines.field(name, &text);
     }
     let reloads = &snapshot.reloads;
@@ -320,7 +321,7 @@ fn listeners(snapshot: &Snapshot, wanted: &ScreenWanted) -> Vec<Line> {
     match wanted.order {
         RowOrder::Configured => {}
         RowOrder::Worst => sorted.sort_by_key(|one| {
-            let works = one.fault.is_none() && one.policy.tells_time();
+            let works = one.fault.is_none() && one.announces_time;
             (works, Reverse(lost(one)), Reverse(received(one)))
         }),
         RowOrder::Largest => sorted.sort_by_key(|one| Reverse(received(one))),
@@ -365,7 +366,7 @@ fn listener_row(one: &ListenerStatus) -> ScreenRow {
     } = &one.traffic;
     let lost = lost(one);
     let tone = if lost > 0 { Tone::Warning } else { Tone::Plain };
-    let away = !one.policy.tells_time();
+    let away = !one.announces_time;
     let address = match (one.fault.is_some(), away) {
         (true, _) => Tone::Bad,
         (false, true) => Tone::Warning,
@@ -387,12 +388,10 @@ fn listener_row(one: &ListenerStatus) -> ScreenRow {
         };
         (format!("{what}: {fault}"), Tone::Bad)
     });
-    let drained = away.then(|| {
-        (
-            "DRAINED: clients are told \"unsynchronized\"".to_owned(),
-            Tone::Warning,
-        )
-    });
+    let drained = one
+        .drain
+        .as_ref()
+        .map(|drain| (command_text::drain(drain), Tone::Warning));
     let policy = policy(&one.policy).map(|policy| (policy, Tone::Plain));
     ScreenRow {
         cells,
@@ -445,6 +444,7 @@ mod tests {
     use super::super::screen::{self, USUAL_WIDTH};
     use super::super::snapshot::example;
     use super::*;
+    use crate::observe::snapshot::DrainStatus;
     use crate::server::Counters;
 
     fn wanted(width: u16) -> ScreenWanted {
@@ -490,7 +490,12 @@ mod tests {
     #[test]
     fn a_drained_listener_is_seen() {
         let mut snapshot = example();
-        snapshot.listeners[0].policy.answer = "unsynchronized";
+        let by_file = DrainStatus {
+            by: "configuration",
+            begins_in: None,
+            ends_in: None,
+        };
+        (snapshot.listeners[0].drain, snapshot.listeners[1].drain) = (Some(by_file), None);
         snapshot.listeners[1].policy.limit = "dry-run";
         snapshot.listeners[1].policy.smear = true;
         let lines = screen(&snapshot, &wanted(80)).listeners;

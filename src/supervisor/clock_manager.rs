@@ -99,6 +99,14 @@ impl ClockManager {
         self.system.set_leaps(leaps);
     }
 
+    /// Has all names resolved again and all upstreams polled at once; returns them, a line for each.
+    pub(super) fn refresh(&mut self) -> Vec<String> {
+        self.pollers.refresh();
+        let all = self.upstreams.in_configured_order().into_iter();
+        all.map(|one| format!("upstream {}: polled now", one.settings))
+            .collect()
+    }
+
     /// Takes the report of a poller, if its upstream still exists.
     pub(super) fn learn(&mut self, report: PollerReport) {
         let PollerReport { id, peer, polling } = report;

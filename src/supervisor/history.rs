@@ -189,7 +189,10 @@ impl Supervisor {
             self.clock_manager.clock_status(),
             self.clock_manager.served_clock(),
         );
-        let (traffic, listeners) = (self.inspect().traffic(), self.listeners.statuses());
+        let (traffic, listeners) = (
+            self.inspect().traffic(),
+            self.listeners.statuses(status.reference.stratum),
+        );
         for note in self.history.observer.listeners(&listeners) {
             self.history.note(time, note);
         }

@@ -9,15 +9,16 @@ use super::history::HistoryKeeper;
 use super::leaps::LeapList;
 use super::listeners::Listeners;
 use super::nts_manager::NtsManager;
+use super::overlay::Overlay;
 use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
 use crate::log;
 use crate::observe::advisor;
-use crate::observe::health::Health;
+use crate::observe::health::HealthView;
 use crate::observe::pool::PoolScore;
 use crate::observe::screen::ScreenWanted;
-use crate::observe::snapshot::{ListenerStatus, Reloads, Snapshot, Traffic};
+use crate::observe::snapshot::{CommandCounts, ListenerStatus, Reloads, Snapshot, Traffic};
 use crate::observe::status_text::screen;
 
 /// The parts of the running server that a snapshot shows.
@@ -28,6 +29,8 @@ pub(super) struct Inspection<'a> {
     pub(super) leaps: &'a LeapList,
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
+    pub(super) commands: CommandCounts,
+    pub(super) overlay: &'a Overlay,
     pub(super) history: &'a HistoryKeeper,
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
@@ -37,6 +40,7 @@ impl Inspection<'_> {
     /// Makes the snapshot of the current moment.
     pub(super) fn snapshot(&self) -> Snapshot {
         let clock_status = self.clock_manager.clock_status();
+        let stratum = clock_status.reference.stratum;
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
@@ -48,11 +52,13 @@ impl Inspection<'_> {
                 .leap_status(self.leaps.known(), self.smearing_listeners()),
             requests: self.traffic(),
             reloads: self.reloads.clone(),
+            commands: self.commands,
             log_lines_dropped: log::dropped(),
             history: self.history.status(),
-            listeners: self.listener_statuses(),
+            listeners: self.listener_statuses(stratum),
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),
+            upstream_changes: self.overlay.changes(),
             upstreams: self.clock_manager.upstreams(),
         };
         snapshot.advice = advisor::advice(&snapshot);
@@ -75,8 +81,8 @@ impl Inspection<'_> {
     }
 
     /// Returns each listener with its workers, and the fast path's counts for it.
-    fn listener_statuses(&self) -> Vec<ListenerStatus> {
-        let mut statuses = self.listeners.statuses();
+    fn listener_statuses(&self, stratum: u8) -> Vec<ListenerStatus> {
+        let mut statuses = self.listeners.statuses(stratum);
         for (address, counts, per_second) in self.fast.into_iter().flat_map(Driver::counts) {
             let served = statuses.iter_mut().filter(|one| one.address == address);
             served.for_each(|one| one.traffic = one.traffic.plus(counts, per_second));
@@ -99,14 +105,19 @@ impl Inspection<'_> {
         ControlAnswer::Screen(screen(&self.snapshot(), wanted))
     }
 
-    /// Answers `health`, with the largest healthy root distance, in seconds, if there is a limit.
-    pub(super) fn health(&self, format: Format, max_distance: Option<f64>) -> ControlAnswer {
-        let health = Health::of(&self.snapshot(), max_distance);
-        let healthy = health.healthy;
-        match write(format, &health, || health.line()) {
-            Ok(text) => ControlAnswer::Health { healthy, text },
-            Err(failure) => ControlAnswer::Failed(failure),
-        }
+    /// Returns what is `made` of all that health depends on.
+    ///
+    /// It takes less than a snapshot: watchers get it ten times per second.
+    pub(super) fn health<T>(&self, made: impl FnOnce(&HealthView<'_>) -> T) -> T {
+        let clock = self.clock_manager.clock_status();
+        let nts = self.nts.status(self.clock_manager.unix_time());
+        let history = self.history.status();
+        made(&HealthView {
+            listeners: self.listeners.health(clock.reference.stratum),
+            clock: &clock,
+            nts: nts.as_ref(),
+            history: history.as_ref(),
+        })
     }
 }
 

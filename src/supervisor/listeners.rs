@@ -1,8 +1,9 @@
 //! Impure. The listeners that are served: their sockets and workers, from their start to their end.
 //!
-//! Changes while packets arrive are decided in `plan`, and done in `apply`.
+//! Changes while packets arrive are decided in `plan`, and done in `apply`; `drains` are commands.
 
 mod apply;
+mod drains;
 mod group;
 mod plan;
 mod prepare_error;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drain::Drain;
 use super::shedding::Shedding;
 use super::sockets::Sockets;
 use crate::census::{CensusReader, CensusSettings};
@@ -43,6 +45,8 @@ pub(super) struct Listeners {
     /// The keys of cookies; `None` without NTS.
     keyring: Option<Arc<Keyring>>,
     shedding: Shedding,
+    /// The drain of all listeners by command, which is that of listeners to come, too.
+    drain_of_all: Option<Drain>,
     /// Number of groups so far: workers' threads are named after it.
     named: usize,
     /// Counts of workers of listeners that were removed.
@@ -66,6 +70,7 @@ impl Listeners {
             census,
             keyring,
             shedding: Shedding::new(budget),
+            drain_of_all: None,
             named: 0,
             ended: Counts::default(),
             dropped: 0,

@@ -5,8 +5,10 @@
 mod absence;
 mod census;
 mod clock_manager;
+mod commands;
 mod confine;
 mod cookie_secret;
+mod drain;
 mod handover;
 mod history;
 mod inspect;
@@ -15,6 +17,7 @@ mod leaps;
 mod listeners;
 pub mod needs;
 mod nts_manager;
+mod overlay;
 mod pollers;
 mod reading;
 mod reload;
@@ -23,18 +26,20 @@ mod sockets;
 mod start;
 mod start_error;
 pub mod system_limits;
+mod watchers;
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
@@ -46,8 +51,10 @@ use crate::fast_path::step_watch::StepWatch;
 use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::log;
+use crate::log::throttle::LogThrottle;
+use crate::observe::health::Health;
 use crate::observe::journal;
-use crate::observe::snapshot::Reloads;
+use crate::observe::snapshot::{CommandCounts, Reloads};
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
@@ -57,9 +64,11 @@ use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
 use nts_manager::NtsManager;
+use overlay::Overlay;
 use reading::{PendingCheck, Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
+use watchers::Watchers;
 
 /// Interval in which the state is decided and published, even without news.
 const TICK: Duration = Duration::from_secs(1);
@@ -159,7 +168,13 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         is_ready: false,
         started: clock::raw(),
         reloads: Reloads::default(),
+        commands: CommandCounts::default(),
+        overlay: Overlay::default(),
+        refused_commands: LogThrottle::default(),
+        last_refresh: None,
+        user: geteuid().as_raw(),
         status: Status::default(),
+        watchers: Watchers::default(),
     };
     supervisor.start().await;
     let heard = Heard {
@@ -204,7 +219,17 @@ struct Supervisor {
     /// Start of the service, by the raw counter.
     started: Duration,
     reloads: Reloads,
+    commands: CommandCounts,
+    /// The changes of the upstreams by command.
+    overlay: Overlay,
+    /// Limits the lines about commands of users that may not give them.
+    refused_commands: LogThrottle,
+    /// Time of the last refresh by command, by the raw counter.
+    last_refresh: Option<Duration>,
+    /// The number of the server's user.
+    user: u32,
     status: Status,
+    watchers: Watchers,
 }
 
 /// The status line of the service manager, and what it was made from.
@@ -235,6 +260,8 @@ impl Supervisor {
         let mut refresh = interval(driver::REFRESH);
         // Missed ticks count as one.
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = interval(watchers::BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
         // Changes before the first notice, and addresses that went away since the previous process opened
         // them.
@@ -266,7 +293,7 @@ impl Supervisor {
                 }
                 signal = heard.signals.recv() => match signal {
                     Some(SIGHUP) => {
-                        self.reading.want_reload();
+                        self.reading.want_reload(None);
                         continue;
                     }
                     Some(SIGUSR1) => {
@@ -288,6 +315,10 @@ impl Supervisor {
                     self.fast.iter_mut().for_each(Driver::refresh);
                     continue;
                 }
+                _ = beat.tick(), if !self.watchers.is_empty() => {
+                    self.beat();
+                    continue;
+                }
                 _ = tick.tick() => self.run_periodic_tasks(),
             }
             self.decide();
@@ -297,6 +328,9 @@ impl Supervisor {
     /// Decides, and sends the result to the pollers and the service manager.
     fn decide(&mut self) {
         let news = self.clock_manager.decide();
+        if news {
+            self.beat();
+        }
         self.history.note_changes(&mut self.clock_manager);
         if self.nts.follow(self.clock_manager.period_clocks()) {
             self.hand_keyring();
@@ -321,10 +355,8 @@ impl Supervisor {
 
     /// Opens listeners whose address has come.
     async fn retry_absent(&mut self) {
-        if self.listeners.retry_absent(&self.manager).await
-            && let Some(fast) = &mut self.fast
-        {
-            fast.serve(self.listeners.open_listeners());
+        if self.listeners.retry_absent(&self.manager).await {
+            self.serve_open_listeners();
         }
     }
 
@@ -333,6 +365,7 @@ impl Supervisor {
         let now = clock::raw();
         self.listeners.nudge();
         self.listeners.update_traffic(now);
+        self.follow_drains();
         self.fast.iter_mut().for_each(|fast| {
             fast.follow_host(now);
             fast.refresh();
@@ -409,8 +442,12 @@ impl Supervisor {
             0 => String::new(),
             absent => format!("; {absent} listeners not served"),
         };
+        let drained = match self.listeners.drained().len() {
+            0 => String::new(),
+            drained => format!("; {drained} listeners drained"),
+        };
         let said = format!(
-            "{}; {workers} workers, {rate:.0} requests/s{absent}{}",
+            "{}; {workers} workers, {rate:.0} requests/s{absent}{drained}{}",
             self.clock_manager.status(),
             refused.unwrap_or_default()
         );
@@ -418,6 +455,13 @@ impl Supervisor {
             self.manager.notify(&[NotifyState::Status(&said)]);
         }
         self.status = Status { said, at: now };
+    }
+
+    /// Sends those that watch the health what it is now.
+    fn beat(&mut self) {
+        let mut watchers = std::mem::take(&mut self.watchers);
+        watchers.beat(&self.inspect());
+        self.watchers = watchers;
     }
 
     fn inspect(&self) -> Inspection<'_> {
@@ -428,6 +472,8 @@ impl Supervisor {
             leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
+            commands: self.commands,
+            overlay: &self.overlay,
             history: &self.history,
             started: self.started,
         }
@@ -448,12 +494,21 @@ impl Supervisor {
 
     /// Answers a request of the control socket, now or later.
     fn answer(&mut self, pending: PendingRequest) {
-        let (request, reply) = pending.into_parts();
+        let (request, caller, reply) = pending.into_parts();
         let answer = match request {
             ControlRequest::Status => self.inspect().status(),
             ControlRequest::Upstreams => self.inspect().upstreams(),
             ControlRequest::Screen(wanted) => self.inspect().screen(&wanted),
-            ControlRequest::Health { format, max_distance } => self.inspect().health(format, max_distance),
+            ControlRequest::Health(criteria) => {
+                ControlAnswer::Health(self.inspect().health(|view| Health::of(view, &criteria)))
+            }
+            ControlRequest::WatchHealth(criteria) => {
+                let first = self.inspect().health(|view| Health::of(view, &criteria));
+                match self.watchers.add(criteria, first) {
+                    Ok(answers) => return reply.stream(answers),
+                    Err(failure) => ControlAnswer::Failed(failure),
+                }
+            }
             ControlRequest::Clients { format } => {
                 let censuses = self.listeners.censuses();
                 let fast = self.fast.as_ref().and_then(Driver::census).cloned();
@@ -465,6 +520,7 @@ impl Supervisor {
                 let (now, _) = self.clock_manager.served_time();
                 inspect::report(Format::Json, &self.history.curves(now, seconds), String::new)
             }
+            ControlRequest::Command(command) => return self.command(&command, caller, reply),
             ControlRequest::Check { path, text } => {
                 if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
                     let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
@@ -487,8 +543,12 @@ impl Supervisor {
         }
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
+        self.watchers.end();
         self.manager.notify(&[NotifyState::Stopping]);
+        for listener in self.listeners.drained() {
+            warn!(%listener, "the drain of listener {listener} ends with this process: the next one answers as configured");
+        }
         self.nts.stop().await;
         self.listeners.stop().await;
         let (time, _) = self.clock_manager.served_time();

@@ -145,7 +145,11 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
         Host::Address(_) | Host::LinkLocal(..) => FILES_AN_UPSTREAM,
     });
-    let control = config.control.socket.as_ref().map_or(0, |_| 1 + server::CLIENTS);
+    let control = config
+        .control
+        .socket
+        .as_ref()
+        .map_or(0, |_| 1 + server::CLIENTS + server::WATCHERS);
     let http = match config.metrics {
         crate::config::Metrics::Nowhere => 0,
         // The new connection, before the one that makes room for it is closed.
@@ -281,13 +285,13 @@ mod tests {
             (
                 "[interleaved]\nclients = 1000000\n[[listener]]\naddress = \"127.0.0.1:1\"\n",
                 0,
-                (16 << 20) - (1 << 20),
+                (48 << 20) - (3 << 20),
                 0,
             ),
             (
                 "[[listener]]\naddress = \"127.0.0.1:1\"\ninterleaved = \"off\"\n",
                 0,
-                -(1 << 20),
+                -(3 << 20),
                 0,
             ),
             (
@@ -312,7 +316,8 @@ mod tests {
         assert_eq!(with("").memory - base.memory, (8 << 20) + (8 << 20) + (1 << 20));
         let asks = "control.socket = \"/x\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[upstream]]\naddress = \"192.0.2.1\"\n\
                     [[upstream]]\naddress = \"time.example\"\n";
-        assert_eq!(needs(asks).files - base.files, 9 + 2 + 7);
+        // The control socket with its clients and those that watch, and the upstreams.
+        assert_eq!(needs(asks).files - base.files, 9 + 16 + 2 + 7);
     }
 
     #[test]

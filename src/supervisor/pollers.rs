@@ -25,6 +25,7 @@ pub(super) struct Pollers {
     precision: i8,
     reports: mpsc::Sender<PollerReport>,
     reloads: u64,
+    refreshes: u64,
     /// Offset of the time that upstreams agreed on from the local timescale.
     vouched: Option<NtpDuration>,
     /// The sender of each poller's settings; the poller ends when it is dropped.
@@ -45,6 +46,7 @@ impl Pollers {
             precision,
             reports,
             reloads: 0,
+            refreshes: 0,
             vouched: None,
             running: BTreeMap::new(),
         }
@@ -70,6 +72,7 @@ impl Pollers {
                 view,
                 listeners: Arc::clone(&listeners),
                 reloads: self.reloads,
+                refreshes: self.refreshes,
                 key_rules: config.nts_client.rules(),
                 vouched: self.vouched,
                 cast_out: None,
@@ -88,6 +91,14 @@ impl Pollers {
         let poller = Poller::new(id, receiver, self.names.clone(), self.scale, self.precision);
         tokio::spawn(poller.run(self.reports.clone()));
         self.running.insert(id, settings);
+    }
+
+    /// Has all names resolved again and all upstreams polled at once.
+    pub(super) fn refresh(&mut self) {
+        self.refreshes += 1;
+        for settings in self.running.values() {
+            settings.send_modify(|settings| settings.refreshes = self.refreshes);
+        }
     }
 
     /// Sends a decision to all pollers.

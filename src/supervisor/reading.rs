@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::commands::CommandReply;
 use crate::config::file::Loader;
 use crate::config::{Effective, Fault, Loaded, NtsFiles, NtsKeys};
 use crate::control::server::Reply;
@@ -48,6 +49,10 @@ pub(super) struct Reading {
     /// Earliest time of the next reload, by the raw counter, if one is pending.
     reload_at: Option<Duration>,
     last_reload: Option<Duration>,
+    /// The commands that wait for the next reload to begin.
+    waiting: Vec<CommandReply>,
+    /// The commands that wait for the end of the one that has begun.
+    served: Vec<CommandReply>,
     checks: VecDeque<PendingCheck>,
 }
 
@@ -60,12 +65,17 @@ impl Reading {
             is_reading: false,
             reload_at: None,
             last_reload: None,
+            waiting: Vec::new(),
+            served: Vec::new(),
             checks: VecDeque::new(),
         }
     }
 
-    /// Requests a reload: requests at about the same time cause one.
-    pub(super) fn want_reload(&mut self) {
+    /// Requests a reload, for a command that waits for its end, or for a signal; those at about the same time cause one.
+    ///
+    /// A file that is being read may have changed since: a command gets the end of a reload that begins later.
+    pub(super) fn want_reload(&mut self, command: Option<CommandReply>) {
+        self.waiting.extend(command);
         let now = clock::raw();
         let soonest = self.last_reload.map_or(now, |last| last + RELOADS_APART);
         self.reload_at.get_or_insert(soonest.max(now));
@@ -83,7 +93,13 @@ impl Reading {
     /// There can be no more threads.
     pub(super) fn begin_reload(&mut self) -> io::Result<()> {
         self.reload_at = None;
+        self.served.append(&mut self.waiting);
         self.begin(|loader| Read::Reload(loader.load_all()))
+    }
+
+    /// Returns the commands that wait for the end of the reload that has begun.
+    pub(super) fn take_served(&mut self) -> Vec<CommandReply> {
+        std::mem::take(&mut self.served)
     }
 
     /// Begins to look whether files of NTS have changed, unless something is being read or to be reloaded.

@@ -10,6 +10,7 @@ use super::reading::Read;
 use super::{Supervisor, nts_manager, system_limits};
 use crate::config::check::CheckReport;
 use crate::config::{Config, Difference, Fault, Loaded};
+use crate::control::command::CommandReport;
 use crate::control::protocol::ControlAnswer;
 use crate::host::{clock, limits};
 
@@ -18,10 +19,11 @@ impl Supervisor {
     pub(super) fn begin_reload(&mut self) {
         self.manager.notify_reloading();
         if let Err(error) = self.reading.begin_reload() {
-            self.end_reload(Some(format!(
+            let reason = format!(
                 "cannot start a thread to read it: {}",
                 limits::explain_thread(&error)
-            )));
+            );
+            self.end_reload(Err(ReloadRefusal::of(reason)));
         }
     }
 
@@ -30,10 +32,10 @@ impl Supervisor {
         self.reading.end(&read);
         match read {
             Read::Reload(Ok(loaded)) => {
-                let fault = self.apply(loaded).await.err();
-                self.end_reload(fault);
+                let applied = self.apply(loaded).await.map_err(ReloadRefusal::of);
+                self.end_reload(applied);
             }
-            Read::Reload(Err(faults)) => self.end_reload(Some(log_faults(&faults))),
+            Read::Reload(Err(faults)) => self.end_reload(Err(log_faults(&faults))),
             Read::NtsFiles(None) => {}
             Read::NtsFiles(Some(Err(faults))) => nts_manager::log_unused_files(&faults),
             Read::NtsFiles(Some(Ok(files))) => {
@@ -64,23 +66,34 @@ impl Supervisor {
         }
     }
 
-    fn end_reload(&mut self, fault: Option<String>) {
-        self.record_reload(fault.as_ref());
-        self.reloads.fault = fault;
-        if let Some(reason) = &self.reloads.fault {
-            self.reloads.refused += 1;
-            error!(
-                reason,
-                "configuration refused; the previous one stays in effect: {reason}"
-            );
-        } else {
-            self.reloads.done += 1;
-        }
+    /// Ends a reload with the changes that it made, or with its refusal; the commands that wait for it get the same.
+    fn end_reload(&mut self, outcome: Result<Vec<String>, ReloadRefusal>) {
+        let report = match outcome {
+            Ok(changes) => {
+                self.record_reload(None);
+                self.reloads.fault = None;
+                self.reloads.done += 1;
+                CommandReport::of_changes(reloaded(&self.running.origin(), changes.len()), changes)
+            }
+            Err(ReloadRefusal { reason, faults }) => {
+                self.record_reload(Some(&reason));
+                self.reloads.refused += 1;
+                error!(reason, "{REFUSED}: {reason}");
+                self.reloads.fault = Some(reason);
+                CommandReport {
+                    details: faults,
+                    ..CommandReport::refused(REFUSED.to_owned())
+                }
+            }
+        };
         self.notify_ready();
+        for command in self.reading.take_served() {
+            self.end_command(command, report.clone());
+        }
     }
 
-    /// Changes the running configuration to `wanted`. All that can fail is done first.
-    async fn apply(&mut self, wanted: Loaded) -> Result<(), String> {
+    /// Changes the running configuration to `wanted`, and returns a line for each change. All that can fail is done first.
+    async fn apply(&mut self, wanted: Loaded) -> Result<Vec<String>, String> {
         let difference = Difference::between(&self.running.config, &wanted.config);
         let plan = self.listeners.plan(&difference.listeners);
         let clocks = self.clock_manager.period_clocks();
@@ -101,46 +114,43 @@ impl Supervisor {
         // The workers first: no client has a cookie that they can't open.
         self.listeners.set_keyring(nts.keyring());
         self.nts.commit(nts, &self.manager).await;
-        self.commit(&difference, prepared, wanted).await;
+        let changes = self.commit(&difference, prepared, wanted).await;
         // Those workers, too, that were prepared before.
         self.listeners.set_keyring(self.nts.keyring());
-        Ok(())
+        Ok(changes)
     }
 
-    async fn commit(&mut self, difference: &Difference, prepared: Prepared, wanted: Loaded) {
+    async fn commit(&mut self, difference: &Difference, prepared: Prepared, wanted: Loaded) -> Vec<String> {
         let changes = self.log_difference(difference);
         let settings = &difference.settings;
         self.running.config.apply(difference);
         if let Some(list) = &settings.leap_seconds {
             self.leaps.change(list.to.as_deref());
         }
-        self.clock_manager
-            .reconfigure(&self.running.config, self.leaps.read());
+        self.overlay.settle(&self.running.config.upstreams);
+        self.reconfigure_clock();
         self.leaps.warn_if_smeared(&self.running.config.listeners);
         if let Some(budget) = &settings.budget {
             self.listeners.set_budget(budget.to);
         }
         self.listeners.commit(prepared, &self.manager).await;
         self.listeners.arrange(&self.running.config.listeners);
-        if let Some(fast) = &mut self.fast {
-            fast.serve(self.listeners.open_listeners());
-        }
+        self.serve_open_listeners();
         self.running.effective = wanted.effective;
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
         self.running.lists = wanted.lists;
         system_limits::warn_if_low(&self.running, &self.limits);
-        let configuration = self.running.origin();
-        info!(
-            changes,
-            configuration, "reloaded: {configuration}: {changes} changes"
-        );
+        let (configuration, count) = (self.running.origin(), changes.len());
+        let summary = reloaded(&configuration, count);
+        info!(changes = count, configuration, "{summary}");
+        changes
     }
 
     /// Logs each change, at the more verbose of the old and the new level, and switches to the new one.
     ///
-    /// Returns the number of changes.
-    fn log_difference(&self, difference: &Difference) -> usize {
+    /// Returns a line for each.
+    fn log_difference(&self, difference: &Difference) -> Vec<String> {
         let level = difference.settings.log_level.as_ref();
         if let Some(level) = level {
             self.log.set(level.from.max(level.to));
@@ -155,17 +165,48 @@ impl Supervisor {
         if let Some(level) = level {
             self.log.set(level.to);
         }
-        difference.restart.len() + changes.len()
+        let restart = difference.restart.iter().map(ToString::to_string);
+        restart.chain(changes).collect()
     }
 }
 
-/// Logs each error by itself; returns their summary.
-fn log_faults(faults: &[Fault]) -> String {
-    faults
-        .iter()
-        .for_each(|fault| error!(%fault, "configuration: {fault}"));
-    match faults {
-        [fault] => fault.to_string(),
-        _ => format!("{} faults", faults.len()),
+/// The words for a reload that changed nothing, because of an error.
+const REFUSED: &str = "configuration refused; the previous one stays in effect";
+
+/// Returns the line that sums up a reload.
+fn reloaded(configuration: &str, changes: usize) -> String {
+    format!("reloaded: {configuration}: {changes} changes")
+}
+
+/// The reason why a reload changed nothing.
+struct ReloadRefusal {
+    /// The reason in one line.
+    reason: String,
+    /// All errors, a line each.
+    faults: Vec<String>,
+}
+
+impl ReloadRefusal {
+    /// Returns the refusal for one reason.
+    fn of(reason: String) -> Self {
+        Self {
+            faults: vec![reason.clone()],
+            reason,
+        }
+    }
+}
+
+/// Logs each error by itself; returns them with their summary.
+fn log_faults(faults: &[Fault]) -> ReloadRefusal {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for fault in &lines {
+        error!(fault, "configuration: {fault}");
+    }
+    match lines.as_slice() {
+        [fault] => ReloadRefusal::of(fault.clone()),
+        _ => ReloadRefusal {
+            reason: format!("{} faults", lines.len()),
+            faults: lines,
+        },
     }
 }

@@ -43,6 +43,8 @@ pub struct Addresses {
     unresolved: bool,
     /// Whether the addresses may have changed since the last look-up.
     stale: bool,
+    /// Whether the next round begins with a look-up, even if an address answers.
+    refreshed: bool,
     /// Rounds since the last answer in which all addresses were tried.
     failed_rounds: u32,
     denials: Vec<Denial>,
@@ -65,7 +67,8 @@ impl Addresses {
     pub fn begin(&mut self, lost: bool, first: Option<SocketAddr>) {
         let settled = self.answering.filter(|_| !lost);
         self.settled = settled;
-        self.unresolved = settled.is_none() && (self.all.is_empty() || self.stale);
+        let is_search = settled.is_none() && (self.all.is_empty() || self.stale);
+        self.unresolved = is_search || self.refreshed;
         self.queue(settled.or(first));
     }
 
@@ -88,15 +91,19 @@ impl Addresses {
                 self.all.push(*address);
             }
         }
-        (self.unresolved, self.stale) = (false, false);
+        (self.unresolved, self.stale, self.refreshed) = (false, false, false);
+        self.settled = self.settled.filter(|settled| self.all.contains(settled));
+        if self.settled.is_some() {
+            return self.queue(self.settled);
+        }
         let (late, early): (Vec<_>, Vec<_>) = self.all.iter().partition(|one| Some(**one) == last);
         self.left = early.into_iter().chain(late).collect();
     }
 
     /// Continues after a look-up that failed, with the addresses that were known before.
     pub fn not_found(&mut self) {
-        self.unresolved = false;
-        self.queue(None);
+        (self.unresolved, self.refreshed) = (false, false);
+        self.queue(self.settled);
     }
 
     /// Returns the next step at `now`, by the raw counter.
@@ -148,6 +155,11 @@ impl Addresses {
     /// Marks the addresses as possibly changed, so that the next search looks them up again.
     pub fn forget(&mut self) {
         self.stale = true;
+    }
+
+    /// Has the next round begin with a look-up. An address that answers stays if it is among those that are found.
+    pub fn refresh(&mut self) {
+        self.refreshed = true;
     }
 
     /// Records DENY or RSTR from `address` at `now`.
@@ -270,6 +282,42 @@ mod tests {
         // It can't be resolved: the addresses from before are better than none.
         addresses.not_found();
         assert_eq!(addresses.next(NOW), Next::Ask(address(1), ANSWER_WITHIN));
+    }
+
+    #[test]
+    fn a_refresh_looks_the_name_up_and_keeps_an_address_that_is_still_there() {
+        let ask = |number| Next::Ask(address(number), ANSWER_WITHIN);
+        let first = |number| Next::Ask(address(number), FIRST_TRY_WITHIN);
+        for (found, asked) in [
+            (Some(&[1, 2, 3][..]), [ask(2), ask(1)]),
+            (Some(&[3, 2]), [ask(2), ask(3)]),
+            // It is gone: the others are tried as at the start.
+            (Some(&[1, 3]), [first(1), first(3)]),
+            // Without an answer of the name server it stays.
+            (None, [ask(2), ask(1)]),
+        ] {
+            let mut addresses = Addresses::default();
+            addresses.found(&list(&[1, 2]), None);
+            addresses.answered(address(2));
+            addresses.begin(false, None);
+            assert_eq!(
+                addresses.next(NOW),
+                ask(2),
+                "without a refresh nothing is looked up"
+            );
+            addresses.refresh();
+            addresses.begin(false, None);
+            assert_eq!(addresses.next(NOW), Next::Resolve);
+            match found {
+                Some(found) => addresses.found(&list(found), None),
+                None => addresses.not_found(),
+            }
+            assert_eq!([addresses.next(NOW), addresses.next(NOW)], asked, "{found:?}");
+            // Once for each.
+            addresses.answered(address(2));
+            addresses.begin(false, None);
+            assert_eq!(addresses.next(NOW), ask(2));
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct PollerSettings {
     pub listeners: Arc<[SocketAddr]>,
     /// Number of reloads of the configuration: after each, an upstream that sent DENY or RSTR is polled again at once.
     pub reloads: u64,
+    /// Number of refreshes by command: after each, names are resolved again, and the upstream is polled at once.
+    pub refreshes: u64,
     /// The rules for the keys of upstreams with NTS.
     pub key_rules: KeyRules,
     /// Offset of the time that upstreams agreed on from the local timescale, to a minute, while it is vouched for.
@@ -87,6 +89,8 @@ pub struct Association {
     faults: u32,
     /// The time up to which such rounds were counted as missing answers, by the raw counter.
     missed: Option<Duration>,
+    /// Whether a poll is due at once.
+    is_due: bool,
     /// Whether a burst is due with the next answer.
     burst_when_back: bool,
     addresses: Addresses,
@@ -125,6 +129,7 @@ impl Association {
             unanswered: 0,
             faults: 0,
             missed: None,
+            is_due: false,
             burst_when_back: false,
             addresses: Addresses::default(),
             interleaved: InterleavedAssociation::default(),
@@ -147,6 +152,9 @@ impl Association {
         if settings.resample_requests != before.resample_requests {
             self.resample();
         }
+        if settings.refreshes != before.refreshes {
+            self.refresh();
+        }
     }
 
     /// Polls again after DENY or RSTR: a reload shows that an operator is at work, and may have fixed the reason.
@@ -166,6 +174,12 @@ impl Association {
             self.burst_from = self.peer.accepted;
         }
         (self.poll, self.steady) = (self.shortest(), 0);
+    }
+
+    /// Resolves its name again, and polls at once, unless it asked for less (RATE, DENY, RSTR).
+    fn refresh(&mut self) {
+        self.addresses.refresh();
+        self.is_due = self.rate_minimum.is_none() && self.all_denied_for.is_none();
     }
 
     /// Returns the shortest poll interval outside of bursts, log2 seconds.
@@ -211,6 +225,7 @@ impl Association {
     /// Begins a round: it polls the address that answers, or searches for one that does.
     pub fn begin(&mut self) {
         self.round = Round::default();
+        self.is_due = false;
         let is_lost = self.is_silent() || self.peer.stopped || self.peer.fault.is_some();
         let first = self.peer.address.filter(|_| !self.is_silent());
         if is_lost && !self.is_named() {

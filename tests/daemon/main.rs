@@ -31,10 +31,13 @@ mod common {
     pub(crate) use wait::*;
 }
 
+mod anycast;
 mod census;
 mod clock;
+mod commands;
 mod documents;
 mod handover;
+mod health;
 mod history;
 mod import;
 mod import_daemons;

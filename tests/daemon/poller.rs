@@ -57,6 +57,7 @@ impl Running {
             view: View::default(),
             listeners: Arc::from([]),
             reloads: 0,
+            refreshes: 0,
             key_rules: ntpfront::upstream::nts::key_state::KeyRules {
                 certificate_time: ntpfront::upstream::nts::certificate::CertificateTime::AgreeFirst,
                 refresh: Duration::from_secs(28 * 86_400),

@@ -22,6 +22,7 @@ use ntpfront::control::protocol::{
     ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_answer,
     write_request,
 };
+use ntpfront::observe::health::HealthCriteria;
 use ntpfront::observe::screen::{RowOrder, ScreenWanted};
 use ntpfront::time::NtpDuration;
 use ntpfront::wire::Leap;
@@ -408,10 +409,7 @@ fn who_only_looks_costs_no_decision() {
         ControlRequest::Upstreams,
         ControlRequest::Screen(screen),
         ControlRequest::Clients { format },
-        ControlRequest::Health {
-            format,
-            max_distance: None,
-        },
+        ControlRequest::Health(HealthCriteria::default()),
     ];
     let mut requests: Vec<String> = requests
         .into_iter()
@@ -467,7 +465,7 @@ fn clients_of_other_versions_are_told_so() {
     }
     let newer = exchange(
         &socket,
-        "{\"protocol\":3,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
+        "{\"protocol\":9,\"program\":\"9.9\",\"request\":{\"history\":{}}}\n",
     );
     let answer: Value = serde_json::from_str(&newer).unwrap();
     assert_eq!(
@@ -499,8 +497,8 @@ fn servers_of_other_versions_are_called_so() {
             "is older than this program",
         ),
         (
-            "{\"protocol\":3,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
-            "the running server is ntpfront 9.9\\u{1b} (control protocol 3)",
+            "{\"protocol\":9,\"program\":\"9.9\\u001b\",\"answer\":{\"page\":[]}}\n",
+            "the running server is ntpfront 9.9\\u{1b} (control protocol 9)",
         ),
         (
             "{\"protocol\":2,\"program\":\"0.1.0\",\"answer\":{\"page\":[]}}\n",

@@ -299,6 +299,7 @@ impl Network {
                 view,
                 listeners: Arc::from([]),
                 reloads: self.reloads,
+                refreshes: 0,
                 key_rules: KeyRules {
                     certificate_time: CertificateTime::AgreeFirst,
                     refresh: Duration::from_secs(28 * 86_400),

@@ -12,9 +12,9 @@ use ntpfront::wire::{Leap, ReferenceId};
 use crate::common::client::{self, v4, v6};
 use crate::common::daemon::{Daemon, Reload};
 use crate::common::load::{self, Load, Report};
-use crate::common::program::PROGRAM;
+use crate::common::program::{PROGRAM, command};
 use crate::common::scripted::{Ask, Reply, Scripted, but, good, honest};
-use crate::common::{SOON, root, wait_until};
+use crate::common::{SOON, TempDir, root, run, wait_until};
 use crate::machine;
 
 /// Requests a second, over all targets.
@@ -118,6 +118,41 @@ fn a_hundred_reloads_lose_nothing() {
         let report = load.stop();
         println!("{RELOADS} reloads: {took:?}");
         report.nothing_lost(RATE);
+    });
+}
+
+/// The listeners answer in another way each time, and always.
+#[test]
+fn drains_lose_nothing() {
+    alone(|| {
+        let directory = TempDir::new();
+        let control = directory.path().join("control");
+        let targets = both(PORT);
+        let text = targets.map(|target| listener(target, 2)).concat();
+        let file = format!(
+            "upstream = []\n{LOCAL}{text}[control]\nsocket = \"{}\"\n",
+            control.display()
+        );
+        let daemon = Daemon::configured(&file)
+            .answering(targets[0])
+            .answering(targets[1]);
+        let run = |words: &[&str]| {
+            let outcome = run(command().args(words).arg("--socket").arg(&control));
+            assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+        };
+        let load = Load::start(&targets, RATE, 300);
+        for round in 0..30 {
+            run(&["drain"]);
+            if round % 10 == 0 {
+                assert_eq!(daemon.hang_up(), Reload::Done);
+            }
+            run(&["undrain", &targets[0].to_string()]);
+            run(&["undrain"]);
+        }
+        let report = load.stop();
+        let faults = [report.lost, report.wrong, report.duplicate, report.unsent];
+        assert_eq!(faults, [0; 4], "[lost, wrong, duplicate, unsent]: {report:#?}");
+        assert!(report.unsynchronized > 0, "no drain was seen: {report:#?}");
     });
 }
 

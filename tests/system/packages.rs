@@ -12,14 +12,16 @@ const COPYRIGHT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/copyrigh
 const RPMLINT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/rpm/rpmlint.toml");
 
 /// What both packages have, at the same place.
-const FILES: [&str; 16] = [
+const FILES: [&str; 18] = [
     "/etc/ntpfront/ntpfront.toml",
+    "/usr/lib/systemd/system/ntpfront-anycast@.service",
     "/usr/lib/systemd/system/ntpfront.service",
     "/usr/lib/systemd/system/ntpfront.socket",
     "/usr/lib/sysusers.d/ntpfront.conf",
     "/usr/sbin/ntpfront",
     "/usr/share/bash-completion/completions/ntpfront",
     "/usr/share/doc/ntpfront/examples/grafana-ntpfront.json",
+    "/usr/share/doc/ntpfront/examples/ntpfront-bird.conf",
     "/usr/share/doc/ntpfront/examples/ntpfront-notrack.nft",
     "/usr/share/doc/ntpfront/examples/ntpfront-sysctl.conf",
     "/usr/share/doc/ntpfront/examples/prometheus-ntpfront.rules.yml",

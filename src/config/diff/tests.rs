@@ -126,6 +126,7 @@ fn config() -> impl Strategy<Value = Config> {
                 },
                 control: Control {
                     socket: socket.map(PathBuf::from),
+                    ..base.control.clone()
                 },
                 census: CensusKeys {
                     enabled,

@@ -12,7 +12,7 @@ table! {
     pub(in crate::config) struct InterleavedKeys {
         /// The number of clients in this mode that each listener can have at once: {range}.
         ///
-        /// Each takes 16 bytes, and half of the places are for clients that just begin. Beyond it the clients that were
+        /// Each takes 48 bytes, a third of them for clients that just begin. Beyond it the clients that were
         /// silent longest get a response in basic mode. A reload that changes it forgets all: each client gets one or two
         /// responses in basic mode.
         clients: u32 = 65_536, whole(1024..=16_777_216);

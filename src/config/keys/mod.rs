@@ -23,7 +23,7 @@ pub use self::fast_path::FastPath;
 pub use self::history::HistoryKeys;
 pub use self::nts::NtsKeys;
 pub use nts_client::NtsClientKeys;
-pub use observe::{CensusKeys, Control, Metrics};
+pub use observe::{CensusKeys, CommandAccess, Control, Metrics};
 pub use process::{Process, Ready};
 
 pub(super) use self::fast_path::RawFastPath;

@@ -4,10 +4,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::texts::{is_absolute, path_or_none};
 use crate::config::address::Refusal;
 use crate::config::effective::quoted;
-use crate::config::kind::{Bool, Parsed, parsed, whole};
+use crate::config::kind::{Bool, Parsed, parsed, whole, word};
 use crate::config::row::table;
 
 /// The path in the directory that systemd makes for us (`RuntimeDirectory=ntpfront`).
@@ -17,7 +19,10 @@ const METRICS: &str =
     "an address and a port such as \"127.0.0.1:9923\", \"unix:\" and an absolute path, or \"\" for none";
 
 table! {
-    /// The socket for `ntpfront status`, `upstreams`, `top`, `clients`, `health` and `check --against-running`.
+    /// The socket for `ntpfront status` and other commands that ask the running server, or change it.
+    ///
+    /// Those are `status`, `upstreams`, `top`, `clients`, `health`, `check --against-running`, `reload`, `drain`,
+    /// `undrain`, `refresh`, `upstream` and `wait`.
     "[control]": Restart, RawControl
     /// The address of the socket that commands ask.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,11 @@ table! {
         /// the file. If this key is not set and the directory does not exist, there is no socket. The service
         /// creates the directory. The file stays when the process ends, and the next start replaces it.
         socket: Option<PathBuf> = Some(CONTROL_SOCKET.into()), path_or_none();
+        /// The users whose commands change the running server (reload, drain, undrain, refresh, upstream): {words}.
+        ///
+        /// "root": root and process.user. The other members of its group can query the server, and change nothing: they
+        /// may be there for monitoring. "group": all users with write access to the socket. "none": no user.
+        commands: CommandAccess = CommandAccess::Root, word();
     }
 }
 
@@ -72,6 +82,19 @@ table! {
         /// /history.json, for programs. It can be published, if the names of the upstreams may be.
         page: bool = false, Bool;
     }
+}
+
+/// The users that may give commands, of those that may connect to the control socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum CommandAccess {
+    /// Root, and the user of the server.
+    #[default]
+    Root,
+    /// All of them.
+    Group,
+    /// None.
+    None,
 }
 
 /// The address where the metrics are read over HTTP.

@@ -154,3 +154,32 @@ fn a_link_that_is_swapped_in_hits_nothing() {
         assert_eq!(fs::read_dir(&secret).unwrap().count(), 2);
     });
 }
+
+/// A frozen server accepts nothing, and its queue gets full: a client must not hang there.
+#[test]
+fn a_full_queue_is_not_waited_for_longer_than_the_limit() {
+    let directory = mkdtemp(&std::env::temp_dir().join("ntpfront-socket-XXXXXX")).unwrap();
+    let path = directory.join("socket");
+    let address = UnixAddr::new(&path).unwrap();
+    let server = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let limit = Duration::from_millis(50);
+    let kind = |path: &Path| connect(path, limit).map(drop).map_err(|error| error.kind());
+    assert_eq!(kind(&path), Err(io::ErrorKind::NotFound));
+    nix::sys::socket::bind(server.as_raw_fd(), &address).unwrap();
+    assert_eq!(kind(&path), Err(io::ErrorKind::ConnectionRefused));
+    nix::sys::socket::listen(&server, nix::sys::socket::Backlog::new(1).unwrap()).unwrap();
+    let waiting: Vec<_> = std::iter::from_fn(|| connect(&path, limit).ok())
+        .take(10)
+        .collect();
+    assert!((1..10).contains(&waiting.len()), "{}", waiting.len());
+    let start = crate::host::clock::raw();
+    assert_eq!(kind(&path), Err(io::ErrorKind::WouldBlock));
+    assert!(crate::host::clock::raw() - start >= limit);
+    fs::remove_dir_all(directory).unwrap();
+}

@@ -11,10 +11,14 @@ use super::place::{EMPTY, OWNED, SavedPair};
 use crate::hash::{Hasher, mapped};
 use crate::time::{NtpDuration, NtpTimestamp};
 
-/// The places for one key: the first half for replies in basic mode, the others for interleaved ones.
-///
-/// Invented requests, under any addresses, get basic replies. So they take no place from a client that is in this mode.
+/// The places of a set.
 const WAYS: usize = 4;
+/// The sets where a key may be.
+///
+/// With the choice of the emptiest of three, hardly any set is full while half of the places are free.
+const CHOICES: usize = 3;
+/// The places for each entry of clients in this mode. (Replies in basic mode to those that begin have one.)
+const PLACES_OF_ENTRY: u32 = 2;
 /// The longest time between both timestamps of a reply. (Differences are stored in 32 bits.)
 const LONGEST: NtpDuration = NtpDuration::from_units(0xFFFF_FFFF);
 /// The age from which an entry is not used: 2^17 s, the longest poll interval (RFC 5905 §7.2).
@@ -35,27 +39,86 @@ pub struct Timestamps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(u32);
 
-/// The table.
+/// The table, of two parts.
+///
+/// Invented requests, under any addresses, get basic replies. So they take no place from a client that is in this mode.
 #[derive(Debug)]
 pub struct SavedTimestamps {
-    /// A power of two of sets.
-    sets: Box<[SavedSet]>,
+    basic: SavedReplies,
+    interleaved: SavedReplies,
     /// The number of entries that was asked for.
     entries: u32,
     hasher: Hasher,
     epoch: AtomicU32,
 }
 
-/// The places of one key, in one cache line.
+/// A part of the table: a power of two of sets.
+#[derive(Debug)]
+struct SavedReplies(Box<[SavedSet]>);
+
+/// Some places, in one cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct SavedSet([SavedPair; WAYS]);
+
+impl SavedSet {
+    fn free(&self) -> usize {
+        self.0.iter().filter(|place| place.key() == EMPTY).count()
+    }
+}
+
+impl SavedReplies {
+    fn new(places: u32) -> Self {
+        Self((0..sets(places)).map(|_| SavedSet::default()).collect())
+    }
+
+    /// The sets where this key may be; they may be the same.
+    fn choices(&self, key: u64) -> [Option<&SavedSet>; CHOICES] {
+        // The upper half of a product depends on all bits of the key.
+        [
+            0x9E37_79B9_7F4A_7C15,
+            0xD6E8_FEB8_6659_FD93,
+            0xA076_1D64_78BD_642F,
+        ]
+        .map(|factor: u64| {
+            let mixed = usize::try_from(key.wrapping_mul(factor) >> 32).ok()?;
+            self.0.get(mixed & (self.0.len() - 1))
+        })
+    }
+
+    fn places(&self, key: u64) -> impl Iterator<Item = &SavedPair> {
+        self.choices(key).into_iter().flatten().flat_map(|set| &set.0)
+    }
+
+    fn find(&self, key: u64) -> Option<&SavedPair> {
+        self.places(key).find(|place| place.key() == key)
+    }
+
+    /// Saves a pair in a free place, or else in the place of the oldest.
+    fn save(&self, key: u64, value: u64) {
+        let sets = self.choices(key).into_iter().flatten();
+        let emptiest = sets.max_by_key(|set| set.free());
+        let free = emptiest.and_then(|set| set.0.iter().find(|place| place.key() == EMPTY));
+        let oldest = || {
+            let keys = self.places(key).map(|place| (place, place.key()));
+            keys.max_by_key(|(_, seen)| match *seen {
+                EMPTY => u64::MAX,
+                OWNED => 0,
+                seen => key.wrapping_sub(seen),
+            })
+        };
+        if let Some((place, seen)) = free.map(|place| (place, EMPTY)).or_else(oldest) {
+            place.put(seen, key, value);
+        }
+    }
+}
 
 impl SavedTimestamps {
     /// Makes an empty table of `entries`, rounded up to a power of two; `seed` is random.
     pub fn new(entries: u32, seed: u64) -> Self {
         Self {
-            sets: (0..sets(entries)).map(|_| SavedSet::default()).collect(),
+            basic: SavedReplies::new(entries),
+            interleaved: SavedReplies::new(entries.saturating_mul(PLACES_OF_ENTRY)),
             entries,
             hasher: Hasher::new(seed),
             epoch: AtomicU32::new(0),
@@ -64,7 +127,8 @@ impl SavedTimestamps {
 
     /// Returns the bytes that a table of `entries` takes.
     pub fn memory(entries: u32) -> u64 {
-        u64::try_from(sets(entries).saturating_mul(size_of::<SavedSet>())).unwrap_or(u64::MAX)
+        let sets = sets(entries).saturating_add(sets(entries.saturating_mul(PLACES_OF_ENTRY)));
+        u64::try_from(sets.saturating_mul(size_of::<SavedSet>())).unwrap_or(u64::MAX)
     }
 
     /// The number of entries that was asked for.
@@ -104,24 +168,20 @@ impl SavedTimestamps {
         ) else {
             return;
         };
-        let Some(SavedSet(places)) = self.set(key) else {
-            return;
-        };
-        if let Some(twin) = places.iter().find(|place| place.key() == key) {
+        if let Some(twin) = self.find(key) {
             twin.take(key, |_| true);
             return;
         }
-        let (basic, interleaved) = places.split_at(WAYS / 2);
-        let own = if is_interleaved { interleaved } else { basic };
-        let keys = own.iter().map(|place| (place, place.key()));
-        let oldest = keys.max_by_key(|(_, seen)| match *seen {
-            EMPTY => u64::MAX,
-            OWNED => 0,
-            seen => key.wrapping_sub(seen),
-        });
-        if let Some((place, seen)) = oldest {
-            place.put(seen, key, u64::from(units) << 32 | u64::from(tag.0));
-        }
+        let own = if is_interleaved {
+            &self.interleaved
+        } else {
+            &self.basic
+        };
+        own.save(key, u64::from(units) << 32 | u64::from(tag.0));
+    }
+
+    fn find(&self, key: u64) -> Option<&SavedPair> {
+        self.interleaved.find(key).or_else(|| self.basic.find(key))
     }
 
     /// Takes the reply with the receive timestamp `received` out, and returns when it left; the announced time is `now`.
@@ -130,26 +190,18 @@ impl SavedTimestamps {
     //= RFC 9769 §2 once
     pub fn take(&self, received: NtpTimestamp, tag: Tag, now: NtpTimestamp) -> Option<NtpTimestamp> {
         let key = received.to_bits();
-        let SavedSet(places) = self.set(key)?;
-        let place = places.iter().find(|place| place.key() == key)?;
+        let place = self.find(key)?;
         let is_of_tag = |value: u64| value & u64::from(u32::MAX) == u64::from(tag.0);
         let units = place.take(key, is_of_tag)? >> 32;
         let is_recent = (NtpDuration::ZERO..=OLDEST).contains(&(now - received));
         is_recent.then(|| received + NtpDuration::from_units(units.cast_signed()))
     }
-
-    fn set(&self, key: u64) -> Option<&SavedSet> {
-        // The upper half of the product depends on all bits of the key.
-        let mixed = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let index = usize::try_from(mixed).ok()? & (self.sets.len() - 1);
-        self.sets.get(index)
-    }
 }
 
-/// Returns the number of sets for as many entries.
-fn sets(entries: u32) -> usize {
-    let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-    entries.div_ceil(WAYS).next_power_of_two()
+/// Returns the number of sets for as many places.
+fn sets(places: u32) -> usize {
+    let places = usize::try_from(places).unwrap_or(usize::MAX);
+    places.div_ceil(WAYS).next_power_of_two()
 }
 
 #[cfg(test)]

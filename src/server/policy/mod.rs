@@ -214,6 +214,11 @@ impl Policy {
         }
     }
 
+    /// Returns whether the time is announced here, where the server as a whole announces one of this `stratum`.
+    pub fn announces_time(&self, stratum: u8) -> bool {
+        self.answer == Announced::Time && stratum <= self.max_stratum
+    }
+
     /// Decides about a request, and tells `annotate` what else is worth counting.
     #[inline]
     pub fn rule(

@@ -179,8 +179,10 @@ mod tests {
         prediction.until_sent.to_seconds()
     }
 
-    /// Replies leave 2.5 us later than they are sent, those at place 3 by 4 us, and one in ten a millisecond later still.
-    /// Each place learns its own, and the late ones move it hardly.
+    /// Each place learns what its own replies do.
+    ///
+    /// They leave 2.5 us later than they are sent, those at place 3 by 4 us, and one in ten a millisecond later still, which
+    /// moves it hardly.
     #[test]
     fn the_kernels_times_correct_each_place_by_itself() {
         let mut transmit_predictor = learned();

@@ -134,6 +134,9 @@ impl Listeners {
     /// Makes a new group, with the workers for its sockets.
     pub(super) fn group(&mut self, sockets: Sockets) -> Result<ListenerGroup, PrepareError> {
         let mut group = ListenerGroup {
+            configured: Arc::clone(&sockets.listener.policy),
+            drain: self.drain_of_all,
+            is_drained: false,
             sockets,
             number: self.named,
             workers: Vec::new(),
@@ -143,6 +146,8 @@ impl Listeners {
             logged: ThrottledChange::new(None),
         };
         self.named += 1;
+        // Before it has workers: none of them answers otherwise for a moment.
+        group.follow_drain(clock::raw());
         let all = match group.sockets.members.len() {
             0 => 0,
             members => usize::from(group.sockets.listener.workers).max(members),
@@ -292,7 +297,7 @@ impl Listeners {
         let Some(group) = self.group_mut(address) else {
             return;
         };
-        group.sockets.listener = listener;
+        group.set_listener(listener);
         if tunes_sockets {
             group.sockets.tune_all();
         }

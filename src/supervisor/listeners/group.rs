@@ -25,7 +25,8 @@ use crate::log::throttle::ThrottledChange;
 use crate::nts::keyring::Keyring;
 use crate::observe::journal;
 use crate::server::policy::Policy;
-use crate::server::{Allowance, Counts, SavedTimestamps, Steering, Worker};
+use crate::server::{Allowance, Counts, Listener, SavedTimestamps, Steering, Worker};
+use crate::supervisor::drain::Drain;
 use crate::supervisor::sockets::{Sockets, stored_name};
 use crate::time::RateMeter;
 
@@ -42,6 +43,12 @@ pub(super) struct ListenerGroup {
     pub(super) drops: Drops,
     /// The table for interleaved mode; `None` in basic mode.
     pub(super) saved: Option<Arc<SavedTimestamps>>,
+    /// The policy of the configuration; that of its listener is in effect.
+    pub(super) configured: Arc<Policy>,
+    /// Its drain by command.
+    pub(super) drain: Option<Drain>,
+    /// Whether that drain is in effect.
+    pub(super) is_drained: bool,
     /// The reason that was logged why no client is served there.
     pub(super) logged: ThrottledChange<Option<BindFault>>,
 }
@@ -61,7 +68,10 @@ impl ListenerGroup {
     /// Returns the part of the state that a plan depends on.
     pub(super) fn state(&self) -> GroupState {
         GroupState {
-            listener: self.sockets.listener.clone(),
+            listener: Listener {
+                policy: Arc::clone(&self.configured),
+                ..self.sockets.listener.clone()
+            },
             workers: self.workers.len(),
             is_open: self.is_open(),
         }
@@ -124,12 +134,6 @@ impl ListenerGroup {
         if stored == 0 {
             journal::log_listening(&self.sockets.listener);
         }
-    }
-
-    /// Makes its workers apply `policy` from their next batch on.
-    pub(super) fn set_policy(&mut self, policy: &Arc<Policy>) {
-        self.sockets.listener.policy = Arc::clone(policy);
-        self.workers.iter_mut().for_each(|slot| slot.worker.apply(policy));
     }
 
     /// Applies the listener's tuning to its workers.

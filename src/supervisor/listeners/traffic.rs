@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{ListenerGroup, Listeners, WorkerSlot};
 use crate::host::bind_fault::BindFault;
-use crate::host::sys;
+use crate::host::{clock, sys};
+use crate::observe::health::ListenerHealth;
 use crate::observe::journal;
 use crate::observe::snapshot::{ListenerStatus, PolicyStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
@@ -98,9 +99,14 @@ impl Listeners {
         }
     }
 
-    /// Returns each listener with its workers.
-    pub(in super::super) fn statuses(&self) -> Vec<ListenerStatus> {
-        self.groups.iter().map(ListenerGroup::status).collect()
+    /// Returns each listener with its workers, where the server announces a time of this `stratum`.
+    pub(in super::super) fn statuses(&self, stratum: u8) -> Vec<ListenerStatus> {
+        self.groups.iter().map(|group| group.status(stratum)).collect()
+    }
+
+    /// Returns what the health depends on at each listener, where the server announces a time of this `stratum`.
+    pub(in super::super) fn health(&self, stratum: u8) -> Vec<ListenerHealth> {
+        self.groups.iter().map(|group| group.health(stratum)).collect()
     }
 }
 
@@ -117,15 +123,34 @@ impl ListenerGroup {
         self.workers.iter().map(|slot| slot.received.per_second()).sum()
     }
 
-    fn status(&self) -> ListenerStatus {
-        let address = self.address();
+    fn health(&self, stratum: u8) -> ListenerHealth {
+        let listener = &self.sockets.listener;
+        ListenerHealth {
+            address: listener.address,
+            serving: self.is_serving(),
+            required: listener.required,
+            // One whose drain is announced is left by its clients, too: that is what the announcement is for.
+            announces_time: listener.policy.announces_time(stratum)
+                && self.drain_status(clock::raw()).is_none(),
+        }
+    }
+
+    fn status(&self, stratum: u8) -> ListenerStatus {
+        let ListenerHealth {
+            address,
+            serving,
+            required,
+            announces_time,
+        } = self.health(stratum);
         ListenerStatus {
             address,
             family: ListenerStatus::family(&address),
-            serving: self.is_serving(),
-            required: self.sockets.listener.required,
+            serving,
+            required,
+            announces_time,
             fault: self.sockets.fault.map(BindFault::text),
             policy: PolicyStatus::of(&self.sockets.listener.policy),
+            drain: self.drain_status(clock::raw()),
             traffic: Traffic {
                 per_second: self.per_second(),
                 queue_dropped: self.drops.total,

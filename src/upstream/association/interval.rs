@@ -19,9 +19,14 @@ impl Association {
         }
     }
 
-    /// Returns the pause before the next round; `random` adds up to an eighth, so that many servers don't poll at once.
+    /// Returns the pause before the next round: none after a refresh.
+    ///
+    /// `random` adds up to an eighth, so that many servers don't poll at once.
     //= RFC 5905 §13.2 next
     pub fn pause(&self, random: u64) -> Duration {
+        if self.is_due {
+            return Duration::ZERO;
+        }
         let interval = self.all_denied_for.unwrap_or_else(|| seconds(self.interval()));
         let spread = u32::try_from(random % 1024).unwrap_or(0);
         interval + interval * spread / 8192

@@ -22,6 +22,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
         view: View::default(),
         listeners: Arc::from([([0, 0, 0, 0], 123).into()]),
         reloads: 0,
+        refreshes: 0,
         key_rules: crate::upstream::nts::key_state::KeyRules {
             certificate_time: crate::upstream::nts::certificate::CertificateTime::AgreeFirst,
             refresh: Duration::from_secs(28 * 86_400),
@@ -487,4 +488,43 @@ fn questions_are_spread() {
         longest > Duration::from_millis(17_900) && longest <= Duration::from_secs(18),
         "{longest:?}"
     );
+}
+
+#[test]
+fn a_refresh_polls_at_once_unless_the_server_asked_for_less() {
+    let refresh = |association: &mut Association| {
+        let mut settings = association.settings().clone();
+        settings.refreshes += 1;
+        association.apply(&settings);
+    };
+    let mut good = association(false, false);
+    assert!(good.pause(0) > Duration::ZERO);
+    refresh(&mut good);
+    assert_eq!(
+        (good.pause(0), good.pause(1023)),
+        (Duration::ZERO, Duration::ZERO)
+    );
+    good.begin();
+    assert_eq!(good.next(at(0)), Next::Resolve);
+    assert!(good.pause(0) > Duration::ZERO, "one poll for a refresh");
+    // The same settings again are no refresh.
+    good.found(&[address(1)], &[]);
+    let settings = good.settings().clone();
+    good.apply(&settings);
+    assert!(good.pause(0) > Duration::ZERO);
+
+    let mut limited = association(false, false);
+    limited.refuse(Reject::KissRate);
+    let before = limited.pause(0);
+    refresh(&mut limited);
+    assert_eq!(limited.pause(0), before);
+
+    let mut denying = association(false, false);
+    denying.begin();
+    denied(&mut denying, address(1), 0);
+    denying.end(at(0));
+    let before = denying.pause(0);
+    assert!(before >= Duration::from_secs(3600));
+    refresh(&mut denying);
+    assert_eq!(denying.pause(0), before);
 }

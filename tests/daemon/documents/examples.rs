@@ -20,11 +20,14 @@ struct Example {
 }
 
 /// The languages, each with the tool that tries it by the name that it has in `NTPFRONT_WITHOUT`, where it may be missing.
-const RULES: [(&str, Option<&str>, Trial); 5] = [
+const RULES: [(&str, Option<&str>, Trial); 7] = [
     ("toml", None, checked),
     ("chrony", Some("chronyd"), read_by_chronyd),
     ("bird", Some("bird"), read_by_bird),
     ("sh", Some("bash"), run_by_the_shell),
+    // Of both only what is for our own command line: systemd and ExaBGP are asked elsewhere, or not here.
+    ("ini", None, options_of_a_unit),
+    ("exabgp", None, run_by_exabgp),
     // What a program prints: there is nothing to try.
     ("text", None, |_| Ok(())),
 ];
@@ -85,6 +88,27 @@ fn read_by_bird(text: &str) -> Result<(), String> {
     )
 }
 
+/// A drop-in with the flags of the watch over health.
+fn options_of_a_unit(text: &str) -> Result<(), String> {
+    let options = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Environment=\"OPTIONS=")?.strip_suffix('"'));
+    let options = options.ok_or("no OPTIONS")?;
+    ours(
+        &["health", "--watch"]
+            .into_iter()
+            .chain(options.split(' '))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// A process that ExaBGP runs.
+fn run_by_exabgp(text: &str) -> Result<(), String> {
+    let run = text.lines().find_map(|line| line.trim().strip_prefix("run "));
+    let words = run.and_then(|run| run.strip_prefix("/usr/sbin/ntpfront ")?.strip_suffix(';'));
+    ours(&words.ok_or("nothing is run")?.split(' ').collect::<Vec<_>>())
+}
+
 /// Status 0, and not a word of complaint.
 fn accepted(command: &mut Command) -> Result<(), String> {
     let outcome = run(command);
@@ -125,7 +149,8 @@ fn run_by_the_shell(text: &str) -> Result<(), String> {
 }
 
 /// Programs of others that can't be asked whether they would take their words: known by name.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
+    "ip",
     "systemctl",
     "apt",
     "birdc",
@@ -301,6 +326,12 @@ fn every_example_of_the_manual_pages_is_taken() {
 }
 
 #[test]
+fn the_configuration_for_bird_is_taken() {
+    let text = std::fs::read_to_string(shipped("packaging/doc/ntpfront-bird.conf")).unwrap();
+    assert_eq!(read_by_bird(&text), Ok(()));
+}
+
+#[test]
 fn every_sample_of_a_configuration_is_taken() {
     let samples = std::fs::read_dir(shipped("config")).unwrap();
     let samples: Vec<Example> = samples
@@ -317,6 +348,27 @@ fn every_sample_of_a_configuration_is_taken() {
     all_good(&samples);
 }
 
+/// The units, and the names under which they are loaded.
+const UNITS: [(&str, &str); 3] = [
+    ("ntpfront.service", "ntpfront.service"),
+    ("ntpfront.socket", "ntpfront.socket"),
+    ("ntpfront-anycast@.service", "ntpfront-anycast@anycast.service"),
+];
+
+/// systemd splits them as we would.
+#[test]
+fn the_units_give_flags_that_exist() {
+    for (name, _) in UNITS {
+        let text = std::fs::read_to_string(shipped("systemd").join(name)).unwrap();
+        let command = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart=/usr/sbin/ntpfront"));
+        let words = shlex::split(&command.unwrap_or_default().replace("$OPTIONS", "")).unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(ours(&words), Ok(()), "{name}");
+    }
+}
+
 /// With the program as it was built in place of the one that a package installs, and without manual pages.
 #[test]
 fn the_units_are_taken() {
@@ -327,10 +379,14 @@ fn the_units_are_taken() {
         let directory = TempDir::new();
         let mut verify = Command::new(&analyze);
         verify.args(["verify", "--man=no"]);
-        for name in ["ntpfront.service", "ntpfront.socket"] {
+        for (name, instance) in UNITS {
             let text = std::fs::read_to_string(shipped("systemd").join(name)).unwrap();
             let text = text.replace("/usr/sbin/ntpfront", env!("CARGO_BIN_EXE_ntpfront"));
-            verify.arg(directory.file(name, change(text)));
+            // BIRD need not be installed here.
+            let text = text
+                .replace("/usr/sbin/birdc", "/bin/true")
+                .replace("BindsTo=bird.service\n", "");
+            verify.arg(directory.file(instance, change(text)));
         }
         // It also tells of units of this host that ours lead to.
         let said = run(&mut verify).said();
@@ -360,6 +416,14 @@ fn bad_examples_are_refused() {
         ("sh", "/usr/sbin/ntpfront status\n", "not run"),
         ("sh", "ntpfront statuses\n", "statuses"),
         ("sh", "ntpfront -4 many\n", "many"),
+        ("ini", "[Service]\nEnvironment=\"OPTIONS=--limit 1\"\n", "--limit"),
+        ("ini", "[Service]\n", "no OPTIONS"),
+        (
+            "exabgp",
+            "process a {\n    run /usr/sbin/ntpfront health --wach;\n}\n",
+            "--wach",
+        ),
+        ("exabgp", "process a {\n}\n", "nothing is run"),
         (
             "sh",
             "if ntpfront health; then sleep 1; else brdc x; fi\n",

@@ -17,7 +17,7 @@ use crate::common::scripted::{Scripted, good};
 use crate::common::{SOON, TempDir, run, wait_until};
 
 /// A server that has one of everything: an upstream with samples, one with NTS (whose server is not there), a client, a fast
-/// path (whose interface is not there), key establishment.
+/// path (whose interface is not there), key establishment, a drain.
 struct Running {
     server: SocketAddr,
     directory: TempDir,
@@ -28,12 +28,13 @@ struct Running {
 impl Running {
     fn start() -> Self {
         let upstream = Scripted::start(|ask| vec![good(ask).into()]);
-        let (server, directory) = (v4(free_port()), TempDir::new());
+        let (server, drained, directory) = (v4(free_port()), v4(free_port()), TempDir::new());
         ke::install(&directory, "time");
         let nts = ke::section(&directory, v4(free_port()));
         let text = format!(
             "{nts}[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n[history]\ndirectory = \"{0}/history\"\n\
              [fast-path]\ninterfaces = [\"absent0\"]\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
+             [[listener]]\naddress = \"{4}\"\n\
              [[upstream]]\naddress = \"{1}\"\nminpoll = 0\nmaxpoll = 0\n\
              [[upstream]]\naddress = \"127.0.0.1:{2}\"\nnoselect = true\nnts = true\nke-port = {2}\nca = \"{3}\"\n",
             directory.path().display(),
@@ -42,7 +43,8 @@ impl Running {
             concat!(
                 env!("CARGO_MANIFEST_DIR"),
                 "/tests/common/upstream_certificates/root.pem"
-            )
+            ),
+            drained
         );
         let running = Self {
             server,
@@ -51,6 +53,8 @@ impl Running {
             _upstream: upstream,
         };
         running.becomes("status", |status| status["state"] == "synchronized");
+        let of_drain = ["drain", &drained.to_string(), "--after", "1h", "--for", "1h"];
+        running.json(&[&of_drain[..], &["--socket", &running.socket()]].concat());
         running.becomes("clients", |clients| clients["requests"] != 0);
         running
     }
@@ -229,7 +233,13 @@ fn the_metrics_are_those_of_the_document() {
 fn the_fields_are_those_of_the_document() {
     let running = Running::start();
     let document = document("packaging/doc/json.md");
-    let server = running.server.to_string();
+    let (server, socket) = (running.server.to_string(), running.socket());
+    for change in [
+        &["add", "192.0.2.9", "noselect=true"][..],
+        &["pause", "192.0.2.9"],
+    ] {
+        running.json(&[&["upstream", "--socket", &socket], change].concat());
+    }
     let mut status = fields_of(&document, "## status");
     // "Each element of `listeners` also has all fields of `requests`."
     let requests = status.clone().into_iter();
@@ -239,7 +249,12 @@ fn the_fields_are_those_of_the_document() {
     });
     status.extend(of_each.collect::<Vec<_>>());
     let mut faults = vec![wrong(&status, &running.says("status"))];
-    for word in ["health", "clients"] {
+    let reload = running.says("reload");
+    faults.push(wrong(
+        &fields_of(&document, "## reload, drain, undrain, refresh, upstream"),
+        &reload,
+    ));
+    for word in ["health", "clients", "wait"] {
         let section = fields_of(&document, &format!("## {word}"));
         faults.push(wrong(&section, &running.says(word)));
     }

@@ -62,12 +62,14 @@ fn plain(_: &mut Desk, header: [u8; HEADER_LEN]) -> Vec<u8> {
 }
 
 /// The second reply is stamped to learn the kernel's numbers, the third is the first one whose timestamp is known.
+///
+/// If one of the replies before was stamped as a sample, the numbers are known, and it is the second.
 fn becomes_interleaved(desk: &mut Desk, wrap: impl Fn(&mut Desk, [u8; HEADER_LEN]) -> Vec<u8>) {
     let mut client = Interleaver::default();
     let mut previous: Option<(Header, NtpTimestamp)> = None;
     for number in 0..10 {
         let (reply, is_interleaved) = ask(desk, &mut client, &wrap);
-        assert_eq!(is_interleaved, number >= 3, "{number}");
+        assert!(is_interleaved == (number >= 3) || number == 2, "{number}");
         if let Some((before, arrived)) = previous.filter(|_| is_interleaved) {
             let sent = reply.transmit_timestamp;
             assert!(sent.is_after(before.receive_timestamp), "{sent:?} {before:?}");
@@ -75,7 +77,7 @@ fn becomes_interleaved(desk: &mut Desk, wrap: impl Fn(&mut Desk, [u8; HEADER_LEN
         }
         previous = Some((reply, clock::realtime()));
     }
-    assert_eq!(desk.looped.counters.snapshot().interleaved, 7);
+    assert!((7..=8).contains(&desk.looped.counters.snapshot().interleaved));
 }
 
 //= RFC 9769 §2 respond
