@@ -45,7 +45,12 @@ pub enum Command {
     /// Convert the configuration of another server.
     Import(Import),
     /// Show the running server on one screen.
-    Status(RunningServer),
+    Status {
+        /// The server.
+        server: RunningServer,
+        /// Whether each worker has a row.
+        workers: bool,
+    },
     /// Show all that the running server knows of each upstream.
     Upstreams(RunningServer),
     /// Show the status, refreshed until it is interrupted.
@@ -156,6 +161,16 @@ struct RunningArguments {
     json: bool,
 }
 
+/// The arguments of `status`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct StatusArguments {
+    /// Show a row for each worker, too
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    running: RunningArguments,
+}
+
 /// The arguments of `health`.
 #[derive(Args, Clone, Debug, PartialEq)]
 struct HealthArguments {
@@ -189,11 +204,17 @@ enum Sub {
     /// on standard error, with the reason. Included files are not followed: name them after the file that includes
     /// them.
     Import(Import),
-    /// Show the running server on one screen: time, requests, upstreams
-    Status(RunningArguments),
+    /// Show the running server on one screen: what is not as it should be and what to do, time, requests, upstreams
+    ///
+    /// The width is that of the terminal, or 80 columns. On a terminal the states have colors, unless NO_COLOR is set.
+    Status(StatusArguments),
     /// Show all details of each upstream
     Upstreams(RunningArguments),
-    /// Show the status, refreshed every second, until Ctrl-C
+    /// Show the running server in a window, refreshed every second
+    ///
+    /// Views: 1 overview, 2 upstreams, 3 listeners and workers, 4 clients. Other keys: h help, s order of rows, space
+    /// pause, arrows scroll, q quit. The window has 60 columns and 15 rows or more. Without a terminal, the status is
+    /// printed every second.
     Top(RunningArguments),
     /// Show the clients of the last hour: how many, the busiest, how often they ask
     Clients(RunningArguments),
@@ -355,7 +376,12 @@ where
             };
             (Command::Rehearse(rehearse), flags.and(later))
         }
-        Some(Sub::Status(running)) => running.command(flags, Command::Status),
+        Some(Sub::Status(StatusArguments { verbose, running })) => {
+            running.command(flags, |server| Command::Status {
+                server,
+                workers: verbose,
+            })
+        }
         Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
         Some(Sub::Top(running)) => running.command(flags, Command::Top),
         Some(Sub::Clients(running)) => running.command(flags, Command::Clients),

@@ -37,7 +37,8 @@
 //!   `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
 //!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
 //!   of an upstream with NTS, and how they are got
-//! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,
+//! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), with what is not as it should be and
+//!   what to do (`advisor`), and its forms: lines of a `screen` with their tones (`status_text`, `upstreams_text`),
 //!   `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure);
 //!   `clients_text`: the census; `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the

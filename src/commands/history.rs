@@ -267,7 +267,8 @@ fn curves_of_server(seconds: f64, flags: &Flags) -> Result<Curves, String> {
         },
     )? {
         ControlAnswer::Report { text } => serde_json::from_str(&text).map_err(|error| error.to_string()),
-        ControlAnswer::Health { .. }
+        ControlAnswer::Screen(_)
+        | ControlAnswer::Health { .. }
         | ControlAnswer::Check(_)
         | ControlAnswer::Command(_)
         | ControlAnswer::Failed(_) => Err(super::running::unexpected_answer()),

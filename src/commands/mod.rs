@@ -1,6 +1,7 @@
 //! The subcommands, one per file: what each requests, its output and its exit status.
 //!
-//! `output` prints and has the exit statuses, `running` sends requests to the running server.
+//! `output` prints and has the exit statuses, `running` sends requests to the running server, `paint` gives lines their
+//! colors.
 
 mod act;
 mod check;
@@ -15,6 +16,7 @@ mod leap;
 mod leap_list;
 mod nts_secret;
 mod output;
+mod paint;
 mod query;
 mod rehearse;
 mod report;
@@ -44,7 +46,7 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::NtsSecret => nts_secret::run(),
         Command::Query(query) => query::run(query),
         Command::Import(import) => import::run(import),
-        Command::Status(server) => status::run(server, flags),
+        Command::Status { server, workers } => status::run(server, flags, *workers),
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
         Command::Clients(server) => clients::run(server, flags),

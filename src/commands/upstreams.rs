@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::running::{format, report};
+use super::paint::print_screen;
+use super::running::report;
 use crate::cli::{Flags, RunningServer};
 use crate::control::protocol::ControlRequest;
 
 pub(super) fn run(server: &RunningServer, flags: &Flags) -> ExitCode {
-    let format = format(server);
-    report("upstreams", server, flags, ControlRequest::Upstreams { format })
+    if server.json {
+        return report("upstreams", server, flags, ControlRequest::Upstreams);
+    }
+    print_screen("upstreams", server, flags, false, |screen| screen.details)
 }

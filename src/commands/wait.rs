@@ -11,7 +11,7 @@ use super::output::{FAILURE, FAULT, fail, print};
 use super::running::{explain, socket, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
 use crate::control::client::send_request;
-use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
+use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::host::clock;
 
 /// Time between two looks.
@@ -68,8 +68,7 @@ fn line(is_json: bool, is_synchronized: bool, reason: &str, waited: Duration) ->
 }
 
 fn look(socket: &Path) -> Result<Value, String> {
-    let format = Format::Json;
-    match send_request(socket, ControlRequest::Status { format }) {
+    match send_request(socket, ControlRequest::Status) {
         Ok(ControlAnswer::Report { text }) => serde_json::from_str(&text).map_err(|error| error.to_string()),
         Ok(_) => Err(unexpected_answer()),
         Err(error) => Err(explain(&error)),

@@ -23,6 +23,7 @@ use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
 use crate::observe::health::{Health, HealthCriteria};
+use crate::observe::screen::{Screen, ScreenWanted};
 
 /// Version of the protocol.
 pub const VERSION: u32 = 2;
@@ -40,16 +41,12 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ControlRequest {
-    /// Everything at a glance. The answer is a [`ControlAnswer::Report`].
-    Status {
-        /// Form of the answer.
-        format: Format,
-    },
-    /// All that is known of each upstream. The answer is a [`ControlAnswer::Report`].
-    Upstreams {
-        /// Form of the answer.
-        format: Format,
-    },
+    /// Everything, as JSON. The answer is a [`ControlAnswer::Report`].
+    Status,
+    /// All that is known of each upstream, as JSON. The answer is a [`ControlAnswer::Report`].
+    Upstreams,
+    /// Everything, as lines for people. The answer is a [`ControlAnswer::Screen`].
+    Screen(ScreenWanted),
     /// The census of clients. The answer is a [`ControlAnswer::Report`].
     Clients {
         /// Form of the answer.
@@ -84,8 +81,9 @@ impl ControlRequest {
         match self {
             Self::Check { .. } => Duration::from_secs(60),
             Self::Command(command) => command.answer_timeout(),
-            Self::Status { .. }
-            | Self::Upstreams { .. }
+            Self::Status
+            | Self::Upstreams
+            | Self::Screen(_)
             | Self::Clients { .. }
             | Self::Curves { .. }
             | Self::Health(_)
@@ -120,6 +118,8 @@ pub enum ControlAnswer {
         /// The report, its last line end included.
         text: String,
     },
+    /// The requested lines.
+    Screen(Screen),
     /// The health of the server.
     Health(Health),
     /// The result of a check.
@@ -319,21 +319,26 @@ mod tests {
     use crate::config::check::CheckResult;
     use crate::control::command::UpstreamCommand;
     use crate::observe::health::ListenerName;
+    use crate::observe::screen::{RowOrder, Tone, TonedText};
     use proptest::prelude::*;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
         let format = prop::sample::select(vec![Format::Text, Format::Json]);
+        let order = prop::sample::select(vec![RowOrder::Configured, RowOrder::Worst, RowOrder::Largest]);
         let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
         // Its text has no flow label.
         let socket = any::<SocketAddr>().prop_map(|socket| SocketAddr::new(socket.ip(), socket.port()));
         let listener = prop::option::of(socket.prop_map(ListenerName::Socket));
         prop_oneof![
-            format
-                .clone()
-                .prop_map(|format| ControlRequest::Status { format }),
-            format
-                .clone()
-                .prop_map(|format| ControlRequest::Upstreams { format }),
+            Just(ControlRequest::Status),
+            Just(ControlRequest::Upstreams),
+            (any::<(u16, bool)>(), order).prop_map(|((width, workers), order)| {
+                ControlRequest::Screen(ScreenWanted {
+                    width,
+                    workers,
+                    order,
+                })
+            }),
             format
                 .clone()
                 .prop_map(|format| ControlRequest::Clients { format }),
@@ -394,6 +399,16 @@ mod tests {
         ];
         prop_oneof![
             any::<String>().prop_map(|text| ControlAnswer::Report { text }),
+            any::<String>().prop_map(|text| {
+                let state = vec![vec![TonedText {
+                    text,
+                    tone: Tone::Bad,
+                }]];
+                ControlAnswer::Screen(Screen {
+                    state,
+                    ..Screen::default()
+                })
+            }),
             any::<(bool, String, Vec<String>, u8)>().prop_map(|(healthy, reason, warnings, stratum)| {
                 let health = Health {
                     healthy,

@@ -16,6 +16,8 @@ pub struct ClockStatus {
     /// `init`, `synchronized`, `holdover`, `unsynchronized`, `disputed` or `local`.
     #[serde(serialize_with = "state_name")]
     pub state: State,
+    /// Seconds since this state began.
+    pub state_age: f64,
     /// The reason, in numbers, for a state that is not `synchronized`; `null` for that one.
     pub state_reason: Option<String>,
     /// The served clock: `system` or `tracked`.
@@ -51,14 +53,15 @@ pub struct ReferenceStatus {
 }
 
 impl ClockStatus {
-    /// The status at `now`, after this decision.
-    pub fn of(decision: &Decision, now: ClockReadings) -> Self {
+    /// The status at `now`, after this decision; its state has been the same `since` then, by the raw counter.
+    pub fn of(decision: &Decision, since: Duration, now: ClockReadings) -> Self {
         let reference = &decision.reference;
         let usable = reference.is_usable() && reference.answers && now.raw <= reference.not_after;
         let seconds = |duration: NtpDuration| usable.then(|| duration.to_seconds());
         let is_endless = reference.not_after == Duration::MAX;
         Self {
             state: decision.state,
+            state_age: now.raw.saturating_sub(since).as_secs_f64(),
             state_reason: decision.shortage.map(|shortage| shortage.to_string()),
             clock: decision.source,
             answers: reference.answers,
@@ -93,6 +96,7 @@ fn source_name<S: Serializer>(source: &ClockSource, serializer: S) -> Result<S::
 pub(super) fn example() -> ClockStatus {
     ClockStatus {
         state: State::Synchronized,
+        state_age: 273_900.0,
         state_reason: None,
         clock: ClockSource::System,
         answers: true,

@@ -1,16 +1,17 @@
 //! Pure. The changes by commands at run time, in words for `status`.
 
 use super::snapshot::{DrainStatus, Snapshot};
+use super::units::Length;
 
 /// Returns the drain of a listener in one line.
 pub(super) fn drain(drain: &DrainStatus) -> String {
-    let begins = drain
-        .begins_in
-        .map_or_else(|| "no time".to_owned(), |left| format!("begins in {left:.0} s"));
     let ends = drain
         .ends_in
-        .map_or_else(String::new, |left| format!(", ends in {left:.0} s"));
-    format!("drained by {}: {begins}{ends}", drain.by)
+        .map_or_else(String::new, |left| format!(", ends in {}", Length(left)));
+    match drain.begins_in {
+        None => format!("DRAINED by {}: clients get \"unsynchronized\"{ends}", drain.by),
+        Some(left) => format!("to be drained by {} in {}{ends}", drain.by, Length(left)),
+    }
 }
 
 /// Returns the lines on what commands have changed, each with its name.
@@ -39,11 +40,11 @@ mod tests {
         };
         assert_eq!(
             said("configuration", None, None),
-            "drained by configuration: no time"
+            "DRAINED by configuration: clients get \"unsynchronized\""
         );
         assert_eq!(
             said("command", Some(4.6), Some(64.6)),
-            "drained by command: begins in 5 s, ends in 65 s"
+            "to be drained by command in 5 s, ends in 1 min 5 s"
         );
     }
 }

@@ -1,10 +1,12 @@
 //! The view of operators: log, status, metrics, health.
 //!
-//! A `snapshot` of everything, as `status_text`, as `metrics`, as `health` (for `nagios`, too, and watched by
-//! `health_watch`); the state of the record (`history_status`); the
+//! A `snapshot` of everything, with the advice of the `advisor`; as lines of a `screen` (`status_text`, `upstreams_text`),
+//! as `metrics`, as `health` (for `nagios`, too, and watched by `health_watch`); the state of the record (`history_status`); the
 //! score that the NTP `pool` would give; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
 //! and what the log says of all that (`journal`).
 
+pub mod advice;
+pub mod advisor;
 pub mod clients_text;
 pub mod clock_status;
 mod command_text;
@@ -22,6 +24,9 @@ pub mod nagios;
 pub mod nts_status;
 mod nts_text;
 pub mod pool;
+pub mod screen;
 pub mod snapshot;
 pub mod status_text;
+mod units;
 pub mod upstream_status;
+mod upstreams_text;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::advice::Advice;
 use super::clock_status::ClockStatus;
 use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
@@ -16,6 +17,7 @@ use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
+use crate::server::policy::Policy;
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,6 +26,8 @@ pub struct Snapshot {
     pub version: &'static str,
     /// Seconds since it started.
     pub uptime: f64,
+    /// All that is not as it should be, and what to do, the worst first.
+    pub advice: Vec<Advice>,
     /// The time that clients get.
     #[serde(flatten)]
     pub clock_status: ClockStatus,
@@ -156,6 +160,8 @@ pub struct ListenerStatus {
     pub announces_time: bool,
     /// The reason why it is not served, or not by all of its workers, in words; `null` if it is.
     pub fault: Option<&'static str>,
+    /// The policy: which clients are answered there, and with what.
+    pub policy: PolicyStatus,
     /// Its drain, by command or by the configuration; `null` if clients get the time there, if there is one.
     pub drain: Option<DrainStatus>,
     /// Counts of all its workers, those included that have ended.
@@ -165,7 +171,49 @@ pub struct ListenerStatus {
     pub workers: Vec<WorkerStatus>,
 }
 
+/// The policy of a listener, in the words of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyStatus {
+    /// `time`, or `unsynchronized` if clients are sent away.
+    pub answer: &'static str,
+    /// The list of clients: `off`, `dry-run` or `on`; `null` if there is none.
+    pub access: Option<&'static str>,
+    /// The limit per client: `off`, `dry-run` or `on`.
+    pub limit: &'static str,
+    /// The budget of the server: `off`, `dry-run` or `on`.
+    pub budget: &'static str,
+    /// NTS: `off`, `accept` or `require`.
+    pub nts: &'static str,
+    /// MACs of symmetric keys: `off`, `accept` or `require`.
+    pub authentication: &'static str,
+    /// The highest stratum that is announced there.
+    pub max_stratum: u8,
+    /// Whether leap seconds are smeared there.
+    pub smear: bool,
+}
+
+impl PolicyStatus {
+    /// The status of a policy.
+    pub fn of(policy: &Policy) -> Self {
+        Self {
+            answer: policy.answer.name(),
+            access: (policy.access.turns() > 0).then(|| policy.access.mode.name()),
+            limit: policy.limit.mode.name(),
+            budget: policy.budget.name(),
+            nts: policy.nts.name(),
+            authentication: policy.authentication.name(),
+            max_stratum: policy.max_stratum,
+            smear: policy.smear.is_some(),
+        }
+    }
+}
+
 impl ListenerStatus {
+    /// Returns whether its drain has begun.
+    pub fn is_drained(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.begins_in.is_none())
+    }
+
     /// The word for the family of an address.
     pub const fn family(address: &SocketAddr) -> &'static str {
         if address.is_ipv4() { "ipv4" } else { "ipv6" }
@@ -231,6 +279,16 @@ pub(crate) fn example() -> Snapshot {
             required: false,
             announces_time: true,
             fault: None,
+            policy: PolicyStatus {
+                answer: "time",
+                access: None,
+                limit: "off",
+                budget: "off",
+                nts: "accept",
+                authentication: "accept",
+                max_stratum: 15,
+                smear: false,
+            },
             drain: None,
             traffic,
             workers,
@@ -257,6 +315,7 @@ pub(crate) fn example() -> Snapshot {
     Snapshot {
         version: "1.2.3",
         uptime: 273_906.5,
+        advice: vec![super::advice::example()],
         pool: PoolScore::of(&clock_status),
         clock_status,
         leap_seconds: LeapStatus {

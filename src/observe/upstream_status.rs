@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::nts::aead::Algorithm;
 use crate::time::NtpDuration;
-use crate::upstream::candidate::SelectionStatus;
+use crate::upstream::candidate::{SelectionStatus, maximum_error};
 use crate::upstream::fault::QueryFault;
 use crate::upstream::filter::{Estimate, View};
 use crate::upstream::nts::ke_fault::KeFault;
@@ -36,6 +36,8 @@ pub struct UpstreamStatus {
     pub reach: u8,
     /// Seconds from one poll to the next.
     pub poll: Option<f64>,
+    /// Seconds since its newest good answer; `null` without one, or if that was hours ago.
+    pub last_answer: Option<f64>,
     /// Good answers so far.
     pub accepted: u64,
     /// Refused answers so far, by reason.
@@ -94,6 +96,8 @@ pub struct UpstreamMeasurement {
     pub reference_id: String,
     /// Maximum error of its clock, as it announces it.
     pub root_distance: f64,
+    /// Maximum error of its offset: that of its clock, half of the delay, and what the measurement adds.
+    pub max_error: f64,
 }
 
 impl UpstreamStatus {
@@ -111,6 +115,10 @@ impl UpstreamStatus {
             fault: peer.fault.map(QueryFault::text),
             reach: peer.reach,
             poll: polling.interval.map(|interval| interval.as_secs_f64()),
+            last_answer: peer
+                .filter
+                .estimate(&View::default())
+                .map(|estimate| now.saturating_sub(estimate.at).as_secs_f64()),
             accepted: peer.accepted,
             rejected: polling.rejected,
             interleaved: polling.interleaved.is_interleaved,
@@ -156,6 +164,7 @@ impl UpstreamMeasurement {
             stratum: header.stratum,
             reference_id: header.reference_id.to_string(),
             root_distance: distance.to_seconds(),
+            max_error: maximum_error(header, estimate, now).to_seconds(),
         }
     }
 }
@@ -188,6 +197,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         fault: None,
         reach: 0o377,
         poll: Some(64.0),
+        last_answer: Some(3.0),
         accepted: 20,
         rejected: [0; Reject::COUNT],
         interleaved: true,
@@ -202,6 +212,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
             stratum: 2,
             reference_id: "C6336401".to_owned(),
             root_distance: 0.002,
+            max_error: 0.0026,
         }),
         nts: Some(UpstreamNts {
             aead: Some(Algorithm::GcmSiv128.name()),
@@ -222,6 +233,7 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
         fault: Some(QueryFault::NoRoute.text()),
         reach: 0,
         poll: None,
+        last_answer: None,
         accepted: 0,
         rejected,
         interleaved: false,

@@ -37,6 +37,8 @@ pub(super) struct ClockManager {
     pub(super) reader: ReferenceReader,
     pub(super) journal: Journal,
     decided: Decision,
+    /// Time at which the state changed last, by the raw counter.
+    state_since: Duration,
     handover: Handover,
     /// Events for the record, since they were taken last.
     events: Vec<Note<'static>>,
@@ -70,6 +72,7 @@ impl ClockManager {
         pollers.follow(&upstreams, config, View::default(), 0);
         let mut new = Self {
             decided: system.decide(started, &upstreams, kernel_view()),
+            state_since: started.raw,
             system,
             upstreams,
             pollers,
@@ -140,6 +143,9 @@ impl ClockManager {
             )
         };
         let news = what(&decision) != what(&self.decided);
+        if decision.state != self.decided.state {
+            self.state_since = now.raw;
+        }
         self.decided = decision;
         news
     }
@@ -187,7 +193,7 @@ impl ClockManager {
 
     /// Returns what clients get now.
     pub(super) fn clock_status(&self) -> ClockStatus {
-        ClockStatus::of(&self.decided, clock::now())
+        ClockStatus::of(&self.decided, self.state_since, clock::now())
     }
 
     /// Returns the served time, and how far it is ahead of the local timescale.

@@ -14,10 +14,12 @@ use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
 use crate::log;
+use crate::observe::advisor;
 use crate::observe::health::HealthView;
 use crate::observe::pool::PoolScore;
+use crate::observe::screen::ScreenWanted;
 use crate::observe::snapshot::{CommandCounts, ListenerStatus, Reloads, Snapshot, Traffic};
-use crate::observe::status_text::{StatusText, UpstreamsText};
+use crate::observe::status_text::screen;
 
 /// The parts of the running server that a snapshot shows.
 pub(super) struct Inspection<'a> {
@@ -39,9 +41,10 @@ impl Inspection<'_> {
     pub(super) fn snapshot(&self) -> Snapshot {
         let clock_status = self.clock_manager.clock_status();
         let stratum = clock_status.reference.stratum;
-        Snapshot {
+        let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
+            advice: Vec::new(),
             pool: PoolScore::of(&clock_status),
             clock_status,
             leap_seconds: self
@@ -57,7 +60,9 @@ impl Inspection<'_> {
             nts: self.nts.status(self.clock_manager.unix_time()),
             upstream_changes: self.overlay.changes(),
             upstreams: self.clock_manager.upstreams(),
-        }
+        };
+        snapshot.advice = advisor::advice(&snapshot);
+        snapshot
     }
 
     fn smearing_listeners(&self) -> usize {
@@ -86,17 +91,18 @@ impl Inspection<'_> {
     }
 
     /// Answers `status`.
-    pub(super) fn status(&self, format: Format) -> ControlAnswer {
-        let snapshot = self.snapshot();
-        report(format, &snapshot, || StatusText(&snapshot).to_string())
+    pub(super) fn status(&self) -> ControlAnswer {
+        report(Format::Json, &self.snapshot(), String::new)
     }
 
     /// Answers `upstreams`.
-    pub(super) fn upstreams(&self, format: Format) -> ControlAnswer {
-        let snapshot = self.snapshot();
-        report(format, &snapshot.upstreams, || {
-            UpstreamsText(&snapshot).to_string()
-        })
+    pub(super) fn upstreams(&self) -> ControlAnswer {
+        report(Format::Json, &self.snapshot().upstreams, String::new)
+    }
+
+    /// Answers a request for a screen.
+    pub(super) fn screen(&self, wanted: &ScreenWanted) -> ControlAnswer {
+        ControlAnswer::Screen(screen(&self.snapshot(), wanted))
     }
 
     /// Returns what is `made` of all that health depends on.

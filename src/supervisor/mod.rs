@@ -496,8 +496,9 @@ impl Supervisor {
     fn answer(&mut self, pending: PendingRequest) {
         let (request, caller, reply) = pending.into_parts();
         let answer = match request {
-            ControlRequest::Status { format } => self.inspect().status(format),
-            ControlRequest::Upstreams { format } => self.inspect().upstreams(format),
+            ControlRequest::Status => self.inspect().status(),
+            ControlRequest::Upstreams => self.inspect().upstreams(),
+            ControlRequest::Screen(wanted) => self.inspect().screen(&wanted),
             ControlRequest::Health(criteria) => {
                 ControlAnswer::Health(self.inspect().health(|view| Health::of(view, &criteria)))
             }

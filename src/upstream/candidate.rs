@@ -164,7 +164,7 @@ impl Candidate {
         let (header, estimate) = known.or_else(past).ok_or(unavailable)?;
         let offset = estimate.offset_at(now);
         let root_distance = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
-        let distance = root_distance + estimate.delay.half() + measured(&estimate, now);
+        let distance = maximum_error(&header, &estimate, now);
         //= RFC 5905 §11.2.1 interval
         let (mut claim, mut rate) = (Interval::around(offset, distance), rate(&estimate, now));
         if let Some(conflict) = peer.filter.conflicting_sample(view) {
@@ -240,6 +240,14 @@ impl Candidate {
         );
         far.to_units() / MUCH_BETTER <= near.to_units()
     }
+}
+
+/// Returns the root synchronization distance at `now` of an upstream with this answer (RFC 5905 §11.2.1).
+///
+/// That is its announced error, half of the delay to it, and the error of the measurement.
+pub fn maximum_error(header: &Header, estimate: &Estimate, now: Duration) -> NtpDuration {
+    let announced = header.root_delay.to_duration().half() + header.root_dispersion.to_duration();
+    announced + estimate.delay.half() + measured(estimate, now)
 }
 
 /// Returns the possible frequencies of true time relative to the local timescale, as seconds gained per second.

@@ -67,5 +67,6 @@ mod sight;
 mod smear;
 mod subcommands;
 mod symmetric_keys;
+mod top;
 mod tracked;
 mod upstreams;

@@ -1,4 +1,4 @@
-//! Proves what can be seen of a running server: `status`, `upstreams`, `top` and `health`, through its control socket.
+//! Proves what can be seen of a running server: `status`, `upstreams`, and `health`, and `top` without a terminal, through its control socket.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,6 +23,7 @@ use ntpfront::control::protocol::{
     write_request,
 };
 use ntpfront::observe::health::HealthCriteria;
+use ntpfront::observe::screen::{RowOrder, ScreenWanted};
 use ntpfront::time::NtpDuration;
 use ntpfront::wire::Leap;
 use serde_json::Value;
@@ -50,7 +51,7 @@ fn the_pool_is_thought_of_before_it_drops_us() {
 }
 
 /// A server with a control socket.
-struct Seen {
+pub(crate) struct Seen {
     server: SocketAddr,
     daemon: Daemon,
     directory: TempDir,
@@ -59,7 +60,7 @@ struct Seen {
 
 impl Seen {
     /// `text`: all of the configuration but the listener (of two workers) and the socket.
-    fn configured(text: &str) -> Self {
+    pub(crate) fn configured(text: &str) -> Self {
         let (server, directory) = (v4(free_port()), TempDir::new());
         let socket = directory.path().join("control.sock");
         let text = format!(
@@ -75,12 +76,12 @@ impl Seen {
     }
 
     /// In front of these upstreams.
-    fn of(upstreams: &[SocketAddr]) -> Self {
+    pub(crate) fn of(upstreams: &[SocketAddr]) -> Self {
         let table = |address| format!("[[upstream]]\naddress = \"{address}\"\nminpoll = 0\nmaxpoll = 0\n");
         Self::configured(&upstreams.iter().map(table).collect::<String>())
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("control.sock")
     }
 
@@ -95,7 +96,7 @@ impl Seen {
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("no JSON: {}", outcome.said()))
     }
 
-    fn becomes(&self, state: &str) -> Value {
+    pub(crate) fn becomes(&self, state: &str) -> Value {
         wait_until(state, SOON, || {
             Some(self.json("status")).filter(|status| status["state"] == state)
         })
@@ -159,6 +160,10 @@ fn the_status_shows_all_there_is() {
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }
+    let position = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"));
+    assert!(position("UPSTREAM ") < position("LISTENER "), "{text}");
+    assert!(!text.contains("#0") && !text.contains('\x1b'), "{text}");
+    assert!(seen.said(&["status", "-v"]).stdout.contains(" #1 "));
     let text = seen.said(&["upstreams"]).stdout;
     is_narrow(&text);
     assert!(text.contains(&upstream.address().to_string()), "{text}");
@@ -191,7 +196,15 @@ fn reloads_are_counted_and_the_counts_of_gone_workers_stay() {
     assert_eq!(status["listeners"][0]["workers"].as_array().unwrap().len(), 1);
     assert_eq!(status["listeners"][0]["received"], before, "{status}");
     assert_eq!(status["requests"]["received"], before, "{status}");
-    assert!(seen.said(&["status"]).stdout.contains("1 done, 1 refused"));
+    let text = seen.said(&["status"]).stdout;
+    assert!(text.contains("1 done, 1 refused"), "{text}");
+    assert!(
+        text.contains("reload       the last reload was refused"),
+        "{text}"
+    );
+    let advice = &status["advice"][0];
+    assert_eq!(advice["about"], "reload", "{status}");
+    assert!(advice["remedy"].as_str().unwrap().contains("ntpfront check"));
 }
 
 #[test]
@@ -282,6 +295,35 @@ fn health_after_the_upstreams_are_lost_and_while_they_dispute() {
     );
 }
 
+/// The first sight of a new installation: nothing listens on the default upstream.
+#[test]
+fn a_server_without_an_upstream_says_what_to_do() {
+    let port = free_port();
+    let seen = Seen::of(&[v4(port)]);
+    let status = wait_until("advice", SOON, || {
+        Some(seen.json("status")).filter(|status| status["uptime"].as_f64() > Some(5.0))
+    });
+    let advice = &status["advice"][0];
+    assert_eq!(
+        (&advice["severity"], &advice["about"]),
+        (&"critical".into(), &"state".into())
+    );
+    assert!(status["state_age"].as_f64() > Some(4.0), "{status}");
+    let text = seen.said(&["status"]).stdout;
+    is_narrow(&text);
+    let second = text.lines().nth(1).unwrap();
+    assert!(second.starts_with("state        init for "), "{text}");
+    assert!(
+        text.lines()
+            .nth(2)
+            .unwrap()
+            .starts_with("why          0 of 1 upstreams agree"),
+        "{text}"
+    );
+    assert!(text.contains("no server listens there (ECONNREFUSED)"), "{text}");
+    assert!(text.contains("\n  what to do "), "{text}");
+}
+
 #[test]
 fn who_asks_nobody_is_told_so() {
     let directory = TempDir::new();
@@ -357,10 +399,15 @@ fn who_only_looks_costs_no_decision() {
     // One a second there is: else nothing would be counted here.
     assert!((at_most - 3..=at_most).contains(&idle), "{idle}");
     let format = Format::Json;
+    let screen = ScreenWanted {
+        width: 80,
+        workers: true,
+        order: RowOrder::Worst,
+    };
     let requests = [
-        ControlRequest::Status { format },
-        ControlRequest::Status { format: Format::Text },
-        ControlRequest::Upstreams { format },
+        ControlRequest::Status,
+        ControlRequest::Upstreams,
+        ControlRequest::Screen(screen),
         ControlRequest::Clients { format },
         ControlRequest::Health(HealthCriteria::default()),
     ];
@@ -371,7 +418,12 @@ fn who_only_looks_costs_no_decision() {
     requests.push("nonsense".to_owned());
     let asked = decisions(&|time| {
         let answer = exchange("control", &requests[time % requests.len()]);
-        let answered = ["\"report\":", "\"health\":", "does not know such requests"];
+        let answered = [
+            "\"report\":",
+            "\"screen\":",
+            "\"health\":",
+            "does not know such requests",
+        ];
         assert!(answered.iter().any(|word| answer.contains(word)), "{answer}");
     });
     let scraped = decisions(&|_| {
@@ -494,7 +546,7 @@ fn a_check_that_takes_long_is_waited_for() {
         path: String::new(),
         text: String::new(),
     };
-    let status = ControlRequest::Status { format: Format::Text };
+    let status = ControlRequest::Status;
     let long = status.client_timeout() + Duration::from_millis(300);
     assert!(long < check.answer_timeout(), "a server may take so long for it");
     std::thread::scope(|scope| {

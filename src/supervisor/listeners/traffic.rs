@@ -10,7 +10,7 @@ use crate::host::bind_fault::BindFault;
 use crate::host::{clock, sys};
 use crate::observe::health::ListenerHealth;
 use crate::observe::journal;
-use crate::observe::snapshot::{ListenerStatus, Traffic, WorkerStatus};
+use crate::observe::snapshot::{ListenerStatus, PolicyStatus, Traffic, WorkerStatus};
 use crate::server::Counts;
 use crate::server::policy::Annotation;
 use crate::server::policy::budget::SentCounts;
@@ -149,6 +149,7 @@ impl ListenerGroup {
             required,
             announces_time,
             fault: self.sockets.fault.map(BindFault::text),
+            policy: PolicyStatus::of(&self.sockets.listener.policy),
             drain: self.drain_status(clock::raw()),
             traffic: Traffic {
                 per_second: self.per_second(),

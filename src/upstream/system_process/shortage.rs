@@ -74,30 +74,36 @@ impl fmt::Display for SourceShortage {
                 of,
                 wanted,
             } => {
-                write!(f, "{few} of {of} {}, {wanted} wanted", agree(few))
+                write!(
+                    f,
+                    "{few} of {of} upstreams {}, clock.min-sources wants {wanted}",
+                    agree(few)
+                )
             }
             Self::NoneRequired { agree: some, of } => {
                 write!(
                     f,
-                    "{some} of {of} {}, none of them is a required one",
+                    "{some} of {of} upstreams {}, none of them is a required one",
                     agree(some)
                 )
             }
             Self::Unauthenticated { agree: some, of } => {
                 write!(
                     f,
-                    "{some} of {of} {}, without a majority of the authenticated ones (clock.authenticated)",
+                    "{some} of {of} upstreams {}, without a majority of the authenticated ones (clock.authenticated)",
                     agree(some)
                 )
             }
             Self::NotAllAsked { agree: some, of } => {
                 write!(
                     f,
-                    "{some} of {of} {}, the others are still being asked",
+                    "{some} of {of} upstreams {}, the others are still being asked",
                     agree(some)
                 )
             }
-            Self::NoMajority { answering } => write!(f, "{answering} answer, and no majority of them agrees"),
+            Self::NoMajority { answering } => {
+                write!(f, "{answering} upstreams answer, and no majority of them agrees")
+            }
             Self::HostContradicted { by } => write!(
                 f,
                 "the majority says that the host's clock is up to {:.6} s off",
