@@ -43,6 +43,10 @@ mod tests {
             "DRAINED by configuration: clients get \"unsynchronized\""
         );
         assert_eq!(
+            said("command", None, Some(58.0)),
+            "DRAINED by command: clients get \"unsynchronized\", ends in 58 s"
+        );
+        assert_eq!(
             said("command", Some(4.6), Some(64.6)),
             "to be drained by command in 5 s, ends in 1 min 5 s"
         );
