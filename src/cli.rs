@@ -99,6 +99,9 @@ pub struct Flags {
     /// Poll this upstream server, an address or a name; repeatable [default: 127.0.0.1:11123]
     #[arg(short = 's', long, value_name = "ADDR[:PORT]", help_heading = "Serving", value_hint = ValueHint::Hostname)]
     pub upstream: Vec<String>,
+    /// This many upstreams must agree, 1 to 255; a majority always must [default: 2 of three or more, or else 1]
+    #[arg(long, value_name = "NUM", help_heading = "Serving", value_hint = ValueHint::Other)]
+    pub min_sources: Option<String>,
     /// Become this user once the sockets are open [default: keep the current user]
     #[arg(short, long, value_name = "USER", help_heading = "Process", value_hint = ValueHint::Username)]
     pub user: Option<String>,
@@ -354,6 +357,7 @@ impl Flags {
         Self {
             ipv4_workers: later.ipv4_workers.or(self.ipv4_workers),
             ipv6_workers: later.ipv6_workers.or(self.ipv6_workers),
+            min_sources: later.min_sources.or(self.min_sources),
             user: later.user.or(self.user),
             chroot: later.chroot.or(self.chroot),
             debug: later.debug || self.debug,

@@ -33,8 +33,8 @@
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
-//! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
-//!   `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
+//! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each; of a `pool` its members),
+//!   `poller` (task) → `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
 //!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
 //!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), and its forms: `status_text`,

@@ -18,6 +18,8 @@ pub mod metrics;
 pub mod nts_status;
 mod nts_text;
 pub mod pool;
+pub mod pool_status;
+mod pools_text;
 pub mod snapshot;
 pub mod status_text;
 pub mod upstream_status;

@@ -14,6 +14,7 @@ use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
+use super::pool_status::PoolStatus;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
 
@@ -45,7 +46,9 @@ pub struct Snapshot {
     pub fast_path: Option<FastPathStatus>,
     /// Network Time Security; `null` where it is off.
     pub nts: Option<NtsStatus>,
-    /// The upstreams, in the order of the configuration.
+    /// The pools of upstreams, in the order of the configuration.
+    pub upstream_pools: Vec<PoolStatus>,
+    /// The upstreams, in the order of the configuration; in the place of a pool its members.
     pub upstreams: Vec<UpstreamStatus>,
 }
 
@@ -245,6 +248,7 @@ pub(crate) fn example() -> Snapshot {
             budget_is_full: false,
         }),
         nts: Some(super::nts_status::example()),
+        upstream_pools: vec![super::pool_status::example()],
         upstreams: upstream_status::examples(),
     }
 }

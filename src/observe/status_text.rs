@@ -6,7 +6,7 @@ use super::clock_status::ClockStatus;
 use super::pool::PoolScore;
 use super::snapshot::{ListenerStatus, Snapshot, Traffic};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
-use super::{fast_path_text, interleaved_text, mac_text, nts_text};
+use super::{fast_path_text, interleaved_text, mac_text, nts_text, pools_text};
 use crate::server::Verdict;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
@@ -56,7 +56,7 @@ impl Display for StatusText<'_> {
             writeln!(f)?;
             upstreams(f, &self.0.upstreams)?;
         }
-        Ok(())
+        pools_text::lines(&self.0.upstream_pools).try_for_each(|text| line(f, "pool", &text))
     }
 }
 
@@ -322,12 +322,8 @@ impl Display for UpstreamsText<'_> {
 fn one_upstream(f: &mut Formatter<'_>, one: &UpstreamStatus) -> fmt::Result {
     let cut: String = one.name.chars().take(WIDTH).collect();
     writeln!(f, "{cut}")?;
-    let address = one.address.map(|address| format!(", at {address}"));
-    line(
-        f,
-        "  standing",
-        &format!("{}{}", one.standing.name(), address.unwrap_or_default()),
-    )?;
+    let about = pools_text::address_and_pool(one);
+    line(f, "  standing", &format!("{}{about}", one.standing.name()))?;
     if let Some(measured) = &one.measured {
         measurement(f, measured)?;
     }
@@ -498,6 +494,7 @@ time.example:123       system-peer   377  2   -12.3us    1.2ms  900.0ns    64
 [2001:db8::1]:123      refused       000  -         -        -        -     -
                        last answer refused: kiss-deny
                        not polled: no route to it (ENETUNREACH)
+pool         pool.example:123: 1 of 4, 1 on trial, 0 spare, 3 replaced
 ";
         assert_eq!(StatusText(&example()).to_string(), expected);
     }
@@ -544,7 +541,7 @@ time.example:123
   mode       interleaved, 3 samples corrected, by 3.000 us usually
 
 [2001:db8::1]:123
-  standing   refused, at [2001:db8::1]:123
+  standing   refused, at [2001:db8::1]:123, of pool.example:123
   not polled no route to it (ENETUNREACH)
   MAC key    10
   answers    reach 000, 0 good answers

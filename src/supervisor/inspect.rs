@@ -50,6 +50,7 @@ impl Inspection<'_> {
             listeners: self.listener_statuses(),
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),
+            upstream_pools: self.clock_manager.pool_statuses(),
             upstreams: self.clock_manager.upstreams(),
         }
     }

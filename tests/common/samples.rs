@@ -54,7 +54,7 @@ const TEXTS: [(&str, &str); 31] = [
 ];
 
 /// What else has to be set before these keys (all that begin so) mean anything, in the same table.
-const NEEDS: [(&str, &str); 12] = [
+const NEEDS: [(&str, &str); 14] = [
     ("symmetric-keys.trusted", "file = \"/somewhere\""),
     ("local.stratum", "enabled = true"),
     ("local.wait", "enabled = true"),
@@ -66,6 +66,8 @@ const NEEDS: [(&str, &str); 12] = [
     // Such a server may be asked every second.
     ("upstream.minpoll", "address = \"127.0.0.1:11123\""),
     ("upstream.maxpoll", "address = \"127.0.0.1:11123\""),
+    ("upstream.pool", "address = \"n.example\""),
+    ("upstream.count", "address = \"n.example\""),
     ("upstream.ke-port", "address = \"n.example\"\nnts = true"),
     ("upstream.ca", "address = \"n.example\"\nnts = true"),
 ];

@@ -55,6 +55,7 @@ mod nts_upstreams;
 mod peers;
 mod policy;
 mod poller;
+mod pools;
 mod privileges;
 mod process;
 mod reload;

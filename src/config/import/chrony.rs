@@ -163,7 +163,7 @@ const CHOICES: [(&str, Choice); 35] = [
     ("copy", Choice::Foreign(0)),
     ("ipv4", Choice::Foreign(0)),
     ("ipv6", Choice::Foreign(0)),
-    ("maxsources", Choice::Foreign(1)),
+    ("maxsources", Choice::Count),
     ("mindelay", Choice::Foreign(1)),
     ("maxdelay", Choice::Foreign(1)),
     ("maxdelayratio", Choice::Foreign(1)),
@@ -509,6 +509,7 @@ fn beside(draft: &mut Draft) {
     let first = DraftUpstream {
         host: Host::Address(address),
         port,
+        pool: None,
         iburst: true,
         minpoll: None,
         maxpoll: None,

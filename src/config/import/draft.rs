@@ -11,6 +11,7 @@ use super::draft_keys::DraftKeys;
 use super::nts::DraftNtsServer;
 use super::toml_line::{hours, line};
 use crate::config::effective::quoted;
+use crate::config::keys::COUNT;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::symmetric::KeyId;
 use crate::upstream::Host;
@@ -105,6 +106,8 @@ pub(super) struct Draft {
 pub(super) struct DraftUpstream {
     pub(super) host: Host,
     pub(super) port: u16,
+    /// The number of its servers, if that is given, if it is a pool.
+    pub(super) pool: Option<Option<u8>>,
     pub(super) iburst: bool,
     pub(super) minpoll: Option<i8>,
     pub(super) maxpoll: Option<i8>,
@@ -297,7 +300,8 @@ impl Draft {
             .upstreams
             .iter()
             .filter(|one| !one.roles.contains("noselect"))
-            .count();
+            .map(|one| one.pool.map_or(1, |count| usize::from(count.unwrap_or(COUNT))))
+            .sum::<usize>();
         let count = u8::try_from(named.max(1)).unwrap_or(u8::MAX);
         let wanted = self.min_sources.take();
         let fits = wanted.map(|wanted| wanted.min(count));
@@ -393,7 +397,9 @@ impl DraftUpstream {
             "\n# {}\n[[upstream]]\naddress = {}\n",
             self.origin,
             quoted(&address)
-        ) + &line_if(!self.iburst, "iburst", "false")
+        ) + &line_if(self.pool.is_some(), "pool", "true")
+            + &line("count", self.pool.flatten().filter(|count| *count != COUNT))
+            + &line_if(!self.iburst, "iburst", "false")
             + &line("minpoll", self.minpoll)
             + &line("maxpoll", self.maxpoll)
             + &roles

@@ -38,7 +38,7 @@ pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget,
 pub(super) use process::{LogKeys, RawLog, RawProcess};
 pub(super) use smear::{RawSmear, SmearKeys};
 pub(super) use symmetric::{RawSymmetricKeys, SymmetricKeys};
-pub(super) use upstream::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
+pub(super) use upstream::{COUNT, COUNTS, LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 
 use super::row::{Keys, Table};
 
