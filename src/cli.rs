@@ -307,6 +307,7 @@ Exit status:
   health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer;
           with --format nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
   reload, drain, undrain, refresh, upstream: 0 it is in effect, 1 refused, 2 the server does not answer
+  wait: 0 the server is synchronized (within the limit), 1 not in time
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
 Signals:
@@ -338,7 +339,7 @@ where
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => {
             return Err(flags_mean_nothing(
-                "query takes no flags of the server: only --json, --nts, --ca and --pool",
+                "query takes no flags of the server (see ntpfront query --help)",
             ));
         }
         Some(Sub::Query(query)) => (Command::Query(query), flags),
@@ -349,32 +350,20 @@ where
         }
         Some(Sub::Import(import)) => (Command::Import(import), flags),
         Some(Sub::History(history)) => {
-            let later = Flags {
-                config: history.config.clone(),
-                ..Flags::default()
-            };
-            (Command::History(history), flags.and(later))
+            let flags = flags.and_file(history.config.clone());
+            (Command::History(history), flags)
         }
         Some(Sub::Report(report)) => {
-            let later = Flags {
-                config: report.config.clone(),
-                ..Flags::default()
-            };
-            (Command::Report(report), flags.and(later))
+            let flags = flags.and_file(report.config.clone());
+            (Command::Report(report), flags)
         }
         Some(Sub::Leap(leap)) => {
-            let later = Flags {
-                config: leap.config.clone(),
-                ..Flags::default()
-            };
-            (Command::Leap(leap), flags.and(later))
+            let flags = flags.and_file(leap.config.clone());
+            (Command::Leap(leap), flags)
         }
         Some(Sub::Rehearse(rehearse)) => {
-            let later = Flags {
-                config: rehearse.config.clone(),
-                ..Flags::default()
-            };
-            (Command::Rehearse(rehearse), flags.and(later))
+            let flags = flags.and_file(rehearse.config.clone());
+            (Command::Rehearse(rehearse), flags)
         }
         Some(Sub::Status(StatusArguments { verbose, running })) => {
             running.command(flags, |server| Command::Status {
@@ -424,15 +413,11 @@ impl RunningArguments {
     ///
     /// Of the flags before the subcommand, only those matter that lead to the socket.
     fn command(self, flags: Flags, command: impl FnOnce(RunningServer) -> Command) -> (Command, Flags) {
-        let later = Flags {
-            config: self.config,
-            ..Flags::default()
-        };
         let server = RunningServer {
             socket: self.socket,
             json: self.json,
         };
-        (command(server), flags.and(later))
+        (command(server), flags.and_file(self.config))
     }
 
     /// The same for a change of the server.
@@ -457,164 +442,15 @@ impl Flags {
             ..self
         }
     }
+
+    /// Joins the flags before the subcommand with the file that is named after it.
+    fn and_file(self, config: Option<PathBuf>) -> Self {
+        self.and(Self {
+            config,
+            ..Self::default()
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flags(line: &str) -> Flags {
-        asked(line).flags
-    }
-
-    fn asked(line: &str) -> Invocation {
-        read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        definition().debug_assert();
-    }
-
-    #[test]
-    fn every_short_flag_has_a_long_form_that_means_the_same() {
-        let short =
-            "ntpfront -4 4 -6 2 -a 127.0.0.1:1 -a 127.0.0.2:1 -b [::1]:1 -s a -s b -u nobody -r / -d -c f";
-        let long = "ntpfront --ipv4-workers 4 --ipv6-workers 2 --ipv4-address 127.0.0.1:1 --ipv4-address 127.0.0.2:1 \
-                    --ipv6-address [::1]:1 --upstream a --upstream b --user nobody --chroot / --debug --config f";
-        assert_eq!(asked(short), read(long.split_whitespace()).unwrap());
-        let all = flags(short);
-        assert_eq!(all.ipv4_workers.as_deref(), Some("4"));
-        assert_eq!(all.ipv4_address, ["127.0.0.1:1", "127.0.0.2:1"]);
-        assert_eq!(all.upstream, ["a", "b"]);
-        assert!(all.debug);
-    }
-
-    #[test]
-    fn flags_stand_before_and_after_a_subcommand() {
-        assert_eq!(asked("ntpfront").command, Command::Serve);
-        for line in [
-            "ntpfront -4 2 -s a -s b check -d",
-            "ntpfront check -4 2 -s a -s b -d",
-            "ntpfront -4 7 -s a check -4 2 -s b -d",
-        ] {
-            let asked = asked(line);
-            assert_eq!(
-                asked.command,
-                Command::Check {
-                    against_running: false
-                }
-            );
-            assert_eq!(asked.flags, flags("ntpfront -4 2 -s a -s b -d"), "{line}");
-        }
-        assert_eq!(asked("ntpfront config").command, Command::Config);
-    }
-
-    #[test]
-    fn query_takes_a_server_and_no_flags() {
-        let query = Query {
-            nts: false,
-            ca: None,
-            server: "[::1]:123".to_owned(),
-            interleaved: false,
-            pool: false,
-            json: true,
-        };
-        assert_eq!(
-            asked("ntpfront query [::1]:123 --json").command,
-            Command::Query(query)
-        );
-        for line in [
-            "ntpfront query",
-            "ntpfront -d query a",
-            "ntpfront query a -d",
-            "ntpfront query a b",
-        ] {
-            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
-        }
-    }
-
-    #[test]
-    fn import_takes_files_and_no_flags() {
-        let import = Import {
-            from: Some(Dialect::Ntp),
-            files: vec!["a".into(), "b".into()],
-        };
-        let line = "ntpfront import --from ntp a b";
-        assert_eq!(asked(line).command, Command::Import(import));
-        for line in [
-            "ntpfront import",
-            "ntpfront -d import a",
-            "ntpfront import --from x a",
-        ] {
-            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_running_server_is_asked_about_itself() {
-        let asked = asked("ntpfront -c a health --max-distance 0.5 --socket /s --json -c b");
-        let expected = Command::Health {
-            server: RunningServer {
-                socket: Some("/s".into()),
-                json: true,
-            },
-            query: HealthQuery {
-                max_distance: Some(0.5),
-                ..HealthQuery::default()
-            },
-        };
-        assert_eq!(asked.command, expected);
-        assert_eq!(asked.flags.config, Some("b".into()));
-        for limit in ["-1", "x", "inf", ""] {
-            let line = ["ntpfront", "health", "--max-distance", limit];
-            assert_eq!(read(line).unwrap_err().exit_code(), 2, "{limit}");
-        }
-    }
-
-    #[test]
-    fn unknown_words_are_refused_and_help_is_not_a_fault() {
-        for line in ["ntpfront serve", "ntpfront -x", "ntpfront -4", "ntpfront -d -d"] {
-            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
-        }
-        for line in [
-            "ntpfront -h",
-            "ntpfront --help",
-            "ntpfront -V",
-            "ntpfront --version",
-        ] {
-            assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 0, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_long_help_is_enough_to_use_it() {
-        let help = definition().render_long_help().to_string();
-        for word in [
-            "0.0.0.0:123",
-            "[::]:123",
-            "127.0.0.1:11123",
-            DEFAULT_FILE,
-            "Exit status",
-            "Signals",
-            "HUP",
-            "Files",
-            "Examples",
-            "check",
-            "config",
-            "query",
-            "import",
-            "status",
-            "upstreams",
-            "top",
-            "clients",
-            "leap",
-            "rehearse",
-            "history",
-            "report",
-            "health",
-        ] {
-            assert!(help.contains(word), "{word} is missing in:\n{help}");
-        }
-    }
-}
+mod tests;

@@ -50,8 +50,8 @@
 //! * [`control`]: requests to the running server: the `protocol` of its control socket, with `command`s that change it
 //!   (pure), its ends `client` and `server`; and `http`. Those that watch the health get answers without end, from
 //!   `supervisor::watchers`
-//! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `commands`, with
-//!   the time of each `drain` and the `overlay` of the upstreams (pure); `reload`, for which `listeners::plan` (pure)
+//! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `requests`
+//!   and `commands` of the control socket, with the time of each `drain` and the `overlay` of the upstreams (pure); `reload`, for which `listeners::plan` (pure)
 //!   decides the steps; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) are
 //!   pure; `nts_manager`: keyring, certificates and threads of NTS
 //!
@@ -79,6 +79,7 @@
 //!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
 //!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
 //!          for a candidate for interleaved mode: server::interleaved, and once it was sent the kernel's transmit timestamp
+//!          (one other reply in 251 gets that, too: it corrects transmit_predictor)
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change

@@ -150,7 +150,7 @@ impl HealthFeed {
             }
             Err(error) => error,
         };
-        // A frozen server goes on with this connection: a queue of new ones would only grow.
+        // This connection is kept while a server is frozen: a queue of new ones would only grow.
         let is_silent = matches!(error, RequestError::Late(..)) && self.stream.is_some();
         self.silent += if is_silent { self.silence } else { Duration::ZERO };
         if !is_silent || self.silent >= GIVE_UP {

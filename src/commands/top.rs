@@ -1,6 +1,6 @@
 //! Impure. `ntpfront top`: the running server, refreshed every second: in a window on a terminal, else as plain text.
 
-mod asker;
+mod fetcher;
 mod render;
 mod state;
 mod terminal;
@@ -19,9 +19,9 @@ use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::host::clock;
 use crate::observe::screen::{RowOrder, ScreenWanted, USUAL_WIDTH, plain};
-use asker::{Asker, TopRequest, look};
+use fetcher::{TopFetcher, TopRequest, fetch};
 use state::{Effect, TopState, TopView};
-use terminal::{Deed, TerminalWindow};
+use terminal::{TerminalWindow, UserInput};
 
 /// Time from one status to the next.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -49,9 +49,9 @@ pub(super) fn run(server: &RunningServer, flags: &Flags) -> ExitCode {
 fn show(socket: PathBuf) -> Result<(), String> {
     let mut state = TopState::default();
     // A server that is not there is an error here; later it may be on its way back.
-    let mut sight = look(&socket, wanted(&state, USUAL_WIDTH))?;
+    let mut content = fetch(&socket, wanted(&state, USUAL_WIDTH))?;
     let no_terminal = |error: io::Error| format!("cannot use the terminal: {error}");
-    let asker = Asker::start(socket).map_err(no_terminal)?;
+    let fetcher = TopFetcher::start(socket).map_err(no_terminal)?;
     let mut window = TerminalWindow::open().map_err(no_terminal)?;
     let colored = is_colored();
     let (mut trouble, mut is_asked, mut effect) = (None, false, Effect::Ask);
@@ -60,12 +60,12 @@ fn show(socket: PathBuf) -> Result<(), String> {
         let is_due = !state.paused && !is_asked && clock::raw().saturating_sub(asked_at) >= REDRAW;
         if effect == Effect::Ask || is_due {
             let width = window.terminal.size().map_or(USUAL_WIDTH, |size| size.width);
-            asker.ask(wanted(&state, width));
+            fetcher.ask(wanted(&state, width));
             (is_asked, asked_at) = (true, clock::raw());
         }
         if effect != Effect::Nothing {
             let draw = |frame: &mut ratatui::Frame<'_>| {
-                render::render(frame, &mut state, &sight, trouble.as_deref(), colored);
+                render::render(frame, &mut state, &content, trouble.as_deref(), colored);
             };
             if window.terminal.draw(draw).is_err() {
                 // The terminal is gone, and the user with it.
@@ -73,15 +73,15 @@ fn show(socket: PathBuf) -> Result<(), String> {
             }
         }
         effect = match window.wait(PATIENCE) {
-            Ok(Some(Deed::Press(key))) => state.press(key),
-            Ok(Some(Deed::Resize)) => Effect::Ask,
+            Ok(Some(UserInput::Press(key))) => state.press(key),
+            Ok(Some(UserInput::Resize)) => Effect::Ask,
             Ok(None) => Effect::Nothing,
             Err(_) => return Ok(()),
         };
-        if let Some(answer) = asker.answer() {
+        if let Some(answer) = fetcher.answer() {
             is_asked = false;
             match answer {
-                Ok(newest) => (sight, trouble) = (newest, None),
+                Ok(newest) => (content, trouble) = (newest, None),
                 Err(why) => trouble = Some(why),
             }
             if effect == Effect::Nothing {

@@ -10,16 +10,18 @@ use serde_json::Value;
 use super::output::{FAILURE, FAULT, fail, print};
 use super::running::{explain, socket, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
-use crate::control::client::send_request;
+use crate::control::client::send_request_within;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::host::clock;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(200);
+/// The longest time that a look takes: a server that hangs is not synchronized.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Exit status 0 once it is synchronized, 1 if that is not in time, and 2 if its socket is not known.
 ///
-/// A server that hangs is looked at for some seconds longer.
+/// With a server that hangs it takes up to a second longer.
 pub(super) fn run(
     server: &RunningServer,
     flags: &Flags,
@@ -68,7 +70,7 @@ fn line(is_json: bool, is_synchronized: bool, reason: &str, waited: Duration) ->
 }
 
 fn look(socket: &Path) -> Result<Value, String> {
-    match send_request(socket, ControlRequest::Status) {
+    match send_request_within(socket, ControlRequest::Status, LONGEST_LOOK) {
         Ok(ControlAnswer::Report { text }) => serde_json::from_str(&text).map_err(|error| error.to_string()),
         Ok(_) => Err(unexpected_answer()),
         Err(error) => Err(explain(&error)),

@@ -206,7 +206,7 @@ fn absent(snapshot: &Snapshot) -> Option<Advice> {
 fn reload(snapshot: &Snapshot) -> Option<Advice> {
     let fault = snapshot.reloads.fault.as_ref()?;
     let why = format!("the last reload was refused, the configuration before it is in effect: {fault}");
-    let remedy = "correct the file until ntpfront check is content; then: systemctl reload ntpfront";
+    let remedy = "correct the file until ntpfront check finds no error; then: systemctl reload ntpfront";
     Some(advise(Severity::Warning, "reload", why, remedy.to_owned()))
 }
 

@@ -57,6 +57,8 @@ pub struct ListenerHealth {
     pub required: bool,
     /// Whether it announces the time, where the server has one.
     pub announces_time: bool,
+    /// Whether a drain is to begin: clients still get the time, and should go elsewhere.
+    pub is_leaving: bool,
 }
 
 /// The health of the server, and the reason.
@@ -163,10 +165,11 @@ fn listeners(view: &HealthView<'_>, asked: Option<ListenerName>, timely: bool) -
     }
     for one in &chosen {
         let is_away = !one.serving;
-        let trouble = match (one.serving, one.announces_time) {
-            (true, true) => continue,
-            (true, false) => format!("\"unsynchronized\" at {}", one.address),
-            (false, _) => format!("not served: {}", one.address),
+        let trouble = match (one.serving, one.announces_time, one.is_leaving) {
+            (true, true, false) => continue,
+            (true, true, true) => format!("to be drained: {}", one.address),
+            (true, false, _) => format!("\"unsynchronized\" at {}", one.address),
+            (false, ..) => format!("not served: {}", one.address),
         };
         match one.required && asked.is_none() {
             true => faults.push(trouble + ", which is required"),
@@ -175,9 +178,17 @@ fn listeners(view: &HealthView<'_>, asked: Option<ListenerName>, timely: bool) -
             false => {}
         }
     }
-    let is_announced = chosen.iter().any(|one| one.serving && one.announces_time);
-    if timely && !is_announced {
-        faults.insert(0, "no listener announces the time".to_owned());
+    let mut announcing = chosen
+        .iter()
+        .filter(|one| one.serving && one.announces_time)
+        .peekable();
+    let is_announced = announcing.peek().is_some();
+    if timely && announcing.all(|one| one.is_leaving) {
+        let reason = match is_announced {
+            true => "each listener that announces the time is to be drained",
+            false => "no listener announces the time",
+        };
+        faults.insert(0, reason.to_owned());
     }
     (faults, warnings)
 }
@@ -260,12 +271,13 @@ impl Snapshot {
 
 impl ListenerStatus {
     /// Returns what health depends on.
-    pub const fn health(&self) -> ListenerHealth {
+    pub fn health(&self) -> ListenerHealth {
         ListenerHealth {
             address: self.address,
             serving: self.serving,
             required: self.required,
             announces_time: self.announces_time,
+            is_leaving: self.drain.as_ref().is_some_and(|drain| drain.begins_in.is_some()),
         }
     }
 }

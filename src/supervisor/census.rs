@@ -41,5 +41,10 @@ pub(super) async fn clients(
         return ControlAnswer::Failed(ControlFailure::CensusOff);
     }
     let clients = merge.report();
-    inspect::report(format, &clients, || clients_text::text(&clients))
+    match format {
+        Format::Text => ControlAnswer::Report {
+            text: clients_text::text(&clients),
+        },
+        Format::Json => inspect::json(&clients),
+    }
 }

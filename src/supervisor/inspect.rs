@@ -10,7 +10,7 @@ use super::leaps::LeapList;
 use super::listeners::Listeners;
 use super::nts_manager::NtsManager;
 use super::overlay::Overlay;
-use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
+use crate::control::protocol::{ControlAnswer, ControlFailure};
 use crate::fast_path::driver::Driver;
 use crate::host::clock;
 use crate::log;
@@ -92,12 +92,12 @@ impl Inspection<'_> {
 
     /// Answers `status`.
     pub(super) fn status(&self) -> ControlAnswer {
-        report(Format::Json, &self.snapshot(), String::new)
+        json(&self.snapshot())
     }
 
     /// Answers `upstreams`.
     pub(super) fn upstreams(&self) -> ControlAnswer {
-        report(Format::Json, &self.snapshot().upstreams, String::new)
+        json(&self.snapshot().upstreams)
     }
 
     /// Answers a request for a screen.
@@ -121,24 +121,10 @@ impl Inspection<'_> {
     }
 }
 
-/// Makes a report of `thing`.
-pub(super) fn report(format: Format, thing: &impl Serialize, text: impl FnOnce() -> String) -> ControlAnswer {
-    match write(format, thing, text) {
-        Ok(text) => ControlAnswer::Report { text },
-        Err(failure) => ControlAnswer::Failed(failure),
-    }
-}
-
-/// Writes a thing as one JSON value on a line of its own, or as its text.
-fn write(
-    format: Format,
-    thing: &impl Serialize,
-    text: impl FnOnce() -> String,
-) -> Result<String, ControlFailure> {
-    match format {
-        Format::Text => Ok(text()),
-        Format::Json => serde_json::to_string(thing)
-            .map(|json| json + "\n")
-            .map_err(|error| ControlFailure::Unwritable(error.to_string())),
+/// Reports `thing` as one JSON value on a line of its own.
+pub(super) fn json(thing: &impl Serialize) -> ControlAnswer {
+    match serde_json::to_string(thing) {
+        Ok(json) => ControlAnswer::Report { text: json + "\n" },
+        Err(error) => ControlAnswer::Failed(ControlFailure::Unwritable(error.to_string())),
     }
 }

@@ -21,6 +21,7 @@ mod overlay;
 mod pollers;
 mod reading;
 mod reload;
+mod requests;
 mod shedding;
 mod sockets;
 mod start;
@@ -44,7 +45,6 @@ use tracing::{error, info, warn};
 use crate::config::file::Loader;
 use crate::config::{Loaded, Ready};
 use crate::control::http::Scrape;
-use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest, Format};
 use crate::control::server::PendingRequest;
 use crate::fast_path::driver::{self, Driver};
 use crate::fast_path::step_watch::StepWatch;
@@ -52,20 +52,18 @@ use crate::host::systemd::ServiceManager;
 use crate::host::{clock, privileges, sys};
 use crate::log;
 use crate::log::throttle::LogThrottle;
-use crate::observe::health::Health;
 use crate::observe::journal;
 use crate::observe::snapshot::{CommandCounts, Reloads};
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
 use history::HistoryKeeper;
-use inspect::Inspection;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
 use nts_manager::NtsManager;
 use overlay::Overlay;
-use reading::{PendingCheck, Read, Reading};
+use reading::{Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
 use watchers::Watchers;
@@ -455,81 +453,6 @@ impl Supervisor {
             self.manager.notify(&[NotifyState::Status(&said)]);
         }
         self.status = Status { said, at: now };
-    }
-
-    /// Sends those that watch the health what it is now.
-    fn beat(&mut self) {
-        let mut watchers = std::mem::take(&mut self.watchers);
-        watchers.beat(&self.inspect());
-        self.watchers = watchers;
-    }
-
-    fn inspect(&self) -> Inspection<'_> {
-        Inspection {
-            clock_manager: &self.clock_manager,
-            listeners: &self.listeners,
-            fast: self.fast.as_ref(),
-            leaps: &self.leaps,
-            nts: &self.nts,
-            reloads: &self.reloads,
-            commands: self.commands,
-            overlay: &self.overlay,
-            history: &self.history,
-            started: self.started,
-        }
-    }
-
-    /// Answers a request of the HTTP server. A client that has disconnected does not need it any more.
-    fn answer_scrape(&self, scrape: Scrape) {
-        match scrape {
-            Scrape::Snapshot(reply) => {
-                let _sent = reply.send(self.inspect().snapshot());
-            }
-            Scrape::Curves(lengths, reply) => {
-                let (now, _) = self.clock_manager.served_time();
-                let _sent = reply.send((now, lengths.map(|seconds| self.history.curves(now, seconds))));
-            }
-        }
-    }
-
-    /// Answers a request of the control socket, now or later.
-    fn answer(&mut self, pending: PendingRequest) {
-        let (request, caller, reply) = pending.into_parts();
-        let answer = match request {
-            ControlRequest::Status => self.inspect().status(),
-            ControlRequest::Upstreams => self.inspect().upstreams(),
-            ControlRequest::Screen(wanted) => self.inspect().screen(&wanted),
-            ControlRequest::Health(criteria) => {
-                ControlAnswer::Health(self.inspect().health(|view| Health::of(view, &criteria)))
-            }
-            ControlRequest::WatchHealth(criteria) => {
-                let first = self.inspect().health(|view| Health::of(view, &criteria));
-                match self.watchers.add(criteria, first) {
-                    Ok(answers) => return reply.stream(answers),
-                    Err(failure) => ControlAnswer::Failed(failure),
-                }
-            }
-            ControlRequest::Clients { format } => {
-                let censuses = self.listeners.censuses();
-                let fast = self.fast.as_ref().and_then(Driver::census).cloned();
-                // It takes some time with many workers.
-                tokio::spawn(async move { reply.send(census::clients(censuses, fast, format).await) });
-                return;
-            }
-            ControlRequest::Curves { seconds } => {
-                let (now, _) = self.clock_manager.served_time();
-                inspect::report(Format::Json, &self.history.curves(now, seconds), String::new)
-            }
-            ControlRequest::Command(command) => return self.command(&command, caller, reply),
-            ControlRequest::Check { path, text } => {
-                if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
-                    let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
-                    check.reply.send(failure);
-                }
-                return;
-            }
-        };
-        reply.send(answer);
     }
 
     /// Logs the state of everything, as one block.

@@ -257,6 +257,10 @@ fn a_drain_begins_later_and_ends_by_itself() {
     let drain = &server.status()["listeners"][0]["drain"];
     assert!(drain["begins_in"].as_f64() > Some(0.0), "{drain}");
     assert!(drain["ends_in"].as_f64() > Some(2.0), "{drain}");
+    assert_eq!(server.status()["listeners"][0]["announces_time"], true);
+    let health = server.run(&["health"]);
+    assert_eq!(health.status, Some(1), "{}", health.said());
+    assert!(health.stdout.contains("to be drained: "), "{}", health.said());
     server.become_leaps([NO_TIME; 2]);
     server.become_leaps([TIME; 2]);
     assert_eq!(server.status()["listeners"][0]["drain"], Value::Null);

@@ -35,7 +35,7 @@ const HELP: [&str; 14] = [
 
 /// The answers of the server.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct TopContent {
     /// The lines.
     pub(super) screen: Screen,
     /// The curves of the last minutes.
@@ -44,11 +44,11 @@ pub(super) struct Sight {
     pub(super) clients: Vec<Line>,
 }
 
-/// Draws the window. `trouble` is the reason why `sight` is not of this second.
+/// Draws the window. `trouble` is the reason why `content` is not of this second.
 pub(super) fn render(
     frame: &mut Frame<'_>,
     state: &mut TopState,
-    sight: &Sight,
+    content: &TopContent,
     trouble: Option<&str>,
     colored: bool,
 ) {
@@ -70,7 +70,7 @@ pub(super) fn render(
     lines.extend(if state.help {
         help()
     } else {
-        view(state.view, sight, area.width)
+        view(state.view, content, area.width)
     });
     let page = usize::from(body.height);
     state.fit(lines.len(), page);
@@ -93,20 +93,20 @@ fn help() -> Vec<Line> {
     HELP.iter().map(|line| vec![toned(line, Tone::Plain)]).collect()
 }
 
-fn view(view: TopView, sight: &Sight, width: u16) -> Vec<Line> {
+fn view(view: TopView, content: &TopContent, width: u16) -> Vec<Line> {
     let Screen {
         state,
         more,
         upstreams,
         listeners,
         details,
-    } = &sight.screen;
-    let curves = curves(&sight.curves, usize::from(width));
+    } = &content.screen;
+    let curves = curves(&content.curves, usize::from(width));
     let parts: Vec<&[Line]> = match view {
         TopView::Overview => vec![state, &curves, upstreams, listeners, more],
         TopView::Upstreams => vec![upstreams, details],
         TopView::Listeners => vec![listeners],
-        TopView::Clients => vec![&sight.clients],
+        TopView::Clients => vec![&content.clients],
     };
     let parts: Vec<&[Line]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join(&Line::new())
@@ -233,7 +233,7 @@ mod tests {
             .collect()
     }
 
-    fn sight(lengths: [usize; 4], points: u16) -> Sight {
+    fn content(lengths: [usize; 4], points: u16) -> TopContent {
         let point = |second: u16| CurvePoint {
             answered: u64::from(second) * 10,
             bound: Some(f32::from(second) * 1e-6),
@@ -241,7 +241,7 @@ mod tests {
             ..CurvePoint::empty(i64::from(second))
         };
         let [state, upstreams, listeners, clients] = lengths;
-        Sight {
+        TopContent {
             screen: Screen {
                 state: lines("state", state),
                 more: lines("more", state),
@@ -258,10 +258,10 @@ mod tests {
         }
     }
 
-    fn drawn(size: (u16, u16), state: &mut TopState, sight: &Sight, trouble: Option<&str>) -> String {
+    fn drawn(size: (u16, u16), state: &mut TopState, content: &TopContent, trouble: Option<&str>) -> String {
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
         terminal
-            .draw(|frame| render(frame, state, sight, trouble, true))
+            .draw(|frame| render(frame, state, content, trouble, true))
             .unwrap();
         let rows = terminal
             .backend()
@@ -293,7 +293,7 @@ listener 1
 q quit  h help  space pause  s sort: configured  3 below
 ";
         let mut state = TopState::default();
-        let shown = drawn((60, 15), &mut state, &sight([3, 2, 2, 2], 30), None);
+        let shown = drawn((60, 15), &mut state, &content([3, 2, 2, 2], 30), None);
         let shape = |text: &str| text.replace(|letter| BLOCKS.contains(&letter), "#");
         assert_eq!(shape(&shown).lines().count(), 15);
         for (line, expected) in shape(&shown).lines().zip(shape(expected).lines()) {
@@ -304,7 +304,7 @@ q quit  h help  space pause  s sort: configured  3 below
 
     #[test]
     fn each_view_has_its_lines_and_scrolls() {
-        let sight = sight([3, 30, 30, 30], 0);
+        let content = content([3, 30, 30, 30], 0);
         let mut state = TopState::default();
         for (key, first) in [
             ('2', "upstream 0"),
@@ -313,25 +313,25 @@ q quit  h help  space pause  s sort: configured  3 below
             ('1', "state 0"),
         ] {
             state.press(PressedKey::Char(key));
-            let shown = drawn((80, 24), &mut state, &sight, None);
+            let shown = drawn((80, 24), &mut state, &content, None);
             assert_eq!(shown.lines().nth(1), Some(first), "{shown}");
             state.press(PressedKey::End);
-            let shown = drawn((80, 24), &mut state, &sight, None);
+            let shown = drawn((80, 24), &mut state, &content, None);
             assert!(
                 !shown.contains(&format!("{first}\n")) && !shown.contains(" below"),
                 "{shown}"
             );
         }
         state.press(PressedKey::Char('h'));
-        assert!(drawn((80, 24), &mut state, &sight, None).contains("this help"));
-        let shown = drawn((80, 24), &mut state, &sight, Some("the server ended"));
+        assert!(drawn((80, 24), &mut state, &content, None).contains("this help"));
+        let shown = drawn((80, 24), &mut state, &content, Some("the server ended"));
         assert_eq!(shown.lines().nth(1), Some("no answer: the server ended"));
     }
 
     #[test]
     fn a_smaller_window_says_so() {
         for size in [(59, 15), (60, 14)] {
-            let shown = drawn(size, &mut TopState::default(), &Sight::default(), None);
+            let shown = drawn(size, &mut TopState::default(), &TopContent::default(), None);
             assert!(shown.starts_with("The window is too small"), "{shown}");
         }
     }
@@ -350,11 +350,11 @@ q quit  h help  space pause  s sort: configured  3 below
                 PressedKey::Char(' '), PressedKey::Up, PressedKey::Down, PressedKey::PageUp, PressedKey::PageDown, PressedKey::Home, PressedKey::End,
             ]), 0..8),
         ) {
-            let sight = sight(lengths, points);
+            let content = content(lengths, points);
             let mut state = TopState::default();
             for key in keys {
                 state.press(key);
-                drawn(size, &mut state, &sight, Some("trouble"));
+                drawn(size, &mut state, &content, Some("trouble"));
             }
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct TerminalWindow {
 
 /// Something that the user did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum UserInput {
     /// Pressed a key.
     Press(PressedKey),
     /// Changed the size of the window.
@@ -56,13 +56,13 @@ impl TerminalWindow {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(super) fn wait(&self, most: Duration) -> io::Result<Option<Deed>> {
+    pub(super) fn wait(&self, most: Duration) -> io::Result<Option<UserInput>> {
         if !event::poll(most)? {
             return Ok(None);
         }
         Ok(match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => meaning(key).map(Deed::Press),
-            Event::Resize(..) => Some(Deed::Resize),
+            Event::Key(key) if key.kind != KeyEventKind::Release => meaning(key).map(UserInput::Press),
+            Event::Resize(..) => Some(UserInput::Resize),
             Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => None,
         })
     }

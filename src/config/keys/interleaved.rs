@@ -6,7 +6,7 @@ use crate::config::row::table;
 table! {
     /// Interleaved mode (RFC 9769) as a server: responses that say exactly when the client's previous response left.
     ///
-    /// Clients that ask for it (chronyd with "xleave") then see no more of this host's queues. It costs nothing for others.
+    /// Clients that ask for it (chronyd with "xleave") then see no more of this host's queues. Others hardly cost more.
     "[interleaved]": Reload, RawInterleaved
     #[derive(Clone, Debug)]
     pub(in crate::config) struct InterleavedKeys {

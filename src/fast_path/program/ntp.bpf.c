@@ -143,7 +143,7 @@ inlined void count(__u32 cpu, __u64 listener, const struct ruling *ruling, __u8 
 	}
 	cells->verdicts[ruling->verdict]++;
 	cells->kinds[kind & (KINDS - 1)]++;
-	// A reply's receive and transmit timestamps are the same.
+	// A reply's transmit timestamp is the next one after its receive timestamp.
 	if (ruling->verdict <= ANSWERED_VERSION_1)
 		cells->residence[0]++;
 	if (ruling->annotations)

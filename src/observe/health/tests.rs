@@ -1,6 +1,6 @@
 //! Pure. Tests of the health of the server.
 
-use super::super::snapshot::example;
+use super::super::snapshot::{DrainStatus, example};
 use super::*;
 use crate::upstream::system_process::State;
 
@@ -55,6 +55,29 @@ fn a_listener_without_its_address_is_named_and_counts_if_it_is_required() {
     assert_eq!(
         line(&snapshot, &any()),
         format!("not healthy: {GOOD}; \"unsynchronized\" at 192.0.2.7:123, which is required\n")
+    );
+}
+
+/// Clients get the time from a listener that is to be drained, and should go elsewhere before that changes.
+#[test]
+fn a_listener_that_is_to_be_drained_is_left() {
+    let mut snapshot = sound();
+    let announced = Some(DrainStatus {
+        by: "command",
+        begins_in: Some(5.0),
+        ends_in: None,
+    });
+    let [first, second] = [0, 1].map(|at| snapshot.listeners[at].address);
+    snapshot.listeners[1].drain.clone_from(&announced);
+    let one = format!("healthy: {GOOD}; to be drained: {second}\n");
+    assert_eq!(line(&snapshot, &any()), one);
+    assert!(!Health::of(&snapshot.health_view(), &at(&second.to_string())).healthy);
+    snapshot.listeners[0].drain = announced;
+    assert_eq!(
+        line(&snapshot, &any()),
+        format!(
+            "not healthy: {GOOD}; each listener that announces the time is to be drained; to be drained: {first}; to be drained: {second}\n"
+        )
     );
 }
 

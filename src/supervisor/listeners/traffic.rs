@@ -129,9 +129,10 @@ impl ListenerGroup {
             address: listener.address,
             serving: self.is_serving(),
             required: listener.required,
-            // One whose drain is announced is left by its clients, too: that is what the announcement is for.
-            announces_time: listener.policy.announces_time(stratum)
-                && self.drain_status(clock::raw()).is_none(),
+            announces_time: listener.policy.announces_time(stratum),
+            is_leaving: self
+                .drain_status(clock::raw())
+                .is_some_and(|drain| drain.begins_in.is_some()),
         }
     }
 
@@ -141,6 +142,7 @@ impl ListenerGroup {
             serving,
             required,
             announces_time,
+            is_leaving: _,
         } = self.health(stratum);
         ListenerStatus {
             address,

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use super::super::running::{explain, unexpected_answer};
-use super::render::Sight;
+use super::render::TopContent;
 use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
 use crate::observe::screen::{Line, ScreenWanted, Tone, TonedText};
@@ -24,12 +24,12 @@ pub(super) struct TopRequest {
 }
 
 /// The thread's other side.
-pub(super) struct Asker {
+pub(super) struct TopFetcher {
     wanted: Sender<TopRequest>,
-    answers: Receiver<Result<Sight, String>>,
+    answers: Receiver<Result<TopContent, String>>,
 }
 
-impl Asker {
+impl TopFetcher {
     /// Starts the thread; it ends with this process.
     ///
     /// # Errors
@@ -40,12 +40,12 @@ impl Asker {
         let ask = move || {
             while let Ok(first) = asked.recv() {
                 let newest = asked.try_iter().last().unwrap_or(first);
-                if answer.send(look(&socket, newest)).is_err() {
+                if answer.send(fetch(&socket, newest)).is_err() {
                     return;
                 }
             }
         };
-        thread::Builder::new().name("asker".to_owned()).spawn(ask)?;
+        thread::Builder::new().name("fetcher".to_owned()).spawn(ask)?;
         Ok(Self { wanted, answers })
     }
 
@@ -56,13 +56,13 @@ impl Asker {
     }
 
     /// Returns the newest answer that has come, if one has.
-    pub(super) fn answer(&self) -> Option<Result<Sight, String>> {
+    pub(super) fn answer(&self) -> Option<Result<TopContent, String>> {
         self.answers.try_iter().last()
     }
 }
 
 /// Asks the server behind the socket, and waits for its answer.
-pub(super) fn look(socket: &Path, wanted: TopRequest) -> Result<Sight, String> {
+pub(super) fn fetch(socket: &Path, wanted: TopRequest) -> Result<TopContent, String> {
     let ask = |request| send_request(socket, request).map_err(|error| explain(&error));
     let ControlAnswer::Screen(screen) = ask(ControlRequest::Screen(wanted.screen))? else {
         return Err(unexpected_answer());
@@ -81,7 +81,7 @@ pub(super) fn look(socket: &Path, wanted: TopRequest) -> Result<Sight, String> {
         // It may be off.
         Some(Err(why)) => vec![plain(&why)],
     };
-    Ok(Sight {
+    Ok(TopContent {
         screen,
         curves,
         clients,
