@@ -50,10 +50,10 @@
 //! * [`control`]: requests to the running server: the `protocol` of its control socket, with `command`s that change it
 //!   (pure), its ends `client` and `server`; and `http`. Those that watch the health get answers without end, from
 //!   `supervisor::watchers`
-//! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `requests`
-//!   and `commands` of the control socket, with the time of each `drain` and the `overlay` of the upstreams (pure); `reload`, for which `listeners::plan` (pure)
-//!   decides the steps; `inspect`: the snapshot of all; what it `needs` and which listeners it waits for (`absence`) are
-//!   pure; `nts_manager`: keyring, certificates and threads of NTS
+//! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `requests` and
+//!   `commands` of the control socket, with the time of each `drain` and the `overlay` of the upstreams (pure); `reload`,
+//!   for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which
+//!   listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and threads of NTS
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
