@@ -7,10 +7,12 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 mod acts;
+pub mod environment;
 mod subcommands;
 
 pub use acts::{Act, UpstreamAction};
 use acts::{DrainArguments, UndrainArguments, UpstreamArguments, WaitArguments};
+use environment::Environment;
 pub use subcommands::{
     Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery,
     ReportQuery, SupposedLeap,
@@ -26,6 +28,18 @@ pub struct Invocation {
     pub command: Command,
     /// The flags, from before and after the subcommand.
     pub flags: Flags,
+}
+
+impl Invocation {
+    /// Returns the same with the environment, which `get` has by the names of variables.
+    #[must_use]
+    pub fn in_environment(mut self, get: impl Fn(&str) -> Option<OsString>) -> Self {
+        let environment = Environment::of(get);
+        let file = environment.config.clone();
+        self.flags.config = self.flags.config.or(file);
+        self.flags.environment = environment;
+        self
+    }
 }
 
 /// A command.
@@ -123,6 +137,9 @@ pub struct Flags {
     /// Poll this upstream server, an address or a name; repeatable [default: 127.0.0.1:11123]
     #[arg(short = 's', long, value_name = "ADDR[:PORT]", help_heading = "Serving", value_hint = ValueHint::Hostname)]
     pub upstream: Vec<String>,
+    /// This many upstreams must agree, 1 to 255; a majority always must [default: 2 of three or more, or else 1]
+    #[arg(long, value_name = "NUM", help_heading = "Serving", value_hint = ValueHint::Other)]
+    pub min_sources: Option<String>,
     /// Become this user once the sockets are open [default: keep the current user]
     #[arg(short, long, value_name = "USER", help_heading = "Process", value_hint = ValueHint::Username)]
     pub user: Option<String>,
@@ -135,6 +152,9 @@ pub struct Flags {
     /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", help_heading = "Process", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+    /// The environment, over which flags take precedence.
+    #[arg(skip)]
+    pub environment: Environment,
 }
 
 /// The arguments of `check`.
@@ -310,6 +330,15 @@ Exit status:
   wait: 0 the server is synchronized (within the limit), 1 not in time
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
+Environment (flags take precedence, and it takes precedence over the file):
+  NTPFRONT_CONFIG       the configuration file, as -c
+  NTPFRONT_UPSTREAM     upstreams, as -s; several are separated by commas
+  NTPFRONT_LISTEN       listeners, in place of all others; several are separated by commas
+  NTPFRONT_WORKERS      workers of every listener, as -4 and -6
+  NTPFRONT_MIN_SOURCES  as --min-sources
+  NTPFRONT_LOG_LEVEL    as log.level
+  NTPFRONT_METRICS      as metrics.listen
+
 Signals:
   TERM, INT  stop: answer the requests that have arrived, then end with status 0
   HUP        reload: read the configuration again and apply what changed, without losing a
@@ -318,7 +347,10 @@ Signals:
   USR1       log the state, every upstream, and the counters of each worker
 
 Files:
-  /etc/ntpfront/ntpfront.toml  the configuration, read if it exists; -c names another file";
+  /etc/ntpfront/ntpfront.toml  the configuration, read if it exists; -c names another file
+  /etc/ntpfront/conf.d/*.toml  drop-ins, read after it in the order of their names: conf.d is
+                               always beside the file. Tables like [[upstream]] are added, and
+                               a key stands in one file only";
 
 /// Reads the arguments, the program's own name first.
 ///
@@ -435,6 +467,7 @@ impl Flags {
         Self {
             ipv4_workers: later.ipv4_workers.or(self.ipv4_workers),
             ipv6_workers: later.ipv6_workers.or(self.ipv6_workers),
+            min_sources: later.min_sources.or(self.min_sources),
             user: later.user.or(self.user),
             chroot: later.chroot.or(self.chroot),
             debug: later.debug || self.debug,

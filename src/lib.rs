@@ -4,8 +4,9 @@
 //!
 //! * [`cli`]: the flags and subcommands, as words
 //! * [`commands`]: the subcommands, one per file: each asks, prints and ends with an exit status
-//! * [`config`]: the configuration: a row per key (`keys`), as written (`raw`) → as meant (`validate`), with all errors
-//!   and their places; the formats of chronyd, ntpd and ntpd-rs (`import`)
+//! * [`config`]: the configuration: a row per key (`keys`), as written (`raw`, of the file and its `drop_ins`, with the
+//!   `sources` of other programs) → as meant (`validate`), with all errors and their places; the formats of chronyd, ntpd and
+//!   ntpd-rs (`import`)
 //! * [`time`]: timestamp, duration and short format of NTP, readings of the host's clocks, the timescale of samples,
 //!   rates (pure); all rooms may use it
 //! * [`log`]: the log and its levels, and `throttle`, which limits lines that the network can cause to one per minute
@@ -33,8 +34,8 @@
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
-//! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each), `poller` (task) →
-//!   `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
+//! * [`upstream`]: an upstream's sample: `registry` (all upstreams, and what is known of each; of a `pool` its members),
+//!   `poller` (task) → `addresses`, `fault`, `packet`, `interleaved`, `association`, `filter`, `candidate`, `select`,
 //!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
 //!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), with what is not as it should be and
@@ -82,7 +83,7 @@
 //!          (one other reply in 251 gets that, too: it corrects transmit_predictor)
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
-//! config   SIGHUP -> config::file::Loader: flags + file -> raw -> validate -> Config, or all errors and no change
+//! config   SIGHUP -> config::file::Loader: flags + environment + files -> raw -> validate -> Config, or all errors and no change
 //!          -> config::diff: Difference (settings, upstreams, listeners, what needs a restart)
 //!          -> listeners::plan: steps (pure)
 //!          -> listeners::apply: prepare (all that can fail, beside what runs), and once that has succeeded

@@ -6,7 +6,7 @@ use ntpfront::{cli, commands};
 
 fn main() -> ExitCode {
     match cli::read(std::env::args_os()) {
-        Ok(invocation) => commands::run(&invocation),
+        Ok(invocation) => commands::run(&invocation.in_environment(|name| std::env::var_os(name))),
         Err(error) => error.exit(),
     }
 }

@@ -7,6 +7,7 @@ use super::output::{FAILURE, FAULT, RESTART, fail, print, print_error};
 use super::{leap_list, running};
 use crate::cli::Flags;
 use crate::config::check::{CheckReport, CheckResult};
+use crate::config::file::Loader;
 use crate::config::{Config, Loaded, file, listing};
 use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
@@ -27,7 +28,7 @@ pub(super) fn run(flags: &Flags) -> ExitCode {
 }
 
 fn note_host(report: &mut CheckReport, loaded: &Loaded) {
-    if let Some(path) = &loaded.path
+    if let (Some(path), true) = (&loaded.path, loaded.drop_ins.is_empty())
         && file::read(path).is_ok_and(|text| text.trim().is_empty())
     {
         report.note_empty(path);
@@ -85,25 +86,28 @@ pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return end(&CheckReport::of(&Err(faults))),
     };
-    match compare(&loaded) {
+    match compare(flags, &loaded) {
         Ok(report) => end(&report),
         Err(why) => fail("check", &why, FAILURE),
     }
 }
 
-fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
+fn compare(flags: &Flags, loaded: &Loaded) -> Result<CheckReport, String> {
     let Some(socket) = &loaded.config.control.socket else {
         return Err(running::refusal(
             "control.socket is empty: there is no socket to connect to",
         ));
     };
     let path = loaded.path.as_deref();
-    let text = path.map(file::read).transpose();
+    let texts = Loader::new(flags).texts();
+    let (text, drop_ins) = texts.map_err(|faults| running::refusal(listing(&faults).trim_end()))?;
+    let drop_ins = drop_ins
+        .into_iter()
+        .map(|(path, text)| (path.display().to_string(), text));
     let request = ControlRequest::Check {
         path: path.unwrap_or(Path::new("")).display().to_string(),
-        text: text
-            .map_err(|faults| running::refusal(listing(&faults).trim_end()))?
-            .unwrap_or_default(),
+        text: text.unwrap_or_default(),
+        drop_ins: drop_ins.collect(),
     };
     match send_request(socket, request) {
         Ok(ControlAnswer::Check(report)) => Ok(report),

@@ -72,6 +72,7 @@ fn server(name: &str) -> Result<Upstream, String> {
         maxpoll: 1,
         role: Role::default(),
         interleaved: InterleavedQuestions::Auto,
+        pooling: crate::upstream::Pooling::One,
         key: None,
         nts: None,
     })

@@ -40,7 +40,11 @@ impl CheckReport {
     /// Returns the report of a check by itself.
     pub fn of(loaded: &Result<Loaded, Vec<Fault>>) -> Self {
         match loaded {
-            Ok(loaded) => Self::accepted(summary(loaded)),
+            Ok(loaded) => {
+                let mut report = Self::accepted(summary(loaded));
+                report.note_left_out(&loaded.left_out);
+                report
+            }
             Err(faults) => Self::refused(faults),
         }
     }
@@ -59,7 +63,7 @@ impl CheckReport {
             0 => "a reload changes nothing".to_owned(),
             some => format!("against the running server: {}", counted(some, "change")),
         };
-        Self {
+        let mut report = Self {
             result: if difference.restart.is_empty() {
                 CheckResult::Accepted
             } else {
@@ -67,7 +71,9 @@ impl CheckReport {
             },
             summary: format!("{}{count}\n{lines}", summary(loaded)),
             notes: String::new(),
-        }
+        };
+        report.note_left_out(&loaded.left_out);
+        report
     }
 
     fn accepted(summary: String) -> Self {
@@ -84,6 +90,12 @@ impl CheckReport {
             summary: String::new(),
             notes: listing(faults),
         }
+    }
+
+    /// Adds what of the files of other programs is left out, a line each.
+    pub fn note_left_out(&mut self, left_out: &[String]) {
+        let lines = left_out.iter().map(|one| format!("left out: {one}\n"));
+        self.notes.extend(lines);
     }
 
     /// Adds that the file at `path` is empty: that is no fault, but hardly intended.
@@ -195,7 +207,11 @@ fn summary(loaded: &Loaded) -> String {
     };
     let listeners = counted(loaded.config.listeners.len(), "listener");
     let upstreams = counted(loaded.config.upstreams.len(), "upstream");
-    format!("{name}: ok: {listeners}, {upstreams}\n")
+    let drop_ins = match loaded.drop_ins.len() {
+        0 => String::new(),
+        some => format!(", with {}", counted(some, "drop-in")),
+    };
+    format!("{name}{drop_ins}: ok: {listeners}, {upstreams}\n")
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub enum Place {
     Default,
     /// On the command line, by a flag, named as in `-4`.
     Flag(&'static str),
+    /// In the environment, by the variable of this name.
+    Variable(&'static str),
     /// A file as a whole.
     WholeFile(PathBuf),
     /// A position in a file.
@@ -31,6 +33,7 @@ impl fmt::Display for Place {
         match self {
             Self::Default => f.write_str("default"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Variable(name) => write!(f, "environment {name}"),
             Self::WholeFile(path) => f.write_str(&printable(&path.to_string_lossy())),
             Self::File { path, line, column } => {
                 write!(f, "{}:{line}:{column}", printable(&path.to_string_lossy()))

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
@@ -14,13 +15,22 @@ use zeroize::Zeroizing;
 
 use super::fault::{Fault, Place};
 use super::nts_files::NtsFiles;
-use super::{Effective, Loaded, NamedFiles, NtsKeys, PrivateFile, decode};
+use super::sources::SourcesText;
+use super::{ConfigText, Effective, Loaded, NamedFiles, NtsKeys, PrivateFile, decode};
 use crate::cli::{DEFAULT_FILE, Flags};
 use crate::host::limits;
 use crate::host::rooted_file::{ReadError, RootedFile};
 
 /// Longest configuration, in bytes: a longer file is a mistake (a log, an image, a device).
 pub const LONGEST: u64 = 1024 * 1024;
+/// Name of the directory of drop-ins, beside the configuration file, and the end of their names.
+const DROP_INS: &str = "conf.d";
+const DROP_IN_SUFFIX: &[u8] = b".toml";
+/// Maximum number of drop-ins, and of files in a directory of `[sources]`.
+const MOST_DROP_INS: usize = 256;
+/// The end of the names of files in a directory of `[sources]`, and the largest length of one in bytes.
+const SOURCES_SUFFIX: &[u8] = b".sources";
+const LONGEST_SOURCES: u64 = 64 * 1024;
 /// Longest list, in bytes: 100,000 prefixes take about 2 MB.
 const LONGEST_LIST: u64 = 64 * 1024 * 1024;
 /// Longest lists of a configuration together, in bytes, each counted for each listener that reads it.
@@ -54,6 +64,10 @@ pub struct Loader {
     path: PathBuf,
     /// Stays open, as the root directory may change; `None` where the directory doesn't exist.
     file: Option<RootedFile>,
+    /// The directory of drop-ins beside it; `None` where its own directory doesn't exist.
+    drop_ins: Option<RootedFile>,
+    /// The directories of `[sources]`, kept open for the same reason.
+    sources: RefCell<HashMap<PathBuf, RootedFile>>,
     /// The files that the configuration names, kept open for the same reason.
     named: RefCell<HashMap<PathBuf, RootedFile>>,
     /// The files of `[nts]` as they were when they were read.
@@ -76,6 +90,8 @@ impl Loader {
         Self {
             flags: flags.clone(),
             file: RootedFile::open(&path).ok(),
+            drop_ins: RootedFile::open(&path.with_file_name(DROP_INS)).ok(),
+            sources: RefCell::default(),
             named: RefCell::default(),
             nts_seen: RefCell::default(),
             needed: flags.config.is_some(),
@@ -92,16 +108,79 @@ impl Loader {
     }
 
     fn load_own(&mut self, secrets: Secrets) -> Result<Loaded, Vec<Fault>> {
-        let text = match &self.file {
-            _ if !self.needed && is_absent(&self.path) => {
-                return self.load_text(None, Keep::Yes, secrets);
-            }
-            Some(file) => read_again(&self.path, file)?,
-            None => read(&self.path)?,
-        };
-        let loaded = self.load_text(Some((&self.path, &text)), Keep::Yes, secrets)?;
-        self.needed = true;
+        let (text, drop_ins) = self.texts()?;
+        let own = text.as_ref().map(|text| (self.path.as_path(), text.as_str()));
+        let loaded = self.load_texts(own, &drop_ins, Keep::Yes, secrets)?;
+        self.needed |= text.is_some();
         Ok(loaded)
+    }
+
+    /// Reads the drop-ins: each with its path, in the order of their names. The file itself has `length` bytes.
+    fn drop_ins(&self, length: usize) -> Result<Vec<ConfigText>, Vec<Fault>> {
+        let Some(handle) = &self.drop_ins else {
+            return Ok(Vec::new());
+        };
+        let directory = self.path.with_file_name(DROP_INS);
+        let paths = files_in(handle, &directory, DROP_IN_SUFFIX)
+            .map_err(|error| vec![unlisted(&directory, &error)])?;
+        // Those that are gone need no descriptors.
+        let is_gone = |path: &PathBuf| path.parent() == Some(&directory) && !paths.contains(path);
+        self.named.borrow_mut().retain(|path, _| !is_gone(path));
+        if paths.len() > MOST_DROP_INS {
+            let found = format!("{} drop-ins", paths.len());
+            return Err(vec![of_file(
+                &directory,
+                found,
+                format!("at most {MOST_DROP_INS}"),
+            )]);
+        }
+        let mut left = LONGEST.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+        let (mut texts, mut faults) = (Vec::new(), Vec::new());
+        for path in paths {
+            match self.drop_in(&path, &mut left) {
+                Ok(text) => texts.push((path, text)),
+                Err(why) => faults.extend(why),
+            }
+        }
+        if faults.is_empty() { Ok(texts) } else { Err(faults) }
+    }
+
+    /// Reads a drop-in. All files together have at most as many bytes as one may have: `left` more.
+    fn drop_in(&self, path: &Path, left: &mut u64) -> Result<String, Vec<Fault>> {
+        let fault = |found| vec![of_file(path, found, String::new())];
+        let (file, length) = self.open_named(path, u64::MAX, Keep::Yes).map_err(fault)?;
+        *left = left
+            .checked_sub(length)
+            .ok_or_else(|| fault("with it the configuration is larger than 1 MiB".to_owned()))?;
+        let mut bytes = Vec::new();
+        file.take(length)
+            .read_to_end(&mut bytes)
+            .map_err(|error| fault(format!("cannot read: {}", limits::explain(&error))))?;
+        decode(path, bytes)
+    }
+
+    /// Reads the files of a directory of `[sources]`; it need not exist.
+    ///
+    /// They are looked up in the directory each time, and none stays open: other programs replace them.
+    fn sources(&self, directory: &Path) -> Result<Vec<SourcesText>, String> {
+        let told = |error: &io::Error| unlisted(directory, error).to_string();
+        let mut known = self.sources.borrow_mut();
+        let handle: &RootedFile = match known.entry(directory.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => match self.find(directory) {
+                Ok(handle) => new.insert(handle),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                Err(error) => return Err(told(&error)),
+            },
+        };
+        let paths = files_in(handle, directory, SOURCES_SUFFIX).map_err(|error| told(&error))?;
+        let mut texts = Vec::new();
+        for path in paths.into_iter().take(MOST_DROP_INS) {
+            let bytes = handle.read_in(path.file_name().unwrap_or_default(), LONGEST_SOURCES);
+            let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            texts.push((path, text.map_err(|error| error.to_string())));
+        }
+        Ok(texts)
     }
 
     /// Checks a file of this `text` together with the flags; faults name its `path`.
@@ -109,12 +188,17 @@ impl Loader {
     /// # Errors
     /// All faults, at least one.
     pub fn check(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        self.check_text(path, text, Secrets::Leave)
+        self.check_texts((path, text), &[], Secrets::Leave)
     }
 
-    fn check_text(&self, path: &str, text: &str, secrets: Secrets) -> Result<Loaded, Vec<Fault>> {
+    fn check_texts(
+        &self,
+        (path, text): (&str, &str),
+        drop_ins: &[ConfigText],
+        secrets: Secrets,
+    ) -> Result<Loaded, Vec<Fault>> {
         // The files of a question don't stay open: each would cost a descriptor.
-        self.load_text(Some((Path::new(path), text)), Keep::No, secrets)
+        self.load_texts(Some((Path::new(path), text)), drop_ins, Keep::No, secrets)
     }
 
     /// Reads the configuration as [`Self::load`] does, and the files with secrets, which only the server itself may read.
@@ -128,12 +212,27 @@ impl Loader {
         self.with_nts_files(loaded, Keep::Yes)
     }
 
-    /// Checks a text as [`Self::check`] does, and the files with secrets.
+    /// Checks a text as [`Self::check`] does, and its drop-ins and the files with secrets.
     ///
     /// # Errors
     /// All faults, at least one.
-    pub fn check_all(&self, path: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
-        self.with_nts_files(self.check_text(path, text, Secrets::Read)?, Keep::No)
+    pub fn check_all(&self, path: &str, text: &str, drop_ins: &[ConfigText]) -> Result<Loaded, Vec<Fault>> {
+        let loaded = self.check_texts((path, text), drop_ins, Secrets::Read)?;
+        self.with_nts_files(loaded, Keep::No)
+    }
+
+    /// Reads the texts of the file, if there is one, and of its drop-ins, for a check elsewhere.
+    ///
+    /// # Errors
+    /// One of them can't be read.
+    pub fn texts(&self) -> Result<(Option<String>, Vec<ConfigText>), Vec<Fault>> {
+        let text = match &self.file {
+            _ if !self.needed && is_absent(&self.path) => None,
+            Some(file) => Some(read_again(&self.path, file)?),
+            None => Some(read(&self.path)?),
+        };
+        let drop_ins = self.drop_ins(text.as_ref().map_or(0, String::len))?;
+        Ok((text, drop_ins))
     }
 
     fn with_nts_files(&self, loaded: Loaded, keep: Keep) -> Result<Loaded, Vec<Fault>> {
@@ -204,19 +303,22 @@ impl Loader {
         Ok(PrivateFile { bytes, mode })
     }
 
-    fn load_text(
+    fn load_texts(
         &self,
         text: Option<(&Path, &str)>,
+        drop_ins: &[ConfigText],
         keep: Keep,
         secrets: Secrets,
     ) -> Result<Loaded, Vec<Fault>> {
         let left = Cell::new(ALL_LISTS);
         let private = |path: &Path, longest: u64| self.private_file(path, longest, keep);
+        let sources = |directory: &Path| self.sources(directory);
         let files = NamedFiles {
+            sources: Some(&sources),
             lists: &|path| self.list(path, keep, &left),
             private: (secrets == Secrets::Read).then_some(&private),
         };
-        super::load_with(&self.flags, text, files)
+        super::load_with(&self.flags, text, drop_ins, files)
     }
 
     /// Returns the lines of a file that the configuration names.
@@ -267,6 +369,13 @@ impl Loader {
             let opened = file.regular_file(LONGEST_LIST);
             matches!(opened, Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::PermissionDenied)
         })
+    }
+
+    /// Returns the directories whose files are read, for a sandbox that leaves them within reach; they need not exist.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let sources = self.sources.borrow();
+        let all = self.drop_ins.iter().chain(sources.values());
+        all.map(|one| one.path().to_owned()).collect()
     }
 
     /// Returns the paths of the file and of those that it names, for a sandbox that leaves them within reach.
@@ -339,12 +448,51 @@ fn unreadable(path: &Path, error: &ReadError) -> Vec<Fault> {
         ReadError::Look(_) | ReadError::Kind(_) | ReadError::Read(_) => (error.to_string(), None),
     };
     vec![Fault {
+        hint,
+        ..of_file(path, found, String::new())
+    }]
+}
+
+/// Returns the paths of the files with this ending, in the order of their names; none if there is no directory.
+fn files_in(handle: &RootedFile, directory: &Path, suffix: &[u8]) -> io::Result<Vec<PathBuf>> {
+    let names = match handle.names() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names?,
+    };
+    let is_meant = |name: &&OsString| {
+        let name = name.as_encoded_bytes();
+        name.ends_with(suffix) && !name.starts_with(b".")
+    };
+    Ok(names
+        .iter()
+        .filter(is_meant)
+        .map(|name| directory.join(name))
+        .collect())
+}
+
+fn unlisted(directory: &Path, error: &io::Error) -> Fault {
+    let hint = match error.raw_os_error() {
+        Some(libc::EACCES) => Some(format!(
+            "{}; a directory that was made or replaced after the start is not accessible to a server with process.landlock until it is restarted",
+            permissions(directory)
+        )),
+        _ => None,
+    };
+    let found = format!("cannot list: {}", limits::explain(error));
+    Fault {
+        hint,
+        ..of_file(directory, found, String::new())
+    }
+}
+
+fn of_file(path: &Path, found: String, expected: String) -> Fault {
+    Fault {
         place: Place::WholeFile(path.to_owned()),
         key: String::new(),
         found,
-        expected: String::new(),
-        hint,
-    }]
+        expected,
+        hint: None,
+    }
 }
 
 fn remedy(path: &Path, error: &io::Error) -> Option<String> {

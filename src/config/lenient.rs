@@ -16,44 +16,68 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::raw_value::{Origin, RawValue, Section, Sections, Unknown, Value};
 
-/// Reads the text of a file.
+/// Parses the text of a file whose first byte has the offset `start` among all texts of the configuration.
 ///
 /// # Errors
-/// The text is not TOML: the first such place.
+/// The text is not TOML: the first such place, as an offset in this text.
+pub(super) fn parse(start: usize, text: &str) -> Result<Spanned<DeTable<'_>>, toml::de::Error> {
+    let document = DeTable::parse(text)?;
+    let span = shifted(&document.span(), start);
+    Ok(Spanned::new(span, moved(document.into_inner(), start)))
+}
+
+/// Reads what the files of a configuration say together.
+///
+/// # Errors
+/// None that the parser has not named before.
 pub(super) fn read<'de, T: Deserialize<'de> + Default>(
-    text: &'de str,
+    document: Spanned<DeTable<'de>>,
 ) -> Result<Section<T>, toml::de::Error> {
-    let mut document = DeTable::parse(text)?;
-    for (_, value) in document.get_mut().iter_mut() {
-        normalize(value);
-    }
     Section::deserialize(toml::Deserializer::from(document))
 }
 
-/// Replaces numbers that are too large for our types, and dates, by a value that is wrong for every key.
+fn shifted(span: &Range<usize>, by: usize) -> Range<usize> {
+    span.start + by..span.end + by
+}
+
+fn moved(table: DeTable<'_>, by: usize) -> DeTable<'_> {
+    let entries = table.into_iter().map(|(key, value)| {
+        let span = shifted(&key.span(), by);
+        (Spanned::new(span, key.into_inner()), normal(value, by))
+    });
+    entries.collect()
+}
+
+/// Moves the place of a value, and makes it readable.
 ///
-/// Otherwise they would end the reading.
-fn normalize(value: &mut Spanned<DeValue<'_>>) {
-    let fits = match value.get_mut() {
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).is_ok(),
-        DeValue::Float(number) => number.as_str().contains("inf") || is_finite_or_nan(number.as_str()),
-        DeValue::Datetime(_) => false,
-        DeValue::String(_) | DeValue::Boolean(_) => true,
+/// Numbers that are too large for our types, and dates, become a value that is wrong for every key: otherwise they would end
+/// the reading.
+fn normal(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
+    let span = shifted(&value.span(), by);
+    let (fits, value) = match value.into_inner() {
+        DeValue::Integer(number) => (
+            i64::from_str_radix(number.as_str(), number.radix()).is_ok(),
+            DeValue::Integer(number),
+        ),
+        DeValue::Float(number) => (
+            number.as_str().contains("inf") || is_finite_or_nan(number.as_str()),
+            DeValue::Float(number),
+        ),
         DeValue::Array(items) => {
-            items.iter_mut().for_each(normalize);
-            true
+            let items = items.into_iter().map(|item| normal(item, by));
+            (true, DeValue::Array(items.collect()))
         }
-        DeValue::Table(table) => {
-            table.iter_mut().for_each(|(_, item)| normalize(item));
-            true
-        }
+        DeValue::Table(table) => (true, DeValue::Table(moved(table, by))),
+        date @ DeValue::Datetime(_) => (false, date),
+        other @ (DeValue::String(_) | DeValue::Boolean(_)) => (true, other),
     };
-    if !fits {
-        // An empty list would be a valid list of prefixes, so the list has an element.
-        let mut odd = DeArray::new();
-        odd.push(Spanned::new(value.span(), DeValue::Array(DeArray::new())));
-        *value.get_mut() = DeValue::Array(odd);
+    if fits {
+        return Spanned::new(span, value);
     }
+    // An empty list would be a valid list of prefixes, so the list has an element.
+    let mut odd = DeArray::new();
+    odd.push(Spanned::new(span.clone(), DeValue::Array(DeArray::new())));
+    Spanned::new(span, DeValue::Array(odd))
 }
 
 fn is_finite_or_nan(number: &str) -> bool {

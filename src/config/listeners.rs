@@ -155,7 +155,7 @@ fn candidates(validator: &mut Validator<'_>, raw: &Raw) -> Vec<ListenerDraft<'st
     for family in &FAMILIES {
         let said = (family.said)(raw);
         let workers = workers(validator, family, said);
-        if !said.addresses.is_empty() {
+        if said.replaces {
             all.retain(|candidate| !candidate.is_of(family));
             all.extend(
                 said.addresses
@@ -165,7 +165,11 @@ fn candidates(validator: &mut Validator<'_>, raw: &Raw) -> Vec<ListenerDraft<'st
         }
         match (workers, &said.workers) {
             (Some(0), _) => all.retain(|candidate| !candidate.is_of(family)),
-            (Some(_), Some(workers)) => set_workers(&mut all, family, workers),
+            // Of the environment they are for all listeners, and ask for none.
+            (Some(_), Some(workers)) if matches!(workers.origin, Origin::Flag(_)) => {
+                set_workers(&mut all, family, workers);
+            }
+            (Some(_), Some(workers)) => of_family(&mut all, family, workers),
             (Some(_) | None, _) => {}
         }
     }
@@ -203,9 +207,15 @@ fn set_workers(all: &mut Vec<ListenerDraft<'static>>, family: &'static AddressFa
     if !all.iter().any(|candidate| candidate.is_of(family)) {
         all.push(ListenerDraft::default_of(family));
     }
+    of_family(all, family, workers);
+    for candidate in all.iter_mut().filter(|candidate| candidate.is_of(family)) {
+        candidate.is_default = false;
+    }
+}
+
+fn of_family(all: &mut [ListenerDraft<'static>], family: &'static AddressFamily, workers: &RawValue) {
     for candidate in all.iter_mut().filter(|candidate| candidate.is_of(family)) {
         candidate.said.workers = Some(workers.clone());
-        candidate.is_default = false;
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod check;
 pub mod diff;
+mod drop_ins;
 pub mod effective;
 mod entries;
 pub mod fault;
@@ -23,6 +24,7 @@ mod raw_value;
 mod roots;
 pub mod row;
 mod source;
+mod sources;
 mod symmetric_keys;
 mod upstreams;
 mod validate;
@@ -53,6 +55,7 @@ pub use keys::{
 };
 pub use nts_files::NtsFiles;
 pub use source::decode;
+pub use sources::{ReadSources, SourcesText};
 pub use symmetric_keys::KeysInUse;
 
 use keys::MetricsKeys;
@@ -60,6 +63,9 @@ use raw::Raw;
 use raw_value::Section;
 use row::Keys;
 use source::Source;
+use toml::Spanned;
+use toml::de::DeTable;
+use validator::Validator;
 
 /// A configuration that was validated: each value is in its range, and the values agree.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +153,10 @@ pub struct Loaded {
     pub default_control: bool,
     /// The file that was read, if there was one.
     pub path: Option<PathBuf>,
+    /// The drop-ins beside it, in their order.
+    pub drop_ins: Vec<PathBuf>,
+    /// Lines of the files of other programs that are left out (`[sources]`), each with its place and the reason.
+    pub left_out: Vec<String>,
     /// The number of files with lists that it names.
     pub lists: usize,
     /// The smear, whether a listener has it or not.
@@ -164,7 +174,12 @@ impl Loaded {
     /// Returns the origin of the configuration, for the log.
     pub fn origin(&self) -> String {
         let file = self.path.as_ref().map(|path| path.display().to_string());
-        file.unwrap_or_else(|| "flags and defaults".to_owned())
+        let file = file.unwrap_or_else(|| "flags and defaults".to_owned());
+        match self.drop_ins.len() {
+            0 => file,
+            1 => format!("{file}, and 1 drop-in"),
+            more => format!("{file}, and {more} drop-ins"),
+        }
     }
 }
 
@@ -176,10 +191,11 @@ impl Loaded {
 /// All faults, in the order of their places: at least one.
 pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fault>> {
     let files = NamedFiles {
+        sources: None,
         lists: &|_| Err("no other file is read here".to_owned()),
         private: None,
     };
-    load_with(flags, text, files)
+    load_with(flags, text, &[], files)
 }
 
 /// A function that gives the lines of a file that the configuration names, or the reason why it can't.
@@ -215,27 +231,37 @@ pub type ReadPrivate<'a> = &'a dyn Fn(&Path, u64) -> Result<PrivateFile, String>
 /// The functions that read the files that a configuration names.
 #[derive(Clone, Copy)]
 pub struct NamedFiles<'a> {
+    /// For directories with files that name upstreams; if `None`, there are none of them.
+    pub sources: Option<ReadSources<'a>>,
     /// For files with prefixes.
     pub lists: Lists<'a>,
     /// For the file with symmetric keys; if `None`, the configuration has none of them.
     pub private: Option<ReadPrivate<'a>>,
 }
 
-/// Does the same as [`load`], with `files` to read the files that the text names.
+/// A file of a configuration: its path and its text.
+pub type ConfigText = (PathBuf, String);
+
+/// Does the same as [`load`], with the `drop_ins` beside the file, and with `files` to read the files that they name.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_with(
     flags: &Flags,
     text: Option<(&Path, &str)>,
+    drop_ins: &[ConfigText],
     files: NamedFiles<'_>,
 ) -> Result<Loaded, Vec<Fault>> {
-    let source = text.map(|(path, text)| Source::new(path, text));
-    let mut raw = match text {
-        Some((path, text)) => read(path, text)?,
-        None => Section::default(),
-    };
+    let further = drop_ins
+        .iter()
+        .map(|(path, text)| (path.as_path(), text.as_str()));
+    let source = Source::new(text.into_iter().chain(further));
+    let mut raw = read(&source)?;
     raw.said.fill(flags);
+    if let Some(read) = files.sources {
+        let configured = raw.said.upstream.said.as_deref().unwrap_or_default();
+        raw.said.found = sources::find(&raw.said.sources.said, configured, read);
+    }
     let named = RefCell::new(BTreeSet::new());
     let counted = |path: &Path| {
         named.borrow_mut().insert(path.to_owned());
@@ -245,26 +271,52 @@ pub fn load_with(
         lists: &counted,
         ..files
     };
-    let loaded = validate::validate(&raw, source.as_ref(), files)?;
+    let own = text.map(|(path, _)| path.to_owned());
+    let beside_drop_ins = || Some(drop_ins.first()?.0.parent()?.parent()?.to_owned());
+    let directory = own.as_ref().and_then(|path| Some(path.parent()?.to_owned()));
+    let validator = Validator::new(
+        &source,
+        directory.or_else(beside_drop_ins).unwrap_or_default(),
+        files,
+    );
+    let loaded = validate::validate(&raw, validator)?;
     Ok(Loaded {
         lists: named.into_inner().len(),
+        path: own,
+        drop_ins: drop_ins.iter().map(|(path, _)| path.clone()).collect(),
         ..loaded
     })
 }
 
-fn read(path: &Path, text: &str) -> Result<Section<Raw>, Vec<Fault>> {
-    lenient::read(text).map_err(|error| {
-        let source = Source::new(path, text);
-        let message = error.message().trim_end_matches(", expected nothing");
-        let start = error.span().map_or(0, |span| span.start);
-        vec![Fault {
-            place: source.place(start),
-            key: String::new(),
-            found: format!("not valid TOML: {}", fault::printable(message)),
-            expected: String::new(),
-            hint: toml_hint(message).map(str::to_owned),
-        }]
-    })
+/// Reads all texts; faults of all of them are named.
+fn read(source: &Source<'_>) -> Result<Section<Raw>, Vec<Fault>> {
+    let mut all: Option<Spanned<DeTable<'_>>> = None;
+    let mut faults = Vec::new();
+    for (start, text) in source.texts() {
+        match (lenient::parse(start, text), &mut all) {
+            (Ok(document), None) => all = Some(document),
+            (Ok(document), Some(all)) => {
+                faults.extend(drop_ins::merge(all.get_mut(), document.into_inner(), source));
+            }
+            (Err(error), _) => faults.push(not_toml(&error, start, source)),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let raw = all.map_or_else(|| Ok(Section::default()), lenient::read);
+    raw.map_err(|error| vec![not_toml(&error, 0, source)])
+}
+
+fn not_toml(error: &toml::de::Error, start: usize, source: &Source<'_>) -> Fault {
+    let message = error.message().trim_end_matches(", expected nothing");
+    Fault {
+        place: source.place(start + error.span().map_or(0, |span| span.start)),
+        key: String::new(),
+        found: format!("not valid TOML: {}", fault::printable(message)),
+        expected: String::new(),
+        hint: toml_hint(message).map(str::to_owned),
+    }
 }
 
 /// Returns the usual cause behind a message of the TOML parser that doesn't name it.

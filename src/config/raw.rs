@@ -7,11 +7,13 @@ use serde::Deserialize;
 
 use super::keys::{
     RawAccess, RawBudget, RawCensus, RawClock, RawControl, RawFastPath, RawHistory, RawInterleaved, RawLimit,
-    RawListener, RawLocal, RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSymmetricKeys,
-    RawUpstream,
+    RawListener, RawLocal, RawLog, RawMetrics, RawNts, RawNtsClient, RawProcess, RawSmear, RawSources,
+    RawSymmetricKeys, RawUpstream,
 };
 use super::raw_value::{Origin, RawValue, Section, Sections};
+use super::sources::FoundSources;
 use crate::cli::Flags;
+use crate::cli::environment::{Environment, LISTEN, LOG_LEVEL, METRICS, MIN_SOURCES, UPSTREAM, WORKERS};
 
 /// All values that a file and flags can have.
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +37,7 @@ pub(super) struct Raw {
     pub(super) symmetric_keys: Section<RawSymmetricKeys>,
     pub(super) listener: Sections<RawListener>,
     pub(super) nts: Section<RawNts>,
+    pub(super) sources: Section<RawSources>,
     pub(super) upstream: Sections<RawUpstream>,
     /// From flags only: the values for a family of listeners, and the upstreams.
     #[serde(skip)]
@@ -43,27 +46,78 @@ pub(super) struct Raw {
     pub(super) ipv6: Family,
     #[serde(skip)]
     pub(super) upstream_flags: Vec<RawValue>,
+    /// From files of other programs only: further upstreams.
+    #[serde(skip)]
+    pub(super) found: FoundSources,
 }
 
 /// The flags for the listeners of a family.
 #[derive(Debug, Default)]
 pub(super) struct Family {
     pub(super) workers: Option<RawValue>,
+    /// Whether the addresses are all listeners of the family, even if there are none.
+    pub(super) replaces: bool,
     pub(super) addresses: Vec<RawValue>,
 }
 
 impl Raw {
-    /// Adds the flags, which take precedence over the file.
+    /// Adds the environment, which takes precedence over the file, and the flags, which take precedence over both.
     pub(super) fn fill(&mut self, flags: &Flags) {
+        self.fill_environment(&flags.environment);
         let debug = flags.debug.then_some("debug");
         flag("-u", flags.user.as_deref(), &mut self.process.said.user);
         flag("-r", flags.chroot.as_deref(), &mut self.process.said.chroot);
         flag("-d", debug, &mut self.log.said.level);
+        flag(
+            "--min-sources",
+            flags.min_sources.as_deref(),
+            &mut self.clock.said.min_sources,
+        );
         flag("-4", flags.ipv4_workers.as_deref(), &mut self.ipv4.workers);
         flag("-6", flags.ipv6_workers.as_deref(), &mut self.ipv6.workers);
-        self.ipv4.addresses = repeated("-a", &flags.ipv4_address);
-        self.ipv6.addresses = repeated("-b", &flags.ipv6_address);
-        self.upstream_flags = repeated("-s", &flags.upstream);
+        for (family, name, addresses) in [
+            (&mut self.ipv4, "-a", &flags.ipv4_address),
+            (&mut self.ipv6, "-b", &flags.ipv6_address),
+        ] {
+            if !addresses.is_empty() {
+                family.addresses = repeated(Origin::Flag(name), addresses);
+                family.replaces = true;
+            }
+        }
+        if !flags.upstream.is_empty() {
+            self.upstream_flags = repeated(Origin::Flag("-s"), &flags.upstream);
+        }
+    }
+
+    fn fill_environment(&mut self, environment: &Environment) {
+        let variable = |name, text: &Option<String>, slot: &mut Option<RawValue>| {
+            if let Some(text) = text {
+                *slot = Some(RawValue::text(text, Origin::Variable(name)));
+            }
+        };
+        let Environment {
+            config: _,
+            upstream,
+            listen,
+            workers,
+            min_sources,
+            log_level,
+            metrics,
+        } = environment;
+        variable(WORKERS, workers, &mut self.ipv4.workers);
+        variable(WORKERS, workers, &mut self.ipv6.workers);
+        variable(MIN_SOURCES, min_sources, &mut self.clock.said.min_sources);
+        variable(LOG_LEVEL, log_level, &mut self.log.said.level);
+        variable(METRICS, metrics, &mut self.metrics.said.listen);
+        self.upstream_flags = repeated(Origin::Variable(UPSTREAM), upstream);
+        if !listen.is_empty() {
+            let is_ipv6 = |text: &&String| text.starts_with('[');
+            let (ipv6, ipv4): (Vec<&String>, Vec<&String>) = listen.iter().partition(is_ipv6);
+            for (family, addresses) in [(&mut self.ipv4, ipv4), (&mut self.ipv6, ipv6)] {
+                family.addresses = repeated(Origin::Variable(LISTEN), addresses);
+                family.replaces = true;
+            }
+        }
     }
 }
 
@@ -73,9 +127,7 @@ fn flag(name: &'static str, text: Option<&str>, slot: &mut Option<RawValue>) {
     }
 }
 
-fn repeated(name: &'static str, texts: &[String]) -> Vec<RawValue> {
-    texts
-        .iter()
-        .map(|text| RawValue::text(text, Origin::Flag(name)))
-        .collect()
+fn repeated<'a>(origin: Origin, texts: impl IntoIterator<Item = &'a String>) -> Vec<RawValue> {
+    let values = texts.into_iter().map(|text| RawValue::text(text, origin.clone()));
+    values.collect()
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::fault::Place;
+
 /// The origin of a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -10,8 +12,12 @@ pub(super) enum Origin {
     Default,
     /// A flag, named as in `-4`.
     Flag(&'static str),
+    /// An environment variable of this name.
+    Variable(&'static str),
     /// The file, at these bytes.
     File(Range<usize>),
+    /// The line of a file of another program.
+    Line(Place),
 }
 
 /// A value as it was written.
@@ -100,7 +106,9 @@ impl RawValue {
     pub(super) fn as_integer(&self) -> Option<i64> {
         match &self.value {
             Value::Integer(number) => Some(*number),
-            Value::Text(text) if matches!(self.origin, Origin::Flag(_)) => text.parse().ok(),
+            Value::Text(text) if matches!(self.origin, Origin::Flag(_) | Origin::Variable(_)) => {
+                text.parse().ok()
+            }
             Value::Text(_) | Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Other => None,
         }
     }

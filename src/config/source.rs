@@ -1,52 +1,83 @@
-//! Pure. The text of a configuration file, and the places in it.
+//! Pure. The texts of a configuration, and the places in them.
 
 use std::ops::Range;
 use std::path::Path;
 
 use super::fault::{Fault, Place};
 
-/// The text of a file; lines and columns count from 1, columns in characters.
+/// The texts of the files of a configuration, one behind the other; lines and columns count from 1, columns in characters.
+///
+/// An offset counts in all of them: each file begins one byte behind the end of the one before.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
+    files: Vec<SourceFile<'a>>,
+}
+
+#[derive(Debug)]
+struct SourceFile<'a> {
     path: &'a Path,
     text: &'a str,
-    /// The offset of each line, so that a place is found without another reading of the file from its start.
+    /// The offset of its first byte.
+    start: usize,
+    /// The offset of each line in it, so that a place is found without another reading of the file from its start.
     lines: Vec<usize>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
-        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+    pub(super) fn new(files: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Self {
+        let mut next = 0;
+        let files = files.into_iter().map(|(path, text)| {
+            let start = next;
+            next += text.len() + 1;
+            let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+            SourceFile {
+                path,
+                text,
+                start,
+                lines: std::iter::once(0).chain(after_breaks).collect(),
+            }
+        });
         Self {
-            path,
-            text,
-            lines: std::iter::once(0).chain(after_breaks).collect(),
+            files: files.collect(),
         }
     }
 
-    pub(super) fn path(&self) -> &'a Path {
-        self.path
+    /// Returns each text with the offset of its first byte.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        self.files.iter().map(|file| (file.start, file.text))
     }
 
     /// Returns the text at these bytes, as it was written.
     pub(super) fn excerpt(&self, span: &Range<usize>) -> &'a str {
-        self.text.get(span.clone()).unwrap_or_default()
+        let Some(file) = self.file(span.start) else {
+            return "";
+        };
+        let in_file = span.start - file.start..span.end.saturating_sub(file.start);
+        file.text.get(in_file).unwrap_or_default()
     }
 
     /// Returns the place of a byte.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let line = self.lines.partition_point(|&start| start <= offset);
+        let Some(file) = self.file(offset) else {
+            return Place::Default;
+        };
+        let offset = offset - file.start;
+        let line = file.lines.partition_point(|&start| start <= offset);
         let start = line
             .checked_sub(1)
-            .and_then(|index| self.lines.get(index))
+            .and_then(|index| file.lines.get(index))
             .copied()
             .unwrap_or(0);
-        let before = self.text.get(start..offset).unwrap_or_default();
+        let before = file.text.get(start..offset).unwrap_or_default();
         Place::File {
-            path: self.path.to_owned(),
+            path: file.path.to_owned(),
             line,
             column: before.chars().count() + 1,
         }
+    }
+
+    fn file(&self, offset: usize) -> Option<&SourceFile<'a>> {
+        self.files.iter().rfind(|file| file.start <= offset)
     }
 }
 
@@ -73,7 +104,7 @@ pub fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, Vec<Fault>> {
 
 fn no_text(path: &Path, before: &str, found: String) -> Vec<Fault> {
     vec![Fault {
-        place: Source::new(path, before).place(before.len()),
+        place: Source::new([(path, before)]).place(before.len()),
         key: String::new(),
         found,
         expected: "text in UTF-8".to_owned(),
@@ -86,7 +117,7 @@ mod tests {
     use super::*;
 
     fn place(text: &str, offset: usize) -> String {
-        Source::new(Path::new("f"), text).place(offset).to_string()
+        Source::new([(Path::new("f"), text)]).place(offset).to_string()
     }
 
     #[test]
@@ -101,6 +132,24 @@ mod tests {
             ("short", 99, "f:1:1"),
         ] {
             assert_eq!(place(text, offset), expected, "{text:?} {offset}");
+        }
+    }
+
+    #[test]
+    fn each_file_has_places_of_its_own() {
+        let files = [("a", "x = 1\n"), ("b", ""), ("c", "y =\n  2")];
+        let source = Source::new(files.map(|(path, text)| (Path::new(path), text)));
+        let starts: Vec<usize> = source.texts().map(|(start, _)| start).collect();
+        assert_eq!(starts, [0, 7, 8]);
+        for (span, place, excerpt) in [
+            (4..5, "a:1:5", "1"),
+            (6..6, "a:2:1", ""),
+            (7..7, "b:1:1", ""),
+            (8..9, "c:1:1", "y"),
+            (14..15, "c:2:3", "2"),
+        ] {
+            assert_eq!(source.place(span.start).to_string(), place);
+            assert_eq!(source.excerpt(&span), excerpt);
         }
     }
 

@@ -212,10 +212,11 @@ mod tests {
             })
         };
         let files = NamedFiles {
+            sources: None,
             lists: &|_| Err("no list".to_owned()),
             private: is_read.then_some(&private),
         };
-        let loaded = load_with(&Flags::default(), Some((Path::new("f.toml"), text)), files);
+        let loaded = load_with(&Flags::default(), Some((Path::new("f.toml"), text)), &[], files);
         let loaded = loaded.map_err(|faults| {
             let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
             lines.join("\n")

@@ -281,7 +281,7 @@ fn the_tables_are_those_that_are_described() {
         .iter()
         .map(|table| format!("{}\nx = 1\n", table.head))
         .collect();
-    let raw: Section<Raw> = lenient::read(&format!("x = 1\n{text}")).unwrap();
+    let raw: Section<Raw> = lenient::read(lenient::parse(0, &format!("x = 1\n{text}")).unwrap()).unwrap();
     let described: Vec<&str> = tables.iter().map(row::Table::name).collect();
     assert_eq!(raw.unknown[0].known, described);
     let faults = with("", &text).unwrap_err();
@@ -428,4 +428,77 @@ proptest! {
             prop_assert!(config.clock.local.is_none_or(|local| local.distance <= config.clock.max_distance));
         }
     }
+}
+
+#[test]
+fn the_environment_is_between_the_file_and_the_flags() {
+    let with = |line: &str, variables: &[(&str, &str)], text: &str| {
+        let get = |name: &str| Some(variables.iter().find(|(known, _)| *known == name)?.1.into());
+        let words = std::iter::once("ntpfront").chain(line.split_whitespace());
+        let flags = cli::read(words).unwrap().in_environment(get).flags;
+        load(&flags, Some((Path::new(FILE), text)))
+    };
+    let file = "[clock]\nmin-sources = 1\n[log]\nlevel = \"warn\"\n[[upstream]]\naddress = \"a.example\"\n[[listener]]\naddress = \"[::1]:1\"\n";
+    let variables = [
+        ("NTPFRONT_UPSTREAM", "b.example,c.example"),
+        ("NTPFRONT_LISTEN", "127.0.0.1:1123 127.0.0.2:1123"),
+        ("NTPFRONT_WORKERS", "3"),
+        ("NTPFRONT_MIN_SOURCES", "2"),
+        ("NTPFRONT_LOG_LEVEL", "debug"),
+        ("NTPFRONT_METRICS", "127.0.0.1:9123"),
+    ];
+    let said = |loaded: &Loaded| {
+        let listeners = &loaded.config.listeners;
+        let listeners: Vec<String> = listeners
+            .iter()
+            .map(|one| format!("{}*{}", one.address, one.workers))
+            .collect();
+        let upstreams: Vec<String> = loaded.config.upstreams.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} {}",
+            listeners.join(" "),
+            upstreams.join(" "),
+            loaded.config.clock.min_sources
+        )
+    };
+    let loaded = with("", &variables, file).unwrap();
+    assert_eq!(
+        said(&loaded),
+        "127.0.0.1:1123*3 127.0.0.2:1123*3 b.example:123 c.example:123 2"
+    );
+    assert_eq!(loaded.config.log_level, LogLevel::Debug);
+    let shown = loaded.effective.to_string();
+    for variable in variables {
+        assert!(
+            shown.contains(&format!("# environment {}\n", variable.0)),
+            "{variable:?}\n{shown}"
+        );
+    }
+    // A flag replaces what it is for, and no more.
+    let flags = "-s d.example -4 5 -b [::1]:1123 --min-sources 1";
+    let loaded = with(flags, &variables, file).unwrap();
+    assert_eq!(
+        said(&loaded),
+        "127.0.0.1:1123*5 127.0.0.2:1123*5 [::1]:1123*3 d.example:123 1"
+    );
+    // Workers are no wish for a listener, and the default ones stay such.
+    let loaded = with("", &variables[2..3], file).unwrap();
+    assert_eq!(said(&loaded), "[::1]:1*3 a.example:123 1");
+    let loaded = with("", &variables[2..3], "").unwrap();
+    assert_eq!(loaded.default_listeners.len(), 2);
+    // A fault names the variable.
+    let faults = with(
+        "",
+        &[("NTPFRONT_MIN_SOURCES", "many"), ("NTPFRONT_LISTEN", "x")],
+        file,
+    )
+    .unwrap_err();
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(faults.iter().any(|one| one.starts_with("environment NTPFRONT_MIN_SOURCES: clock.min-sources: found \"many\"")), "{faults:?}");
+    assert!(
+        faults
+            .iter()
+            .any(|one| one.starts_with("environment NTPFRONT_LISTEN: ")),
+        "{faults:?}"
+    );
 }

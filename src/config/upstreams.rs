@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::address;
 use super::entries::{Entries, numbered};
-use super::keys::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
+use super::keys::{COUNT, COUNTS, LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 use super::kind::whole;
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section};
@@ -19,13 +19,42 @@ use crate::upstream::nts::trusted::TrustedCertificates;
 use crate::upstream::registry::Endpoint;
 use crate::upstream::{Host, KeServer, Upstream};
 
-/// Returns the number of upstreams, with or without faults; `None` if the value is no array.
+/// Returns the number of upstreams, with or without faults; a pool counts as its members. `None` if the value is no array.
 pub(super) fn count(raw: &Raw) -> Option<usize> {
+    let found: usize = found(raw).iter().map(members).sum();
     match (raw.upstream_flags.len(), &raw.upstream.said) {
-        (0, Some(sections)) => Some(sections.len()),
-        (0, None) => raw.upstream.is_array.then_some(1),
+        (0, Some(sections)) => Some(sections.iter().map(members).sum::<usize>() + found),
+        (0, None) => raw.upstream.is_array.then_some(found.max(1)),
         (flags, _) => Some(flags),
     }
+}
+
+/// Returns the upstreams that other programs name; flags replace them, too.
+fn found(raw: &Raw) -> &[Section<RawUpstream>] {
+    match raw.upstream_flags.as_slice() {
+        [] => &raw.found.upstreams,
+        _ => &[],
+    }
+}
+
+/// Returns the number of upstreams that a table stands for, with or without faults.
+fn members(section: &Section<RawUpstream>) -> usize {
+    let said = &section.said;
+    if !is_pool(said) {
+        return 1;
+    }
+    let count = said.count.as_ref().and_then(RawValue::as_integer);
+    let count = count.and_then(|count| u8::try_from(count).ok());
+    count
+        .filter(|count| COUNTS.contains(count))
+        .unwrap_or(COUNT)
+        .into()
+}
+
+/// Whether a table says that its name is a pool: to set the number of its members does, too.
+fn is_pool(said: &RawUpstream) -> bool {
+    let pool = said.pool.as_ref().and_then(RawValue::as_bool);
+    pool.unwrap_or(said.count.is_some())
 }
 
 /// Returns the TCP ports of key establishment of all upstreams, and the usual one.
@@ -49,8 +78,14 @@ pub(super) fn votes(raw: &Raw) -> Option<usize> {
             || key.is_some_and(|said| said.as_integer() != Some(0))
     };
     match (raw.upstream_flags.as_slice(), &raw.upstream.said) {
-        ([], Some(sections)) => Some(sections.iter().filter(is_authenticated).count()),
-        ([], None) => raw.upstream.is_array.then_some(0),
+        ([], Some(sections)) => {
+            let all = sections.iter().chain(found(raw));
+            Some(all.filter(is_authenticated).map(members).sum())
+        }
+        ([], None) => {
+            let votes = found(raw).iter().filter(is_authenticated).map(members).sum();
+            raw.upstream.is_array.then_some(votes)
+        }
         // Flags can't say that an upstream is authenticated.
         (_, _) => Some(0),
     }
@@ -73,7 +108,7 @@ pub(super) fn validate(
     in_use: Option<&KeysInUse>,
 ) -> Option<Vec<Upstream>> {
     let candidates = candidates(raw);
-    if candidates.is_empty() {
+    if candidates.is_empty() && found(raw).is_empty() {
         return none(validator, raw);
     }
     let mut seen = Entries::new();
@@ -93,7 +128,27 @@ pub(super) fn validate(
             all
         });
     }
-    upstreams
+    validator.left_out.extend(raw.found.left_out.iter().cloned());
+    let is_another = |validator: &mut Validator<'_>, section: &Section<RawUpstream>| {
+        let upstream = upstream(validator, "upstream", section, roots, in_use)?;
+        if let (true, Some(said)) = (is_ours(&upstream, ours), &section.said.address) {
+            let hint = Some("this is a listener of this server".to_owned());
+            validator.fault_at(said, "address", "another server", hint);
+        }
+        Some(upstream)
+    };
+    let found = found(raw)
+        .iter()
+        .filter_map(|section| validator.attempt(|validator| is_another(validator, section)));
+    let found: Vec<Upstream> = found.collect();
+    let mut upstreams = upstreams?;
+    upstreams.extend(found);
+    if upstreams.is_empty() {
+        // None of those that were found can be used.
+        let (name, section) = named(&UpstreamKeys::default_address());
+        upstreams.extend(upstream(validator, &name, &section, roots, in_use));
+    }
+    Some(upstreams)
 }
 
 /// Whether this upstream is one of our own listeners, as far as that shows without a look at the interfaces.
@@ -126,6 +181,7 @@ fn candidates(raw: &Raw) -> Vec<(String, Section<RawUpstream>)> {
             let all = all.map(|(index, section)| (numbered("upstream", index), section.clone()));
             all.filter(|(_, section)| section.is_table).collect()
         }
+        ([], None) if !found(raw).is_empty() => Vec::new(),
         ([], None) => default.iter().map(named).collect(),
         (flags, _) => flags.iter().map(named).collect(),
     }
@@ -157,6 +213,7 @@ fn upstream(
     validator.enter(name, UpstreamKeys::HEAD);
     let said = in_range(validator, &section.said, host.as_ref());
     let keys = UpstreamKeys::read(validator, &said, &section.origin, &defaults(&said, host.as_ref()))?;
+    pool(validator, &keys, &said);
     if let (true, true, Some(said)) = (keys.noselect, keys.require, &said.require) {
         let hint = Some("an upstream that is only monitored can't be required".to_owned());
         validator.fault_at(said, "require", "false where noselect is true", hint);
@@ -188,6 +245,15 @@ fn upstream(
         nts: Some(server),
         ..keys.upstream()
     })
+}
+
+/// Notes a fault if a pool has no name.
+fn pool(validator: &mut Validator<'_>, keys: &UpstreamKeys, said: &RawUpstream) {
+    let has_addresses = matches!(&keys.address.0, Host::Name(_)) && !keys.address.0.is_loopback();
+    if let (true, false, Some(address)) = (keys.pool, has_addresses, &said.address) {
+        let hint = Some("a pool is a name that stands for several servers; an address is one".to_owned());
+        validator.fault_at(address, "address", "a name of the network, as pool is true", hint);
+    }
 }
 
 /// Returns the certificates of the authorities that are trusted for an upstream with NTS.
@@ -238,6 +304,7 @@ fn defaults(said: &RawUpstream, host: Option<&Host>) -> UpstreamKeys {
         i8::try_from(number).ok()
     };
     UpstreamKeys {
+        pool: is_pool(said),
         minpoll: peek(&said.maxpoll).map_or(min, |said| min.min(said)),
         maxpoll: peek(&said.minpoll).map_or(max, |said| max.max(said)),
         ..UpstreamKeys::default()

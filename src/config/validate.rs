@@ -2,18 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::NamedFiles;
 use super::entries::numbered;
 use super::fault::Fault;
 use super::keys::{
     CensusKeys, ClockKeys, Control, FastPath, HistoryKeys, LocalKeys, LogKeys, MetricsKeys, NtsClientKeys,
-    NtsKeys, Process, RawFastPath, RawNts,
+    NtsKeys, Process, RawFastPath, RawNts, SourcesKeys,
 };
 use super::raw::Raw;
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use super::roots::Roots;
 use super::row::Keys;
-use super::source::Source as Text;
 use super::validator::Validator;
 use super::{Config, Loaded};
 use super::{listeners, policies, symmetric_keys, upstreams};
@@ -25,34 +23,29 @@ use crate::server::Listener;
 ///
 /// # Errors
 /// All faults, in the order of their places: never an empty list.
-pub(super) fn validate(
-    raw: &Section<Raw>,
-    source: Option<&Text<'_>>,
-    files: NamedFiles<'_>,
-) -> Result<Loaded, Vec<Fault>> {
-    let mut validator = Validator::new(source, files);
+pub(super) fn validate(raw: &Section<Raw>, mut validator: Validator<'_>) -> Result<Loaded, Vec<Fault>> {
     shapes(&mut validator, raw);
     let config = config(&mut validator, &raw.said);
     let Validator {
         mut faults,
         effective,
+        left_out,
         ..
     } = validator;
     faults.sort_by(|a, b| a.place.cmp(&b.place));
     match config {
-        Some((config, default_listeners, smear)) if faults.is_empty() => {
-            let path = source.map(|source| source.path().to_owned());
-            Ok(Loaded {
-                config,
-                effective,
-                default_listeners,
-                default_control: raw.said.control.said.socket.is_none(),
-                path,
-                lists: 0,
-                smear,
-                nts_files: None,
-            })
-        }
+        Some((config, default_listeners, smear)) if faults.is_empty() => Ok(Loaded {
+            config,
+            effective,
+            default_listeners,
+            default_control: raw.said.control.said.socket.is_none(),
+            path: None,
+            drop_ins: Vec::new(),
+            left_out,
+            lists: 0,
+            smear,
+            nts_files: None,
+        }),
         Some(_) | None => Err(faults),
     }
 }
@@ -78,10 +71,13 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
         .flat_map(|served| &served.listeners)
         .map(|listener| listener.address);
     let roots = Roots::new(nts_client.as_ref().and_then(|keys| keys.roots.clone()));
+    let sources = SourcesKeys::read_one(validator, &raw.sources, &SourcesKeys::default());
     let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots, keys.as_ref());
     agree(validator, raw);
     smear_has_list(validator, raw, clock.as_ref(), served.as_ref());
     let (served, common, clock, metrics) = (served?, common?, clock?, metrics?);
+    // Their directories were read before.
+    let SourcesKeys { directories: _ } = sources?;
     let config = Config {
         process: process?,
         log_level: log?.level,
@@ -117,6 +113,7 @@ fn shapes(validator: &mut Validator<'_>, raw: &Section<Raw>) {
     one(validator, "metrics", &raw.metrics);
     one(validator, "history", &raw.history);
     one(validator, "fast-path", &raw.fast_path);
+    one(validator, "sources", &raw.sources);
     one(validator, "nts-client", &raw.nts_client);
     one(validator, "access", &raw.access);
     one(validator, "limit", &raw.limit);

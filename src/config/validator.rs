@@ -14,22 +14,28 @@ use super::{NamedFiles, PrivateFile};
 ///
 /// Each key is validated by one call, which gives `None` if the key has a fault.
 pub(super) struct Validator<'a> {
-    source: Option<&'a Source<'a>>,
+    source: &'a Source<'a>,
+    /// The directory where relative paths start.
+    directory: PathBuf,
     files: NamedFiles<'a>,
     /// The table that is being validated, as in `listener[2]`.
     table: String,
     pub(super) faults: Vec<Fault>,
     pub(super) effective: Effective,
+    /// Lines that are left out without being faults, each with its place and the reason.
+    pub(super) left_out: Vec<String>,
 }
 
 impl<'a> Validator<'a> {
-    pub(super) fn new(source: Option<&'a Source<'a>>, files: NamedFiles<'a>) -> Self {
+    pub(super) fn new(source: &'a Source<'a>, directory: PathBuf, files: NamedFiles<'a>) -> Self {
         Self {
             source,
+            directory,
             files,
             table: String::new(),
             faults: Vec::new(),
             effective: Effective::default(),
+            left_out: Vec::new(),
         }
     }
 
@@ -60,10 +66,9 @@ impl<'a> Validator<'a> {
         said
     }
 
-    /// Returns the path of a file that the configuration names; a relative path starts at its own directory.
+    /// Returns the path of a file that the configuration names; a relative path starts at the directory of its file.
     pub(super) fn beside(&self, path: &str) -> PathBuf {
-        let directory = self.source.and_then(|source| source.path().parent());
-        directory.unwrap_or(Path::new("")).join(path)
+        self.directory.join(path)
     }
 
     /// Returns the lines of such a file.
@@ -144,6 +149,21 @@ impl<'a> Validator<'a> {
         }
     }
 
+    /// Runs `read`, which validates a table that is no fault if it can't be used; `None` if there was one.
+    ///
+    /// Then the table is left out, and the reason kept.
+    pub(super) fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let (faults, tables) = (self.faults.len(), self.effective.tables.len());
+        let result = read(self);
+        let found = self.faults.split_off(faults);
+        if found.is_empty() && result.is_some() {
+            return result;
+        }
+        self.effective.tables.truncate(tables);
+        self.left_out.extend(found.iter().map(ToString::to_string));
+        None
+    }
+
     /// Notes a fault of a value that was given.
     pub(super) fn fault_at(
         &mut self,
@@ -153,7 +173,9 @@ impl<'a> Validator<'a> {
         hint: Option<String>,
     ) {
         let found = match (&said.origin, &said.value) {
-            (Origin::Flag(_), Value::Text(text)) => format!("\"{}\"", excerpt(text)),
+            (Origin::Flag(_) | Origin::Variable(_) | Origin::Line(_), Value::Text(text)) => {
+                format!("\"{}\"", excerpt(text))
+            }
             (origin, _) => self.found(origin),
         };
         self.fault(&said.origin, key, found, expected, hint);
@@ -184,17 +206,21 @@ impl<'a> Validator<'a> {
 
     /// Returns the place of `origin`.
     pub(super) fn place(&self, origin: &Origin) -> Place {
-        match (origin, self.source) {
-            (Origin::File(span), Some(source)) => source.place(span.start),
-            (Origin::Flag(flag), _) => Place::Flag(flag),
-            (Origin::File(_) | Origin::Default, _) => Place::Default,
+        match origin {
+            Origin::File(span) => self.source.place(span.start),
+            Origin::Flag(flag) => Place::Flag(flag),
+            Origin::Variable(name) => Place::Variable(name),
+            Origin::Line(place) => place.clone(),
+            Origin::Default => Place::Default,
         }
     }
 
     fn found(&self, origin: &Origin) -> String {
-        match (origin, self.source) {
-            (Origin::File(span), Some(source)) => excerpt(source.excerpt(span)),
-            (Origin::File(_) | Origin::Flag(_) | Origin::Default, _) => "nothing".to_owned(),
+        match origin {
+            Origin::File(span) if !self.source.excerpt(span).is_empty() => excerpt(self.source.excerpt(span)),
+            Origin::File(_) | Origin::Flag(_) | Origin::Variable(_) | Origin::Line(_) | Origin::Default => {
+                "nothing".to_owned()
+            }
         }
     }
 }

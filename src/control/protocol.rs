@@ -67,6 +67,8 @@ pub enum ControlRequest {
         path: String,
         /// Text of the file.
         text: String,
+        /// The drop-ins beside it: path and text of each, in their order.
+        drop_ins: Vec<(String, String)>,
     },
     /// A command that changes the running server. The answer is a [`ControlAnswer::Command`].
     Command(ControlCommand),
@@ -354,7 +356,8 @@ mod tests {
                     ControlRequest::Health(criteria)
                 }
             }),
-            any::<(String, String)>().prop_map(|(path, text)| ControlRequest::Check { path, text }),
+            any::<(String, String, Vec<(String, String)>)>()
+                .prop_map(|(path, text, drop_ins)| { ControlRequest::Check { path, text, drop_ins } }),
             commands().prop_map(ControlRequest::Command),
         ]
     }
@@ -472,11 +475,12 @@ mod tests {
         let check = ControlRequest::Check {
             path: "a".to_owned(),
             text: "b\n".to_owned(),
+            drop_ins: vec![("c".to_owned(), "d".to_owned())],
         };
         assert_eq!(
             write_request(check).unwrap(),
             format!(
-                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\"}}}}}}\n"
+                "{{\"protocol\":2,\"program\":\"{program}\",\"request\":{{\"check\":{{\"path\":\"a\",\"text\":\"b\\n\",\"drop_ins\":[[\"c\",\"d\"]]}}}}}}\n"
             )
         );
         let drain = ControlRequest::Command(ControlCommand::Drain {
@@ -581,6 +585,7 @@ mod tests {
             write_request(ControlRequest::Check {
                 path: "/".repeat(4096),
                 text,
+                drop_ins: Vec::new(),
             })
         };
         let longest = usize::try_from(file::LONGEST).unwrap();

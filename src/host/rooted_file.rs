@@ -13,9 +13,11 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::libc;
@@ -105,16 +107,20 @@ impl RootedFile {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, limit: u64) -> Result<Vec<u8>, ReadError> {
-        let (file, _) = self.regular_file(limit)?;
-        let mut bytes = Vec::new();
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(ReadError::Read)?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
-            Ok(bytes)
-        } else {
-            Err(ReadError::TooLong(limit))
-        }
+        all_of(self.regular_file(limit)?.0, limit)
+    }
+
+    /// Does the same with a file of this name in the directory that this is.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_in(&self, name: &OsStr, limit: u64) -> Result<Vec<u8>, ReadError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let opened = self
+            .reopen()
+            .and_then(|directory| openat(&directory, name, flags, Mode::empty()));
+        let file = opened.map_err(|error| ReadError::Open(error.into()))?;
+        all_of(regular(file, limit)?.0, limit)
     }
 
     /// Opens the regular file of at most `limit` bytes, and returns it with its length.
@@ -122,15 +128,23 @@ impl RootedFile {
     /// # Errors
     /// [`ReadError`].
     pub fn regular_file(&self, limit: u64) -> Result<(File, u64), ReadError> {
-        let file = File::from(self.reopen_anyhow().map_err(ReadError::Open)?);
-        let metadata = file.metadata().map_err(ReadError::Look)?;
-        if !metadata.is_file() {
-            return Err(ReadError::Kind(kind(&metadata)));
-        }
-        match metadata.len() {
-            length if length <= limit => Ok((file, length)),
-            _ => Err(ReadError::TooLong(limit)),
-        }
+        regular(self.reopen_anyhow().map_err(ReadError::Open)?, limit)
+    }
+
+    /// Returns the names in it, if it is a directory, in their order.
+    ///
+    /// # Errors
+    /// It does not exist, is no directory, or can't be read.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let mut directory = Dir::from_fd(self.reopen()?)?;
+        let names = directory.iter().map(|entry| {
+            let name = entry?.file_name().to_bytes().to_owned();
+            Ok(OsString::from_vec(name))
+        });
+        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        Ok(names)
     }
 
     /// Opens the file, or has the other process open it if it has been replaced and is out of reach.
@@ -157,6 +171,32 @@ impl RootedFile {
             }
             found => found,
         }
+    }
+}
+
+/// Returns the file with its length, if it is a regular one of at most `limit` bytes.
+fn regular(file: OwnedFd, limit: u64) -> Result<(File, u64), ReadError> {
+    let file = File::from(file);
+    let metadata = file.metadata().map_err(ReadError::Look)?;
+    if !metadata.is_file() {
+        return Err(ReadError::Kind(kind(&metadata)));
+    }
+    match metadata.len() {
+        length if length <= limit => Ok((file, length)),
+        _ => Err(ReadError::TooLong(limit)),
+    }
+}
+
+/// Reads a file to its end; it may have grown meanwhile.
+fn all_of(file: File, limit: u64) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::Read)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+        Ok(bytes)
+    } else {
+        Err(ReadError::TooLong(limit))
     }
 }
 

@@ -50,6 +50,8 @@ pub struct NeededCalls {
 pub struct AllowedAccess {
     directories: Vec<OwnedFd>,
     files: Vec<OwnedFd>,
+    /// The directories whose names are read, too.
+    listed: Vec<OwnedFd>,
     /// The directories where files are written, and those in which such a directory may be made.
     written: Vec<OwnedFd>,
     around: Vec<OwnedFd>,
@@ -87,6 +89,14 @@ impl AllowedAccess {
     pub fn read_beside(&mut self, path: &Path) {
         for directory in directories(path) {
             self.permit_directory(&directory);
+        }
+    }
+
+    /// Permits reading the names in the directory at `path`, and all files below it, if it exists.
+    pub fn list(&mut self, path: &Path) {
+        match rooted_file::handle(path) {
+            Ok(directory) => self.listed.push(directory),
+            Err(error) => self.note(path, &error.into()),
         }
     }
 
@@ -158,6 +168,7 @@ pub fn limit_to(access: &AllowedAccess) -> Result<Option<String>, RulesetError> 
         .scope(Scope::AbstractUnixSocket | Scope::Signal)?
         .create()?
         .add_rules(places)?
+        .add_rules(beneath(&access.listed, AccessFs::ReadFile | AccessFs::ReadDir))?
         .add_rules(beneath(&access.written, in_it))?
         .add_rules(beneath(&access.around, in_it | AccessFs::MakeDir))?
         .add_rules(ports(&access.tcp_listen, AccessNet::BindTcp.into()))?

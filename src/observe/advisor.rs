@@ -28,6 +28,7 @@ pub fn advice(snapshot: &Snapshot) -> Vec<Advice> {
     .into_iter()
     .flatten()
     .collect();
+    all.extend(left_out(snapshot));
     all.extend(leap_list(snapshot));
     all.extend(certificates(snapshot));
     all.extend(others(snapshot));
@@ -210,6 +211,21 @@ fn reload(snapshot: &Snapshot) -> Option<Advice> {
     Some(advise(Severity::Warning, "reload", why, remedy.to_owned()))
 }
 
+fn left_out(snapshot: &Snapshot) -> Option<Advice> {
+    let first = snapshot.left_out.first()?;
+    let more = match snapshot.left_out.len() {
+        1 => String::new(),
+        all => format!("; and {} more", all - 1),
+    };
+    let remedy = "correct the file, or what writes it; then: ntpfront reload";
+    Some(advise(
+        Severity::Warning,
+        "sources",
+        format!("left out: {first}{more}"),
+        remedy.to_owned(),
+    ))
+}
+
 fn leap_list(snapshot: &Snapshot) -> Option<Advice> {
     let leap = &snapshot.leap_seconds;
     let why = match leap.list_expires_in {
@@ -328,6 +344,16 @@ mod tests {
         let [one] = &all[..] else { panic!("{all:?}") };
         let remedy = one.remedy.clone().unwrap_or_default();
         (one.severity, one.about, one.why.clone(), remedy)
+    }
+
+    #[test]
+    fn a_line_of_another_program_that_is_left_out_is_told() {
+        let mut snapshot = good();
+        let lines = ["/run/x/a.sources:1:1: the address is missing", "b", "c"];
+        snapshot.left_out = lines.map(str::to_owned).to_vec();
+        let said: Vec<String> = advice(&snapshot).into_iter().map(|one| one.why).collect();
+        let expected = "left out: /run/x/a.sources:1:1: the address is missing; and 2 more";
+        assert_eq!(said, [expected]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod commands;
 mod fast_path;
 mod nts;
+mod pools;
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ impl Collector for SnapshotCollector {
         page.nts_keys(self.0.nts.as_ref())?;
         page.upstream_changes(&self.0.upstream_changes)?;
         page.upstreams(&self.0.upstreams)?;
+        page.pools(&self.0.upstream_pools, &self.0.upstreams)?;
         page.asking(&self.0.upstreams)?;
         page.keys(&self.0.upstreams)
     }
@@ -561,6 +563,8 @@ mod tests {
             "ntpfront_ke_seconds_bucket{le=\"+Inf\"} 40961",
             "ntpfront_ke_seconds_count 40961",
             "ntpfront_certificate_expires_seconds{name=\"time.example\"} 777605",
+            "ntpfront_upstream_pool_replaced_total{pool=\"pool.example:123\"} 3",
+            "ntpfront_upstream_pool_member{upstream=\"[2001:db8::1]:123\",pool=\"pool.example:123\"} 1",
         ] {
             assert!(page.lines().any(|is| is == line), "{line}\n{page}");
         }
@@ -571,6 +575,7 @@ mod tests {
         let mut snapshot = example();
         snapshot.clock_status.reference.root_distance = None;
         snapshot.upstreams.clear();
+        snapshot.upstream_pools.clear();
         snapshot.nts = None;
         let page = page(Arc::new(snapshot));
         assert!(!page.contains("root_distance_seconds"), "{page}");

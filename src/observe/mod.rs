@@ -24,6 +24,8 @@ pub mod nagios;
 pub mod nts_status;
 mod nts_text;
 pub mod pool;
+pub mod pool_status;
+mod pools_text;
 pub mod screen;
 pub mod snapshot;
 pub mod status_text;

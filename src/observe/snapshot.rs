@@ -15,6 +15,7 @@ use super::history_status::HistoryStatus;
 use super::leap_status::LeapStatus;
 use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
+use super::pool_status::PoolStatus;
 use super::upstream_status::UpstreamStatus;
 use crate::server::Counts;
 use crate::server::policy::Policy;
@@ -53,7 +54,11 @@ pub struct Snapshot {
     pub nts: Option<NtsStatus>,
     /// The changes of the upstreams by command.
     pub upstream_changes: Vec<UpstreamChange>,
-    /// The upstreams, in the order of the configuration.
+    /// Lines of the files of other programs that are left out (`[sources]`), each with its place and the reason.
+    pub left_out: Vec<String>,
+    /// The pools of upstreams, in the order of the configuration.
+    pub upstream_pools: Vec<PoolStatus>,
+    /// The upstreams, in the order of the configuration; in the place of a pool its members.
     pub upstreams: Vec<UpstreamStatus>,
 }
 
@@ -364,6 +369,8 @@ pub(crate) fn example() -> Snapshot {
             upstream: "192.0.2.9:123".to_owned(),
             change: "paused",
         }],
+        left_out: Vec::new(),
+        upstream_pools: vec![super::pool_status::example()],
         upstreams: upstream_status::examples(),
     }
 }

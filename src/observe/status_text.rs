@@ -12,7 +12,7 @@ use super::snapshot::{ListenerStatus, PolicyStatus, Snapshot, Traffic};
 use super::units::{Brief, Length, ShortTime, reference};
 use super::upstream_status::UpstreamStatus;
 use super::upstreams_text::{details, standing_tone};
-use super::{command_text, fast_path_text, interleaved_text, mac_text, nts_text};
+use super::{command_text, fast_path_text, interleaved_text, mac_text, nts_text, pools_text};
 use crate::server::Verdict;
 use crate::upstream::system_process::State;
 
@@ -85,6 +85,9 @@ fn more(snapshot: &Snapshot, width: usize) -> Vec<Line> {
             Tone::Plain
         };
         lines.toned("history", &history.line(), tone);
+    }
+    for (text, tone) in pools_text::lines(&snapshot.upstream_pools) {
+        lines.toned("pool", &text, tone);
     }
     lines.into_lines()
 }

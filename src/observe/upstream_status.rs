@@ -21,8 +21,12 @@ use crate::wire::Header;
 /// An upstream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpstreamStatus {
-    /// Name, as it was configured.
+    /// Name, as it was configured; of a member of a pool, its address.
     pub name: String,
+    /// Name of its pool; `null` if it is of none.
+    pub pool: Option<String>,
+    /// Whether it has no vote yet, and must prove itself to replace a bad member of its pool.
+    pub on_trial: bool,
     /// The address that is polled.
     pub address: Option<SocketAddr>,
     /// The result of the selection for it.
@@ -109,6 +113,8 @@ impl UpstreamStatus {
         let known = peer.known(&View::default());
         Self {
             name: upstream.settings.to_string(),
+            pool: upstream.settings.pool_name(),
+            on_trial: upstream.settings.is_on_trial(),
             address: peer.address,
             standing,
             reason: peer.refused.map(Reject::name),
@@ -191,6 +197,8 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
     failures[KeFault::TimedOut.index()] = 3;
     let good = UpstreamStatus {
         name: "time.example:123".to_owned(),
+        pool: None,
+        on_trial: false,
         address: Some(([192, 0, 2, 1], 123).into()),
         standing: SelectionStatus::SystemPeer,
         reason: None,
@@ -227,6 +235,8 @@ pub(super) fn examples() -> Vec<UpstreamStatus> {
     };
     let denied = UpstreamStatus {
         name: "[2001:db8::1]:123".to_owned(),
+        pool: Some("pool.example:123".to_owned()),
+        on_trial: false,
         address: "[2001:db8::1]:123".parse().ok(),
         standing: SelectionStatus::Refused,
         reason: Some(Reject::KissDeny.name()),

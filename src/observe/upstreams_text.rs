@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::interleaved_text;
 use super::screen::{Line, Lines, Tone};
 use super::snapshot::Snapshot;
 use super::units::{Brief, Length, ShortTime, reference};
 use super::upstream_status::{UpstreamMeasurement, UpstreamNts, UpstreamStatus};
+use super::{interleaved_text, pools_text};
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::nts::certificate::day;
 use crate::upstream::nts::ke_fault::KeFault;
@@ -34,14 +34,9 @@ pub(super) fn details(snapshot: &Snapshot, width: usize) -> Vec<Line> {
 
 fn one_upstream(lines: &mut Lines, one: &UpstreamStatus, addresses: &[IpAddr]) {
     lines.text(&one.name, Tone::Heading);
-    let address = one.address.map(|address| format!(", at {address}"));
     let tone = standing_tone(one.standing);
-    lines.toned_field(
-        "  standing",
-        one.standing.name(),
-        &address.unwrap_or_default(),
-        tone,
-    );
+    let about = pools_text::address_and_pool(one);
+    lines.toned_field("  standing", one.standing.name(), &about, tone);
     if let Some(measured) = &one.measured {
         measurement(lines, measured, addresses);
     }
@@ -157,7 +152,7 @@ time.example:123
   mode       interleaved, 3 samples corrected, by 3.000 us usually
 
 [2001:db8::1]:123
-  standing   refused, at [2001:db8::1]:123
+  standing   refused, at [2001:db8::1]:123, of pool.example:123
   not polled no route to it (ENETUNREACH)
   MAC key    10
   answers    reach 000, 0 good answers

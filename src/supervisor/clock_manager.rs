@@ -21,22 +21,29 @@ use crate::observe::journal::{self, Journal};
 use crate::observe::leap_status::LeapStatus;
 use crate::observe::upstream_status::UpstreamStatus;
 use crate::time::{NtpDuration, NtpTimestamp};
+use crate::upstream::Upstream;
 use crate::upstream::filter::View;
 use crate::upstream::poller::PollerReport;
+use crate::upstream::pool::Pools;
+use crate::upstream::pool_resolver::PoolAnswer;
 use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::system_process::{ClockEvent, Decision, KernelView, State, SystemProcess};
 use crate::wire::{Leap, ReferenceId};
 
 /// The system process, with its inputs and outputs.
 pub(super) struct ClockManager {
-    system: SystemProcess,
+    pub(super) system: SystemProcess,
     /// The upstreams and what is known of each.
-    upstreams: Registry,
-    pollers: Pollers,
+    pub(super) upstreams: Registry,
+    /// The upstreams as configured.
+    pub(super) configured: Vec<Upstream>,
+    /// Those of them that are pools, with their members.
+    pub(super) pools: Pools,
+    pub(super) pollers: Pollers,
     publisher: ReferencePublisher,
     pub(super) reader: ReferenceReader,
     pub(super) journal: Journal,
-    decided: Decision,
+    pub(super) decided: Decision,
     /// Time at which the state changed last, by the raw counter.
     state_since: Duration,
     handover: Handover,
@@ -47,12 +54,13 @@ pub(super) struct ClockManager {
 impl ClockManager {
     /// Decides for the first time, so that no worker lacks a state, and starts all pollers.
     ///
-    /// Their results are sent to `reports`, for [`ClockManager::learn`].
+    /// Their results are sent to `reports`, for [`ClockManager::learn`], and the addresses of pools to `answers`, for
+    /// [`ClockManager::take_addresses`].
     pub(super) fn new(
         config: &Config,
         leaps: Option<LeapTable>,
         names: Names,
-        reports: mpsc::Sender<PollerReport>,
+        reporting: (mpsc::Sender<PollerReport>, mpsc::Sender<PoolAnswer>),
         handover: Handover,
     ) -> Self {
         let precision = clock::precision();
@@ -67,14 +75,18 @@ impl ClockManager {
         }
         let first = Reference::unsynchronized(ReferenceId::INIT, precision, ClockModel::Host, started);
         let (publisher, reader) = published(first);
-        let mut pollers = Pollers::new(names, system.scale(), precision, reports);
-        let upstreams = Registry::new(&config.upstreams);
+        let mut pollers = Pollers::new(names, (system.scale(), precision), reporting, config);
+        let mut pools = Pools::default();
+        pools.configure(&config.upstreams, started.raw);
+        let upstreams = Registry::new(&pools.upstreams(&config.upstreams));
         pollers.follow(&upstreams, config, View::default(), 0);
         let mut new = Self {
             decided: system.decide(started, &upstreams, kernel_view()),
             state_since: started.raw,
             system,
             upstreams,
+            configured: config.upstreams.clone(),
+            pools,
             pollers,
             publisher,
             handover,
@@ -90,7 +102,10 @@ impl ClockManager {
     ///
     /// Upstreams that stay keep all that is known of them; what is served changes with the next decision.
     pub(super) fn reconfigure(&mut self, config: &Config, leaps: Option<LeapTable>) {
-        self.upstreams.reconfigure(&config.upstreams);
+        self.configured.clone_from(&config.upstreams);
+        self.pools.configure(&self.configured, clock::raw());
+        self.upstreams
+            .reconfigure(&self.pools.upstreams(&self.configured));
         let (view, resample_requests) = self.system.for_pollers();
         self.pollers
             .follow(&self.upstreams, config, view, resample_requests);
@@ -102,6 +117,8 @@ impl ClockManager {
     /// Has all names resolved again and all upstreams polled at once; returns them, a line for each.
     pub(super) fn refresh(&mut self) -> Vec<String> {
         self.pollers.refresh();
+        self.pools.refresh();
+        self.tend_pools(clock::now());
         let all = self.upstreams.in_configured_order().into_iter();
         all.map(|one| format!("upstream {}: polled now", one.settings))
             .collect()
@@ -147,6 +164,7 @@ impl ClockManager {
             self.state_since = now.raw;
         }
         self.decided = decision;
+        self.tend_pools(now);
         news
     }
 
@@ -219,6 +237,11 @@ impl ClockManager {
     /// Returns an upstream, if it is still there.
     pub(super) fn upstream(&self, id: UpstreamId) -> Option<&Entry> {
         self.upstreams.get(id)
+    }
+
+    /// Takes an event for the record.
+    pub(super) fn note(&mut self, event: Note<'static>) {
+        self.events.push(event);
     }
 
     /// Returns the events since this was called last.

@@ -26,6 +26,8 @@ const NAME_SERVER_PORT: u16 = 53;
 pub(super) struct StillNeeded {
     /// Files that are read again.
     files: Vec<PathBuf>,
+    /// Directories whose files are read again.
+    directories: Vec<PathBuf>,
     /// TCP ports to listen on.
     tcp_listen: Vec<u16>,
     /// TCP ports of key establishment, for upstreams with NTS.
@@ -57,6 +59,7 @@ impl StillNeeded {
         files.dedup();
         Self {
             files,
+            directories: loader.directories(),
             tcp_listen,
             ke_ports,
             attaches,
@@ -115,6 +118,7 @@ fn access(needed: &StillNeeded, identity: Option<&Identity>, forget: impl FnOnce
             needed.files.iter().for_each(|path| access.read_beside(path));
         }
     }
+    needed.directories.iter().for_each(|path| access.list(path));
     for place in &access.unopened {
         warn!("cannot keep a file or directory accessible, so a reload may fail (process.landlock): {place}");
     }

@@ -32,6 +32,8 @@ pub(super) struct Inspection<'a> {
     pub(super) commands: CommandCounts,
     pub(super) overlay: &'a Overlay,
     pub(super) history: &'a HistoryKeeper,
+    /// Lines of the files of other programs that are left out.
+    pub(super) left_out: &'a [String],
     /// Start of the service, by the raw counter.
     pub(super) started: Duration,
 }
@@ -59,6 +61,8 @@ impl Inspection<'_> {
             fast_path: self.fast.map(Driver::status),
             nts: self.nts.status(self.clock_manager.unix_time()),
             upstream_changes: self.overlay.changes(),
+            left_out: self.left_out.to_vec(),
+            upstream_pools: self.clock_manager.pool_statuses(),
             upstreams: self.clock_manager.upstreams(),
         };
         snapshot.advice = advisor::advice(&snapshot);

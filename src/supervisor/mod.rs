@@ -19,6 +19,7 @@ pub mod needs;
 mod nts_manager;
 mod overlay;
 mod pollers;
+mod pools;
 mod reading;
 mod reload;
 mod requests;
@@ -55,6 +56,7 @@ use crate::log::throttle::LogThrottle;
 use crate::observe::journal;
 use crate::observe::snapshot::{CommandCounts, Reloads};
 use crate::upstream::poller::PollerReport;
+use crate::upstream::pool_resolver::PoolAnswer;
 
 use clock_manager::ClockManager;
 use history::HistoryKeeper;
@@ -88,6 +90,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
         env!("CARGO_PKG_VERSION"),
         loaded.origin()
     );
+    reload::log_left_out(&loaded.left_out);
     let limits = system_limits::raised();
     system_limits::warn_if_low(&loaded, &limits);
     let serve = || {
@@ -115,11 +118,12 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     }
     let mut leaps = opened.leaps;
     let (sender, reports) = mpsc::channel(64);
+    let (found, pool_answers) = mpsc::channel(16);
     let clock_manager = ClockManager::new(
         &opened.loaded.config,
         leaps.read(),
         opened.names,
-        sender,
+        (sender, found),
         opened.handover,
     );
     let census = census::settings(opened.loaded.config.census)
@@ -177,6 +181,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
     supervisor.start().await;
     let heard = Heard {
         reports,
+        pool_answers,
         signals,
         requests,
         scrapes,
@@ -190,6 +195,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
 /// The inputs of the supervisor.
 struct Heard {
     reports: mpsc::Receiver<PollerReport>,
+    pool_answers: mpsc::Receiver<PoolAnswer>,
     signals: mpsc::Receiver<i32>,
     requests: mpsc::Receiver<PendingRequest>,
     scrapes: mpsc::Receiver<Scrape>,
@@ -274,6 +280,7 @@ impl Supervisor {
                     self.history.note_report(&self.clock_manager, &report);
                     self.clock_manager.learn(report);
                 }
+                Some(answer) = heard.pool_answers.recv() => self.clock_manager.take_addresses(&answer),
                 Some(request) = heard.requests.recv() => {
                     self.answer(request);
                     continue;

@@ -9,7 +9,7 @@ use crate::ke::admission::SILENT;
 use crate::server::SavedTimestamps;
 use crate::server::policy::access::Access;
 use crate::server::policy::memory::of_worker;
-use crate::upstream::Host;
+use crate::upstream::{Host, Upstream};
 
 /// Descriptors of every server (*measured*: 20, and those that are open for a moment).
 ///
@@ -142,6 +142,8 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
     // One more for checking whether an address is there.
     let listeners = workers + 1;
     let upstreams = config.upstreams.iter().map(|one| match one.host {
+        // Each member may have one on trial beside it.
+        Host::Name(_) if one.votes() > 1 => FILES_A_NAME + 2 * count(one.votes()) * FILES_AN_UPSTREAM,
         Host::Name(_) => FILES_AN_UPSTREAM + FILES_A_NAME,
         Host::Address(_) | Host::LinkLocal(..) => FILES_AN_UPSTREAM,
     });
@@ -200,7 +202,7 @@ fn memory(config: &Config, lists: u64) -> u64 {
         .iter()
         .filter_map(|one| one.tuning.saved_timestamps);
     let saved = saved.map(SavedTimestamps::memory);
-    let history = HistoryRing::memory(config.upstreams.len());
+    let history = HistoryRing::memory(config.upstreams.iter().map(Upstream::votes).sum());
     FIXED_MEMORY + workers.sum::<u64>() + saved.sum::<u64>() + http + lists + fast + ke + history
 }
 

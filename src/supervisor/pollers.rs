@@ -10,10 +10,14 @@ use crate::config::Config;
 use crate::host::names::Names;
 use crate::time::{NtpDuration, Timescale};
 use crate::upstream::association::PollerSettings;
+use crate::upstream::clock_policy::ClockPolicy;
 use crate::upstream::filter::View;
+use crate::upstream::nts::key_state::KeyRules;
 use crate::upstream::poller::{Poller, PollerReport};
-use crate::upstream::registry::{Registry, UpstreamId};
+use crate::upstream::pool_resolver::{self, PoolAnswer};
+use crate::upstream::registry::{Entry, Registry, UpstreamId};
 use crate::upstream::system_process::Decision;
+use crate::upstream::{Pooling, Upstream};
 
 /// Difference to which pollers know the time that is vouched for: they check certificates with it.
 const VOUCHED_TO: NtpDuration = NtpDuration::from_units(60 << 32);
@@ -24,8 +28,12 @@ pub(super) struct Pollers {
     scale: Timescale,
     precision: i8,
     reports: mpsc::Sender<PollerReport>,
+    answers: mpsc::Sender<PoolAnswer>,
     reloads: u64,
     refreshes: u64,
+    policy: ClockPolicy,
+    listeners: Arc<[SocketAddr]>,
+    key_rules: KeyRules,
     /// Offset of the time that upstreams agreed on from the local timescale.
     vouched: Option<NtpDuration>,
     /// The sender of each poller's settings; the poller ends when it is dropped.
@@ -33,20 +41,24 @@ pub(super) struct Pollers {
 }
 
 impl Pollers {
-    /// Makes the handles; nothing is polled yet.
+    /// Makes the handles; nothing is polled yet. The results of look-ups are sent to `answers`.
     pub(super) fn new(
         names: Names,
-        scale: Timescale,
-        precision: i8,
-        reports: mpsc::Sender<PollerReport>,
+        (scale, precision): (Timescale, i8),
+        (reports, answers): (mpsc::Sender<PollerReport>, mpsc::Sender<PoolAnswer>),
+        config: &Config,
     ) -> Self {
         Self {
             names,
             scale,
             precision,
             reports,
+            answers,
             reloads: 0,
             refreshes: 0,
+            policy: config.clock,
+            listeners: config.listeners.iter().map(|one| one.address).collect(),
+            key_rules: config.nts_client.rules(),
             vouched: None,
             running: BTreeMap::new(),
         }
@@ -63,27 +75,59 @@ impl Pollers {
         resample_requests: u64,
     ) {
         self.reloads += 1;
-        let listeners: Arc<[SocketAddr]> = config.listeners.iter().map(|one| one.address).collect();
+        self.policy = config.clock;
+        self.listeners = config.listeners.iter().map(|one| one.address).collect();
+        self.key_rules = config.nts_client.rules();
         self.running.retain(|id, _| upstreams.contains(*id));
-        for upstream in upstreams.iter() {
-            let settings = PollerSettings {
-                upstream: upstream.settings.clone(),
-                policy: config.clock,
-                view,
-                listeners: Arc::clone(&listeners),
-                reloads: self.reloads,
-                refreshes: self.refreshes,
-                key_rules: config.nts_client.rules(),
-                vouched: self.vouched,
-                cast_out: None,
-                resample_requests,
-            };
+        for upstream in polled(upstreams) {
+            let settings = self.settings(upstream, view, resample_requests);
             if let Some(running) = self.running.get(&upstream.id) {
                 running.send_replace(settings);
             } else {
                 self.start(upstream.id, settings);
             }
         }
+    }
+
+    /// Starts and ends pollers as members of pools come and go; the others continue, perhaps with another role.
+    pub(super) fn follow_members(&mut self, upstreams: &Registry, view: View, resample_requests: u64) {
+        self.running.retain(|id, _| upstreams.contains(*id));
+        for upstream in polled(upstreams) {
+            if let Some(running) = self.running.get(&upstream.id) {
+                running.send_if_modified(|settings| {
+                    let is_other = settings.upstream != upstream.settings;
+                    settings.upstream.clone_from(&upstream.settings);
+                    is_other
+                });
+            } else {
+                self.start(upstream.id, self.settings(upstream, view, resample_requests));
+            }
+        }
+    }
+
+    fn settings(&self, upstream: &Entry, view: View, resample_requests: u64) -> PollerSettings {
+        PollerSettings {
+            upstream: upstream.settings.clone(),
+            policy: self.policy,
+            view,
+            listeners: Arc::clone(&self.listeners),
+            reloads: self.reloads,
+            refreshes: self.refreshes,
+            key_rules: self.key_rules,
+            vouched: self.vouched,
+            cast_out: None,
+            resample_requests,
+        }
+    }
+
+    /// Resolves the name of a pool, in a task of its own.
+    pub(super) fn look_up(&self, pool: Upstream) {
+        let (names, answers) = (self.names.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            let answer = pool_resolver::resolve(pool, names).await;
+            // At the end of the process nothing waits for it.
+            let _sent = answers.send(answer).await;
+        });
     }
 
     fn start(&mut self, id: UpstreamId, settings: PollerSettings) {
@@ -139,4 +183,10 @@ impl Pollers {
             });
         }
     }
+}
+
+/// Returns the upstreams that are polled: a pool is, by its members.
+fn polled(upstreams: &Registry) -> impl Iterator<Item = &Entry> {
+    let is_pool = |one: &&Entry| matches!(one.settings.pooling, Pooling::Pool { .. });
+    upstreams.iter().filter(move |one| !is_pool(one))
 }

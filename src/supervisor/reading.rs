@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::commands::CommandReply;
 use crate::config::file::Loader;
-use crate::config::{Effective, Fault, Loaded, NtsFiles, NtsKeys};
+use crate::config::{ConfigText, Effective, Fault, Loaded, NtsFiles, NtsKeys};
 use crate::control::server::Reply;
 use crate::host::{clock, privileges};
 
@@ -27,6 +27,8 @@ pub(super) struct PendingCheck {
     pub(super) path: String,
     /// Its text.
     pub(super) text: String,
+    /// The drop-ins beside it: path and text of each.
+    pub(super) drop_ins: Vec<ConfigText>,
     /// The way back to the client.
     pub(super) reply: Reply,
 }
@@ -130,8 +132,13 @@ impl Reading {
         if let Some(check) = self.checks.pop_front() {
             // Without a thread the client's connection is closed without an answer.
             let _begun = self.begin(|loader| {
-                let PendingCheck { path, text, reply } = check;
-                Read::Check(reply, loader.check_all(&path, &text))
+                let PendingCheck {
+                    path,
+                    text,
+                    drop_ins,
+                    reply,
+                } = check;
+                Read::Check(reply, loader.check_all(&path, &text, &drop_ins))
             });
         }
     }

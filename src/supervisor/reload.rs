@@ -14,6 +14,16 @@ use crate::control::command::CommandReport;
 use crate::control::protocol::ControlAnswer;
 use crate::host::{clock, limits};
 
+/// Logs what of the files of other programs is left out.
+pub(super) fn log_left_out(left_out: &[String]) {
+    for one in left_out {
+        warn!(
+            left_out = one,
+            "an upstream of another program's file is left out: {one}"
+        );
+    }
+}
+
 impl Supervisor {
     /// Begins to read the configuration again.
     pub(super) fn begin_reload(&mut self) {
@@ -73,6 +83,7 @@ impl Supervisor {
                 self.record_reload(None);
                 self.reloads.fault = None;
                 self.reloads.done += 1;
+                log_left_out(&self.running.left_out);
                 CommandReport::of_changes(reloaded(&self.running.origin(), changes.len()), changes)
             }
             Err(ReloadRefusal { reason, faults }) => {
@@ -139,6 +150,8 @@ impl Supervisor {
         self.running.effective = wanted.effective;
         self.running.default_listeners = wanted.default_listeners;
         self.running.path = wanted.path;
+        self.running.drop_ins = wanted.drop_ins;
+        self.running.left_out = wanted.left_out;
         self.running.lists = wanted.lists;
         system_limits::warn_if_low(&self.running, &self.limits);
         let (configuration, count) = (self.running.origin(), changes.len());

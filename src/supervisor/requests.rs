@@ -28,6 +28,7 @@ impl Supervisor {
             commands: self.commands,
             overlay: &self.overlay,
             history: &self.history,
+            left_out: &self.running.left_out,
             started: self.started,
         }
     }
@@ -74,8 +75,17 @@ impl Supervisor {
                 inspect::json(&self.history.curves(now, seconds))
             }
             ControlRequest::Command(command) => return self.command(&command, caller, reply),
-            ControlRequest::Check { path, text } => {
-                if let Err(check) = self.reading.want_check(PendingCheck { path, text, reply }) {
+            ControlRequest::Check { path, text, drop_ins } => {
+                let check = PendingCheck {
+                    path,
+                    text,
+                    drop_ins: drop_ins
+                        .into_iter()
+                        .map(|(path, text)| (path.into(), text))
+                        .collect(),
+                    reply,
+                };
+                if let Err(check) = self.reading.want_check(check) {
                     let failure = ControlAnswer::Failed(ControlFailure::TooManyChecks);
                     check.reply.send(failure);
                 }

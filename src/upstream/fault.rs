@@ -59,6 +59,11 @@ impl QueryFault {
         )
     }
 
+    /// Returns whether this host can't reach any address of the family.
+    pub const fn is_of_family(self) -> bool {
+        matches!(self, Self::NoRoute | Self::NoOwnAddress | Self::NoFamily)
+    }
+
     /// Returns the text for the operator, with the kernel's name of the error.
     pub const fn text(self) -> &'static str {
         match self {

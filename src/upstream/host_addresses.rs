@@ -3,9 +3,24 @@
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 
-use super::Host;
+use super::{Host, Upstream};
 use crate::host::addresses;
 use crate::host::names::Names;
+
+/// Returns the addresses of an upstream, each with `port`: of its host, or that of a member of a pool.
+///
+/// # Errors
+/// As [`of_host`].
+pub(super) async fn of_upstream(
+    upstream: &Upstream,
+    port: u16,
+    names: &mut Names,
+) -> io::Result<Vec<SocketAddr>> {
+    match upstream.member_address() {
+        Some(address) => Ok(vec![SocketAddr::new(address, port)]),
+        None => of_host(&upstream.host, port, names).await,
+    }
+}
 
 /// Returns all addresses of `host`, each with `port`.
 ///

@@ -17,6 +17,8 @@ pub mod nts;
 pub mod packet;
 pub mod peer;
 pub mod poller;
+pub mod pool;
+pub mod pool_resolver;
 pub mod query;
 pub mod registry;
 pub mod select;
@@ -67,9 +69,58 @@ pub struct Upstream {
     pub interleaved: InterleavedQuestions,
     /// The key of its MACs; it is never polled without one then.
     pub key: Option<Arc<SymmetricKey>>,
+    /// Whether it is a pool, or a member of one.
+    pub pooling: Pooling,
+}
+
+/// Whether an upstream is one server, a name that stands for several, or one of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// A single server: of several addresses the first one that answers is polled.
+    #[default]
+    One,
+    /// A pool, as configured: this many of its addresses are polled, each as an upstream. No poller polls the pool.
+    Pool {
+        /// Number of members with a vote, at least 1.
+        count: u8,
+    },
+    /// A member of a pool.
+    Member {
+        /// The only address that is polled.
+        address: IpAddr,
+        /// Whether it has no vote yet, and has to prove itself first.
+        on_trial: bool,
+    },
 }
 
 impl Upstream {
+    /// Returns the only address that is polled, if it is a member of a pool.
+    pub const fn member_address(&self) -> Option<IpAddr> {
+        match self.pooling {
+            Pooling::Member { address, .. } => Some(address),
+            Pooling::One | Pooling::Pool { .. } => None,
+        }
+    }
+
+    /// Whether it is a member of a pool without a vote, which has to prove itself first.
+    pub const fn is_on_trial(&self) -> bool {
+        matches!(self.pooling, Pooling::Member { on_trial: true, .. })
+    }
+
+    /// Returns the name and port of its pool, if it is a member of one.
+    pub fn pool_name(&self) -> Option<String> {
+        self.member_address()
+            .map(|_| format!("{}:{}", self.host, self.port))
+    }
+
+    /// Returns the largest number of upstreams with a vote that it stands for.
+    pub fn votes(&self) -> usize {
+        match self.pooling {
+            Pooling::Pool { count } => count.into(),
+            Pooling::One | Pooling::Member { .. } => 1,
+        }
+    }
+
     /// Whether its answers are authenticated: by NTS, or by the MAC of a key.
     pub const fn is_authenticated(&self) -> bool {
         self.nts.is_some() || self.key.is_some()
@@ -189,9 +240,14 @@ impl fmt::Display for Host {
 }
 
 /// Prints it as in the configuration: `192.0.2.1:123`, `[2001:db8::1]:123`, `[fe80::1%eth0]:123`, `time.example:123`.
+///
+/// A member of a pool is its address.
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (&self.host, self.port);
+        if let Some(address) = self.member_address() {
+            return SocketAddr::new(address, port).fmt(f);
+        }
         if host.is_ipv6() {
             write!(f, "[{host}]:{port}")
         } else {

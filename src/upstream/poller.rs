@@ -23,7 +23,7 @@ use super::addresses::Next;
 use super::association::{Association, PollerSettings};
 use super::errno::fault_of;
 use super::fault::QueryFault;
-use super::host_addresses::of_host;
+use super::host_addresses::of_upstream;
 use super::nts::key_state::KeyState;
 use super::packet::{self, ANSWER_WITHIN, Exchange, QuestionNonces, Reject, Sample, UNSOLICITED_MAX};
 use super::peer::{Peer, Polling};
@@ -230,7 +230,7 @@ impl Poller {
     async fn resolve(&mut self) {
         let upstream = self.association.upstream().clone();
         let found = match upstream.nts {
-            None => of_host(&upstream.host, upstream.port, &mut self.names).await,
+            None => of_upstream(&upstream, upstream.port, &mut self.names).await,
             Some(_) => self.negotiated_addresses().await,
         };
         match found {

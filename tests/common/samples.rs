@@ -19,7 +19,8 @@ pub(crate) struct Sample {
 }
 
 /// Texts that keys take, and that are not their default.
-const TEXTS: [(&str, &str); 31] = [
+const TEXTS: [(&str, &str); 32] = [
+    ("sources.directories", "[\"/somewhere\"]"),
     ("process.user", "\"somebody\""),
     ("process.chroot", "\"/somewhere\""),
     ("clock.leap-seconds", "\"/somewhere\""),
@@ -54,7 +55,7 @@ const TEXTS: [(&str, &str); 31] = [
 ];
 
 /// What else has to be set before these keys (all that begin so) mean anything, in the same table.
-const NEEDS: [(&str, &str); 12] = [
+const NEEDS: [(&str, &str); 14] = [
     ("symmetric-keys.trusted", "file = \"/somewhere\""),
     ("local.stratum", "enabled = true"),
     ("local.wait", "enabled = true"),
@@ -66,6 +67,8 @@ const NEEDS: [(&str, &str); 12] = [
     // Such a server may be asked every second.
     ("upstream.minpoll", "address = \"127.0.0.1:11123\""),
     ("upstream.maxpoll", "address = \"127.0.0.1:11123\""),
+    ("upstream.pool", "address = \"n.example\""),
+    ("upstream.count", "address = \"n.example\""),
     ("upstream.ke-port", "address = \"n.example\"\nnts = true"),
     ("upstream.ca", "address = \"n.example\"\nnts = true"),
 ];

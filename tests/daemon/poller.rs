@@ -45,6 +45,7 @@ impl Running {
             maxpoll: NEVER,
             role: Role::default(),
             interleaved: InterleavedQuestions::Auto,
+            pooling: ntpfront::upstream::Pooling::One,
             key: None,
             nts: None,
         };

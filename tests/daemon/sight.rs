@@ -545,6 +545,7 @@ fn a_check_that_takes_long_is_waited_for() {
     let check = ControlRequest::Check {
         path: String::new(),
         text: String::new(),
+        drop_ins: Vec::new(),
     };
     let status = ControlRequest::Status;
     let long = status.client_timeout() + Duration::from_millis(300);

@@ -27,10 +27,11 @@ fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
         })
     };
     let files = NamedFiles {
+        sources: Some(&|_| Ok(vec![("/somewhere/x.sources".into(), Ok("192.0.2.77".to_owned()))])),
         lists: &list,
         private: Some(&private),
     };
-    load_with(&Flags::default(), Some((Path::new("f"), text)), files)
+    load_with(&Flags::default(), Some((Path::new("f"), text)), &[], files)
 }
 
 /// Every key with its path, as in `listener.limit.burst`.
@@ -157,12 +158,17 @@ fn the_text_of_a_row_has_the_range_or_the_words() {
 }
 
 /// The flags that say the same as a key, each with what its default is to people who give neither.
-const FLAGS: [(&str, &str, Default); 8] = [
+const FLAGS: [(&str, &str, Default); 9] = [
     ("ipv4-workers", "listener.workers", Default::OfRow),
     ("ipv6-workers", "listener.workers", Default::OfRow),
     ("ipv4-address", "listener.address", Default::OfRow),
     ("ipv6-address", "listener.address", Default::Other("[::]:123")),
     ("upstream", "upstream.address", Default::OfRow),
+    (
+        "min-sources",
+        "clock.min-sources",
+        Default::Other("2 of three or more, or else 1"),
+    ),
     ("user", "process.user", Default::NotSet),
     ("chroot", "process.chroot", Default::NotSet),
     ("debug", "log.level", Default::OfRow),
@@ -171,7 +177,7 @@ const FLAGS: [(&str, &str, Default); 8] = [
 enum Default {
     /// What its row says.
     OfRow,
-    /// Of a second table that there is by default.
+    /// Another one: of a second table that there is by default, or one that depends on other keys.
     Other(&'static str),
     /// None.
     NotSet,
@@ -208,9 +214,10 @@ fn flags_say_what_the_rows_of_their_keys_say() {
                 "{flag}: {default}: {help}"
             );
         }
-        if let KeyType::Integer { most, .. } = key(path).key_type {
-            // None of a family may be asked for, too.
-            assert!(help.contains(&format!(", 0 to {most};")), "{flag}: {help}");
+        if let KeyType::Integer { least, most } = key(path).key_type {
+            // No worker of a family may be asked for, too.
+            let least = if flag.ends_with("workers") { 0 } else { least };
+            assert!(help.contains(&format!(", {least} to {most};")), "{flag}: {help}");
         }
     }
 }

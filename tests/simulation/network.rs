@@ -246,6 +246,7 @@ impl Network {
             maxpoll,
             role: Role::default(),
             interleaved: InterleavedQuestions::Auto,
+            pooling: ntpfront::upstream::Pooling::One,
             key: None,
             nts: None,
         };

@@ -73,6 +73,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
                 maxpoll: 10,
                 role: crate::upstream::Role::default(),
                 interleaved: crate::upstream::interleaved::InterleavedQuestions::Auto,
+                pooling: crate::upstream::Pooling::One,
                 nts: Some(server).filter(|_| nts < 2),
                 key: SymmetricKey::new(KeyId::MIN, DigestType::Sha1, vec![number])
                     .ok()

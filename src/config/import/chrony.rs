@@ -88,7 +88,8 @@ pub(super) const KEYWORDS: &Keywords = &[
         &["refclock", "hwtimestamp", "hwtstimeout", "ptpport", "ptpdomain"],
         Left(DEVICES),
     ),
-    (&["include", "confdir", "sourcedir"], Left(FILES)),
+    (&["include", "confdir"], Left(FILES)),
+    (&["sourcedir"], Carried(sourcedir)),
     (
         &[
             "logdir",
@@ -163,7 +164,7 @@ const CHOICES: [(&str, Choice); 35] = [
     ("copy", Choice::Foreign(0)),
     ("ipv4", Choice::Foreign(0)),
     ("ipv6", Choice::Foreign(0)),
-    ("maxsources", Choice::Foreign(1)),
+    ("maxsources", Choice::Count),
     ("mindelay", Choice::Foreign(1)),
     ("maxdelay", Choice::Foreign(1)),
     ("maxdelayratio", Choice::Foreign(1)),
@@ -347,6 +348,16 @@ fn leapseclist(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     Ok(())
 }
 
+fn sourcedir(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
+    for path in &line.words {
+        if !is_absolute(path) {
+            return Err(format!("{}: no absolute path", excerpt(path)));
+        }
+        draft.source_directories.push((*path).to_owned());
+    }
+    Ok(())
+}
+
 fn minsources(draft: &mut Draft, line: &SourceLine<'_>) -> Result<(), String> {
     draft.min_sources = Some(number(line.value()?, 1, u8::MAX)?);
     Ok(())
@@ -509,6 +520,7 @@ fn beside(draft: &mut Draft) {
     let first = DraftUpstream {
         host: Host::Address(address),
         port,
+        pool: None,
         iburst: true,
         minpoll: None,
         maxpoll: None,

@@ -11,6 +11,7 @@ use super::draft_keys::DraftKeys;
 use super::nts::DraftNtsServer;
 use super::toml_line::{hours, line};
 use crate::config::effective::quoted;
+use crate::config::keys::COUNT;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::symmetric::KeyId;
 use crate::upstream::Host;
@@ -42,6 +43,8 @@ pub(super) struct Draft {
     /// Whether the file names a server to ask, carried over or not.
     pub(super) has_sources: bool,
     pub(super) min_sources: Option<u8>,
+    /// Directories with files that name further upstreams.
+    pub(super) source_directories: Vec<String>,
     /// The daemon's own default for the number of sources that must agree, in its words.
     pub(super) default_min_sources: &'static str,
     pub(super) max_distance: Option<f64>,
@@ -105,6 +108,8 @@ pub(super) struct Draft {
 pub(super) struct DraftUpstream {
     pub(super) host: Host,
     pub(super) port: u16,
+    /// The number of its servers, if that is given, if it is a pool.
+    pub(super) pool: Option<Option<u8>>,
     pub(super) iburst: bool,
     pub(super) minpoll: Option<i8>,
     pub(super) maxpoll: Option<i8>,
@@ -262,6 +267,7 @@ impl Draft {
             ("access", self.access()),
             ("limit", self.limited()),
             ("nts", self.nts_server.to_toml()),
+            ("sources", self.source_directories()),
         ] {
             if !keys.is_empty() {
                 let _infallible = write!(text, "\n[{head}]\n{keys}");
@@ -297,7 +303,8 @@ impl Draft {
             .upstreams
             .iter()
             .filter(|one| !one.roles.contains("noselect"))
-            .count();
+            .map(|one| one.pool.map_or(1, |count| usize::from(count.unwrap_or(COUNT))))
+            .sum::<usize>();
         let count = u8::try_from(named.max(1)).unwrap_or(u8::MAX);
         let wanted = self.min_sources.take();
         let fits = wanted.map(|wanted| wanted.min(count));
@@ -320,6 +327,12 @@ impl Draft {
             + &line("max-jitter", self.max_jitter.map(float))
             + &line("authenticated", self.authenticated.map(quoted))
             + &line("leap-seconds", path)
+    }
+
+    fn source_directories(&self) -> String {
+        let all: Vec<String> = self.source_directories.iter().map(|path| quoted(path)).collect();
+        let list = (!all.is_empty()).then(|| format!("[{}]", all.join(", ")));
+        line("directories", list)
     }
 
     fn nts_client(&self) -> String {
@@ -393,7 +406,9 @@ impl DraftUpstream {
             "\n# {}\n[[upstream]]\naddress = {}\n",
             self.origin,
             quoted(&address)
-        ) + &line_if(!self.iburst, "iburst", "false")
+        ) + &line_if(self.pool.is_some(), "pool", "true")
+            + &line("count", self.pool.flatten().filter(|count| *count != COUNT))
+            + &line_if(!self.iburst, "iburst", "false")
             + &line("minpoll", self.minpoll)
             + &line("maxpoll", self.maxpoll)
             + &roles

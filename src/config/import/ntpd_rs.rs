@@ -13,7 +13,7 @@ use super::draft::{Draft, DraftNts, DraftUpstream};
 use super::is_absolute;
 use super::nts::ntpd_rs as nts;
 use super::placed_table::{File, NOT_KNOWN, PlacedTable, whole};
-use super::server::{AUTHENTICATED, POOL};
+use super::server::{AUTHENTICATED, LARGEST_POOL};
 use crate::config::address::{Refusal, host_and_port, listener};
 use crate::config::effective::quoted;
 use crate::config::fault::excerpt;
@@ -133,6 +133,26 @@ fn intervals(draft: &mut Draft, table: &PlacedTable<'_, '_>, before: [Option<i8>
     }
 }
 
+/// Returns the number of servers, if that is given, if the source is a pool.
+fn pool(draft: &mut Draft, table: &PlacedTable<'_, '_>) -> Option<Option<u8>> {
+    if table.text("mode") != Some("pool") {
+        return None;
+    }
+    let Some(count) = table.get("count") else {
+        return Some(None);
+    };
+    let count = whole(count).and_then(|count| u8::try_from(count).ok());
+    let count = count.filter(|count| (1..=LARGEST_POOL).contains(count));
+    if count.is_none() {
+        table.leave_key(
+            draft,
+            "count",
+            &format!("1 to {LARGEST_POOL}; the default applies"),
+        );
+    }
+    Some(count)
+}
+
 /// Carries over a source, and returns whether it is asked.
 fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]) -> bool {
     draft.has_sources = true;
@@ -155,6 +175,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
     });
     let [minpoll, maxpoll] = intervals(draft, table, polls);
     let has_nts = table.text("mode") == Some("nts");
+    let pool = pool(draft, table);
     let asked = asked.and_then(|(host, port)| match has_nts {
         true => Ok((host, NTP_PORT, Some(keys(table, port)?))),
         false => Ok((host, port, None)),
@@ -166,6 +187,7 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
             host,
             port,
             iburst: false,
+            pool,
             minpoll,
             maxpoll,
             roles: Default::default(),
@@ -177,9 +199,6 @@ fn source(draft: &mut Draft, table: &PlacedTable<'_, '_>, polls: [Option<i8>; 2]
     if let Err(why) = taken {
         table.leave(draft, &why);
         return false;
-    }
-    if table.text("mode") == Some("pool") {
-        table.leave(draft, POOL);
     }
     let known = [
         "mode",

@@ -13,8 +13,8 @@ use crate::wire::NTP_PORT;
 
 pub(super) const AUTHENTICATED: &str = "ntpfront can't authenticate servers in this way, so it doesn't ask this one: let chronyd or ntpd ask it, \
      beside ntpfront on port 11123, and name that as an upstream";
-pub(super) const POOL: &str =
-    "of a pool one server is polled at a time: name several, or servers of your choice";
+/// The largest number of members of a pool.
+pub(super) const LARGEST_POOL: u8 = 16;
 const PEER: &str = "it is polled as a server is: there is no symmetric mode here";
 const LONGEST_POLL: i8 = 17;
 
@@ -37,6 +37,8 @@ pub(super) enum Choice {
     Authority,
     /// The symmetric key that it is asked with.
     Key,
+    /// The number of servers of a pool.
+    Count,
     /// The server has to be authenticated in a way that is not here; with the number of words after the option.
     Proof(usize),
     /// No key of ours; with the number of words after the option.
@@ -54,7 +56,10 @@ pub(super) fn carry(
         .words
         .split_first()
         .ok_or("the address of the server is missing")?;
-    let mut wanted = Wanted::default();
+    let mut wanted = Wanted {
+        is_pool: line.keyword == "pool",
+        ..Wanted::default()
+    };
     let mut left = Vec::new();
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -75,10 +80,8 @@ pub(super) fn carry(
     }
     let upstream = wanted.upstream(host, line, &mut left)?;
     draft.ask(upstream)?;
-    match line.keyword.as_str() {
-        "pool" => left.push(POOL.to_owned()),
-        "peer" => left.push(PEER.to_owned()),
-        _ => {}
+    if line.keyword == "peer" {
+        left.push(PEER.to_owned());
     }
     left.iter().for_each(|why| draft.leave(line, why));
     Ok(())
@@ -95,6 +98,8 @@ struct Wanted {
     has_nts: bool,
     key: Option<KeyId>,
     nts: DraftNts,
+    is_pool: bool,
+    count: Option<u8>,
 }
 
 impl Wanted {
@@ -126,6 +131,13 @@ impl Wanted {
                 self.key = value().parse().ok();
                 // Without the key it would be asked plain.
                 self.proof |= self.key.is_none();
+            }
+            Choice::Count => {
+                let count = value();
+                if !self.is_pool {
+                    return Err("it means nothing for a single server".to_owned());
+                }
+                self.count = Some(number(count, 1, LARGEST_POOL)?);
             }
             Choice::Proof(words) => {
                 self.proof = true;
@@ -162,7 +174,10 @@ impl Wanted {
             left.push("require: a server that is only monitored (noselect) can't be required".to_owned());
         }
         let shown = line.shown();
+        // An address is one server.
+        let has_pool = self.is_pool && matches!(host, Host::Name(_)) && !is_loopback;
         Ok(DraftUpstream {
+            pool: has_pool.then_some(self.count),
             host,
             port,
             iburst: self.iburst,

@@ -45,12 +45,14 @@ fn load(report: &ImportReport) -> Result<Loaded, Vec<Fault>> {
         Ok(Box::new(pem) as Box<dyn std::io::BufRead>)
     };
     let files = NamedFiles {
+        sources: None,
         lists: &certificates,
         private: None,
     };
     load_with(
         &Flags::default(),
         Some((Path::new("made"), &report.configuration)),
+        &[],
         files,
     )
 }

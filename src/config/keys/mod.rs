@@ -14,6 +14,7 @@ mod observe;
 mod policy;
 mod process;
 mod smear;
+mod sources;
 mod spans;
 mod symmetric;
 mod texts;
@@ -37,8 +38,9 @@ pub(super) use observe::{MetricsKeys, RawCensus, RawControl, RawMetrics};
 pub(super) use policy::{AccessKeys, BudgetKeys, LimitKeys, RawAccess, RawBudget, RawLimit};
 pub(super) use process::{LogKeys, RawLog, RawProcess};
 pub(super) use smear::{RawSmear, SmearKeys};
+pub(super) use sources::{RawSources, SourcesKeys};
 pub(super) use symmetric::{RawSymmetricKeys, SymmetricKeys};
-pub(super) use upstream::{LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
+pub(super) use upstream::{COUNT, COUNTS, LOOPBACK_POLLS, POLLS, REMOTE_POLLS, RawUpstream, UpstreamKeys};
 
 use super::row::{Keys, Table};
 
@@ -63,6 +65,7 @@ pub fn tables() -> Vec<Table> {
         SymmetricKeys::table(),
         ListenerKeys::table(),
         NtsKeys::table(),
+        SourcesKeys::table(),
         UpstreamKeys::table(),
     ]
 }

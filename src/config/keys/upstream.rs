@@ -12,7 +12,7 @@ use crate::config::raw_value::{Origin, RawValue};
 use crate::config::row::table;
 use crate::nts::ke::PORT;
 use crate::upstream::interleaved::InterleavedQuestions;
-use crate::upstream::{Host, Role, Smears, Upstream};
+use crate::upstream::{Host, Pooling, Role, Smears, Upstream};
 
 /// Poll intervals (log2 seconds) for a host of the network and for the daemon on this host.
 //= RFC 5905 §7.3 poll-defaults
@@ -21,6 +21,9 @@ pub(in crate::config) const LOOPBACK_POLLS: (i8, i8) = (2, 4);
 /// The range of both.
 //= RFC 5905 §7.2 maxpoll
 pub(in crate::config) const POLLS: RangeInclusive<i8> = 0..=17;
+/// The range of the number of members of a pool, and its default, as chrony's `maxsources`.
+pub(in crate::config) const COUNTS: RangeInclusive<u8> = 1..=16;
+pub(in crate::config) const COUNT: u8 = 4;
 
 table! {
     /// The servers to poll for the time, one table each.
@@ -35,11 +38,22 @@ table! {
         /// For example "192.0.2.1", "[2001:db8::1]:123" or "time.example". A link-local address needs its interface:
         /// "[fe80::1%eth0]:123". "localhost" means 127.0.0.1 and ::1, without a query to a name server. Any other
         /// name that resolves to a loopback address, or to a listener of this server, is refused. Of a name with
-        /// several addresses, the first one that answers is polled. An address that answers DENY or RSTR is left
-        /// alone for an hour, then longer, up to a day. The default is for a daemon such as chronyd that keeps this
-        /// host's clock, on another port: in chrony.conf `port 11123`, `bindaddress 127.0.0.1` and `allow
-        /// 127.0.0.1`.
+        /// several addresses, the first one that answers is polled; with pool below, several are. An address that
+        /// answers DENY or RSTR is left alone for an hour, then longer, up to a day. The default is for a daemon such
+        /// as chronyd that keeps this host's clock, on another port: in chrony.conf `port 11123`, `bindaddress
+        /// 127.0.0.1` and `allow 127.0.0.1`.
         address: (Host, u16) = (Host::Address(Ipv4Addr::LOCALHOST.into()), 11_123), address();
+        /// Whether the name stands for several servers, each of which is polled: as of a zone of the NTP Pool.
+        ///
+        /// Each has a vote of its own, and is shown by its address. Both address families are used, if there is a route.
+        /// An address that never answers makes room for another one of the name at once. One that did, and then
+        /// denies, is silent, or is false for eight minutes, keeps its place until another one has proven that it
+        /// answers and agrees. No answer of a name server removes a member.
+        pool: bool = false, Bool;
+        /// The number of servers of a pool that are polled: {range}.
+        ///
+        /// To set it makes the name a pool, unless pool is false.
+        count: u8 = COUNT, whole(COUNTS);
         /// Whether to poll four times in a row at the start, for a time within seconds.
         ///
         /// Those polls are 2 s apart (1 s for an upstream on this host). Then the interval doubles, 4 s, 8 s, 16 s,
@@ -127,6 +141,13 @@ impl UpstreamKeys {
         RawValue::text(&shown(&Self::default().address), Origin::Default)
     }
 
+    fn pooling(&self) -> Pooling {
+        match self.pool {
+            true => Pooling::Pool { count: self.count },
+            false => Pooling::One,
+        }
+    }
+
     /// Returns the server with its polls and its role, without what authentication needs.
     pub(in crate::config) fn upstream(&self) -> Upstream {
         let (host, port) = self.address.clone();
@@ -144,6 +165,7 @@ impl UpstreamKeys {
                 smears: self.smears,
             },
             interleaved: self.interleaved,
+            pooling: self.pooling(),
             key: None,
             nts: None,
         }

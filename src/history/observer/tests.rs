@@ -119,6 +119,7 @@ fn registry() -> Registry {
         nts: None,
         key: None,
         interleaved: InterleavedQuestions::Auto,
+        pooling: crate::upstream::Pooling::One,
     }])
 }
 

@@ -97,6 +97,8 @@ pub(super) const OF_PROCESS: &[c_long] = &[
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getcwd,
+    // The names in a directory of drop-ins.
+    libc::SYS_getdents64,
     libc::SYS_ftruncate,
     libc::SYS_membarrier,
     // Sockets.

@@ -15,6 +15,7 @@ fn association(iburst: bool, on_this_host: bool) -> Association {
             maxpoll: 6,
             role: Role::default(),
             interleaved: InterleavedQuestions::Auto,
+            pooling: crate::upstream::Pooling::One,
             key: None,
             nts: None,
         },

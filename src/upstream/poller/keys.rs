@@ -12,7 +12,7 @@ use crate::nts::client::{LONGEST_QUESTION, ReplyFault};
 use crate::upstream::association::PollerSettings;
 use crate::upstream::errno::fault_of;
 use crate::upstream::fault::{self, QueryFault};
-use crate::upstream::host_addresses::of_host;
+use crate::upstream::host_addresses::{of_host, of_upstream};
 use crate::upstream::nts::certificate::CheckedAt;
 use crate::upstream::nts::ke_fault::KeFault;
 use crate::upstream::nts::key_establishment::{KeError, KeResult, KeTarget, establish};
@@ -94,7 +94,7 @@ impl Poller {
 
     /// Returns the addresses of the server of key establishment, the one in use first.
     async fn ke_addresses(&mut self, upstream: &Upstream, port: u16) -> Result<Vec<SocketAddr>, QueryFault> {
-        let found = of_host(&upstream.host, port, &mut self.names).await;
+        let found = of_upstream(upstream, port, &mut self.names).await;
         let mut found = found.map_err(|error| {
             debug!(%upstream, %error, "no address");
             fault_of(&error).unwrap_or(QueryFault::Unresolved)

@@ -1,8 +1,9 @@
 //! Pure. The two keys of an upstream: its endpoint while it is only configured, and its identity once it is polled.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::upstream::{Host, Upstream};
+use crate::upstream::{Host, Pooling, Upstream};
 
 /// The identity of an upstream that is polled: constant across reloads while it stays, and never used for another one.
 ///
@@ -17,7 +18,9 @@ impl UpstreamId {
     }
 }
 
-/// The server of an upstream and its port, independent of the spelling. The addresses of a name have no part in it.
+/// The server of an upstream and its port, independent of the spelling.
+///
+/// The addresses of a name have no part in it, except that of a member of a pool.
 ///
 /// The way to its keys is a part of it: what was learned without NTS, or by other keys, does not count with it; and what
 /// was learned without a MAC does not count with one.
@@ -29,6 +32,8 @@ pub struct Endpoint {
     has_key: bool,
     /// The port of key establishment, and the file of its authorities.
     nts: Option<(u16, Option<PathBuf>)>,
+    /// Whether it is of a pool; with an address, a member of it.
+    pool: Option<Option<IpAddr>>,
 }
 
 impl Endpoint {
@@ -39,6 +44,7 @@ impl Endpoint {
             port,
             has_key: false,
             nts: None,
+            pool: None,
         }
     }
 }
@@ -50,6 +56,11 @@ impl Upstream {
         Endpoint {
             has_key: self.key.is_some(),
             nts: nts.map(|server| (server.port, server.ca.clone())),
+            pool: match self.pooling {
+                Pooling::One => None,
+                Pooling::Pool { .. } => Some(None),
+                Pooling::Member { address, .. } => Some(Some(address)),
+            },
             ..Endpoint::new(&self.host, self.port)
         }
     }

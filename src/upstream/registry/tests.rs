@@ -19,6 +19,7 @@ fn named(name: &str, minpoll: i8) -> Upstream {
         maxpoll: 10,
         role: Role::default(),
         interleaved: InterleavedQuestions::Auto,
+        pooling: crate::upstream::Pooling::One,
         key: None,
         nts: None,
     }

@@ -18,6 +18,20 @@ impl SystemProcess {
     /// The served time changes only with the next decision. If none of the selected upstreams stays, the last time
     /// stays in effect, and the new ones are selected as at a start: being the first to answer is not enough.
     pub fn reconfigure(&mut self, now: Duration, policy: ClockPolicy, upstreams: &Registry) {
+        self.forget_gone(upstreams);
+        if self.believed.is_empty() {
+            self.none_believed = true;
+            self.gathering = Gathering {
+                since: now,
+                known: false,
+            };
+        }
+        self.policy = policy;
+        self.limit_validity();
+    }
+
+    /// Forgets upstreams that are not among the `upstreams` any more: members of a pool come and go.
+    pub fn forget_gone(&mut self, upstreams: &Registry) {
         let stays = |id: &UpstreamId| upstreams.contains(*id);
         self.system_peer = self.system_peer.filter(stays);
         self.rival = self.rival.filter(|(rival, _)| stays(rival));
@@ -26,18 +40,9 @@ impl SystemProcess {
             Some(begun).filter(|begun| !begun.is_empty())
         });
         self.believed.retain(stays);
-        if self.believed.is_empty() {
-            self.none_believed = true;
-            self.gathering = Gathering {
-                since: now,
-                known: false,
-            };
-        }
         self.survived.retain(stays);
         // The number of samples is that of other upstreams from now on.
         self.truth_samples = (0, Vec::new());
-        self.policy = policy;
-        self.limit_validity();
     }
 
     /// Returns the part of the pollers' settings that the system process decides.

@@ -99,11 +99,7 @@ impl SystemProcess {
         upstreams: &Registry,
         now: Duration,
     ) -> (Vec<Candidate>, SelectionStatuses) {
-        let limits = Limits {
-            distance: self.policy.max_distance,
-            jitter: self.policy.max_jitter,
-            only_authenticated: self.policy.authenticated == Authenticated::Require,
-        };
+        let limits = self.limits();
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut standings = SelectionStatuses::new();
         for upstream in upstreams.iter() {
@@ -120,6 +116,30 @@ impl SystemProcess {
             standings.insert(upstream.id, standing);
         }
         (candidates, standings)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            distance: self.policy.max_distance,
+            jitter: self.policy.max_jitter,
+            only_authenticated: self.policy.authenticated == Authenticated::Require,
+        }
+    }
+
+    /// Returns whether an upstream without a vote agrees with the time that is announced at `now`.
+    ///
+    /// False if it would be no candidate; `None` while no time is announced that is not a local reference.
+    pub fn would_agree(&self, now: ClockReadings, upstream: &Entry) -> Option<bool> {
+        let mut voter = upstream.clone();
+        voter.settings.role.noselect = false;
+        let one = Candidate::of(&voter, now.raw, &self.view, &self.limits());
+        let Some(one) = one.ok().filter(|one| one.unavailable.is_none()) else {
+            return Some(false);
+        };
+        let is_told = self.reference.is_usable() && self.state != State::Local;
+        let served = self.reference.clock.served(now) - self.scale.at(now.raw);
+        let error = self.reference.root_distance_at(now.raw);
+        is_told.then(|| Interval::around(served, error).overlaps(&one.claim))
     }
 
     /// Returns the clock to serve now: `System` or `Tracked`.

@@ -201,6 +201,7 @@ pub(super) fn numbered(number: usize) -> Upstream {
         maxpoll: 10,
         role: Role::default(),
         interleaved: InterleavedQuestions::Auto,
+        pooling: crate::upstream::Pooling::One,
         key: None,
         nts: None,
     }

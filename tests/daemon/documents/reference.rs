@@ -17,7 +17,7 @@ use crate::common::scripted::{Scripted, good};
 use crate::common::{SOON, TempDir, run, wait_until};
 
 /// A server that has one of everything: an upstream with samples, one with NTS (whose server is not there), a client, a fast
-/// path (whose interface is not there), key establishment, a drain.
+/// path (whose interface is not there), key establishment, a drain, a pool without members.
 struct Running {
     server: SocketAddr,
     directory: TempDir,
@@ -32,10 +32,11 @@ impl Running {
         ke::install(&directory, "time");
         let nts = ke::section(&directory, v4(free_port()));
         let text = format!(
-            "{nts}[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n[history]\ndirectory = \"{0}/history\"\n\
+            "{nts}[clock]\nmin-sources = 1\n[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n[history]\ndirectory = \"{0}/history\"\n\
              [fast-path]\ninterfaces = [\"absent0\"]\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
              [[listener]]\naddress = \"{4}\"\n\
              [[upstream]]\naddress = \"{1}\"\nminpoll = 0\nmaxpoll = 0\n\
+             [[upstream]]\naddress = \"pool.invalid\"\npool = true\nnoselect = true\n\
              [[upstream]]\naddress = \"127.0.0.1:{2}\"\nnoselect = true\nnts = true\nke-port = {2}\nca = \"{3}\"\n",
             directory.path().display(),
             upstream.address(),

@@ -31,6 +31,11 @@ fn servers_of_chrony() {
             "server a.example iburst noselect",
             "address = \"a.example\" noselect = true",
         ),
+        (
+            "pool a.example iburst maxsources 2",
+            "address = \"a.example\" pool = true count = 2",
+        ),
+        ("pool 192.0.2.1 iburst", "address = \"192.0.2.1\""),
         ("server fe80::1%eth0 iburst", "address = \"fe80::1%eth0\""),
         (
             "server fe80::1%eth0 iburst port 11123",
@@ -48,9 +53,14 @@ fn servers_of_chrony() {
 fn servers_of_chrony_that_are_carried_in_part() {
     for (line, expected, why) in [
         (
-            "pool a.example iburst maxsources 4",
+            "pool a.example iburst maxsources 40",
+            "[clock] [[upstream]] address = \"a.example\" pool = true",
+            "no number from 1 to 16",
+        ),
+        (
+            "server a.example iburst maxsources 4",
             "[[upstream]] address = \"a.example\"",
-            "one server is polled",
+            "a single server",
         ),
         (
             "peer a.example iburst",

@@ -18,6 +18,9 @@ const ONE: &str = "[clock] min-sources = 1";
 /// The keys of the default intervals of ntpd-rs.
 const POLLS: &str = "iburst = false minpoll = 4 maxpoll = 10";
 
+/// The same of a pool.
+const IN_POOL: &str = "pool = true iburst = false minpoll = 4 maxpoll = 10";
+
 #[test]
 fn sources() {
     let source = |keys: &str| toml(&format!("{SERVER}{AGREE}[[source]]\n{keys}\n"));
@@ -40,20 +43,31 @@ fn sources() {
             "a.example",
             "iburst = false minpoll = 5 maxpoll = 10",
         ),
+        ("mode = \"pool\"\naddress = \"a.example\"", "a.example", IN_POOL),
+        (
+            "mode = \"pool\"\naddress = \"a.example\"\ncount = 4",
+            "a.example",
+            IN_POOL,
+        ),
+        (
+            "mode = \"pool\"\naddress = \"a.example\"\ncount = 6",
+            "a.example",
+            "pool = true count = 6 iburst = false minpoll = 4 maxpoll = 10",
+        ),
     ] {
         whole(&source(keys), &upstream(address, polls));
     }
     for (keys, address, polls, why) in [
         (
-            "mode = \"pool\"\naddress = \"a.example\"\ncount = 4",
+            "mode = \"pool\"\naddress = \"a.example\"\ncount = 17",
             "a.example",
-            POLLS,
-            "one server is polled",
+            IN_POOL,
+            "1 to 16",
         ),
         (
             "mode = \"pool\"\naddress = \"a.example\"\nignore = [\"192.0.2.7\"]",
             "a.example",
-            POLLS,
+            IN_POOL,
             "nothing here is like it",
         ),
         (
