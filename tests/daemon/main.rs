@@ -15,6 +15,7 @@ mod common {
     pub(crate) mod ke;
     pub(crate) mod neighbor;
     pub(crate) mod network;
+    pub(crate) mod page;
     pub(crate) mod port;
     pub(crate) mod program;
     pub(crate) mod random;

@@ -1,9 +1,8 @@
 //! Proves that upstreams are polled with NTS against a real server (chronyd): keys, cookies, NAK, certificates; and that they
 //! are never polled without.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use ntpfront::wire::Leap;
@@ -12,6 +11,7 @@ use serde_json::Value;
 use crate::common::chrony::{self, Chronyd};
 use crate::common::client::{self, v4};
 use crate::common::daemon::{Daemon, Reload};
+use crate::common::page;
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, honest};
@@ -62,11 +62,7 @@ impl Client {
     }
 
     fn metrics(&self) -> String {
-        let mut stream = UnixStream::connect(self.directory.path().join("control.metrics")).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        page::metrics(&self.directory.path().join("control.metrics"))
     }
 
     fn becomes_synchronized(&self) {

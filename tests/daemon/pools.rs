@@ -14,6 +14,7 @@ use crate::common::client::v4;
 use crate::common::daemon::Daemon;
 use crate::common::neighbor::Neighbor;
 use crate::common::network::{in_own_network, ip};
+use crate::common::page;
 use crate::common::port::free_port;
 use crate::common::scripted::{Scripted, ahead};
 use crate::common::status::status;
@@ -44,7 +45,7 @@ impl Front {
         let daemon = Daemon::configured_by(
             &["unshare", "--mount", "sh", "-c", &mount, "sh"],
             &format!(
-                "[control]\nsocket = \"{}\"\n[[upstream]]\naddress = \"pool.example\"\n{keys}\n\
+                "[control]\nsocket = \"{0}\"\n[metrics]\nlisten = \"unix:{0}.metrics\"\n[[upstream]]\naddress = \"pool.example\"\n{keys}\n\
                  minpoll = 1\nmaxpoll = 1\n[[listener]]\naddress = \"{server}\"\n",
                 control.display()
             ),
@@ -65,6 +66,10 @@ impl Front {
 
     fn control(&self) -> PathBuf {
         self.directory.path().join("control")
+    }
+
+    fn metrics(&self) -> String {
+        page::metrics(&self.control().with_extension("metrics"))
     }
 
     fn status(&self) -> Value {
@@ -128,6 +133,11 @@ fn of_a_pool_the_servers_that_answer_are_polled_and_one_that_goes_is_replaced() 
             let names: BTreeSet<String> = answering.iter().map(|one| one.0.clone()).collect();
             (names == (15..=18).map(name).collect()).then_some(answering)
         });
+        let member = format!(
+            "ntpfront_upstream_pool_member{{upstream=\"{}\",pool=\"pool.example:123\"}} 1\n",
+            name(15)
+        );
+        assert!(front.metrics().contains(&member), "{}", front.metrics());
         println!("four members after {:?}", started.elapsed());
         assert!(false_one.asked() > 0);
         let is_false =

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::mkdtemp;
@@ -140,13 +139,12 @@ fn a_link_that_is_swapped_in_hits_nothing() {
             })
         };
         let mut opened = 0;
-        let (start, patience) = (Instant::now(), Duration::from_secs(30));
         // On a busy host the directory may be away all the time at first.
-        for attempt in 0.. {
+        for attempt in 0..2_000_000 {
             for name in ["socket", "file"] {
                 opened += usize::from(open(&run.join(name), them()).is_ok());
             }
-            if attempt >= 2000 && (opened > 0 || start.elapsed() > patience) {
+            if attempt >= 2000 && opened > 0 {
                 break;
             }
         }
