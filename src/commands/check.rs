@@ -92,11 +92,7 @@ pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
 }
 
 fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
-    let Some(socket) = &loaded.config.control.socket else {
-        return Err(running::refusal(
-            "control.socket is empty: there is no socket to connect to",
-        ));
-    };
+    let places = running::places_of(loaded).map_err(|why| running::refusal(&why))?;
     let path = loaded.path.as_deref();
     let text = path.map(file::read).transpose();
     let request = ControlRequest::Check {
@@ -105,7 +101,7 @@ fn compare(loaded: &Loaded) -> Result<CheckReport, String> {
             .map_err(|faults| running::refusal(listing(&faults).trim_end()))?
             .unwrap_or_default(),
     };
-    match send_request(socket, request) {
+    match send_request(places.find(), request) {
         Ok(ControlAnswer::Check(report)) => Ok(report),
         Ok(_) => Err(running::unexpected_answer()),
         Err(error) => Err(running::explain(&error)),

@@ -35,6 +35,7 @@ mod anycast;
 mod census;
 mod clock;
 mod commands;
+mod control_socket;
 mod documents;
 mod handover;
 mod health;
