@@ -134,6 +134,9 @@ pub struct Flags {
     /// Also log debugging messages: the same as log.level = "debug"
     #[arg(short, long, help_heading = "Process")]
     pub debug: bool,
+    /// Form of the log, "text", "json" or "auto": the journal of systemd, else text [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = "Process", value_hint = ValueHint::Other)]
+    pub log_format: Option<String>,
     /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", help_heading = "Process", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
@@ -461,6 +464,7 @@ impl Flags {
             user: later.user.or(self.user),
             chroot: later.chroot.or(self.chroot),
             debug: later.debug || self.debug,
+            log_format: later.log_format.or(self.log_format),
             config: later.config.or(self.config),
             ..self
         }

@@ -59,6 +59,8 @@ impl Raw {
         flag("-u", flags.user.as_deref(), &mut self.process.said.user);
         flag("-r", flags.chroot.as_deref(), &mut self.process.said.chroot);
         flag("-d", debug, &mut self.log.said.level);
+        let format = flags.log_format.as_deref();
+        flag("--log-format", format, &mut self.log.said.format);
         flag("-4", flags.ipv4_workers.as_deref(), &mut self.ipv4.workers);
         flag("-6", flags.ipv6_workers.as_deref(), &mut self.ipv6.workers);
         self.ipv4.addresses = repeated("-a", &flags.ipv4_address);
