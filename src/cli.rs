@@ -54,7 +54,9 @@ pub enum Command {
     },
     /// Print the effective configuration with the origin of each value.
     Config,
-    /// Poll one server once.
+    /// Print the version.
+    Version,
+    /// Poll one server once, or several.
     Query(Query),
     /// Convert the configuration of another server.
     Import(Import),
@@ -149,6 +151,9 @@ pub struct Flags {
     /// Also log debugging messages: the same as log.level = "debug"
     #[arg(short, long, help_heading = "Process")]
     pub debug: bool,
+    /// Form of the log, "text", "json" or "auto": the journal of systemd, else text [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = "Process", value_hint = ValueHint::Other)]
+    pub log_format: Option<String>,
     /// Read this configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", help_heading = "Process", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
@@ -160,6 +165,9 @@ pub struct Flags {
 /// The arguments of `check`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct Check {
+    /// The configuration file: the same as -c
+    #[arg(value_name = "FILE", conflicts_with = "config", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,
     /// Also ask the running server what a reload would change, and what needs a restart
@@ -202,7 +210,7 @@ struct HealthArguments {
 
 /// An NTP server for busy hosts: many workers, several upstreams that must agree, no replies lost.
 #[derive(Parser)]
-#[command(name = "ntpfront", version, disable_help_subcommand = true, after_long_help = MORE_HELP)]
+#[command(name = "ntpfront", version, after_long_help = MORE_HELP)]
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
@@ -216,7 +224,10 @@ enum Sub {
     Check(Check),
     /// Print the effective configuration, with the origin of each value
     Config(Flags),
-    /// Poll one server once, and show its answer and whether it is usable
+    /// Poll servers once, and show their answers and whether they are usable
+    ///
+    /// One server: all of its answer. Several: a table, the usable ones first, by their maximum error (+/-). All are polled
+    /// at the same time. Exit status 0: all are usable.
     Query(Query),
     /// Convert a chrony.conf, ntp.conf or ntp.toml, and list each line that cannot be converted
     ///
@@ -281,6 +292,8 @@ enum Sub {
     Wait(WaitArguments),
     /// Print a new secret for nts.secret: a line of 32 random bytes in base64
     NtsSecret,
+    /// Print the version
+    Version,
 }
 
 const MORE_HELP: &str = "\
@@ -294,10 +307,13 @@ Examples:
                                             no file needed: 4 IPv4 and 2 IPv6 workers
   ntpfront -6 0 -a 192.0.2.1:123 -s time.example -s '[2001:db8::1]:123'
                                             one IPv4 address, two upstreams, no IPv6
-  ntpfront check -c new.toml                print all errors of a file
+  ntpfront help query                       all flags of a command
+  ntpfront check new.toml                   print all errors of a file
   ntpfront check --against-running          what would `systemctl reload ntpfront` change?
   ntpfront config -4 8                      what would be in effect, and why
   ntpfront query 127.0.0.1:123 --json       poll a server
+  ntpfront query a.example b.example c.example
+                                            which of them are usable, the best first?
   ntpfront query --pool ntp.example         how would the NTP Pool's monitor score it?
   ntpfront query --nts ntp.example          what does a client with NTS get of it?
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
@@ -319,8 +335,8 @@ Examples:
   ntpfront nts-secret                       make the secret that servers with NTS share
 
 Exit status:
-  0  success: ended by a signal, no error found, the polled server is usable
-  1  failure while running: a port in use, no permission to bind, the polled server is not usable
+  0  success: ended by a signal, no error found, all polled servers are usable
+  1  failure while running: a port in use, no permission to bind, a polled server is not usable
   2  error on the command line or in the configuration
   3  no error, but some changes need a restart (check --against-running)
   import: 0 fully converted, 1 partly converted, 2 nothing written: unreadable, or nothing to convert
@@ -337,6 +353,7 @@ Environment (flags take precedence, and it takes precedence over the file):
   NTPFRONT_WORKERS      workers of every listener, as -4 and -6
   NTPFRONT_MIN_SOURCES  as --min-sources
   NTPFRONT_LOG_LEVEL    as log.level
+  NTPFRONT_LOG_FORMAT   as log.format
   NTPFRONT_METRICS      as metrics.listen
 
 Signals:
@@ -366,12 +383,18 @@ where
         None => (Command::Serve, flags),
         Some(Sub::Check(check)) => {
             let against_running = check.against_running;
-            (Command::Check { against_running }, flags.and(check.flags))
+            let flags = flags.and(check.flags).and_file(check.file);
+            (Command::Check { against_running }, flags)
         }
         Some(Sub::Config(more)) => (Command::Config, flags.and(more)),
         Some(Sub::Query(_)) if flags != Flags::default() => {
             return Err(flags_mean_nothing(
                 "query takes no flags of the server (see ntpfront query --help)",
+            ));
+        }
+        Some(Sub::Query(query)) if query.servers.len() > 1 && query.is_for_one() => {
+            return Err(flags_mean_nothing(
+                "--pool, --nts and --interleaved are for one server at a time",
             ));
         }
         Some(Sub::Query(query)) => (Command::Query(query), flags),
@@ -427,6 +450,10 @@ where
             return Err(flags_mean_nothing("nts-secret takes no flags"));
         }
         Some(Sub::NtsSecret) => (Command::NtsSecret, flags),
+        Some(Sub::Version) if flags != Flags::default() => {
+            return Err(flags_mean_nothing("version takes no flags"));
+        }
+        Some(Sub::Version) => (Command::Version, flags),
     };
     Ok(Invocation { command, flags })
 }
@@ -471,6 +498,7 @@ impl Flags {
             user: later.user.or(self.user),
             chroot: later.chroot.or(self.chroot),
             debug: later.debug || self.debug,
+            log_format: later.log_format.or(self.log_format),
             config: later.config.or(self.config),
             ..self
         }

@@ -15,6 +15,8 @@ pub const WORKERS: &str = "NTPFRONT_WORKERS";
 pub const MIN_SOURCES: &str = "NTPFRONT_MIN_SOURCES";
 /// The least important message that is logged: `log.level`.
 pub const LOG_LEVEL: &str = "NTPFRONT_LOG_LEVEL";
+/// The form of the log: `log.format`.
+pub const LOG_FORMAT: &str = "NTPFRONT_LOG_FORMAT";
 /// The address where the metrics are read: `metrics.listen`.
 pub const METRICS: &str = "NTPFRONT_METRICS";
 
@@ -33,6 +35,8 @@ pub struct Environment {
     pub min_sources: Option<String>,
     /// Level of the log.
     pub log_level: Option<String>,
+    /// Form of the log.
+    pub log_format: Option<String>,
     /// Address of the metrics.
     pub metrics: Option<String>,
 }
@@ -55,6 +59,7 @@ impl Environment {
             workers: text(WORKERS),
             min_sources: text(MIN_SOURCES),
             log_level: text(LOG_LEVEL),
+            log_format: text(LOG_FORMAT),
             metrics: text(METRICS),
         }
     }

@@ -8,9 +8,18 @@ use clap::{Args, ValueEnum, ValueHint};
 /// The arguments of `query`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// The server to poll, an address or a name; the default port is 123
-    #[arg(value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname)]
-    pub server: String,
+    /// The servers to poll, addresses or names, up to 64; the default port is 123
+    #[arg(value_name = "HOST[:PORT]", required = true, num_args = 1..=64, value_hint = ValueHint::Hostname)]
+    pub servers: Vec<String>,
+    /// Use only IPv4 addresses
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Use only IPv6 addresses
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+    /// Longest time to wait for a response of each address, and for the name servers [default: 3]
+    #[arg(long, value_name = "SECONDS", value_parser = span, conflicts_with = "nts", value_hint = ValueHint::Other)]
+    pub timeout: Option<Duration>,
     /// Poll three times and show how the NTP Pool's monitor would score the server (exit status 0: it would be listed)
     #[arg(long)]
     pub pool: bool,
@@ -23,9 +32,16 @@ pub struct Query {
     /// File with the certificates (PEM) that are trusted instead of the system's
     #[arg(long, value_name = "FILE", requires = "nts", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
-    /// Print the answer as one JSON object
+    /// Print the answer as one JSON object; those of several servers as a list, in the order of the arguments
     #[arg(long)]
     pub json: bool,
+}
+
+impl Query {
+    /// Whether a kind of query is wanted that goes to one server only.
+    pub(super) fn is_for_one(&self) -> bool {
+        self.pool || self.nts || self.interleaved
+    }
 }
 
 /// The arguments of `import`.

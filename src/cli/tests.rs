@@ -2,6 +2,8 @@
 
 use super::*;
 
+use std::time::Duration;
+
 fn flags(line: &str) -> Flags {
     asked(line).flags
 }
@@ -54,7 +56,10 @@ fn query_takes_a_server_and_no_flags() {
     let query = Query {
         nts: false,
         ca: None,
-        server: "[::1]:123".to_owned(),
+        servers: vec!["[::1]:123".to_owned()],
+        ipv4: false,
+        ipv6: false,
+        timeout: None,
         interleaved: false,
         pool: false,
         json: true,
@@ -67,8 +72,37 @@ fn query_takes_a_server_and_no_flags() {
         "ntpfront query",
         "ntpfront -d query a",
         "ntpfront query a -d",
-        "ntpfront query a b",
+        "ntpfront query a b --pool",
+        "ntpfront query a b --nts",
+        "ntpfront query --interleaved a b",
+        "ntpfront query a -4 -6",
+        "ntpfront query a --timeout 0",
+        "ntpfront query a --nts --timeout 1",
     ] {
+        assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn query_takes_several_servers_and_a_family() {
+    let line = "ntpfront query a b --timeout 500ms -6 c";
+    let Command::Query(query) = asked(line).command else {
+        panic!("{line}");
+    };
+    assert_eq!(query.servers, ["a", "b", "c"]);
+    assert_eq!((query.ipv4, query.ipv6), (false, true));
+    assert_eq!(query.timeout, Some(Duration::from_millis(500)));
+    let many = "ntpfront query".to_owned() + &" a".repeat(64);
+    assert!(read(many.split(' ')).is_ok());
+    assert!(read((many + " a").split(' ')).is_err());
+}
+
+#[test]
+fn check_takes_a_file_by_its_name_alone() {
+    let named = asked("ntpfront check -c a -s b");
+    assert_eq!(asked("ntpfront check a -s b"), named);
+    assert_eq!(asked("ntpfront -c x check -s b a"), named);
+    for line in ["ntpfront check a b", "ntpfront check a -c b"] {
         assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
     }
 }
@@ -113,7 +147,16 @@ fn the_running_server_is_asked_about_itself() {
 
 #[test]
 fn unknown_words_are_refused_and_help_is_not_a_fault() {
-    for line in ["ntpfront serve", "ntpfront -x", "ntpfront -4", "ntpfront -d -d"] {
+    assert_eq!(asked("ntpfront version").command, Command::Version);
+    for line in [
+        "ntpfront serve",
+        "ntpfront -x",
+        "ntpfront -4",
+        "ntpfront -d -d",
+        "ntpfront help serve",
+        "ntpfront -d version",
+        "ntpfront version -d",
+    ] {
         assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
     }
     for line in [
@@ -121,6 +164,9 @@ fn unknown_words_are_refused_and_help_is_not_a_fault() {
         "ntpfront --help",
         "ntpfront -V",
         "ntpfront --version",
+        "ntpfront help",
+        "ntpfront help query",
+        "ntpfront help upstream add",
     ] {
         assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 0, "{line}");
     }

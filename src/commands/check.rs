@@ -93,11 +93,7 @@ pub(super) fn run_against_running(flags: &Flags) -> ExitCode {
 }
 
 fn compare(flags: &Flags, loaded: &Loaded) -> Result<CheckReport, String> {
-    let Some(socket) = &loaded.config.control.socket else {
-        return Err(running::refusal(
-            "control.socket is empty: there is no socket to connect to",
-        ));
-    };
+    let places = running::places_of(loaded).map_err(|why| running::refusal(&why))?;
     let path = loaded.path.as_deref();
     let texts = Loader::new(flags).texts();
     let (text, drop_ins) = texts.map_err(|faults| running::refusal(listing(&faults).trim_end()))?;
@@ -109,7 +105,7 @@ fn compare(flags: &Flags, loaded: &Loaded) -> Result<CheckReport, String> {
         text: text.unwrap_or_default(),
         drop_ins: drop_ins.collect(),
     };
-    match send_request(socket, request) {
+    match send_request(places.find(), request) {
         Ok(ControlAnswer::Check(report)) => Ok(report),
         Ok(_) => Err(running::unexpected_answer()),
         Err(error) => Err(running::explain(&error)),

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::health_watch;
 use super::output::{FAILURE, FAULT, fail, print};
-use super::running::{explain, refusal, socket, unexpected_answer};
+use super::running::{explain, places, refusal, unexpected_answer};
 use crate::cli::{Flags, HealthFormat, HealthQuery, RunningServer};
 use crate::control::client::{RequestError, send_request_within};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
+use crate::control::socket::SocketPlaces;
 use crate::host::clock;
 use crate::observe::health::{Health, HealthCriteria};
 use crate::observe::nagios::{NagiosLimits, NagiosStatus, of_failure, of_health};
@@ -42,17 +43,17 @@ pub(super) fn run(server: &RunningServer, flags: &Flags, query: &HealthQuery) ->
         Ok(criteria) => criteria,
         Err(why) => return unknown(&why),
     };
-    let socket = match socket(server, flags) {
-        Ok(socket) => socket,
+    let places = match places(server, flags) {
+        Ok(places) => places,
         Err(why) => return unknown(&refusal(&why)),
     };
     if query.watch {
         if format == HealthFormat::Nagios {
             return unknown("--format nagios is for a check, and not for --watch");
         }
-        return health_watch::run(&socket, criteria, query, format == HealthFormat::Json);
+        return health_watch::run(places, criteria, query, format == HealthFormat::Json);
     }
-    match ask(&socket, &criteria, query) {
+    match ask(&places, &criteria, query) {
         Ok(health) => answered(&health, format, query),
         Err(NotKnown { why, nagios }) => failed(format, &why, nagios),
     }
@@ -70,15 +71,15 @@ fn criteria(query: &HealthQuery) -> Result<HealthCriteria, String> {
 }
 
 /// Asks once, or until the server is healthy or the time is over.
-fn ask(socket: &Path, criteria: &HealthCriteria, query: &HealthQuery) -> Result<Health, NotKnown> {
+fn ask(places: &SocketPlaces, criteria: &HealthCriteria, query: &HealthQuery) -> Result<Health, NotKnown> {
     let limit = query.timeout.unwrap_or(TIMEOUT);
     let Some(wait) = query.wait else {
-        return ask_once(socket, criteria, limit);
+        return ask_once(places.find(), criteria, limit);
     };
     let end = clock::raw().saturating_add(wait);
     loop {
         let left = end.saturating_sub(clock::raw());
-        let answer = ask_once(socket, criteria, limit.min(left.max(RETRY)));
+        let answer = ask_once(places.find(), criteria, limit.min(left.max(RETRY)));
         let is_healthy = answer.as_ref().is_ok_and(|health| health.healthy);
         let left = end.saturating_sub(clock::raw());
         if is_healthy || left.is_zero() {
@@ -106,7 +107,7 @@ fn ask_once(socket: &Path, criteria: &HealthCriteria, limit: Duration) -> Result
 /// A server that does not run is critical; what only this user or this program can't ask is unknown.
 fn severity(error: &RequestError) -> NagiosStatus {
     match error {
-        RequestError::Unreachable(_, error) if error.kind() == ErrorKind::PermissionDenied => {
+        RequestError::Unreachable(_, error, _) if error.kind() == ErrorKind::PermissionDenied => {
             NagiosStatus::Unknown
         }
         RequestError::Incompatible(..) | RequestError::Failed(_) => NagiosStatus::Unknown,

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +19,7 @@ use super::running::{explain, unexpected_answer};
 use crate::cli::HealthQuery;
 use crate::control::client::{AnswerStream, RequestError};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
+use crate::control::socket::SocketPlaces;
 use crate::host::clock;
 use crate::host::systemd::ServiceManager;
 use crate::observe::health::{Health, HealthCriteria};
@@ -34,8 +34,13 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 /// The longest time of a command, unless another one is wanted.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Watches the server behind `socket` until a signal ends it, or nothing reads its output any more.
-pub(super) fn run(socket: &Path, criteria: HealthCriteria, query: &HealthQuery, is_json: bool) -> ExitCode {
+/// Watches the server behind one of these sockets until a signal ends it, or nothing reads its output any more.
+pub(super) fn run(
+    places: SocketPlaces,
+    criteria: HealthCriteria,
+    query: &HealthQuery,
+    is_json: bool,
+) -> ExitCode {
     let (hooks, prefixes) = match (hooks(query), prefixes(query)) {
         (Ok(hooks), Ok(prefixes)) => (hooks, prefixes),
         (Err(why), _) | (_, Err(why)) => return fail("health", &why, FAULT),
@@ -60,7 +65,7 @@ pub(super) fn run(socket: &Path, criteria: HealthCriteria, query: &HealthQuery, 
         prefixes,
         is_json,
     };
-    let mut source = HealthFeed::new(socket, criteria, query.timeout.unwrap_or(SILENCE));
+    let mut source = HealthFeed::new(places, criteria, query.timeout.unwrap_or(SILENCE));
     let mut outcome = Ok(());
     while outcome.is_ok() && !ended.load(Ordering::Relaxed) {
         let health = source.next();
@@ -117,7 +122,7 @@ fn drain_input() {
 
 /// The answers of the server, as they come.
 struct HealthFeed {
-    socket: PathBuf,
+    places: SocketPlaces,
     criteria: HealthCriteria,
     /// The longest silence of a healthy server.
     silence: Duration,
@@ -127,9 +132,9 @@ struct HealthFeed {
 }
 
 impl HealthFeed {
-    fn new(socket: &Path, criteria: HealthCriteria, silence: Duration) -> Self {
+    fn new(places: SocketPlaces, criteria: HealthCriteria, silence: Duration) -> Self {
         Self {
-            socket: socket.to_owned(),
+            places,
             criteria,
             silence,
             stream: None,
@@ -164,11 +169,11 @@ impl HealthFeed {
         if self.stream.is_none() {
             self.silent = Duration::ZERO;
             let request = ControlRequest::WatchHealth(self.criteria.clone());
-            self.stream = Some(AnswerStream::open(&self.socket, request, self.silence)?);
+            self.stream = Some(AnswerStream::open(self.places.find(), request, self.silence)?);
         }
         match &mut self.stream {
             Some(stream) => stream.next(self.silence),
-            None => Err(RequestError::Unanswered(self.socket.clone())),
+            None => Err(RequestError::Unanswered(self.places.find().to_owned())),
         }
     }
 }

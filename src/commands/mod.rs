@@ -29,7 +29,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use crate::cli::{Command, Invocation};
+use crate::cli::{self, Command, Invocation};
 
 /// Runs the subcommand, or the server, to its end.
 pub fn run(invocation: &Invocation) -> ExitCode {
@@ -44,6 +44,7 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         } => check::run_against_running(flags),
         Command::Config => config::run(flags),
         Command::NtsSecret => nts_secret::run(),
+        Command::Version => version(),
         Command::Query(query) => query::run(query),
         Command::Import(import) => import::run(import),
         Command::Status { server, workers } => status::run(server, flags, *workers),
@@ -62,4 +63,10 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Rehearse(query) => rehearse::run(query, flags),
         Command::Health { server, query } => health::run(server, flags, query),
     }
+}
+
+/// The same line as `--version`.
+fn version() -> ExitCode {
+    output::print(&cli::definition().render_version());
+    ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! Impure. `ntpfront query`: one query to one server, or several (NTP Pool, interleaved mode).
+//! Impure. `ntpfront query`: one query to each of several servers; several to one (NTP Pool, interleaved mode).
 
 use std::fmt::Display;
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tokio::runtime;
+use tokio::task::JoinSet;
 
 use super::output::{FAILURE, FAULT, fail, print};
 use crate::cli::Query;
@@ -15,15 +16,18 @@ use crate::config::address;
 use crate::host::limits;
 use crate::nts::ke::PORT as KE_PORT;
 use crate::observe::pool::{PoolCheck, SAMPLES};
+use crate::observe::query_table::QueryTable;
+use crate::upstream::findings::Findings;
 use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::nts::trusted::{OF_SYSTEM, TrustedCertificates};
-use crate::upstream::query::{query, query_interleaved, query_nts, samples};
+use crate::upstream::query::{Family, QueryLimits, query, query_interleaved, query_nts, samples};
 use crate::upstream::{KeServer, Role, Upstream};
 use crate::wire::NTP_PORT;
 
 pub(super) fn run(asked: &Query) -> ExitCode {
-    let server = match server(&asked.server) {
-        Ok(server) => server,
+    let servers: Result<Vec<Upstream>, String> = asked.servers.iter().map(|name| server(name)).collect();
+    let servers = match servers {
+        Ok(servers) => servers,
         Err(why) => return fail("query", &why, FAULT),
     };
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
@@ -33,29 +37,62 @@ pub(super) fn run(asked: &Query) -> ExitCode {
             return fail("query", &why, FAILURE);
         }
     };
+    let limits = limits_of(asked);
+    match (servers.as_slice(), asked.servers.as_slice()) {
+        ([server], [name]) => runtime.block_on(query_one(asked, server, name, limits)),
+        (_, _) => {
+            let table = QueryTable::of(runtime.block_on(query_all(servers, limits)));
+            show(asked, &table, table.are_all_usable())
+        }
+    }
+}
+
+fn limits_of(asked: &Query) -> QueryLimits {
+    let family = match (asked.ipv4, asked.ipv6) {
+        (true, _) => Some(Family::Ipv4),
+        (false, true) => Some(Family::Ipv6),
+        (false, false) => None,
+    };
+    QueryLimits {
+        family,
+        within: asked.timeout,
+    }
+}
+
+async fn query_one(asked: &Query, server: &Upstream, name: &str, limits: QueryLimits) -> ExitCode {
     if asked.nts {
-        let ke_server = match ke_server(asked) {
+        let ke_server = match ke_server(name, asked.ca.as_deref()) {
             Ok(ke_server) => ke_server,
             Err(why) => return fail("query", &why, FAULT),
         };
         let server = Upstream {
             port: NTP_PORT,
-            ..server
+            ..server.clone()
         };
-        let findings = runtime.block_on(query_nts(&server, &ke_server));
-        return show(asked, &findings, findings.usable);
-    }
-    if asked.interleaved {
-        let findings = runtime.block_on(query_interleaved(&server));
-        return show(asked, &findings, findings.findings.usable && findings.interleaved);
-    }
-    if asked.pool {
-        let check = PoolCheck::of(runtime.block_on(samples(&server, SAMPLES)));
+        let findings = query_nts(&server, &ke_server, limits).await;
+        show(asked, &findings, findings.usable)
+    } else if asked.interleaved {
+        let findings = query_interleaved(server, limits).await;
+        show(asked, &findings, findings.findings.usable && findings.interleaved)
+    } else if asked.pool {
+        let check = PoolCheck::of(samples(server, SAMPLES, limits).await);
         show(asked, &check, check.handed_out)
     } else {
-        let findings = runtime.block_on(query(&server));
+        let findings = query(server, limits).await;
         show(asked, &findings, findings.usable)
     }
+}
+
+/// Queries all at the same time, and returns the findings in the order of the servers.
+async fn query_all(servers: Vec<Upstream>, limits: QueryLimits) -> Vec<Findings> {
+    let mut tasks = JoinSet::new();
+    for (place, server) in servers.into_iter().enumerate() {
+        tasks.spawn(async move { (place, query(&server, limits).await) });
+    }
+    // A panic of one has ended the process.
+    let mut found = tasks.join_all().await;
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, findings)| findings).collect()
 }
 
 /// The server of this name, or the reason why there is none.
@@ -79,17 +116,17 @@ fn server(name: &str) -> Result<Upstream, String> {
 }
 
 /// The server of key establishment, or the reason why its certificate can't be checked.
-fn ke_server(asked: &Query) -> Result<KeServer, String> {
-    let server = server(&asked.server)?;
+fn ke_server(name: &str, ca: Option<&Path>) -> Result<KeServer, String> {
+    let server = server(name)?;
     // The port of NTP is the default of a name without one.
-    let says_port = asked.server.ends_with(&format!(":{NTP_PORT}"));
+    let says_port = name.ends_with(&format!(":{NTP_PORT}"));
     let is_default = server.port == NTP_PORT && !says_port;
     let read = |path: &Path| {
         let file = File::open(path).map_err(|error| format!("cannot open: {error}"));
         file.and_then(|file| TrustedCertificates::read(&mut BufReader::new(file)))
             .map_err(|why| format!("{}: {why}", path.display()))
     };
-    let trusted = match &asked.ca {
+    let trusted = match ca {
         Some(path) => read(path),
         None => {
             let [first, second] = OF_SYSTEM.map(Path::new);
@@ -98,7 +135,7 @@ fn ke_server(asked: &Query) -> Result<KeServer, String> {
     }?;
     Ok(KeServer {
         port: if is_default { KE_PORT } else { server.port },
-        ca: asked.ca.clone(),
+        ca: ca.map(Path::to_owned),
         trusted,
     })
 }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use super::output::{FAILURE, fail, print};
 use crate::cli::{Flags, RunningServer};
-use crate::config::{file, listing};
+use crate::config::{Loaded, file, listing};
 use crate::control::client::{self, RequestError};
 use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
+use crate::control::socket::SocketPlaces;
 
 /// Prints the report that the running server gives to `request`, for the subcommand `name`.
 pub(super) fn report(name: &str, server: &RunningServer, flags: &Flags, request: ControlRequest) -> ExitCode {
@@ -33,12 +34,24 @@ pub(super) fn query_running(
 
 /// Returns the path of the control socket, or the reason why there is none.
 pub(super) fn socket(server: &RunningServer, flags: &Flags) -> Result<PathBuf, String> {
+    places(server, flags).map(|places| places.find().to_owned())
+}
+
+/// Returns the places where the control socket can be, or the reason why there is none.
+pub(super) fn places(server: &RunningServer, flags: &Flags) -> Result<SocketPlaces, String> {
     if let Some(socket) = &server.socket {
-        return Ok(socket.clone());
+        return Ok(SocketPlaces::only(socket.clone()));
     }
     let loaded = file::load(flags).map_err(|faults| listing(&faults).trim_end().to_owned())?;
-    let socket = loaded.config.control.socket;
-    socket.ok_or_else(|| "control.socket is empty: there is no socket to connect to".to_owned())
+    places_of(&loaded)
+}
+
+/// Returns the places where the control socket of a configuration can be, or the reason why there is none.
+pub(super) fn places_of(loaded: &Loaded) -> Result<SocketPlaces, String> {
+    let Some(socket) = loaded.config.control.socket.clone() else {
+        return Err("control.socket is empty: there is no socket to connect to".to_owned());
+    };
+    Ok(SocketPlaces::of_configuration(socket, loaded.default_control))
 }
 
 /// Returns the requested form of the answer.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::output::{FAILURE, FAULT, fail, print};
-use super::running::{explain, socket, unexpected_answer};
+use super::running::{explain, places, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
 use crate::control::client::send_request_within;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
@@ -28,14 +28,14 @@ pub(super) fn run(
     timeout: f64,
     max_distance: Option<f64>,
 ) -> ExitCode {
-    let socket = match socket(server, flags) {
-        Ok(socket) => socket,
+    let places = match places(server, flags) {
+        Ok(places) => places,
         Err(why) => return fail("wait", &why, FAULT),
     };
     let began = clock::raw();
     let limit = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX);
     loop {
-        let found = look(&socket).and_then(|status| synchronized(&status, max_distance));
+        let found = look(places.find()).and_then(|status| synchronized(&status, max_distance));
         let waited = clock::raw().saturating_sub(began);
         match found {
             Ok(reason) => {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Config, FastPath, KeysInUse, NtsClientKeys, NtsKeys};
-use crate::log::LogLevel;
+use crate::log::{LogFormat, LogLevel};
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
@@ -43,6 +43,8 @@ pub struct Restart {
 pub struct SettingsDifference {
     /// The least important message that is logged.
     pub log_level: Option<Change<LogLevel>>,
+    /// The form of the log.
+    pub log_format: Option<Change<LogFormat>>,
     /// The conditions under which a time is believed and served.
     pub clock: Option<Change<ClockPolicy>>,
     /// The list of leap seconds.
@@ -90,6 +92,7 @@ impl Difference {
             restart: restarts(running, wanted),
             settings: SettingsDifference {
                 log_level: Change::between(&running.log_level, &wanted.log_level),
+                log_format: Change::between(&running.log_format, &wanted.log_format),
                 clock: Change::between(&running.clock, &wanted.clock),
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 nts_client: Change::between(&running.nts_client, &wanted.nts_client),
@@ -225,6 +228,7 @@ impl Config {
     pub fn apply(&mut self, difference: &Difference) {
         let settings = &difference.settings;
         Change::apply(settings.log_level.as_ref(), &mut self.log_level);
+        Change::apply(settings.log_format.as_ref(), &mut self.log_format);
         Change::apply(settings.clock.as_ref(), &mut self.clock);
         Change::apply(settings.leap_seconds.as_ref(), &mut self.leap_seconds);
         Change::apply(settings.nts_client.as_ref(), &mut self.nts_client);
@@ -248,6 +252,7 @@ impl fmt::Display for Restart {
 impl SettingsDifference {
     fn clock_and_log(&self) -> Vec<String> {
         let level = |level: &Change<LogLevel>| format!("log.level: {}", level.to.name());
+        let format = |format: &Change<LogFormat>| format!("log.format: {}", format.to.name());
         let clock = |_: &Change<ClockPolicy>| "clock: other settings".to_owned();
         let leap_seconds = |list: &Change<Option<PathBuf>>| {
             let path = list.to.as_ref().map(|path| path.display().to_string());
@@ -255,6 +260,7 @@ impl SettingsDifference {
         };
         let lines = [
             self.log_level.as_ref().map(level),
+            self.log_format.as_ref().map(format),
             self.clock.as_ref().map(clock),
             self.leap_seconds.as_ref().map(leap_seconds),
             self.nts_client

@@ -40,7 +40,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::Flags;
 use crate::leap::Smear;
-use crate::log::LogLevel;
+use crate::log::{LogFormat, LogLevel};
 use crate::server::Listener;
 use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
@@ -74,6 +74,8 @@ pub struct Config {
     pub process: Process,
     /// The least important message that is logged.
     pub log_level: LogLevel,
+    /// The form of the log.
+    pub log_format: LogFormat,
     /// The conditions under which a time is believed and served.
     pub clock: ClockPolicy,
     /// The list of leap seconds to read at the start; `None` for no list.

@@ -13,7 +13,9 @@ use super::keys::{
 use super::raw_value::{Origin, RawValue, Section, Sections};
 use super::sources::FoundSources;
 use crate::cli::Flags;
-use crate::cli::environment::{Environment, LISTEN, LOG_LEVEL, METRICS, MIN_SOURCES, UPSTREAM, WORKERS};
+use crate::cli::environment::{
+    Environment, LISTEN, LOG_FORMAT, LOG_LEVEL, METRICS, MIN_SOURCES, UPSTREAM, WORKERS,
+};
 
 /// All values that a file and flags can have.
 #[derive(Debug, Default, Deserialize)]
@@ -73,6 +75,8 @@ impl Raw {
             flags.min_sources.as_deref(),
             &mut self.clock.said.min_sources,
         );
+        let format = flags.log_format.as_deref();
+        flag("--log-format", format, &mut self.log.said.format);
         flag("-4", flags.ipv4_workers.as_deref(), &mut self.ipv4.workers);
         flag("-6", flags.ipv6_workers.as_deref(), &mut self.ipv6.workers);
         for (family, name, addresses) in [
@@ -102,12 +106,14 @@ impl Raw {
             workers,
             min_sources,
             log_level,
+            log_format,
             metrics,
         } = environment;
         variable(WORKERS, workers, &mut self.ipv4.workers);
         variable(WORKERS, workers, &mut self.ipv6.workers);
         variable(MIN_SOURCES, min_sources, &mut self.clock.said.min_sources);
         variable(LOG_LEVEL, log_level, &mut self.log.said.level);
+        variable(LOG_FORMAT, log_format, &mut self.log.said.format);
         variable(METRICS, metrics, &mut self.metrics.said.listen);
         self.upstream_flags = repeated(Origin::Variable(UPSTREAM), upstream);
         if !listen.is_empty() {

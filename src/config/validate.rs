@@ -75,12 +75,13 @@ fn config(validator: &mut Validator<'_>, raw: &Raw) -> Option<(Config, Vec<Socke
     let upstreams = upstreams::validate(validator, raw, &ours.collect::<Vec<_>>(), &roots, keys.as_ref());
     agree(validator, raw);
     smear_has_list(validator, raw, clock.as_ref(), served.as_ref());
-    let (served, common, clock, metrics) = (served?, common?, clock?, metrics?);
+    let (served, common, clock, metrics, log) = (served?, common?, clock?, metrics?, log?);
     // Their directories were read before.
     let SourcesKeys { directories: _ } = sources?;
     let config = Config {
         process: process?,
-        log_level: log?.level,
+        log_level: log.level,
+        log_format: log.format,
         clock: clock.policy(&local?),
         leap_seconds: clock.leap_seconds,
         control: control?,

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::{Gid, Group, User, geteuid};
+
+use super::obstacle::{ClosedDoor, Remedy};
 use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, MessageError};
 use crate::host::{clock, limits, unix_socket};
 
@@ -16,8 +20,8 @@ const LONGEST_OF_STREAM: usize = 64 * 1024;
 /// The reason why there is no answer.
 #[derive(Debug)]
 pub enum RequestError {
-    /// The server can't be reached.
-    Unreachable(PathBuf, io::Error),
+    /// The server can't be reached, with the remedy.
+    Unreachable(PathBuf, io::Error, Remedy),
     /// The server does not answer within this time.
     Late(PathBuf, Duration),
     /// The server closes the connection without an answer.
@@ -31,14 +35,14 @@ pub enum RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(path, error) => match limits::shortage(error) {
-                Some(shortage) => write!(f, "{}: {shortage}", path.display()),
-                None => write!(
-                    f,
-                    "{}: {error}: is ntpfront running, and does this user have access to the socket?",
-                    path.display()
-                ),
-            },
+            Self::Unreachable(path, error, remedy) => {
+                let path = path.display();
+                match (limits::shortage(error), remedy) {
+                    (Some(shortage), _) => write!(f, "{path}: {shortage}"),
+                    (None, Remedy::Unknown) => write!(f, "{path}: {error}: {remedy}"),
+                    (None, _) => write!(f, "{path}: {remedy}"),
+                }
+            }
             Self::Late(path, limit) => write!(
                 f,
                 "{}: no answer within {} s: the running server hangs, or this host is overloaded",
@@ -144,8 +148,26 @@ fn unreachable(path: &Path, error: io::Error, limit: Duration) -> RequestError {
     if error.kind() == ErrorKind::WouldBlock {
         RequestError::Late(path.to_owned(), limit)
     } else {
-        RequestError::Unreachable(path.to_owned(), error)
+        let remedy = Remedy::of(error.kind(), || closed_door(path));
+        RequestError::Unreachable(path.to_owned(), error, remedy)
     }
+}
+
+/// Returns what is closed to the current user on the way to `path`; `None` if nothing of it can be seen.
+fn closed_door(path: &Path) -> Option<ClosedDoor> {
+    let (path, about) = path
+        .ancestors()
+        .find_map(|part| Some((part, part.metadata().ok()?)))?;
+    // To connect to a socket takes the permission to write, to pass a directory that to execute.
+    let needed = if about.is_dir() { 0o010 } else { 0o020 };
+    let group = Group::from_gid(Gid::from_raw(about.gid())).ok().flatten();
+    let user = User::from_uid(geteuid()).ok().flatten();
+    Some(ClosedDoor {
+        path: path.to_owned(),
+        group: group.map_or_else(|| about.gid().to_string(), |group| group.name),
+        is_for_group: about.mode() & needed != 0 && about.gid() != 0,
+        user: user.map_or_else(|| geteuid().to_string(), |user| user.name),
+    })
 }
 
 fn accepted(path: &Path, message: &[u8]) -> Result<ControlAnswer, RequestError> {

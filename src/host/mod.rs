@@ -14,6 +14,7 @@ pub mod opener_process;
 pub mod privileges;
 pub mod reach;
 pub mod rooted_file;
+pub mod runtime_directory;
 pub mod sandbox;
 pub mod shortage;
 pub mod steering;

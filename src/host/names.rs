@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, Resolver};
 
@@ -125,13 +127,40 @@ impl Names {
         *builder.options_mut() = self.options.clone();
         let mut resolver = builder.build().map_err(io::Error::other)?;
         resolver.set_hosts(Arc::clone(&self.hosts));
-        let found = resolver.lookup_ip(name).await.map_err(io::Error::other)?;
+        let found = resolver.lookup_ip(name).await;
+        let found = found.map_err(|error| self.explained(error))?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
             Err(io::Error::other("the name has no address"))
         } else {
             Ok(addresses)
         }
+    }
+
+    /// Returns the error in words, without the inside of the library.
+    ///
+    /// One of the kernel stays what it is: its number decides which fault it is.
+    fn explained(&self, error: NetError) -> io::Error {
+        let of_server = |code: ResponseCode| format!("the name server reports an error ({code})");
+        let words = if let NetError::Dns(DnsError::NoRecordsFound(absent)) = &error {
+            let code = absent.response_code;
+            if code == ResponseCode::NXDomain {
+                "there is no such name".to_owned()
+            } else if code == ResponseCode::NoError {
+                "the name has no address".to_owned()
+            } else {
+                of_server(code)
+            }
+        } else if let NetError::Dns(DnsError::ResponseCode(code)) = &error {
+            of_server(*code)
+        } else if matches!(error, NetError::Timeout | NetError::NoConnections) {
+            let servers = self.config.name_servers().iter();
+            let servers: Vec<String> = servers.map(|server| server.ip.to_string()).collect();
+            format!("no answer of a name server ({})", servers.join(", "))
+        } else {
+            return io::Error::other(error);
+        };
+        io::Error::other(words)
     }
 
     /// Reads the files again: the network may have changed. A file that can't be read now keeps its old content.
@@ -161,9 +190,39 @@ mod tests {
     use super::*;
     use std::fs;
 
+    use hickory_resolver::net::NoRecords;
     use hickory_resolver::proto::op::Query;
     use hickory_resolver::proto::rr::RecordType;
     use nix::unistd::mkdtemp;
+
+    #[test]
+    fn errors_of_dns_are_in_words() {
+        let names = Names::from_files(Path::new("/nowhere"), Path::new("/nowhere"));
+        let question = || Query::query("seven".parse().unwrap(), RecordType::AAAA);
+        let none = |code| NoRecords::new(question(), code).into();
+        let errors: [(NetError, &str); 6] = [
+            (none(ResponseCode::NXDomain), "there is no such name"),
+            (none(ResponseCode::NoError), "the name has no address"),
+            (
+                none(ResponseCode::ServFail),
+                "the name server reports an error (Server Failure)",
+            ),
+            (
+                NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)),
+                "the name server reports an error (Query Refused)",
+            ),
+            (NetError::Timeout, "no answer of a name server (127.0.0.1)"),
+            (NetError::NoConnections, "no answer of a name server (127.0.0.1)"),
+        ];
+        for (error, words) in errors {
+            assert_eq!(names.explained(error).to_string(), words);
+        }
+        let of_kernel = NetError::from(io::Error::from_raw_os_error(libc::ENETUNREACH));
+        assert_eq!(
+            limits::errno(&names.explained(of_kernel)),
+            Some(libc::ENETUNREACH)
+        );
+    }
 
     #[test]
     fn the_newest_files_count_and_broken_ones_do_not() {

@@ -2,7 +2,7 @@
 //!
 //! A `snapshot` of everything, with the advice of the `advisor`; as lines of a `screen` (`status_text`, `upstreams_text`),
 //! as `metrics`, as `health` (for `nagios`, too, and watched by `health_watch`); the state of the record (`history_status`); the
-//! score that the NTP `pool` would give; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
+//! score that the NTP `pool` would give; a `query_table` of several servers; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
 //! and what the log says of all that (`journal`).
 
 pub mod advice;
@@ -26,6 +26,7 @@ mod nts_text;
 pub mod pool;
 pub mod pool_status;
 mod pools_text;
+pub mod query_table;
 pub mod screen;
 pub mod snapshot;
 pub mod status_text;

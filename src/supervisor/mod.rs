@@ -81,7 +81,11 @@ const STATUS: Duration = Duration::from_secs(10);
 /// The reason why the server can't start, as it was logged. There is none once it runs.
 pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     sys::give_back_memory();
-    let (log, writer) = log::start(loaded.config.log_level, loaded.config.process.chroot.is_none());
+    let (log, writer) = log::start(
+        loaded.config.log_level,
+        loaded.config.log_format,
+        loaded.config.process.chroot.is_none(),
+    );
     let mut writer = Some(writer);
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -249,9 +253,13 @@ impl Supervisor {
         self.listeners.store(&self.manager);
         self.listeners.settle(&self.manager).await;
         let (workers, upstreams) = (self.listeners.count(), self.running.config.upstreams.len());
+        let plural = |count| if count == 1 { "" } else { "s" };
         info!(
             workers,
-            upstreams, "ready: {workers} workers, {upstreams} upstreams"
+            upstreams,
+            "ready: {workers} worker{}, {upstreams} upstream{}",
+            plural(workers),
+            plural(upstreams)
         );
         self.notify_ready();
         let (time, _) = self.clock_manager.served_time();

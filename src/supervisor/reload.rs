@@ -178,6 +178,9 @@ impl Supervisor {
         if let Some(level) = level {
             self.log.set(level.to);
         }
+        if let Some(format) = &difference.settings.log_format {
+            self.log.set_format(format.to);
+        }
         let restart = difference.restart.iter().map(ToString::to_string);
         restart.chain(changes).collect()
     }
@@ -209,17 +212,17 @@ impl ReloadRefusal {
     }
 }
 
-/// Logs each error by itself; returns them with their summary.
+/// Logs each error by itself, unless it is the only one, which the refusal names; returns them with their summary.
 fn log_faults(faults: &[Fault]) -> ReloadRefusal {
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    if let [fault] = lines.as_slice() {
+        return ReloadRefusal::of(fault.clone());
+    }
     for fault in &lines {
         error!(fault, "configuration: {fault}");
     }
-    match lines.as_slice() {
-        [fault] => ReloadRefusal::of(fault.clone()),
-        _ => ReloadRefusal {
-            reason: format!("{} faults", lines.len()),
-            faults: lines,
-        },
+    ReloadRefusal {
+        reason: format!("{} faults", lines.len()),
+        faults: lines,
     }
 }

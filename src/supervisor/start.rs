@@ -22,6 +22,7 @@ use super::sockets::{InheritedSockets, Sockets};
 use super::start_error::StartError;
 use crate::config::file::Loader;
 use crate::config::{Config, Loaded, NtsKeys};
+use crate::control;
 use crate::control::http::HttpServer;
 use crate::control::server::ControlSocket;
 use crate::fast_path::client_capacity;
@@ -31,7 +32,7 @@ use crate::host::names::Names;
 use crate::host::privileges::Identity;
 use crate::host::systemd::{self, ServiceManager};
 use crate::host::udp::{self, BindError};
-use crate::host::{limits, sys, tcp};
+use crate::host::{limits, runtime_directory, sys, tcp};
 use crate::nts;
 use crate::nts::keyring::Secret;
 use crate::observe::journal;
@@ -203,7 +204,8 @@ fn open_fast_path(
 
 /// Opens the control socket, given to `owner`.
 ///
-/// `None` if it is turned off, or if it is the default one and its directory does not exist.
+/// The default one can be that of the current user instead. `None` if it is turned off, or if it is the default one and
+/// neither can be opened.
 fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<ControlSocket>, StartError> {
     let Some(path) = &loaded.config.control.socket else {
         return Ok(None);
@@ -211,13 +213,34 @@ fn open_control(loaded: &Loaded, owner: Option<(Uid, Gid)>) -> Result<Option<Con
     match ControlSocket::open(path, owner) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if loaded.default_control => {
+            if let Some(own) = open_own_control() {
+                return Ok(Some(own));
+            }
             let error = limits::explain(&error);
-            info!(path = %path.display(), error, "no control socket (control.socket): `ntpfront status` and other commands can't reach this server");
+            info!(path = %path.display(), error, "no control socket {} ({error}): `ntpfront status` and other commands can't reach this server; control.socket names another one", path.display());
             Ok(None)
         }
         Err(error) => {
             let what = format!("open the control socket {} (control.socket)", path.display());
             Err(StartError::System(what, error))
+        }
+    }
+}
+
+/// Opens the control socket in the runtime directory of the current user; `None` if that is not possible.
+fn open_own_control() -> Option<ControlSocket> {
+    let path = control::socket::of_user()?;
+    let opened = runtime_directory::make(&path).and_then(|()| ControlSocket::open(&path, None));
+    let shown = path.display();
+    match opened {
+        Ok(socket) => {
+            info!(path = %shown, "control socket {shown}");
+            Some(socket)
+        }
+        Err(error) => {
+            let error = limits::explain(&error);
+            info!(path = %shown, error, "cannot open the control socket {shown}: {error}");
+            None
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Impure. The questions of `ntpfront query`: one to one server, or several (NTP Pool, interleaved mode).
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::findings::Findings;
 use super::host_addresses::of_host;
@@ -24,17 +26,57 @@ const INTERLEAVED_QUESTIONS: u32 = 6;
 /// Interval between two samples: 2 s.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 
+/// The limits of a query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueryLimits {
+    /// The only family of addresses that is used; `None` is both.
+    pub family: Option<Family>,
+    /// Longest time to wait for the answer of an address, and for the name servers; `None` is the usual one of each.
+    pub within: Option<Duration>,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl QueryLimits {
+    /// Looks the addresses of `server` up.
+    async fn addresses(self, host: &Host, port: u16, names: &mut Names) -> io::Result<Vec<SocketAddr>> {
+        let search = of_host(host, port, names);
+        let found = match self.within {
+            Some(within) => timeout(within, search)
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("no answer of a name server in time"))),
+            None => search.await,
+        };
+        let (mut addresses, family) = (found?, self.family);
+        addresses.retain(|address| family.is_none_or(|family| (family == Family::Ipv6) == address.is_ipv6()));
+        match (addresses.is_empty(), family) {
+            (true, Some(Family::Ipv4)) => Err(io::Error::other("it has no IPv4 address")),
+            (true, Some(Family::Ipv6)) => Err(io::Error::other("it has no IPv6 address")),
+            (_, _) => Ok(addresses),
+        }
+    }
+}
+
 /// Asks each address of the `server` in turn, until one answers.
-pub async fn query(server: &Upstream) -> Findings {
+pub async fn query(server: &Upstream, limits: QueryLimits) -> Findings {
     let name = server.to_string();
-    let addresses = match of_host(&server.host, server.port, &mut Names::from_system()).await {
+    let mut names = Names::from_system();
+    let addresses = match limits.addresses(&server.host, server.port, &mut names).await {
         Ok(addresses) => addresses,
         Err(error) => return Findings::of_silence(&name, None, format!("cannot find its address: {error}")),
     };
+    let within = limits.within.unwrap_or(ANSWER_WITHIN);
     let mut silence = Findings::of_silence(&name, None, "the name has no address".to_owned());
     for address in addresses {
         let mut unsolicited = 0;
-        match question(address, ANSWER_WITHIN, |_| unsolicited += 1).await {
+        match question(address, within, |_| unsolicited += 1).await {
             Ok((header, exchange)) => {
                 let now = clock::now();
                 let scale = Timescale::new(now);
@@ -56,8 +98,8 @@ pub async fn query(server: &Upstream) -> Findings {
 /// Asks the `server` `times` times (at least once), every 2 s, as the NTP Pool's monitor does.
 ///
 /// All questions after the first answer go to the address that gave it.
-pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
-    let first = query(server).await;
+pub async fn samples(server: &Upstream, times: usize, limits: QueryLimits) -> Vec<Findings> {
+    let first = query(server, limits).await;
     let mut server = server.clone();
     if let Some(address) = first.address {
         server.host = Host::of(address);
@@ -65,7 +107,7 @@ pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
     let mut samples = vec![first];
     while samples.len() < times {
         sleep(BETWEEN_SAMPLES).await;
-        samples.push(query(&server).await);
+        samples.push(query(&server, limits).await);
     }
     samples
 }
@@ -73,8 +115,9 @@ pub async fn samples(server: &Upstream, times: usize) -> Vec<Findings> {
 /// Asks the `server` in interleaved mode, every 2 s, until a reply corrects the one before it.
 ///
 /// The first reply can be echoed, the second one is remembered, so the third one is the first that can.
-pub async fn query_interleaved(server: &Upstream) -> InterleavedFindings {
-    let mut found = InterleavedFindings::new(query(server).await);
+pub async fn query_interleaved(server: &Upstream, limits: QueryLimits) -> InterleavedFindings {
+    let within = limits.within.unwrap_or(ANSWER_WITHIN);
+    let mut found = InterleavedFindings::new(query(server, limits).await);
     let Some(address) = found.findings.address.filter(|_| found.findings.answer.is_some()) else {
         return found;
     };
@@ -85,7 +128,7 @@ pub async fn query_interleaved(server: &Upstream) -> InterleavedFindings {
             break;
         };
         let (header, nonces) = association.question(InterleavedQuestions::On, random);
-        match question_of(address, ANSWER_WITHIN, (&header, nonces), |_| ()).await {
+        match question_of(address, within, (&header, nonces), |_| ()).await {
             Ok((header, exchange)) => {
                 let read = association.read(header, &exchange);
                 association.accept(&read, &exchange);
@@ -104,16 +147,16 @@ pub async fn query_interleaved(server: &Upstream) -> InterleavedFindings {
 /// Establishes keys with the server of key establishment of `upstream`, and asks one question with them.
 ///
 /// The dates of its certificate are told, and no reason to end.
-pub async fn query_nts(upstream: &Upstream, server: &KeServer) -> KeFindings {
+pub async fn query_nts(upstream: &Upstream, server: &KeServer, limits: QueryLimits) -> KeFindings {
     let name = Upstream {
         port: server.port,
         ..upstream.clone()
     }
     .to_string();
     let mut resolver = Names::from_system();
-    let addresses = match of_host(&upstream.host, server.port, &mut resolver).await {
+    let addresses = match limits.addresses(&upstream.host, server.port, &mut resolver).await {
         Ok(addresses) => addresses,
-        Err(error) => return KeFindings::of_failure(&name, format!("cannot tell its address: {error}")),
+        Err(error) => return KeFindings::of_failure(&name, format!("cannot find its address: {error}")),
     };
     let target = KeTarget {
         host: &upstream.host,
@@ -123,7 +166,7 @@ pub async fn query_nts(upstream: &Upstream, server: &KeServer) -> KeFindings {
         ntp_port: upstream.port,
     };
     match establish(target).await {
-        Ok(result) => with_keys(&name, result, &mut resolver).await,
+        Ok(result) => with_keys(&name, result, &mut resolver, limits).await,
         Err(KeError::Unsent(fault)) => KeFindings::of_failure(&name, fault.to_string()),
         Err(KeError::Failed(fault, detail)) => {
             KeFindings::of_failure(&name, format!("{}: {detail}", fault.text()))
@@ -132,7 +175,7 @@ pub async fn query_nts(upstream: &Upstream, server: &KeServer) -> KeFindings {
 }
 
 /// Asks one question with keys that were established.
-async fn with_keys(name: &str, result: KeResult, resolver: &mut Names) -> KeFindings {
+async fn with_keys(name: &str, result: KeResult, resolver: &mut Names, limits: QueryLimits) -> KeFindings {
     let [connected_after, secured_after, answered_after] = result.durations();
     let KeResult {
         keys,
@@ -160,12 +203,17 @@ async fn with_keys(name: &str, result: KeResult, resolver: &mut Names) -> KeFind
         answered_after,
         cookies_in_reply: None,
     };
-    let addresses = of_host(&host, ntp_server.port, resolver)
-        .await
-        .unwrap_or_default();
-    let Some(address) = addresses.first().copied() else {
-        let silence = Findings::of_silence(&host.to_string(), None, "the name has no address".to_owned());
-        return KeFindings::of_answer(name, ntp_server.ke_address, answer, silence);
+    let found = limits.addresses(&host, ntp_server.port, resolver).await;
+    let first = found.and_then(|found| {
+        let first = found.first().copied();
+        first.ok_or_else(|| io::Error::other("the name has no address"))
+    });
+    let address = match first {
+        Ok(address) => address,
+        Err(error) => {
+            let silence = Findings::of_silence(&host.to_string(), None, error.to_string());
+            return KeFindings::of_answer(name, ntp_server.ke_address, answer, silence);
+        }
     };
     let findings = match question_with(keys, address, ANSWER_WITHIN).await {
         Ok((header, exchange, cookies)) => {

@@ -268,13 +268,44 @@ impl Counters {
 fn counters_in(log: &str) -> Vec<Counters> {
     whole_lines(log)
         .filter(|line| line.contains("worker counters"))
-        .map(|line| Counters(fields(line)))
+        .map(|line| Counters(counts(line)))
         .collect()
 }
 
 /// The last line may still be on its way.
 fn whole_lines(log: &str) -> impl Iterator<Item = &str> {
     log.split_inclusive('\n').filter(|line| line.ends_with('\n'))
+}
+
+/// All that a line of counters says: "worker counters: LISTENER: N received, M answered", and the fields that follow.
+fn counts(line: &str) -> BTreeMap<String, String> {
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .map(|word| word.trim_matches([':', ',']))
+        .collect();
+    let after = |named: &str| {
+        words
+            .iter()
+            .position(|word| *word == named)
+            .and_then(|at| words.get(at + 1))
+    };
+    let before = |named: &str| {
+        words
+            .iter()
+            .position(|word| *word == named)
+            .and_then(|at| words.get(at - 1))
+    };
+    let mut counts = fields(line);
+    let said = [
+        ("listener", after("counters")),
+        ("received", before("received")),
+        ("answered", before("answered")),
+    ];
+    counts.extend(
+        said.into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), (*value?).to_owned()))),
+    );
+    counts
 }
 
 fn fields(line: &str) -> BTreeMap<String, String> {

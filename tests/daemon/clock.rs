@@ -81,7 +81,11 @@ fn is_right(seen: &Seen) {
 fn a_tracked_clock_serves_the_upstreams_time_not_the_hosts() {
     let (daemon, seen) = an_hour_ahead(Daemon::configured);
     is_right(&seen);
-    assert!(daemon.log().contains("clock=\"tracked\""), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("clock source: tracked,"),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use nix::unistd::{Pid, pipe};
 use serde_json::Value;
 
 use crate::common::client::{self, v4};
-use crate::common::daemon::LOCAL;
+use crate::common::daemon::{Daemon, LOCAL, ntpfront};
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::status::status;
@@ -154,9 +154,9 @@ fn told_dropped(said: &str) -> u64 {
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n') && line.contains("lines of the log were dropped"));
     told.map(|line| {
-        let (_, number) = line.rsplit_once("dropped=").expect("the field");
-        let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u64>().unwrap()
+        let (before, _) = line.split_once(" lines of the log").unwrap();
+        let number = before.split_whitespace().next_back().expect("the number");
+        number.parse::<u64>().unwrap()
     })
     .sum()
 }
@@ -178,6 +178,97 @@ fn a_full_pipe_stops_nobody_and_what_was_lost_is_told() {
     read_until(&mut reader, |said| said.trim_end().ends_with("ended"));
 }
 
+/// All that is on standard error, from the start over a reload to the end.
+fn logged(flags: &[&str], text: &str, reloaded: &str) -> String {
+    let directory = TempDir::new();
+    let server = v4(free_port());
+    let configuration = |more: &str| format!("{LOCAL}[[listener]]\naddress = \"{server}\"\n{more}");
+    let file = directory.file("ntpfront.toml", configuration(text));
+    let mut command = command();
+    command.arg("-c").arg(&file).args(flags);
+    let mut daemon = Daemon::spawn(command).answering(server);
+    fs::write(&file, configuration(reloaded)).unwrap();
+    daemon.hang_up();
+    let (status, _) = daemon.end_with(Signal::SIGTERM);
+    assert!(status.success(), "{status}");
+    daemon.log()
+}
+
+/// The lines of a log in JSON, as far as it is.
+fn objects(log: &str) -> Vec<serde_json::Map<String, Value>> {
+    let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}: {log}"));
+    log.lines().map(read).collect()
+}
+
+#[test]
+fn a_log_for_programs_is_an_object_a_line() {
+    let json = "[log]\nformat = \"json\"\n";
+    for (flags, text) in [(&["--log-format", "json"][..], ""), (&[], json)] {
+        let lines = objects(&logged(flags, text, text));
+        assert!(lines.len() > 3, "{lines:?}");
+        for line in &lines {
+            let time = line["time"].as_str().unwrap();
+            let has_form = time.len() == 27 && &time[10..11] == "T" && time.ends_with('Z');
+            assert!(
+                has_form && line["level"].is_string() && line["message"].is_string(),
+                "{line:?}"
+            );
+        }
+        let starts = &lines[0];
+        assert_eq!(starts["version"], env!("CARGO_PKG_VERSION"), "{starts:?}");
+        let listening = lines
+            .iter()
+            .find(|line| line["message"].as_str().unwrap().starts_with("listening on"));
+        let listening = listening.unwrap();
+        assert_eq!(
+            (&listening["level"], &listening["workers"]),
+            (&"info".into(), &1.into())
+        );
+        assert_eq!(lines.last().unwrap()["message"], "ended");
+    }
+}
+
+#[test]
+fn a_reload_changes_the_form_of_the_log() {
+    let json = "[log]\nformat = \"json\"\n";
+    let log = logged(&[], "", json);
+    let (before, after) = log.split_once("reload: log.format: json\n").expect(&log);
+    assert!(!before.contains('{'), "{log}");
+    assert!(objects(after).len() >= 2, "{log}");
+    // A flag takes precedence.
+    let log = logged(&["--log-format", "text"], json, json);
+    assert!(!log.contains('{'), "{log}");
+}
+
+#[test]
+fn a_log_for_people_says_everything_once() {
+    let log = logged(&[], "", "[log]\nlevel = \"nonsense\"\n");
+    let line = |part: &str| {
+        log.lines()
+            .find(|line| line.contains(part))
+            .unwrap_or_else(|| panic!("{part}: {log}"))
+    };
+    assert!(line("listening on ").ends_with(", workers 1"), "{log}");
+    assert!(
+        line("ready: ").ends_with(" INFO ready: 1 worker, 0 upstreams"),
+        "{log}"
+    );
+    assert!(line(" starts: ").ends_with("ntpfront.toml"), "{log}");
+    assert_eq!(log.matches("nonsense").count(), 1, "{log}");
+    assert!(log.lines().all(|line| line.len() < 260), "{log}");
+}
+
+#[test]
+fn a_flag_with_another_form_is_an_error_with_the_forms() {
+    let outcome = ntpfront(&["check", "--log-format", "xml"]);
+    assert_eq!(outcome.status, Some(2), "{}", outcome.said());
+    assert!(
+        outcome.stderr.contains("\"auto\", \"text\" or \"json\""),
+        "{}",
+        outcome.said()
+    );
+}
+
 #[test]
 fn the_end_waits_for_the_reader_but_not_for_long() {
     let (_reader, writer) = pipe().unwrap();
@@ -193,14 +284,7 @@ fn a_stopped_terminal_stops_nobody() {
     let logging = Logging::into(terminal.slave, |_| ());
     let dropped = logging.says_too_much();
     let mut reader = File::from(terminal.master);
-    read_until(&mut reader, |said| {
-        told_dropped(
-            &said
-                .replace("\x1b[3m", "")
-                .replace("\x1b[0m", "")
-                .replace("\x1b[2m", ""),
-        ) == dropped
-    });
+    read_until(&mut reader, |said| told_dropped(said) == dropped);
     logging.ends();
 }
 

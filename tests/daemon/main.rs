@@ -36,6 +36,7 @@ mod anycast;
 mod census;
 mod clock;
 mod commands;
+mod control_socket;
 mod documents;
 mod drop_ins;
 mod handover;

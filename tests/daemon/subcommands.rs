@@ -1,6 +1,9 @@
 //! Proves the subcommands and their exit statuses: `check`, `config` and `query`, and that the help is all there.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ntpfront::time::{NtpDuration, NtpShort};
 
 use crate::common::client::{v4, v6};
 use crate::common::daemon::{Daemon, ntpfront};
@@ -30,13 +33,16 @@ fn help_and_version() {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     assert_eq!(ntpfront(&["-h"]).status, Some(0));
-    let version = ntpfront(&["--version"]);
-    assert_eq!(version.status, Some(0));
-    assert!(
-        version.stdout.contains(env!("CARGO_PKG_VERSION")),
-        "{}",
-        version.said()
-    );
+    assert_eq!(ntpfront(&["help"]).stdout, help.stdout);
+    let of_query = ntpfront(&["help", "query"]);
+    assert_eq!(of_query.status, Some(0));
+    assert_eq!(of_query.stdout, ntpfront(&["query", "--help"]).stdout);
+    assert!(of_query.stdout.contains("--interleaved"), "{}", of_query.said());
+    for arguments in [["--version"], ["version"]] {
+        let version = ntpfront(&arguments);
+        let line = format!("ntpfront {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!((version.status, version.stdout), (Some(0), line));
+    }
 }
 
 #[test]
@@ -51,7 +57,12 @@ fn check_tells_all_faults_and_its_status() {
     let text = "[[listener]]\naddress = \"127.0.0.1:0\"\nworkers = 0\n[clok]\n";
     let bad = directory.file("bad.toml", text);
     let bad = bad.to_string_lossy();
-    for arguments in [&["check", "-c", &bad][..], &["-c", &bad, "check"], &["-c", &bad]] {
+    for arguments in [
+        &["check", "-c", &bad][..],
+        &["check", &bad],
+        &["-c", &bad, "check"],
+        &["-c", &bad],
+    ] {
         let outcome = ntpfront(arguments);
         assert_eq!(outcome.status, Some(2), "{arguments:?}: {}", outcome.said());
         for place in ["bad.toml:2:", "bad.toml:3:", "bad.toml:4:"] {
@@ -170,6 +181,59 @@ fn query_what_is_not_usable() {
     });
     let outcome = ntpfront(&["query", &forger.address().to_string()]);
     assert_eq!(outcome.status, Some(1), "{}", outcome.said());
+}
+
+#[test]
+fn query_of_several_servers_is_a_table() {
+    let near = Scripted::start(|ask| vec![good(ask).into()]);
+    let far = Scripted::start(|ask| {
+        let mut reply = good(ask);
+        reply.root_dispersion = NtpShort::from_duration(NtpDuration::from_seconds(0.25));
+        vec![reply.into()]
+    });
+    let silent = Scripted::start(|_| Vec::new());
+    let [near, far, silent] = [&near, &far, &silent].map(|one| one.address().to_string());
+    let both = ntpfront(&["query", &far, &near]);
+    assert_eq!(both.status, Some(0), "{}", both.said());
+    let began = Instant::now();
+    let arguments = ["query", "--timeout", "300ms", &silent, &far, "-4", &near];
+    let outcome = ntpfront(&arguments);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(outcome.status, Some(1), "{}", outcome.said());
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let firsts: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(
+        firsts,
+        ["SERVER", &near, &far, &silent, "2"],
+        "{}",
+        outcome.said()
+    );
+    assert!(lines[1].ends_with(" yes"), "{}", outcome.said());
+    assert!(lines[3].contains("no: no answer"), "{}", outcome.said());
+    assert_eq!(lines[4], "2 of 3 usable");
+    let outcome = ntpfront(&[&arguments[..], &["--json"]].concat());
+    let list: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let usable: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["usable"])
+        .collect();
+    assert_eq!(usable, [false, true, true], "{list}");
+}
+
+#[test]
+fn query_keeps_to_a_family() {
+    let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let server = upstream.address().to_string();
+    assert_eq!(ntpfront(&["query", "-4", &server]).status, Some(0));
+    let outcome = ntpfront(&["query", "-6", &server]);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.said());
+    assert!(
+        outcome.stdout.contains("it has no IPv6 address"),
+        "{}",
+        outcome.said()
+    );
 }
 
 #[test]

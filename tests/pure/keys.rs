@@ -158,7 +158,7 @@ fn the_text_of_a_row_has_the_range_or_the_words() {
 }
 
 /// The flags that say the same as a key, each with what its default is to people who give neither.
-const FLAGS: [(&str, &str, Default); 9] = [
+const FLAGS: [(&str, &str, Default); 10] = [
     ("ipv4-workers", "listener.workers", Default::OfRow),
     ("ipv6-workers", "listener.workers", Default::OfRow),
     ("ipv4-address", "listener.address", Default::OfRow),
@@ -172,6 +172,7 @@ const FLAGS: [(&str, &str, Default); 9] = [
     ("user", "process.user", Default::NotSet),
     ("chroot", "process.chroot", Default::NotSet),
     ("debug", "log.level", Default::OfRow),
+    ("log-format", "log.format", Default::OfRow),
 ];
 
 enum Default {

@@ -156,6 +156,7 @@ fn config() -> impl Strategy<Value = Config> {
                     },
                 },
                 log_level,
+                log_format: if enabled { LogFormat::Json } else { LogFormat::Auto },
                 clock: ClockPolicy {
                     min_sources,
                     local: Some(local),
@@ -299,7 +300,7 @@ fn told(running: &str, wanted: &str) -> String {
 fn each_change_is_told_in_the_order_in_which_it_is_made() {
     let running = "[process]\nuser = \"a\"\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"[::1]:1\"\n\
                    [[upstream]]\naddress = \"a\"\n[[upstream]]\naddress = \"b\"";
-    let wanted = "[process]\nchroot = \"/\"\n[log]\nlevel = \"debug\"\n[clock]\nleap-seconds = \"\"\nmin-sources = 2\n\
+    let wanted = "[process]\nchroot = \"/\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n[clock]\nleap-seconds = \"\"\nmin-sources = 2\n\
                   [[listener]]\naddress = \"127.0.0.2:1\"\nworkers = 2\n\
                   [[listener]]\naddress = \"127.0.0.1:1\"\nworkers = 4\nsteering = \"cpu\"\nrequired = true\npin = true\nlimit.mode = \"on\"\n\
                   access.deny = [\"192.0.2.0/24\"]\n[budget]\nmegabits-per-second = 5\n\
@@ -308,6 +309,7 @@ fn each_change_is_told_in_the_order_in_which_it_is_made() {
 process.user: only a restart changes it from \"a\" to not set
 process.chroot: only a restart changes it from not set to \"/\"
 log.level: debug
+log.format: json
 clock: other settings
 clock.leap-seconds: none
 upstream a:123: removed

@@ -31,8 +31,10 @@ table! {
         ///
         /// Any user with write access to it can query the server: process.user and its group (its mode is 660). If
         /// users other than root can change the directory or its parents, process.user needs permission to create
-        /// the file. If this key is not set and the directory does not exist, there is no socket. The service
-        /// creates the directory. The file stays when the process ends, and the next start replaces it.
+        /// the file. The service creates the directory. If this key is not set and the default cannot be opened, a
+        /// user other than root gets $XDG_RUNTIME_DIR/ntpfront/control.sock, which commands of that user find, too;
+        /// without that directory there is no socket. The file stays when the process ends, and the next start
+        /// replaces it.
         socket: Option<PathBuf> = Some(CONTROL_SOCKET.into()), path_or_none();
         /// The users whose commands change the running server (reload, drain, undrain, refresh, upstream): {words}.
         ///

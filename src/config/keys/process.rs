@@ -8,7 +8,7 @@ use super::texts::{path, user};
 use crate::config::kind::{Bool, word};
 use crate::config::row::table;
 use crate::host::privileges::LowPorts;
-use crate::log::LogLevel;
+use crate::log::{LogFormat, LogLevel};
 
 table! {
     /// The process, once its sockets are open.
@@ -62,6 +62,12 @@ table! {
         ///
         /// Flag -d means "debug", which logs why each sample of an upstream was accepted or rejected.
         level: LogLevel = LogLevel::Info, word();
+        /// The form of the log: {words} (flag --log-format).
+        ///
+        /// "auto": to the journal with its fields, if standard error is connected to it (systemd), else text. "text":
+        /// a line for people on standard error. "json": a JSON object per line there, for containers and log
+        /// collectors: time (RFC 3339, UTC), level, message, and all fields.
+        format: LogFormat = LogFormat::Auto, word();
     }
 }
 
