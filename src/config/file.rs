@@ -162,13 +162,18 @@ impl Loader {
     /// Reads the files of a directory of `[sources]`; it need not exist.
     ///
     /// They are looked up in the directory each time, and none stays open: other programs replace them.
-    fn sources(&self, directory: &Path) -> Result<Vec<SourcesText>, String> {
+    fn sources(&self, directory: &Path, keep: Keep) -> Result<Vec<SourcesText>, String> {
         let told = |error: &io::Error| unlisted(directory, error).to_string();
         let mut known = self.sources.borrow_mut();
+        let once;
         let handle: &RootedFile = match known.entry(directory.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => match self.find(directory) {
-                Ok(handle) => new.insert(handle),
+                Ok(handle) if keep == Keep::Yes => new.insert(handle),
+                Ok(handle) => {
+                    once = handle;
+                    &once
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
                 Err(error) => return Err(told(&error)),
             },
@@ -312,7 +317,7 @@ impl Loader {
     ) -> Result<Loaded, Vec<Fault>> {
         let left = Cell::new(ALL_LISTS);
         let private = |path: &Path, longest: u64| self.private_file(path, longest, keep);
-        let sources = |directory: &Path| self.sources(directory);
+        let sources = |directory: &Path| self.sources(directory, keep);
         let files = NamedFiles {
             sources: Some(&sources),
             lists: &|path| self.list(path, keep, &left),
