@@ -44,6 +44,11 @@ impl CensusPublisher {
         self.census.note(sources, now);
     }
 
+    /// Returns the time until `now` since the last request of `client`, as [`Census::last_request`].
+    pub fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        self.census.last_request(client, now)
+    }
+
     /// Publishes a copy when the last one is a second old: to be called after each batch, and now and then without one.
     pub fn publish_if_due(&mut self, now: Duration) {
         if now.saturating_sub(self.published_at) >= APART {

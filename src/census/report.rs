@@ -301,7 +301,7 @@ impl ClientCount {
 }
 
 /// The most by which a count is off, with a probability of 95 %, if one packet of `divisor` was counted, for all.
-fn by_chance(count: u32, divisor: u32) -> u64 {
+pub(super) fn by_chance(count: u32, divisor: u32) -> u64 {
     if divisor <= 1 {
         return 0;
     }
@@ -339,7 +339,7 @@ fn classes(counts: &[u64; CLASSES]) -> Vec<Class> {
     counts.iter().enumerate().map(class).collect()
 }
 
-fn ratio(count: u64, of: f64) -> f64 {
+pub(super) fn ratio(count: u64, of: f64) -> f64 {
     if of > 0.0 { float(count) / of } else { 0.0 }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::census::distinct::Distinct;
 use crate::census::recent::Recent;
-use crate::census::{CensusSettings, HashedSource, WINDOWS, Window, class, number, tick};
+use crate::census::{CensusSettings, HashedSource, WINDOWS, Window, class, number, since, tick};
 use crate::hash::Hasher;
 
 /// The number of sizes of a sample: 1, 1/4, 1/16, … 1/4096.
@@ -144,6 +144,12 @@ impl SampledCensus {
     /// The counts so far.
     pub fn history(&self) -> &SampledHistory {
         &self.history
+    }
+
+    /// Returns the time until `now` since the last request of `client`, if it is followed.
+    pub fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        let last = self.recent.last(HashedSource::new(client, &self.hasher).hash)?;
+        Some(since(last, now))
     }
 
     /// Notes the number of packets that came until `now`, sampled or not.

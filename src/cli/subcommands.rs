@@ -1,5 +1,6 @@
 //! Pure. The arguments of most subcommands, as words.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -157,6 +158,17 @@ pub struct ReportQuery {
     /// Configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+}
+
+/// The arguments of `client`, except those that lead to the server.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ClientQuery {
+    /// The addresses of the clients
+    #[arg(value_name = "ADDRESS", required = true, value_hint = ValueHint::Other)]
+    pub addresses: Vec<IpAddr>,
+    /// Only what this listener does; an address without a listener of its own is the wildcard's
+    #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
+    pub listener: Option<String>,
 }
 
 /// The arguments of `health`, except those that lead to the server.

@@ -214,6 +214,7 @@ mod tests {
         let files = NamedFiles {
             lists: &|_| Err("no list".to_owned()),
             private: is_read.then_some(&private),
+            asked: &[],
         };
         let loaded = load_with(&Flags::default(), Some((Path::new("f.toml"), text)), files);
         let loaded = loaded.map_err(|faults| {

@@ -36,6 +36,7 @@ pub(super) fn validate(
     let Validator {
         mut faults,
         effective,
+        deciding,
         ..
     } = validator;
     faults.sort_by(|a, b| a.place.cmp(&b.place));
@@ -50,6 +51,7 @@ pub(super) fn validate(
                 path,
                 lists: 0,
                 smear,
+                deciding,
                 nts_files: None,
             })
         }

@@ -1,8 +1,10 @@
 //! Pure. The validation of single values: each becomes either a setting in effect or a fault, and none is lost.
 
 use std::io::BufRead;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::deciding::DecidingRules;
 use super::effective::{Effective, EffectiveTable, Setting, either};
 use super::fault::{Fault, Place, excerpt};
 use super::kind::{Kind, Refused, did_you_mean};
@@ -20,6 +22,8 @@ pub(super) struct Validator<'a> {
     table: String,
     pub(super) faults: Vec<Fault>,
     pub(super) effective: Effective,
+    /// The rules that decide about the addresses that are asked about.
+    pub(super) deciding: DecidingRules,
 }
 
 impl<'a> Validator<'a> {
@@ -30,6 +34,7 @@ impl<'a> Validator<'a> {
             table: String::new(),
             faults: Vec::new(),
             effective: Effective::default(),
+            deciding: DecidingRules::new(files.asked),
         }
     }
 
@@ -64,6 +69,11 @@ impl<'a> Validator<'a> {
     pub(super) fn beside(&self, path: &str) -> PathBuf {
         let directory = self.source.and_then(|source| source.path().parent());
         directory.unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Returns the addresses for which deciding rules are wanted, sorted.
+    pub(super) fn asked(&self) -> &'a [IpAddr] {
+        self.files.asked
     }
 
     /// Returns the lines of such a file.

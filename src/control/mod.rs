@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod command;
+mod failure;
 pub mod http;
 pub mod protocol;
 pub mod server;

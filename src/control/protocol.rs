@@ -13,16 +13,19 @@
 //! outer fields stays.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandReport, ControlCommand};
+pub use super::failure::ControlFailure;
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
-use crate::observe::health::{Health, HealthCriteria};
+use crate::observe::client_status::ClientStatus;
+use crate::observe::health::{Health, HealthCriteria, ListenerName};
 use crate::observe::screen::{Screen, ScreenWanted};
 
 /// Version of the protocol.
@@ -52,6 +55,13 @@ pub enum ControlRequest {
         /// Form of the answer.
         format: Format,
     },
+    /// The fate of a request of each of these clients. The answer is [`ControlAnswer::Client`].
+    Client {
+        /// Their addresses: 1 to [`crate::observe::client_status::MOST_CLIENTS`].
+        addresses: Vec<IpAddr>,
+        /// The only listener that is asked about; without one all of them.
+        listener: Option<ListenerName>,
+    },
     /// The curves of the last `seconds` in the memory of the server, as JSON. The answer is a [`ControlAnswer::Report`].
     Curves {
         /// From 1 second to 30 days.
@@ -75,11 +85,11 @@ pub enum ControlRequest {
 impl ControlRequest {
     /// Returns the longest time that the server takes to answer.
     ///
-    /// A file with millions of prefixes is checked in some seconds, and others may be checked before it. All else is
+    /// A file with millions of prefixes is read in some seconds, and others may be read before it. All else is
     /// answered at once, unless the server is not well.
     pub const fn answer_timeout(&self) -> Duration {
         match self {
-            Self::Check { .. } => Duration::from_secs(60),
+            Self::Check { .. } | Self::Client { .. } => Duration::from_secs(60),
             Self::Command(command) => command.answer_timeout(),
             Self::Status
             | Self::Upstreams
@@ -120,6 +130,8 @@ pub enum ControlAnswer {
     },
     /// The requested lines.
     Screen(Screen),
+    /// The clients, in the order of the request.
+    Client(Vec<ClientStatus>),
     /// The health of the server.
     Health(Health),
     /// The result of a check.
@@ -128,44 +140,6 @@ pub enum ControlAnswer {
     Command(CommandReport),
     /// An error instead of an answer.
     Failed(ControlFailure),
-}
-
-/// The reason why a request has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ControlFailure {
-    /// The census is off.
-    CensusOff,
-    /// Too many checks are pending.
-    TooManyChecks,
-    /// Too many clients watch the health.
-    TooManyWatchers,
-    /// The request is longer than [`LONGEST_REQUEST`].
-    TooLong,
-    /// The request is of another version of the protocol.
-    OtherVersion,
-    /// The request can't be read.
-    Unreadable(String),
-    /// The report can't be written.
-    Unwritable(String),
-}
-
-impl fmt::Display for ControlFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CensusOff => f.write_str("the census is off (census.enabled)"),
-            Self::TooManyChecks => f.write_str("too many checks are pending: try again later"),
-            Self::TooManyWatchers => f.write_str("too many clients watch the running server"),
-            Self::TooLong => f.write_str("the request is too long for the running server"),
-            Self::OtherVersion => f.write_str("the running server is of another version"),
-            Self::Unreadable(why) => {
-                write!(f, "the running server can't read the request: {}", printable(why))
-            }
-            Self::Unwritable(why) => {
-                write!(f, "the running server can't write its report: {}", printable(why))
-            }
-        }
-    }
 }
 
 /// The reason why a message of the other side can't be used.
@@ -318,7 +292,7 @@ mod tests {
 
     use crate::config::check::CheckResult;
     use crate::control::command::UpstreamCommand;
-    use crate::observe::health::ListenerName;
+    use crate::observe::client_text;
     use crate::observe::screen::{RowOrder, Tone, TonedText};
     use proptest::prelude::*;
 
@@ -343,6 +317,8 @@ mod tests {
                 .clone()
                 .prop_map(|format| ControlRequest::Clients { format }),
             any::<u32>().prop_map(|seconds| ControlRequest::Curves { seconds }),
+            (any::<Vec<IpAddr>>(), listener.clone())
+                .prop_map(|(addresses, listener)| ControlRequest::Client { addresses, listener }),
             (distance, listener, any::<bool>()).prop_map(|(max_distance, listener, watch)| {
                 let criteria = HealthCriteria {
                     max_distance,
@@ -390,6 +366,8 @@ mod tests {
         ]);
         let failure = prop_oneof![
             Just(ControlFailure::CensusOff),
+            any::<String>().prop_map(ControlFailure::NoListener),
+            Just(ControlFailure::ClientCount),
             Just(ControlFailure::TooManyChecks),
             Just(ControlFailure::TooManyWatchers),
             Just(ControlFailure::TooLong),
@@ -426,6 +404,7 @@ mod tests {
                 })
             }),
             failure.prop_map(ControlAnswer::Failed),
+            Just(ControlAnswer::Client(vec![client_text::example()])),
             any::<(String, Vec<String>)>().prop_map(|(summary, details)| {
                 ControlAnswer::Command(CommandReport::of_changes(summary, details))
             }),

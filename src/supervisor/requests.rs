@@ -69,6 +69,9 @@ impl Supervisor {
                 tokio::spawn(async move { reply.send(census::clients(censuses, fast, format).await) });
                 return;
             }
+            ControlRequest::Client { addresses, listener } => {
+                return self.look_up_clients(addresses, listener, reply);
+            }
             ControlRequest::Curves { seconds } => {
                 let (now, _) = self.clock_manager.served_time();
                 inspect::json(&self.history.curves(now, seconds))

@@ -33,6 +33,7 @@ mod common {
 
 mod anycast;
 mod census;
+mod client;
 mod clock;
 mod commands;
 mod documents;

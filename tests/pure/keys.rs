@@ -29,6 +29,7 @@ fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
     let files = NamedFiles {
         lists: &list,
         private: Some(&private),
+        asked: &[],
     };
     load_with(&Flags::default(), Some((Path::new("f"), text)), files)
 }

@@ -47,6 +47,7 @@ fn load(report: &ImportReport) -> Result<Loaded, Vec<Fault>> {
     let files = NamedFiles {
         lists: &certificates,
         private: None,
+        asked: &[],
     };
     load_with(
         &Flags::default(),

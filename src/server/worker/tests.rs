@@ -19,7 +19,7 @@ use crate::server::policy::access::{Access, OnDeny};
 use crate::server::policy::exchange::PolicyWriter;
 use crate::server::policy::limit::{Bucket, RateLimit};
 use crate::server::policy::probability::Probability;
-use crate::server::policy::{Announced, RuleMode};
+use crate::server::policy::{Announced, AuthenticationMode, NtsMode, RuleMode};
 use crate::server::{CookieAge, NakReason};
 use crate::symmetric::key_file;
 use crate::wire::extension::field_type;
@@ -110,6 +110,7 @@ impl Desk {
             reference,
             census: None,
             policy: reader,
+            probe: probe().1,
             counters: Arc::new(Counters::default()),
             batch_sizer: BatchSizer::default(),
             transmit_predictor: TransmitPredictor::default(),
