@@ -12,8 +12,8 @@ mod subcommands;
 pub use acts::{Act, UpstreamAction};
 use acts::{DrainArguments, UndrainArguments, UpstreamArguments, WaitArguments};
 pub use subcommands::{
-    ClientQuery, Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery, Import, LeapQuery, Query,
-    RehearseQuery, ReportQuery, SupposedLeap,
+    ClientQuery, ClientsOrder, ClientsQuery, Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery,
+    Import, LeapQuery, Query, RehearseQuery, ReportQuery, SupposedLeap,
 };
 
 /// The configuration file that is read when no other is named, if it exists.
@@ -56,7 +56,12 @@ pub enum Command {
     /// Show the status, refreshed until it is interrupted.
     Top(RunningServer),
     /// Show the clients of the running server.
-    Clients(RunningServer),
+    Clients {
+        /// The server.
+        server: RunningServer,
+        /// The question.
+        query: ClientsQuery,
+    },
     /// Show what a request of some clients would get.
     Client {
         /// The server.
@@ -178,6 +183,15 @@ struct StatusArguments {
     running: RunningArguments,
 }
 
+/// The arguments of `clients`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct ClientsArguments {
+    #[command(flatten)]
+    query: ClientsQuery,
+    #[command(flatten)]
+    running: RunningArguments,
+}
+
 /// The arguments of `client`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 struct ClientArguments {
@@ -233,7 +247,7 @@ enum Sub {
     /// printed every second.
     Top(RunningArguments),
     /// Show the clients of the last hour: how many, the busiest, how often they ask
-    Clients(RunningArguments),
+    Clients(ClientsArguments),
     /// Show whether a request of a client would be answered now, by which listener and why: exit status 0 yes, 1 no
     ///
     /// It is judged as a plain request (version 4, mode 3) would be, and nothing is counted: the rule of the access list
@@ -305,6 +319,7 @@ Examples:
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
+  ntpfront clients --limited --sort rate    which of them are over the limit now?
   ntpfront client 192.0.2.7                 would a request of this client be answered, and why?
   ntpfront history                          what was served in the last hour?
   ntpfront history --at 2026-11-27T12:03:07
@@ -397,7 +412,9 @@ where
         }
         Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
         Some(Sub::Top(running)) => running.command(flags, Command::Top),
-        Some(Sub::Clients(running)) => running.command(flags, Command::Clients),
+        Some(Sub::Clients(ClientsArguments { query, running })) => {
+            running.command(flags, |server| Command::Clients { server, query })
+        }
         Some(Sub::Client(ClientArguments { query, running })) => {
             running.command(flags, |server| Command::Client { server, query })
         }

@@ -13,6 +13,7 @@ mod publish;
 mod recent;
 mod report;
 mod sampled;
+mod wanted;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use one_client::{ClientCensus, OneClient};
 pub use publish::{CensusPublisher, CensusReader};
 pub use report::{CensusReport, Class, Merge, Ranking, Talker};
 pub use sampled::{PacketSample, SampledCensus, SampledHistory, Sampling};
+pub use wanted::{CensusWanted, ClientOrder, MOST, Prefix};
 
 use distinct::Distinct;
 use heavy_hitters::Talkers;

@@ -128,7 +128,7 @@ impl OneClient {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::census::{Census, CensusSettings, Merge};
+    use crate::census::{Census, CensusSettings, CensusWanted, Merge};
     use std::net::Ipv4Addr;
 
     const SETTINGS: CensusSettings = CensusSettings {
@@ -160,7 +160,7 @@ mod tests {
         let (census, history, now) = history();
         let mut all = Merge::new(now);
         all.add(&history);
-        let all = all.report();
+        let all = all.report(&CensusWanted::first(100));
         for talker in &all.addresses.top {
             let client: IpAddr = talker.address.parse().unwrap();
             let mut one = OneClient::new(client, SETTINGS.seed, now);

@@ -78,13 +78,13 @@ impl CensusReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::census::Merge;
+    use crate::census::{CensusWanted, Merge};
     use std::net::Ipv4Addr;
 
     fn requests(reader: &CensusReader, now: Duration) -> u64 {
         let mut merge = Merge::new(now);
         reader.read(|history| merge.add(history));
-        merge.report().requests
+        merge.report(&CensusWanted::first(100)).requests
     }
 
     #[test]

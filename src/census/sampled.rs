@@ -247,7 +247,7 @@ mod tests {
     #![allow(clippy::cast_precision_loss, reason = "counts of a test are small")]
 
     use super::*;
-    use crate::census::{CensusReport, Merge};
+    use crate::census::{CensusReport, CensusWanted, Merge};
     use std::net::Ipv4Addr;
 
     /// The hash of the fast path, as good as any.
@@ -302,7 +302,7 @@ mod tests {
         fn report(&self) -> CensusReport {
             let mut merge = Merge::new(self.now);
             merge.add_sampled(self.census.history());
-            merge.report()
+            merge.report(&CensusWanted::first(100))
         }
     }
 

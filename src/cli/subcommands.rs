@@ -160,6 +160,36 @@ pub struct ReportQuery {
     pub config: Option<PathBuf>,
 }
 
+/// The arguments of `clients`, except those that lead to the server.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientsQuery {
+    /// Length of the lists, 1 to 1000 [default: 10, with --json 100]
+    #[arg(short = 'n', long, value_name = "NUM", value_parser = clap::value_parser!(u16).range(1..=1000), value_hint = ValueHint::Other)]
+    pub count: Option<u16>,
+    /// Order of the lists [default: count]
+    #[arg(long, value_name = "ORDER", value_enum)]
+    pub sort: Option<ClientsOrder>,
+    /// Only clients in this prefix
+    #[arg(long, value_name = "PREFIX", value_hint = ValueHint::Other)]
+    pub prefix: Option<String>,
+    /// Only clients of which the limit or the budget refused requests, of the 1000 busiest
+    #[arg(long)]
+    pub limited: bool,
+}
+
+/// The order of `clients`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientsOrder {
+    /// The most requests first
+    Count,
+    /// The highest rate of the last 5 to 10 minutes first
+    Rate,
+    /// The last request first, of the 1000 busiest clients
+    Last,
+    /// By address
+    Address,
+}
+
 /// The arguments of `client`, except those that lead to the server.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ClientQuery {

@@ -7,7 +7,7 @@ use super::output::{FAILURE, fail, print};
 use crate::cli::{Flags, RunningServer};
 use crate::config::{file, listing};
 use crate::control::client::{self, RequestError};
-use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
+use crate::control::protocol::{ControlAnswer, ControlRequest};
 
 /// Prints the report that the running server gives to `request`, for the subcommand `name`.
 pub(super) fn report(name: &str, server: &RunningServer, flags: &Flags, request: ControlRequest) -> ExitCode {
@@ -39,11 +39,6 @@ pub(super) fn socket(server: &RunningServer, flags: &Flags) -> Result<PathBuf, S
     let loaded = file::load(flags).map_err(|faults| listing(&faults).trim_end().to_owned())?;
     let socket = loaded.config.control.socket;
     socket.ok_or_else(|| "control.socket is empty: there is no socket to connect to".to_owned())
-}
-
-/// Returns the requested form of the answer.
-pub(super) fn format(server: &RunningServer) -> Format {
-    if server.json { Format::Json } else { Format::Text }
 }
 
 /// The reason why there is no answer.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{CommandReport, ControlCommand};
 pub use super::failure::ControlFailure;
+use crate::census::{CensusReport, CensusWanted};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
@@ -50,11 +51,8 @@ pub enum ControlRequest {
     Upstreams,
     /// Everything, as lines for people. The answer is a [`ControlAnswer::Screen`].
     Screen(ScreenWanted),
-    /// The census of clients. The answer is a [`ControlAnswer::Report`].
-    Clients {
-        /// Form of the answer.
-        format: Format,
-    },
+    /// The census of clients. The answer is [`ControlAnswer::Clients`].
+    Clients(CensusWanted),
     /// The fate of a request of each of these clients. The answer is [`ControlAnswer::Client`].
     Client {
         /// Their addresses: 1 to [`crate::observe::client_status::MOST_CLIENTS`].
@@ -94,7 +92,7 @@ impl ControlRequest {
             Self::Status
             | Self::Upstreams
             | Self::Screen(_)
-            | Self::Clients { .. }
+            | Self::Clients(_)
             | Self::Curves { .. }
             | Self::Health(_)
             | Self::WatchHealth(_) => Duration::from_secs(3),
@@ -109,16 +107,6 @@ impl ControlRequest {
     }
 }
 
-/// Form of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// Text of at most 80 columns.
-    Text,
-    /// A JSON object or array.
-    Json,
-}
-
 /// The answer of the running server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -130,6 +118,8 @@ pub enum ControlAnswer {
     },
     /// The requested lines.
     Screen(Screen),
+    /// The census.
+    Clients(CensusReport),
     /// The clients, in the order of the request.
     Client(Vec<ClientStatus>),
     /// The health of the server.
@@ -290,14 +280,15 @@ mod tests {
     use super::*;
     use std::net::SocketAddr;
 
+    use crate::census::ClientOrder;
+
     use crate::config::check::CheckResult;
     use crate::control::command::UpstreamCommand;
-    use crate::observe::client_text;
     use crate::observe::screen::{RowOrder, Tone, TonedText};
+    use crate::observe::{client_text, clients_text};
     use proptest::prelude::*;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
-        let format = prop::sample::select(vec![Format::Text, Format::Json]);
         let order = prop::sample::select(vec![RowOrder::Configured, RowOrder::Worst, RowOrder::Largest]);
         let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
         // Its text has no flow label.
@@ -313,9 +304,18 @@ mod tests {
                     order,
                 })
             }),
-            format
-                .clone()
-                .prop_map(|format| ControlRequest::Clients { format }),
+            (any::<u16>(), any::<(bool, bool)>()).prop_map(|(count, (some, limited))| {
+                ControlRequest::Clients(CensusWanted {
+                    order: if limited {
+                        ClientOrder::Last
+                    } else {
+                        ClientOrder::Count
+                    },
+                    prefix: some.then(|| "192.0.2.0/24".parse().unwrap()),
+                    limited,
+                    count,
+                })
+            }),
             any::<u32>().prop_map(|seconds| ControlRequest::Curves { seconds }),
             (any::<Vec<IpAddr>>(), listener.clone())
                 .prop_map(|(addresses, listener)| ControlRequest::Client { addresses, listener }),
@@ -405,6 +405,7 @@ mod tests {
             }),
             failure.prop_map(ControlAnswer::Failed),
             Just(ControlAnswer::Client(vec![client_text::example()])),
+            Just(ControlAnswer::Clients(clients_text::example())),
             any::<(String, Vec<String>)>().prop_map(|(summary, details)| {
                 ControlAnswer::Command(CommandReport::of_changes(summary, details))
             }),

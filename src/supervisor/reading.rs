@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::census::PendingCensus;
 use super::commands::CommandReply;
 use crate::config::file::Loader;
 use crate::config::{DecidingRules, Effective, Fault, Loaded, NtsFiles, NtsKeys};
@@ -75,6 +76,8 @@ pub(super) enum Read {
     NtsFiles(Option<Result<NtsFiles, Vec<Fault>>>),
     /// A file of a check, for the client behind this.
     Check(Reply, Result<Loaded, Vec<Fault>>),
+    /// A report of the census. It does not come from the thread that reads.
+    Census(PendingCensus),
     /// A question about clients, and what was looked up for it.
     Clients(PendingClients, LookedUp),
 }
@@ -132,6 +135,11 @@ impl Reading {
         let now = clock::raw();
         let soonest = self.last_reload.map_or(now, |last| last + RELOADS_APART);
         self.reload_at.get_or_insert(soonest.max(now));
+    }
+
+    /// Returns where results are sent to.
+    pub(super) fn done(&self) -> mpsc::Sender<Read> {
+        self.done.clone()
     }
 
     /// Returns the time until the pending reload may begin, if there is one and nothing is being read.
@@ -210,6 +218,9 @@ impl Reading {
 
     /// Takes note that a result has come.
     pub(super) fn end(&mut self, read: &Read) {
+        if matches!(read, Read::Census(_)) {
+            return;
+        }
         self.is_reading = false;
         if matches!(read, Read::Reload(_)) {
             self.last_reload = Some(clock::raw());

@@ -52,6 +52,7 @@ impl Supervisor {
                 }
                 reply.send(ControlAnswer::Check(report));
             }
+            Read::Census(pending) => self.answer_census(pending).await,
             Read::Clients(asked, found) => self.answer_clients(asked, &found).await,
         }
         self.reading.begin_pending();

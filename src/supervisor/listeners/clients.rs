@@ -153,6 +153,13 @@ impl FoundClients {
         }
     }
 
+    /// Returns the number of its requests that limit or budget refused, as far as the workers remember them.
+    pub(in super::super) fn unanswered(&self, place: usize) -> u32 {
+        let workers = self.0.iter().flat_map(|(_, workers)| workers).flatten();
+        let found = workers.filter_map(|found| found.get(place));
+        found.map(|found| u32::from(found.state.unanswered())).sum()
+    }
+
     /// Returns the time since the last request of the client at this place, if the census of any worker knows it.
     pub(in super::super) fn last_request(&self, place: usize) -> Option<Duration> {
         let workers = self.0.iter().flat_map(|(_, workers)| workers).flatten();
