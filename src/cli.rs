@@ -14,8 +14,8 @@ pub use acts::{Act, UpstreamAction};
 use acts::{DrainArguments, UndrainArguments, UpstreamArguments, WaitArguments};
 use environment::Environment;
 pub use subcommands::{
-    Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery, Import, LeapQuery, Query, RehearseQuery,
-    ReportQuery, SupposedLeap,
+    ClientQuery, ClientsOrder, ClientsQuery, Dialect, HealthFormat, HealthQuery, HistoryAction, HistoryQuery,
+    Import, LeapQuery, Query, RehearseQuery, ReportQuery, SupposedLeap,
 };
 
 /// The configuration file that is read when no other is named, if it exists.
@@ -72,7 +72,19 @@ pub enum Command {
     /// Show the status, refreshed until it is interrupted.
     Top(RunningServer),
     /// Show the clients of the running server.
-    Clients(RunningServer),
+    Clients {
+        /// The server.
+        server: RunningServer,
+        /// The question.
+        query: ClientsQuery,
+    },
+    /// Show what a request of some clients would get.
+    Client {
+        /// The server.
+        server: RunningServer,
+        /// The question.
+        query: ClientQuery,
+    },
     /// Show what is served around a leap second.
     Leap(LeapQuery),
     /// Serve a made-up time that runs through a leap second.
@@ -199,6 +211,24 @@ struct StatusArguments {
     running: RunningArguments,
 }
 
+/// The arguments of `clients`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct ClientsArguments {
+    #[command(flatten)]
+    query: ClientsQuery,
+    #[command(flatten)]
+    running: RunningArguments,
+}
+
+/// The arguments of `client`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+struct ClientArguments {
+    #[command(flatten)]
+    query: ClientQuery,
+    #[command(flatten)]
+    running: RunningArguments,
+}
+
 /// The arguments of `health`.
 #[derive(Args, Clone, Debug, PartialEq)]
 struct HealthArguments {
@@ -248,7 +278,13 @@ enum Sub {
     /// printed every second.
     Top(RunningArguments),
     /// Show the clients of the last hour: how many, the busiest, how often they ask
-    Clients(RunningArguments),
+    Clients(ClientsArguments),
+    /// Show whether a request of a client would be answered now, by which listener and why: exit status 0 yes, 1 no
+    ///
+    /// It is judged as a plain request (version 4, mode 3) would be, and nothing is counted: the rule of the access list
+    /// with its file and line, the answers that are left by the limit, the budget, interleaved mode, how often it asks.
+    /// Exit status 0: each of the clients would be answered, 1: one of them would not, 2: the server does not answer.
+    Client(ClientArguments),
     /// Show what was served, from the record (history.directory), whether the server runs or not
     ///
     /// Without flags: the last hour. Without a record: the curves in the memory of the running server, of up to 30 days.
@@ -319,6 +355,8 @@ Examples:
   ntpfront import /etc/chrony/chrony.conf   convert the configuration of chronyd
   ntpfront status                           what is the running server doing?
   ntpfront clients                          which clients ask, and which ask too often?
+  ntpfront clients --limited --sort rate    which of them are over the limit now?
+  ntpfront client 192.0.2.7                 would a request of this client be answered, and why?
   ntpfront history                          what was served in the last hour?
   ntpfront history --at 2026-11-27T12:03:07
                                             what was served then, within which error, and by which upstreams?
@@ -343,6 +381,7 @@ Exit status:
   health: 0 clients get a time (within the limit), 1 they do not, 2 the server does not answer;
           with --format nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
   reload, drain, undrain, refresh, upstream: 0 it is in effect, 1 refused, 2 the server does not answer
+  client: 0 each client would be answered, 1 one of them not, 2 the server does not answer
   wait: 0 the server is synchronized (within the limit), 1 not in time
   history: --at: 0 a time was announced, 1 none was; verify: 0 unchanged, 1 changed; 2 there is no record
 
@@ -428,7 +467,12 @@ where
         }
         Some(Sub::Upstreams(running)) => running.command(flags, Command::Upstreams),
         Some(Sub::Top(running)) => running.command(flags, Command::Top),
-        Some(Sub::Clients(running)) => running.command(flags, Command::Clients),
+        Some(Sub::Clients(ClientsArguments { query, running })) => {
+            running.command(flags, |server| Command::Clients { server, query })
+        }
+        Some(Sub::Client(ClientArguments { query, running })) => {
+            running.command(flags, |server| Command::Client { server, query })
+        }
         Some(Sub::Health(HealthArguments { query, running })) => {
             running.command(flags, |server| Command::Health { server, query })
         }

@@ -5,7 +5,8 @@
 //! * [`cli`]: the flags and subcommands, as words
 //! * [`commands`]: the subcommands, one per file: each asks, prints and ends with an exit status
 //! * [`config`]: the configuration: a row per key (`keys`), as written (`raw`, of the file and its `drop_ins`, with the
-//!   `sources` of other programs) → as meant (`validate`), with all errors and their places; the formats of chronyd, ntpd and
+//!   `sources` of other programs) → as meant (`validate`), with all errors and their places; the rule of a list that decides
+//!   about an address (`deciding`); the formats of chronyd, ntpd and
 //!   ntpd-rs (`import`)
 //! * [`time`]: timestamp, duration and short format of NTP, readings of the host's clocks, the timescale of samples,
 //!   rates (pure); all rooms may use it
@@ -26,11 +27,13 @@
 //!   same for listeners with a smear (`smeared`), the way to the workers (`publish`) and to the next process (`handover`);
 //!   a made-up time that runs through a leap second (`rehearsal`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
-//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`; pure)
+//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`); those of
+//!   one of them (`one_client`), and those that are `wanted` (pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
 //!   `transmit_predictor`), or with a MAC `respond_mac`, with NTS `respond_nts`, by `policy` (`access`, `limit`,
 //!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`; `interleaved`: when earlier replies left, which the
-//!   kernel tells, and replies that tell it to the clients
+//!   kernel tells, and replies that tell it to the clients; `judgement`: what a request would get (pure), with what a worker
+//!   knows of its client, when it is asked through `probe`
 //! * [`fast_path`]: the kernel's fast path: the `program` in C; the time (`time_segment`) and which clients get a reply
 //!   (`rules`, `destinations`) in the layout that both share (`layout`; pure); `maps`, `loader`, `driver`, which
 //!   keeps it attached and up to date, and `step_watch`, which tells it steps of the host's clock
@@ -41,7 +44,7 @@
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), with what is not as it should be and
 //!   what to do (`advisor`), and its forms: lines of a `screen` with their tones (`status_text`, `upstreams_text`),
 //!   `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure);
-//!   `clients_text`: the census; `journal`: what the log says of it
+//!   `clients_text`: the census, `client_status`: one client; `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
@@ -53,8 +56,9 @@
 //!   `supervisor::watchers`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `requests` and
 //!   `commands` of the control socket, with the time of each `drain` and the `overlay` of the upstreams (pure); `reload`,
-//!   for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; what it `needs` and which
-//!   listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and threads of NTS
+//!   for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; `client`: what some clients would
+//!   get; what it `needs` and which listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and
+//!   threads of NTS
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure
@@ -132,9 +136,10 @@
 //! * This host is never its own upstream, and the address behind a name never decides which clock is served.
 //! * The time at which an earlier reply left is told once, to the address that got that reply, and never after a step of
 //!   the announced time. It is never that of another reply.
-//! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference or
-//!   policy is published, and once per second to publish its census. A worker's memory of its clients has a fixed size.
-//! * Addresses of clients leave the process only through the control socket (`ntpfront clients`); with
+//! * The packet path has no allocation and no log. It takes a lock (without waiting) only when a new reference, a new policy
+//!   or a question about clients is published, and once per second to publish its census. A worker's memory of its clients
+//!   has a fixed size.
+//! * Addresses of clients leave the process only through the control socket (`ntpfront clients` and `client`); with
 //!   `[census] enabled = false` none are kept.
 //! * The rate limit is applied only to requests that could be answered: junk takes no client's tokens. Authenticated
 //!   requests have tokens of their own, which are taken after the authentication.

@@ -73,6 +73,14 @@ impl Talkers {
         }
     }
 
+    /// Returns the most that a client of this hash can have asked if it is in no set, and the client, if it is in one.
+    pub(super) fn look_up(&self, address: u128, hash: u64) -> (u32, Option<Counter>) {
+        let least = |set: &Set| set.counts.iter().copied().min().unwrap_or(0);
+        let found = |set: &Set| set.talkers().find(|talker| talker.address == address);
+        let set = self.0.get(set_of(hash));
+        (set.map_or(0, least), set.and_then(found))
+    }
+
     /// Returns each set: the most that a client which is not in it can have asked, and the clients in it.
     pub(super) fn sets(&self) -> impl Iterator<Item = (u32, impl Iterator<Item = Counter>)> {
         self.0.iter().map(|set| {

@@ -7,18 +7,22 @@
 
 mod distinct;
 mod heavy_hitters;
+mod one_client;
 mod places;
 mod publish;
 mod recent;
 mod report;
 mod sampled;
+mod wanted;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use one_client::{ClientCensus, OneClient};
 pub use publish::{CensusPublisher, CensusReader};
 pub use report::{CensusReport, Class, Merge, Ranking, Talker};
 pub use sampled::{PacketSample, SampledCensus, SampledHistory, Sampling};
+pub use wanted::{CensusWanted, ClientOrder, MOST, Prefix};
 
 use distinct::Distinct;
 use heavy_hitters::Talkers;
@@ -176,6 +180,14 @@ impl Census {
         }
     }
 
+    /// Returns the time until `now` since the last request of `client`, in sixteenths of a second, if it is remembered.
+    ///
+    /// Of very many clients only some are.
+    pub fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        let last = self.recent.last(HashedSource::new(client, &self.hasher).hash)?;
+        Some(since(last, now))
+    }
+
     /// Writes a copy of the window into `history`, and begins the next one when it is time for that.
     pub fn tell(&mut self, history: &mut History, now: Duration) {
         self.window.last = now;
@@ -228,6 +240,12 @@ fn number(now: Duration) -> u64 {
 fn tick(now: Duration) -> u32 {
     let ticks = now.as_secs() * TICKS + u64::from(now.subsec_nanos()) * TICKS / 1_000_000_000 + 1;
     u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+/// Returns the time from a tick until `now`.
+fn since(last: u32, now: Duration) -> Duration {
+    let ticks = u64::from(tick(now).wrapping_sub(last));
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / TICKS))
 }
 
 /// Returns the class of a time in ticks.

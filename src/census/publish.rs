@@ -44,6 +44,11 @@ impl CensusPublisher {
         self.census.note(sources, now);
     }
 
+    /// Returns the time until `now` since the last request of `client`, as [`Census::last_request`].
+    pub fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        self.census.last_request(client, now)
+    }
+
     /// Publishes a copy when the last one is a second old: to be called after each batch, and now and then without one.
     pub fn publish_if_due(&mut self, now: Duration) {
         if now.saturating_sub(self.published_at) >= APART {
@@ -73,13 +78,13 @@ impl CensusReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::census::Merge;
+    use crate::census::{CensusWanted, Merge};
     use std::net::Ipv4Addr;
 
     fn requests(reader: &CensusReader, now: Duration) -> u64 {
         let mut merge = Merge::new(now);
         reader.read(|history| merge.add(history));
-        merge.report().requests
+        merge.report(&CensusWanted::first(100)).requests
     }
 
     #[test]

@@ -78,6 +78,16 @@ impl Recent {
         usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & (self.sets.len() - 1)
     }
 
+    /// Returns the tick of the last request of the client of this hash, if it is known.
+    pub(super) fn last(&self, hash: u64) -> Option<u32> {
+        let line = self.sets.get(self.line_of(hash))?;
+        let tag = u32::try_from(hash >> 32).unwrap_or(0);
+        line.at
+            .get(place_of(&line.tags, tag))
+            .copied()
+            .filter(|tick| *tick != 0)
+    }
+
     /// Notes a request of the client of this hash at `tick` (from 1 on, wrapping).
     ///
     /// Returns the ticks since its last one, if that is known.
@@ -118,6 +128,16 @@ mod tests {
         assert_eq!(recent.note(hash(1), 5), Some(0));
         assert_eq!(recent.note(hash(1), 105), Some(100));
         assert_eq!(recent.note(hash(2), 5), Some(u32::MAX));
+    }
+
+    #[test]
+    fn the_last_request_is_that_which_was_noted_last() {
+        let mut recent = Recent::new(1024);
+        for tick in [7, 9] {
+            assert_eq!(recent.last(hash(1)), (tick == 9).then_some(7));
+            recent.note(hash(1), tick);
+        }
+        assert_eq!((recent.last(hash(1)), recent.last(hash(2))), (Some(9), None));
     }
 
     #[test]

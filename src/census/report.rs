@@ -3,19 +3,18 @@
 //! Adding is in any order. Under steering by source a client is on one worker; under another its counts add up, but the
 //! times between its requests are known only as far as one worker saw both.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::census::distinct::{Distinct, RELATIVE_ERROR};
 use crate::census::heavy_hitters::{self, Talkers};
 use crate::census::sampled::{LEVELS, SampledHistory, divisor};
+use crate::census::wanted::{CensusWanted, ClientOrder};
 use crate::census::{CLASSES, History, Window, number};
-
-/// The longest list that is told.
-const TOP: usize = 100;
 
 /// The sum of the histories of several workers.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub struct Merge {
 }
 
 /// The findings of the census. As JSON its shape is stable: names stay, and keep their meaning; more may come.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CensusReport {
     /// The number of workers whose censuses are in it.
     pub workers: usize,
@@ -73,16 +72,16 @@ pub struct CensusReport {
 }
 
 /// The clients that asked most.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// The first 100 by `at_least`.
+    /// The first ones, in the order that is asked for.
     pub top: Vec<Talker>,
     /// The most requests that a client which the census doesn't know can have sent.
     pub others_at_most: u64,
 }
 
 /// A client, or a prefix of clients.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Talker {
     /// The address, or the prefix with its length.
     #[serde(rename = "who")]
@@ -97,10 +96,16 @@ pub struct Talker {
     pub rate: f64,
     /// Its packets a second in the last 5 to 10 minutes, at least.
     pub recent_rate: f64,
+    /// The time since its last request in seconds, if a worker remembers it; never for prefixes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_request: Option<f64>,
+    /// The number of its requests that limit or budget refused, as far as workers remember them; never for prefixes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u32>,
 }
 
 /// A class of times between two requests of one client.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Class {
     /// The shortest time of the class, in seconds.
     pub from: f64,
@@ -218,11 +223,16 @@ impl Merge {
         self.packets_divisor = self.packets_divisor.max(window.talkers_divisor);
     }
 
-    /// Returns the report.
-    pub fn report(&self) -> CensusReport {
+    /// Returns the report, with lists as they are `wanted`.
+    ///
+    /// Where they depend on what only workers know ([`CensusReport::choose`]), the busiest of those that are asked for are
+    /// in them.
+    pub fn report(&self, wanted: &CensusWanted) -> CensusReport {
         let windows = [self.first, self.recent_first].map(|first| self.last.saturating_sub(first));
         let [window, recent_window] = windows.map(|window| window.as_secs_f64());
-        let rank = |counts: &RankedCounts, name: fn(Ipv6Addr) -> String| {
+        let rank = |counts: &RankedCounts,
+                    name: fn(Ipv6Addr) -> String,
+                    is_wanted: fn(&CensusWanted, Ipv6Addr) -> bool| {
             let talker = |(address, asked, at_most): (Ipv6Addr, &ClientCount, u64)| Talker {
                 address: name(address),
                 at_least: asked.at_least,
@@ -230,9 +240,11 @@ impl Merge {
                 share: ratio(asked.at_least, float(self.requests)),
                 rate: ratio(asked.at_least, window),
                 recent_rate: ratio(asked.recent, recent_window),
+                last_request: None,
+                unanswered: None,
             };
             Ranking {
-                top: counts.top().into_iter().map(talker).collect(),
+                top: counts.top(wanted, is_wanted).into_iter().map(talker).collect(),
                 others_at_most: counts.floors.iter().copied().max().unwrap_or(0),
             }
         };
@@ -245,8 +257,8 @@ impl Merge {
             recent_rate: ratio(self.recent_requests, recent_window),
             clients: whole(clients),
             clients_error,
-            addresses: rank(&self.addresses, address_name),
-            prefixes: rank(&self.prefixes, prefix_name),
+            addresses: rank(&self.addresses, address_name, CensusWanted::has),
+            prefixes: rank(&self.prefixes, prefix_name, CensusWanted::has_some_of),
             sampling_divisor: self.sampling_divisor,
             packets_divisor: self.packets_divisor,
             intervals: classes(&self.intervals),
@@ -273,18 +285,66 @@ impl RankedCounts {
         }
     }
 
-    /// The first by what they asked at least; with the same by their addresses. And what each asked at most.
-    fn top(&self) -> Vec<(Ipv6Addr, &ClientCount, u64)> {
-        let mut all: Vec<_> = self.talkers.iter().collect();
-        all.sort_by_key(|(_, asked)| std::cmp::Reverse(asked.at_least));
+    /// The first of those that are wanted; with the same rank by their addresses. And what each asked at most.
+    fn top(
+        &self,
+        wanted: &CensusWanted,
+        is_wanted: fn(&CensusWanted, Ipv6Addr) -> bool,
+    ) -> Vec<(Ipv6Addr, &ClientCount, u64)> {
+        let all = self.talkers.iter();
+        let all = all.map(|(&address, asked)| (Ipv6Addr::from_bits(address), asked));
+        let mut all: Vec<_> = all.filter(|(address, _)| is_wanted(wanted, *address)).collect();
+        match wanted.order {
+            ClientOrder::Count | ClientOrder::Last => all.sort_by_key(|(_, asked)| Reverse(asked.at_least)),
+            ClientOrder::Rate => all.sort_by_key(|(_, asked)| Reverse((asked.recent, asked.at_least))),
+            ClientOrder::Address => {}
+        }
+        if wanted.limited && wanted.order == ClientOrder::Address {
+            // The busiest of them, which workers then choose of.
+            all.sort_by_key(|(_, asked)| Reverse(asked.at_least));
+        }
         let at_most = |asked: &ClientCount| {
             let floor = self.floors.get(asked.set).copied().unwrap_or(0);
             floor.saturating_add(asked.above_floor)
         };
         all.into_iter()
-            .take(TOP)
-            .map(|(&address, asked)| (Ipv6Addr::from_bits(address), asked, at_most(asked)))
+            .take(wanted.candidates())
+            .map(|(address, asked)| (address, asked, at_most(asked)))
             .collect()
+    }
+}
+
+impl CensusReport {
+    /// Returns the addresses in it, in their order.
+    pub fn listed(&self) -> Vec<IpAddr> {
+        let top = self.addresses.top.iter();
+        top.filter_map(|talker| talker.address.parse().ok()).collect()
+    }
+
+    /// Notes what workers know of the addresses, in their order: the time since the last request, and the count of requests
+    /// that were refused.
+    pub fn note(&mut self, known: impl IntoIterator<Item = (Option<Duration>, u32)>) {
+        for (talker, (last, unanswered)) in self.addresses.top.iter_mut().zip(known) {
+            talker.last_request = last.map(|ago| ago.as_secs_f64());
+            talker.unanswered = Some(unanswered);
+        }
+    }
+
+    /// Leaves in the lists what is `wanted`, as far as that depends on what workers know: to be called after [`Self::note`].
+    pub fn choose(&mut self, wanted: &CensusWanted) {
+        let top = &mut self.addresses.top;
+        if wanted.limited {
+            top.retain(|talker| talker.unanswered.is_some_and(|count| count > 0));
+            if wanted.order == ClientOrder::Address {
+                top.sort_by_key(|talker| talker.address.parse::<IpAddr>().ok());
+            }
+        }
+        if wanted.order == ClientOrder::Last {
+            let ago = |talker: &Talker| talker.last_request.unwrap_or(f64::INFINITY);
+            top.sort_by(|one, other| ago(one).total_cmp(&ago(other)));
+        }
+        top.truncate(wanted.length());
+        self.prefixes.top.truncate(wanted.length());
     }
 }
 
@@ -301,7 +361,7 @@ impl ClientCount {
 }
 
 /// The most by which a count is off, with a probability of 95 %, if one packet of `divisor` was counted, for all.
-fn by_chance(count: u32, divisor: u32) -> u64 {
+pub(super) fn by_chance(count: u32, divisor: u32) -> u64 {
     if divisor <= 1 {
         return 0;
     }
@@ -339,7 +399,7 @@ fn classes(counts: &[u64; CLASSES]) -> Vec<Class> {
     counts.iter().enumerate().map(class).collect()
 }
 
-fn ratio(count: u64, of: f64) -> f64 {
+pub(super) fn ratio(count: u64, of: f64) -> f64 {
     if of > 0.0 { float(count) / of } else { 0.0 }
 }
 
@@ -367,7 +427,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::HashMap;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     const START: Duration = Duration::from_secs(7_000_000);
 
@@ -400,7 +460,7 @@ mod tests {
     fn together<'a>(histories: impl Iterator<Item = &'a History>) -> CensusReport {
         let mut merge = Merge::new(START + Duration::from_secs(2 * WINDOW));
         histories.for_each(|history| merge.add(history));
-        merge.report()
+        merge.report(&CensusWanted::first(100))
     }
 
     proptest! {
@@ -445,6 +505,70 @@ mod tests {
         assert_eq!((second.address.as_str(), second.at_least), ("10.0.0.78", 1));
         assert_eq!(report.prefixes.top[0].address, "10.0.0.0/24");
         assert_eq!(report.prefixes.top[0].at_least, 301);
+    }
+
+    #[test]
+    fn lists_are_chosen_and_ordered_as_wanted() {
+        // Of twenty clients number n asks n times, in the first window if n is odd; two windows later is too long ago.
+        let packets: Vec<_> = (1..=20_u32)
+            .flat_map(|n| (0..n).map(move |_| (0, if n % 2 == 1 { 0 } else { 2 }, n)))
+            .collect();
+        let mut merge = Merge::new(START + Duration::from_secs(2 * WINDOW));
+        counted(1, &packets).iter().for_each(|history| merge.add(history));
+        let last_bytes = |report: &CensusReport| -> Vec<u8> {
+            let octets = |address: IpAddr| match address {
+                IpAddr::V4(v4) => v4.octets()[3],
+                IpAddr::V6(_) => panic!("{address}"),
+            };
+            report.listed().into_iter().map(octets).collect()
+        };
+        let wanted = |order| CensusWanted {
+            order,
+            ..CensusWanted::first(3)
+        };
+        assert_eq!(
+            last_bytes(&merge.report(&wanted(ClientOrder::Count))),
+            [20, 19, 18]
+        );
+        assert_eq!(
+            last_bytes(&merge.report(&wanted(ClientOrder::Rate))),
+            [20, 18, 16]
+        );
+        assert_eq!(
+            last_bytes(&merge.report(&wanted(ClientOrder::Address))),
+            [1, 2, 3]
+        );
+        let some = CensusWanted {
+            prefix: "10.0.0.8/29".parse().ok(),
+            ..wanted(ClientOrder::Count)
+        };
+        let report = merge.report(&some);
+        assert_eq!(last_bytes(&report), [15, 14, 13]);
+        assert_eq!(report.prefixes.top[0].address, "10.0.0.0/24");
+        assert_eq!(report.requests, 210);
+        // What workers know: the last request of number n was 100 - n seconds ago, and those of 4 and 6 were refused.
+        let told = |wanted: CensusWanted| {
+            let mut report = merge.report(&wanted);
+            let known = last_bytes(&report).into_iter().map(|n| {
+                let ago = (n != 7).then(|| Duration::from_secs(100 - u64::from(n)));
+                (ago, u32::from(matches!(n, 4 | 6)))
+            });
+            report.note(known.collect::<Vec<_>>());
+            report.choose(&wanted);
+            last_bytes(&report)
+        };
+        assert_eq!(told(wanted(ClientOrder::Last)), [20, 19, 18]);
+        for (order, expected) in [
+            (ClientOrder::Count, [6, 4]),
+            (ClientOrder::Address, [4, 6]),
+            (ClientOrder::Last, [6, 4]),
+        ] {
+            let limited = CensusWanted {
+                limited: true,
+                ..wanted(order)
+            };
+            assert_eq!(told(limited), expected, "{order:?}");
+        }
     }
 
     #[test]

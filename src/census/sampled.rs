@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::census::distinct::Distinct;
 use crate::census::recent::Recent;
-use crate::census::{CensusSettings, HashedSource, WINDOWS, Window, class, number, tick};
+use crate::census::{CensusSettings, HashedSource, WINDOWS, Window, class, number, since, tick};
 use crate::hash::Hasher;
 
 /// The number of sizes of a sample: 1, 1/4, 1/16, … 1/4096.
@@ -146,6 +146,12 @@ impl SampledCensus {
         &self.history
     }
 
+    /// Returns the time until `now` since the last request of `client`, if it is followed.
+    pub fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        let last = self.recent.last(HashedSource::new(client, &self.hasher).hash)?;
+        Some(since(last, now))
+    }
+
     /// Notes the number of packets that came until `now`, sampled or not.
     pub fn count(&mut self, packets: u64, now: Duration) {
         if let Some(window) = self.window(now) {
@@ -241,7 +247,7 @@ mod tests {
     #![allow(clippy::cast_precision_loss, reason = "counts of a test are small")]
 
     use super::*;
-    use crate::census::{CensusReport, Merge};
+    use crate::census::{CensusReport, CensusWanted, Merge};
     use std::net::Ipv4Addr;
 
     /// The hash of the fast path, as good as any.
@@ -296,7 +302,7 @@ mod tests {
         fn report(&self) -> CensusReport {
             let mut merge = Merge::new(self.now);
             merge.add_sampled(self.census.history());
-            merge.report()
+            merge.report(&CensusWanted::first(100))
         }
     }
 

@@ -1,5 +1,6 @@
 //! Pure. The arguments of most subcommands, as words.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,6 +174,47 @@ pub struct ReportQuery {
     /// Configuration file [default: /etc/ntpfront/ntpfront.toml if it exists]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+}
+
+/// The arguments of `clients`, except those that lead to the server.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientsQuery {
+    /// Length of the lists, 1 to 1000 [default: 10, with --json 100]
+    #[arg(short = 'n', long, value_name = "NUM", value_parser = clap::value_parser!(u16).range(1..=1000), value_hint = ValueHint::Other)]
+    pub count: Option<u16>,
+    /// Order of the lists [default: count]
+    #[arg(long, value_name = "ORDER", value_enum)]
+    pub sort: Option<ClientsOrder>,
+    /// Only clients in this prefix
+    #[arg(long, value_name = "PREFIX", value_hint = ValueHint::Other)]
+    pub prefix: Option<String>,
+    /// Only clients of which the limit or the budget refused requests, of the 1000 busiest
+    #[arg(long)]
+    pub limited: bool,
+}
+
+/// The order of `clients`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientsOrder {
+    /// The most requests first
+    Count,
+    /// The highest rate of the last 5 to 10 minutes first
+    Rate,
+    /// The last request first, of the 1000 busiest clients
+    Last,
+    /// By address
+    Address,
+}
+
+/// The arguments of `client`, except those that lead to the server.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ClientQuery {
+    /// The addresses of the clients
+    #[arg(value_name = "ADDRESS", required = true, value_hint = ValueHint::Other)]
+    pub addresses: Vec<IpAddr>,
+    /// Only what this listener does; an address without a listener of its own is the wildcard's
+    #[arg(long, value_name = "ADDR[:PORT]", value_hint = ValueHint::Other)]
+    pub listener: Option<String>,
 }
 
 /// The arguments of `health`, except those that lead to the server.

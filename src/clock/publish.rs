@@ -1,7 +1,9 @@
 //! Pure. The publication of a [`Reference`] to the workers: each has a copy, and checks for a newer one per batch.
 
-use super::{Reference, SmearedReference};
+use super::{Reference, SmearedReference, SystemVariables};
+use crate::leap::{Smear, SmearedTime};
 use crate::published::{self, Subscriber};
+use crate::time::ClockReadings;
 
 /// The reference of listeners with UTC, and around a leap second that of listeners with a smear.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +62,23 @@ impl ReferenceReader {
         &self.copy.utc
     }
 
-    /// Returns what listeners with a smear serve around a leap second, as of the last [`ReferenceReader::latest`].
+    /// Returns the variables that a listener with this `smear`, or with UTC, announces at `now`.
     ///
-    /// `None` if none is near: they serve UTC then.
-    pub fn smeared(&self) -> Option<&SmearedReference> {
-        self.copy.smeared.as_ref()
+    /// They are of the reference that comes with them, as of the last [`ReferenceReader::latest`]. The smeared time is
+    /// `None` if no leap second is smeared there and near.
+    pub fn at_listener(
+        &self,
+        smear: Option<Smear>,
+        now: ClockReadings,
+    ) -> (SystemVariables, &Reference, Option<SmearedTime>) {
+        match smear.zip(self.copy.smeared.as_ref()) {
+            None => (self.copy.utc.at(now), &self.copy.utc, None),
+            Some((smear, smeared)) => (
+                smeared.at(smear, now),
+                &smeared.reference,
+                Some(smeared.time(smear)),
+            ),
+        }
     }
 
     #[cold]

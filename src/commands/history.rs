@@ -268,6 +268,8 @@ fn curves_of_server(seconds: f64, flags: &Flags) -> Result<Curves, String> {
     )? {
         ControlAnswer::Report { text } => serde_json::from_str(&text).map_err(|error| error.to_string()),
         ControlAnswer::Screen(_)
+        | ControlAnswer::Client(_)
+        | ControlAnswer::Clients(_)
         | ControlAnswer::Health { .. }
         | ControlAnswer::Check(_)
         | ControlAnswer::Command(_)

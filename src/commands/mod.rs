@@ -5,6 +5,7 @@
 
 mod act;
 mod check;
+mod client;
 mod clients;
 mod config;
 mod health;
@@ -50,7 +51,8 @@ pub fn run(invocation: &Invocation) -> ExitCode {
         Command::Status { server, workers } => status::run(server, flags, *workers),
         Command::Upstreams(server) => upstreams::run(server, flags),
         Command::Top(server) => top::run(server, flags),
-        Command::Clients(server) => clients::run(server, flags),
+        Command::Clients { server, query } => clients::run(server, flags, query),
+        Command::Client { server, query } => client::run(server, flags, query),
         Command::Act { act, server } => act::run(act, server, flags),
         Command::Wait {
             server,

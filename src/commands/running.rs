@@ -7,7 +7,7 @@ use super::output::{FAILURE, fail, print};
 use crate::cli::{Flags, RunningServer};
 use crate::config::{Loaded, file, listing};
 use crate::control::client::{self, RequestError};
-use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
+use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::control::socket::SocketPlaces;
 
 /// Prints the report that the running server gives to `request`, for the subcommand `name`.
@@ -52,11 +52,6 @@ pub(super) fn places_of(loaded: &Loaded) -> Result<SocketPlaces, String> {
         return Err("control.socket is empty: there is no socket to connect to".to_owned());
     };
     Ok(SocketPlaces::of_configuration(socket, loaded.default_control))
-}
-
-/// Returns the requested form of the answer.
-pub(super) fn format(server: &RunningServer) -> Format {
-    if server.json { Format::Json } else { Format::Text }
 }
 
 /// The reason why there is no answer.

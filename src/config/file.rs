@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,8 @@ pub struct Loader {
     sources: RefCell<HashMap<PathBuf, RootedFile>>,
     /// The files that the configuration names, kept open for the same reason.
     named: RefCell<HashMap<PathBuf, RootedFile>>,
+    /// The addresses for which deciding rules are wanted, sorted: none but for [`Self::deciding_rules`].
+    asked: Vec<IpAddr>,
     /// The files of `[nts]` as they were when they were read.
     nts_seen: RefCell<Vec<FileIdentity>>,
     /// Whether the file must exist: a flag names it, or it was read before.
@@ -93,6 +96,7 @@ impl Loader {
             drop_ins: RootedFile::open(&path.with_file_name(DROP_INS)).ok(),
             sources: RefCell::default(),
             named: RefCell::default(),
+            asked: Vec::new(),
             nts_seen: RefCell::default(),
             needed: flags.config.is_some(),
             path,
@@ -105,6 +109,19 @@ impl Loader {
     /// All faults, at least one; a file that can't be read is one.
     pub fn load(&mut self) -> Result<Loaded, Vec<Fault>> {
         self.load_own(Secrets::Leave)
+    }
+
+    /// Reads the configuration as [`Self::load`] does, with the rules that decide about these `addresses`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn deciding_rules(&mut self, addresses: &[IpAddr]) -> Result<Loaded, Vec<Fault>> {
+        self.asked = addresses.to_vec();
+        self.asked.sort_unstable();
+        self.asked.dedup();
+        let loaded = self.load();
+        self.asked.clear();
+        loaded
     }
 
     fn load_own(&mut self, secrets: Secrets) -> Result<Loaded, Vec<Fault>> {
@@ -322,6 +339,7 @@ impl Loader {
             sources: Some(&sources),
             lists: &|path| self.list(path, keep, &left),
             private: (secrets == Secrets::Read).then_some(&private),
+            asked: &self.asked,
         };
         super::load_with(&self.flags, text, drop_ins, files)
     }

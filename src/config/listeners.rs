@@ -65,7 +65,7 @@ pub(super) struct Served {
 pub(super) fn validate(
     validator: &mut Validator<'_>,
     raw: &Raw,
-    common: Option<&Common>,
+    common: Option<&Common<'_>>,
     in_use: Option<&KeysInUse>,
     nts: Option<&NtsKeys>,
 ) -> Option<Served> {

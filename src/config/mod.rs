@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod check;
+mod deciding;
 pub mod diff;
 mod drop_ins;
 pub mod effective;
@@ -33,7 +34,7 @@ mod validator;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::BufRead;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -46,6 +47,7 @@ use crate::server::policy::budget::Budget;
 use crate::upstream::Upstream;
 use crate::upstream::clock_policy::ClockPolicy;
 
+pub use deciding::{DecidingRule, DecidingRules};
 pub use diff::{Change, Difference, ListDifference};
 pub use effective::Effective;
 pub use fault::{Fault, Place, listing};
@@ -163,6 +165,8 @@ pub struct Loaded {
     pub lists: usize,
     /// The smear, whether a listener has it or not.
     pub smear: Smear,
+    /// The rules of the access lists that decide about the addresses that were asked about; usually none is.
+    pub deciding: DecidingRules,
     /// The files that `[nts]` names; `None` if they were not read.
     pub nts_files: Option<NtsFiles>,
 }
@@ -196,6 +200,7 @@ pub fn load(flags: &Flags, text: Option<(&Path, &str)>) -> Result<Loaded, Vec<Fa
         sources: None,
         lists: &|_| Err("no other file is read here".to_owned()),
         private: None,
+        asked: &[],
     };
     load_with(flags, text, &[], files)
 }
@@ -239,6 +244,8 @@ pub struct NamedFiles<'a> {
     pub lists: Lists<'a>,
     /// For the file with symmetric keys; if `None`, the configuration has none of them.
     pub private: Option<ReadPrivate<'a>>,
+    /// The addresses for which the deciding rules of access lists are wanted, sorted.
+    pub asked: &'a [IpAddr],
 }
 
 /// A file of a configuration: its path and its text.

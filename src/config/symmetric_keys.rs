@@ -215,6 +215,7 @@ mod tests {
             sources: None,
             lists: &|_| Err("no list".to_owned()),
             private: is_read.then_some(&private),
+            asked: &[],
         };
         let loaded = load_with(&Flags::default(), Some((Path::new("f.toml"), text)), &[], files);
         let loaded = loaded.map_err(|faults| {

@@ -30,6 +30,7 @@ pub(super) fn validate(raw: &Section<Raw>, mut validator: Validator<'_>) -> Resu
         mut faults,
         effective,
         left_out,
+        deciding,
         ..
     } = validator;
     faults.sort_by(|a, b| a.place.cmp(&b.place));
@@ -44,6 +45,7 @@ pub(super) fn validate(raw: &Section<Raw>, mut validator: Validator<'_>) -> Resu
             left_out,
             lists: 0,
             smear,
+            deciding,
             nts_files: None,
         }),
         Some(_) | None => Err(faults),

@@ -1,8 +1,10 @@
 //! Pure. The validation of single values: each becomes either a setting in effect or a fault, and none is lost.
 
 use std::io::BufRead;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::deciding::DecidingRules;
 use super::effective::{Effective, EffectiveTable, Setting, either};
 use super::fault::{Fault, Place, excerpt};
 use super::kind::{Kind, Refused, did_you_mean};
@@ -24,6 +26,8 @@ pub(super) struct Validator<'a> {
     pub(super) effective: Effective,
     /// Lines that are left out without being faults, each with its place and the reason.
     pub(super) left_out: Vec<String>,
+    /// The rules that decide about the addresses that are asked about.
+    pub(super) deciding: DecidingRules,
 }
 
 impl<'a> Validator<'a> {
@@ -36,6 +40,7 @@ impl<'a> Validator<'a> {
             faults: Vec::new(),
             effective: Effective::default(),
             left_out: Vec::new(),
+            deciding: DecidingRules::new(files.asked),
         }
     }
 
@@ -69,6 +74,11 @@ impl<'a> Validator<'a> {
     /// Returns the path of a file that the configuration names; a relative path starts at the directory of its file.
     pub(super) fn beside(&self, path: &str) -> PathBuf {
         self.directory.join(path)
+    }
+
+    /// Returns the addresses for which deciding rules are wanted, sorted.
+    pub(super) fn asked(&self) -> &'a [IpAddr] {
+        self.files.asked
     }
 
     /// Returns the lines of such a file.

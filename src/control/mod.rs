@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod command;
+mod failure;
 pub mod http;
 mod obstacle;
 pub mod protocol;

@@ -13,16 +13,20 @@
 //! outer fields stays.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandReport, ControlCommand};
+pub use super::failure::ControlFailure;
+use crate::census::{CensusReport, CensusWanted};
 use crate::config::check::CheckReport;
 use crate::config::fault::printable;
 use crate::config::file;
-use crate::observe::health::{Health, HealthCriteria};
+use crate::observe::client_status::ClientStatus;
+use crate::observe::health::{Health, HealthCriteria, ListenerName};
 use crate::observe::screen::{Screen, ScreenWanted};
 
 /// Version of the protocol.
@@ -47,10 +51,14 @@ pub enum ControlRequest {
     Upstreams,
     /// Everything, as lines for people. The answer is a [`ControlAnswer::Screen`].
     Screen(ScreenWanted),
-    /// The census of clients. The answer is a [`ControlAnswer::Report`].
-    Clients {
-        /// Form of the answer.
-        format: Format,
+    /// The census of clients. The answer is [`ControlAnswer::Clients`].
+    Clients(CensusWanted),
+    /// The fate of a request of each of these clients. The answer is [`ControlAnswer::Client`].
+    Client {
+        /// Their addresses: 1 to [`crate::observe::client_status::MOST_CLIENTS`].
+        addresses: Vec<IpAddr>,
+        /// The only listener that is asked about; without one all of them.
+        listener: Option<ListenerName>,
     },
     /// The curves of the last `seconds` in the memory of the server, as JSON. The answer is a [`ControlAnswer::Report`].
     Curves {
@@ -77,16 +85,16 @@ pub enum ControlRequest {
 impl ControlRequest {
     /// Returns the longest time that the server takes to answer.
     ///
-    /// A file with millions of prefixes is checked in some seconds, and others may be checked before it. All else is
+    /// A file with millions of prefixes is read in some seconds, and others may be read before it. All else is
     /// answered at once, unless the server is not well.
     pub const fn answer_timeout(&self) -> Duration {
         match self {
-            Self::Check { .. } => Duration::from_secs(60),
+            Self::Check { .. } | Self::Client { .. } => Duration::from_secs(60),
             Self::Command(command) => command.answer_timeout(),
             Self::Status
             | Self::Upstreams
             | Self::Screen(_)
-            | Self::Clients { .. }
+            | Self::Clients(_)
             | Self::Curves { .. }
             | Self::Health(_)
             | Self::WatchHealth(_) => Duration::from_secs(3),
@@ -101,16 +109,6 @@ impl ControlRequest {
     }
 }
 
-/// Form of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// Text of at most 80 columns.
-    Text,
-    /// A JSON object or array.
-    Json,
-}
-
 /// The answer of the running server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -122,6 +120,10 @@ pub enum ControlAnswer {
     },
     /// The requested lines.
     Screen(Screen),
+    /// The census.
+    Clients(CensusReport),
+    /// The clients, in the order of the request.
+    Client(Vec<ClientStatus>),
     /// The health of the server.
     Health(Health),
     /// The result of a check.
@@ -130,44 +132,6 @@ pub enum ControlAnswer {
     Command(CommandReport),
     /// An error instead of an answer.
     Failed(ControlFailure),
-}
-
-/// The reason why a request has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum ControlFailure {
-    /// The census is off.
-    CensusOff,
-    /// Too many checks are pending.
-    TooManyChecks,
-    /// Too many clients watch the health.
-    TooManyWatchers,
-    /// The request is longer than [`LONGEST_REQUEST`].
-    TooLong,
-    /// The request is of another version of the protocol.
-    OtherVersion,
-    /// The request can't be read.
-    Unreadable(String),
-    /// The report can't be written.
-    Unwritable(String),
-}
-
-impl fmt::Display for ControlFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CensusOff => f.write_str("the census is off (census.enabled)"),
-            Self::TooManyChecks => f.write_str("too many checks are pending: try again later"),
-            Self::TooManyWatchers => f.write_str("too many clients watch the running server"),
-            Self::TooLong => f.write_str("the request is too long for the running server"),
-            Self::OtherVersion => f.write_str("the running server is of another version"),
-            Self::Unreadable(why) => {
-                write!(f, "the running server can't read the request: {}", printable(why))
-            }
-            Self::Unwritable(why) => {
-                write!(f, "the running server can't write its report: {}", printable(why))
-            }
-        }
-    }
 }
 
 /// The reason why a message of the other side can't be used.
@@ -318,14 +282,15 @@ mod tests {
     use super::*;
     use std::net::SocketAddr;
 
+    use crate::census::ClientOrder;
+
     use crate::config::check::CheckResult;
     use crate::control::command::UpstreamCommand;
-    use crate::observe::health::ListenerName;
     use crate::observe::screen::{RowOrder, Tone, TonedText};
+    use crate::observe::{client_text, clients_text};
     use proptest::prelude::*;
 
     fn requests() -> impl Strategy<Value = ControlRequest> {
-        let format = prop::sample::select(vec![Format::Text, Format::Json]);
         let order = prop::sample::select(vec![RowOrder::Configured, RowOrder::Worst, RowOrder::Largest]);
         let distance = prop::option::of(prop::num::f64::NORMAL | prop::num::f64::ZERO);
         // Its text has no flow label.
@@ -341,10 +306,21 @@ mod tests {
                     order,
                 })
             }),
-            format
-                .clone()
-                .prop_map(|format| ControlRequest::Clients { format }),
+            (any::<u16>(), any::<(bool, bool)>()).prop_map(|(count, (some, limited))| {
+                ControlRequest::Clients(CensusWanted {
+                    order: if limited {
+                        ClientOrder::Last
+                    } else {
+                        ClientOrder::Count
+                    },
+                    prefix: some.then(|| "192.0.2.0/24".parse().unwrap()),
+                    limited,
+                    count,
+                })
+            }),
             any::<u32>().prop_map(|seconds| ControlRequest::Curves { seconds }),
+            (any::<Vec<IpAddr>>(), listener.clone())
+                .prop_map(|(addresses, listener)| ControlRequest::Client { addresses, listener }),
             (distance, listener, any::<bool>()).prop_map(|(max_distance, listener, watch)| {
                 let criteria = HealthCriteria {
                     max_distance,
@@ -393,6 +369,8 @@ mod tests {
         ]);
         let failure = prop_oneof![
             Just(ControlFailure::CensusOff),
+            any::<String>().prop_map(ControlFailure::NoListener),
+            Just(ControlFailure::ClientCount),
             Just(ControlFailure::TooManyChecks),
             Just(ControlFailure::TooManyWatchers),
             Just(ControlFailure::TooLong),
@@ -429,6 +407,8 @@ mod tests {
                 })
             }),
             failure.prop_map(ControlAnswer::Failed),
+            Just(ControlAnswer::Client(vec![client_text::example()])),
+            Just(ControlAnswer::Clients(clients_text::example())),
             any::<(String, Vec<String>)>().prop_map(|(summary, details)| {
                 ControlAnswer::Command(CommandReport::of_changes(summary, details))
             }),

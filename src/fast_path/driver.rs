@@ -354,6 +354,19 @@ impl Driver {
         self.census.as_ref().map(FastCensus::history)
     }
 
+    /// Returns the time until `now` since a client's last request that was answered here, if its census follows it.
+    pub fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        self.census.as_ref()?.last_request(client, now)
+    }
+
+    /// Whether requests to this listener can be answered here now, by buckets of its own.
+    pub fn answers_for(&self, listener: SocketAddr) -> bool {
+        let number = self.slots.iter().position(|slot| slot.address == listener);
+        self.needs_refresh()
+            && self.interfaces.iter().any(|one| one.attachment().is_some())
+            && number.is_some_and(|number| self.rules.answers(number))
+    }
+
     /// Publishes the time of this moment, and takes what the census has got.
     pub fn refresh(&mut self) {
         if let Some(census) = &mut self.census {

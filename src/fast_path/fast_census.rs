@@ -1,5 +1,6 @@
 //! Impure. The census of the program's clients: takes the samples that the program wrote, and tells it how many to write.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::loader::Program;
@@ -43,6 +44,11 @@ impl FastCensus {
             set_sampling(program.state(), Some(self.census.adapt(now)));
             self.adapted_at = now;
         }
+    }
+
+    /// Returns the time until `now` since the last request of a client, if it is followed.
+    pub(super) fn last_request(&self, client: IpAddr, now: Duration) -> Option<Duration> {
+        self.census.last_request(client, now)
     }
 
     /// The counts so far.

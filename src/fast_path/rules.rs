@@ -170,6 +170,11 @@ impl Rules {
         bits(policies.map(|policy| policy.as_ref().is_some_and(|policy| is_meant(policy))))
     }
 
+    /// Returns whether the program answers for the listener of this number.
+    pub(super) fn answers(&self, number: usize) -> bool {
+        self.answering.get(number).is_some_and(Option::is_some)
+    }
+
     /// Returns whether the program answers requests to `ip` for one of the listeners, each by its number.
     pub(super) fn has_listener(&self, slots: &[ListenerSlot], ip: IpAddr) -> bool {
         let mut answering = slots.iter().zip(&self.answering);

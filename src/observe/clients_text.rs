@@ -2,18 +2,32 @@
 
 use std::fmt::Write;
 
-use crate::census::{CensusReport, Class, Ranking, Talker};
+use super::units::Brief;
+use crate::census::{CensusReport, CensusWanted, Class, ClientOrder, Ranking, Talker};
 
-/// Rows of a table: as many as fit on a screen.
-const ROWS: usize = 10;
+/// The usual number of rows of a table: as many as fit on a screen.
+pub const ROWS: u16 = 10;
 /// Length of the longest bar.
 const BAR: f64 = 40.0;
 
-/// The census for people.
-pub fn text(report: &CensusReport) -> String {
+/// The census for people, with what was `wanted`.
+pub fn text(report: &CensusReport, wanted: &CensusWanted) -> String {
     let mut text = headline(report);
-    table(&mut text, "ADDRESS", &report.addresses);
-    table(&mut text, "PREFIX", &report.prefixes);
+    text += &condition(wanted);
+    if wanted.limited || wanted.order == ClientOrder::Last {
+        table(
+            &mut text,
+            "ADDRESS",
+            &report.addresses,
+            wanted,
+            Columns::OfWorkers,
+        );
+    } else {
+        table(&mut text, "ADDRESS", &report.addresses, wanted, Columns::OfCensus);
+    }
+    if !wanted.limited {
+        table(&mut text, "PREFIX", &report.prefixes, wanted, Columns::OfCensus);
+    }
     histogram(&mut text, report);
     text
 }
@@ -48,31 +62,66 @@ fn length(seconds: f64) -> String {
     }
 }
 
-fn table(text: &mut String, head: &str, ranking: &Ranking) {
+/// A line on the clients that are not listed.
+fn condition(wanted: &CensusWanted) -> String {
+    let prefix = wanted.prefix.map(|prefix| format!("in {prefix}"));
+    let limited = wanted
+        .limited
+        .then(|| "of which limit or budget refused requests".to_owned());
+    let conditions: Vec<String> = prefix.into_iter().chain(limited).collect();
+    match conditions.as_slice() {
+        [] => String::new(),
+        some => format!("Listed below: clients {}\n", some.join(", ")),
+    }
+}
+
+/// The columns of a table.
+#[derive(Clone, Copy)]
+enum Columns {
+    /// Those of the census.
+    OfCensus,
+    /// In place of share and rate, what workers know.
+    OfWorkers,
+}
+
+fn table(text: &mut String, head: &str, ranking: &Ranking, wanted: &CensusWanted, columns: Columns) {
     let row = |cells: [&str; 6]| {
         let [client, requests, more, share, rate, now] = cells;
         format!("{client:<39}{requests:>11}{more:>8}{share:>7}{rate:>7}{now:>7}\n")
     };
     *text += "\n";
-    *text += &row([head, "REQUESTS", "+MORE", "SHARE", "RATE/S", "NOW/S"]);
-    for talker in ranking.top.iter().take(ROWS) {
-        *text += &row(cells(talker).each_ref().map(String::as_str));
+    *text += &row(match columns {
+        Columns::OfCensus => [head, "REQUESTS", "+MORE", "SHARE", "RATE/S", "NOW/S"],
+        Columns::OfWorkers => [head, "REQUESTS", "+MORE", "LAST", "REFUSED", "NOW/S"],
+    });
+    for talker in &ranking.top {
+        *text += &row(cells(talker, columns).each_ref().map(String::as_str));
     }
-    if ranking.others_at_most > 0 {
+    let is_by_count = wanted.order == ClientOrder::Count && !wanted.limited && wanted.prefix.is_none();
+    if ranking.others_at_most > 0 && is_by_count {
         let most = ranking.others_at_most;
         *text += &format!("Each of the others sent {most} at most.\n");
     }
 }
 
 /// The cells of a row: what is certain, and how much more it may be.
-fn cells(talker: &Talker) -> [String; 6] {
+fn cells(talker: &Talker, columns: Columns) -> [String; 6] {
+    let [share, rate] = match columns {
+        Columns::OfCensus => [percent(talker.share), self::rate(talker.rate)],
+        Columns::OfWorkers => {
+            let unknown = || "-".to_owned();
+            let last = talker.last_request.map(|ago| Brief(ago).to_string());
+            let refused = talker.unanswered.map(|count| count.to_string());
+            [last.unwrap_or_else(unknown), refused.unwrap_or_else(unknown)]
+        }
+    };
     [
         talker.address.clone(),
         talker.at_least.to_string(),
         talker.at_most.saturating_sub(talker.at_least).to_string(),
-        percent(talker.share),
-        rate(talker.rate),
-        rate(talker.recent_rate),
+        share,
+        rate,
+        self::rate(talker.recent_rate),
     ]
 }
 
@@ -133,59 +182,68 @@ fn rate(rate: f64) -> String {
 }
 
 #[cfg(test)]
+fn talker(who: &str, at_least: u64, at_most: u64) -> Talker {
+    Talker {
+        address: who.to_owned(),
+        at_least,
+        at_most,
+        share: 0.999,
+        rate: 99_999.4,
+        recent_rate: 0.0123,
+        last_request: None,
+        unanswered: None,
+    }
+}
+
+/// A census for tests.
+#[cfg(test)]
+pub(crate) fn example() -> CensusReport {
+    let class = |from: f64, to, count: u64, share| Class {
+        from,
+        to,
+        count,
+        share,
+    };
+    CensusReport {
+        workers: 2,
+        window: 3660.0,
+        requests: 4_000_000_000,
+        rate: 1_092_896.2,
+        recent_rate: 1.25,
+        clients: 123_456,
+        clients_error: 0.01625,
+        addresses: Ranking {
+            top: vec![
+                talker(
+                    "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+                    3_999_999_999,
+                    4_000_000_000,
+                ),
+                talker("192.0.2.1", 1, 99_999),
+            ],
+            others_at_most: 77,
+        },
+        prefixes: Ranking {
+            top: vec![talker("2001:db8:ffff::/48", 12, 12); 10],
+            others_at_most: 0,
+        },
+        sampling_divisor: 4,
+        packets_divisor: 1,
+        intervals: vec![
+            class(0.0, Some(0.707), 0, 0.0),
+            class(0.707, Some(1.414), 12, 0.12),
+            class(45.25, Some(90.5), 0, 0.0),
+            class(90.5, None, 88, 0.88),
+        ],
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn talker(who: &str, at_least: u64, at_most: u64) -> Talker {
-        Talker {
-            address: who.to_owned(),
-            at_least,
-            at_most,
-            share: 0.999,
-            rate: 99_999.4,
-            recent_rate: 0.0123,
-        }
-    }
-
-    fn report() -> CensusReport {
-        let class = |from: f64, to, count: u64, share| Class {
-            from,
-            to,
-            count,
-            share,
-        };
-        CensusReport {
-            workers: 2,
-            window: 3660.0,
-            requests: 4_000_000_000,
-            rate: 1_092_896.2,
-            recent_rate: 1.25,
-            clients: 123_456,
-            clients_error: 0.01625,
-            addresses: Ranking {
-                top: vec![
-                    talker(
-                        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
-                        3_999_999_999,
-                        4_000_000_000,
-                    ),
-                    talker("192.0.2.1", 1, 99_999),
-                ],
-                others_at_most: 77,
-            },
-            prefixes: Ranking {
-                top: vec![talker("2001:db8:ffff::/48", 12, 12); 30],
-                others_at_most: 0,
-            },
-            sampling_divisor: 4,
-            packets_divisor: 1,
-            intervals: vec![
-                class(0.0, Some(0.707), 0, 0.0),
-                class(0.707, Some(1.414), 12, 0.12),
-                class(45.25, Some(90.5), 0, 0.0),
-                class(90.5, None, 88, 0.88),
-            ],
-        }
+    fn text(report: &CensusReport) -> String {
+        super::text(report, &CensusWanted::first(ROWS))
     }
 
     #[test]
@@ -210,14 +268,39 @@ ASKS AGAIN AFTER       TIMES  SHARE (from one client in 4)
 64 s                       0   0.0%
 longer                    88  88.0%  ########################################
 ";
-        let text = text(&report());
+        let text = text(&example());
         assert_eq!(text, expected);
         assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
     }
 
     #[test]
+    fn what_workers_know_of_those_that_are_asked_for() {
+        let mut report = example();
+        report.intervals.clear();
+        report.addresses.top[0].last_request = Some(3.2);
+        report.addresses.top[0].unanswered = Some(256);
+        let wanted = CensusWanted {
+            prefix: "2001:db8::/32".parse().ok(),
+            limited: true,
+            ..CensusWanted::first(ROWS)
+        };
+        let text = super::text(&report, &wanted);
+        let (_, rest) = text.split_once("in the last minutes 1.2/s\n").unwrap();
+        assert_eq!(
+            rest,
+            "\
+Listed below: clients in 2001:db8::/32, of which limit or budget refused requests
+
+ADDRESS                                   REQUESTS   +MORE   LAST REFUSED  NOW/S
+2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1     3s    256  0.012
+192.0.2.1                                        1   99998      -      -  0.012
+"
+        );
+    }
+
+    #[test]
     fn no_client_at_all() {
-        let mut report = report();
+        let mut report = example();
         report.addresses.top.clear();
         report.prefixes.top.clear();
         report.intervals.iter_mut().for_each(|class| class.count = 0);
@@ -228,7 +311,7 @@ longer                    88  88.0%  ########################################
 
     #[test]
     fn the_shape_of_the_json_is_stable() {
-        let mut report = report();
+        let mut report = example();
         report.addresses.top.truncate(1);
         report.prefixes.top.clear();
         report.intervals.drain(..3);

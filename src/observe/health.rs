@@ -198,7 +198,7 @@ impl ListenerName {
     ///
     /// Those are the ones that have the address, or if none has, those of all addresses of its family: so does the kernel
     /// choose, too.
-    fn choose(self, listeners: &[ListenerHealth]) -> Vec<ListenerHealth> {
+    pub fn choose(self, listeners: &[ListenerHealth]) -> Vec<ListenerHealth> {
         let is_named = |one: &&ListenerHealth| match self {
             Self::Socket(socket) => one.address == socket,
             Self::Address(address) => one.address.ip() == address,

@@ -2,11 +2,14 @@
 //!
 //! A `snapshot` of everything, with the advice of the `advisor`; as lines of a `screen` (`status_text`, `upstreams_text`),
 //! as `metrics`, as `health` (for `nagios`, too, and watched by `health_watch`); the state of the record (`history_status`); the
-//! score that the NTP `pool` would give; a `query_table` of several servers; the census (`clients_text`); what is served around a leap second (`leap_forecast`);
+//! score that the NTP `pool` would give; a `query_table` of several servers; the census (`clients_text`), one client
+//! (`client_status`, `client_text`); what is served around a leap second (`leap_forecast`);
 //! and what the log says of all that (`journal`).
 
 pub mod advice;
 pub mod advisor;
+pub mod client_status;
+pub mod client_text;
 pub mod clients_text;
 pub mod clock_status;
 mod command_text;

@@ -2,7 +2,8 @@
 //!
 //! By the listener's `policy` (`access`, `limit`, `budget`), `respond` decides whether the client is answered, and
 //! `respond_mac` about requests with a MAC, `respond_nts` about those with NTS, `interleaved` whether the reply tells when
-//! the previous one left (pure). `worker` moves bytes.
+//! the previous one left (pure). `worker` moves bytes. `judgement` says what a request would get, and `probe` asks a worker
+//! what it knows of its client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +11,10 @@ use std::time::Duration;
 
 mod counters;
 pub mod interleaved;
+pub mod judgement;
 mod nts_counts;
 pub mod policy;
+mod probe;
 mod reply;
 mod residence;
 mod respond;
@@ -22,10 +25,11 @@ mod worker;
 
 pub use crate::host::steering::Steering;
 pub use counters::{CountParts, Counters, Counts};
-pub use interleaved::{InterleavedMode, SavedTimestamps};
+pub use interleaved::{InterleavedMode, SavedCounts, SavedTimestamps};
 pub use nts_counts::{CookieAge, NakReason, NtsCounts};
 pub use policy::Policy;
 pub use policy::allowance::Allowance;
+pub use probe::ClientFinding;
 pub use reply::ReplyBuffer;
 pub use residence::Residence;
 pub use respond::{Request, respond};

@@ -1,15 +1,19 @@
 //! Impure. The census of this process: the settings of its workers' counts, and the report of all of them.
 
 use std::io;
+use std::net::IpAddr;
 
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use super::inspect;
-use crate::census::{CensusReader, CensusSettings, Merge, SampledHistory};
+use super::Supervisor;
+use super::reading::Read;
+use crate::census::{CensusReader, CensusReport, CensusSettings, CensusWanted, Merge, SampledHistory};
 use crate::config::CensusKeys;
-use crate::control::protocol::{ControlAnswer, ControlFailure, Format};
+use crate::control::protocol::{ControlAnswer, ControlFailure};
+use crate::control::server::Reply;
 use crate::host::{clock, entropy};
-use crate::observe::clients_text;
+use crate::observe::client_status::MOST_CLIENTS;
 
 /// Makes the settings for counting clients; `None` if the census is off.
 pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>> {
@@ -21,14 +25,26 @@ pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>>
     Ok(Some(CensusSettings { seed, clients }))
 }
 
-/// Answers `clients` from the counts of these workers, and those of the fast path.
+/// A report that waits for what the workers know of the clients in it.
+pub(super) struct PendingCensus {
+    report: CensusReport,
+    wanted: CensusWanted,
+    reply: Reply,
+}
+
+/// Makes the report for `clients` of the counts of these workers, and those of the fast path, and sends it to `done`.
 ///
 /// Each takes about a millisecond: other tasks continue in between.
 pub(super) async fn clients(
     censuses: Vec<CensusReader>,
     fast: Option<SampledHistory>,
-    format: Format,
-) -> ControlAnswer {
+    wanted: CensusWanted,
+    reply: Reply,
+    done: mpsc::Sender<Read>,
+) {
+    if censuses.is_empty() {
+        return reply.send(ControlAnswer::Failed(ControlFailure::CensusOff));
+    }
     let mut merge = Merge::new(clock::raw());
     for census in &censuses {
         census.read(|history| merge.add(history));
@@ -37,14 +53,40 @@ pub(super) async fn clients(
     if let Some(fast) = &fast {
         merge.add_sampled(fast);
     }
-    if censuses.is_empty() {
-        return ControlAnswer::Failed(ControlFailure::CensusOff);
-    }
-    let clients = merge.report();
-    match format {
-        Format::Text => ControlAnswer::Report {
-            text: clients_text::text(&clients),
-        },
-        Format::Json => inspect::json(&clients),
+    let report = merge.report(&wanted);
+    let pending = PendingCensus {
+        report,
+        wanted,
+        reply,
+    };
+    // Where the supervisor has ended, nothing waits for it.
+    let _sent = done.send(Read::Census(pending)).await;
+}
+
+impl Supervisor {
+    /// Adds what the workers know to a report, and sends it.
+    pub(super) async fn answer_census(&self, pending: PendingCensus) {
+        let PendingCensus {
+            mut report,
+            wanted,
+            reply,
+        } = pending;
+        let mut known = Vec::new();
+        for clients in report.listed().chunks(MOST_CLIENTS) {
+            if reply.is_closed() {
+                return;
+            }
+            let (found, now) = (self.listeners.find(clients).await, clock::raw());
+            let knowledge = |(place, client): (usize, &IpAddr)| {
+                let fast = self.fast.as_ref();
+                let fast = fast.and_then(|fast| fast.last_request(*client, now));
+                let last = found.last_request(place).into_iter().chain(fast).min();
+                (last, found.unanswered(place))
+            };
+            known.extend(clients.iter().enumerate().map(knowledge));
+        }
+        report.note(known);
+        report.choose(&wanted);
+        reply.send(ControlAnswer::Clients(report));
     }
 }

@@ -1,8 +1,10 @@
 //! Impure. The listeners that are served: their sockets and workers, from their start to their end.
 //!
-//! Changes while packets arrive are decided in `plan`, and done in `apply`; `drains` are commands.
+//! Changes while packets arrive are decided in `plan`, and done in `apply`; `drains` are commands, and `clients` asks the
+//! workers about some.
 
 mod apply;
+mod clients;
 mod drains;
 mod group;
 mod plan;
@@ -30,6 +32,7 @@ use crate::server::policy::budget::{Budget, SentCounts};
 use crate::server::{Counts, Listener};
 
 pub(super) use apply::Prepared;
+pub(super) use clients::{FoundClients, KnownClient};
 use group::{ListenerGroup, WorkerSlot, end};
 use plan::{GroupState, ListenerPlan};
 pub(super) use prepare_error::PrepareError;

@@ -4,6 +4,7 @@
 
 mod absence;
 mod census;
+mod client;
 mod clock_manager;
 mod commands;
 mod confine;

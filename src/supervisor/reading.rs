@@ -4,17 +4,22 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::census::PendingCensus;
 use super::commands::CommandReply;
 use crate::config::file::Loader;
-use crate::config::{ConfigText, Effective, Fault, Loaded, NtsFiles, NtsKeys};
+use crate::config::{ConfigText, DecidingRules, Effective, Fault, Loaded, NtsFiles, NtsKeys};
 use crate::control::server::Reply;
 use crate::host::{clock, privileges};
+use crate::observe::health::ListenerName;
+use crate::server::policy::Policy;
+use crate::server::{SavedCounts, SavedTimestamps};
 
 /// Interval in which several signals to reload cause one reload.
 const RELOADS_APART: Duration = Duration::from_millis(100);
@@ -33,6 +38,38 @@ pub(super) struct PendingCheck {
     pub(super) reply: Reply,
 }
 
+/// A question about clients that waits for the rules of their lists.
+pub(super) struct PendingClients {
+    /// Their addresses.
+    pub(super) addresses: Vec<IpAddr>,
+    /// The only listener that is asked about.
+    pub(super) listener: Option<ListenerName>,
+    /// The listeners as they are served.
+    pub(super) served: Vec<ServedTables>,
+    /// The way back to the one that asks.
+    pub(super) reply: Reply,
+}
+
+/// The tables that a listener has in use and that take time to look through.
+pub(super) struct ServedTables {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// Its policy.
+    pub(super) policy: Arc<Policy>,
+    /// The table for interleaved mode, if it has one.
+    pub(super) saved: Option<Arc<SavedTimestamps>>,
+}
+
+/// The results for the clients of a question.
+pub(super) struct LookedUp {
+    /// The rules of the configuration as it is now; or the reason why it can't be read.
+    pub(super) rules: Result<DecidingRules, String>,
+    /// The listeners whose lists say the same in the files as in use.
+    pub(super) current: Vec<SocketAddr>,
+    /// The saved replies to each client, at each listener in interleaved mode.
+    pub(super) saved: Vec<(SocketAddr, Vec<SavedCounts>)>,
+}
+
 /// A result of reading.
 pub(super) enum Read {
     /// The server's own file, for a reload.
@@ -41,6 +78,25 @@ pub(super) enum Read {
     NtsFiles(Option<Result<NtsFiles, Vec<Fault>>>),
     /// A file of a check, for the client behind this.
     Check(Reply, Result<Loaded, Vec<Fault>>),
+    /// A report of the census. It does not come from the thread that reads.
+    Census(PendingCensus),
+    /// A question about clients, and what was looked up for it.
+    Clients(PendingClients, LookedUp),
+}
+
+/// Work that waits for its turn.
+enum PendingRead {
+    Check(PendingCheck),
+    Clients(PendingClients),
+}
+
+impl PendingRead {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Check(check) => check.reply.is_closed(),
+            Self::Clients(clients) => clients.reply.is_closed(),
+        }
+    }
 }
 
 /// The current and the pending work.
@@ -55,7 +111,7 @@ pub(super) struct Reading {
     waiting: Vec<CommandReply>,
     /// The commands that wait for the end of the one that has begun.
     served: Vec<CommandReply>,
-    checks: VecDeque<PendingCheck>,
+    pending: VecDeque<PendingRead>,
 }
 
 impl Reading {
@@ -69,7 +125,7 @@ impl Reading {
             last_reload: None,
             waiting: Vec::new(),
             served: Vec::new(),
-            checks: VecDeque::new(),
+            pending: VecDeque::new(),
         }
     }
 
@@ -81,6 +137,11 @@ impl Reading {
         let now = clock::raw();
         let soonest = self.last_reload.map_or(now, |last| last + RELOADS_APART);
         self.reload_at.get_or_insert(soonest.max(now));
+    }
+
+    /// Returns where results are sent to.
+    pub(super) fn done(&self) -> mpsc::Sender<Read> {
+        self.done.clone()
     }
 
     /// Returns the time until the pending reload may begin, if there is one and nothing is being read.
@@ -115,23 +176,39 @@ impl Reading {
 
     /// Queues a file for a check. It is given back if too many wait already.
     pub(super) fn want_check(&mut self, check: PendingCheck) -> Result<(), PendingCheck> {
-        self.checks.retain(|waiting| !waiting.reply.is_closed());
-        if self.checks.len() >= WAITING {
+        if self.is_full() {
             return Err(check);
         }
-        self.checks.push_back(check);
-        self.begin_check();
+        self.pending.push_back(PendingRead::Check(check));
+        self.begin_pending();
         Ok(())
     }
 
-    /// Begins the next check, if nothing is being read and no reload is due.
-    pub(super) fn begin_check(&mut self) {
+    /// Queues a question about clients. It is given back if too many wait already.
+    pub(super) fn want_clients(&mut self, clients: PendingClients) -> Result<(), PendingClients> {
+        if self.is_full() {
+            return Err(clients);
+        }
+        self.pending.push_back(PendingRead::Clients(clients));
+        self.begin_pending();
+        Ok(())
+    }
+
+    /// Whether too many wait that have not given up.
+    fn is_full(&mut self) -> bool {
+        self.pending.retain(|waiting| !waiting.is_closed());
+        self.pending.len() >= WAITING
+    }
+
+    /// Begins what waits next, if nothing is being read and no reload is due.
+    pub(super) fn begin_pending(&mut self) {
         if self.is_reading || self.reload_at.is_some() {
             return;
         }
-        if let Some(check) = self.checks.pop_front() {
-            // Without a thread the client's connection is closed without an answer.
-            let _begun = self.begin(|loader| {
+        // Without a thread the client's connection is closed without an answer.
+        let _begun = match self.pending.pop_front() {
+            None => Ok(()),
+            Some(PendingRead::Check(check)) => self.begin(move |loader| {
                 let PendingCheck {
                     path,
                     text,
@@ -139,12 +216,19 @@ impl Reading {
                     reply,
                 } = check;
                 Read::Check(reply, loader.check_all(&path, &text, &drop_ins))
-            });
-        }
+            }),
+            Some(PendingRead::Clients(clients)) => self.begin(move |loader| {
+                let found = look_up(loader, &clients);
+                Read::Clients(clients, found)
+            }),
+        };
     }
 
     /// Takes note that a result has come.
     pub(super) fn end(&mut self, read: &Read) {
+        if matches!(read, Read::Census(_)) {
+            return;
+        }
         self.is_reading = false;
         if matches!(read, Read::Reload(_)) {
             self.last_reload = Some(clock::raw());
@@ -165,5 +249,28 @@ impl Reading {
         thread::Builder::new().name("reader".to_owned()).spawn(job)?;
         self.is_reading = true;
         Ok(())
+    }
+}
+
+/// Looks up what is asked of some clients in the files, and in tables that are large.
+fn look_up(loader: &mut Loader, asked: &PendingClients) -> LookedUp {
+    let loaded = loader.deciding_rules(&asked.addresses);
+    let is_current = |served: &&ServedTables| {
+        let configured = loaded.iter().flat_map(|loaded| &loaded.config.listeners);
+        let mut same = configured.filter(|listener| listener.address == served.address);
+        same.any(|listener| listener.policy.access.allows_the_same(&served.policy.access))
+    };
+    let current = asked.served.iter().filter(is_current);
+    let counts = |served: &ServedTables| {
+        let saved = served.saved.as_ref()?;
+        Some((served.address, saved.counts_of(&asked.addresses)))
+    };
+    LookedUp {
+        current: current.map(|served| served.address).collect(),
+        saved: asked.served.iter().filter_map(counts).collect(),
+        rules: loaded.map(|loaded| loaded.deciding).map_err(|faults| {
+            let first = faults.first().map(ToString::to_string);
+            first.unwrap_or_default()
+        }),
     }
 }

@@ -62,8 +62,10 @@ impl Supervisor {
                 }
                 reply.send(ControlAnswer::Check(report));
             }
+            Read::Census(pending) => self.answer_census(pending).await,
+            Read::Clients(asked, found) => self.answer_clients(asked, &found).await,
         }
-        self.reading.begin_check();
+        self.reading.begin_pending();
     }
 
     /// Adds to a check what is wrong with the list of leap seconds, if it is the one that this server has read.

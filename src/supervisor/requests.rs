@@ -63,12 +63,16 @@ impl Supervisor {
                     Err(failure) => ControlAnswer::Failed(failure),
                 }
             }
-            ControlRequest::Clients { format } => {
+            ControlRequest::Clients(wanted) => {
                 let censuses = self.listeners.censuses();
                 let fast = self.fast.as_ref().and_then(Driver::census).cloned();
                 // It takes some time with many workers.
-                tokio::spawn(async move { reply.send(census::clients(censuses, fast, format).await) });
+                let done = self.reading.done();
+                tokio::spawn(census::clients(censuses, fast, wanted, reply, done));
                 return;
+            }
+            ControlRequest::Client { addresses, listener } => {
+                return self.look_up_clients(addresses, listener, reply);
             }
             ControlRequest::Curves { seconds } => {
                 let (now, _) = self.clock_manager.served_time();

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ntpfront::census::{CensusPublisher, CensusReader, CensusSettings, Merge};
+use ntpfront::census::{CensusPublisher, CensusReader, CensusSettings, CensusWanted, Merge};
 use ntpfront::clock::SystemVariables;
 use ntpfront::server::policy::Ruling;
 use ntpfront::server::{ReplyBuffer, Request, respond};
@@ -154,7 +154,7 @@ fn together(reader: &CensusReader, workers: usize, now: Duration) -> (f64, u64) 
     let start = Instant::now();
     let mut merge = Merge::new(now);
     (0..workers).for_each(|_| reader.read(|history| merge.add(history)));
-    let report = merge.report();
+    let report = merge.report(&CensusWanted::first(100));
     (start.elapsed().as_secs_f64() * 1000.0, report.requests)
 }
 

@@ -141,6 +141,60 @@ fn fits_a_terminal(server: &Server) {
 }
 
 #[test]
+fn lists_have_the_length_the_order_and_the_clients_that_are_asked_for() {
+    let limit = "\n[limit]\nmode = \"on\"\nburst = 8\ninterval = 64\nleak = 0.01\n";
+    let server = Server::start(limit);
+    for (source, requests) in [(3, 3), (4, 5), (5, 4)] {
+        server.ask_from(Ipv4Addr::new(127, 1, 9, source), requests);
+    }
+    // One that gets no answers any more.
+    let limited = client::socket((Ipv4Addr::new(127, 1, 8, 7), 0));
+    for _ in 0..40 {
+        limited.send_to(&client::request(4, 3), server.address).unwrap();
+    }
+    let listed = |arguments: &[&str]| -> Vec<String> {
+        let outcome = server.clients(&[arguments, &["--json"]].concat());
+        assert_eq!(outcome.status, Some(0), "{}", outcome.said());
+        let said: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let top = said["addresses"]["top"].as_array().unwrap().iter();
+        top.map(|talker| talker["who"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let ours = ["--prefix", "127.1.9.0/24"];
+    wait_until("all that was asked", SOON, || {
+        let few = listed(&["--limited"]);
+        (listed(&ours).len() == 3 && few == ["127.1.8.7"]).then_some(())
+    });
+    let with = |more: &[&str]| listed(&[&ours[..], more].concat());
+    assert_eq!(with(&[]), ["127.1.9.4", "127.1.9.5", "127.1.9.3"]);
+    assert_eq!(with(&["-n", "1", "--sort", "rate"]), ["127.1.9.4"]);
+    assert_eq!(
+        with(&["--sort", "address"]),
+        ["127.1.9.3", "127.1.9.4", "127.1.9.5"]
+    );
+    server.ask_from(Ipv4Addr::new(127, 1, 9, 3), 1);
+    // In sixteenths of a second the others were asking at about the same time.
+    assert!(with(&["--sort", "last"]).contains(&"127.1.9.3".to_owned()));
+    assert_eq!(with(&["--limited"]), Vec::<String>::new());
+    let text = server.clients(&["--limited"]);
+    assert!(
+        text.stdout
+            .contains("Listed below: clients of which limit or budget refused requests\n"),
+        "{}",
+        text.said()
+    );
+    let row = text
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("127.1.8.7 "))
+        .unwrap();
+    assert!(row.chars().count() < 80, "{row}");
+    for wrong in [["--prefix", "192.0.2.0/33"], ["-n", "0"], ["--sort", "x"]] {
+        assert_eq!(server.clients(&wrong).status, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
 fn nobody_is_counted_where_that_is_off() {
     let server = Server::start("enabled = false");
     let outcome = server.clients(&["--json"]);

@@ -34,6 +34,7 @@ mod common {
 
 mod anycast;
 mod census;
+mod client;
 mod clock;
 mod commands;
 mod control_socket;

@@ -17,10 +17,10 @@ use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, good};
 use crate::common::{Outcome, SOON, TempDir, run, wait_until};
+use ntpfront::census::CensusWanted;
 use ntpfront::control::client::{RequestError, send_request};
 use ntpfront::control::protocol::{
-    ControlAnswer, ControlFailure, ControlRequest, Format, LONGEST_REQUEST, read_answer, write_answer,
-    write_request,
+    ControlAnswer, ControlFailure, ControlRequest, LONGEST_REQUEST, read_answer, write_answer, write_request,
 };
 use ntpfront::observe::health::HealthCriteria;
 use ntpfront::observe::screen::{RowOrder, ScreenWanted};
@@ -398,7 +398,6 @@ fn who_only_looks_costs_no_decision() {
     let idle = decisions(&|_| std::thread::sleep(Duration::from_millis(1)));
     // One a second there is: else nothing would be counted here.
     assert!((at_most - 3..=at_most).contains(&idle), "{idle}");
-    let format = Format::Json;
     let screen = ScreenWanted {
         width: 80,
         workers: true,
@@ -408,7 +407,7 @@ fn who_only_looks_costs_no_decision() {
         ControlRequest::Status,
         ControlRequest::Upstreams,
         ControlRequest::Screen(screen),
-        ControlRequest::Clients { format },
+        ControlRequest::Clients(CensusWanted::first(100)),
         ControlRequest::Health(HealthCriteria::default()),
     ];
     let mut requests: Vec<String> = requests

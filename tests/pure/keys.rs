@@ -30,6 +30,7 @@ fn load(text: &str) -> Result<Loaded, Vec<Fault>> {
         sources: Some(&|_| Ok(vec![("/somewhere/x.sources".into(), Ok("192.0.2.77".to_owned()))])),
         lists: &list,
         private: Some(&private),
+        asked: &[],
     };
     load_with(&Flags::default(), Some((Path::new("f"), text)), &[], files)
 }

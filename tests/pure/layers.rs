@@ -74,7 +74,10 @@ const ARROWS: [(&str, &[&str]); 22] = [
         "history",
         &["time", "leap", "host", "log", "server", "upstream", "observe"],
     ),
-    ("control", &["host", "log", "observe", "config", "history"]),
+    (
+        "control",
+        &["host", "log", "census", "observe", "config", "history"],
+    ),
     (
         "supervisor",
         &[
@@ -105,6 +108,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "wire",
             "leap",
             "clock",
+            "census",
             "server",
             "cli",
             "log",

@@ -7,8 +7,10 @@ use std::thread;
 
 use super::super::running::{explain, unexpected_answer};
 use super::render::TopContent;
+use crate::census::CensusWanted;
 use crate::control::client::send_request;
-use crate::control::protocol::{ControlAnswer, ControlRequest, Format};
+use crate::control::protocol::{ControlAnswer, ControlRequest};
+use crate::observe::clients_text;
 use crate::observe::screen::{Line, ScreenWanted, Tone, TonedText};
 
 /// The length of the curves, in seconds.
@@ -71,12 +73,15 @@ pub(super) fn fetch(socket: &Path, wanted: TopRequest) -> Result<TopContent, Str
         return Err(unexpected_answer());
     };
     let curves = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let first = CensusWanted::first(clients_text::ROWS);
     let clients = match wanted
         .clients
-        .then(|| ask(ControlRequest::Clients { format: Format::Text }))
+        .then(|| ask(ControlRequest::Clients(first.clone())))
     {
         None => Vec::new(),
-        Some(Ok(ControlAnswer::Report { text })) => text.lines().map(plain).collect(),
+        Some(Ok(ControlAnswer::Clients(report))) => {
+            clients_text::text(&report, &first).lines().map(plain).collect()
+        }
         Some(Ok(_)) => return Err(unexpected_answer()),
         // It may be off.
         Some(Err(why)) => vec![plain(&why)],

@@ -48,6 +48,7 @@ fn load(report: &ImportReport) -> Result<Loaded, Vec<Fault>> {
         sources: None,
         lists: &certificates,
         private: None,
+        asked: &[],
     };
     load_with(
         &Flags::default(),

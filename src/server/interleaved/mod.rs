@@ -25,7 +25,7 @@ mod sync {
 
 pub use expected::{Expected, ExpectedEntry, ExpectedTimestamps, Pending, PredictedTransmit};
 pub use request::{InterleavedRequest, receive_mark, transmit_mark};
-pub use saved_timestamps::{SavedTimestamps, Tag, Timestamps};
+pub use saved_timestamps::{SavedCounts, SavedTimestamps, Tag, Timestamps};
 pub use steps::AnnouncedSteps;
 
 use strum::{IntoStaticStr, VariantArray};

@@ -45,6 +45,12 @@ impl SavedPair {
         is_taken.then_some(value)
     }
 
+    /// Returns the value of the pair, if there is one; that of another pair if a thread just changes the place.
+    pub(super) fn glance(&self) -> Option<u64> {
+        let is_pair = self.key() & 1 == 1;
+        is_pair.then(|| self.value.load(Ordering::Relaxed))
+    }
+
     fn own(&self, seen: u64) -> bool {
         let owned = self
             .key

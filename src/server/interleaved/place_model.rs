@@ -65,6 +65,8 @@ fn what_is_not_wanted_stays() {
         assert!(place.put(EMPTY, 1, value_of(1)));
         let other = Arc::clone(&place);
         let refuser = loom::thread::spawn(move || other.take(1, |_| false));
+        // Who only glances changes nothing.
+        assert!(place.glance().is_none_or(|value| value == value_of(1)));
         // While the other one looks, it may seem to be gone: then this one is not told, and nothing is lost.
         let meanwhile = place.take(1, |_| true);
         assert_eq!(refuser.join().unwrap(), None);

@@ -52,6 +52,15 @@ pub struct SavedTimestamps {
     epoch: AtomicU32,
 }
 
+/// The number of replies of a client that are saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SavedCounts {
+    /// Those in basic mode: the client can ask for the next one in interleaved mode.
+    pub basic: u32,
+    /// Those in interleaved mode: the client is in it.
+    pub interleaved: u32,
+}
+
 /// A part of the table: a power of two of sets.
 #[derive(Debug)]
 struct SavedReplies(Box<[SavedSet]>);
@@ -178,6 +187,41 @@ impl SavedTimestamps {
             &self.basic
         };
         own.save(key, u64::from(units) << 32 | u64::from(tag.0));
+    }
+
+    /// Returns how many replies to each of these clients are saved, not authenticated ones, in the order of `clients`.
+    ///
+    /// It looks at the whole table once. Clients are told apart by 24 bits of a hash: of 16 million others one counts for
+    /// this one.
+    pub fn counts_of(&self, clients: &[IpAddr]) -> Vec<SavedCounts> {
+        let epoch = self.epoch();
+        let mut tags: Vec<(u32, usize)> = clients
+            .iter()
+            .enumerate()
+            .map(|(place, client)| (self.tag(*client, false, epoch).0, place))
+            .collect();
+        tags.sort_unstable();
+        let mut counts = vec![SavedCounts::default(); clients.len()];
+        let mut look_through = |replies: &SavedReplies, count: fn(&mut SavedCounts) -> &mut u32| {
+            let values = replies
+                .0
+                .iter()
+                .flat_map(|set| &set.0)
+                .filter_map(SavedPair::glance);
+            for tag in values.map(|value| u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)) {
+                let first = tags.partition_point(|(one, _)| *one < tag);
+                let same = tags.iter().skip(first).take_while(|(one, _)| *one == tag);
+                for (_, place) in same {
+                    counts
+                        .get_mut(*place)
+                        .into_iter()
+                        .for_each(|found| *count(found) += 1);
+                }
+            }
+        };
+        look_through(&self.basic, |found| &mut found.basic);
+        look_through(&self.interleaved, |found| &mut found.interleaved);
+        counts
     }
 
     fn find(&self, key: u64) -> Option<&SavedPair> {

@@ -146,6 +146,11 @@ impl Access {
         (self.list.ipv6.first, &self.list.ipv6.starts)
     }
 
+    /// Returns whether both allow the same addresses, whatever their modes.
+    pub fn allows_the_same(&self, other: &Self) -> bool {
+        self.shares_list(other) || self.list == other.list
+    }
+
     /// Returns whether it is the very list of `other`, in the same memory.
     pub fn shares_list(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.list, &other.list)

@@ -103,6 +103,23 @@ impl Allowance {
         allowance
     }
 
+    /// Returns an allowance of its own in the same state: what is taken from it is taken from no client.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let copy = |cell: &AtomicU64| AtomicU64::new(cell.load(Ordering::Relaxed));
+        Self {
+            light: AtomicU32::new(self.light.load(Ordering::Relaxed)),
+            shed_threshold: AtomicU32::new(self.shed_threshold.load(Ordering::Relaxed)),
+            interval: copy(&self.interval),
+            full_at: self.full_at.each_ref().map(copy),
+            new: copy(&self.new),
+            other: copy(&self.other),
+            others_asked: copy(&self.others_asked),
+            shed: copy(&self.shed),
+            light_shed: copy(&self.light_shed),
+        }
+    }
+
     /// Sets the rates that hold from now on.
     pub fn set(&self, rates: Rates) {
         self.light.store(rates.light.to_bits(), Ordering::Relaxed);

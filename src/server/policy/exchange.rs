@@ -12,7 +12,7 @@ use crate::nts::keyring::Keyring;
 use crate::published::{Publisher, Subscriber, published};
 use crate::server::interleaved::SavedTimestamps;
 use crate::server::policy::allowance::Allowance;
-use crate::server::policy::limit::{Clients, RequestClass, RequestContext};
+use crate::server::policy::limit::{ClientState, Clients, RequestClass, RequestContext};
 use crate::server::policy::probability::Random;
 use crate::server::policy::{Annotation, NtsMode, Policy, Ruling};
 
@@ -201,6 +201,12 @@ impl PolicyReader {
     /// Returns the table for interleaved mode, if there is one.
     pub(in crate::server) fn saved(&self) -> Option<&SavedTimestamps> {
         self.saved.as_deref()
+    }
+
+    /// Returns what is remembered of `source`, as far as plain requests depend on it.
+    pub(in crate::server) fn state_of(&self, source: IpAddr) -> ClientState {
+        let PolicyRules { policy, clients, .. } = &self.rules;
+        clients.state_of(&policy.limit, source)
     }
 
     /// Loads into the cache where `sources` will be looked up soon.

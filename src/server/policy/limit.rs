@@ -8,9 +8,13 @@
 //!
 //! A client that retries at once when it is dropped is answered: that costs less than its retries.
 
+mod state;
+
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use state::ClientState;
 
 use crate::hash::{Hasher, MAPPED};
 use crate::server::policy::RuleMode;
@@ -38,6 +42,11 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
+    /// Whether it counts at all, applied or on trial.
+    pub fn is_on(&self) -> bool {
+        self.mode != RuleMode::Off
+    }
+
     /// The interval in log2 seconds, rounded up, as RATE tells it: 0 to 6.
     pub fn poll(&self) -> i8 {
         let seconds = self.client.interval.as_nanos().div_ceil(1_000_000_000).max(1);

@@ -125,6 +125,17 @@ pub enum Ruling {
     Refuse(Verdict),
 }
 
+/// The reasons why no request gets an answer at a listener, whatever its client; `None` where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// That of all requests.
+    pub all: Option<Verdict>,
+    /// That of requests with a MAC and without NTS.
+    pub mac: Option<Verdict>,
+    /// That of requests without both.
+    pub plain: Option<Verdict>,
+}
+
 /// A remark about an answered request that is counted, too: it may have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
@@ -217,6 +228,16 @@ impl Policy {
     /// Returns whether the time is announced here, where the server as a whole announces one of this `stratum`.
     pub fn announces_time(&self, stratum: u8) -> bool {
         self.answer == Announced::Time && stratum <= self.max_stratum
+    }
+
+    /// Returns why no request gets an answer, where the server as a whole `answers`, or is silent in a dispute.
+    pub fn refusals(&self, answers: bool) -> Refusals {
+        let all = (!answers).then_some(Verdict::RefusedDisputed);
+        let requires_nts = self.nts == NtsMode::Require;
+        let mac = all.or(requires_nts.then_some(Verdict::RefusedNtsRequired));
+        let requires_mac = self.authentication == AuthenticationMode::Require;
+        let plain = mac.or(requires_mac.then_some(Verdict::RefusedMacRequired));
+        Refusals { all, mac, plain }
     }
 
     /// Decides about a request, and tells `annotate` what else is worth counting.

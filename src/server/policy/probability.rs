@@ -25,7 +25,7 @@ impl Probability {
 }
 
 /// A generator of random numbers (xorshift64*: Marsaglia 2003, multiplied as Vigna 2016 proposes).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Random(u64);
 
 impl Random {

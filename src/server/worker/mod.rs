@@ -8,7 +8,7 @@ mod settings;
 mod transmit_predictor;
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ use crate::server::interleaved::{
 };
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
-use crate::server::policy::{AuthenticationMode, NtsMode, Policy, Ruling};
+use crate::server::policy::{Policy, Ruling};
+use crate::server::probe::{ClientFinding, ProbeReader, ProbeWriter, probe};
 use crate::server::respond_mac::has_mac;
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::interleaved::Interleaving;
@@ -71,6 +72,7 @@ pub const INTERRUPT: Signal = Signal::SIGUSR2;
 pub struct Worker {
     counters: Arc<Counters>,
     policy_writer: PolicyWriter,
+    probe: ProbeWriter,
     settings: Arc<WorkerSettings>,
     census: Option<CensusReader>,
     /// The thread; `None` once it was waited for.
@@ -99,6 +101,7 @@ impl Worker {
         // It may not ask for randomness later.
         let seed = [entropy::random()?.to_ne_bytes(), entropy::random()?.to_ne_bytes()];
         let nonces = Nonces::new(*seed.as_flattened().first_chunk().unwrap_or(&[0; 16]));
+        let (probe_writer, probe_reader) = probe();
         let counters = Arc::new(Counters::default());
         let settings = Arc::new(WorkerSettings::default());
         let publisher = census.map(|settings| CensusPublisher::new(settings, clock::raw()));
@@ -108,6 +111,7 @@ impl Worker {
             reference,
             census: publisher,
             policy: policy_reader,
+            probe: probe_reader,
             counters: Arc::clone(&counters),
             batch_sizer: BatchSizer::default(),
             transmit_predictor: TransmitPredictor::default(),
@@ -123,6 +127,7 @@ impl Worker {
         Ok(Self {
             counters,
             policy_writer,
+            probe: probe_writer,
             settings,
             census,
             thread: Some(thread),
@@ -154,6 +159,17 @@ impl Worker {
     /// The kernel's reason against the CPU; all else is done then.
     pub fn tune(&self, tuning: &Tuning, cpu: Option<usize>) -> io::Result<()> {
         self.settings.tune(tuning, cpu)
+    }
+
+    /// Asks it what it knows of the clients with these addresses; [`Self::findings`] has the answer soon.
+    pub fn ask(&self, clients: &[IpAddr]) {
+        self.probe.ask(clients);
+        self.nudge();
+    }
+
+    /// Returns the answer to the last question, in its order; `None` while it is not there.
+    pub fn findings(&self) -> Option<Vec<ClientFinding>> {
+        self.probe.findings()
     }
 
     /// Its counters.
@@ -220,6 +236,8 @@ struct WorkerLoop {
     reference: ReferenceReader,
     census: Option<CensusPublisher>,
     policy: PolicyReader,
+    /// Questions about clients, which are looked at after each batch.
+    probe: ProbeReader,
     counters: Arc<Counters>,
     batch_sizer: BatchSizer,
     transmit_predictor: TransmitPredictor,
@@ -322,10 +340,11 @@ impl WorkerLoop {
     /// A round without a packet.
     fn rest(&mut self, error: &io::Error) {
         // New policies are taken, and a step of the time is seen.
-        self.context();
+        let now = self.context().now.raw;
         if let Some(publisher) = &mut self.census {
-            publisher.publish_if_due(clock::raw());
+            publisher.publish_if_due(now);
         }
+        self.answer_probe(now);
         if !is_only_quiet(error) {
             self.counters.count_receive_failed();
             thread::sleep(FAILURE_PAUSE);
@@ -362,6 +381,21 @@ impl WorkerLoop {
             publisher.note(batch.sources(), context.now.raw);
             publisher.publish_if_due(context.now.raw);
         }
+        self.answer_probe(context.now.raw);
+    }
+
+    /// Answers a question about clients, if there is one.
+    #[inline]
+    fn answer_probe(&mut self, now: Duration) {
+        if self.probe.is_asked() {
+            let (policy, census) = (&self.policy, &self.census);
+            self.probe.answer(|client| ClientFinding {
+                state: policy.state_of(client),
+                last_request: census
+                    .as_ref()
+                    .and_then(|census| census.last_request(client, now)),
+            });
+        }
     }
 
     fn context(&mut self) -> BatchContext {
@@ -370,20 +404,8 @@ impl WorkerLoop {
         let now = clock::now();
         self.reference.latest();
         let policy = self.policy.latest();
-        let smeared = policy
-            .smear
-            .and_then(|smear| Some((smear, *self.reference.smeared()?)));
-        let (variables, reference) = match &smeared {
-            None => {
-                let reference = self.reference.latest();
-                (reference.at(now), reference)
-            }
-            Some((smear, smeared)) => (smeared.at(*smear, now), &smeared.reference),
-        };
-        let refusal = (!reference.answers).then_some(Verdict::RefusedDisputed);
-        let requires_nts = policy.nts == NtsMode::Require;
-        let mac_refusal = refusal.or(requires_nts.then_some(Verdict::RefusedNtsRequired));
-        let requires_mac = policy.authentication == AuthenticationMode::Require;
+        let (variables, reference, smeared) = self.reference.at_listener(policy.smear, now);
+        let refusals = policy.refusals(reference.answers);
         let has_keys = policy.keys.is_some();
         let variables = policy.announced(variables);
         let mut context = BatchContext {
@@ -391,16 +413,16 @@ impl WorkerLoop {
             served: reference.clock.served(now),
             clock: reference.clock,
             variables,
-            refusal,
-            mac_refusal,
-            plain_refusal: mac_refusal.or(requires_mac.then_some(Verdict::RefusedMacRequired)),
+            refusal: refusals.all,
+            mac_refusal: refusals.mac,
+            plain_refusal: refusals.plain,
             has_keys,
             has_nts: self.policy.has_nts(),
             max_wait: self.settings.max_wait(),
             // Without a time, there is none to tell either.
             interleaves: epoch.is_some() && variables.stratum > 0,
             epoch: epoch.unwrap_or(0),
-            smeared: smeared.map(|(smear, smeared)| smeared.time(smear)),
+            smeared,
         };
         if let Some(saved) = self.policy.saved() {
             let announced = context.announced(context.served);

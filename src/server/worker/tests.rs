@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 mod mac;
 
 use super::*;
-use crate::census::Merge;
+use crate::census::{CensusWanted, Merge};
 use crate::clock::{Reference, ReferencePublisher, published};
 use crate::host::udp;
 use crate::nts::aead::Algorithm;
@@ -19,7 +19,7 @@ use crate::server::policy::access::{Access, OnDeny};
 use crate::server::policy::exchange::PolicyWriter;
 use crate::server::policy::limit::{Bucket, RateLimit};
 use crate::server::policy::probability::Probability;
-use crate::server::policy::{Announced, RuleMode};
+use crate::server::policy::{Announced, AuthenticationMode, NtsMode, RuleMode};
 use crate::server::{CookieAge, NakReason};
 use crate::symmetric::key_file;
 use crate::wire::extension::field_type;
@@ -110,6 +110,7 @@ impl Desk {
             reference,
             census: None,
             policy: reader,
+            probe: probe().1,
             counters: Arc::new(Counters::default()),
             batch_sizer: BatchSizer::default(),
             transmit_predictor: TransmitPredictor::default(),
@@ -500,5 +501,5 @@ fn requests_with_nts_are_those_of_clients_in_the_census() {
     assert!(desk.one(packet).is_some());
     let mut merge = Merge::new(clock::raw());
     reader.read(|history| merge.add(history));
-    assert_eq!(merge.report().requests, 1);
+    assert_eq!(merge.report(&CensusWanted::first(100)).requests, 1);
 }

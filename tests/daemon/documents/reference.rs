@@ -16,7 +16,7 @@ use crate::common::scripted::{Scripted, good};
 use crate::common::{SOON, TempDir, run, wait_until};
 
 /// A server that has one of everything: an upstream with samples, one with NTS (whose server is not there), a client, a fast
-/// path (whose interface is not there), key establishment, a drain, a pool without members.
+/// path (whose interface is not there), key establishment, a drain, a limit, a pool without members.
 struct Running {
     server: SocketAddr,
     directory: TempDir,
@@ -34,7 +34,7 @@ impl Running {
         let text = format!(
             "{nts}[clock]\nmin-sources = 1\n[sources]\ndirectories = [\"{0}\"]\n[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n[history]\ndirectory = \"{0}/history\"\n\
              [fast-path]\ninterfaces = [\"absent0\"]\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
-             [[listener]]\naddress = \"{4}\"\n\
+             [[listener]]\naddress = \"{4}\"\n[listener.limit]\nmode = \"dry-run\"\nwide = true\n\
              [[upstream]]\naddress = \"{1}\"\nminpoll = 0\nmaxpoll = 0\n\
              [[upstream]]\naddress = \"pool.invalid\"\npool = true\nnoselect = true\n\
              [[upstream]]\naddress = \"127.0.0.1:{2}\"\nnoselect = true\nnts = true\nke-port = {2}\nca = \"{3}\"\n",
@@ -257,6 +257,8 @@ fn the_fields_are_those_of_the_document() {
         let section = fields_of(&document, &format!("## {word}"));
         faults.push(wrong(&section, &running.says(word)));
     }
+    let client = running.json(&["client", "127.0.0.1", "--socket", &socket]);
+    faults.push(wrong(&fields_of(&document, "## client"), &client));
     let query = running.json(&["query", &server]);
     faults.push(wrong(&fields_of(&document, "## query"), &query));
     let pool = running.json(&["query", "--pool", &server]);

@@ -47,6 +47,35 @@ fn nobody_else_is_told_and_what_others_ask_changes_nothing() {
 }
 
 #[test]
+fn the_replies_of_a_client_are_counted_and_stay() {
+    let saved = SavedTimestamps::new(1024, 1);
+    let epoch = saved.epoch();
+    for (received, client, is_interleaved) in [
+        (1001, ONE, false),
+        (1003, ONE, true),
+        (1005, ONE, true),
+        (1007, OTHER, false),
+    ] {
+        saved.save(
+            reply(received, 50),
+            saved.tag(client, false, epoch),
+            is_interleaved,
+        );
+    }
+    let third = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+    let counts = |basic, interleaved| SavedCounts { basic, interleaved };
+    let expected = [counts(1, 0), counts(0, 0), counts(1, 2), counts(1, 2)];
+    assert_eq!(saved.counts_of(&[OTHER, third, ONE, ONE]), expected);
+    assert_eq!(
+        saved.take(at(1003), saved.tag(ONE, false, epoch), at(2000)),
+        Some(at(1053))
+    );
+    assert_eq!(saved.counts_of(&[ONE]), [counts(1, 1)]);
+    saved.end_epoch();
+    assert_eq!(saved.counts_of(&[ONE]), [counts(0, 0)]);
+}
+
+#[test]
 fn after_a_step_nothing_is_told() {
     let saved = SavedTimestamps::new(1024, 1);
     let before = saved.tag(ONE, false, saved.epoch());
