@@ -342,7 +342,7 @@ mod tests {
         fn report(&self) -> CensusReport {
             let mut merge = Merge::new(self.now);
             merge.add(&self.history);
-            merge.report()
+            merge.report(&CensusWanted::first(100))
         }
     }
 

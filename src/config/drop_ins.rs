@@ -84,6 +84,7 @@ mod tests {
             sources: None,
             lists: &|_| Err("none".to_owned()),
             private: None,
+            asked: &[],
         };
         let main = main.map(|text| (Path::new("/etc/x/ntpfront.toml"), text));
         load_with(&Flags::default(), main, &drop_ins, files)

@@ -203,6 +203,7 @@ mod tests {
             sources: Some(&read),
             lists: &|_| Err("none".to_owned()),
             private: None,
+            asked: &[],
         };
         let text = Some((Path::new("/etc/x/ntpfront.toml"), main.as_str()));
         load_with(&Flags::default(), text, &[], files).unwrap()
