@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -44,8 +45,10 @@ enum Secrets {
     Leave,
 }
 
-/// Device, inode, length and time of change of a file; `None` if it can't be opened.
-type FileIdentity = Option<(u64, u64, u64, i64, i64)>;
+/// Device, inode, length and time of change of a file.
+type FoundFile = (u64, u64, u64, i64, i64);
+/// The same; `None` if the file can't be opened.
+type FileIdentity = Option<FoundFile>;
 
 /// The reader of a running server's configuration, at the start and at each reload.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub struct Loader {
     named: RefCell<HashMap<PathBuf, RootedFile>>,
     /// The files of `[nts]` as they were when they were read.
     nts_seen: RefCell<Vec<FileIdentity>>,
+    /// The file as a look at it found it last, and its digest.
+    looked: Option<(FoundFile, u64)>,
     /// Whether the file must exist: a flag names it, or it was read before.
     ///
     /// To serve without it would then not be intended.
@@ -78,6 +83,7 @@ impl Loader {
             file: RootedFile::open(&path).ok(),
             named: RefCell::default(),
             nts_seen: RefCell::default(),
+            looked: None,
             needed: flags.config.is_some(),
             path,
         }
@@ -101,7 +107,40 @@ impl Loader {
         };
         let loaded = self.load_text(Some((&self.path, &text)), Keep::Yes, secrets)?;
         self.needed = true;
-        Ok(loaded)
+        Ok(Loaded {
+            digest: Some(digest(&text)),
+            ..loaded
+        })
+    }
+
+    /// Returns the digest of the file as it is now; `None` if there is no file.
+    ///
+    /// The text is read only if the file is not the one of the last look.
+    ///
+    /// # Errors
+    /// It can't be read now.
+    pub fn digest(&mut self) -> Result<Option<u64>, ReadError> {
+        let Some(file) = &self.file else {
+            return Err(ReadError::Open(io::ErrorKind::NotFound.into()));
+        };
+        let opened = match file.regular_file(LONGEST) {
+            Ok((opened, _)) => opened,
+            Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let identity = identity(&opened.metadata().map_err(ReadError::Look)?);
+        if let Some((_, digest)) = self.looked.filter(|(seen, _)| *seen == identity) {
+            return Ok(Some(digest));
+        }
+        let mut bytes = Vec::new();
+        opened
+            .take(LONGEST)
+            .read_to_end(&mut bytes)
+            .map_err(ReadError::Read)?;
+        // What is no text is another one than any that is in effect.
+        let digest = decode(&self.path, bytes).map_or(0, |text| digest(&text));
+        self.looked = Some((identity, digest));
+        Ok(Some(digest))
     }
 
     /// Checks a file of this `text` together with the flags; faults name its `path`.
@@ -175,22 +214,11 @@ impl Loader {
     }
 
     fn identities(&self, keys: &NtsKeys) -> Vec<FileIdentity> {
-        let identity = |path: &PathBuf| {
-            let about = self
-                .open_named(path, u64::MAX, Keep::Yes)
-                .ok()?
-                .0
-                .metadata()
-                .ok()?;
-            Some((
-                about.dev(),
-                about.ino(),
-                about.len(),
-                about.mtime(),
-                about.mtime_nsec(),
-            ))
+        let of_path = |path: &PathBuf| {
+            let (file, _) = self.open_named(path, u64::MAX, Keep::Yes).ok()?;
+            Some(identity(&file.metadata().ok()?))
         };
-        keys.paths().map(identity).collect()
+        keys.paths().map(of_path).collect()
     }
 
     fn private_file(&self, path: &Path, longest: u64, keep: Keep) -> Result<PrivateFile, String> {
@@ -275,6 +303,23 @@ impl Loader {
         let files = self.file.iter().chain(named.values());
         files.map(|file| file.path().to_owned()).collect()
     }
+}
+
+/// Returns a number that other texts hardly have: it is compared within one process only.
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn identity(about: &Metadata) -> FoundFile {
+    (
+        about.dev(),
+        about.ino(),
+        about.len(),
+        about.mtime(),
+        about.mtime_nsec(),
+    )
 }
 
 /// Reads the file that the flags name, or the default one if it exists, together with the flags.

@@ -149,6 +149,8 @@ pub struct Loaded {
     pub default_control: bool,
     /// The file that was read, if there was one.
     pub path: Option<PathBuf>,
+    /// The digest of that file's text; `None` without a file, or if the text was not read from it.
+    pub digest: Option<u64>,
     /// The number of files with lists that it names.
     pub lists: usize,
     /// The smear, whether a listener has it or not.

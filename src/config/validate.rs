@@ -46,6 +46,7 @@ pub(super) fn validate(
                 config,
                 effective,
                 default_listeners,
+                digest: None,
                 default_control: raw.said.control.said.socket.is_none(),
                 path,
                 lists: 0,

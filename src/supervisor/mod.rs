@@ -9,6 +9,7 @@ mod commands;
 mod confine;
 mod cookie_secret;
 mod drain;
+mod file_watch;
 mod handover;
 mod history;
 mod inspect;
@@ -57,6 +58,7 @@ use crate::observe::snapshot::{CommandCounts, Reloads};
 use crate::upstream::poller::PollerReport;
 
 use clock_manager::ClockManager;
+use file_watch::FileWatch;
 use history::HistoryKeeper;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
@@ -170,6 +172,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         is_ready: false,
         started: clock::raw(),
         reloads: Reloads::default(),
+        file_watch: FileWatch::new(clock::raw()),
         commands: CommandCounts::default(),
         overlay: Overlay::default(),
         refused_commands: LogThrottle::default(),
@@ -221,6 +224,7 @@ struct Supervisor {
     /// Start of the service, by the raw counter.
     started: Duration,
     reloads: Reloads,
+    file_watch: FileWatch,
     commands: CommandCounts,
     /// The changes of the upstreams by command.
     overlay: Overlay,
@@ -389,6 +393,9 @@ impl Supervisor {
         }
         self.record();
         self.tend_nts(now);
+        if self.file_watch.is_due(now) {
+            self.reading.begin_digest();
+        }
         let Some(limit) = self.watchdog else {
             return;
         };
