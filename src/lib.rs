@@ -10,8 +10,8 @@
 //!   ntpd-rs (`import`)
 //! * [`time`]: timestamp, duration and short format of NTP, readings of the host's clocks, the timescale of samples,
 //!   rates (pure); all rooms may use it
-//! * [`log`]: the log and its levels, and `throttle`, which limits lines that the network can cause to one per minute
-//!   and kind
+//! * [`log`]: the log, its levels and forms (text, JSON, the journal's fields), and `throttle`, which limits lines that
+//!   the network can cause to one per minute and kind
 //! * [`mod@published`]: a value that one thread publishes to others, which never wait for it; checked with a model
 //!   checker
 //! * [`leap`]: leap seconds: the list (`table`) with the warning before one, the `smear` of one, dates (`calendar`) (pure)
@@ -43,8 +43,8 @@
 //!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), with what is not as it should be and
 //!   what to do (`advisor`), and its forms: lines of a `screen` with their tones (`status_text`, `upstreams_text`),
-//!   `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, `leap_status` and `leap_forecast` (pure);
-//!   `clients_text`: the census, `client_status`: one client; `journal`: what the log says of it
+//!   `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, a `query_table`, `leap_status` and
+//!   `leap_forecast` (pure); `clients_text`: the census, `client_status`: one client; `journal`: what the log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)
@@ -52,13 +52,13 @@
 //!   `writer` put it into files, and `files` reads them; a `moment`, `curves`, a `picture`, a `report` are made of them, and
 //!   the `chain` proves that they were not changed; `ring` is the memory of the running server
 //! * [`control`]: requests to the running server: the `protocol` of its control socket, with `command`s that change it
-//!   (pure), its ends `client` and `server`; and `http`. Those that watch the health get answers without end, from
-//!   `supervisor::watchers`
+//!   (pure), the places of that `socket`, its ends `client` and `server`; and `http`. Those that watch the health get
+//!   answers without end, from `supervisor::watchers`
 //! * [`supervisor`]: owns every handle: the order of the start (`start`, `confine`), the loop, the end; `requests` and
 //!   `commands` of the control socket, with the time of each `drain` and the `overlay` of the upstreams (pure); `reload`,
-//!   for which `listeners::plan` (pure) decides the steps; `inspect`: the snapshot of all; `client`: what some clients would
-//!   get; what it `needs` and which listeners it waits for (`absence`) are pure; `nts_manager`: keyring, certificates and
-//!   threads of NTS
+//!   for which `listeners::plan` (pure) decides the steps, and `file_watch` (pure) sees that one was forgotten; `inspect`:
+//!   the snapshot of all; `client`: what some clients would get; what it `needs` and which listeners it waits for
+//!   (`absence`) are pure; `nts_manager`: keyring, certificates and threads of NTS
 //!
 //! The first line of a file says whether it is **pure** (a function of its arguments, which include time and
 //! randomness; no sockets, threads, files, log) or **impure** (thin, with access to the world). Decisions are in pure

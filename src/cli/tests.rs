@@ -166,7 +166,7 @@ fn unknown_words_are_refused_and_help_is_not_a_fault() {
         "ntpfront --version",
         "ntpfront help",
         "ntpfront help query",
-        "ntpfront help upstream add",
+        "ntpfront help upstream",
     ] {
         assert_eq!(read(line.split(' ')).unwrap_err().exit_code(), 0, "{line}");
     }

@@ -20,7 +20,7 @@ use crate::observe::query_table::QueryTable;
 use crate::upstream::findings::Findings;
 use crate::upstream::interleaved::InterleavedQuestions;
 use crate::upstream::nts::trusted::{OF_SYSTEM, TrustedCertificates};
-use crate::upstream::query::{Family, QueryLimits, query, query_interleaved, query_nts, samples};
+use crate::upstream::query::{QueryFamily, QueryLimits, query, query_interleaved, query_nts, samples};
 use crate::upstream::{KeServer, Role, Upstream};
 use crate::wire::NTP_PORT;
 
@@ -49,8 +49,8 @@ pub(super) fn run(asked: &Query) -> ExitCode {
 
 fn limits_of(asked: &Query) -> QueryLimits {
     let family = match (asked.ipv4, asked.ipv6) {
-        (true, _) => Some(Family::Ipv4),
-        (false, true) => Some(Family::Ipv6),
+        (true, _) => Some(QueryFamily::Ipv4),
+        (false, true) => Some(QueryFamily::Ipv6),
         (false, false) => None,
     };
     QueryLimits {

@@ -111,28 +111,35 @@ impl CheckReport {
         self.notes.extend(lines);
     }
 
-    /// Adds what is wrong at `now` with the list of leap seconds, if a listener needs one: it smears.
+    /// Adds what is wrong at `now` with the list of leap seconds.
     ///
-    /// `list` is the list, or the reason why there is none. Without a current one the check fails; it does so before a
-    /// leap second can come, and the start does not fail, since a server must start at any time.
+    /// `list` is the list, or the reason why there is none. Without a current one the check fails if a listener needs it
+    /// to smear; it does so before a leap second can come, and the start does not fail, since a server must start at
+    /// any time.
     pub fn note_leap_list(&mut self, config: &Config, list: Result<&LeapTable, &str>, now: NtpTimestamp) {
         let Some(path) = &config.leap_seconds else {
             return;
         };
-        if config.listeners.iter().all(|one| one.policy.smear.is_none()) {
-            return;
-        }
+        let smears = config.listeners.iter().any(|one| one.policy.smear.is_some());
         let path = printable(&path.to_string_lossy());
-        let fault = match list.map(|list| list.expires_in(now)) {
-            Err(why) => why.to_owned(),
-            Ok(..=0) => "the list has expired: update tzdata".to_owned(),
-            Ok(left @ ..=LEAP_LIST_WARNS) => {
+        let fault = match (list.map(|list| list.expires_in(now)), smears) {
+            (Err(why), true) => why.to_owned(),
+            (Ok(..=0), true) => "the list has expired: update tzdata".to_owned(),
+            (Ok(left @ ..=0), false) => {
+                let days = -left / 86_400;
+                self.notes += &format!(
+                    "clock.leap-seconds: {path}: the list expired {days} days ago, so the upstreams decide: update tzdata\n"
+                );
+                return;
+            }
+            (Ok(left @ ..=LEAP_LIST_WARNS), _) => {
                 let days = left / 86_400;
                 self.notes +=
                     &format!("clock.leap-seconds: {path}: the list expires in {days} days: update tzdata\n");
                 return;
             }
-            Ok(_) => return,
+            // Without a list the upstreams decide.
+            (Err(_), false) | (Ok(_), _) => return,
         };
         self.result = CheckResult::Refused;
         self.notes += &format!(
@@ -240,7 +247,12 @@ mod tests {
             (0, CheckResult::Refused, "has expired"),
         ] {
             let noted_of = |text| noted(text, Ok(&list), expiry - left);
-            assert_eq!(noted_of("leap = \"utc\""), nothing);
+            let (of_utc, notes) = noted_of("leap = \"utc\"");
+            assert_eq!(
+                (of_utc, notes.is_empty()),
+                (CheckResult::Accepted, word.is_empty())
+            );
+            assert_eq!(notes.contains("expired 0 days ago"), left == 0, "{notes}");
             let (found, notes) = noted_of(smear);
             assert_eq!((found, notes.is_empty()), (result, word.is_empty()), "{left}");
             assert!(notes.contains(word), "{notes}");

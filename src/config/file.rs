@@ -4,17 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
-use nix::unistd::{getegid, geteuid};
 use zeroize::Zeroizing;
 
-use super::fault::{Fault, Place};
+use super::fault::Fault;
+use super::file_faults::{of_file, unlisted, unreadable};
 use super::nts_files::NtsFiles;
 use super::sources::SourcesText;
 use super::{ConfigText, Effective, Loaded, NamedFiles, NtsKeys, PrivateFile, decode};
@@ -55,8 +55,10 @@ enum Secrets {
     Leave,
 }
 
-/// Device, inode, length and time of change of a file; `None` if it can't be opened.
-type FileIdentity = Option<(u64, u64, u64, i64, i64)>;
+/// Device, inode, length and time of change of a file.
+type FoundFile = (u64, u64, u64, i64, i64);
+/// The same; `None` if the file can't be opened.
+type FileIdentity = Option<FoundFile>;
 
 /// The reader of a running server's configuration, at the start and at each reload.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub struct Loader {
     asked: Vec<IpAddr>,
     /// The files of `[nts]` as they were when they were read.
     nts_seen: RefCell<Vec<FileIdentity>>,
+    /// The file and its drop-ins as a look at them found them last, and their digest.
+    looked: Option<(Vec<(PathBuf, FoundFile)>, Option<u64>)>,
     /// Whether the file must exist: a flag names it, or it was read before.
     ///
     /// To serve without it would then not be intended.
@@ -98,6 +102,7 @@ impl Loader {
             named: RefCell::default(),
             asked: Vec::new(),
             nts_seen: RefCell::default(),
+            looked: None,
             needed: flags.config.is_some(),
             path,
         }
@@ -129,7 +134,54 @@ impl Loader {
         let own = text.as_ref().map(|text| (self.path.as_path(), text.as_str()));
         let loaded = self.load_texts(own, &drop_ins, Keep::Yes, secrets)?;
         self.needed |= text.is_some();
-        Ok(loaded)
+        Ok(Loaded {
+            digest: digest(text.as_deref(), &drop_ins),
+            ..loaded
+        })
+    }
+
+    /// Returns the digest of the file and its drop-ins as they are now; `None` if there are none.
+    ///
+    /// The texts are read only if the files are not those of the last look.
+    ///
+    /// # Errors
+    /// One can't be opened now.
+    pub fn digest(&mut self) -> Result<Option<u64>, ReadError> {
+        let identities = self.identities_of_texts()?;
+        if let Some((_, digest)) = self.looked.as_ref().filter(|(seen, _)| *seen == identities) {
+            return Ok(*digest);
+        }
+        // What is no text is another one than any that is in effect.
+        let digest = self
+            .texts()
+            .map_or(Some(0), |(text, drop_ins)| digest(text.as_deref(), &drop_ins));
+        self.looked = Some((identities, digest));
+        Ok(digest)
+    }
+
+    /// Returns what tells the file and its drop-ins from others, each with its path.
+    fn identities_of_texts(&self) -> Result<Vec<(PathBuf, FoundFile)>, ReadError> {
+        let drop_ins = match &self.drop_ins {
+            Some(handle) => files_in(handle, &self.path.with_file_name(DROP_INS), DROP_IN_SUFFIX),
+            None => Ok(Vec::new()),
+        };
+        let drop_ins = drop_ins.map_err(ReadError::Open)?;
+        let mut identities = Vec::new();
+        for path in std::iter::once(&self.path).chain(&drop_ins) {
+            let opened = match &self.file {
+                Some(own) if *path == self.path => own.regular_file(u64::MAX),
+                Some(_) | None => self.find(path).map_err(ReadError::Open)?.regular_file(u64::MAX),
+            };
+            match opened {
+                Ok((file, _)) => {
+                    let about = file.metadata().map_err(ReadError::Look)?;
+                    identities.push((path.clone(), identity(&about)));
+                }
+                Err(ReadError::Open(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(identities)
     }
 
     /// Reads the drop-ins: each with its path, in the order of their names. The file itself has `length` bytes.
@@ -296,22 +348,11 @@ impl Loader {
     }
 
     fn identities(&self, keys: &NtsKeys) -> Vec<FileIdentity> {
-        let identity = |path: &PathBuf| {
-            let about = self
-                .open_named(path, u64::MAX, Keep::Yes)
-                .ok()?
-                .0
-                .metadata()
-                .ok()?;
-            Some((
-                about.dev(),
-                about.ino(),
-                about.len(),
-                about.mtime(),
-                about.mtime_nsec(),
-            ))
+        let of_path = |path: &PathBuf| {
+            let (file, _) = self.open_named(path, u64::MAX, Keep::Yes).ok()?;
+            Some(identity(&file.metadata().ok()?))
         };
-        keys.paths().map(identity).collect()
+        keys.paths().map(of_path).collect()
     }
 
     fn private_file(&self, path: &Path, longest: u64, keep: Keep) -> Result<PrivateFile, String> {
@@ -409,6 +450,26 @@ impl Loader {
     }
 }
 
+/// Returns a number that other texts hardly have: it is compared within one process only.
+fn digest(text: Option<&str>, drop_ins: &[ConfigText]) -> Option<u64> {
+    if text.is_none() && drop_ins.is_empty() {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    (text, drop_ins).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+fn identity(about: &Metadata) -> FoundFile {
+    (
+        about.dev(),
+        about.ino(),
+        about.len(),
+        about.mtime(),
+        about.mtime_nsec(),
+    )
+}
+
 /// Reads the file that the flags name, or the default one if it exists, together with the flags.
 ///
 /// # Errors
@@ -464,18 +525,6 @@ fn read_again(path: &Path, file: &RootedFile) -> Result<String, Vec<Fault>> {
     decode(path, bytes)
 }
 
-fn unreadable(path: &Path, error: &ReadError) -> Vec<Fault> {
-    let (found, hint) = match error {
-        ReadError::TooLong(_) => ("is larger than 1 MiB, so it is no configuration".to_owned(), None),
-        ReadError::Open(cause) => (error.to_string(), remedy(path, cause)),
-        ReadError::Look(_) | ReadError::Kind(_) | ReadError::Read(_) => (error.to_string(), None),
-    };
-    vec![Fault {
-        hint,
-        ..of_file(path, found, String::new())
-    }]
-}
-
 /// Returns the paths of the files with this ending, in the order of their names; none if there is no directory.
 fn files_in(handle: &RootedFile, directory: &Path, suffix: &[u8]) -> io::Result<Vec<PathBuf>> {
     let names = match handle.names() {
@@ -491,58 +540,4 @@ fn files_in(handle: &RootedFile, directory: &Path, suffix: &[u8]) -> io::Result<
         .filter(is_meant)
         .map(|name| directory.join(name))
         .collect())
-}
-
-fn unlisted(directory: &Path, error: &io::Error) -> Fault {
-    let hint = match error.raw_os_error() {
-        Some(libc::EACCES) => Some(format!(
-            "{}; a directory that was made or replaced after the start is not accessible to a server with process.landlock until it is restarted",
-            permissions(directory)
-        )),
-        _ => None,
-    };
-    let found = format!("cannot list: {}", limits::explain(error));
-    Fault {
-        hint,
-        ..of_file(directory, found, String::new())
-    }
-}
-
-fn of_file(path: &Path, found: String, expected: String) -> Fault {
-    Fault {
-        place: Place::WholeFile(path.to_owned()),
-        key: String::new(),
-        found,
-        expected,
-        hint: None,
-    }
-}
-
-fn remedy(path: &Path, error: &io::Error) -> Option<String> {
-    match error.raw_os_error() {
-        Some(libc::ENOENT) if fs::symlink_metadata(path).is_ok() => {
-            Some("it is a symbolic link to a file that is not there".to_owned())
-        }
-        Some(libc::ENOENT) => Some("name another file with -c, or create it".to_owned()),
-        Some(libc::ELOOP) => Some("symbolic links lead in a circle: see `namei` for each step".to_owned()),
-        Some(libc::EACCES) => Some(permissions(path)),
-        Some(libc::ENXIO) => Some("it is a socket or a device without a driver".to_owned()),
-        _ => None,
-    }
-}
-
-/// Returns our user and group, and the owner and mode of the file, or of the innermost directory that we can read.
-fn permissions(path: &Path) -> String {
-    let mut look = path
-        .ancestors()
-        .filter_map(|path| Some((path, fs::metadata(path).ok()?)));
-    let we = format!("we are user {} and group {}", geteuid(), getegid());
-    match look.next() {
-        Some((at, metadata)) => {
-            let (mode, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
-            let place = Place::WholeFile(at.to_owned());
-            format!("{we}, but {place} has mode {mode:04o}, owner {uid} and group {gid}")
-        }
-        None => we,
-    }
 }

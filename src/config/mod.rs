@@ -13,6 +13,7 @@ pub mod effective;
 mod entries;
 pub mod fault;
 pub mod file;
+mod file_faults;
 pub mod import;
 pub mod keys;
 pub mod kind;
@@ -161,6 +162,8 @@ pub struct Loaded {
     pub drop_ins: Vec<PathBuf>,
     /// Lines of the files of other programs that are left out (`[sources]`), each with its place and the reason.
     pub left_out: Vec<String>,
+    /// The digest of their texts; `None` without a file, or if the texts were not read from files.
+    pub digest: Option<u64>,
     /// The number of files with lists that it names.
     pub lists: usize,
     /// The smear, whether a listener has it or not.

@@ -43,6 +43,7 @@ pub(super) fn validate(raw: &Section<Raw>, mut validator: Validator<'_>) -> Resu
             path: None,
             drop_ins: Vec::new(),
             left_out,
+            digest: None,
             lists: 0,
             smear,
             deciding,

@@ -1,4 +1,4 @@
-//! Pure. Why the control socket can't be reached, and what to do about it, in words.
+//! Pure. The reason why the control socket can't be reached, and the remedy, in words.
 
 use std::fmt;
 use std::io::ErrorKind;

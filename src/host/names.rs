@@ -139,9 +139,14 @@ impl Names {
 
     /// Returns the error in words, without the inside of the library.
     ///
-    /// One of the kernel stays what it is: its number decides which fault it is.
+    /// One of the kernel that means that a resource has run out stays what it is: its number decides which fault it is.
     fn explained(&self, error: NetError) -> io::Error {
         let of_server = |code: ResponseCode| format!("the name server reports an error ({code})");
+        let servers = || {
+            let servers = self.config.name_servers().iter();
+            let servers: Vec<String> = servers.map(|server| server.ip.to_string()).collect();
+            servers.join(", ")
+        };
         let words = if let NetError::Dns(DnsError::NoRecordsFound(absent)) = &error {
             let code = absent.response_code;
             if code == ResponseCode::NXDomain {
@@ -153,10 +158,15 @@ impl Names {
             }
         } else if let NetError::Dns(DnsError::ResponseCode(code)) = &error {
             of_server(*code)
+        } else if let NetError::Io(cause) = &error {
+            if limits::shortage(cause.as_ref()).is_some()
+                && let Some(number) = cause.raw_os_error()
+            {
+                return io::Error::from_raw_os_error(number);
+            }
+            format!("cannot reach a name server ({}): {cause}", servers())
         } else if matches!(error, NetError::Timeout | NetError::NoConnections) {
-            let servers = self.config.name_servers().iter();
-            let servers: Vec<String> = servers.map(|server| server.ip.to_string()).collect();
-            format!("no answer of a name server ({})", servers.join(", "))
+            format!("no answer of a name server ({})", servers())
         } else {
             return io::Error::other(error);
         };
@@ -217,11 +227,16 @@ mod tests {
         for (error, words) in errors {
             assert_eq!(names.explained(error).to_string(), words);
         }
-        let of_kernel = NetError::from(io::Error::from_raw_os_error(libc::ENETUNREACH));
+        let of_kernel = |number| names.explained(io::Error::from_raw_os_error(number).into());
+        let unreachable = of_kernel(libc::ENETUNREACH);
         assert_eq!(
-            limits::errno(&names.explained(of_kernel)),
-            Some(libc::ENETUNREACH)
+            limits::errno(&unreachable),
+            None,
+            "it is not the way to the upstream that is missing"
         );
+        let words = "cannot reach a name server (127.0.0.1): Network is unreachable (os error 101)";
+        assert_eq!(unreachable.to_string(), words);
+        assert_eq!(limits::errno(&of_kernel(libc::EMFILE)), Some(libc::EMFILE));
     }
 
     #[test]

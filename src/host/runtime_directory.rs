@@ -1,4 +1,4 @@
-//! Impure. The directory for sockets of a user who is not root: `$XDG_RUNTIME_DIR` (XDG Base Directory Specification).
+//! Impure. The directory for sockets of a user other than root: `$XDG_RUNTIME_DIR` (XDG Base Directory Specification).
 
 use std::env;
 use std::fs::{self, DirBuilder};

@@ -28,12 +28,12 @@ impl LogFormat {
 
 /// The content of a line: the message, and the fields that have a value.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(super) struct LineContent {
     pub(super) message: String,
     pub(super) fields: Vec<(&'static str, Value)>,
 }
 
-impl Content {
+impl LineContent {
     /// Returns the message, and each field that the message does not have already.
     ///
     /// Control characters are escaped: a line stays a line, and no terminal obeys it.
@@ -82,7 +82,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Whether the message has the value of a field: a text as it is, a number together with its name.
+/// Whether the message has the value of a field: a text as it is, a number next to its name or as the first word.
 fn is_said(message: &str, name: &str, value: &Value) -> bool {
     let text = plain(value);
     if value.is_string() {
@@ -90,7 +90,14 @@ fn is_said(message: &str, name: &str, value: &Value) -> bool {
     }
     let name = name.replace('_', " ");
     let one = name.strip_suffix('s').unwrap_or(&name);
-    has_words(message, &text) && (has_words(message, &name) || has_words(message, one))
+    let is_first = message.starts_with(&format!("{text} ")) && has_words(message, &name);
+    let beside = [
+        format!("{name} {text}"),
+        format!("{text} {name}"),
+        format!("{one} {text}"),
+        format!("{text} {one}"),
+    ];
+    is_first || beside.iter().any(|words| has_words(message, words))
 }
 
 /// Whether a text has these words, and not as a part of longer ones.
@@ -120,8 +127,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn content(message: &str, fields: &[(&'static str, Value)]) -> Content {
-        Content {
+    fn content(message: &str, fields: &[(&'static str, Value)]) -> LineContent {
+        LineContent {
             message: message.to_owned(),
             fields: fields.to_vec(),
         }
@@ -153,6 +160,12 @@ mod tests {
             ("ready: 1 worker, 2 upstreams", "upstreams", 2.into(), ""),
             ("worker 3 of it is stuck", "worker", 3.into(), ""),
             ("10 lines were dropped", "dropped", 10.into(), ""),
+            (
+                "worker counters: 127.0.0.1:12: 0 received",
+                "worker",
+                0.into(),
+                " worker=0",
+            ),
             // Any other number may be the same by chance.
             ("10 s are over", "times", 10.into(), " times=10"),
             ("stepped", "seconds", 0.5.into(), " seconds=0.5"),

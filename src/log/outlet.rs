@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt as to_text};
 
-use super::format::{Content, LogFormat};
+use super::format::{LineContent, LogFormat};
 use super::line::WhenSaid;
 use super::queue::Outlet;
 
@@ -133,7 +133,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = *event.metadata().level();
-        let mut content = Content::default();
+        let mut content = LineContent::default();
         event.record(&mut content);
         let mut time = String::new();
         // Without a clock a line has no time, and is logged anyway.
@@ -176,7 +176,7 @@ const fn tone(level: Level) -> Style {
 }
 
 /// Collects the fields: numbers and truth values stay what they are, all else is a text.
-impl Visit for Content {
+impl Visit for LineContent {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.fields.push((field.name(), Value::from(value)));
     }

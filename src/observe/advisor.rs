@@ -2,6 +2,7 @@
 
 use super::advice::{Advice, Severity};
 use super::snapshot::{ListenerStatus, Snapshot};
+use super::units::Length;
 use super::upstream_status::UpstreamStatus;
 use crate::leap::LEAP_LIST_WARNS;
 use crate::upstream::candidate::SelectionStatus;
@@ -16,6 +17,8 @@ const PATIENCE: f64 = 5.0;
 /// The address of the upstream that is followed without a configuration.
 const DEFAULT_UPSTREAM: &str = "127.0.0.1:11123";
 const DAY: i64 = 86_400;
+/// The time that an operator may take from a change of the file to its reload, in seconds.
+const EDITED: f64 = 600.0;
 
 /// Returns all advice on a snapshot, the most severe first.
 pub fn advice(snapshot: &Snapshot) -> Vec<Advice> {
@@ -24,6 +27,7 @@ pub fn advice(snapshot: &Snapshot) -> Vec<Advice> {
         drained(snapshot),
         absent(snapshot),
         reload(snapshot),
+        changed_file(snapshot),
     ]
     .into_iter()
     .flatten()
@@ -226,6 +230,23 @@ fn left_out(snapshot: &Snapshot) -> Option<Advice> {
     ))
 }
 
+/// A file that was refused is known as such already.
+fn changed_file(snapshot: &Snapshot) -> Option<Advice> {
+    let reloads = &snapshot.reloads;
+    let changed_for = reloads.file_changed_for.filter(|_| reloads.fault.is_none())?;
+    let why = format!(
+        "the configuration file has changed and is not in effect, noticed {} ago",
+        Length(changed_for)
+    );
+    let remedy = "ntpfront check --against-running shows the changes; then: ntpfront reload";
+    let severity = if changed_for < EDITED {
+        Severity::Notice
+    } else {
+        Severity::Warning
+    };
+    Some(advise(severity, "configuration", why, remedy.to_owned()))
+}
+
 fn leap_list(snapshot: &Snapshot) -> Option<Advice> {
     let leap = &snapshot.leap_seconds;
     let why = match leap.list_expires_in {
@@ -325,6 +346,7 @@ mod tests {
         snapshot.fast_path = None;
         snapshot.log_lines_dropped = 0;
         snapshot.reloads.fault = None;
+        snapshot.reloads.file_changed_for = None;
         snapshot.listeners.truncate(2);
         snapshot.listeners.iter_mut().for_each(|one| one.drain = None);
         snapshot.upstreams.truncate(1);
@@ -475,6 +497,25 @@ mod tests {
         );
         snapshot.listeners[1].drain = drain("command");
         assert_eq!(only(&snapshot).0, Severity::Critical);
+    }
+
+    #[test]
+    fn a_file_that_is_not_in_effect_is_a_warning_after_a_while() {
+        let mut snapshot = good();
+        for (seconds, severity, words) in [
+            (30.0, Severity::Notice, "noticed 30 s ago"),
+            (7200.0, Severity::Warning, "noticed 2 h ago"),
+        ] {
+            snapshot.reloads.file_changed_for = Some(seconds);
+            let (found, about, why, remedy) = only(&snapshot);
+            assert_eq!((found, about), (severity, "configuration"));
+            assert!(
+                why.contains(words) && remedy.contains("ntpfront reload"),
+                "{why}: {remedy}"
+            );
+        }
+        snapshot.reloads.fault = Some("an error".to_owned());
+        assert_eq!(only(&snapshot).1, "reload", "refused: that says it");
     }
 
     #[test]

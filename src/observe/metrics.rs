@@ -91,6 +91,12 @@ impl Page<'_> {
             "1 if the last reload was refused and the previous configuration is still in effect",
             was_refused,
         )?;
+        let is_changed = u64::from(reloads.file_changed_for.is_some());
+        self.gauge(
+            "configuration_file_changed",
+            "1 if the configuration file is not the one in effect: it was changed and not reloaded",
+            is_changed,
+        )?;
         self.commands(snapshot.commands)?;
         self.counters(
             "log_lines_dropped_total",

@@ -1,9 +1,9 @@
 //! The view of operators: log, status, metrics, health.
 //!
-//! A `snapshot` of everything, with the advice of the `advisor`; as lines of a `screen` (`status_text`, `upstreams_text`),
-//! as `metrics`, as `health` (for `nagios`, too, and watched by `health_watch`); the state of the record (`history_status`); the
-//! score that the NTP `pool` would give; a `query_table` of several servers; the census (`clients_text`), one client
-//! (`client_status`, `client_text`); what is served around a leap second (`leap_forecast`);
+//! A `snapshot` of everything, with the advice of the `advisor`; as lines of a `screen` (`status_text`,
+//! `upstreams_text`), as `metrics`, as `health` (for `nagios`, too, and watched by `health_watch`); the state of the
+//! record (`history_status`); the score that the NTP `pool` would give; a `query_table` of several servers; the census
+//! (`clients_text`), one client (`client_status`, `client_text`); what is served around a leap second (`leap_forecast`);
 //! and what the log says of all that (`journal`).
 
 pub mod advice;

@@ -120,7 +120,7 @@ pub struct FamilyStatus {
 }
 
 /// Reloads of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Reloads {
     /// Reloads that took effect.
     pub done: u64,
@@ -128,6 +128,8 @@ pub struct Reloads {
     pub refused: u64,
     /// The error of the last one; `null` if it took effect.
     pub fault: Option<String>,
+    /// Seconds since the configuration file was found to be another one than that in effect; `null` if it is in effect.
+    pub file_changed_for: Option<f64>,
 }
 
 /// Commands that change the running server.
@@ -335,6 +337,7 @@ pub(crate) fn example() -> Snapshot {
             done: 4,
             refused: 1,
             fault: Some("/etc/ntpfront/ntpfront.toml:3:1: nonsense".to_owned()),
+            file_changed_for: Some(7200.0),
         },
         commands: CommandCounts { done: 3, refused: 2 },
         log_lines_dropped: 5,

@@ -29,6 +29,8 @@ pub(super) struct Inspection<'a> {
     pub(super) leaps: &'a LeapList,
     pub(super) nts: &'a NtsManager,
     pub(super) reloads: &'a Reloads,
+    /// Time since the configuration file was found to be another one than that in effect.
+    pub(super) file_changed_for: Option<Duration>,
     pub(super) commands: CommandCounts,
     pub(super) overlay: &'a Overlay,
     pub(super) history: &'a HistoryKeeper,
@@ -53,7 +55,10 @@ impl Inspection<'_> {
                 .clock_manager
                 .leap_status(self.leaps.known(), self.smearing_listeners()),
             requests: self.traffic(),
-            reloads: self.reloads.clone(),
+            reloads: Reloads {
+                file_changed_for: self.file_changed_for.map(|time| time.as_secs_f64()),
+                ..self.reloads.clone()
+            },
             commands: self.commands,
             log_lines_dropped: log::dropped(),
             history: self.history.status(),

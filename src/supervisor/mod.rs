@@ -10,6 +10,7 @@ mod commands;
 mod confine;
 mod cookie_secret;
 mod drain;
+mod file_watch;
 mod handover;
 mod history;
 mod inspect;
@@ -60,6 +61,7 @@ use crate::upstream::poller::PollerReport;
 use crate::upstream::pool_resolver::PoolAnswer;
 
 use clock_manager::ClockManager;
+use file_watch::FileWatch;
 use history::HistoryKeeper;
 use leaps::LeapList;
 use listeners::{Listeners, Lookout};
@@ -175,6 +177,7 @@ async fn serve(opened: Opened, log: log::Switch, limits: SystemLimits) -> Result
         is_ready: false,
         started: clock::raw(),
         reloads: Reloads::default(),
+        file_watch: FileWatch::new(clock::raw()),
         commands: CommandCounts::default(),
         overlay: Overlay::default(),
         refused_commands: LogThrottle::default(),
@@ -228,6 +231,7 @@ struct Supervisor {
     /// Start of the service, by the raw counter.
     started: Duration,
     reloads: Reloads,
+    file_watch: FileWatch,
     commands: CommandCounts,
     /// The changes of the upstreams by command.
     overlay: Overlay,
@@ -397,6 +401,9 @@ impl Supervisor {
         }
         self.record();
         self.tend_nts(now);
+        if self.file_watch.is_due(now) {
+            self.reading.begin_digest();
+        }
         let Some(limit) = self.watchdog else {
             return;
         };

@@ -74,6 +74,8 @@ pub(super) struct LookedUp {
 pub(super) enum Read {
     /// The server's own file, for a reload.
     Reload(Result<Loaded, Vec<Fault>>),
+    /// The digest of the server's own file as it is now, if that is known; `None` in it is no file.
+    Digest(Option<Option<u64>>),
     /// The files of NTS, if they have changed.
     NtsFiles(Option<Result<NtsFiles, Vec<Fault>>>),
     /// A file of a check, for the client behind this.
@@ -172,6 +174,15 @@ impl Reading {
         }
         // Without a thread the next look comes in a minute.
         let _begun = self.begin(move |loader| Read::NtsFiles(loader.changed_nts_files(&keys, &effective)));
+    }
+
+    /// Begins to look whether the server's own file has changed, unless something is being read or to be reloaded.
+    pub(super) fn begin_digest(&mut self) {
+        if self.is_reading || self.reload_at.is_some() {
+            return;
+        }
+        // Without a thread the next look comes soon.
+        let _begun = self.begin(|loader| Read::Digest(loader.digest().ok()));
     }
 
     /// Queues a file for a check. It is given back if too many wait already.

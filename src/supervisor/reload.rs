@@ -46,6 +46,7 @@ impl Supervisor {
                 self.end_reload(applied);
             }
             Read::Reload(Err(faults)) => self.end_reload(Err(log_faults(&faults))),
+            Read::Digest(digest) => self.compare_file(digest),
             Read::NtsFiles(None) => {}
             Read::NtsFiles(Some(Err(faults))) => nts_manager::log_unused_files(&faults),
             Read::NtsFiles(Some(Ok(files))) => {
@@ -66,6 +67,22 @@ impl Supervisor {
             Read::Clients(asked, found) => self.answer_clients(asked, &found).await,
         }
         self.reading.begin_pending();
+    }
+
+    /// Takes note whether the configuration file is still the one in effect, and logs that it is not any more.
+    fn compare_file(&mut self, digest: Option<Option<u64>>) {
+        // A file that can't be read now may be the same: `warn_if_unreadable` has said it.
+        let Some(found) = digest else {
+            return;
+        };
+        let running = self.running.digest;
+        if self.file_watch.compare(found, running, clock::raw()) {
+            let configuration = self.running.origin();
+            warn!(
+                configuration,
+                "the configuration file has changed and is not in effect: ntpfront check, then ntpfront reload"
+            );
+        }
     }
 
     /// Adds to a check what is wrong with the list of leap seconds, if it is the one that this server has read.
@@ -154,6 +171,8 @@ impl Supervisor {
         self.running.path = wanted.path;
         self.running.drop_ins = wanted.drop_ins;
         self.running.left_out = wanted.left_out;
+        self.running.digest = wanted.digest;
+        self.file_watch.reset();
         self.running.lists = wanted.lists;
         system_limits::warn_if_low(&self.running, &self.limits);
         let (configuration, count) = (self.running.origin(), changes.len());

@@ -7,6 +7,7 @@ use crate::control::http::Scrape;
 use crate::control::protocol::{ControlAnswer, ControlFailure, ControlRequest};
 use crate::control::server::PendingRequest;
 use crate::fast_path::driver::Driver;
+use crate::host::clock;
 use crate::observe::health::Health;
 
 impl Supervisor {
@@ -25,6 +26,7 @@ impl Supervisor {
             leaps: &self.leaps,
             nts: &self.nts,
             reloads: &self.reloads,
+            file_changed_for: self.file_watch.changed_for(clock::raw()),
             commands: self.commands,
             overlay: &self.overlay,
             history: &self.history,

@@ -30,14 +30,14 @@ const BETWEEN_SAMPLES: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueryLimits {
     /// The only family of addresses that is used; `None` is both.
-    pub family: Option<Family>,
+    pub family: Option<QueryFamily>,
     /// Longest time to wait for the answer of an address, and for the name servers; `None` is the usual one of each.
     pub within: Option<Duration>,
 }
 
 /// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub enum QueryFamily {
     /// IPv4.
     Ipv4,
     /// IPv6.
@@ -55,10 +55,11 @@ impl QueryLimits {
             None => search.await,
         };
         let (mut addresses, family) = (found?, self.family);
-        addresses.retain(|address| family.is_none_or(|family| (family == Family::Ipv6) == address.is_ipv6()));
+        addresses
+            .retain(|address| family.is_none_or(|family| (family == QueryFamily::Ipv6) == address.is_ipv6()));
         match (addresses.is_empty(), family) {
-            (true, Some(Family::Ipv4)) => Err(io::Error::other("it has no IPv4 address")),
-            (true, Some(Family::Ipv6)) => Err(io::Error::other("it has no IPv6 address")),
+            (true, Some(QueryFamily::Ipv4)) => Err(io::Error::other("it has no IPv4 address")),
+            (true, Some(QueryFamily::Ipv6)) => Err(io::Error::other("it has no IPv6 address")),
             (_, _) => Ok(addresses),
         }
     }

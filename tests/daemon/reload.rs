@@ -1,5 +1,6 @@
 //! Proves what a reload changes and what it keeps, and how an operator learns of it beforehand and afterwards.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -7,11 +8,12 @@ use nix::sys::signal::Signal;
 use ntpfront::wire::Leap;
 
 use crate::common::client::{self, synchronized, v4};
-use crate::common::daemon::{Daemon, Reload};
+use crate::common::daemon::{Daemon, LOCAL, Reload};
 use crate::common::port::free_port;
 use crate::common::program::command;
 use crate::common::scripted::{Scripted, honest, silent};
-use crate::common::{Outcome, SOON, TempDir, run, wait_until};
+use crate::common::status::status;
+use crate::common::{Outcome, SOON, TempDir, root, run, wait_until};
 
 /// A listener, a control socket, and upstreams that are asked as often as it may be, with further lines.
 fn configuration(listener: std::net::SocketAddr, control: &Path, upstreams: &[(&Scripted, &str)]) -> String {
@@ -63,6 +65,40 @@ fn an_upstream_that_stays_keeps_its_samples_whatever_else_changes() {
     ] {
         assert!(log.contains(&line), "{line}");
     }
+}
+
+/// The server is another user in another root directory, and still sees its file.
+#[test]
+fn a_file_that_was_changed_and_not_reloaded_is_seen() {
+    let (directory, cage) = (TempDir::new(), TempDir::new());
+    let (server, control) = (v4(free_port()), directory.path().join("control"));
+    let process = if root() {
+        format!(
+            "[process]\nuser = \"nobody\"\nchroot = \"{}\"\n",
+            cage.path().display()
+        )
+    } else {
+        String::new()
+    };
+    let configuration = |more: &str| {
+        format!(
+            "{LOCAL}{process}[control]\nsocket = \"{}\"\n[[listener]]\naddress = \"{server}\"\n{more}",
+            control.display()
+        )
+    };
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let daemon = Daemon::configured(&configuration("")).answering(server);
+    let changed_for = || status(&control)["reloads"]["file_changed_for"].as_f64();
+    assert_eq!(changed_for(), None);
+    let changed = configuration("workers = 2\n");
+    daemon.write(&changed);
+    wait_until("a look at the file", SOON, changed_for);
+    let advice = status(&control)["advice"].to_string();
+    assert!(advice.contains("\"about\":\"configuration\""), "{advice}");
+    let line = "the configuration file has changed and is not in effect";
+    assert_eq!(daemon.log().matches(line).count(), 1, "{}", daemon.log());
+    assert_eq!(daemon.hang_up(), Reload::Done);
+    assert_eq!(changed_for(), None);
 }
 
 #[test]
@@ -168,7 +204,11 @@ fn the_running_server_tells_what_a_file_would_change() {
     let same = directory.file("same.toml", &plain);
     let nobody = against(&same);
     assert_eq!(nobody.status, Some(1), "{}", nobody.said());
-    assert!(nobody.stderr.contains("is ntpfront running"), "{}", nobody.said());
+    assert!(
+        nobody.stderr.contains("there is no such socket"),
+        "{}",
+        nobody.said()
+    );
 
     let daemon = Daemon::configured(&plain).answering(server);
     let unchanged = against(&same);

@@ -62,9 +62,15 @@ impl Rig {
         wait_until(&what, SLOWLY, || {
             let log = self.front.daemon.log();
             let upstream = format!(" upstream {}: ", address(server));
-            let line = log.lines().rfind(|line| line.contains(&upstream))?;
-            let is = |standing: &&str| line.contains(&format!(" {standing} "));
-            standings.iter().any(is).then_some(())
+            let line = log
+                .lines()
+                .rfind(|line| line.contains(&upstream) && line.contains(" -> "))?;
+            let (_, after) = line.split_once(" -> ")?;
+            let now = after.split([' ', ',']).next();
+            standings
+                .iter()
+                .any(|standing| now == Some(*standing))
+                .then_some(())
         });
     }
 

@@ -220,6 +220,33 @@ fn a_file_that_comes_is_read_and_one_that_goes_is_missed() {
 }
 
 #[test]
+fn a_file_is_another_one_by_its_content() {
+    let scratch = TempDir::new();
+    let path = scratch.path().join("watched");
+    let mut loader = Loader::with_default(&Flags::default(), &path);
+    assert_eq!(loader.load().unwrap().digest, None);
+    assert_eq!(loader.digest().unwrap(), None);
+    let text = b"[log]\nlevel = \"debug\"\n";
+    scratch.file("watched", text);
+    let found = loader.digest().unwrap();
+    assert!(found.is_some());
+    assert_eq!(loader.load().unwrap().digest, found);
+    // The same text in another file, with another time of change.
+    std::fs::remove_file(&path).unwrap();
+    scratch.file("watched", text);
+    assert_eq!(loader.digest().unwrap(), found);
+    for other in [&b"[log]\nlevel = \"error\"\n"[..], b"\xff", b""] {
+        scratch.file("watched", other);
+        let other = loader.digest().unwrap();
+        assert!(other.is_some() && other != found, "{other:?}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(loader.digest().unwrap(), None);
+    std::fs::create_dir(&path).unwrap();
+    assert!(loader.digest().is_err(), "what can't be read is not known");
+}
+
+#[test]
 fn odd_but_good_files_are_read() {
     let scratch = TempDir::new();
     let default = loaded("").config;

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use clap::error::ErrorKind;
+
 use super::library::documents;
 use super::{Documents, PAGES, load, script, shipped};
 use crate::common::ke;
@@ -202,7 +204,11 @@ fn known(words: &[&str]) -> Result<(), String> {
 /// Our own command line, with what its flags say. A file that should be in the repository has to be there.
 fn ours(arguments: &[&str]) -> Result<(), String> {
     let words = std::iter::once("ntpfront").chain(arguments.iter().copied());
-    let invocation = ntpfront::cli::read(words).map_err(|error| error.to_string())?;
+    let invocation = match ntpfront::cli::read(words) {
+        Ok(invocation) => invocation,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
     load(&invocation.flags, None).map_err(|faults| format!("{faults:?}"))?;
     let mut files = arguments.iter().filter(|word| word.starts_with("config/"));
     files.try_for_each(|file| there(file))
