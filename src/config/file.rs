@@ -57,7 +57,9 @@ enum Secrets {
 
 /// Device, inode, length and time of change of a file.
 type FoundFile = (u64, u64, u64, i64, i64);
-/// The same; `None` if the file can't be opened.
+/// The same of a text of the configuration, with its path.
+type FoundText = (PathBuf, FoundFile);
+/// The same without a path; `None` if the file can't be opened.
 type FileIdentity = Option<FoundFile>;
 
 /// The reader of a running server's configuration, at the start and at each reload.
@@ -78,7 +80,7 @@ pub struct Loader {
     /// The files of `[nts]` as they were when they were read.
     nts_seen: RefCell<Vec<FileIdentity>>,
     /// The file and its drop-ins as a look at them found them last, and their digest.
-    looked: Option<(Vec<(PathBuf, FoundFile)>, Option<u64>)>,
+    looked: Option<(Vec<FoundText>, Option<u64>)>,
     /// Whether the file must exist: a flag names it, or it was read before.
     ///
     /// To serve without it would then not be intended.
@@ -160,7 +162,7 @@ impl Loader {
     }
 
     /// Returns what tells the file and its drop-ins from others, each with its path.
-    fn identities_of_texts(&self) -> Result<Vec<(PathBuf, FoundFile)>, ReadError> {
+    fn identities_of_texts(&self) -> Result<Vec<FoundText>, ReadError> {
         let drop_ins = match &self.drop_ins {
             Some(handle) => files_in(handle, &self.path.with_file_name(DROP_INS), DROP_IN_SUFFIX),
             None => Ok(Vec::new()),
