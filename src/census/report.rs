@@ -321,8 +321,9 @@ impl CensusReport {
         top.filter_map(|talker| talker.address.parse().ok()).collect()
     }
 
-    /// Notes what workers know of the addresses, in their order: the time since the last request, and the count of requests
-    /// that were refused.
+    /// Notes what workers know of the addresses, in their order.
+    ///
+    /// That is the time since the last request, and the count of requests that were refused.
     pub fn note(&mut self, known: impl IntoIterator<Item = (Option<Duration>, u32)>) {
         for (talker, (last, unanswered)) in self.addresses.top.iter_mut().zip(known) {
             talker.last_request = last.map(|ago| ago.as_secs_f64());

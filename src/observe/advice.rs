@@ -11,8 +11,9 @@ use super::screen::Tone;
 pub struct Advice {
     /// The severity.
     pub severity: Severity,
-    /// The part that it is about: `state`, `listener`, `reload`, `configuration`, `leap list`, `certificate`, `history`,
-    /// `fast path`, `log`.
+    /// The part that it is about.
+    ///
+    /// `state`, `listener`, `reload`, `configuration`, `sources`, `leap list`, `certificate`, `history`, `fast path`, `log`.
     pub about: &'static str,
     /// The reason, in words.
     pub why: String,

@@ -85,9 +85,13 @@ enum Columns {
 }
 
 fn table(text: &mut String, head: &str, ranking: &Ranking, wanted: &CensusWanted, columns: Columns) {
+    let fifth = match columns {
+        Columns::OfCensus => 7,
+        Columns::OfWorkers => 8,
+    };
     let row = |cells: [&str; 6]| {
         let [client, requests, more, share, rate, now] = cells;
-        format!("{client:<39}{requests:>11}{more:>8}{share:>7}{rate:>7}{now:>7}\n")
+        format!("{client:<39}{requests:>11}{more:>8}{share:>7}{rate:>fifth$}{now:>7}\n")
     };
     *text += "\n";
     *text += &row(match columns {
@@ -182,9 +186,9 @@ fn rate(rate: f64) -> String {
 }
 
 #[cfg(test)]
-fn talker(who: &str, at_least: u64, at_most: u64) -> Talker {
+fn talker(address: &str, at_least: u64, at_most: u64) -> Talker {
     Talker {
-        address: who.to_owned(),
+        address: address.to_owned(),
         at_least,
         at_most,
         share: 0.999,
@@ -292,8 +296,8 @@ longer                    88  88.0%  ########################################
 Listed below: clients in 2001:db8::/32, of which limit or budget refused requests
 
 ADDRESS                                   REQUESTS   +MORE   LAST REFUSED  NOW/S
-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1     3s    256  0.012
-192.0.2.1                                        1   99998      -      -  0.012
+2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1     3s     256  0.012
+192.0.2.1                                        1   99998      -       -  0.012
 "
         );
     }

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::Supervisor;
-use super::reading::Read;
-use crate::census::{CensusReader, CensusReport, CensusSettings, CensusWanted, Merge, SampledHistory};
+use super::reading::{PendingCensus, Read};
+use crate::census::{CensusReader, CensusSettings, CensusWanted, Merge, SampledHistory};
 use crate::config::CensusKeys;
 use crate::control::protocol::{ControlAnswer, ControlFailure};
 use crate::control::server::Reply;
@@ -23,13 +23,6 @@ pub(super) fn settings(census: CensusKeys) -> io::Result<Option<CensusSettings>>
     let seed = entropy::random()?;
     let clients = census.clients;
     Ok(Some(CensusSettings { seed, clients }))
-}
-
-/// A report that waits for what the workers know of the clients in it.
-pub(super) struct PendingCensus {
-    report: CensusReport,
-    wanted: CensusWanted,
-    reply: Reply,
 }
 
 /// Makes the report for `clients` of the counts of these workers, and those of the fast path, and sends it to `done`.

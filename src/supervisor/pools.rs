@@ -10,7 +10,7 @@ use crate::host::clock;
 use crate::observe::pool_status::PoolStatus;
 use crate::time::ClockReadings;
 use crate::upstream::peer::{Peer, Polling};
-use crate::upstream::pool::{Judgement, PoolChange};
+use crate::upstream::pool::{MemberJudgement, PoolChange};
 use crate::upstream::pool_resolver::PoolAnswer;
 use crate::upstream::system_process::State;
 use crate::upstream::{Pooling, Upstream};
@@ -47,15 +47,17 @@ impl ClockManager {
     pub(super) fn tend_pools(&mut self, now: ClockReadings) {
         let (decided, system) = (&self.decided, &self.system);
         let has_majority = decided.state == State::Synchronized;
-        let changes = self.pools.step(now.raw, &self.upstreams, |entry| Judgement {
-            standing: decided.standing(entry.id),
-            has_majority,
-            agrees: entry
-                .settings
-                .is_on_trial()
-                .then(|| system.would_agree(now, entry))
-                .flatten(),
-        });
+        let changes = self
+            .pools
+            .step(now.raw, &self.upstreams, |entry| MemberJudgement {
+                standing: decided.standing(entry.id),
+                has_majority,
+                agrees: entry
+                    .settings
+                    .is_on_trial()
+                    .then(|| system.would_agree(now, entry))
+                    .flatten(),
+            });
         if !changes.is_empty() {
             self.follow_members();
         }

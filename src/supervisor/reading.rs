@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::census::PendingCensus;
 use super::commands::CommandReply;
+use crate::census::{CensusReport, CensusWanted};
 use crate::config::file::Loader;
 use crate::config::{ConfigText, DecidingRules, Effective, Fault, Loaded, NtsFiles, NtsKeys};
 use crate::control::server::Reply;
@@ -25,6 +25,16 @@ use crate::server::{SavedCounts, SavedTimestamps};
 const RELOADS_APART: Duration = Duration::from_millis(100);
 /// Largest number of files that wait for a check.
 const WAITING: usize = 8;
+
+/// A report that waits for what the workers know of the clients in it.
+pub(super) struct PendingCensus {
+    /// The report.
+    pub(super) report: CensusReport,
+    /// Its clients and their order.
+    pub(super) wanted: CensusWanted,
+    /// The way back to the client.
+    pub(super) reply: Reply,
+}
 
 /// A file that waits to be checked.
 pub(super) struct PendingCheck {

@@ -15,7 +15,7 @@ mod lookup;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use condition::{Defect, Judgement};
+pub use condition::{Defect, MemberJudgement};
 
 use self::condition::Condition;
 use self::lookup::Lookup;
@@ -164,7 +164,7 @@ impl Pools {
         &mut self,
         now: Duration,
         upstreams: &Registry,
-        judge: impl Fn(&Entry) -> Judgement,
+        judge: impl Fn(&Entry) -> MemberJudgement,
     ) -> Vec<(Upstream, PoolChange)> {
         let mut changes = Vec::new();
         for place in 0..self.all.len() {
@@ -321,7 +321,7 @@ impl Pool {
         &mut self,
         now: Duration,
         upstreams: &Registry,
-        judge: &impl Fn(&Entry) -> Judgement,
+        judge: &impl Fn(&Entry) -> MemberJudgement,
         taken: &[IpAddr],
     ) -> Vec<PoolChange> {
         self.look(now, upstreams, judge, taken);
@@ -354,7 +354,7 @@ impl Pool {
         &mut self,
         now: Duration,
         upstreams: &Registry,
-        judge: &impl Fn(&Entry) -> Judgement,
+        judge: &impl Fn(&Entry) -> MemberJudgement,
         taken: &[IpAddr],
     ) {
         let mut polled: Vec<IpAddr> = taken.to_vec();

@@ -142,10 +142,11 @@ fn files(directory: &TempDir, random: &mut Random) -> Model {
             model.0.insert((length, net), (line, allowed));
             writeln!(text, "{}/{length}", Ipv4Addr::from(net)).unwrap();
         }
-        if allowed {
+        // The start is waited for from the second.
+        for own in [ALLOWED, Ipv4Addr::LOCALHOST].into_iter().filter(|_| allowed) {
             line += 1;
-            model.0.insert((32, ALLOWED.to_bits()), (line, true));
-            writeln!(text, "{ALLOWED}").unwrap();
+            model.0.insert((32, own.to_bits()), (line, true));
+            writeln!(text, "{own}").unwrap();
         }
         directory.file(name, &text);
     }

@@ -240,10 +240,20 @@ fn a_file_is_another_one_by_its_content() {
         let other = loader.digest().unwrap();
         assert!(other.is_some() && other != found, "{other:?}");
     }
+    // It was there before: without it a reload would be refused.
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(loader.digest().unwrap(), None);
+    assert_ne!(loader.digest().unwrap(), found);
     std::fs::create_dir(&path).unwrap();
     assert!(loader.digest().is_err(), "what can't be read is not known");
+    std::fs::remove_dir(&path).unwrap();
+    // A drop-in is a part of it.
+    scratch.file("watched", text);
+    assert_eq!(loader.digest().unwrap(), found);
+    std::fs::create_dir(scratch.path().join("conf.d")).unwrap();
+    scratch.file("conf.d/more.toml", b"[clock]\nmin-sources = 1\n");
+    let more = loader.digest().unwrap();
+    assert!(more.is_some() && more != found);
+    assert_eq!(loader.load().unwrap().digest, more);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Defect {
 
 /// The opinion of the system process on a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct MemberJudgement {
     /// Its standing.
     pub standing: SelectionStatus,
     /// Whether there is a majority: an upstream that contradicts it is false.
@@ -109,7 +109,7 @@ impl Condition {
     pub(super) fn observe(
         &mut self,
         entry: &Entry,
-        judgement: Judgement,
+        judgement: MemberJudgement,
         is_elsewhere_too: bool,
         now: Duration,
     ) {
@@ -158,7 +158,7 @@ impl Condition {
 }
 
 /// Returns the defect that a standing is, if it lasts.
-fn doubt(judgement: Judgement) -> Option<Defect> {
+fn doubt(judgement: MemberJudgement) -> Option<Defect> {
     match judgement.standing {
         SelectionStatus::Falseticker if judgement.has_majority => Some(Defect::Falseticker),
         SelectionStatus::Duplicate => Some(Defect::SameServer),

@@ -110,7 +110,7 @@ impl World {
             let (servers, has_majority) = (&self.servers, self.has_majority);
             let changes = self.pools.step(at(self.now), &self.registry, |entry| {
                 let server = entry.settings.member_address().and_then(|ip| servers.get(&ip));
-                Judgement {
+                MemberJudgement {
                     standing: match server {
                         _ if entry.settings.role.noselect => SelectionStatus::NoSelect,
                         Some(Server::False) => SelectionStatus::Falseticker,
