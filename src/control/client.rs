@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Group, User, geteuid};
 
-use super::obstacle::{ClosedDoor, Remedy};
+use super::obstacle::{ClosedPath, Remedy};
 use super::protocol::{self, ControlAnswer, ControlFailure, ControlRequest, MessageError};
 use crate::host::{clock, limits, unix_socket};
 
@@ -148,13 +148,13 @@ fn unreachable(path: &Path, error: io::Error, limit: Duration) -> RequestError {
     if error.kind() == ErrorKind::WouldBlock {
         RequestError::Late(path.to_owned(), limit)
     } else {
-        let remedy = Remedy::of(error.kind(), || closed_door(path));
+        let remedy = Remedy::of(error.kind(), || closed_path(path));
         RequestError::Unreachable(path.to_owned(), error, remedy)
     }
 }
 
 /// Returns what is closed to the current user on the way to `path`; `None` if nothing of it can be seen.
-fn closed_door(path: &Path) -> Option<ClosedDoor> {
+fn closed_path(path: &Path) -> Option<ClosedPath> {
     let (path, about) = path
         .ancestors()
         .find_map(|part| Some((part, part.metadata().ok()?)))?;
@@ -162,7 +162,7 @@ fn closed_door(path: &Path) -> Option<ClosedDoor> {
     let needed = if about.is_dir() { 0o010 } else { 0o020 };
     let group = Group::from_gid(Gid::from_raw(about.gid())).ok().flatten();
     let user = User::from_uid(geteuid()).ok().flatten();
-    Some(ClosedDoor {
+    Some(ClosedPath {
         path: path.to_owned(),
         group: group.map_or_else(|| about.gid().to_string(), |group| group.name),
         is_for_group: about.mode() & needed != 0 && about.gid() != 0,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// A socket, or a directory on the way to it, that is closed to the user of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClosedDoor {
+pub struct ClosedPath {
     /// The innermost one that can be seen.
     pub path: PathBuf,
     /// Its group, by name if it has one.
@@ -25,20 +25,20 @@ pub enum Remedy {
     /// No process has the socket open.
     Restart,
     /// The user lacks a permission.
-    Join(Option<ClosedDoor>),
+    Join(Option<ClosedPath>),
     /// There is none that is known.
     Unknown,
 }
 
 impl Remedy {
-    /// Returns the remedy of an error; `door` is what is closed, if the error is a lack of permission.
-    pub fn of(error: ErrorKind, door: impl FnOnce() -> Option<ClosedDoor>) -> Self {
+    /// Returns the remedy of an error; `closed` is what is closed, if the error is a lack of permission.
+    pub fn of(error: ErrorKind, closed: impl FnOnce() -> Option<ClosedPath>) -> Self {
         if error == ErrorKind::NotFound {
             Self::Start
         } else if error == ErrorKind::ConnectionRefused {
             Self::Restart
         } else if error == ErrorKind::PermissionDenied {
-            Self::Join(door())
+            Self::Join(closed())
         } else {
             Self::Unknown
         }
@@ -58,13 +58,13 @@ impl fmt::Display for Remedy {
                  says why it ended",
             ),
             Self::Join(None) => f.write_str("permission denied: use sudo"),
-            Self::Join(Some(door)) => door.fmt(f),
+            Self::Join(Some(closed)) => closed.fmt(f),
             Self::Unknown => f.write_str("is ntpfront running, and does this user have access to the socket?"),
         }
     }
 }
 
-impl fmt::Display for ClosedDoor {
+impl fmt::Display for ClosedPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             path,
@@ -93,15 +93,15 @@ mod tests {
     use super::*;
 
     fn text(kind: ErrorKind, is_for_group: bool) -> String {
-        let door = || {
-            Some(ClosedDoor {
+        let closed = || {
+            Some(ClosedPath {
                 path: "/run/ntpfront".into(),
                 group: "ntpfront".to_owned(),
                 is_for_group,
                 user: "ann".to_owned(),
             })
         };
-        Remedy::of(kind, door).to_string()
+        Remedy::of(kind, closed).to_string()
     }
 
     #[test]

@@ -85,13 +85,13 @@ enum Columns {
 }
 
 fn table(text: &mut String, head: &str, ranking: &Ranking, wanted: &CensusWanted, columns: Columns) {
-    let fifth = match columns {
-        Columns::OfCensus => 7,
-        Columns::OfWorkers => 8,
+    let (fourth, fifth) = match columns {
+        Columns::OfCensus => (7, 7),
+        Columns::OfWorkers => (6, 8),
     };
     let row = |cells: [&str; 6]| {
         let [client, requests, more, share, rate, now] = cells;
-        format!("{client:<39}{requests:>11}{more:>8}{share:>7}{rate:>fifth$}{now:>7}\n")
+        format!("{client:<39}{requests:>11}{more:>8}{share:>fourth$}{rate:>fifth$}{now:>7}\n")
     };
     *text += "\n";
     *text += &row(match columns {
@@ -295,9 +295,9 @@ longer                    88  88.0%  ########################################
             "\
 Listed below: clients in 2001:db8::/32, of which limit or budget refused requests
 
-ADDRESS                                   REQUESTS   +MORE   LAST REFUSED  NOW/S
-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1     3s     256  0.012
-192.0.2.1                                        1   99998      -       -  0.012
+ADDRESS                                   REQUESTS   +MORE  LAST REFUSED  NOW/S
+2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1    3s     256  0.012
+192.0.2.1                                        1   99998     -       -  0.012
 "
         );
     }

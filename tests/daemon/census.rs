@@ -214,7 +214,7 @@ fn without_a_server_it_says_so() {
     let outcome = run(command().args(["clients", "--socket"]).arg(&nowhere));
     assert_eq!(outcome.status, Some(1), "{}", outcome.said());
     assert!(
-        outcome.stderr.contains("is ntpfront running"),
+        outcome.stderr.contains("there is no such socket"),
         "{}",
         outcome.said()
     );

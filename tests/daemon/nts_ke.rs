@@ -250,7 +250,11 @@ fn a_check_reads_the_files_and_names_what_is_wrong() {
     install(&directory, "time");
     let path = directory.path().display().to_string();
     let check = |more: &str| {
-        let text = format!("{}{more}", section(&directory, v4(4460)));
+        // The list of this machine may have expired.
+        let text = format!(
+            "{}{more}\n[clock]\nleap-seconds = \"\"\n",
+            section(&directory, v4(4460))
+        );
         let file = directory.file("check.toml", text);
         ntpfront(&["check", "-c", file.to_str().unwrap()])
     };

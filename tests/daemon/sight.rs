@@ -419,6 +419,7 @@ fn who_only_looks_costs_no_decision() {
         let answer = exchange("control", &requests[time % requests.len()]);
         let answered = [
             "\"report\":",
+            "\"clients\":",
             "\"screen\":",
             "\"health\":",
             "does not know such requests",
