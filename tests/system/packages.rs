@@ -81,10 +81,10 @@ fn deb() {
         assert!(listed.contains(&path), "no {path} in\n{listed}");
     }
     assert!(!listed.contains(LATER), "{listed}");
-    // The program, and the hook of certbot among the examples.
+    // The program, and the hooks of certbot and of DHCP clients among the examples.
     assert_eq!(
         listed.matches("rwxr-xr-x root/root").count(),
-        directories(&listed) + 2
+        directories(&listed) + 3
     );
     let fields = said("dpkg-deb", &["--field"], &deb);
     assert!(!fields.contains("Conflicts:"), "{fields}");
