@@ -15,7 +15,7 @@ use crate::upstream::registry::Endpoint;
 /// Maximum number of upstreams from there.
 pub(super) const MOST: usize = 32;
 
-/// Maximum number of lines that are told; further ones are as if they were not there.
+/// Maximum number of lines that are shown as left out; further ones are left out silently.
 const MOST_LEFT_OUT: usize = 32;
 
 /// The upstreams that were found, and why others were not taken.
@@ -46,25 +46,29 @@ pub(super) fn find(
     for directory in directories.filter(|directory| directory.starts_with('/')) {
         match read(directory.as_ref()) {
             Ok(files) => files.iter().for_each(|file| found.add(file, &mut known)),
-            Err(why) => found.left_out.push(format!("{}: {why}", printable(directory))),
+            Err(why) => found.leave_out(format!("{}: {why}", printable(directory))),
         }
     }
     found
 }
 
 impl FoundSources {
+    /// Keeps the reason why a line or a file is not used, if there is room: bad lines take no room from good ones.
+    fn leave_out(&mut self, why: String) {
+        if self.left_out.len() < MOST_LEFT_OUT {
+            self.left_out.push(why);
+        }
+    }
+
     fn add(&mut self, (path, text): &SourcesText, known: &mut HashSet<Endpoint>) {
         let text = match text {
             Ok(text) => text,
             Err(why) => {
                 let path = printable(&path.to_string_lossy());
-                return self.left_out.push(format!("{path}: {why}"));
+                return self.leave_out(format!("{path}: {why}"));
             }
         };
         for (index, line) in text.lines().enumerate() {
-            if self.left_out.len() >= MOST_LEFT_OUT {
-                return;
-            }
             let place = Place::File {
                 path: path.clone(),
                 line: index + 1,
@@ -73,7 +77,7 @@ impl FoundSources {
             match upstream(line, &place) {
                 Ok(None) => {}
                 Ok(Some(_)) if self.upstreams.len() >= MOST => {
-                    self.left_out.push(format!("{place}: there are {MOST} already"));
+                    self.leave_out(format!("{place}: there are {MOST} already"));
                     return;
                 }
                 Ok(Some(upstream)) => match endpoint(&upstream) {
@@ -86,12 +90,12 @@ impl FoundSources {
                     None => {
                         let host = upstream.said.address.as_ref().and_then(RawValue::as_text);
                         let host = excerpt(host.unwrap_or_default());
-                        self.left_out.push(format!(
+                        self.leave_out(format!(
                             "{place}: \"{host}\" is no address and no name of a server"
                         ));
                     }
                 },
-                Err(why) => self.left_out.push(format!("{place}: {why}")),
+                Err(why) => self.leave_out(format!("{place}: {why}")),
             }
         }
     }
@@ -270,6 +274,10 @@ mod tests {
             (loaded.config.upstreams.len(), loaded.left_out.len()),
             (2 + super::MOST, 1)
         );
+        // Lines that can't be used keep none of the others out.
+        let bad = "server ;\n".repeat(1000) + "server 192.0.2.9\n";
+        let loaded = load(main, &bad);
+        assert_eq!((loaded.config.upstreams.len(), loaded.left_out.len()), (3, 32));
         // Nothing that can be used is as nothing.
         let loaded = load("", "server ;\n");
         assert_eq!(upstreams(&loaded), ["127.0.0.1:11123"]);
