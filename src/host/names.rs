@@ -8,19 +8,25 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::system_conf::parse_resolv_conf;
-use hickory_resolver::{Hosts, Resolver};
+use hickory_resolver::{Hosts, Resolver, TokioResolver};
+use tokio::time::timeout;
 
 use super::limits;
 use super::rooted_file::{ReadError, RootedFile};
 
 /// The longest file of resolvers or hosts, in bytes. A longer one is a mistake, or a very long list of blocked names.
 const LONGEST: u64 = 16 * 1024 * 1024;
+/// Time after which addresses of one family are taken without the other's. A name server that never answers for one of them
+/// is not rare, and whether it would is known after 15 s only (RFC 8305 §3 waits for 50 ms, for a person; a poller has time).
+const OTHER_FAMILY_WITHIN: Duration = Duration::from_secs(1);
 
 /// The system's resolver configuration and hosts file: the newest that could be read.
 #[derive(Clone)]
@@ -127,9 +133,8 @@ impl Names {
         *builder.options_mut() = self.options.clone();
         let mut resolver = builder.build().map_err(io::Error::other)?;
         resolver.set_hosts(Arc::clone(&self.hosts));
-        let found = resolver.lookup_ip(name).await;
-        let found = found.map_err(|error| self.explained(error))?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
+        let found = both_families(&resolver, name).await;
+        let addresses = found.map_err(|error| self.explained(error))?;
         if addresses.is_empty() {
             Err(io::Error::other("the name has no address"))
         } else {
@@ -195,14 +200,39 @@ impl Names {
     }
 }
 
+/// Returns the addresses of both families; those of one, if the other is not there after [`OTHER_FAMILY_WITHIN`].
+async fn both_families(resolver: &TokioResolver, name: &str) -> Result<Vec<IpAddr>, NetError> {
+    let both = async { resolver.lookup_ip(name).await.map(|found| found.iter().collect()) };
+    tokio::pin!(both);
+    if let Ok(found) = timeout(OTHER_FAMILY_WITHIN, &mut both).await {
+        return found;
+    }
+    // What has been answered already is in the resolver's cache: it is not asked for again.
+    tokio::select! {
+        found = &mut both => found,
+        Some(addresses) = one_family(resolver, name, RecordType::A) => Ok(addresses),
+        Some(addresses) = one_family(resolver, name, RecordType::AAAA) => Ok(addresses),
+    }
+}
+
+/// Returns the addresses of one family; `None` if there are none.
+async fn one_family(resolver: &TokioResolver, name: &str, family: RecordType) -> Option<Vec<IpAddr>> {
+    let found = resolver.lookup(name, family).await.ok()?;
+    let records = found.answers().iter();
+    let addresses: Vec<IpAddr> = records.filter_map(|record| record.data.ip_addr()).collect();
+    (!addresses.is_empty()).then_some(addresses)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::net::{Ipv6Addr, UdpSocket};
 
+    use crate::host::clock;
     use hickory_resolver::net::NoRecords;
-    use hickory_resolver::proto::op::Query;
-    use hickory_resolver::proto::rr::RecordType;
+    use hickory_resolver::proto::op::{Message, Query};
+    use hickory_resolver::proto::rr::{RData, Record};
     use nix::unistd::mkdtemp;
 
     #[test]
@@ -259,6 +289,65 @@ mod tests {
         assert!(names.hosts.lookup_static_host(&seven()).is_some());
         assert_eq!(names.unreadable(), None, "absent is not unreadable");
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+
+    /// A name server on loopback that answers for each family after that many milliseconds, or never. Returns the addresses that
+    /// it makes of a name, sorted, with the time that this took.
+    fn resolved(v4: Option<u64>, v6: Option<u64>) -> (io::Result<Vec<IpAddr>>, Duration) {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut names = Names::from_files(Path::new("/nowhere"), Path::new("/nowhere"));
+        let mut here = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+        here.connections[0].port = server.local_addr().unwrap().port();
+        names.config = ResolverConfig::from_name_servers(vec![here]);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((length, from)) = server.recv_from(&mut buffer) {
+                let mut message = Message::from_vec(&buffer[..length]).unwrap().into_response();
+                let query = message.queries[0].clone();
+                let (delay, address) = if query.query_type() == RecordType::A {
+                    (v4, ONE)
+                } else {
+                    (v6, OTHER)
+                };
+                let Some(delay) = delay else { continue };
+                message.add_answer(Record::from_rdata(query.name().clone(), 60, RData::from(address)));
+                let (socket, bytes) = (server.try_clone().unwrap(), message.to_vec().unwrap());
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(delay));
+                    socket.send_to(&bytes, from).unwrap();
+                });
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let begin = clock::raw();
+        let mut found = runtime.block_on(names.look_up("ntp.example."));
+        if let Ok(addresses) = &mut found {
+            addresses.sort_unstable();
+        }
+        (found, clock::raw() - begin)
+    }
+
+    #[test]
+    fn a_family_that_is_not_answered_for_does_not_keep_the_other_back() {
+        for (v4, v6, expected, at_least) in [
+            (Some(0), Some(0), vec![ONE, OTHER], 0),
+            (Some(300), Some(0), vec![ONE, OTHER], 300),
+            (Some(0), None, vec![ONE], 1000),
+            (None, Some(0), vec![OTHER], 1000),
+            (None, Some(1400), vec![OTHER], 1400),
+        ] {
+            let (found, time) = resolved(v4, v6);
+            assert_eq!(found.unwrap(), expected, "{v4:?} {v6:?}");
+            assert!(time >= Duration::from_millis(at_least), "{v4:?} {v6:?}: {time:?}");
+            // The resolver itself gives up after 15 s.
+            assert!(time < Duration::from_secs(10), "{v4:?} {v6:?}: {time:?}");
+        }
     }
 
     /// As when descriptors run out: the file is there, and it, or its directory, can't be opened.
