@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::output::{FAILURE, fail};
-use super::paint::is_colored;
+use super::paint::{is_colored, terminal_width};
 use super::running::{explain, socket, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
 use crate::control::client::send_request;
@@ -49,7 +49,8 @@ pub(super) fn run(server: &RunningServer, flags: &Flags) -> ExitCode {
 fn show(socket: PathBuf) -> Result<(), String> {
     let mut state = TopState::default();
     // A server that is not there is an error here; later it may be on its way back.
-    let mut content = fetch(&socket, wanted(&state, USUAL_WIDTH))?;
+    let width = terminal_width().unwrap_or(USUAL_WIDTH);
+    let mut content = fetch(&socket, wanted(&state, width))?;
     let no_terminal = |error: io::Error| format!("cannot use the terminal: {error}");
     let fetcher = TopFetcher::start(socket).map_err(no_terminal)?;
     let mut window = TerminalWindow::open().map_err(no_terminal)?;

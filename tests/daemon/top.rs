@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -161,6 +161,45 @@ fn a_signal_restores_the_terminal() {
     top.shows("LISTENER");
     top.press("\x03");
     top.has_ended();
+}
+
+/// As when a window or a connection is closed. It must not go on without a terminal, at the cost of a CPU.
+#[test]
+fn without_its_terminal_it_ends() {
+    let upstream = Scripted::start(|ask| vec![good(ask).into()]);
+    let seen = Seen::of(&[upstream.address()]);
+    seen.becomes("synchronized");
+    for keys in ["", "\x20"] {
+        let mut top = OnTerminal::start(&["top"], &seen, 100, 40);
+        top.shows("synchronized");
+        top.press(keys);
+        let OnTerminal {
+            mut child,
+            slave,
+            keys,
+            output,
+            ..
+        } = top;
+        // The thread that reads ends with the next output; then nothing has the other end of the terminal.
+        drop((keys, output));
+        drop(slave);
+        if wait_or_none(&mut child).is_none() {
+            child.kill().unwrap();
+            panic!("it goes on without a terminal");
+        }
+    }
+}
+
+/// Waits for the end of a child; `None`: it does not end.
+fn wait_or_none(child: &mut Child) -> Option<ExitStatus> {
+    let end = Instant::now() + SOON;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    None
 }
 
 #[test]

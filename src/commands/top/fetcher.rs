@@ -80,7 +80,7 @@ pub(super) fn fetch(socket: &Path, wanted: TopRequest) -> Result<TopContent, Str
     {
         None => Vec::new(),
         Some(Ok(ControlAnswer::Clients(report))) => {
-            clients_text::text(&report, &first).lines().map(plain).collect()
+            clients_text::lines(&report, &first, wanted.screen.columns())
         }
         Some(Ok(_)) => return Err(unexpected_answer()),
         // It may be off.

@@ -130,13 +130,16 @@ fn curves(curves: &Curves, width: usize) -> Vec<Line> {
         (point.records > 0).then(|| packets.checked_div(records).unwrap_or(0) as f64)
     };
     let bound = |point: &CurvePoint| point.bound.map(f64::from);
-    let minutes = format!("in {} min", (seconds + 30) / 60);
+    let time = match seconds {
+        ..60 => format!("in {seconds} s"),
+        60.. => format!("in {} min", (seconds + 30) / 60),
+    };
     let of = |name: &str, values: Vec<Option<f64>>, unit: fn(f64) -> String| {
         let most = values.iter().flatten().copied().fold(0.0, f64::max);
         let text = format!("{name:<0$}{1:<room$} ", AROUND_CURVE.0, spark(&values, most));
         vec![
             toned(&text, Tone::Plain),
-            toned(&format!("<= {} {minutes}", unit(most)), Tone::Plain),
+            toned(&format!("<= {} {time}", unit(most)), Tone::Plain),
         ]
     };
     vec![

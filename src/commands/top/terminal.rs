@@ -1,9 +1,14 @@
 //! Impure. The terminal of `top`: its keys, its size, and its modes, which are restored whatever ends it.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -14,6 +19,7 @@ use super::state::PressedKey;
 /// The terminal in raw mode, with its alternate screen; a panic restores it, too.
 pub(super) struct TerminalWindow {
     pub(super) terminal: DefaultTerminal,
+    inputs: Receiver<io::Result<UserInput>>,
     /// Whether a signal wants the end.
     signalled: Arc<AtomicBool>,
 }
@@ -37,14 +43,19 @@ impl TerminalWindow {
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&signalled))?;
         }
-        match ratatui::try_init() {
-            Ok(terminal) => Ok(Self { terminal, signalled }),
-            Err(error) => {
-                // A part of it may have succeeded.
-                let _restored = ratatui::try_restore();
-                Err(error)
-            }
+        let begun = ratatui::try_init().and_then(|terminal| {
+            let inputs = inputs()?;
+            Ok(Self {
+                terminal,
+                inputs,
+                signalled,
+            })
+        });
+        if begun.is_err() {
+            // A part of it may have succeeded.
+            let _restored = ratatui::try_restore();
         }
+        begun
     }
 
     /// Whether a signal wants the end.
@@ -57,15 +68,54 @@ impl TerminalWindow {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn wait(&self, most: Duration) -> io::Result<Option<UserInput>> {
-        if !event::poll(most)? {
-            return Ok(None);
+        if is_gone() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => meaning(key).map(UserInput::Press),
-            Event::Resize(..) => Some(UserInput::Resize),
-            Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => None,
-        })
+        match self.inputs.recv_timeout(most) {
+            Ok(input) => input.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
+}
+
+/// Reads what the user does, in a thread of its own.
+///
+/// The library does not return from a terminal that is gone: it reads it again, and again. So it may keep that thread, and
+/// [`is_gone`] ends the process.
+fn inputs() -> io::Result<Receiver<io::Result<UserInput>>> {
+    let (sender, inputs) = channel();
+    thread::Builder::new().name("input".to_owned()).spawn(move || {
+        loop {
+            let input = match event::read() {
+                Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => {
+                    meaning(key).map(|key| Ok(UserInput::Press(key)))
+                }
+                Ok(Event::Resize(..)) => Some(Ok(UserInput::Resize)),
+                Ok(
+                    Event::Key(_) | Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_),
+                ) => None,
+                Err(error) => Some(Err(error)),
+            };
+            let is_last = matches!(input, Some(Err(_)));
+            let is_read = input.is_none_or(|input| sender.send(input).is_ok());
+            if is_last || !is_read {
+                return;
+            }
+        }
+    })?;
+    Ok(inputs)
+}
+
+/// Whether the terminal was closed.
+fn is_gone() -> bool {
+    let stdin = io::stdin();
+    let mut terminal = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+    let over = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    // Without an answer it is not known, and the next look tells.
+    let looked = poll(&mut terminal, PollTimeout::ZERO).is_ok();
+    let [terminal] = terminal;
+    looked && terminal.revents().is_some_and(|events| events.intersects(over))
 }
 
 impl Drop for TerminalWindow {
