@@ -5,6 +5,7 @@
 //! its own. Once a second it writes a copy of it into its [`History`], from which [`Merge`] adds up those of all
 //! workers. Time and the hash's seed are arguments; only `publish` knows of other threads.
 
+mod client_number;
 mod distinct;
 mod heavy_hitters;
 mod one_client;
@@ -18,6 +19,7 @@ mod wanted;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use client_number::ClientNumbers;
 pub use one_client::{ClientCensus, OneClient};
 pub use publish::{CensusPublisher, CensusReader};
 pub use report::{CensusReport, Class, Merge, Ranking, Talker};

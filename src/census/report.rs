@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::census::distinct::{Distinct, RELATIVE_ERROR};
+use crate::census::client_number::{ClientNumber, whole};
 use crate::census::heavy_hitters::{self, Talkers};
-use crate::census::sampled::{LEVELS, SampledHistory, divisor};
+use crate::census::sampled::SampledHistory;
 use crate::census::wanted::{CensusWanted, ClientOrder};
 use crate::census::{CLASSES, History, Window, number};
 
@@ -27,10 +27,7 @@ pub struct Merge {
     last: Duration,
     requests: u64,
     recent_requests: u64,
-    distinct: Distinct,
-    /// The clients of each size of the fast path's sample, and the smallest size that was in use.
-    sampled: [Distinct; LEVELS],
-    sampled_level: usize,
+    clients: ClientNumber,
     addresses: RankedCounts,
     prefixes: RankedCounts,
     intervals: [u64; CLASSES],
@@ -145,9 +142,7 @@ impl Merge {
             last: Duration::ZERO,
             requests: 0,
             recent_requests: 0,
-            distinct: Distinct::new(),
-            sampled: [const { Distinct::new() }; LEVELS],
-            sampled_level: 0,
+            clients: ClientNumber::new(),
             addresses: RankedCounts::new(),
             prefixes: RankedCounts::new(),
             intervals: [0; CLASSES],
@@ -160,38 +155,8 @@ impl Merge {
     pub fn add_sampled(&mut self, history: &SampledHistory) {
         for one in history.within_the_hour(number(self.now)) {
             self.add_window(&one.window);
-            for (sum, clients) in self.sampled.iter_mut().zip(&one.levels) {
-                sum.unite(clients);
-            }
-            self.sampled_level = self.sampled_level.max(one.level);
+            self.clients.add_samples(&one.levels, one.level);
         }
-    }
-
-    /// Estimates the number of clients, and the relative standard error of that.
-    ///
-    /// Clients that are both at the sockets and on the fast path count once if all are sampled. Else those that are not
-    /// in the sample count twice.
-    fn clients(&self) -> (f64, f64) {
-        let with = |clients: Option<&Distinct>| {
-            let mut all = self.distinct.clone();
-            clients.into_iter().for_each(|clients| all.unite(clients));
-            all.estimate()
-        };
-        let seen = with(self.sampled.first());
-        let Some(sample) = self
-            .sampled
-            .get(self.sampled_level)
-            .filter(|_| self.sampled_level > 0)
-        else {
-            return (seen, RELATIVE_ERROR);
-        };
-        let (stands_for, sampled) = (f64::from(divisor(self.sampled_level)), sample.estimate());
-        let estimate = with(Some(sample)) + (stands_for - 1.0) * sampled;
-        let by_chance = stands_for * (stands_for - 1.0) * sampled;
-        let error = ((RELATIVE_ERROR * estimate).powi(2) + by_chance).sqrt();
-        // Those that were seen are at least as many.
-        let clients = estimate.max(seen).max(1.0);
-        (clients, error / clients)
     }
 
     /// Adds what one worker counted.
@@ -211,7 +176,7 @@ impl Merge {
             self.recent_first = self.recent_first.min(window.first);
             self.recent_requests += window.requests;
         }
-        self.distinct.unite(&window.distinct);
+        self.clients.add(&window.distinct);
         self.addresses
             .add(&window.addresses, is_recent, window.talkers_divisor);
         self.prefixes
@@ -248,7 +213,7 @@ impl Merge {
                 others_at_most: counts.floors.iter().copied().max().unwrap_or(0),
             }
         };
-        let (clients, clients_error) = self.clients();
+        let (clients, clients_error) = self.clients.estimate();
         CensusReport {
             workers: self.workers,
             window,
@@ -410,15 +375,6 @@ pub(super) fn ratio(count: u64, of: f64) -> f64 {
 )]
 fn float(count: u64) -> f64 {
     count as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an estimate is not negative, and 64 registers' bits bound it"
-)]
-fn whole(estimate: f64) -> u64 {
-    estimate.round() as u64
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::snapshot::{ListenerStatus, Snapshot};
 use super::units::Length;
 use super::upstream_status::UpstreamStatus;
 use crate::leap::LEAP_LIST_WARNS;
+use crate::server::policy::RuleMode;
 use crate::upstream::candidate::SelectionStatus;
 use crate::upstream::fault::QueryFault;
 use crate::upstream::nts::certificate::day;
@@ -103,7 +104,7 @@ fn of_upstreams(upstreams: &[UpstreamStatus]) -> (Option<String>, String) {
             Some(_) | None => format!("{DEFAULT_UPSTREAM} does not answer"),
         };
         let remedy = "add \"port 11123\" to chrony.conf and restart chronyd, or set [[upstream]] in \
-                      /etc/ntpfront/ntpfront.toml; then: systemctl reload ntpfront";
+                      /etc/ntpfront/ntpfront.toml; then: ntpfront reload";
         return (Some(found), remedy.to_owned());
     }
     let of = |wanted: fn(&UpstreamStatus) -> bool| {
@@ -211,7 +212,7 @@ fn absent(snapshot: &Snapshot) -> Option<Advice> {
 fn reload(snapshot: &Snapshot) -> Option<Advice> {
     let fault = snapshot.reloads.fault.as_ref()?;
     let why = format!("the last reload was refused, the configuration before it is in effect: {fault}");
-    let remedy = "correct the file until ntpfront check finds no error; then: systemctl reload ntpfront";
+    let remedy = "correct the file until ntpfront check finds no error; then: ntpfront reload";
     Some(advise(Severity::Warning, "reload", why, remedy.to_owned()))
 }
 
@@ -313,6 +314,19 @@ fn others(snapshot: &Snapshot) -> Vec<Advice> {
             format!("make room, or let the server's user write there: df {directory}; ls -ld {directory}");
         all.push(advise(Severity::Warning, "history", why, remedy));
     }
+    if let Some(budget) = snapshot.budget.filter(|budget| budget.shedding) {
+        let verb = if budget.mode == RuleMode::On.name() {
+            "are dropped"
+        } else {
+            "would be dropped"
+        };
+        let why = format!(
+            "requests {verb}: {:.0}/s are asked for, {:.0}/s allowed",
+            budget.asked, budget.allowed
+        );
+        let remedy = "see which clients ask most (ntpfront clients), limit them ([limit]), or raise [budget]";
+        all.push(advise(Severity::Warning, "budget", why, remedy.to_owned()));
+    }
     for interface in snapshot.fast_path.iter().flat_map(|fast| &fast.interfaces) {
         if let Some(fault) = &interface.fault {
             let why = format!("off at {}: {fault}", interface.name);
@@ -351,6 +365,20 @@ mod tests {
         snapshot.listeners.iter_mut().for_each(|one| one.drain = None);
         snapshot.upstreams.truncate(1);
         snapshot
+    }
+
+    #[test]
+    fn requests_over_the_budget_are_a_reason() {
+        for (mode, verb) in [("on", "are"), ("dry-run", "would be")] {
+            let mut snapshot = good();
+            let budget = snapshot.budget.as_mut().unwrap();
+            (budget.mode, budget.shedding, budget.asked, budget.allowed) = (mode, true, 7300.4, 5000.0);
+            let (severity, about, why, remedy) = only(&snapshot);
+            assert_eq!((severity, about), (Severity::Warning, "budget"));
+            let expected = format!("requests {verb} dropped: 7300/s are asked for, 5000/s allowed");
+            assert_eq!(why, expected);
+            assert!(remedy.contains("ntpfront clients"), "{remedy}");
+        }
     }
 
     fn in_state(state: State, usable: bool, reason: Option<&str>) -> Snapshot {

@@ -4,6 +4,7 @@
 //! format, and its checker, want the name with it. So counters are written under their full name, as bare
 //! values.
 
+mod clients;
 mod commands;
 mod fast_path;
 mod nts;
@@ -60,6 +61,9 @@ impl Collector for SnapshotCollector {
         page.leap_seconds(&self.0.leap_seconds)?;
         page.listeners(&self.0.listeners)?;
         page.traffic(&self.0.listeners)?;
+        page.clients(self.0.clients)?;
+        page.policies(&self.0.listeners)?;
+        page.budget(self.0.budget)?;
         page.history(self.0.history.as_ref())?;
         page.fast_path(self.0.fast_path.as_ref())?;
         page.nts_keys(self.0.nts.as_ref())?;

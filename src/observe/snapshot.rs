@@ -17,6 +17,7 @@ use super::nts_status::NtsStatus;
 use super::pool::PoolScore;
 use super::pool_status::PoolStatus;
 use super::upstream_status::UpstreamStatus;
+use crate::census::ClientNumbers;
 use crate::server::Counts;
 use crate::server::policy::Policy;
 
@@ -46,6 +47,10 @@ pub struct Snapshot {
     pub log_lines_dropped: u64,
     /// The record of what was served; `null` if none is written.
     pub history: Option<HistoryStatus>,
+    /// The numbers of clients; `null` with `[census] enabled = false`.
+    pub clients: Option<ClientNumbers>,
+    /// The budget; `null` without one.
+    pub budget: Option<BudgetStatus>,
     /// The addresses where clients are answered.
     pub listeners: Vec<ListenerStatus>,
     /// The kernel's fast path; `null` where none is wanted.
@@ -82,6 +87,22 @@ impl Traffic {
         self.per_second += per_second;
         self
     }
+}
+
+/// The budget: the ceiling of all that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BudgetStatus {
+    /// `dry-run` or `on`.
+    pub mode: &'static str,
+    /// Responses per second that it allows now.
+    pub allowed: f64,
+    /// Requests per second that asked for one in the last second, whether they got it or not.
+    pub asked: f64,
+    /// Whether requests were dropped for it in the last 10 s, or would have been.
+    pub shedding: bool,
+    /// Bytes of `gigabytes-per-month` that were not used so far: those of a day at most, and negative if too many were used;
+    /// `null` without that key.
+    pub saved_bytes: Option<f64>,
 }
 
 /// The kernel's fast path. What it did is in all counts of packets, too.
@@ -179,7 +200,7 @@ pub struct ListenerStatus {
 }
 
 /// The policy of a listener, in the words of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PolicyStatus {
     /// `time`, or `unsynchronized` if clients are sent away.
     pub answer: &'static str,
@@ -187,6 +208,10 @@ pub struct PolicyStatus {
     pub access: Option<&'static str>,
     /// The limit per client: `off`, `dry-run` or `on`.
     pub limit: &'static str,
+    /// Seconds after which the limit allows a client another request; `null` where it is off.
+    pub limit_interval: Option<f64>,
+    /// Requests of a client that the limit allows at once; `null` where it is off.
+    pub limit_burst: Option<u32>,
     /// The budget of the server: `off`, `dry-run` or `on`.
     pub budget: &'static str,
     /// NTS: `off`, `accept` or `require`.
@@ -202,10 +227,13 @@ pub struct PolicyStatus {
 impl PolicyStatus {
     /// The status of a policy.
     pub fn of(policy: &Policy) -> Self {
+        let limit = policy.limit.is_on().then_some(policy.limit.client);
         Self {
             answer: policy.answer.name(),
             access: (policy.access.turns() > 0).then(|| policy.access.mode.name()),
             limit: policy.limit.mode.name(),
+            limit_interval: limit.map(|limit| limit.interval.as_secs_f64()),
+            limit_burst: limit.map(|limit| limit.burst),
             budget: policy.budget.name(),
             nts: policy.nts.name(),
             authentication: policy.authentication.name(),
@@ -289,7 +317,9 @@ pub(crate) fn example() -> Snapshot {
             policy: PolicyStatus {
                 answer: "time",
                 access: None,
-                limit: "off",
+                limit: "on",
+                limit_interval: Some(0.5),
+                limit_burst: Some(16),
                 budget: "off",
                 nts: "accept",
                 authentication: "accept",
@@ -342,6 +372,17 @@ pub(crate) fn example() -> Snapshot {
         commands: CommandCounts { done: 3, refused: 2 },
         log_lines_dropped: 5,
         history: Some(super::history_status::example()),
+        clients: Some(ClientNumbers {
+            last_hour: 61_300,
+            last_minutes: 17_042,
+        }),
+        budget: Some(BudgetStatus {
+            mode: "on",
+            allowed: 5000.0,
+            asked: 1234.5,
+            shedding: false,
+            saved_bytes: Some(3e9),
+        }),
         listeners: vec![
             listener("0.0.0.0:123", requests, vec![worker(1000.4, 1), worker(234.1, 0)]),
             ListenerStatus {

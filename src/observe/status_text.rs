@@ -55,6 +55,20 @@ fn state(snapshot: &Snapshot, width: usize) -> Vec<Line> {
 fn more(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     let mut lines = Lines::new(width);
     refused(&mut lines, &snapshot.requests);
+    if let Some(clients) = snapshot.clients {
+        let (minutes, hour) = (clients.last_minutes, clients.last_hour);
+        lines.field(
+            "clients",
+            &format!("{minutes} in the last minutes, {hour} in the last hour"),
+        );
+    }
+    if let Some(budget) = snapshot.budget {
+        let (mode, asked, allowed) = (budget.mode, budget.asked, budget.allowed);
+        lines.field(
+            "budget",
+            &format!("{mode}: {asked:.0}/s asked for, {allowed:.0}/s allowed"),
+        );
+    }
     announced(&mut lines, snapshot);
     pool(&mut lines, snapshot.pool);
     lines.field("leap seconds", &snapshot.leap_seconds.to_string());
@@ -408,6 +422,8 @@ fn policy(policy: &PolicyStatus) -> Option<String> {
         answer: _,
         access,
         limit,
+        limit_interval: _,
+        limit_burst: _,
         budget,
         nts,
         authentication,

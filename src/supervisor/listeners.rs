@@ -28,6 +28,7 @@ use crate::host::systemd::ServiceManager;
 use crate::log::throttle::ThrottledChange;
 use crate::nts::keyring::Keyring;
 use crate::observe::journal;
+use crate::observe::snapshot::BudgetStatus;
 use crate::server::policy::budget::{Budget, SentCounts};
 use crate::server::{Counts, Listener};
 
@@ -154,6 +155,11 @@ impl Listeners {
     /// Has the workers answer what the fast path answered until now, as far as the budget allows.
     pub(super) fn take_over(&mut self) {
         self.shedding.take_over();
+    }
+
+    /// Returns the status of the budget; `None` without one.
+    pub(super) fn budget_status(&self) -> Option<BudgetStatus> {
+        self.shedding.status()
     }
 
     /// Makes every worker run its loop once, whether or not packets come.

@@ -7,7 +7,9 @@ use tracing::{info, warn};
 
 use crate::fast_path::budget_share::Demand;
 use crate::host::clock;
+use crate::observe::snapshot::BudgetStatus;
 use crate::server::Allowance;
+use crate::server::policy::RuleMode;
 use crate::server::policy::budget::{Budget, BudgetController, SentCounts};
 
 /// Shortest time between two comparisons: counts over less are not significant.
@@ -25,6 +27,8 @@ pub(super) struct Shedding {
     fast: SentCounts,
     /// The replies a second of the fast path until then.
     fast_rate: f64,
+    /// The requests a second until then that were answered or shed.
+    asked: f64,
     /// Time of the last comparison.
     at: Duration,
     /// Time of the last shed request, while the log says that some are shed.
@@ -41,6 +45,7 @@ impl Shedding {
             sent: SentCounts::default(),
             fast: SentCounts::default(),
             fast_rate: 0.0,
+            asked: 0.0,
             at: clock::raw(),
             quiet_since: None,
         }
@@ -74,10 +79,23 @@ impl Shedding {
         self.allowance.set(self.controller.adjust(new, time));
         self.fast_rate = fast.since(self.fast).asked(time);
         (self.sent, self.fast, self.at) = (sent, fast, now);
+        self.asked = new.asked(time);
         self.log_change(new.taken.shed > 0, now);
         Some(Demand {
             ceiling: self.controller.ceiling(),
-            asked: new.asked(time),
+            asked: self.asked,
+        })
+    }
+
+    /// Returns the status of the budget; `None` without one.
+    pub(super) fn status(&self) -> Option<BudgetStatus> {
+        let mode = self.controller.mode();
+        (mode != RuleMode::Off).then(|| BudgetStatus {
+            mode: mode.name(),
+            allowed: self.controller.ceiling(),
+            asked: self.asked,
+            shedding: self.quiet_since.is_some(),
+            saved_bytes: self.controller.saved(),
         })
     }
 

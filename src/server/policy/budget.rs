@@ -185,6 +185,12 @@ impl BudgetController {
         }
     }
 
+    /// Returns the bytes of the month that were not used so far, a day's at most; negative if more were used. `None`: there is
+    /// no such ceiling.
+    pub fn saved(&self) -> Option<f64> {
+        self.budget.monthly().map(|_| self.saved)
+    }
+
     /// The rates of now.
     pub fn rates(&self) -> Rates {
         self.rates
