@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, fail, print};
+use super::paint::fitted;
 use super::running::{query_running, unexpected_answer};
 use crate::cli::{ClientQuery, Flags, RunningServer};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
@@ -50,7 +51,7 @@ pub(super) fn run(server: &RunningServer, flags: &Flags, query: &ClientQuery) ->
 /// A JSON object on a line of its own, or lines for people.
 fn shown(client: &ClientStatus, is_json: bool) -> String {
     if !is_json {
-        return client_text::text(client);
+        return fitted(client_text::text(client));
     }
     // All of it are texts, numbers and words: nothing can go wrong.
     serde_json::to_string(client).unwrap_or_default() + "\n"

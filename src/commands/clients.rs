@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, fail, print};
+use super::paint::{print_lines, terminal_width};
 use super::running::{query_running, unexpected_answer};
 use crate::census::{CensusWanted, ClientOrder};
 use crate::cli::{ClientsOrder, ClientsQuery, Flags, RunningServer};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::observe::clients_text;
+use crate::observe::screen::USUAL_WIDTH;
 
 /// The length of the lists as JSON.
 const FOR_PROGRAMS: u16 = 100;
@@ -27,7 +29,8 @@ pub(super) fn run(server: &RunningServer, flags: &Flags, query: &ClientsQuery) -
         // All of it are texts and numbers: nothing can go wrong.
         print(&(serde_json::to_string(&report).unwrap_or_default() + "\n"));
     } else {
-        print(&clients_text::text(&report, &wanted));
+        let width = terminal_width().unwrap_or(USUAL_WIDTH);
+        print_lines(&clients_text::lines(&report, &wanted, width.into()));
     }
     ExitCode::SUCCESS
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, fail, fail_with_faults, print};
+use super::paint::fitted;
 use super::running::query_running;
 use crate::cli::{Flags, HistoryAction, HistoryQuery, RunningServer};
 use crate::config::file;
@@ -87,7 +88,7 @@ fn verify(files: &HistoryFiles) -> Result<ExitCode, String> {
         check.add(file);
     }
     let result = check.finish();
-    print(&result.to_string());
+    print(&fitted(result.to_string()));
     Ok(match (result.faults.is_empty(), result.files) {
         (_, 0) => FAULT.into(),
         (true, _) => ExitCode::SUCCESS,
@@ -113,7 +114,7 @@ fn show_moment(files: &HistoryFiles, at: &str, json: bool) -> Result<ExitCode, S
         let text = serde_json::to_string(&moment).map_err(|error| error.to_string())?;
         print(&(text + "\n"));
     } else {
-        print(&moment.to_string());
+        print(&fitted(moment.to_string()));
     }
     Ok(match moment.verdict() {
         MomentVerdict::Told => ExitCode::SUCCESS,
@@ -187,9 +188,9 @@ fn show_span(files: &HistoryFiles, query: &HistoryQuery) -> Result<ExitCode, Str
                 _,
             ) if said.is_none() => Ok(()),
             (HistoryQuery { json: true, .. }, _) => writeln!(out, "{text}"),
-            (HistoryQuery { events: true, .. }, _) => {
-                said.iter().try_for_each(|said| writeln!(out, "{said}"))
-            }
+            (HistoryQuery { events: true, .. }, _) => said
+                .into_iter()
+                .try_for_each(|said| out.write_all(fitted(said + "\n").as_bytes())),
             _ => {
                 curves.add(line);
                 events.extend(said);
@@ -226,7 +227,7 @@ fn show_curves(
         write(path, &png(curves, span, &style)?)?;
     }
     if query.svg.is_none() && query.png.is_none() {
-        print(&overview(curves, span.0, span.1, events));
+        print(&fitted(overview(curves, span.0, span.1, events)));
     }
     Ok(())
 }

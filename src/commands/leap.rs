@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::leap_list;
 use super::output::{FAULT, fail, fail_with_faults, print};
+use super::paint::fitted;
 use crate::cli::{Flags, LeapQuery, SupposedLeap};
 use crate::config::file;
 use crate::host::clock;
@@ -38,7 +39,7 @@ pub(super) fn run(query: &LeapQuery, flags: &Flags) -> ExitCode {
     if query.csv {
         print(&forecast.csv(Duration::try_from_secs_f64(query.every).unwrap_or(Duration::MAX)));
     } else {
-        print(&forecast.to_string());
+        print(&fitted(forecast.to_string()));
     }
     ExitCode::SUCCESS
 }

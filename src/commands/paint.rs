@@ -12,7 +12,7 @@ use super::output::{FAILURE, fail, print};
 use super::running::{query_running, unexpected_answer};
 use crate::cli::{Flags, RunningServer};
 use crate::control::protocol::{ControlAnswer, ControlRequest};
-use crate::observe::screen::{Line, RowOrder, Screen, ScreenWanted, Tone, USUAL_WIDTH, plain};
+use crate::observe::screen::{Line, RowOrder, Screen, ScreenWanted, Tone, USUAL_WIDTH, folded, plain};
 
 /// Asks for a screen, and prints the `part` of it that is wanted, for the subcommand `name`.
 pub(super) fn print_screen(
@@ -23,23 +23,41 @@ pub(super) fn print_screen(
     part: impl FnOnce(Screen) -> Vec<Line>,
 ) -> ExitCode {
     let wanted = ScreenWanted {
-        width: terminal_size_of(io::stdout()).map_or(USUAL_WIDTH, |(Width(columns), _)| columns),
+        width: terminal_width().unwrap_or(USUAL_WIDTH),
         workers,
         order: RowOrder::Configured,
     };
     match query_running(server, flags, ControlRequest::Screen(wanted)) {
         Ok(ControlAnswer::Screen(screen)) => {
-            let lines = part(screen);
-            print(&if is_colored() {
-                painted(&lines)
-            } else {
-                plain(&lines)
-            });
+            print_lines(&part(screen));
             ExitCode::SUCCESS
         }
         Ok(_) => fail(name, &unexpected_answer(), FAILURE),
         Err(why) => fail(name, &why, FAILURE),
     }
+}
+
+/// Returns the width of the terminal that standard output is, in columns; `None` if it is none.
+pub(super) fn terminal_width() -> Option<u16> {
+    terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns)
+}
+
+/// Returns a text of fields as the terminal has room for it.
+pub(super) fn fitted(text: String) -> String {
+    match terminal_width() {
+        Some(width) => folded(&text, width.into()),
+        // Programs read a line for each field.
+        None => text,
+    }
+}
+
+/// Prints lines, in colors where they are wanted.
+pub(super) fn print_lines(lines: &[Line]) {
+    print(&if is_colored() {
+        painted(lines)
+    } else {
+        plain(lines)
+    });
 }
 
 /// Whether standard output is a terminal with colors, and the environment allows them (`NO_COLOR`, `CLICOLOR`, `TERM`).

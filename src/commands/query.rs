@@ -11,6 +11,7 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 
 use super::output::{FAILURE, FAULT, fail, print};
+use super::paint::{fitted, print_lines, terminal_width};
 use crate::cli::Query;
 use crate::config::address;
 use crate::host::limits;
@@ -23,6 +24,9 @@ use crate::upstream::nts::trusted::{OF_SYSTEM, TrustedCertificates};
 use crate::upstream::query::{QueryFamily, QueryLimits, query, query_interleaved, query_nts, samples};
 use crate::upstream::{KeServer, Role, Upstream};
 use crate::wire::NTP_PORT;
+
+/// The width of a table where no terminal limits it: all columns have room.
+const WIDE: u16 = 200;
 
 pub(super) fn run(asked: &Query) -> ExitCode {
     let servers: Result<Vec<Upstream>, String> = asked.servers.iter().map(|name| server(name)).collect();
@@ -42,7 +46,12 @@ pub(super) fn run(asked: &Query) -> ExitCode {
         ([server], [name]) => runtime.block_on(query_one(asked, server, name, limits)),
         (_, _) => {
             let table = QueryTable::of(runtime.block_on(query_all(servers, limits)));
-            show(asked, &table, table.are_all_usable())
+            if asked.json {
+                print_json(&table);
+            } else {
+                print_lines(&table.lines(terminal_width().unwrap_or(WIDE).into()));
+            }
+            exit_status(table.are_all_usable())
         }
     }
 }
@@ -141,14 +150,20 @@ fn ke_server(name: &str, ca: Option<&Path>) -> Result<KeServer, String> {
 }
 
 fn show(asked: &Query, findings: &(impl Serialize + Display), is_good: bool) -> ExitCode {
-    let text = if asked.json {
-        serde_json::to_string(findings)
-            .map(|json| json + "\n")
-            .unwrap_or_default()
+    if asked.json {
+        print_json(findings);
     } else {
-        findings.to_string()
-    };
-    print(&text);
+        print(&fitted(findings.to_string()));
+    }
+    exit_status(is_good)
+}
+
+fn print_json(findings: &impl Serialize) {
+    // All of it are texts, numbers and words: nothing can go wrong.
+    print(&(serde_json::to_string(findings).unwrap_or_default() + "\n"));
+}
+
+fn exit_status(is_good: bool) -> ExitCode {
     if is_good {
         ExitCode::SUCCESS
     } else {

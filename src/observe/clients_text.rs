@@ -1,55 +1,53 @@
-//! Pure. The census as an operator reads it: `ntpfront clients`, in 80 columns.
+//! Pure. The census as an operator reads it: `ntpfront clients`.
 
-use std::fmt::Write;
-
+use super::screen::{Align, Cell, Line, Lines, ScreenColumn, ScreenRow, ScreenTable, Tone};
 use super::units::Brief;
 use crate::census::{CensusReport, CensusWanted, Class, ClientOrder, Ranking, Talker};
 
 /// The usual number of rows of a table: as many as fit on a screen.
 pub const ROWS: u16 = 10;
 /// Length of the longest bar.
-const BAR: f64 = 40.0;
+const BAR: usize = 40;
+/// The columns before the bars of the histogram.
+const BEFORE_BAR: usize = 37;
 
-/// The census for people, with what was `wanted`.
-pub fn text(report: &CensusReport, wanted: &CensusWanted) -> String {
-    let mut text = headline(report);
-    text += &condition(wanted);
-    if wanted.limited || wanted.order == ClientOrder::Last {
-        table(
-            &mut text,
-            "ADDRESS",
-            &report.addresses,
-            wanted,
-            Columns::OfWorkers,
-        );
-    } else {
-        table(&mut text, "ADDRESS", &report.addresses, wanted, Columns::OfCensus);
-    }
+/// The census for people, with what was `wanted`, on a screen of this width.
+pub fn lines(report: &CensusReport, wanted: &CensusWanted, width: usize) -> Vec<Line> {
+    let mut lines = Lines::new(width);
+    headline(&mut lines, report);
+    condition(&mut lines, wanted);
+    let columns = match wanted.limited || wanted.order == ClientOrder::Last {
+        true => Columns::OfWorkers,
+        false => Columns::OfCensus,
+    };
+    table(&mut lines, "ADDRESS", &report.addresses, wanted, columns);
     if !wanted.limited {
-        table(&mut text, "PREFIX", &report.prefixes, wanted, Columns::OfCensus);
+        table(&mut lines, "PREFIX", &report.prefixes, wanted, Columns::OfCensus);
     }
-    histogram(&mut text, report);
-    text
+    histogram(&mut lines, report, width);
+    lines.into_lines()
 }
 
-fn headline(report: &CensusReport) -> String {
-    format!(
-        "About {} {} (± {:.0} %) in the last {}\n{} requests, {}/s; in the last minutes {}/s\n",
+fn headline(lines: &mut Lines, report: &CensusReport) {
+    lines.paragraph(&format!(
+        "About {} {} (± {:.0} %) in the last {}",
         report.clients,
         if report.clients == 1 { "client" } else { "clients" },
         200.0 * report.clients_error,
         length(report.window),
+    ));
+    lines.paragraph(&format!(
+        "{} requests, {}/s; in the last minutes {}/s",
         report.requests,
         rate(report.rate),
         rate(report.recent_rate),
-    ) + &sample(report)
-}
-
-/// A line where only a part of the packets was counted for the tables.
-fn sample(report: &CensusReport) -> String {
-    match report.packets_divisor {
-        1 => String::new(),
-        some => format!("Of the fast path one packet in {some} is counted below: bounds hold at 95 %\n"),
+    ));
+    // Where only a part of the packets was counted for the tables.
+    if report.packets_divisor > 1 {
+        let some = report.packets_divisor;
+        lines.paragraph(&format!(
+            "Of the fast path one packet in {some} is counted below: bounds hold at 95 %"
+        ));
     }
 }
 
@@ -62,16 +60,15 @@ fn length(seconds: f64) -> String {
     }
 }
 
-/// A line on the clients that are not listed.
-fn condition(wanted: &CensusWanted) -> String {
+/// Adds a line on the clients that are not listed.
+fn condition(lines: &mut Lines, wanted: &CensusWanted) {
     let prefix = wanted.prefix.map(|prefix| format!("in {prefix}"));
     let limited = wanted
         .limited
         .then(|| "of which limit or budget refused requests".to_owned());
     let conditions: Vec<String> = prefix.into_iter().chain(limited).collect();
-    match conditions.as_slice() {
-        [] => String::new(),
-        some => format!("Listed below: clients {}\n", some.join(", ")),
+    if !conditions.is_empty() {
+        lines.paragraph(&format!("Listed below: clients {}", conditions.join(", ")));
     }
 }
 
@@ -84,32 +81,49 @@ enum Columns {
     OfWorkers,
 }
 
-fn table(text: &mut String, head: &str, ranking: &Ranking, wanted: &CensusWanted, columns: Columns) {
-    let (fourth, fifth) = match columns {
-        Columns::OfCensus => (7, 7),
-        Columns::OfWorkers => (6, 8),
+fn table(lines: &mut Lines, head: &'static str, ranking: &Ranking, wanted: &CensusWanted, columns: Columns) {
+    // The longest address fits, if there is room.
+    let first = ScreenColumn {
+        head,
+        align: Align::Left,
+        least: 39,
+        rank: u8::MAX,
     };
-    let row = |cells: [&str; 6]| {
-        let [client, requests, more, share, rate, now] = cells;
-        format!("{client:<39}{requests:>11}{more:>8}{share:>fourth$}{rate:>fifth$}{now:>7}\n")
+    let [fourth, fifth] = match columns {
+        Columns::OfCensus => [("SHARE", 6, 2), ("RATE/S", 6, 1)],
+        Columns::OfWorkers => [("LAST", 5, u8::MAX), ("REFUSED", 7, u8::MAX)],
     };
-    *text += "\n";
-    *text += &row(match columns {
-        Columns::OfCensus => [head, "REQUESTS", "+MORE", "SHARE", "RATE/S", "NOW/S"],
-        Columns::OfWorkers => [head, "REQUESTS", "+MORE", "LAST", "REFUSED", "NOW/S"],
+    let others = [
+        ("REQUESTS", 10, u8::MAX),
+        ("+MORE", 7, 3),
+        fourth,
+        fifth,
+        ("NOW/S", 6, 4),
+    ];
+    let others = others.map(|(head, least, rank)| ScreenColumn {
+        head,
+        align: Align::Right,
+        least,
+        rank,
     });
-    for talker in &ranking.top {
-        *text += &row(cells(talker, columns).each_ref().map(String::as_str));
-    }
+    let row = |talker: &Talker| ScreenRow {
+        cells: cells(talker, columns).to_vec(),
+        below: Vec::new(),
+    };
+    lines.blank();
+    lines.table(&ScreenTable {
+        columns: std::iter::once(first).chain(others).collect(),
+        rows: ranking.top.iter().map(row).collect(),
+    });
     let is_by_count = wanted.order == ClientOrder::Count && !wanted.limited && wanted.prefix.is_none();
     if ranking.others_at_most > 0 && is_by_count {
         let most = ranking.others_at_most;
-        *text += &format!("Each of the others sent {most} at most.\n");
+        lines.paragraph(&format!("Each of the others sent {most} at most."));
     }
 }
 
 /// The cells of a row: what is certain, and how much more it may be.
-fn cells(talker: &Talker, columns: Columns) -> [String; 6] {
+fn cells(talker: &Talker, columns: Columns) -> [Cell; 6] {
     let [share, rate] = match columns {
         Columns::OfCensus => [percent(talker.share), self::rate(talker.rate)],
         Columns::OfWorkers => {
@@ -127,10 +141,11 @@ fn cells(talker: &Talker, columns: Columns) -> [String; 6] {
         rate,
         self::rate(talker.recent_rate),
     ]
+    .map(|text| (text, Tone::Plain))
 }
 
 /// Adds the histogram, from the shortest time that there was to the longest.
-fn histogram(text: &mut String, report: &CensusReport) {
+fn histogram(lines: &mut Lines, report: &CensusReport, width: usize) {
     let classes = &report.intervals;
     let is_used = |class: &Class| class.count > 0;
     let (Some(first), Some(last)) = (
@@ -144,23 +159,32 @@ fn histogram(text: &mut String, report: &CensusReport) {
         some => format!(" (from one client in {some})"),
     };
     let most = classes.iter().map(|class| class.share).fold(0.0, f64::max);
-    let _written = write!(text, "\nASKS AGAIN AFTER       TIMES  SHARE{sample}\n");
+    lines.blank();
+    lines.text(
+        &format!("ASKS AGAIN AFTER       TIMES  SHARE{sample}"),
+        Tone::Heading,
+    );
+    let longest = BAR.min(width.saturating_sub(BEFORE_BAR));
     for class in classes.iter().take(last + 1).skip(first) {
-        let bar = bar(class.share / most);
+        let bar = bar(class.share / most, longest);
         let line = format!(
             "{:<16}{:>12}{:>7}  {bar}",
             label(class),
             class.count,
             percent(class.share)
         );
-        *text += line.trim_end();
-        *text += "\n";
+        lines.text(line.trim_end(), Tone::Plain);
     }
 }
 
-fn bar(part: f64) -> String {
-    let steps = (1..=40_u8).filter(|&step| f64::from(step) <= part * BAR);
-    steps.map(|_| '#').collect()
+/// A bar of the `part` of the `longest`.
+fn bar(part: f64, longest: usize) -> String {
+    let steps = u8::try_from(longest).unwrap_or(u8::MAX);
+    let end = part * f64::from(steps);
+    (1..=steps)
+        .filter(|&step| f64::from(step) <= end)
+        .map(|_| '#')
+        .collect()
 }
 
 /// The middle of a class, which is a power of two, as intervals of clients are.
@@ -244,10 +268,25 @@ pub(crate) fn example() -> CensusReport {
 
 #[cfg(test)]
 mod tests {
+    use super::super::screen::plain;
     use super::*;
 
     fn text(report: &CensusReport) -> String {
-        super::text(report, &CensusWanted::first(ROWS))
+        plain(&lines(report, &CensusWanted::first(ROWS), 80))
+    }
+
+    #[test]
+    fn on_a_narrow_screen_a_long_address_has_a_line_of_its_own() {
+        let text = plain(&lines(&example(), &CensusWanted::first(1), 60));
+        let (_, table) = text.split_once("\n\n").unwrap();
+        let expected = "\
+ADDRESS                REQUESTS   +MORE  SHARE RATE/S  NOW/S
+2001:db8:ffff:ffff:ffff:ffff:ffff:ffff
+                     3999999999       1  99.9%  99999  0.012
+192.0.2.1                     1   99998  99.9%  99999  0.012
+";
+        assert!(table.starts_with(expected), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
     }
 
     #[test]
@@ -288,12 +327,13 @@ longer                    88  88.0%  ########################################
             limited: true,
             ..CensusWanted::first(ROWS)
         };
-        let text = super::text(&report, &wanted);
+        let text = plain(&lines(&report, &wanted, 80));
         let (_, rest) = text.split_once("in the last minutes 1.2/s\n").unwrap();
         assert_eq!(
             rest,
             "\
-Listed below: clients in 2001:db8::/32, of which limit or budget refused requests
+Listed below: clients in 2001:db8::/32, of which limit or budget refused
+requests
 
 ADDRESS                                   REQUESTS   +MORE  LAST REFUSED  NOW/S
 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff  3999999999       1    3s     256  0.012

@@ -35,7 +35,8 @@ impl HistoryStatus {
             lost => format!(", {lost} lines lost"),
         };
         let megabytes = (self.bytes as f64) / 1e6;
-        format!("{} files, {megabytes:.1} MB in {directory}{lost}", self.files)
+        let files = if self.files == 1 { "file" } else { "files" };
+        format!("{} {files}, {megabytes:.1} MB in {directory}{lost}", self.files)
     }
 }
 

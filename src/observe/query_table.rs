@@ -1,27 +1,13 @@
 //! Pure. The result of one question to each of several servers: a table for people, a list for programs.
 
 use std::cmp::Ordering;
-use std::fmt::{self, Display, Formatter};
-use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
+use super::screen::{Align, Line, Lines, ScreenColumn, ScreenRow, ScreenTable, Tone};
 use super::units::{ShortTime, reference};
 use crate::upstream::findings::{Answer, Findings};
 use crate::wire::NTP_PORT;
-
-const TITLES: [&str; 8] = [
-    "SERVER",
-    "ADDRESS",
-    "STRATUM",
-    "OFFSET",
-    "+/-",
-    "DELAY",
-    "REFERENCE",
-    "USABLE",
-];
-/// The columns whose cells end below each other.
-const NUMBERS: RangeInclusive<usize> = 2..=5;
 
 /// The findings of several servers, in the order in which they were named.
 #[derive(Clone, Debug, Serialize)]
@@ -61,44 +47,65 @@ fn order(one: &Findings, other: &Findings) -> Ordering {
         .then_with(|| error(one).total_cmp(&error(other)))
 }
 
-/// The first row has the titles; columns are as wide as their longest cell.
-impl Display for QueryTable {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut rows = vec![TITLES.map(str::to_owned)];
-        rows.extend(self.sorted().into_iter().map(row));
-        for row in &rows {
-            let line = row.iter().enumerate().map(|(column, cell)| {
-                let cells = rows.iter().filter_map(|row| row.get(column));
-                let width = cells.map(|cell| cell.chars().count()).max().unwrap_or_default();
-                if NUMBERS.contains(&column) {
-                    format!("{cell:>width$}")
-                } else {
-                    format!("{cell:<width$}")
-                }
-            });
-            let line: Vec<String> = line.collect();
-            writeln!(f, "{}", line.join("  ").trim_end())?;
-        }
+impl QueryTable {
+    /// Returns the table as a screen of this width shows it.
+    pub fn lines(&self, width: usize) -> Vec<Line> {
+        let mut lines = Lines::new(width);
+        lines.table(&ScreenTable {
+            columns: COLUMNS.to_vec(),
+            rows: self.sorted().into_iter().map(row).collect(),
+        });
         let usable = self.findings.iter().filter(|one| one.usable).count();
-        writeln!(f, "{usable} of {} usable", self.findings.len())
+        lines.paragraph(&format!("{usable} of {} usable", self.findings.len()));
+        lines.into_lines()
     }
 }
 
-fn row(findings: &Findings) -> [String; 8] {
+/// The columns; those of the lowest rank are left out first.
+const COLUMNS: [ScreenColumn; 8] = [
+    words("SERVER", u8::MAX),
+    words("ADDRESS", 1),
+    number("STRATUM", 3),
+    number("OFFSET", u8::MAX),
+    number("+/-", u8::MAX),
+    number("DELAY", 4),
+    words("REFERENCE", 2),
+    words("USABLE", u8::MAX),
+];
+
+const fn words(head: &'static str, rank: u8) -> ScreenColumn {
+    ScreenColumn {
+        head,
+        align: Align::Left,
+        least: 0,
+        rank,
+    }
+}
+
+const fn number(head: &'static str, rank: u8) -> ScreenColumn {
+    ScreenColumn {
+        head,
+        align: Align::Right,
+        least: 0,
+        rank,
+    }
+}
+
+fn row(findings: &Findings) -> ScreenRow {
     let absent = || "-".to_owned();
     // An address stands in one column only, and the usual port nowhere.
     let server = findings.server.strip_suffix(&format!(":{NTP_PORT}"));
     let address = findings
         .address
         .filter(|address| address.to_string() != findings.server);
-    let verdict = match &findings.reason {
-        _ if findings.usable => "yes".to_owned(),
-        Some(reason) => format!("no: {reason}"),
-        None => "no".to_owned(),
+    let (verdict, tone) = match findings.usable {
+        true => ("yes", Tone::Good),
+        false => ("no", Tone::Warning),
     };
+    let reason = findings.reason.iter().filter(|_| !findings.usable);
     let answer = findings.answer.as_ref();
     let of_answer = |cell: fn(&Answer) -> String| answer.map_or_else(absent, cell);
-    [
+    let cells = [
         server.unwrap_or(&findings.server).to_owned(),
         address.map_or_else(absent, |address| address.ip().to_string()),
         of_answer(|answer| answer.stratum.to_string()),
@@ -109,12 +116,17 @@ fn row(findings: &Findings) -> [String; 8] {
             let named = reference(&answer.reference_id, []);
             named.split(' ').next().unwrap_or_default().to_owned()
         }),
-        verdict,
-    ]
+    ];
+    let cells = cells.map(|text| (text, Tone::Plain)).into_iter();
+    ScreenRow {
+        cells: cells.chain([(verdict.to_owned(), tone)]).collect(),
+        below: reason.map(|reason| (reason.clone(), tone)).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::screen::plain;
     use super::*;
 
     fn silent(server: &str, reason: &str) -> Findings {
@@ -156,14 +168,28 @@ mod tests {
             answering("192.0.2.2:123", [192, 0, 2, 2], 0.0071, "PTB"),
         ]);
         let expected = "\
-SERVER          ADDRESS    STRATUM    OFFSET     +/-   DELAY  REFERENCE  USABLE
-192.0.2.2       -                2  -250.0us   7.1ms  12.0ms  PTB        yes
-far.example     192.0.2.1        2  -250.0us  30.0ms  12.0ms  192.0.2.9  yes
-[2001:db8::1]   192.0.2.3        2  -250.0us   1.0ms  12.0ms  192.0.2.9  no: unsynchronized
-nosuch.invalid  -                -         -       -       -  -          no: cannot find its address: no such name
+SERVER         ADDRESS   STRATUM   OFFSET    +/-  DELAY REFERENCE USABLE
+192.0.2.2      -               2 -250.0us  7.1ms 12.0ms PTB       yes
+far.example    192.0.2.1       2 -250.0us 30.0ms 12.0ms 192.0.2.9 yes
+[2001:db8::1]  192.0.2.3       2 -250.0us  1.0ms 12.0ms 192.0.2.9 no
+      unsynchronized
+nosuch.invalid -               -        -      -      - -         no
+      cannot find its address: no such name
 2 of 4 usable
 ";
-        assert_eq!(table.to_string(), expected);
+        assert_eq!(plain(&table.lines(80)), expected);
+        let expected = "\
+SERVER           OFFSET    +/- USABLE
+192.0.2.2      -250.0us  7.1ms yes
+far.example    -250.0us 30.0ms yes
+[2001:db8::1]  -250.0us  1.0ms no
+      unsynchronized
+nosuch.invalid        -      - no
+      cannot find its address: no such
+      name
+2 of 4 usable
+";
+        assert_eq!(plain(&table.lines(40)), expected);
         assert!(!table.are_all_usable());
         let json = serde_json::to_value(&table).unwrap();
         let servers: Vec<&str> = json

@@ -136,6 +136,13 @@ impl Lines {
         self.lines.push(vec![span(&cut, tone)]);
     }
 
+    /// Adds a text of its own, which continues below if it is too long.
+    pub(super) fn paragraph(&mut self, text: &str) {
+        for part in wrapped(text, self.width) {
+            self.lines.push(vec![span(&part, Tone::Plain)]);
+        }
+    }
+
     /// Adds an empty line.
     pub(super) fn blank(&mut self) {
         self.lines.push(Vec::new());
@@ -327,6 +334,42 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Returns a text with its lines broken at blanks where they are wider than `width`. The rest of a line begins below its value,
+/// which follows a gap of two blanks or more. A word that is too long stays whole: it may be a path.
+pub fn folded(text: &str, width: usize) -> String {
+    let mut folded = String::new();
+    for line in text.lines() {
+        let parts = value_at(line).and_then(|value| line.split_at_checked(value));
+        let parts = parts.filter(|(name, _)| name.chars().count() <= width / 2);
+        let (name, rest) = parts.unwrap_or(("", line));
+        let indent = name.chars().count();
+        let mut column = indent;
+        folded += name;
+        for (index, word) in rest.split(' ').enumerate() {
+            let length = word.chars().count();
+            if index > 0 && column + 1 + length > width {
+                folded.push('\n');
+                folded += &" ".repeat(indent);
+                column = indent;
+            } else if index > 0 {
+                folded.push(' ');
+                column += 1;
+            }
+            folded += word;
+            column += length;
+        }
+        folded.push('\n');
+    }
+    folded
+}
+
+/// Returns the place of the value of a field in a line; `None` if it has no name.
+fn value_at(line: &str) -> Option<usize> {
+    let begin = line.find(|character| character != ' ')?;
+    let gap = begin + line.get(begin..)?.find("  ")?;
+    Some(gap + line.get(gap..)?.find(|character| character != ' ')?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,6 +428,20 @@ mod tests {
             let mut lines = Lines::new(width);
             lines.table(&table(names));
             assert_eq!(plain(&lines.into_lines()), expected, "{width}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_fields_is_folded_below_its_values() {
+        for (text, width, expected) in [
+            ("name  a b c\n", 11, "name  a b c\n"),
+            ("name  a b c\n", 12, "name  a b c\n"),
+            ("  ab  a bcde c d\n", 13, "  ab  a bcde\n      c d\n"),
+            ("a longer line\nof two\n", 8, "a longer\nline\nof two\n"),
+            ("at  /a/long/path it is\n", 10, "at  /a/long/path\n    it is\n"),
+            ("\nµ  a\n", 40, "\nµ  a\n"),
+        ] {
+            assert_eq!(folded(text, width), expected, "{text}");
         }
     }
 

@@ -53,8 +53,9 @@ fn one_upstream(lines: &mut Lines, one: &UpstreamStatus, addresses: &[IpAddr]) {
     let last = one
         .last_answer
         .map(|age| format!(", the last {} ago", Length(age)));
+    let answers = if one.accepted == 1 { "answer" } else { "answers" };
     let answers = format!(
-        "reach {:03o}, {} good answers{}{}",
+        "reach {:03o}, {} good {answers}{}{}",
         one.reach,
         one.accepted,
         last.unwrap_or_default(),
