@@ -21,7 +21,7 @@ use crate::common::neighbor::Host;
 use crate::common::network::ip;
 use crate::common::program::program;
 use crate::common::scripted::{Scripted, good};
-use crate::common::{SOON, TempDir, peer, root, wait_until};
+use crate::common::{SOON, TempDir, peer, root, run, wait_until};
 use ntpfront::time::NtpDuration;
 use ntpfront::wire::{HEADER_LEN, Header, Leap};
 
@@ -180,6 +180,13 @@ impl Node {
 
     fn signal(&self, signal: Signal) {
         self.server.as_ref().unwrap().signal(signal);
+    }
+
+    /// Runs a subcommand that changes the server.
+    fn command(&self, words: &[&str]) {
+        let socket = self.directory.path().join("control.sock");
+        let outcome = run(Command::new(program()).args(words).arg("--socket").arg(socket));
+        assert_eq!(outcome.status, Some(0), "{words:?}: {}", outcome.said());
     }
 
     fn reload(&self, keys: &str) {
@@ -449,6 +456,18 @@ fn a_route_follows_the_health_of_its_host() {
     });
     assert_eq!((tally.lost, tally.unsynchronized()), (0, 0), "{tally:?}");
     network.nodes[0].watch();
+
+    // The health ends at once, and clients get the time until the route is gone.
+    let ends = network.nodes[0].ends();
+    let (tally, _) = network.during("drain --after 2s", |network| {
+        let began = Instant::now();
+        network.nodes[0].command(&["drain", "--after", "2s"]);
+        began
+    });
+    assert_eq!((tally.lost, tally.unsynchronized()), (0, 0), "{tally:?}");
+    assert!(network.nodes[0].ends() > ends, "{tally:?}");
+    network.nodes[0].command(&["undrain"]);
+    network.both_answer();
 
     let ends = network.nodes[0].ends();
     let (tally, after) = network.during("answer = \"unsynchronized\"", |network| {
