@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::client::{request, socket};
+use crate::common::client::{receive, request, socket};
 use crate::common::daemon::Daemon;
 use crate::common::network::{in_own_network, ip};
 use crate::common::program::command;
@@ -180,9 +180,10 @@ fn limits() {
     if !root() {
         return;
     }
-    for text in [
-        "allow\nratelimit interval 3 burst 8 leak 2\n",
-        "allow\nratelimit interval 6 burst 32 leak 4\n",
+    // Of 1000 requests a quarter, or a sixteenth, leaks there and here, by lot: the bounds are five standard deviations.
+    for (text, bound) in [
+        ("allow\nratelimit interval 3 burst 8 leak 2\n", 100),
+        ("allow\nratelimit interval 6 burst 32 leak 4\n", 55),
     ] {
         let imported = chronyd.imported(text);
         let theirs = chronyd.beside(text, answered_of_many);
@@ -191,9 +192,8 @@ fn limits() {
             answered_of_many()
         });
         println!("{text:?}: {theirs} answered there, {ours} here");
-        // By lot: of 400 a quarter leaks, with a standard deviation of 9.
         assert!(
-            theirs.abs_diff(ours) < 50,
+            theirs.abs_diff(ours) < bound,
             "{text}: {theirs} answered there, {ours} here"
         );
     }
@@ -224,13 +224,25 @@ fn limits_of_ntpd() {
     }
 }
 
-/// How many of 400 requests at once are answered.
+/// How many of 1000 requests of one client are answered. Few at a time, so that none is lost in a queue of a busy machine.
 fn answered_of_many() -> usize {
-    let asked = [("127.0.0.1", "127.0.0.1")].repeat(400);
     ready(PORTS[0]);
-    headers(&asked, 123, Duration::from_millis(400))
-        .into_iter()
-        .flatten()
+    let client = socket(([127, 0, 0, 1], 0));
+    let mut answered = 0;
+    for _ in 0..50 {
+        for _ in 0..20 {
+            client.send_to(&request(4, 3), "127.0.0.1:123").unwrap();
+        }
+        answered += replies(&client, Duration::from_millis(20));
+    }
+    answered + replies(&client, Duration::from_millis(400))
+}
+
+/// How many replies come, until none comes for `pause`.
+fn replies(client: &UdpSocket, pause: Duration) -> usize {
+    let replies = std::iter::from_fn(|| receive(client, pause));
+    replies
+        .filter(|reply| Header::parse(&reply.bytes).is_ok())
         .count()
 }
 
