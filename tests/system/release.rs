@@ -340,8 +340,8 @@ fn apt_installs_and_upgrades(url: &str, suite: &str, key: &Path, work: &Path) {
             ("Dir::State::extended_states", here("extended")),
             ("Dir::Cache", here("cache")),
             ("Dir::Etc::sourcelist", here("etc/sources.list")),
-            ("Dir::Etc::sourceparts", here("none")),
-            ("Dir::Etc::preferencesparts", here("none")),
+            ("Dir::Etc::sourceparts", "/dev/null".into()),
+            ("Dir::Etc::preferencesparts", "/dev/null".into()),
         ] {
             command.arg("-o").arg(format!("{option}={}", value.display()));
         }
