@@ -140,7 +140,7 @@ fn a_tree() {
         return;
     }
     let tree = TempDir::new();
-    let laid = run(Command::new(format!("{TOP}/packaging/build"))
+    let laid = Command::new(format!("{TOP}/packaging/build"))
         .args(["tree", "--binary", "/bin/true", "--documents"])
         .arg(crate::common::package::documents())
         .arg("--output")
@@ -148,8 +148,11 @@ fn a_tree() {
         .env(
             "CARGO_TARGET_DIR",
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("build"),
-        ));
-    assert_eq!(laid.status, Some(0), "{}", laid.said());
+        )
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&laid.stderr);
+    assert!(laid.status.success(), "{}: {said}", laid.status);
     for file in [
         "etc/ntpfront/ntpfront.toml",
         "usr/sbin/ntpfront",
