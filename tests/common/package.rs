@@ -54,7 +54,7 @@ pub(crate) fn base() -> PathBuf {
 }
 
 /// Man pages and completions.
-fn documents() -> &'static Path {
+pub(crate) fn documents() -> &'static Path {
     static DOCUMENTS: OnceLock<PathBuf> = OnceLock::new();
     DOCUMENTS.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("documents");

@@ -34,4 +34,6 @@ mod kubernetes;
 mod loss;
 mod machine;
 mod packages;
+mod recipes;
+mod release;
 mod systemd;

@@ -90,10 +90,24 @@ fn deb() {
     assert!(!fields.contains("Conflicts:"), "{fields}");
     assert!(!fields.contains("Breaks:"), "{fields}");
     assert!(fields.contains("~deb12\n"), "{fields}");
+    // The configuration, and AppArmor's profile, which is loaded before the service starts.
     assert_eq!(
         said("dpkg-deb", &["--info"], &deb).matches("conffiles").count(),
         1
     );
+    let kept = run(Command::new("dpkg-deb").arg("--info").arg(&deb).arg("conffiles"));
+    assert_eq!(
+        kept.stdout,
+        "/etc/apparmor.d/usr.sbin.ntpfront\n/etc/ntpfront/ntpfront.toml\n"
+    );
+    let script = run(Command::new("dpkg-deb").arg("--info").arg(&deb).arg("postinst"));
+    let [loaded, started] = ["apparmor_parser -r", "deb-systemd-invoke $_dh_action"].map(|what| {
+        script
+            .stdout
+            .find(what)
+            .unwrap_or_else(|| panic!("{}", script.stdout))
+    });
+    assert!(loaded < started, "{}", script.stdout);
 
     let checked = run(Command::new("lintian")
         .args(["--fail-on", "error,warning"])
@@ -162,7 +176,9 @@ fn rpm_for_an_older_systemd() {
 fn wrong_arguments_and_missing_tools_are_told() {
     let _machine = machine::shared();
     for (arguments, what) in [
-        (&["tar"][..], "say what: deb or rpm"),
+        (&["zip"][..], "say what: deb or rpm"),
+        (&["tar"], "--architecture: of tar, which?"),
+        (&["deb", "--architecture", "mips"], "is amd64 or arm64, not mips"),
         (&["deb", "--colour", "red"], "there is no --colour"),
         (&["deb", "--output"], "--output needs a value"),
         (&["deb", "--version", "v1"], "v1 is no version"),
