@@ -326,7 +326,11 @@ fn apt_installs_and_upgrades(url: &str, suite: &str, key: &Path, work: &Path) {
         format!("deb [signed-by={}] {url}apt {suite} main\n", key.display()),
     )
     .unwrap();
-    let release = if suite == "bookworm" { "12" } else { "13" };
+    let (release, systemd) = if suite == "bookworm" {
+        ("12", "252")
+    } else {
+        ("13", "257")
+    };
     let installed = |package: &str, version: &str| {
         format!(
             "Package: {package}\nStatus: install ok installed\nArchitecture: arm64\nVersion: {version}\nMaintainer: a <a@b.example>\nDescription: a\n\n"
@@ -355,7 +359,7 @@ fn apt_installs_and_upgrades(url: &str, suite: &str, key: &Path, work: &Path) {
         assert!(!said.stderr.contains("W:"), "{arguments:?}: {}", said.said());
         said.stdout
     };
-    std::fs::write(here("status"), installed("systemd", "252")).unwrap();
+    std::fs::write(here("status"), installed("systemd", systemd)).unwrap();
     apt("apt-get", &["update"]);
     let [older, newer] = ["1.0", "1.1"].map(|version| format!("{version}-1~deb{release}"));
     let versions = apt("apt-cache", &["madison", "ntpfront"]);
@@ -371,7 +375,7 @@ fn apt_installs_and_upgrades(url: &str, suite: &str, key: &Path, work: &Path) {
     assert!(here(&format!("ntpfront_{older}_arm64.deb")).exists());
     std::fs::write(
         here("status"),
-        installed("systemd", "252") + &installed("ntpfront", &older),
+        installed("systemd", systemd) + &installed("ntpfront", &older),
     )
     .unwrap();
     let upgrade = apt("apt-get", &["upgrade", "--simulate"]);
