@@ -24,8 +24,10 @@ use super::rooted_file::{ReadError, RootedFile};
 
 /// The longest file of resolvers or hosts, in bytes. A longer one is a mistake, or a very long list of blocked names.
 const LONGEST: u64 = 16 * 1024 * 1024;
-/// Time after which addresses of one family are taken without the other's. A name server that never answers for one of them
-/// is not rare, and whether it would is known after 15 s only (RFC 8305 §3 waits for 50 ms, for a person; a poller has time).
+/// Time after which addresses of one family are taken without the other's.
+///
+/// A name server that never answers for one of them is not rare, and whether it would is known after 15 s only (RFC 8305 §3
+/// waits for 50 ms, for a person; a poller has time).
 const OTHER_FAMILY_WITHIN: Duration = Duration::from_secs(1);
 
 /// The system's resolver configuration and hosts file: the newest that could be read.
@@ -294,8 +296,9 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const OTHER: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
-    /// A name server on loopback that answers for each family after that many milliseconds, or never. Returns the addresses that
-    /// it makes of a name, sorted, with the time that this took.
+    /// Returns the addresses that a name server on loopback makes of a name, sorted, with the time that this took.
+    ///
+    /// It answers for each family after that many milliseconds, or never.
     fn resolved(v4: Option<u64>, v6: Option<u64>) -> (io::Result<Vec<IpAddr>>, Duration) {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut names = Names::from_files(Path::new("/nowhere"), Path::new("/nowhere"));

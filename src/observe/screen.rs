@@ -334,8 +334,10 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Returns a text with its lines broken at blanks where they are wider than `width`. The rest of a line begins below its value,
-/// which follows a gap of two blanks or more. A word that is too long stays whole: it may be a path.
+/// Returns a text with its lines broken at blanks where they are wider than `width`.
+///
+/// The rest of a line begins below its value, which follows a gap of two blanks or more. A word that is too long stays whole:
+/// it may be a path.
 pub fn folded(text: &str, width: usize) -> String {
     let mut folded = String::new();
     for line in text.lines() {

@@ -100,8 +100,9 @@ pub struct BudgetStatus {
     pub asked: f64,
     /// Whether requests were dropped for it in the last 10 s, or would have been.
     pub shedding: bool,
-    /// Bytes of `gigabytes-per-month` that were not used so far: those of a day at most, and negative if too many were used;
-    /// `null` without that key.
+    /// Bytes of `gigabytes-per-month` that were not used so far; `null` without that key.
+    ///
+    /// They are those of a day at most, and negative if too many were used.
     pub saved_bytes: Option<f64>,
 }
 

@@ -284,8 +284,8 @@ state 0
 state 1
 state 2
 
-requests/s   ▁▁▁▂▂▂▃▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇▇███    <= 285 in 1 min
-error bound  ▁▁▁▂▂▂▃▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇▇███    <= 29.0us in 1 min
+requests/s   ▁▁▁▂▂▂▃▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇▇███    <= 285 in 30 s
+error bound  ▁▁▁▂▂▂▃▃▃▃▄▄▄▅▅▅▆▆▆▇▇▇▇███    <= 29.0us in 30 s
 
 upstream 0
 upstream 1

@@ -185,8 +185,9 @@ impl BudgetController {
         }
     }
 
-    /// Returns the bytes of the month that were not used so far, a day's at most; negative if more were used. `None`: there is
-    /// no such ceiling.
+    /// Returns the bytes of the month that were not used so far, a day's at most; `None` without such a ceiling.
+    ///
+    /// They are negative if more were used.
     pub fn saved(&self) -> Option<f64> {
         self.budget.monthly().map(|_| self.saved)
     }
