@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
@@ -40,6 +41,8 @@ impl OnTerminal {
             ws_ypixel: 0,
         };
         let terminal = openpty(Some(&size), None).unwrap();
+        // No child has the window's end: else it would never be closed.
+        fcntl(&terminal.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
         let before = tcgetattr(&terminal.slave).unwrap();
         let end = || Stdio::from(terminal.slave.try_clone().unwrap());
         let child = command()
@@ -148,7 +151,7 @@ fn a_signal_restores_the_terminal() {
     let seen = Seen::configured("upstream = []\n[local]\nenabled = true\n");
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let mut top = OnTerminal::start(&["top"], &seen, 60, 15);
-        top.shows("LISTENER");
+        top.shows("requests");
         assert_ne!(
             tcgetattr(top.slave.as_fd()).unwrap().local_flags,
             top.before.local_flags,
@@ -158,7 +161,7 @@ fn a_signal_restores_the_terminal() {
         top.has_ended();
     }
     let mut top = OnTerminal::start(&["top"], &seen, 60, 15);
-    top.shows("LISTENER");
+    top.shows("requests");
     top.press("\x03");
     top.has_ended();
 }
@@ -169,10 +172,10 @@ fn without_its_terminal_it_ends() {
     let upstream = Scripted::start(|ask| vec![good(ask).into()]);
     let seen = Seen::of(&[upstream.address()]);
     seen.becomes("synchronized");
-    for keys in ["", "\x20"] {
+    for key in ["1", " "] {
         let mut top = OnTerminal::start(&["top"], &seen, 100, 40);
         top.shows("synchronized");
-        top.press(keys);
+        top.press(key);
         let OnTerminal {
             mut child,
             slave,
@@ -180,9 +183,11 @@ fn without_its_terminal_it_ends() {
             output,
             ..
         } = top;
-        // The thread that reads ends with the next output; then nothing has the other end of the terminal.
-        drop((keys, output));
-        drop(slave);
+        // The thread that reads ends with the next output, the help; then nothing has the other end of the terminal.
+        drop((output, slave));
+        let mut keys = keys.unwrap();
+        keys.write_all(b"h").unwrap();
+        drop(keys);
         if wait_or_none(&mut child).is_none() {
             child.kill().unwrap();
             panic!("it goes on without a terminal");
