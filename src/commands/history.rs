@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::output::{FAILURE, FAULT, fail, fail_with_faults, print};
-use super::paint::fitted;
+use super::paint::{fitted, terminal_width};
 use super::running::query_running;
 use crate::cli::{Flags, HistoryAction, HistoryQuery, RunningServer};
 use crate::config::file;
@@ -23,6 +23,7 @@ use crate::history::segment::SegmentName;
 use crate::history::stamp::Stamp;
 use crate::history::{csv, span};
 use crate::host::{clock, limits};
+use crate::observe::screen::USUAL_WIDTH;
 
 /// The time that is shown if none is named: an hour.
 const HOUR: i64 = 3600;
@@ -227,7 +228,8 @@ fn show_curves(
         write(path, &png(curves, span, &style)?)?;
     }
     if query.svg.is_none() && query.png.is_none() {
-        print(&fitted(overview(curves, span.0, span.1, events)));
+        let width = terminal_width().unwrap_or(USUAL_WIDTH);
+        print(&fitted(overview(curves, span.0, span.1, events, width.into())));
     }
     Ok(())
 }

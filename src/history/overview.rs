@@ -1,34 +1,34 @@
-//! Pure. Curves for people: a screen of text, 80 columns wide, with small curves of blocks.
+//! Pure. Curves for people: a screen of text, 60 to 80 columns wide, with small curves of blocks.
 
 use std::fmt::{self, Write};
 
 use super::curves::{CurvePoint, Curves, state_word};
 use super::stamp::Stamp;
 
-/// The columns of a small curve.
-const COLUMNS: usize = 60;
-/// The columns of one in the table of upstreams.
-const NARROW: usize = 24;
+/// The columns around a small curve.
+const AROUND: usize = 20;
+/// The columns around one in the table of upstreams.
+const AROUND_IN_TABLE: usize = 56;
 /// Blocks, the lowest first.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// The events on a screen, at most.
 const MOST_EVENTS: usize = 12;
 
-/// Returns a screen about a time, with these events.
-pub fn overview(curves: &Curves, since: Stamp, until: Stamp, events: &[String]) -> String {
+/// Returns a screen of this width about a time, with these events. Below 60 it is taken for 60, above 80 for 80.
+pub fn overview(curves: &Curves, since: Stamp, until: Stamp, events: &[String], width: usize) -> String {
     let mut text = String::new();
+    let span = ShownSpan {
+        since,
+        until,
+        width: width.clamp(60, 80),
+    };
     // Nothing can go wrong with writing to a text.
-    let _written = write_overview(&mut text, curves, since, until, events);
+    let _written = write_overview(&mut text, curves, span, events);
     text
 }
 
-fn write_overview(
-    f: &mut String,
-    curves: &Curves,
-    since: Stamp,
-    until: Stamp,
-    events: &[String],
-) -> fmt::Result {
+fn write_overview(f: &mut String, curves: &Curves, span: ShownSpan, events: &[String]) -> fmt::Result {
+    let ShownSpan { since, until, .. } = span;
     let step = curves.step.max(1);
     writeln!(f, "{since} to {until}, {step} s a point")?;
     let length = until.since(since).max(1.0);
@@ -37,7 +37,6 @@ fn write_overview(
     if recorded <= 0.0 {
         return write_events(f, events);
     }
-    let span = ShownSpan { since, until };
     writeln!(f, "state        {}", states(curves))?;
     write_bound(f, curves, span)?;
     write_answers(f, curves, span)?;
@@ -50,6 +49,8 @@ fn write_overview(
 struct ShownSpan {
     since: Stamp,
     until: Stamp,
+    /// The width of the screen in columns.
+    width: usize,
 }
 
 /// The shares of the states, the largest first.
@@ -89,7 +90,11 @@ fn write_bound(f: &mut String, curves: &Curves, span: ShownSpan) -> fmt::Result 
                 brief(*middle),
                 brief(worst)
             )?;
-            writeln!(f, "             {}", spark(bounds(), span, COLUMNS, Some(0.0)))
+            writeln!(
+                f,
+                "             {}",
+                spark(bounds(), span, span.width - AROUND, Some(0.0))
+            )
         }
         _ => writeln!(f, "error bound  none: no time was told"),
     }
@@ -110,7 +115,11 @@ fn write_answers(f: &mut String, curves: &Curves, span: ShownSpan) -> fmt::Resul
         "requests     {answered} answered, at most {most:.0}/s; {refused} refused, {lost} lost"
     )?;
     if answered > 0 {
-        writeln!(f, "             {}", spark(rates(), span, COLUMNS, Some(0.0)))?;
+        writeln!(
+            f,
+            "             {}",
+            spark(rates(), span, span.width - AROUND, Some(0.0))
+        )?;
     }
     Ok(())
 }
@@ -119,9 +128,10 @@ fn write_upstreams(f: &mut String, curves: &Curves, span: ShownSpan) -> fmt::Res
     if curves.upstreams.is_empty() {
         return Ok(());
     }
+    let narrow = span.width - AROUND_IN_TABLE;
     writeln!(
         f,
-        "\n{:28} {:NARROW$} {:>8} {:>8} {:>8}",
+        "\n{:28} {:narrow$} {:>8} {:>8} {:>8}",
         "UPSTREAM", "OFFSET", "LEAST", "MOST", "LAST"
     )?;
     for (index, name) in curves.upstreams.iter().enumerate() {
@@ -139,7 +149,7 @@ fn write_upstreams(f: &mut String, curves: &Curves, span: ShownSpan) -> fmt::Res
             .map(|letter| if letter.is_control() { '?' } else { letter })
             .take(28)
             .collect();
-        let spark = spark(offsets.iter().copied(), span, NARROW, None);
+        let spark = spark(offsets.iter().copied(), span, narrow, None);
         writeln!(
             f,
             "{name:28} {spark} {:>8} {:>8} {:>8}",
@@ -266,7 +276,7 @@ mod tests {
             }
         }
         let events: Vec<String> = (0..20).map(|number| format!("event {number}")).collect();
-        let text = overview(&maker.finish(), start, start.plus(3600), &events);
+        let text = overview(&maker.finish(), start, start.plus(3600), &events, 80);
         for line in [
             "2026-11-27T11:00:00.000Z to 2026-11-27T12:00:00.000Z, 5 s a point",
             "recorded     83.3 %",
@@ -290,7 +300,7 @@ mod tests {
     #[test]
     fn without_records_it_says_so() {
         let start = stamp("2026-11-27T11:00:00Z");
-        let text = overview(&Curves::default(), start, start.plus(60), &[]);
+        let text = overview(&Curves::default(), start, start.plus(60), &[], 80);
         assert!(text.ends_with("recorded     0.0 %\n"), "{text}");
     }
 

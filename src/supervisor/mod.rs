@@ -68,6 +68,7 @@ use listeners::{Listeners, Lookout};
 use needs::SystemLimits;
 use nts_manager::NtsManager;
 use overlay::Overlay;
+use pools::NetworkNotices;
 use reading::{Read, Reading};
 use start::{Opened, open, unblock_signals};
 pub use start_error::StartError;
@@ -280,6 +281,7 @@ impl Supervisor {
         let mut beat = interval(watchers::BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lookout = Lookout::new();
+        let mut network = NetworkNotices::new();
         // Changes before the first notice, and addresses that went away since the previous process opened
         // them.
         self.retry_absent().await;
@@ -287,6 +289,7 @@ impl Supervisor {
             let is_refreshed = self.fast.as_ref().is_some_and(Driver::needs_refresh);
             let until_reload = self.reading.until_reload();
             let can_be_absent = self.listeners.can_be_absent();
+            let waits_for_network = self.clock_manager.waits_for_network();
             // Branches without a decision end with `continue`: reading the state must not cost one.
             tokio::select! {
                 Some(report) = heard.reports.recv() => {
@@ -329,6 +332,7 @@ impl Supervisor {
                     lookout.mark_checked();
                     continue;
                 }
+                () = network.changed(), if waits_for_network => self.clock_manager.network_changed(),
                 _ = refresh.tick(), if is_refreshed => {
                     self.fast.iter_mut().for_each(Driver::refresh);
                     continue;

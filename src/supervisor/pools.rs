@@ -1,11 +1,15 @@
 //! Impure. The pools of the clock manager: look-ups, changes of members, and what is logged and recorded of them.
 
+use std::future::pending;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::clock_manager::ClockManager;
 use crate::history::observer::change;
+use crate::host::changes::Changes;
 use crate::host::clock;
 use crate::observe::pool_status::PoolStatus;
 use crate::time::ClockReadings;
@@ -15,7 +19,55 @@ use crate::upstream::pool_resolver::PoolAnswer;
 use crate::upstream::system_process::State;
 use crate::upstream::{Pooling, Upstream};
 
+/// The kernel's notices that the network has changed, for pools that wait for that.
+#[derive(Debug)]
+pub(super) struct NetworkNotices {
+    /// `None` if there can be none: then the pauses between look-ups are short enough.
+    changes: Option<Changes>,
+    /// The time at which a change is told, by the raw counter: others that follow it are one with it.
+    due: Option<Duration>,
+}
+
+/// Time for which changes are one. A router may get thousands of notices per second.
+const ONE_CHANGE: Duration = Duration::from_millis(200);
+
+impl NetworkNotices {
+    /// Subscribes to them.
+    pub(super) fn new() -> Self {
+        Self {
+            changes: Changes::watch().ok(),
+            due: None,
+        }
+    }
+
+    /// Waits for a change.
+    pub(super) async fn changed(&mut self) {
+        if self.due.is_none() {
+            let Some(changes) = &self.changes else {
+                return pending().await;
+            };
+            if changes.changed().await.is_err() {
+                self.changes = None;
+            }
+            self.due = Some(clock::raw().saturating_add(ONE_CHANGE));
+        }
+        // This may be given up for something else, and begun again: the change stays due.
+        sleep(self.due.unwrap_or_default().saturating_sub(clock::raw())).await;
+        self.due = None;
+    }
+}
+
 impl ClockManager {
+    /// Whether a pool waits for a change of the network.
+    pub(super) fn waits_for_network(&self) -> bool {
+        self.pools.wait_for_network()
+    }
+
+    /// Has names that could not be resolved resolved again, since the network has changed.
+    pub(super) fn network_changed(&mut self) {
+        self.pools.network_changed();
+    }
+
     /// Takes the result of a look-up.
     pub(super) fn take_addresses(&mut self, answer: &PoolAnswer) {
         let PoolAnswer { pool, found } = answer;

@@ -157,6 +157,18 @@ impl Pools {
         self.all.iter_mut().for_each(Pool::forgive);
     }
 
+    /// Whether a change of the network may mend a look-up.
+    pub fn wait_for_network(&self) -> bool {
+        self.all.iter().any(|pool| pool.lookup.waits_for_network())
+    }
+
+    /// Takes note of a change of the network.
+    pub fn network_changed(&mut self) {
+        for pool in &mut self.all {
+            pool.lookup.network_changed();
+        }
+    }
+
     /// Changes the members by what is known of them, at `now` by the raw counter; returns the changes of each pool.
     ///
     /// If there are some, the registry has to follow [`Pools::upstreams`].

@@ -8,12 +8,18 @@ use crate::upstream::fault::QueryFault;
 const RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(64)];
 /// Shortest and longest time to the next look-up, while the addresses found are not enough.
 const AGAIN: [Duration; 2] = [Duration::from_secs(64), Duration::from_secs(3600)];
+/// Shortest time between the beginnings of two attempts, however often the network changes.
+const APART: Duration = Duration::from_secs(1);
 
 /// The look-ups of one name.
 #[derive(Clone, Debug)]
 pub(super) struct Lookup {
     /// Earliest time of the next one, by the raw counter.
     next: Duration,
+    /// The time at which the last one began.
+    begun: Duration,
+    /// Whether the network has changed since then.
+    has_network_changed: bool,
     /// The pause after the next one, if it fails, or does not bring enough.
     retry: Duration,
     again: Duration,
@@ -29,6 +35,8 @@ impl Lookup {
     pub(super) fn due_at(now: Duration) -> Self {
         Self {
             next: now,
+            begun: Duration::ZERO,
+            has_network_changed: false,
             retry: RETRY[0],
             again: AGAIN[0],
             is_first: true,
@@ -40,6 +48,7 @@ impl Lookup {
     /// Makes a look-up due at once.
     pub(super) fn hurry(&mut self) {
         *self = Self {
+            begun: self.begun,
             is_pending: self.is_pending,
             fault: self.fault,
             ..Self::due_at(Duration::ZERO)
@@ -52,8 +61,23 @@ impl Lookup {
             self.again = AGAIN[0];
         }
         let is_due = !self.is_pending && now >= self.next && (is_needed || self.is_first);
-        self.is_pending |= is_due;
+        if is_due {
+            (self.is_pending, self.begun, self.has_network_changed) = (true, now, false);
+        }
         is_due
+    }
+
+    /// Whether a change of the network may mend what failed the last time.
+    pub(super) const fn waits_for_network(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    /// Takes note of a change of the network: what failed before it is tried again soon after.
+    pub(super) fn network_changed(&mut self) {
+        self.has_network_changed = true;
+        if self.fault.is_some() {
+            self.next = self.next.min(self.begun.saturating_add(APART));
+        }
     }
 
     /// Takes note of an answer at `now`.
@@ -66,7 +90,11 @@ impl Lookup {
     /// Takes note of a look-up that failed at `now`.
     pub(super) fn failed(&mut self, fault: QueryFault, now: Duration) {
         (self.is_pending, self.fault) = (false, Some(fault));
-        self.next = now.saturating_add(self.retry);
+        self.next = if self.has_network_changed {
+            self.begun.saturating_add(APART)
+        } else {
+            now.saturating_add(self.retry)
+        };
         self.retry = (self.retry * 2).min(RETRY[1]);
     }
 
@@ -113,6 +141,40 @@ mod tests {
             9,
             "until it is known"
         );
+    }
+
+    #[test]
+    fn a_change_of_the_network_is_followed_by_an_attempt_but_not_by_one_each() {
+        let fault = QueryFault::Unresolved;
+        let mut lookup = Lookup::due_at(at(0));
+        lookup.network_changed();
+        assert!(lookup.begin(at(0), true));
+        lookup.failed(fault, at(0));
+        assert!(lookup.waits_for_network());
+        // The link comes up while none is under way: not 2 s later, but one after the last.
+        lookup.network_changed();
+        assert!(lookup.begin(at(1), true));
+        // It comes up meanwhile.
+        lookup.network_changed();
+        lookup.failed(fault, at(9));
+        assert!(lookup.begin(at(9), true));
+        lookup.failed(fault, at(9));
+        assert!(!lookup.begin(at(10), true), "nothing has changed");
+        let begun = (100..200).filter(|tenth| {
+            lookup.network_changed();
+            let now = Duration::from_millis(tenth * 100);
+            let begins = lookup.begin(now, true);
+            if begins {
+                lookup.failed(fault, now);
+            }
+            begins
+        });
+        assert_eq!(begun.count(), 10, "in 10 s");
+        lookup.network_changed();
+        assert!(lookup.begin(at(30), true));
+        lookup.succeeded(at(30));
+        lookup.network_changed();
+        assert!(!lookup.waits_for_network() && !lookup.begin(at(31), true));
     }
 
     #[test]
