@@ -150,7 +150,8 @@ fn boards_and_alerts_name_what_is_there() {
     let directory = TempDir::new();
     ke::install(&directory, "time");
     let text = format!(
-        "{}[[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n\
+        "{}[budget]\nmode = \"dry-run\"\npackets-per-second = 1e6\n\
+         [[upstream]]\naddress = \"{}\"\nminpoll = 0\nmaxpoll = 0\n\
          [[upstream]]\naddress = \"127.0.0.1:1\"\nnoselect = true\nnts = true\nca = \"{}\"\n",
         ke::section(&directory, v4(free_port())),
         upstream.address(),

@@ -162,11 +162,13 @@ fn run_by_the_shell(text: &str) -> Result<(), String> {
 }
 
 /// Programs of others that can't be asked whether they would take their words: known by name.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 17] = [
     "ip",
     "systemctl",
     "apt",
     "birdc",
+    "podman",
+    "skopeo",
     "sleep",
     "certbot",
     "openssl",
@@ -203,6 +205,7 @@ fn known(words: &[&str]) -> Result<(), String> {
             at.map_or_else(|| Err("no image".to_owned()), |at| ours(&arguments[at + 1..]))
         }
         ["docker", "build", "-f", file, ..] => there(file),
+        ["docker", "load", "-i", _] => Ok(()),
         ["chronyd", arguments @ ..] => peer("chronyd", "chronyd").map_or(Ok(()), |chronyd| {
             accepted(Command::new(chronyd).arg("-p").args(arguments))
         }),

@@ -33,7 +33,7 @@ impl Running {
         let nts = ke::section(&directory, v4(free_port()));
         let text = format!(
             "{nts}[clock]\nmin-sources = 1\n[sources]\ndirectories = [\"{0}\"]\n[control]\nsocket = \"{0}/control\"\n[metrics]\nlisten = \"unix:{0}/metrics\"\n[history]\ndirectory = \"{0}/history\"\n\
-             [fast-path]\ninterfaces = [\"absent0\"]\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
+             [fast-path]\ninterfaces = [\"absent0\"]\n[budget]\nmode = \"dry-run\"\npackets-per-second = 1e6\ngigabytes-per-month = 1e6\n[[listener]]\naddress = \"{server}\"\nworkers = 2\n\
              [[listener]]\naddress = \"{4}\"\n[listener.limit]\nmode = \"dry-run\"\nwide = true\n\
              [[upstream]]\naddress = \"{1}\"\nminpoll = 0\nmaxpoll = 0\n\
              [[upstream]]\naddress = \"pool.invalid\"\npool = true\nnoselect = true\n\
@@ -343,10 +343,20 @@ fn the_screen_of_the_readme_is_the_programs() {
     let shown = shown.split("```").next().unwrap();
     let status = run(command().args(["status", "--socket", &running.socket()]));
     let mut real = shape(&status.stdout);
-    // The screen of README has no fast path, no NTS and no pool. On a busy machine a request may have waited too long, and is
+    // The screen of README has no budget, no fast path, no NTS and no pool. On a busy machine a request may have waited too long, and is
     // refused.
     real.retain(|word| {
-        !["fast", "refused", "NTS", "keys", "key", "certificate", "pool"].contains(&word.as_str())
+        ![
+            "budget",
+            "fast",
+            "refused",
+            "NTS",
+            "keys",
+            "key",
+            "certificate",
+            "pool",
+        ]
+        .contains(&word.as_str())
     });
     assert_eq!(shape(shown), real, "{}", status.said());
 }
