@@ -168,7 +168,7 @@ fn rpm_for_an_older_systemd() {
     let name = said("rpm", &["--query", "--package"], &rpm);
     assert_eq!(
         name.trim(),
-        format!("ntpfront-1.2.3-1.{}", std::env::consts::ARCH)
+        format!("ntpfront-1.2.3-1.el9.{}", std::env::consts::ARCH)
     );
 }
 
