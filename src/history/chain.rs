@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::line::{FORMAT, FileNote, HistoryLine, Note};
 use super::members;
+use super::printable::printable;
 use super::segment::SegmentName;
 
 /// The findings on the files so far.
@@ -152,7 +153,7 @@ impl FileCheck {
     fn fault(&mut self, what: String) {
         self.faults.push(ChainFault {
             file: self.name,
-            what,
+            what: printable(&what),
         });
     }
 }

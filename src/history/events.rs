@@ -1,6 +1,7 @@
 //! Pure. Events, a line each: changes, starts, stops and gaps.
 
 use super::line::{ChangeNote, GapNote, HistoryLine, Note, StartNote};
+use super::printable::printable;
 
 /// Returns a line for people, if this line of the record is an event.
 pub fn event(line: &HistoryLine<'_>) -> Option<String> {
@@ -31,7 +32,7 @@ pub fn event(line: &HistoryLine<'_>) -> Option<String> {
         }
         Note::File(_) | Note::Served(_) | Note::Sample(_) | Note::Standing(_) | Note::End(_) => return None,
     };
-    Some(format!("{}  {said}", line.time))
+    Some(format!("{}  {}", line.time, printable(&said)))
 }
 
 fn described(change: &ChangeNote) -> String {

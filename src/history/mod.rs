@@ -20,6 +20,7 @@ pub mod observer;
 pub mod overview;
 pub mod page;
 pub mod picture;
+mod printable;
 pub mod recorder;
 pub mod report;
 pub mod ring;

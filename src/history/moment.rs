@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::line::{ChangeNote, FileNote, GapNote, HistoryLine, Note, SampleNote, ServedNote, StandingNote};
+use super::printable::printable;
 use super::stamp::Stamp;
 
 /// All that the record says of a moment.
@@ -192,7 +193,7 @@ impl fmt::Display for Moment {
             return self.write_unknown(f);
         };
         let (line, time) = (&served.line, served.time);
-        let (state, clock) = (&line.state, &line.clock);
+        let (state, clock) = (printable(&line.state), printable(&line.clock));
         match line.bound {
             Some(bound) => writeln!(f, "{time}: served this time, true within {bound:.9} s")?,
             None => writeln!(f, "{time}: told clients that there is no time, or nothing")?,
@@ -200,14 +201,16 @@ impl fmt::Display for Moment {
         let reason = self
             .reason
             .iter()
-            .map(|reason| format!(": {reason}"))
+            .map(|reason| format!(": {}", printable(reason)))
             .collect::<String>();
-        let reason = if *state == "synchronized" { "" } else { &reason };
+        let reason = if state == "synchronized" { "" } else { &reason };
         writeln!(f, "state        {state}{reason}")?;
         writeln!(
             f,
             "announced    {clock} clock, stratum {}, reference ID {}, leap {}",
-            line.stratum, line.reference_id, line.leap
+            line.stratum,
+            printable(&line.reference_id),
+            line.leap
         )?;
         writeln!(
             f,
@@ -238,7 +241,7 @@ impl Moment {
         let at = self.at;
         match (self.stopped, &self.gap) {
             (Some(since), _) => writeln!(f, "{at}: no record: the server was stopped at {since}"),
-            (None, Some(reason)) => writeln!(f, "{at}: no record: {reason}"),
+            (None, Some(reason)) => writeln!(f, "{at}: no record: {}", printable(reason)),
             (None, None) => writeln!(f, "{at}: no record"),
         }
     }
@@ -253,7 +256,10 @@ impl Moment {
             "UPSTREAM", "STANDING", "SINCE"
         )?;
         for (name, one) in &self.upstreams {
-            let standing = one.standing.as_deref().unwrap_or("unknown");
+            let (name, standing) = (
+                printable(name),
+                printable(one.standing.as_deref().unwrap_or("unknown")),
+            );
             let since = one
                 .since
                 .map_or_else(|| "the start".to_owned(), |since| since.to_string());
@@ -270,7 +276,7 @@ impl Moment {
                         ..
                     }),
                     Some(time),
-                ) => writeln!(f, " refused ({reason}) at {time}")?,
+                ) => writeln!(f, " refused ({}) at {time}", printable(reason))?,
                 (
                     Some(SampleNote {
                         offset: Some(offset), ..

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::curves::{CurvePoint, Curves, state_word};
+use super::printable::printable;
 use super::stamp::Stamp;
 
 /// The columns around a small curve.
@@ -104,7 +105,7 @@ fn write_answers(f: &mut String, curves: &Curves, span: ShownSpan) -> fmt::Resul
     let step = f64::from(curves.step);
     let rates = || recorded(curves).map(|point| (point.time, (point.answered as f64) / step));
     let most = rates().map(|(_, rate)| rate).fold(0.0, f64::max);
-    let sum = |of: fn(&CurvePoint) -> u64| recorded(curves).map(of).sum::<u64>();
+    let sum = |of: fn(&CurvePoint) -> u64| recorded(curves).map(of).fold(0, u64::saturating_add);
     let (answered, refused, lost) = (
         sum(|one| one.answered),
         sum(|one| one.refused),
@@ -144,11 +145,7 @@ fn write_upstreams(f: &mut String, curves: &Curves, span: ShownSpan) -> fmt::Res
         let Some(last) = values().next_back() else {
             continue;
         };
-        let name: String = name
-            .chars()
-            .map(|letter| if letter.is_control() { '?' } else { letter })
-            .take(28)
-            .collect();
+        let name: String = printable(name).chars().take(28).collect();
         let spark = spark(offsets.iter().copied(), span, narrow, None);
         writeln!(
             f,

@@ -19,6 +19,7 @@ use plotters::style::{Color, IntoTextStyle, RGBColor, TextStyle};
 
 use super::curves::{CurvePoint, Curves, state_word};
 use super::overview::brief;
+use super::printable::printable;
 use super::stamp::Stamp;
 use letters::Lettered;
 
@@ -161,7 +162,7 @@ fn legend<B: DrawingBackend>(area: &Area<B>, curves: &Curves) -> Drawn<B> {
     let names = curves
         .upstreams
         .iter()
-        .map(|name| plain(name))
+        .map(|name| printable(name))
         .zip(PALETTE.into_iter().cycle());
     let entry = i32::try_from(ENTRY).unwrap_or(190);
     for (index, (name, color)) in (0_i32..).zip(band.chain(names)) {
@@ -171,13 +172,6 @@ fn legend<B: DrawingBackend>(area: &Area<B>, curves: &Curves) -> Drawn<B> {
         area.draw(&Text::new(short, (x + 17, y), ink(13.0, HPos::Left, VPos::Top)))?;
     }
     Ok(())
-}
-
-/// Returns a name without letters that a picture can't have: control characters are none of XML.
-fn plain(name: &str) -> String {
-    name.chars()
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
 }
 
 fn offset_chart<B: DrawingBackend>(

@@ -178,9 +178,9 @@ impl ReportPart {
             self.told += seconds;
             self.bounds.push(short(bound));
         }
-        self.answered += served.answered;
-        self.refused += served.refused;
-        self.lost += served.lost;
+        self.answered = self.answered.saturating_add(served.answered);
+        self.refused = self.refused.saturating_add(served.refused);
+        self.lost = self.lost.saturating_add(served.lost);
         self.excesses.add(time, served, self.limit, seconds);
     }
 
@@ -251,9 +251,9 @@ impl ReportPart {
             one.refused += more.refused;
         }
         self.configurations.append(&mut later.configurations);
-        self.answered += later.answered;
-        self.refused += later.refused;
-        self.lost += later.lost;
+        self.answered = self.answered.saturating_add(later.answered);
+        self.refused = self.refused.saturating_add(later.refused);
+        self.lost = self.lost.saturating_add(later.lost);
         self.gaps.append(&mut later.gaps);
         let room = MOST_EVENTS.saturating_sub(self.events.len());
         self.more_events += later.more_events + later.events.len().saturating_sub(room);

@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/checks.rs"]
 mod checks;
+#[path = "../fuzz/history_checks.rs"]
+mod history_checks;
 #[path = "../fuzz/nts_checks.rs"]
 mod nts_checks;
 
@@ -65,6 +67,11 @@ fn whole_key_establishments() {
 #[test]
 fn both_ciphers() {
     replay("ciphers", nts_checks::ciphers);
+}
+
+#[test]
+fn files_of_the_record() {
+    replay("history", history_checks::history);
 }
 
 #[test]
