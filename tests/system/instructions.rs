@@ -54,7 +54,7 @@ fn check(count: u64, today: u64, today_in_tests: u64) {
 
 #[test]
 fn a_packet_without_policies_costs_few_instructions() {
-    let _machine = machine::shared();
+    let _machine = machine::alone();
     let Some(count) = counted("[census]\nenabled = false\n") else {
         return;
     };
@@ -63,7 +63,7 @@ fn a_packet_without_policies_costs_few_instructions() {
 
 #[test]
 fn a_packet_with_all_policies_costs_few_instructions() {
-    let _machine = machine::shared();
+    let _machine = machine::alone();
     let Some(count) = counted(&all_policies()) else {
         return;
     };

@@ -5,7 +5,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 static MACHINE: RwLock<()> = RwLock::new(());
 
-/// The whole machine, for a test that puts a full load on it, or measures times.
+/// The whole machine, for a test that puts a full load on it, measures times, or runs the daemon within valgrind, which would take
+/// longer than a test waits beside others.
 pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
     // Another test's failure is no reason to fail here.
     MACHINE.write().unwrap_or_else(PoisonError::into_inner)
