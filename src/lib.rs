@@ -27,8 +27,8 @@
 //!   same for listeners with a smear (`smeared`), the way to the workers (`publish`) and to the next process (`handover`);
 //!   a made-up time that runs through a leap second (`rehearsal`)
 //! * [`mod@hash`]: a keyed hash of addresses (pure)
-//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`); those of
-//!   one of them (`one_client`), and those that are `wanted` (pure)
+//! * [`census`]: counts of clients, by estimate, in a fixed memory; those of the fast path as samples (`sampled`); their
+//!   number (`client_number`), those of one of them (`one_client`), and those that are `wanted` (pure)
 //! * [`server`]: a client's packet: `worker` (thread; `settings`, `batch_sizer`) → `respond` (t3 by
 //!   `transmit_predictor`), or with a MAC `respond_mac`, with NTS `respond_nts`, by `policy` (`access`, `limit`,
 //!   `budget`; pure) → `reply` → `worker`; each packet has one `verdict`; `interleaved`: when earlier replies left, which the
@@ -42,9 +42,10 @@
 //!   `system_process` (by the operator's `clock_policy`), `discipline`, `smearers` (pure); `nts`: keys and cookies
 //!   of an upstream with NTS, and how they are got
 //! * [`observe`]: the `snapshot` of everything (`clock_status`, `upstream_status`), with what is not as it should be and
-//!   what to do (`advisor`), and its forms: lines of a `screen` with their tones (`status_text`, `upstreams_text`),
-//!   `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, a `query_table`, `leap_status` and
-//!   `leap_forecast` (pure); `clients_text`: the census, `client_status`: one client; `journal`: what the log says of it
+//!   what to do (`advisor`), and its forms: lines of a `screen` with their tones (`status_text`, `upstreams_text`,
+//!   `listeners_text`), `metrics`, `health` (and `health_watch`, `nagios`); the NTP `pool`'s rules, a `query_table`,
+//!   `leap_status` and `leap_forecast` (pure); `clients_text`: the census, `client_status`: one client; `journal`: what the
+//!   log says of it
 //! * [`host`]: the operating system: sockets, `sys` (the only unsafe code), clock, randomness, names, `limits`, the
 //!   kernel's reports on the network (`changes`), files that stay accessible (`rooted_file`, `opener_process`), UNIX
 //!   sockets, privileges, `sandbox`, `tls` and its certificates (pure)

@@ -166,7 +166,7 @@ impl ChainCheck {
         {
             next.fault(format!(
                 "the files from {:06} on are missing before it",
-                before.name.number + 1
+                before.name.number.saturating_add(1)
             ));
         }
         self.faults.append(&mut next.faults);

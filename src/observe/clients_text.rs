@@ -1,6 +1,6 @@
 //! Pure. The census as an operator reads it: `ntpfront clients`.
 
-use super::screen::{Align, Cell, Line, Lines, ScreenColumn, ScreenRow, ScreenTable, Tone};
+use super::screen::{Cell, Line, Lines, ScreenColumn, ScreenRow, ScreenTable, Tone, plain_cell};
 use super::units::Brief;
 use crate::census::{CensusReport, CensusWanted, Class, ClientOrder, Ranking, Talker};
 
@@ -83,12 +83,7 @@ enum Columns {
 
 fn table(lines: &mut Lines, head: &'static str, ranking: &Ranking, wanted: &CensusWanted, columns: Columns) {
     // The longest address fits, if there is room.
-    let first = ScreenColumn {
-        head,
-        align: Align::Left,
-        least: 39,
-        rank: u8::MAX,
-    };
+    let first = ScreenColumn::words(head, 39, u8::MAX);
     let [fourth, fifth] = match columns {
         Columns::OfCensus => [("SHARE", 6, 2), ("RATE/S", 6, 1)],
         Columns::OfWorkers => [("LAST", 5, u8::MAX), ("REFUSED", 7, u8::MAX)],
@@ -100,12 +95,7 @@ fn table(lines: &mut Lines, head: &'static str, ranking: &Ranking, wanted: &Cens
         fifth,
         ("NOW/S", 6, 4),
     ];
-    let others = others.map(|(head, least, rank)| ScreenColumn {
-        head,
-        align: Align::Right,
-        least,
-        rank,
-    });
+    let others = others.map(|(head, least, rank)| ScreenColumn::numbers(head, least, rank));
     let row = |talker: &Talker| ScreenRow {
         cells: cells(talker, columns).to_vec(),
         below: Vec::new(),
@@ -141,7 +131,7 @@ fn cells(talker: &Talker, columns: Columns) -> [Cell; 6] {
         rate,
         self::rate(talker.recent_rate),
     ]
-    .map(|text| (text, Tone::Plain))
+    .map(plain_cell)
 }
 
 /// Adds the histogram, from the shortest time that there was to the longest.

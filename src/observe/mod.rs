@@ -21,6 +21,7 @@ mod interleaved_text;
 pub mod journal;
 pub mod leap_forecast;
 pub mod leap_status;
+mod listeners_text;
 mod mac_text;
 pub mod metrics;
 pub mod nagios;

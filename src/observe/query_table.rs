@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use super::screen::{Align, Line, Lines, ScreenColumn, ScreenRow, ScreenTable, Tone};
+use super::screen::{Line, Lines, ScreenColumn, ScreenRow, ScreenTable, Tone, plain_cell};
 use super::units::{ShortTime, reference};
 use crate::upstream::findings::{Answer, Findings};
 use crate::wire::NTP_PORT;
@@ -63,33 +63,15 @@ impl QueryTable {
 
 /// The columns; those of the lowest rank are left out first.
 const COLUMNS: [ScreenColumn; 8] = [
-    words("SERVER", u8::MAX),
-    words("ADDRESS", 1),
-    number("STRATUM", 3),
-    number("OFFSET", u8::MAX),
-    number("+/-", u8::MAX),
-    number("DELAY", 4),
-    words("REFERENCE", 2),
-    words("USABLE", u8::MAX),
+    ScreenColumn::words("SERVER", 0, u8::MAX),
+    ScreenColumn::words("ADDRESS", 0, 1),
+    ScreenColumn::numbers("STRATUM", 0, 3),
+    ScreenColumn::numbers("OFFSET", 0, u8::MAX),
+    ScreenColumn::numbers("+/-", 0, u8::MAX),
+    ScreenColumn::numbers("DELAY", 0, 4),
+    ScreenColumn::words("REFERENCE", 0, 2),
+    ScreenColumn::words("USABLE", 0, u8::MAX),
 ];
-
-const fn words(head: &'static str, rank: u8) -> ScreenColumn {
-    ScreenColumn {
-        head,
-        align: Align::Left,
-        least: 0,
-        rank,
-    }
-}
-
-const fn number(head: &'static str, rank: u8) -> ScreenColumn {
-    ScreenColumn {
-        head,
-        align: Align::Right,
-        least: 0,
-        rank,
-    }
-}
 
 fn row(findings: &Findings) -> ScreenRow {
     let absent = || "-".to_owned();
@@ -117,7 +99,7 @@ fn row(findings: &Findings) -> ScreenRow {
             named.split(' ').next().unwrap_or_default().to_owned()
         }),
     ];
-    let cells = cells.map(|text| (text, Tone::Plain)).into_iter();
+    let cells = cells.map(plain_cell).into_iter();
     ScreenRow {
         cells: cells.chain([(verdict.to_owned(), tone)]).collect(),
         below: reason.map(|reason| (reason.clone(), tone)).collect(),

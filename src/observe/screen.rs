@@ -233,6 +233,11 @@ impl Lines {
 /// A cell: its text, and the tone of it.
 pub(super) type Cell = (String, Tone);
 
+/// Makes a cell with nothing special.
+pub(super) fn plain_cell(text: impl ToString) -> Cell {
+    (text.to_string(), Tone::Plain)
+}
+
 /// The alignment of a column's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
@@ -253,6 +258,28 @@ pub(super) struct ScreenColumn {
     pub(super) least: usize,
     /// The columns with the lowest rank are left out first where there is no room for all; `u8::MAX`: it always stays.
     pub(super) rank: u8,
+}
+
+impl ScreenColumn {
+    /// Makes a column of words.
+    pub(super) const fn words(head: &'static str, least: usize, rank: u8) -> Self {
+        Self {
+            head,
+            align: Align::Left,
+            least,
+            rank,
+        }
+    }
+
+    /// Makes a column of numbers.
+    pub(super) const fn numbers(head: &'static str, least: usize, rank: u8) -> Self {
+        Self {
+            head,
+            align: Align::Right,
+            least,
+            rank,
+        }
+    }
 }
 
 /// A row of a table.

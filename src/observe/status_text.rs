@@ -1,14 +1,13 @@
 //! Pure. The snapshot for people: the summary and the tables that `status` and `top` show.
 
-use std::cmp::Reverse;
-
 use super::advice::{Advice, Severity};
 use super::clock_status::ClockStatus;
+use super::listeners_text::listeners;
 use super::pool::PoolScore;
 use super::screen::{
-    Align, Cell, Line, Lines, RowOrder, Screen, ScreenColumn, ScreenRow, ScreenTable, ScreenWanted, Tone,
+    Line, Lines, RowOrder, Screen, ScreenColumn, ScreenRow, ScreenTable, ScreenWanted, Tone, plain_cell,
 };
-use super::snapshot::{ListenerStatus, PolicyStatus, Snapshot, Traffic};
+use super::snapshot::{Snapshot, Traffic};
 use super::units::{Brief, Length, ShortTime, reference};
 use super::upstream_status::UpstreamStatus;
 use super::upstreams_text::{details, standing_tone};
@@ -240,28 +239,6 @@ fn refused(lines: &mut Lines, requests: &Traffic) {
     }
 }
 
-const fn words(head: &'static str) -> ScreenColumn {
-    ScreenColumn {
-        head,
-        align: Align::Left,
-        least: 11,
-        rank: u8::MAX,
-    }
-}
-
-const fn numbers(head: &'static str, least: usize, rank: u8) -> ScreenColumn {
-    ScreenColumn {
-        head,
-        align: Align::Right,
-        least,
-        rank,
-    }
-}
-
-fn plain(text: impl ToString) -> Cell {
-    (text.to_string(), Tone::Plain)
-}
-
 fn upstreams(snapshot: &Snapshot, wanted: &ScreenWanted) -> Vec<Line> {
     if snapshot.upstreams.is_empty() {
         return Vec::new();
@@ -284,16 +261,16 @@ fn upstreams(snapshot: &Snapshot, wanted: &ScreenWanted) -> Vec<Line> {
     let mut lines = Lines::new(wanted.columns());
     lines.table(&ScreenTable {
         columns: vec![
-            words("UPSTREAM"),
-            words("STANDING"),
-            numbers("REACH", 0, 6),
-            numbers("LAST", 0, 7),
-            numbers("OFFSET", 8, u8::MAX),
-            numbers("+/-", 7, 5),
-            numbers("DELAY", 7, 4),
-            numbers("JITTER", 7, 2),
-            numbers("POLL", 0, 3),
-            numbers("ST", 0, 1),
+            ScreenColumn::words("UPSTREAM", 11, u8::MAX),
+            ScreenColumn::words("STANDING", 11, u8::MAX),
+            ScreenColumn::numbers("REACH", 0, 6),
+            ScreenColumn::numbers("LAST", 0, 7),
+            ScreenColumn::numbers("OFFSET", 8, u8::MAX),
+            ScreenColumn::numbers("+/-", 7, 5),
+            ScreenColumn::numbers("DELAY", 7, 4),
+            ScreenColumn::numbers("JITTER", 7, 2),
+            ScreenColumn::numbers("POLL", 0, 3),
+            ScreenColumn::numbers("ST", 0, 1),
         ],
         rows: sorted.into_iter().map(upstream_row).collect(),
     });
@@ -303,22 +280,23 @@ fn upstreams(snapshot: &Snapshot, wanted: &ScreenWanted) -> Vec<Line> {
 fn upstream_row(one: &UpstreamStatus) -> ScreenRow {
     let measured = one.measured.as_ref();
     let time = |seconds: Option<f64>| {
-        plain(seconds.map_or_else(|| "-".to_owned(), |time| ShortTime(time).to_string()))
+        plain_cell(seconds.map_or_else(|| "-".to_owned(), |time| ShortTime(time).to_string()))
     };
-    let brief =
-        |seconds: Option<f64>| plain(seconds.map_or_else(|| "-".to_owned(), |time| Brief(time).to_string()));
+    let brief = |seconds: Option<f64>| {
+        plain_cell(seconds.map_or_else(|| "-".to_owned(), |time| Brief(time).to_string()))
+    };
     let tone = standing_tone(one.standing);
     let cells = vec![
         (one.name.clone(), Tone::Plain),
         (one.standing.name().to_owned(), tone),
-        plain(format!("{:03o}", one.reach)),
+        plain_cell(format!("{:03o}", one.reach)),
         brief(one.last_answer),
-        plain(measured.map_or_else(|| "-".to_owned(), |of| format!("{:+}", ShortTime(of.offset)))),
+        plain_cell(measured.map_or_else(|| "-".to_owned(), |of| format!("{:+}", ShortTime(of.offset)))),
         time(measured.map(|of| of.max_error)),
         time(measured.map(|of| of.delay)),
         time(measured.map(|of| of.jitter)),
         brief(one.poll),
-        plain(measured.map_or_else(|| "-".to_owned(), |of| of.stratum.to_string())),
+        plain_cell(measured.map_or_else(|| "-".to_owned(), |of| of.stratum.to_string())),
     ];
     let refused = one
         .reason
@@ -330,131 +308,6 @@ fn upstream_row(one: &UpstreamStatus) -> ScreenRow {
         cells,
         below: refused.into_iter().chain(fault).collect(),
     }
-}
-
-fn listeners(snapshot: &Snapshot, wanted: &ScreenWanted) -> Vec<Line> {
-    let mut sorted: Vec<&ListenerStatus> = snapshot.listeners.iter().collect();
-    let received = |one: &ListenerStatus| one.traffic.counts.received();
-    match wanted.order {
-        RowOrder::Configured => {}
-        RowOrder::Worst => sorted.sort_by_key(|one| {
-            let works = one.fault.is_none() && one.announces_time;
-            (works, Reverse(lost(one)), Reverse(received(one)))
-        }),
-        RowOrder::Largest => sorted.sort_by_key(|one| Reverse(received(one))),
-    }
-    let rows = sorted.into_iter().flat_map(|one| {
-        let workers = one.workers.iter().enumerate().filter(|_| wanted.workers);
-        let workers = workers.map(|(number, worker)| ScreenRow {
-            cells: vec![
-                plain(""),
-                plain(format!("#{number}")),
-                plain(format!("{:.0}", worker.per_second)),
-                plain(worker.received),
-                plain(worker.answered),
-                plain(""),
-            ],
-            below: Vec::new(),
-        });
-        std::iter::once(listener_row(one)).chain(workers)
-    });
-    let mut lines = Lines::new(wanted.columns());
-    lines.table(&ScreenTable {
-        columns: vec![
-            words("LISTENER"),
-            numbers("WORKERS", 0, 2),
-            numbers("NOW/S", 8, u8::MAX),
-            numbers("RECEIVED", 11, 1),
-            numbers("ANSWERED", 11, 3),
-            numbers("LOST", 7, 4),
-        ],
-        rows: rows.collect(),
-    });
-    lines.into_lines()
-}
-
-fn lost(one: &ListenerStatus) -> u64 {
-    one.traffic.queue_dropped + one.traffic.counts.unsent()
-}
-
-fn listener_row(one: &ListenerStatus) -> ScreenRow {
-    let Traffic {
-        per_second, counts, ..
-    } = &one.traffic;
-    let lost = lost(one);
-    let tone = if lost > 0 { Tone::Warning } else { Tone::Plain };
-    let away = !one.announces_time;
-    let address = match (one.fault.is_some(), away) {
-        (true, _) => Tone::Bad,
-        (false, true) => Tone::Warning,
-        (false, false) => Tone::Plain,
-    };
-    let cells = vec![
-        (one.address.to_string(), address),
-        plain(one.workers.len()),
-        plain(format!("{per_second:.0}")),
-        plain(counts.received()),
-        plain(counts.answered()),
-        (lost.to_string(), tone),
-    ];
-    let fault = one.fault.map(|fault| {
-        let what = if one.serving {
-            "workers are missing"
-        } else {
-            "not served"
-        };
-        (format!("{what}: {fault}"), Tone::Bad)
-    });
-    let drained = one
-        .drain
-        .as_ref()
-        .map(|drain| (command_text::drain(drain), Tone::Warning));
-    let policy = policy(&one.policy).map(|policy| (policy, Tone::Plain));
-    ScreenRow {
-        cells,
-        below: fault.into_iter().chain(drained).chain(policy).collect(),
-    }
-}
-
-/// The special parts of the policy of a listener; `None` if nothing is.
-fn policy(policy: &PolicyStatus) -> Option<String> {
-    let PolicyStatus {
-        answer: _,
-        access,
-        limit,
-        limit_interval: _,
-        limit_burst: _,
-        budget,
-        nts,
-        authentication,
-        max_stratum,
-        smear,
-    } = *policy;
-    let mode = |name: &str, mode: &str| match mode {
-        "off" => None,
-        "on" => Some(name.to_owned()),
-        mode => Some(format!("{name} ({mode})")),
-    };
-    let parts = [
-        access.map(|access| {
-            format!(
-                "access list{}",
-                if access == "on" {
-                    String::new()
-                } else {
-                    format!(" ({access})")
-                }
-            )
-        }),
-        mode("limit", limit),
-        mode("budget", budget),
-        (nts != "accept").then(|| format!("NTS {nts}")),
-        (authentication != "accept").then(|| format!("MAC {authentication}")),
-        (max_stratum != 15).then(|| format!("stratum {max_stratum} at most")),
-        smear.then(|| "smears leap seconds".to_owned()),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 #[cfg(test)]

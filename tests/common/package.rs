@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::TempDir;
 use super::program::PROGRAM;
 
 /// Makes a package, "deb" or "rpm", in a new directory of this name, and gives its path. `options` are further ones of
@@ -51,6 +52,17 @@ pub(crate) fn base() -> PathBuf {
     let said = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "rpmbuild: {}\n{said}", built.status);
     output.join("RPMS/base.rpm")
+}
+
+/// A directory with the programs that a script needs to say what is missing, as the `PATH` of a system with next to nothing.
+pub(crate) fn few_tools() -> TempDir {
+    let few = TempDir::new();
+    for tool in ["bash", "env", "dirname", "realpath", "sed"] {
+        let path = ["/usr/bin", "/bin"].map(|directory| Path::new(directory).join(tool));
+        let found = path.into_iter().find(|path| path.exists()).unwrap();
+        std::os::unix::fs::symlink(found, few.path().join(tool)).unwrap();
+    }
+    few
 }
 
 /// Man pages and completions.

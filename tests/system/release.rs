@@ -81,12 +81,7 @@ fn wrong_arguments_and_missing_tools_are_told() {
         assert_eq!(refused.status, Some(2), "{}", refused.said());
         assert!(refused.stderr.contains(what), "{}", refused.said());
     }
-    let few = TempDir::new();
-    for tool in ["bash", "env", "dirname", "realpath", "sed"] {
-        let path = ["/usr/bin", "/bin"].map(|directory| Path::new(directory).join(tool));
-        let found = path.into_iter().find(|path| path.exists()).unwrap();
-        std::os::unix::fs::symlink(found, few.path().join(tool)).unwrap();
-    }
+    let few = package::few_tools();
     let refused = run(command(&program, &work.path().join("out"), &["--sign", KEY]).env("PATH", few.path()));
     assert_eq!(refused.status, Some(3), "{}", refused.said());
     for package in ["apt-utils", "createrepo-c", "gnupg"] {

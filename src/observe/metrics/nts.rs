@@ -5,7 +5,8 @@ use std::fmt;
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::metrics::MetricType;
 
-use super::{Labels, Page, labeled};
+use super::listeners::labeled;
+use super::{Labels, Page};
 use crate::observe::nts_status::{KeStatus, NtsStatus};
 use crate::observe::snapshot::ListenerStatus;
 use crate::server::{CookieAge, Counts, NakReason};
