@@ -45,6 +45,9 @@ const NOWHERE: HostNetwork<'_> = HostNetwork {
     devices: &[],
 };
 
+/// The address of a listener, its counts since the start, and its rate of requests a second.
+pub type ListenerCounts = (SocketAddr, Counts, f64);
+
 /// The program, and all that was published to it.
 #[derive(Debug)]
 pub struct Driver {
@@ -408,8 +411,8 @@ impl Driver {
         })
     }
 
-    /// Returns the counts of each listener since the start, and its rate of requests a second.
-    pub fn counts(&self) -> impl Iterator<Item = (SocketAddr, Counts, f64)> {
+    /// Reads the counts of each listener.
+    pub fn counts(&self) -> impl Iterator<Item = ListenerCounts> {
         let slots = self.slots.iter().zip(&self.rates).enumerate();
         slots.map(|(number, (slot, rate))| {
             let counts = counts(self.program.counters(), number);
@@ -417,8 +420,8 @@ impl Driver {
         })
     }
 
-    /// Returns the state as `status` shows it.
-    pub fn status(&self) -> FastPathStatus {
+    /// Returns the state as `status` shows it, with counts that were read before.
+    pub fn status(&self, of_listeners: &[ListenerCounts]) -> FastPathStatus {
         let answers = answers(self.program.cpus());
         let status = |one: &AttachedInterface| {
             let [ipv4, ipv6] = answers.get(one.number).copied().unwrap_or_default();
@@ -435,10 +438,9 @@ impl Driver {
                 ipv6: family(ipv6.saturating_sub(before6), IpAddr::is_ipv6),
             }
         };
-        let counts = self
-            .counts()
-            .map(|(_, counts, _)| counts)
-            .fold(self.ended, Counts::plus);
+        let counts = of_listeners
+            .iter()
+            .fold(self.ended, |all, (_, counts, _)| all.plus(*counts));
         FastPathStatus {
             interfaces: self.interfaces.iter().map(status).collect(),
             answered: counts.answered(),

@@ -12,7 +12,7 @@ use super::nts_manager::NtsManager;
 use super::overlay::Overlay;
 use crate::census::ClientNumbers;
 use crate::control::protocol::{ControlAnswer, ControlFailure};
-use crate::fast_path::driver::Driver;
+use crate::fast_path::driver::{Driver, ListenerCounts};
 use crate::host::clock;
 use crate::log;
 use crate::observe::advisor;
@@ -46,6 +46,7 @@ impl Inspection<'_> {
     pub(super) fn snapshot(&self) -> Snapshot {
         let clock_status = self.clock_manager.clock_status();
         let stratum = clock_status.reference.stratum;
+        let fast_counts = self.fast_counts();
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime: clock::raw().saturating_sub(self.started).as_secs_f64(),
@@ -55,7 +56,7 @@ impl Inspection<'_> {
             leap_seconds: self
                 .clock_manager
                 .leap_status(self.leaps.known(), self.smearing_listeners()),
-            requests: self.traffic(),
+            requests: self.traffic_with(&fast_counts),
             reloads: Reloads {
                 file_changed_for: self.file_changed_for.map(|time| time.as_secs_f64()),
                 ..self.reloads.clone()
@@ -65,8 +66,8 @@ impl Inspection<'_> {
             history: self.history.status(),
             clients: self.client_numbers(),
             budget: self.listeners.budget_status(),
-            listeners: self.listener_statuses(stratum),
-            fast_path: self.fast.map(Driver::status),
+            listeners: self.listener_statuses(stratum, &fast_counts),
+            fast_path: self.fast.map(|fast| fast.status(&fast_counts)),
             nts: self.nts.status(self.clock_manager.unix_time()),
             upstream_changes: self.overlay.changes(),
             left_out: self.left_out.to_vec(),
@@ -91,20 +92,28 @@ impl Inspection<'_> {
 
     /// Sums up the outcomes of all packets, at the sockets and on the fast path.
     pub(super) fn traffic(&self) -> Traffic {
+        self.traffic_with(&self.fast_counts())
+    }
+
+    fn traffic_with(&self, fast_counts: &[ListenerCounts]) -> Traffic {
         let ended = self.fast.map(Driver::ended).unwrap_or_default();
         let all = self.listeners.traffic().plus(ended, 0.0);
-        let counts = self.fast.into_iter().flat_map(Driver::counts);
-        counts.fold(all, |traffic, (_, counts, per_second)| {
-            traffic.plus(counts, per_second)
+        fast_counts.iter().fold(all, |traffic, (_, counts, per_second)| {
+            traffic.plus(*counts, *per_second)
         })
     }
 
+    /// Reads what the fast path counted. All of a snapshot has the same reading: the program goes on counting.
+    fn fast_counts(&self) -> Vec<ListenerCounts> {
+        self.fast.into_iter().flat_map(Driver::counts).collect()
+    }
+
     /// Returns each listener with its workers, and the fast path's counts for it.
-    fn listener_statuses(&self, stratum: u8) -> Vec<ListenerStatus> {
+    fn listener_statuses(&self, stratum: u8, fast_counts: &[ListenerCounts]) -> Vec<ListenerStatus> {
         let mut statuses = self.listeners.statuses(stratum);
-        for (address, counts, per_second) in self.fast.into_iter().flat_map(Driver::counts) {
-            let served = statuses.iter_mut().filter(|one| one.address == address);
-            served.for_each(|one| one.traffic = one.traffic.plus(counts, per_second));
+        for (address, counts, per_second) in fast_counts {
+            let served = statuses.iter_mut().filter(|one| one.address == *address);
+            served.for_each(|one| one.traffic = one.traffic.plus(*counts, *per_second));
         }
         statuses
     }
