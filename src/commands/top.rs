@@ -19,7 +19,7 @@ use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
 use crate::host::clock;
 use crate::observe::screen::{RowOrder, ScreenWanted, USUAL_WIDTH, plain};
-use fetcher::{TopFetcher, TopRequest, fetch};
+use fetcher::{TopFetcher, TopRequest};
 use state::{Effect, TopState, TopView};
 use terminal::{TerminalWindow, UserInput};
 
@@ -50,7 +50,7 @@ fn show(socket: PathBuf) -> Result<(), String> {
     let mut state = TopState::default();
     // A server that is not there is an error here; later it may be on its way back.
     let width = terminal_width().unwrap_or(USUAL_WIDTH);
-    let mut content = fetch(&socket, wanted(&state, width))?;
+    let mut content = TopFetcher::first(&socket, wanted(&state, width))?;
     let no_terminal = |error: io::Error| format!("cannot use the terminal: {error}");
     let fetcher = TopFetcher::start(socket).map_err(no_terminal)?;
     let mut window = TerminalWindow::open().map_err(no_terminal)?;
@@ -101,6 +101,7 @@ fn wanted(state: &TopState, width: u16) -> TopRequest {
             order: state.order,
         },
         clients: state.view == TopView::Clients,
+        curves: state.span,
     }
 }
 

@@ -258,8 +258,8 @@ impl<'a> HistoryLine<'a> {
 
 /// The time and the kind of a line as this version writes it, without reading the rest.
 fn head(text: &str) -> Option<(Stamp, &str)> {
-    let (time, rest) = text.strip_prefix("{\"time\":\"")?.split_once("\",\"kind\":\"")?;
-    let (kind, _) = rest.split_once('"')?;
+    let (time, rest) = text.strip_prefix("{\"time\":\"")?.split_once('"')?;
+    let (kind, _) = rest.strip_prefix(",\"kind\":\"")?.split_once('"')?;
     Some((Stamp::read(time)?, kind))
 }
 
@@ -267,6 +267,12 @@ fn head(text: &str) -> Option<(Stamp, &str)> {
 #[must_use]
 pub fn to_nanos(seconds: f64) -> f64 {
     (seconds * 1e9).round() / 1e9
+}
+
+/// Rounds an error up to tenths of a microsecond: it stays a bound, and a packet has steps of 15 us.
+#[must_use]
+pub fn rounded_up(seconds: f64) -> f64 {
+    (seconds * 1e7).ceil() / 1e7
 }
 
 #[cfg(test)]

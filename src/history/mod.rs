@@ -27,4 +27,4 @@ pub mod ring;
 pub mod segment;
 pub mod span;
 pub mod stamp;
-mod writer;
+pub mod writer;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::line::{ChangeNote, Note, SampleNote, ServedNote, StandingNote, to_nanos};
+use super::line::{ChangeNote, Note, SampleNote, ServedNote, StandingNote, rounded_up, to_nanos};
 use crate::observe::clock_status::ClockStatus;
 use crate::observe::snapshot::{ListenerStatus, Traffic};
 use crate::observe::upstream_status::UpstreamStatus;
@@ -61,8 +61,8 @@ impl HistoryObserver {
             frequency: clock.frequency.map(|frequency| (frequency * 1e12).round() / 1e12),
             root_delay: to_nanos(reference.root_delay),
             lost,
-            root_dispersion: to_nanos(reference.root_dispersion),
-            bound: reference.root_distance.map(to_nanos),
+            root_dispersion: rounded_up(reference.root_dispersion),
+            bound: reference.root_distance.map(rounded_up),
             host_offset: to_nanos(clock.host_offset),
             answered,
             refused,

@@ -30,9 +30,9 @@ pub struct RecordSettings {
     pub host: String,
 }
 
-/// The writer.
+/// The writer of the record.
 #[derive(Debug)]
-pub(super) struct HistoryWriter {
+pub struct HistoryWriter {
     folder: HistoryFolder,
     settings: RecordSettings,
     /// The file that grows; `None` before the first one, and after a failure.
@@ -70,7 +70,8 @@ struct LostRecords {
 }
 
 impl HistoryWriter {
-    pub(super) fn new(folder: HistoryFolder, settings: RecordSettings) -> Self {
+    /// Makes a writer; nothing is opened before the first line is written.
+    pub fn new(folder: HistoryFolder, settings: RecordSettings) -> Self {
         Self {
             folder,
             settings,
@@ -94,7 +95,7 @@ impl HistoryWriter {
     ///
     /// # Errors
     /// As [`HistoryWriter::flush`].
-    pub(super) fn take(&mut self, line: &HistoryLine<'_>) -> io::Result<()> {
+    pub fn take(&mut self, line: &HistoryLine<'_>) -> io::Result<()> {
         let is_other_hour = self.since.is_some_and(|since| since.hour() != line.time.hour());
         let flushed = if is_other_hour { self.flush() } else { Ok(()) };
         self.note(line);
@@ -166,7 +167,7 @@ impl HistoryWriter {
     ///
     /// # Errors
     /// The disk's: the lines are lost then.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub fn flush(&mut self) -> io::Result<()> {
         let Some(since) = self.since.take() else {
             return Ok(());
         };
@@ -231,7 +232,7 @@ impl HistoryWriter {
     ///
     /// # Errors
     /// The disk's: what was written since the last time may be lost.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    pub fn sync(&mut self) -> io::Result<()> {
         let Some(open) = self.open.as_mut().filter(|open| !open.is_synced) else {
             return Ok(());
         };

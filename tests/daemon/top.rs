@@ -126,6 +126,8 @@ fn keys_change_the_view_and_q_restores_the_terminal() {
         ("3", "#1"),
         ("4", "REQUESTS"),
         ("1", "LISTENER"),
+        // By five minutes.
+        ("tt", "min"),
         ("h", "arrows,"),
         ("\x1b[B", "overview"),
         (" ", "PAUSED"),

@@ -4,17 +4,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use super::super::running::{explain, unexpected_answer};
 use super::render::TopContent;
+use super::state::CurveSpan;
 use crate::census::CensusWanted;
 use crate::control::client::send_request;
 use crate::control::protocol::{ControlAnswer, ControlRequest};
+use crate::history::curves::Curves;
+use crate::host::clock;
 use crate::observe::clients_text;
 use crate::observe::screen::{Line, ScreenWanted, Tone, TonedText};
-
-/// The length of the curves, in seconds.
-const CURVES: u32 = 300;
 
 /// A request to the server, for a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,13 @@ pub(super) struct TopRequest {
     pub(super) screen: ScreenWanted,
     /// Whether the census is shown.
     pub(super) clients: bool,
+    /// The time of the curves.
+    pub(super) curves: CurveSpan,
 }
+
+/// The curves of the last answer, their time, and when they were asked for, by the raw counter.
+#[derive(Default)]
+struct LastCurves(Option<(CurveSpan, Duration, Curves)>);
 
 /// The thread's other side.
 pub(super) struct TopFetcher {
@@ -40,15 +47,21 @@ impl TopFetcher {
         let (wanted, asked) = mpsc::channel::<TopRequest>();
         let (answer, answers) = mpsc::channel();
         let ask = move || {
+            let mut last = LastCurves::default();
             while let Ok(first) = asked.recv() {
                 let newest = asked.try_iter().last().unwrap_or(first);
-                if answer.send(fetch(&socket, newest)).is_err() {
+                if answer.send(fetch(&socket, newest, &mut last)).is_err() {
                     return;
                 }
             }
         };
         thread::Builder::new().name("fetcher".to_owned()).spawn(ask)?;
         Ok(Self { wanted, answers })
+    }
+
+    /// Asks without a thread, and waits for the answer.
+    pub(super) fn first(socket: &Path, wanted: TopRequest) -> Result<TopContent, String> {
+        fetch(socket, wanted, &mut LastCurves::default())
     }
 
     /// Asks; the answer comes later.
@@ -63,16 +76,39 @@ impl TopFetcher {
     }
 }
 
+impl LastCurves {
+    /// Returns the curves of this time, which are asked for again only after a while.
+    fn newest(
+        &mut self,
+        span: CurveSpan,
+        ask: impl FnOnce(u32) -> Result<Curves, String>,
+    ) -> Result<Curves, String> {
+        let now = clock::raw();
+        let refresh = Duration::from_secs(span.refresh().into());
+        if let Some((of, at, curves)) = &self.0
+            && *of == span
+            && now.saturating_sub(*at) < refresh
+        {
+            return Ok(curves.clone());
+        }
+        let curves = ask(span.seconds())?;
+        self.0 = Some((span, now, curves.clone()));
+        Ok(curves)
+    }
+}
+
 /// Asks the server behind the socket, and waits for its answer.
-pub(super) fn fetch(socket: &Path, wanted: TopRequest) -> Result<TopContent, String> {
+fn fetch(socket: &Path, wanted: TopRequest, last: &mut LastCurves) -> Result<TopContent, String> {
     let ask = |request| send_request(socket, request).map_err(|error| explain(&error));
     let ControlAnswer::Screen(screen) = ask(ControlRequest::Screen(wanted.screen))? else {
         return Err(unexpected_answer());
     };
-    let ControlAnswer::Report { text } = ask(ControlRequest::Curves { seconds: CURVES })? else {
-        return Err(unexpected_answer());
-    };
-    let curves = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let curves = last.newest(wanted.curves, |seconds| {
+        let ControlAnswer::Report { text } = ask(ControlRequest::Curves { seconds })? else {
+            return Err(unexpected_answer());
+        };
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    })?;
     let first = CensusWanted::first(clients_text::ROWS);
     let clients = match wanted
         .clients

@@ -16,12 +16,13 @@ pub(super) const LEAST: (u16, u16) = (60, 15);
 const AROUND_CURVE: (usize, usize) = (13, 21);
 /// Steps of a curve.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const HELP: [&str; 14] = [
+const HELP: [&str; 15] = [
     "1  overview: state, reason and remedy, curves, upstreams, listeners",
     "2  upstreams, with all details",
     "3  listeners, with a row for each worker",
     "4  clients of the last hour",
     "",
+    "t      time of the curves: 5 minutes, an hour, a day, 30 days",
     "s      order of rows: configured, worst first, largest first",
     "space  pause: the screen stays as it is",
     "arrows, page up, page down, home, end: scroll",
@@ -79,7 +80,7 @@ pub(super) fn render(
     let shown = lines.iter().skip(state.scroll).take(page);
     let shown: Vec<_> = shown.map(|line| styled(line, colored)).collect();
     frame.render_widget(Paragraph::new(Text::from(shown)), body);
-    frame.render_widget(Paragraph::new(keys(state, more)), foot);
+    frame.render_widget(Paragraph::new(keys(state, more, area.width)), foot);
 }
 
 fn toned(text: &str, tone: Tone) -> TonedText {
@@ -101,10 +102,11 @@ fn view(view: TopView, content: &TopContent, width: u16) -> Vec<Line> {
         listeners,
         details,
     } = &content.screen;
-    let curves = curves(&content.curves, usize::from(width));
+    let width = usize::from(width);
+    let (curves, offsets) = (curves(&content.curves, width), offsets(&content.curves, width));
     let parts: Vec<&[Line]> = match view {
         TopView::Overview => vec![state, &curves, upstreams, listeners, more],
-        TopView::Upstreams => vec![upstreams, details],
+        TopView::Upstreams => vec![upstreams, &offsets, details],
         TopView::Listeners => vec![listeners],
         TopView::Clients => vec![&content.clients],
     };
@@ -115,13 +117,12 @@ fn view(view: TopView, content: &TopContent, width: u16) -> Vec<Line> {
 /// The curves of requests and of the error bound, as wide as the window.
 fn curves(curves: &Curves, width: usize) -> Vec<Line> {
     let room = width.saturating_sub(AROUND_CURVE.0 + AROUND_CURVE.1);
-    let thin = curves.thinned(room, 0);
-    let points = thin.points.get(thin.points.len().saturating_sub(room)..);
-    let points = points.unwrap_or_default();
+    let thin = fitting(curves, room, 0);
+    let points = &thin.points;
     if points.is_empty() {
         return Vec::new();
     }
-    let seconds = i64::try_from(points.len()).unwrap_or(0) * i64::from(thin.step);
+    let time = shown_time(curves);
     let rate = |point: &CurvePoint| {
         let packets = [point.answered, point.refused, point.lost]
             .iter()
@@ -130,10 +131,6 @@ fn curves(curves: &Curves, width: usize) -> Vec<Line> {
         (point.records > 0).then(|| packets.checked_div(records).unwrap_or(0) as f64)
     };
     let bound = |point: &CurvePoint| point.bound.map(f64::from);
-    let time = match seconds {
-        ..60 => format!("in {seconds} s"),
-        60.. => format!("in {} min", (seconds + 30) / 60),
-    };
     let of = |name: &str, values: Vec<Option<f64>>, unit: fn(f64) -> String| {
         let most = values.iter().flatten().copied().fold(0.0, f64::max);
         let text = format!("{name:<0$}{1:<room$} ", AROUND_CURVE.0, spark(&values, most));
@@ -148,6 +145,72 @@ fn curves(curves: &Curves, width: usize) -> Vec<Line> {
         }),
         of("error bound", points.iter().map(bound).collect(), bound_text),
     ]
+}
+
+/// The offset of each upstream, as wide as the window.
+fn offsets(curves: &Curves, width: usize) -> Vec<Line> {
+    const RANGE: usize = 32;
+    let name_width = if width < 80 { 16 } else { 22 };
+    let thin = fitting(curves, width.saturating_sub(name_width + RANGE), usize::MAX);
+    let time = shown_time(curves);
+    let of = |(index, name): (usize, &String)| {
+        let offset = |point: &CurvePoint| point.offsets.get(index).copied().flatten().map(f64::from);
+        let values: Vec<_> = thin.points.iter().map(offset).collect();
+        let known = || values.iter().flatten().copied();
+        let (least, most) = (known().reduce(f64::min)?, known().reduce(f64::max)?);
+        // A new offset comes with each answer: it stays until the next one.
+        let mut last = None;
+        let held: Vec<_> = values
+            .iter()
+            .map(|value| {
+                last = value.or(last);
+                last.map(|value| value - least)
+            })
+            .collect();
+        let name: String = name.chars().take(name_width - 1).collect();
+        let spark = spark(&held, most - least);
+        let range = format!(" {} to {} {time}", signed(least), signed(most));
+        Some(vec![
+            toned(&format!("{name:<name_width$}{spark}"), Tone::Plain),
+            toned(&range, Tone::Plain),
+        ])
+    };
+    let all: Vec<Line> = thin.upstreams.iter().enumerate().filter_map(of).collect();
+    if all.is_empty() {
+        return all;
+    }
+    let heading = vec![toned("OFFSET", Tone::Heading)];
+    [vec![heading], all].concat()
+}
+
+/// Returns curves of at most this many points, the newest ones, and upstreams.
+fn fitting(curves: &Curves, points: usize, upstreams: usize) -> Curves {
+    let mut thin = curves.thinned(points, upstreams);
+    let surplus = thin.points.len().saturating_sub(points);
+    thin.points.drain(..surplus);
+    thin
+}
+
+/// The time that curves show, in words.
+fn shown_time(curves: &Curves) -> String {
+    let ends = curves.points.first().zip(curves.points.last());
+    let seconds = ends.map_or(0, |(first, last)| {
+        last.time
+            .saturating_sub(first.time)
+            .saturating_add(curves.step.into())
+    });
+    match seconds {
+        ..60 => format!("in {seconds} s"),
+        60..7200 => format!("in {} min", (seconds + 30) / 60),
+        7200..172_800 => format!("in {} h", (seconds + 1800) / 3600),
+        172_800.. => format!("in {} days", (seconds + 43_200) / 86_400),
+    }
+}
+
+/// An offset with its sign.
+fn signed(seconds: f64) -> String {
+    let sign = if seconds < 0.0 { '-' } else { '+' };
+    format!("{sign}{}", bound_text(seconds.abs()))
 }
 
 /// A bound in at most seven characters.
@@ -194,13 +257,14 @@ fn tabs(state: &TopState) -> StyledLine<'static> {
     StyledLine::from(spans)
 }
 
-fn keys(state: &TopState, more: usize) -> StyledLine<'static> {
+fn keys(state: &TopState, more: usize, width: u16) -> StyledLine<'static> {
+    let pause = if width < 72 { "" } else { "space pause  " };
     let order = state.order_name();
     let more = match more {
         0 => String::new(),
         more => format!("  {more} below"),
     };
-    let text = format!("q quit  h help  space pause  s sort: {order}{more}");
+    let text = format!("q quit  h help  {pause}t time  s sort: {order}{more}");
     StyledLine::styled(text, Style::new().add_modifier(Modifier::DIM))
 }
 
@@ -293,7 +357,7 @@ upstream 1
 listener 0
 listener 1
 
-q quit  h help  space pause  s sort: configured  3 below
+q quit  h help  t time  s sort: configured  3 below
 ";
         let mut state = TopState::default();
         let shown = drawn((60, 15), &mut state, &content([3, 2, 2, 2], 30), None);
@@ -329,6 +393,31 @@ q quit  h help  space pause  s sort: configured  3 below
         assert!(drawn((80, 24), &mut state, &content, None).contains("this help"));
         let shown = drawn((80, 24), &mut state, &content, Some("the server ended"));
         assert_eq!(shown.lines().nth(1), Some("no answer: the server ended"));
+    }
+
+    #[test]
+    fn upstreams_have_their_offsets_over_the_time_of_the_curves() {
+        let mut content = content([1, 1, 1, 1], 0);
+        content.curves.step = 300;
+        content.curves.upstreams = vec!["time.example:123".to_owned(), "silent.example:123".to_owned()];
+        for (step, offset) in [
+            (0_u16, Some(-1e-3)),
+            (100, None),
+            (200, Some(2e-3)),
+            (287, Some(0.0)),
+        ] {
+            content.curves.points.push(CurvePoint {
+                offsets: vec![offset, None],
+                records: 300,
+                ..CurvePoint::empty(i64::from(step) * 300)
+            });
+        }
+        let mut state = TopState::default();
+        state.press(PressedKey::Char('2'));
+        let shown = drawn((100, 24), &mut state, &content, None);
+        let expected = "OFFSET\ntime.example:123      ▁▁█▃ -1.0ms to +2.0ms in 24 h\n";
+        assert!(shown.contains(expected), "{shown}");
+        assert!(!shown.contains("silent.example"), "{shown}");
     }
 
     #[test]

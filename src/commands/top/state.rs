@@ -31,6 +31,50 @@ impl TopView {
     }
 }
 
+/// The time that the curves show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CurveSpan {
+    /// Five minutes.
+    #[default]
+    Minutes,
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+    /// 30 days.
+    Month,
+}
+
+impl CurveSpan {
+    /// Returns its length in seconds.
+    pub(super) const fn seconds(self) -> u32 {
+        match self {
+            Self::Minutes => 300,
+            Self::Hour => 3600,
+            Self::Day => 86_400,
+            Self::Month => 2_592_000,
+        }
+    }
+
+    /// Returns the seconds after which its curves are worth being asked for again: those of a long one are large.
+    pub(super) const fn refresh(self) -> u32 {
+        match self {
+            Self::Minutes => 1,
+            Self::Hour => 10,
+            Self::Day | Self::Month => 60,
+        }
+    }
+
+    const fn next(self) -> Self {
+        match self {
+            Self::Minutes => Self::Hour,
+            Self::Hour => Self::Day,
+            Self::Day => Self::Month,
+            Self::Month => Self::Minutes,
+        }
+    }
+}
+
 /// A key that means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PressedKey {
@@ -74,6 +118,8 @@ pub(super) struct TopState {
     pub(super) view: TopView,
     /// The order of rows.
     pub(super) order: RowOrder,
+    /// The time of the curves.
+    pub(super) span: CurveSpan,
     /// Whether the screen stays as it is.
     pub(super) paused: bool,
     /// Whether the help is shown instead of the view.
@@ -121,6 +167,10 @@ impl TopState {
                     RowOrder::Worst => RowOrder::Largest,
                     RowOrder::Largest => RowOrder::Configured,
                 };
+                return Effect::Ask;
+            }
+            PressedKey::Char('t' | 'T') => {
+                self.span = self.span.next();
                 return Effect::Ask;
             }
             PressedKey::Char(' ') => {
@@ -191,6 +241,13 @@ mod tests {
             })
             .collect();
         assert_eq!(orders, ["worst first", "largest first", "configured"]);
+        let spans: Vec<_> = (0..4)
+            .map(|_| {
+                assert_eq!(state.press(PressedKey::Char('t')), Effect::Ask);
+                state.span.seconds()
+            })
+            .collect();
+        assert_eq!(spans, [3600, 86_400, 2_592_000, 300]);
         assert_eq!(state.press(PressedKey::Char(' ')), Effect::Draw);
         assert!(state.paused);
         assert_eq!(state.press(PressedKey::Char(' ')), Effect::Ask);
