@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use ntpfront::history::folder::HistoryFolder;
 use ntpfront::history::line::{
-    ChangeNote, HistoryLine, Note, SampleNote, ServedNote, StandingNote, to_nanos,
+    ChangeNote, HistoryLine, Note, SampleNote, ServedNote, StandingNote, rounded_up, to_nanos,
 };
 use ntpfront::history::segment::Retention;
 use ntpfront::history::span;
@@ -29,7 +29,12 @@ use ntpfront::history::writer::{HistoryWriter, RecordSettings};
 use ntpfront::host::clock;
 
 #[path = "../simulation/random.rs"]
-#[expect(dead_code, reason = "the simulation needs more of it")]
+#[allow(
+    dead_code,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is of the simulation, which has these exceptions and needs more of it"
+)]
 mod random;
 
 use random::Random;
@@ -73,7 +78,10 @@ fn arguments() -> (i64, Option<PathBuf>) {
                     .expect("--days DAYS")
             }
             "--directory" => directory = Some(arguments.next().expect("--directory DIRECTORY").into()),
-            other => panic!("{other}: neither --days nor --directory"),
+            other => {
+                println!("{other}: neither --days nor --directory");
+                std::process::exit(2);
+            }
         }
     }
     (days, directory)
@@ -274,7 +282,8 @@ fn read(directory: &Path, days: i64, end: Stamp) {
     ] {
         let mut times: Vec<f64> = (0..RUNS).map(|_| run(&arguments, directory)).collect();
         times.sort_by(f64::total_cmp);
-        println!("{name:<24} {:>10.3} {:>10.3}", times[RUNS / 2], times[RUNS - 1]);
+        let of = |place: usize| times.get(place).copied().unwrap();
+        println!("{name:<24} {:>10.3} {:>10.3}", of(RUNS / 2), of(RUNS - 1));
     }
 }
 
