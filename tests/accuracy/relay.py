@@ -4,6 +4,9 @@
 
 Each direction of each path has a shortest delay and, on top, a queue of exponentially distributed length. Packets
 may overtake each other. To LOG goes a line an exchange: what it really took, by kernel stamps.
+
+A question in interleaved mode names the receive timestamp of the last answer. The upstream knows that one as it was
+before it was shifted. Its answer says when the answer before left, so what it took is counted from our stamp of it.
 """
 
 import ctypes
@@ -19,6 +22,8 @@ import time
 import ntp
 
 ANSWER_WITHIN = 5.0
+# Receive timestamps that are remembered of each path.
+REMEMBERED = 1000
 
 
 class Path:
@@ -30,6 +35,13 @@ class Path:
         self.random = random.Random(seed)
         self.listener = ntp.stamped_socket()
         self.listener.bind((plan["address"], plan["port"]))
+        self.received = {}  # receive timestamps as they were told: as the upstream made them
+
+    def remember(self, told, made):
+        """Notes a receive timestamp, and forgets the oldest one."""
+        self.received[told] = made
+        if len(self.received) > REMEMBERED:
+            del self.received[next(iter(self.received))]
 
     def delay(self, direction):
         """Nanoseconds that the next packet in this direction takes."""
@@ -45,7 +57,7 @@ class Relay:
         for index, path in enumerate(plan["paths"]):
             made = Path(path, truth, f"{plan['seed']} path {index}")
             self.paths[made.listener] = made
-        self.asked = {}  # socket to the upstream: (path, client, stamp of the request)
+        self.asked = {}  # socket to the upstream: (path, client, stamp of the request, its transmit timestamp)
         self.waiting = []  # (when by CLOCK_MONOTONIC, number, what to do)
         self.numbers = itertools.count()
 
@@ -77,8 +89,10 @@ class Relay:
     def forward(self, path, packet, stamp, client):
         udp = ntp.stamped_socket()
         udp.connect(("127.0.0.1", path.plan["upstream_port"]))
-        udp.send(packet)
-        self.asked[udp] = (path, client, stamp)
+        fields = list(ntp.PACKET.unpack_from(packet))
+        fields[8] = path.received.get(fields[8], fields[8])  # origin
+        udp.send(ntp.PACKET.pack(*fields) + packet[ntp.PACKET.size :])
+        self.asked[udp] = (path, client, stamp, fields[10])
         self.later(time.time_ns(), round(ANSWER_WITHIN * 1e9), lambda: self.forget(udp))
 
     def forget(self, udp):
@@ -86,19 +100,23 @@ class Relay:
         udp.close()
 
     def answer(self, udp, packet, stamp):
-        path, client, asked = self.asked.pop(udp)
-        # What the kernel did before our stamp belongs to the way back: count from the upstream's own.
-        left = ntp.from_ntp(ntp.PACKET.unpack_from(packet)[10])
-        self.later(left, path.delay("back"), lambda: self.deliver(path, packet, client, asked))
+        path, client, asked, nonce = self.asked.pop(udp)
+        fields = ntp.PACKET.unpack_from(packet)
+        # What the kernel did before our stamp belongs to the way back: count from the upstream's own, if it is of this
+        # answer: in basic mode the origin is the transmit timestamp of the question.
+        is_basic = fields[8] == nonce
+        left = ntp.from_ntp(fields[10]) if is_basic else stamp
+        self.later(left, path.delay("back"), lambda: self.deliver(path, packet, client, asked, left))
 
-    def deliver(self, path, packet, client, asked):
+    def deliver(self, path, packet, client, asked, left):
         fields = list(ntp.PACKET.unpack_from(packet))
-        received, transmitted = ntp.from_ntp(fields[9]), ntp.from_ntp(fields[10])
+        made, received = fields[9], ntp.from_ntp(fields[9])
         for field in (7, 9, 10):  # reference, receive, transmit
             fields[field] = path.truth.translate(fields[field])
+        path.remember(fields[9], made)
         path.listener.sendto(ntp.PACKET.pack(*fields) + packet[ntp.PACKET.size :], client)
         now = time.time_ns()
-        out, back = (received - asked) / 1e9, (now - transmitted) / 1e9
+        out, back = (received - asked) / 1e9, (now - left) / 1e9
         address = path.plan["address"]
         print(f"{now},{client[0]},{address},{out:.9f},{back:.9f}", file=self.log, flush=True)
 

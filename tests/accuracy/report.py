@@ -10,7 +10,7 @@ import pathlib
 import statistics
 import sys
 
-SERVERS = ("chronyd", "ntpfront")
+SERVERS = ("chronyd", "basic", "ntpfront")
 
 
 def percentile(values, share):
@@ -119,12 +119,13 @@ def table(title, seen, warm_up):
     silent = [server for server in SERVERS if not any(after >= warm_up for after, _, _ in seen[server].answers)]
     if silent:
         return [title, f"  never usable: {', '.join(silent)}"]
-    theirs, ours = (seen[server].numbers(warm_up) for server in SERVERS)
-    lines = [title, f"  {'':36}{'chronyd':>12}{'ntpfront':>12}{'ratio':>9}"]
+    theirs, basics, ours = (seen[server].numbers(warm_up) for server in SERVERS)
+    lines = [title, f"  {'':36}{'chronyd':>12}{'ntpfront':>12}{'ratio':>9}{'basic':>12}{'ratio':>9}"]
     for name, their in theirs.items():
-        our = ours[name]
-        ratio = f"{our / their:9.2f}" if their else ""
-        lines.append(f"  {name:36}{their:12.2f}{our:12.2f}{ratio}")
+        our, basic = ours[name], basics[name]
+        ratio = f"{our / their:9.2f}" if their else f"{'':9}"
+        to_basic = f"{our / basic:9.2f}" if basic else ""
+        lines.append(f"  {name:36}{their:12.2f}{our:12.2f}{ratio}{basic:12.2f}{to_basic}")
     return lines
 
 
