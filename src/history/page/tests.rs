@@ -30,6 +30,15 @@ fn curves(now: Stamp) -> [Curves; 3] {
     })
 }
 
+/// Writes a page with its policy for browsers (`tests/page/run`), if they are to see it.
+fn keep(name: &str, page: &HtmlPage) {
+    if let Ok(directory) = std::env::var("NTPFRONT_PAGES") {
+        let file = std::path::Path::new(&directory).join(name);
+        std::fs::write(file.with_extension("html"), &page.text).unwrap();
+        std::fs::write(file.with_extension("policy"), &page.policy).unwrap();
+    }
+}
+
 #[test]
 fn it_begins_with_the_state_in_a_sentence() {
     let now = stamp("2026-11-27T12:03:07Z");
@@ -68,9 +77,7 @@ fn it_is_small_and_has_no_part_from_elsewhere() {
     let one = snapshot.upstreams[0].clone();
     snapshot.upstreams = vec![one; 100];
     let page = page(&snapshot, curves(now), now);
-    if let Ok(path) = std::env::var("NTPFRONT_PAGE") {
-        std::fs::write(path, &page.text).unwrap();
-    }
+    keep("full", &page);
     assert!(page.text.len() <= 60_000, "{} bytes", page.text.len());
     let text = page.text.replace("http://www.w3.org/2000/svg", "");
     for part in ["http", "src=", "href=", "style=\"", "@import", "url("] {
@@ -99,12 +106,13 @@ fn hostile_names_stay_text() {
     let time = now.plus(-5);
     maker.add(&served(time, "synchronized", Some(1e-3)));
     maker.add(&HistoryLine { time, note });
-    let text = page(
+    let page = page(
         &snapshot,
         [maker.finish(), Curves::default(), Curves::default()],
         now,
-    )
-    .text;
+    );
+    keep("hostile", &page);
+    let text = page.text;
     assert_eq!(text.matches("<script").count(), 1, "{text}");
     assert!(!text.contains("alert(1)<") && !text.contains('\u{1}'), "{text}");
     assert!(text.matches("&lt;script&gt;").count() >= 4, "{text}");
