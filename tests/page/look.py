@@ -101,7 +101,7 @@ class Look:
 
     def fits(self, tab, state, view):
         """Nothing is cut, and the document does not scroll sideways."""
-        width = tab.value("[document.documentElement.scrollWidth,innerWidth]")
+        width = tab.value("[document.documentElement.scrollWidth,document.documentElement.clientWidth]")
         self.holds(width[0] <= width[1], state, f"{view}: the document is {width[0]} px wide, in a window of {width[1]} px")
         for fault in tab.value(OUTSIDE):
             self.holds(False, state, f"{view}: outside of the window: {fault}")
