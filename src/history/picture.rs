@@ -24,7 +24,7 @@ use super::stamp::Stamp;
 use letters::Lettered;
 
 /// Colours of upstreams, which people with a colour weakness can tell apart, and that are seen on white and on black.
-const PALETTE: [RGBColor; 7] = [
+const PALETTE: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -32,6 +32,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(86, 140, 200),
     RGBColor(190, 130, 0),
     RGBColor(128, 110, 200),
+    RGBColor(125, 125, 125),
 ];
 /// The colour of the band.
 const BAND: RGBColor = RGBColor(86, 180, 233);

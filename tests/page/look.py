@@ -1,7 +1,7 @@
 """Looks at the page of each server in Chromium: look.py CHROMIUM AXE WORK OUTPUT <STATES
 
 A line of STATES has a name, the page's address, words of its heading, and the server's process (- for none), with tabs between
-them. Each thing that does not hold is a line; then the status is 1.
+them. The last one is broken on purpose: that must be seen. Each thing that does not hold is a line; then the status is 1.
 """
 
 import json
@@ -22,12 +22,16 @@ LARGEST = 60_000
 PATHS = ("/", "/status.json", "/history.json")
 OPEN_ALL = "document.querySelectorAll('details').forEach(one=>one.open=true)"
 
-# Boxes of text that leave the window, except in what scrolls for itself.
-OUTSIDE = """[...document.querySelectorAll('body *')].filter(one=>{
-  if(one.closest('.wide,figure,script')||!one.textContent.trim())return false;
-  const box=one.getBoundingClientRect();
-  return box.width>0&&(box.right>innerWidth+1||box.left<-1)
-}).map(one=>one.tagName+': '+one.textContent.slice(0,60))"""
+# Text that leaves the window, except in what scrolls for itself.
+OUTSIDE = """(()=>{const found=[],walk=document.createTreeWalker(document.body,NodeFilter.SHOW_TEXT),range=document.createRange();
+  while(walk.nextNode()){
+    const text=walk.currentNode;
+    if(text.parentElement.closest('.wide,figure,script')||!text.data.trim())continue;
+    range.selectNodeContents(text);
+    if([...range.getClientRects()].some(box=>box.right>innerWidth+1||box.left<-1))found.push(text.data.slice(0,60))
+  }
+  return found
+})()"""
 # Letters of a picture that lie on one another, or are cut at its edge.
 LETTERS = """[...document.querySelectorAll('svg')].filter(one=>one.getClientRects().length).flatMap(picture=>{
   const size=picture.viewBox.baseVal,found=[],all=[...picture.querySelectorAll('text')].map(one=>({
@@ -61,16 +65,18 @@ class State:
 
 class Look:
     def __init__(self, chromium, axe, output):
-        self.chromium, self.output, self.faults = chromium, pathlib.Path(output), 0
+        self.chromium, self.output, self.faults, self.seen = chromium, pathlib.Path(output), 0, []
         self.axe = pathlib.Path(axe).read_text(encoding="utf-8")
 
     def holds(self, condition, state, words):
-        if not condition:
+        if not condition and state.name == "broken":
+            self.seen.append(words)
+        elif not condition:
             self.faults += 1
             print(f"tests/page/run: {state.name}: {words}", file=sys.stderr, flush=True)
         return condition
 
-    def tab(self, state):
+    def tab(self):
         return browser.Tab(self.chromium)
 
     def close(self, tab, state):
@@ -115,7 +121,7 @@ class Look:
         for width in WIDTHS:
             for scheme in SCHEMES:
                 view = f"{width} {scheme}"
-                tab = self.tab(state)
+                tab = self.tab()
                 tab.look(width, scheme)
                 tab.open(state.url)
                 heading = tab.value("document.querySelector('h1').textContent")
@@ -128,10 +134,18 @@ class Look:
                 self.close(tab, state)
         print(f"{state.name}: {size} bytes, {self.output}/{state.name}-*.png", flush=True)
 
+    def broken(self, state):
+        """A page that is broken on purpose: what is looked for is found."""
+        self.views(state)
+        for words in ("policy: script-src", "policy: img-src", "320 light: the document is", "outside of the window", "color-contrast"):
+            if not any(words in fault for fault in self.seen):
+                self.faults += 1
+                print(f"tests/page/run: not seen in a broken page: {words}: {self.seen}", file=sys.stderr)
+
     def curves(self, state):
         """Each of the curves."""
         for width in WIDTHS:
-            tab = self.tab(state)
+            tab = self.tab()
             tab.look(width, "light")
             tab.open(state.url)
             for name in ("hour", "day", "month"):
@@ -143,7 +157,7 @@ class Look:
             self.close(tab, state)
 
     def without_script(self, state):
-        tab = self.tab(state)
+        tab = self.tab()
         tab.call("Emulation.setScriptExecutionDisabled", value=True)
         tab.look(1280, "light")
         tab.open(state.url)
@@ -173,7 +187,7 @@ class Look:
     def keyboard(self, state):
         """The key Tab comes to all that can be used, in the order of the document, and what has the focus is marked."""
         for scheme in SCHEMES:
-            tab = self.tab(state)
+            tab = self.tab()
             tab.look(320, scheme)
             tab.open(state.url)
             stops = []
@@ -195,7 +209,7 @@ class Look:
 
     def refresh(self, state):
         """The page follows the server, and what its reader has chosen stays."""
-        tab = self.tab(state)
+        tab = self.tab()
         tab.look(320, "light")
         tab.open(state.url)
         tab.value("window.mark=1,document.documentElement.dataset.mark='1'")
@@ -234,7 +248,7 @@ class Look:
 
     def outage(self, state):
         """A page whose server does not answer says so, and recovers."""
-        tab = self.tab(state)
+        tab = self.tab()
         tab.look(320, "light")
         tab.open(state.url)
         os.kill(state.process, signal.SIGSTOP)
@@ -273,6 +287,7 @@ def main():
     try:
         version = chromium.call("Browser.getVersion")["product"]
         look = Look(chromium, axe, output)
+        look.broken(states.pop())
         for state in states:
             look.views(state)
         first, full = states[0], next(state for state in states if state.name == "full")

@@ -84,6 +84,29 @@ fn it_is_small_and_has_no_part_from_elsewhere() {
         assert!(!text.contains(part), "{part}");
     }
     assert!(page.text.contains("and 76 more"));
+    // Each curve has a colour of its own, also the eighth.
+    let mut colors: Vec<&str> = page
+        .text
+        .split("stroke=\"#")
+        .filter_map(|rest| rest.get(..6))
+        .collect();
+    colors.sort_unstable();
+    colors.dedup();
+    assert!(colors.len() >= UPSTREAMS, "{colors:?}");
+}
+
+/// A refresh replaces the header and the block after the choice of a curve, which stays as it is.
+#[test]
+fn the_script_finds_what_it_replaces() {
+    let text = page(&example(), Default::default(), stamp("2026-11-27T12:03:07Z")).text;
+    for part in [
+        "</header><main><fieldset>",
+        "</fieldset><div><figure id=\"c-hour\"",
+        "</footer></div></main><script>",
+    ] {
+        assert_eq!(text.matches(part).count(), 1, "{part}\n{text}");
+    }
+    assert!(SCRIPT.contains("[\"header\",\"main>div\"]"), "{SCRIPT}");
 }
 
 /// Names come from configurations, and reasons from anywhere.
@@ -94,7 +117,8 @@ fn hostile_names_stay_text() {
     let hostile = "<script>alert(1)</script>\"'&\u{1}";
     snapshot.upstreams[0].name = hostile.to_owned();
     snapshot.clock_status.state = State::Holdover;
-    snapshot.clock_status.state_reason = Some(hostile.to_owned());
+    // Also one that has no place for the end of a line.
+    snapshot.clock_status.state_reason = Some(hostile.to_owned() + &"x".repeat(100));
     snapshot.clock_status.reference.reference_id = hostile.to_owned();
     snapshot.reloads.fault = Some(hostile.to_owned());
     let mut maker = CurveMaker::new(now.plus(-10), now);
