@@ -226,9 +226,10 @@ pub fn brief(seconds: f64) -> String {
         size if size < 1.0 => (seconds * 1e3, "ms"),
         _ => (seconds, "s"),
     };
+    // As it is once rounded: not "10.00".
     let digits = match value.abs() {
-        size if size < 10.0 => 2,
-        size if size < 100.0 => 1,
+        size if size < 9.995 => 2,
+        size if size < 99.95 => 1,
         _ => 0,
     };
     format!("{value:.digits$}{unit}")
@@ -309,6 +310,8 @@ mod tests {
             (-4.12e-4, "-412us"),
             (0.0123, "12.3ms"),
             (2.0, "2.00s"),
+            (-0.009_999_999, "-10.0ms"),
+            (0.099_96, "100ms"),
         ] {
             assert_eq!(brief(seconds), expected);
         }

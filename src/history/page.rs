@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("page/style.css");
 /// Refreshes the page; without it a reader reloads.
 const SCRIPT: &str = include_str!("page/script.js");
 /// The points of a curve, and the upstreams that have one: they decide how large the page is.
-const POINTS: usize = 56;
+const POINTS: usize = 54;
 const UPSTREAMS: usize = 8;
 /// Rows of a table, at most.
 const ROWS: usize = 24;
@@ -103,16 +103,16 @@ fn write_page(f: &mut String, snapshot: &Snapshot, curves: [Curves; 3], now: Sta
         Escaped(&headline.sentence)
     )?;
     write_facts(f, snapshot)?;
-    // The choice of a curve is not in what the script replaces.
-    write!(f, "</header><fieldset><legend>Curves of the last</legend>")?;
+    // The choice of a curve is not in what the script replaces: the header, and the block after the choice.
+    write!(f, "</header><main><fieldset><legend>Curves of the last</legend>")?;
     for (index, (id, name, _)) in SPANS.iter().enumerate() {
         let checked = if index == 0 { " checked" } else { "" };
         write!(
             f,
-            "<input type=\"radio\" name=\"span\" id=\"{id}\"{checked}><label for=\"{id}\">{name}</label>"
+            "<label><input type=\"radio\" name=\"span\" id=\"{id}\"{checked}>{name}</label> "
         )?;
     }
-    write!(f, "</fieldset><main>")?;
+    write!(f, "</fieldset><div>")?;
     for ((id, name, seconds), curves) in SPANS.into_iter().zip(curves) {
         write_figure(f, id, name, (now.plus(-i64::from(seconds)), now), curves)?;
     }
@@ -122,7 +122,7 @@ fn write_page(f: &mut String, snapshot: &Snapshot, curves: [Curves; 3], now: Sta
     let served = now.to_string();
     write!(
         f,
-        "<footer>ntpfront {}, {} UTC</footer></main><script>{SCRIPT}</script></body></html>",
+        "<footer>ntpfront {}, {} UTC</footer></div></main><script>{SCRIPT}</script></body></html>",
         Escaped(snapshot.version),
         served.get(..19).unwrap_or_default().replace('T', " ")
     )
@@ -364,13 +364,11 @@ fn write_more(f: &mut String, snapshot: &Snapshot) -> fmt::Result {
         } else {
             "written"
         };
+        let files = if history.files == 1 { "file" } else { "files" };
+        let megabytes = (history.bytes as f64) / 1e6;
         more.push((
             "Record",
-            format!(
-                "{state}, {} files, {:.1} MB",
-                history.files,
-                (history.bytes as f64) / 1e6
-            ),
+            format!("{state}, {} {files}, {megabytes:.1} MB", history.files),
         ));
     }
     write!(f, "<h2>More</h2><dl>")?;

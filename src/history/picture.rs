@@ -12,7 +12,7 @@ use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::combinators::{BindKeyPoints, WithKeyPoints};
 use plotters::coord::types::{RangedCoordf64, RangedCoordi64};
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
-use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
+use plotters::element::{Circle, EmptyElement, PathElement, Polygon, Rectangle, Text};
 use plotters::prelude::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoTextStyle, RGBColor, TextStyle};
@@ -24,7 +24,7 @@ use super::stamp::Stamp;
 use letters::Lettered;
 
 /// Colours of upstreams, which people with a colour weakness can tell apart, and that are seen on white and on black.
-const PALETTE: [RGBColor; 7] = [
+const PALETTE: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -32,6 +32,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(86, 140, 200),
     RGBColor(190, 130, 0),
     RGBColor(128, 110, 200),
+    RGBColor(125, 125, 125),
 ];
 /// The colour of the band.
 const BAND: RGBColor = RGBColor(86, 180, 233);
@@ -148,6 +149,8 @@ const MARGIN: u32 = 8;
 /// The width of an entry of the legend: names are cut to fit.
 const ENTRY: u32 = 190;
 const LETTERS: usize = 22;
+/// The width of a letter, at most, in a word of a state.
+const LETTER: i32 = 7;
 
 fn legend_height(curves: &Curves, style: &PictureStyle) -> u32 {
     let columns = (style.size.0.saturating_sub(2 * MARGIN) / ENTRY).max(1);
@@ -182,7 +185,8 @@ fn offset_chart<B: DrawingBackend>(
 ) -> Drawn<B> {
     let most = largest(curves);
     let mut chart = axes(area, span, -most..most, |value| match value {
-        0.0 => "0".to_owned(),
+        // The sum of some steps is not quite zero.
+        value if value.abs() < most * 1e-9 => "0".to_owned(),
         value if *value > 0.0 => format!("+{}", brief(*value)),
         value => brief(*value),
     })?;
@@ -238,7 +242,10 @@ fn stripes<B: DrawingBackend>(chart: &mut ChartContext<'_, B, Axes>, curves: &Cu
     let step = i64::from(curves.step);
     let (low, high) = (-most, -most * 0.86);
     let recorded: Vec<&CurvePoint> = curves.points.iter().filter(|point| point.records > 0).collect();
-    for run in recorded.chunk_by(|one, next| one.state == next.state && next.time - one.time <= 2 * step) {
+    let runs = recorded.chunk_by(|one, next| one.state == next.state && next.time - one.time <= 2 * step);
+    // The last word is the one that is read: those before it have the room that is left, or are left out.
+    let mut room = chart.plotting_area().get_x_axis_pixel_range().end;
+    for run in runs.rev() {
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             continue;
         };
@@ -251,11 +258,15 @@ fn stripes<B: DrawingBackend>(chart: &mut ChartContext<'_, B, Axes>, curves: &Cu
             color.mix(0.75).filled(),
         )])?;
         let word = state_word(first.state).to_owned();
-        chart.draw_series([Text::new(
-            word,
-            (first.time, high),
-            ink(12.0, HPos::Left, VPos::Bottom),
-        )])?;
+        let left = chart.backend_coord(&(first.time, high)).0;
+        let width = i32::try_from(word.len()).unwrap_or(0) * LETTER;
+        let start = left.min(room - width);
+        if start + width < left {
+            continue;
+        }
+        room = start - LETTER;
+        let word = Text::new(word, (start - left, 0), ink(12.0, HPos::Left, VPos::Bottom));
+        chart.draw_series([EmptyElement::at((first.time, high)) + word])?;
     }
     Ok(())
 }

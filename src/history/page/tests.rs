@@ -30,6 +30,15 @@ fn curves(now: Stamp) -> [Curves; 3] {
     })
 }
 
+/// Writes a page with its policy for browsers (`tests/page/run`), if they are to see it.
+fn keep(name: &str, page: &HtmlPage) {
+    if let Ok(directory) = std::env::var("NTPFRONT_PAGES") {
+        let file = std::path::Path::new(&directory).join(name);
+        std::fs::write(file.with_extension("html"), &page.text).unwrap();
+        std::fs::write(file.with_extension("policy"), &page.policy).unwrap();
+    }
+}
+
 #[test]
 fn it_begins_with_the_state_in_a_sentence() {
     let now = stamp("2026-11-27T12:03:07Z");
@@ -68,15 +77,36 @@ fn it_is_small_and_has_no_part_from_elsewhere() {
     let one = snapshot.upstreams[0].clone();
     snapshot.upstreams = vec![one; 100];
     let page = page(&snapshot, curves(now), now);
-    if let Ok(path) = std::env::var("NTPFRONT_PAGE") {
-        std::fs::write(path, &page.text).unwrap();
-    }
+    keep("full", &page);
     assert!(page.text.len() <= 60_000, "{} bytes", page.text.len());
     let text = page.text.replace("http://www.w3.org/2000/svg", "");
     for part in ["http", "src=", "href=", "style=\"", "@import", "url("] {
         assert!(!text.contains(part), "{part}");
     }
     assert!(page.text.contains("and 76 more"));
+    // Each curve has a colour of its own, also the eighth.
+    let mut colors: Vec<&str> = page
+        .text
+        .split("stroke=\"#")
+        .filter_map(|rest| rest.get(..6))
+        .collect();
+    colors.sort_unstable();
+    colors.dedup();
+    assert!(colors.len() >= UPSTREAMS, "{colors:?}");
+}
+
+/// A refresh replaces the header and the block after the choice of a curve, which stays as it is.
+#[test]
+fn the_script_finds_what_it_replaces() {
+    let text = page(&example(), Default::default(), stamp("2026-11-27T12:03:07Z")).text;
+    for part in [
+        "</header><main><fieldset>",
+        "</fieldset><div><figure id=\"c-hour\"",
+        "</footer></div></main><script>",
+    ] {
+        assert_eq!(text.matches(part).count(), 1, "{part}\n{text}");
+    }
+    assert!(SCRIPT.contains("[\"header\",\"main>div\"]"), "{SCRIPT}");
 }
 
 /// Names come from configurations, and reasons from anywhere.
@@ -87,7 +117,8 @@ fn hostile_names_stay_text() {
     let hostile = "<script>alert(1)</script>\"'&\u{1}";
     snapshot.upstreams[0].name = hostile.to_owned();
     snapshot.clock_status.state = State::Holdover;
-    snapshot.clock_status.state_reason = Some(hostile.to_owned());
+    // Also one that has no place for the end of a line.
+    snapshot.clock_status.state_reason = Some(hostile.to_owned() + &"x".repeat(100));
     snapshot.clock_status.reference.reference_id = hostile.to_owned();
     snapshot.reloads.fault = Some(hostile.to_owned());
     let mut maker = CurveMaker::new(now.plus(-10), now);
@@ -99,12 +130,13 @@ fn hostile_names_stay_text() {
     let time = now.plus(-5);
     maker.add(&served(time, "synchronized", Some(1e-3)));
     maker.add(&HistoryLine { time, note });
-    let text = page(
+    let page = page(
         &snapshot,
         [maker.finish(), Curves::default(), Curves::default()],
         now,
-    )
-    .text;
+    );
+    keep("hostile", &page);
+    let text = page.text;
     assert_eq!(text.matches("<script").count(), 1, "{text}");
     assert!(!text.contains("alert(1)<") && !text.contains('\u{1}'), "{text}");
     assert!(text.matches("&lt;script&gt;").count() >= 4, "{text}");

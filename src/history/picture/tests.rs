@@ -100,6 +100,30 @@ fn the_png_is_one() {
     }
 }
 
+/// The state that began a moment ago is the one that is read.
+#[test]
+fn words_of_states_have_room_or_are_left_out() {
+    let start = stamp("2026-11-27T12:00:00Z");
+    let mut maker = CurveMaker::new(start, start.plus(3600));
+    for second in 3540..3600 {
+        let state = if second < 3550 { "init" } else { "disputed" };
+        maker.add(&served(start.plus(second), state, None));
+    }
+    let style = PictureStyle {
+        size: (960, 520),
+        title: None,
+        paper: false,
+        dots: false,
+    };
+    let text = svg(&maker.finish(), (start, start.plus(3600)), &style).unwrap();
+    assert!(!text.contains("init"), "{text}");
+    let (before, _) = text.split_once("\ndisputed").unwrap();
+    let (_, element) = before.rsplit_once("<text x=\"").unwrap();
+    let (x, _) = element.split_once('"').unwrap();
+    let end = x.parse::<u32>().unwrap() + 8 * 7;
+    assert!((930..=941).contains(&end), "{end}");
+}
+
 #[test]
 fn any_curves_are_drawn() {
     let start = stamp("2026-11-27T12:00:00Z");
