@@ -111,6 +111,18 @@ def single(run):
     run.go(run.standard("single"), one_cpu(), 1, measure)
 
 
+def interleaved(run):
+    """All clients in interleaved mode, as many as both servers remember."""
+
+    def measure(lane, pids):
+        timing = ("-W", 2 * WARM, "-t", run.arguments.seconds, "-c", min(run.arguments.clients, 4096))
+        return {"family": "IPv4", **lane.load("-I", "-w", run.arguments.burst, *timing, pids=pids, burst=run.arguments.burst)}
+
+    contestants = [("interleaved", servers.with_interleaved(word)) for word in run.named if servers.has_interleaved(word)]
+    if contestants:
+        run.go(contestants, one_cpu(), 1, measure)
+
+
 def two(run):
     """Both ways in the same turns; who can't be steered by CPU is there once."""
 
@@ -205,5 +217,5 @@ class Sampler:
         return [[float(share.strip(" %")), program.strip(), function.strip()[4:]] for share, program, function, *_ in lines]
 
 
-MODES = {mode.__name__: mode for mode in (cost, single, two, latency, overload, policies, fast, profile)}
+MODES = {mode.__name__: mode for mode in (cost, single, interleaved, two, latency, overload, policies, fast, profile)}
 STANDARD = [name for name in MODES if name not in ("fast", "profile")]

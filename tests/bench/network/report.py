@@ -32,7 +32,9 @@ def machine(named):
 def progress(record):
     if record["mode"] == "machine":
         return f"run: {record}"
-    faults = {name: record[name] for name in ("lost", "malformed", "strange", "unsynchronized", "late") if record[name]}
+    faults = {name: record[name] for name in ("lost", "malformed", "strange", "unsynchronized", "mixed_up", "late") if record[name]}
+    if record["mode"] == "interleaved":
+        faults["basic"] = record["good"] - record["interleaved"]
     good = max(record["good"], 1)
     parts = f"{record['server_ns'] / good:.0f} + {record['receive_ns'] / good:.0f}"
     return (f"run: {record['mode']} {record['round'] + 1}.{record['turn'] + 1} {record['server']} {record['family']}: "
@@ -67,6 +69,7 @@ ROWS = (
     ("cost", "IPv4", "CPU time per response, bursts of 32, IPv4, ns", cpu, 0, True),
     ("cost", "IPv6", "CPU time per response, bursts of 32, IPv6, ns", cpu, 0, True),
     ("single", "IPv4", "CPU time per response, one request at a time, ns", cpu, 0, True),
+    ("interleaved", "IPv4", "CPU time per response, all clients in interleaved mode, ns", cpu, 0, True),
     ("two", "IPv4", "two workers on two CPUs, 1000 responses/s", thousands, 0, False),
     ("two-by-cpu", "IPv4", "… steered by CPU, pinned", thousands, 0, False),
     ("latency", "IPv4", "at {rate}/s: offset error p50, µs", microseconds("offset", "p50"), 1, True),
@@ -180,7 +183,7 @@ def words(records, named):
     starts = {(file, number) for file, number, _ in turns}
     versions = {name: version.partition(" (+")[0] for record in named for name, version in record["versions"].items()}
     lost = sum(record["lost"] for record in told if record["mode"] != "overload")
-    wrong = sum(record[name] for record in told for name in ("malformed", "strange", "unsynchronized"))
+    wrong = sum(record.get(name, 0) for record in told for name in ("malformed", "strange", "unsynchronized", "mixed_up"))
     good = sum(record["good"] for record in told)
     return (f"Medians of {len(turns)} turns after {len(starts)} starts (least–most); **×**: how many times better than {PEER}, "
             f"the median of the ratios turn by turn. "

@@ -147,6 +147,23 @@ def binary_of(word):
     return pathlib.Path(given).resolve() if given else built()
 
 
+def has_interleaved(word):
+    """Whether the server of this word has interleaved mode (RFC 9769)."""
+    return "=" in word or word in ("ntpfront", "chronyd")
+
+
+def with_interleaved(word):
+    """The same server, with room for all clients of `interleaved`."""
+    if word != "chronyd":
+        return ntpfront(word.partition("=")[0], binary_of(word), NTPFRONT_CONFIG + "[interleaved]\nclients = 16384\n")
+
+    def commands(directory, workers, interface):
+        return [[*command[:-1], write(command[-1], CHRONYD_CONFIG + "clientloglimit 100000000\n")]
+                for command in chronyd(directory, workers, interface)]
+
+    return Server("chronyd", commands, version=[CHRONYD[0], "--version"])
+
+
 def write(path, text):
     path.write_text(text.replace("@PIDFILE@", str(path.with_suffix(".pid"))), encoding="utf-8")
     return path

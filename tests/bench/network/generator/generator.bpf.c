@@ -2,7 +2,9 @@
 // sends it out of the clients' end of a veth pair; `hear` takes the replies there, checks and counts them.
 //
 // Clients are known by their request's transmit timestamp alone: it holds the time when it was made, and address and
-// port of the sender are a hash of it. So a reply shows by itself whether it is one to a request of ours.
+// port of the sender are a hash of it. So a reply shows by itself whether it is one to a request of ours. Its lowest bit
+// is 0 in the transmit timestamp, and 1 in the receive timestamp of a request in interleaved mode: the reply has the one or
+// the other as its origin, and so shows its mode (RFC 9769 section 2).
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -43,6 +45,21 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } histograms SEC(".maps");
+
+// The last reply to a client, and the one before, which its request in interleaved mode named.
+struct association {
+	__u64 receive; // the receive timestamp; 0 if it was used
+	__u64 heard;   // when the reply came, in ns
+	__u64 named_receive, named_heard;
+	__u64 request; // the receive timestamp of that request
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, INTERLEAVED_MAX);
+	__type(key, __u32);
+	__type(value, struct association);
+} associations SEC(".maps");
 
 struct client {
 	__u32 number;
@@ -105,7 +122,7 @@ int ask(struct xdp_md *context)
 	struct tally *tally = bpf_map_lookup_elem(&tallies, &zero);
 	if (!plan || !tally)
 		return XDP_ABORTED;
-	__u64 now = realtime(plan);
+	__u64 now = realtime(plan) & ~1ULL;
 	if (!is_time(plan, tally, now))
 		return XDP_DROP;
 	struct client client = client_of(now, plan->clients);
@@ -130,7 +147,18 @@ int ask(struct xdp_md *context)
 	}
 	*(__u16 *)udp = port;
 	*(__u64 *)(udp + 8 + 40) = now;
-	sum = ~folded((__u64)plan->checksum + number + port + words(now));
+	__u64 all = (__u64)plan->checksum + number + port + words(now);
+	struct association *last = plan->interleaved ? bpf_map_lookup_elem(&associations, &client.number) : 0;
+	if (last && last->receive) {
+		*(__u64 *)(udp + 8 + 24) = last->receive;
+		*(__u64 *)(udp + 8 + 32) = now | 1;
+		all += words(last->receive) + words(now | 1);
+		last->named_receive = last->receive;
+		last->named_heard = last->heard;
+		last->request = now | 1;
+		last->receive = 0;
+	}
+	sum = ~folded(all);
 	*(__u16 *)(udp + 6) = sum ? sum : 0xffff;
 	__sync_fetch_and_add(&tally->asked, 1);
 	return bpf_redirect(plan->interface, 0);
@@ -182,6 +210,16 @@ static __always_inline void note_times(__s64 t1, __u8 *ntp, __s64 t4, struct tal
 	__sync_fetch_and_add(&tally->offsets, offset);
 }
 
+// The reply that the request named left after that one's receive timestamp, and before it was heard.
+static __always_inline void note_interleaved(const struct association *last, __u64 origin, __u64 transmit, struct tally *tally)
+{
+	__s64 left = unix_ns(transmit);
+	__sync_fetch_and_add(&tally->interleaved, 1);
+	// If it asked again meanwhile, nothing is known of this request.
+	if (last->request == origin && (left < unix_ns(last->named_receive) || left > (__s64)last->named_heard))
+		__sync_fetch_and_add(&tally->mixed_up, 1);
+}
+
 SEC("xdp")
 int hear(struct xdp_md *context)
 {
@@ -209,7 +247,7 @@ int hear(struct xdp_md *context)
 		return XDP_PASS;
 	__u8 *ntp = udp + 8;
 	__u64 now = realtime(plan), origin = *(__u64 *)(ntp + 24);
-	struct client client = client_of(origin, plan->clients);
+	struct client client = client_of(origin & ~1ULL, plan->clients);
 	__u8 leap = ntp[0] >> 6;
 	__sync_fetch_and_add(&tally->heard, 1);
 	if ((ntp[0] & 0x3f) != (4 << 3 | 4) || *(__u16 *)(udp + 4) != bpf_htons(8 + NTP_LEN) || ntp[1] > 15) {
@@ -225,6 +263,14 @@ int hear(struct xdp_md *context)
 		return XDP_DROP;
 	}
 	__sync_fetch_and_add(&tally->good, 1);
-	note_times(origin, ntp, now, tally);
+	struct association *last = plan->interleaved ? bpf_map_lookup_elem(&associations, &number) : 0;
+	if (!(origin & 1))
+		note_times(origin, ntp, now, tally);
+	else if (last)
+		note_interleaved(last, origin, *(__u64 *)(ntp + 40), tally);
+	if (last) {
+		last->receive = *(__u64 *)(ntp + 32);
+		last->heard = now;
+	}
 	return XDP_DROP;
 }

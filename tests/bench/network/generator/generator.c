@@ -2,11 +2,12 @@
 // (generator.bpf.c), at the clients' end of a veth pair.
 //
 //   generator -i INTERFACE (-w WINDOW | -r RATE) [-b BURST] [-6] [-c CLIENTS] [-W WARM] [-t SECONDS] [-T CPU[,CPU...]]
-//             [-p PID[,PID...]] [-u]
+//             [-p PID[,PID...]] [-u] [-I]
 //
 // -w: a closed loop of so many unanswered requests; -r: an open loop of so many a second, with exponential gaps.
 // -b: frames that leave together. -c: different source addresses. -T: a sender on each of these CPUs.
 // -p: tell the CPU time of these processes, too. -u: replies that tell no time are good ones as well.
+// -I: clients in interleaved mode; times are those of replies in basic mode alone.
 // Prints one JSON object. Times are in nanoseconds.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -43,7 +44,7 @@ static const unsigned char CLIENT_MAC[6] = {2, 0x6e, 0x74, 0x70, 0, 2}, SERVER_M
 
 struct options {
 	const char *interface;
-	int window, burst, ipv6, clients, any, senders, processes;
+	int window, burst, ipv6, clients, any, interleaved, senders, processes;
 	double rate, warm, seconds;
 	int cpus[SENDERS_MAX], pids[PROCESSES_MAX];
 };
@@ -82,7 +83,7 @@ static struct options parse(int argc, char **argv)
 {
 	struct options said = {.burst = 1, .clients = 50000, .warm = 0.3, .seconds = 1, .senders = 1, .cpus = {-1}};
 	int option;
-	while ((option = getopt(argc, argv, "i:w:r:b:6c:W:t:T:p:u")) != -1)
+	while ((option = getopt(argc, argv, "i:w:r:b:6c:W:t:T:p:uI")) != -1)
 		switch (option) {
 		case 'i': said.interface = optarg; break;
 		case 'w': said.window = atoi(optarg); break;
@@ -95,11 +96,12 @@ static struct options parse(int argc, char **argv)
 		case 'T': said.senders = numbers(optarg, said.cpus, SENDERS_MAX); break;
 		case 'p': said.processes = numbers(optarg, said.pids, PROCESSES_MAX); break;
 		case 'u': said.any = 1; break;
+		case 'I': said.interleaved = 1; break;
 		default: exit(2);
 		}
 	if (!said.interface || (said.window > 0) == (said.rate > 0) || said.burst < 1 || said.burst > 256 ||
-	    said.clients < 1 || said.clients > 0x7fffff) {
-		fprintf(stderr, "generator: -i, and one of -w and -r, are needed; -b is 1 to 256, -c 1 to 8388607\n");
+	    said.clients < 1 || said.clients > (said.interleaved ? INTERLEAVED_MAX : 0x7fffff)) {
+		fprintf(stderr, "generator: -i, and one of -w and -r, are needed; -b is 1 to 256, -c 1 to 8388607 (with -I to 65536)\n");
 		exit(2);
 	}
 	return said;
@@ -181,6 +183,7 @@ static void make_plan(const struct options *said)
 	plan->ipv6 = said->ipv6;
 	plan->clients = said->clients;
 	plan->window = said->window;
+	plan->interleaved = said->interleaved;
 	plan->synchronized = !said->any;
 	struct timex state = {0};
 	if (adjtimex(&state) < 0)
@@ -320,10 +323,10 @@ static void report(const struct options *said, const struct moment *from, const 
 	unsigned long long good = b->good - a->good;
 	const volatile struct tally *all = kernel.tally;
 	printf("{\"seconds\":%.6f,\"asked\":%llu,\"good\":%llu,\"malformed\":%llu,\"strange\":%llu,"
-	       "\"unsynchronized\":%llu,\"negative\":%llu,\"late\":%llu,\"lost\":%lld,\"mean_offset\":%.1f,",
+	       "\"unsynchronized\":%llu,\"negative\":%llu,\"late\":%llu,\"lost\":%lld,\"interleaved\":%llu,\"mixed_up\":%llu,\"mean_offset\":%.1f,",
 	       (to->at - from->at) / 1e9, b->asked - a->asked, good, b->malformed - a->malformed,
 	       b->strange - a->strange, b->unsynchronized - a->unsynchronized, b->negative - a->negative,
-	       b->late - a->late, (long long)(all->asked - all->heard),
+	       b->late - a->late, (long long)(all->asked - all->heard), b->interleaved - a->interleaved, b->mixed_up - a->mixed_up,
 	       good ? (double)(b->offsets - a->offsets) / good : 0.0);
 	for (int at = 0; at < HISTOGRAMS; at++)
 		printf("\"%s\":{\"p50\":%.0f,\"p99\":%.0f,\"p999\":%.0f},", NAMES[at], quantile(counted[at], 0.5),

@@ -10,6 +10,8 @@
 #define BUCKETS 1024
 #define FINE 5
 #define FRAME_MAX 128
+// Clients in interleaved mode, at most.
+#define INTERLEAVED_MAX 65536
 
 enum histogram { ROUND_TRIP, OFFSET, OUTBOUND, RETURN, HISTOGRAMS };
 
@@ -19,6 +21,7 @@ struct plan {
 	__u32 ipv6;
 	__u32 clients;   // different source addresses
 	__u32 window;    // closed loop: so many unanswered requests at most; 0: open loop
+	__u32 interleaved; // clients ask for the time when the last reply left (RFC 9769)
 	__u32 synchronized; // count replies as good only if they tell a time
 	__u32 checksum;  // sum of what never changes in the UDP packet and its pseudo header
 	__u32 ip_checksum; // the same of the IPv4 header
@@ -39,6 +42,8 @@ struct tally {
 	__u64 malformed;     // not what a server answers to a client
 	__u64 strange;       // the origin is no request of the client that it was sent to
 	__u64 unsynchronized;
+	__u64 interleaved;   // good replies that say when the one before left
+	__u64 mixed_up;      // those of them that say a time at which that one can't have left
 	__u64 negative;      // receive stamps before we asked, or transmit stamps after we heard
 	__s64 offsets;       // sum of the offsets, in ns
 	__u64 written_off;   // by user space: they won't be answered any more
