@@ -1,4 +1,5 @@
 //! Pure. Letters for bitmaps: a font of pixels that comes with the program, as fonts of the system differ and are out of reach.
+//! And lines whose corners stay where they are.
 
 use std::convert::Infallible;
 
@@ -18,7 +19,7 @@ use plotters_backend::{
 /// A size of text from which the larger font is used.
 const LARGE: f64 = 16.0;
 
-/// A backend that draws everything as the one inside it, but text.
+/// A backend that draws everything as the one inside it, but text and the corners of lines.
 pub(super) struct Lettered<B>(pub(super) B);
 
 type Outcome<B> = Result<(), DrawingErrorKind<<B as DrawingBackend>::ErrorType>>;
@@ -95,7 +96,18 @@ impl<B: DrawingBackend> DrawingBackend for Lettered<B> {
         path: I,
         style: &S,
     ) -> Outcome<B> {
-        self.0.draw_path(path, style)
+        // The corners of a whole path are pointed: at a sharp angle they would reach far beyond the chart.
+        let mut points = path.into_iter();
+        let Some(mut last) = points.next() else {
+            return Ok(());
+        };
+        for next in points.filter(|_| style.stroke_width() > 0) {
+            if next != last {
+                self.0.draw_path([last, next], style)?;
+            }
+            last = next;
+        }
+        Ok(())
     }
 
     fn draw_circle<S: BackendStyle>(

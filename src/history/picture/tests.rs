@@ -100,6 +100,39 @@ fn the_png_is_one() {
     }
 }
 
+/// Offsets that jump from one end to the other, as those of noise do.
+#[test]
+fn lines_stay_in_their_chart() {
+    let start = stamp("2026-11-27T12:00:00Z");
+    let mut maker = CurveMaker::new(start, start.plus(1200));
+    for second in 0..1200 {
+        maker.add(&served(start.plus(second), "synchronized", Some(1e-3)));
+        maker.add(&HistoryLine {
+            time: start.plus(second),
+            note: Note::Sample(SampleNote {
+                upstream: "noisy".to_owned(),
+                offset: Some(if second % 2 == 0 { 9e-4 } else { -9e-4 }),
+                ..SampleNote::default()
+            }),
+        });
+    }
+    let style = PictureStyle::file("Title".to_owned());
+    let bytes = png(&maker.finish(), (start, start.plus(1200)), &style).unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+        .read_info()
+        .unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let RGBColor(red, green, blue) = PALETTE[0];
+    let rows = pixels.chunks(1200 * 3);
+    let count = |row: &[u8]| row.chunks(3).filter(|pixel| *pixel == [red, green, blue]).count();
+    let counts: Vec<usize> = rows.map(count).collect();
+    // The title, and between the charts.
+    assert_eq!(counts[..34].iter().sum::<usize>(), 0, "{counts:?}");
+    assert!(counts[100..400].iter().sum::<usize>() > 1000, "{counts:?}");
+    assert_eq!(counts[460..].iter().sum::<usize>(), 0, "{counts:?}");
+}
+
 /// The state that began a moment ago is the one that is read.
 #[test]
 fn words_of_states_have_room_or_are_left_out() {
