@@ -119,6 +119,14 @@ fn chronyd_is_polled_with_nts_over_both_families() {
         ] {
             assert!(page.contains(&line), "{line}\n{page}");
         }
+        // In interleaved mode, as it comes: the authenticator covers these timestamps, too.
+        let upstream = wait_until("corrected samples", SOON, || {
+            let upstream = client.upstream();
+            (upstream["corrected"].as_u64() >= Some(3)).then_some(upstream)
+        });
+        assert_eq!(upstream["interleaved"], true, "{upstream}");
+        let rejected = upstream["rejected"].as_object().unwrap();
+        assert!(rejected.values().all(|count| count == 0), "{upstream}");
     }
 }
 
