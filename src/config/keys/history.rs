@@ -30,7 +30,8 @@ table! {
         directory: Option<PathBuf> = None, path_or_none();
         /// The room for all files: megabytes ("64M"), gigabytes ("1G") or terabytes, from 8M to 1T.
         ///
-        /// The oldest files are removed. With one record per second and eight upstreams, polled every 64 s, a day takes up to 2 MB.
+        /// The oldest files are removed. With one record per second, and eight upstreams polled every 64 s, a day takes up
+        /// to 2 MB.
         size: u64 = 64 << 20, size();
         /// The number of days after which a file is removed: {range}; 0: only the size counts.
         age_days: u32 = 0, whole(0..=3650);

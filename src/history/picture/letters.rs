@@ -1,5 +1,6 @@
 //! Pure. Letters for bitmaps: a font of pixels that comes with the program, as fonts of the system differ and are out of reach.
-//! And lines whose corners stay where they are.
+//!
+//! Lines are drawn so that their corners stay where they are.
 
 use std::convert::Infallible;
 
