@@ -64,6 +64,11 @@ impl KeDaemon {
             .as_u64()
             .unwrap_or_else(|| panic!("{end}: {sessions}"))
     }
+
+    /// Waits until this many sessions had this end. One is counted when its client has the answer already.
+    pub(crate) fn has_sessions(&self, end: &str, count: u64) {
+        wait_until(end, SOON, || (self.sessions(end) == count).then_some(()));
+    }
 }
 
 fn text(directory: &TempDir, ntp: SocketAddr, ke: SocketAddr, more: &str) -> String {
@@ -117,7 +122,7 @@ fn a_client_gets_keys_and_eight_cookies_that_hold_them() {
         assert_eq!(got.granted.port, Some(server.ntp.port()));
         assert_eq!(got.granted.server, None);
     }
-    assert_eq!(server.sessions("established"), 2);
+    server.has_sessions("established", 2);
     let status = server.status();
     let nts = &status["nts"];
     assert_eq!(nts["period"], day().number(), "{nts}");

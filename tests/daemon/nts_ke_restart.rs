@@ -158,7 +158,7 @@ fn the_cookies_of_chronyd_hold_its_keys() {
     wait_until("a session of chronyd, and its question", SOON, || {
         (received(&server) > before).then_some(())
     });
-    assert_eq!(server.sessions("established"), 1);
+    server.has_sessions("established", 1);
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     child.wait().unwrap();
     let dump = std::fs::read_to_string(directory.path().join("127.0.0.1.nts")).unwrap();
