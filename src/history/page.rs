@@ -15,6 +15,7 @@ use super::stamp::Stamp;
 use crate::observe::nts_status::NtsStatus;
 use crate::observe::snapshot::{ListenerStatus, Snapshot};
 use crate::observe::upstream_status::UpstreamStatus;
+use crate::upstream::candidate::SelectionStatus;
 
 /// The look of the page.
 const STYLE: &str = include_str!("page/style.css");
@@ -267,6 +268,28 @@ fn end_table(f: &mut String, rows: usize) -> fmt::Result {
     }
 }
 
+/// The reason that a standing is by itself: readers of the page may not know the words.
+const fn meaning(standing: SelectionStatus) -> Option<&'static str> {
+    Some(match standing {
+        SelectionStatus::Falseticker => "contradicts the majority, or there is none",
+        SelectionStatus::Outlier => "further off than the jitter of the others",
+        SelectionStatus::TooFew => "agrees, but too few do",
+        SelectionStatus::NoSelect => "has no vote",
+        SelectionStatus::Smeared => "smears a leap second",
+        SelectionStatus::Plain => "only authenticated upstreams have a vote",
+        SelectionStatus::Expired => "its certificate was not valid",
+        SelectionStatus::Duplicate => "the same server as another upstream",
+        SelectionStatus::TooFar => "its root distance is over the limit",
+        SelectionStatus::TooJittery => "its jitter is over the limit",
+        SelectionStatus::Silent => "does not answer",
+        SelectionStatus::Mirrored
+        | SelectionStatus::SystemPeer
+        | SelectionStatus::Agrees
+        | SelectionStatus::Refused
+        | SelectionStatus::Unknown => return None,
+    })
+}
+
 fn write_upstreams(f: &mut String, upstreams: &[UpstreamStatus]) -> fmt::Result {
     table(
         f,
@@ -279,6 +302,7 @@ fn write_upstreams(f: &mut String, upstreams: &[UpstreamStatus]) -> fmt::Result 
         let reason = one
             .fault
             .or(one.reason)
+            .or_else(|| meaning(one.standing))
             .map(|reason| format!(": {reason}"))
             .unwrap_or_default();
         write!(

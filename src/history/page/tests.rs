@@ -95,6 +95,22 @@ fn it_is_small_and_has_no_part_from_elsewhere() {
     assert!(colors.len() >= UPSTREAMS, "{colors:?}");
 }
 
+/// Also where the standing alone is known: the word explains nothing to a reader.
+#[test]
+fn a_standing_has_its_reason() {
+    let mut snapshot = example();
+    snapshot.upstreams[0].standing = SelectionStatus::Falseticker;
+    snapshot.upstreams[1].standing = SelectionStatus::Silent;
+    snapshot.upstreams[1].fault = Some("no server listens there");
+    let text = page(&snapshot, Default::default(), stamp("2026-11-27T12:03:07Z")).text;
+    for part in [
+        "falseticker: contradicts the majority, or there is none<",
+        "silent: no server listens there<",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
 /// A refresh replaces the header and the block after the choice of a curve, which stays as it is.
 #[test]
 fn the_script_finds_what_it_replaces() {
