@@ -32,6 +32,8 @@ use crate::machine;
 ///
 /// The whole name: callgrind stops to count where a function is entered that it matches, too.
 const ANSWER: &str = "*WorkerLoop*::answer";
+/// A worker does this once a second, however many packets there are: it is left out, so that a slow machine gets the same count.
+const ONCE_A_SECOND: &str = "census::publish::CensusPublisher::publish";
 /// As many come together, of as many clients.
 const BURST: u16 = 32;
 /// Each client stays below what a limit lets through at once.
@@ -195,13 +197,17 @@ fn counted(policies: &str) -> Option<u64> {
     let mut daemon = Daemon::configured_by(&wrapper, &configuration(server, policies)).answering(server);
     let clients: Vec<UdpSocket> = (1..=BURST).map(client_number).collect();
     let alone = until_synchronized(server);
+    until_idle(&daemon);
     for _ in 0..BURSTS {
         burst(&daemon, &clients, server);
     }
     daemon.end_with(Signal::SIGTERM);
     let packets = u64::from(BURST) * u64::from(BURSTS) + alone;
-    tell(&counts, packets);
-    Some(total(&counts) / packets)
+    let functions = functions(&counts);
+    let count = (total(&counts) - functions.get(ONCE_A_SECOND).unwrap_or(&0)) / packets;
+    println!("{count} instructions a packet:");
+    tell(functions, packets);
+    Some(count)
 }
 
 /// Filters for system calls would stop valgrind itself.
@@ -227,6 +233,16 @@ fn until_synchronized(server: SocketAddr) -> u64 {
     asked
 }
 
+/// Waits until the daemon has done what belongs to its start. Valgrind runs one thread at a time, and slowly: beside the start a
+/// request may wait for more than a second, and then it gets no answer (`listener.max-wait`).
+fn until_idle(daemon: &Daemon) {
+    wait_until("an idle daemon", SOON, || {
+        let before = daemon.cpu_ticks();
+        std::thread::sleep(Duration::from_millis(300));
+        (daemon.cpu_ticks() - before <= 3).then_some(())
+    });
+}
+
 /// All clients ask while the daemon is stopped, so it gets them together.
 fn burst(daemon: &Daemon, clients: &[UdpSocket], server: SocketAddr) {
     daemon.signal(Signal::SIGSTOP);
@@ -248,25 +264,29 @@ fn total(counts: &Path) -> u64 {
     total
 }
 
-/// Prints what each of our functions costs a packet with all that it calls (what was inlined is in its caller).
-fn tell(counts: &Path, packets: u64) {
+/// What each of our functions costs with all that it calls (what was inlined is in its caller).
+fn functions(counts: &Path) -> BTreeMap<String, u64> {
     let options = ["--inclusive=yes", "--auto=no", "--threshold=100"];
     let outcome = run(Command::new("callgrind_annotate").args(options).arg(counts));
     // A function has a line for each file that code came from, of which the largest is the sum.
-    let mut functions = BTreeMap::<&str, u64>::new();
+    let mut functions = BTreeMap::<String, u64>::new();
     for line in outcome.stdout.lines() {
         let (count, function) = (line.split_whitespace().next(), line.split_once("ntpfront::"));
         if let (Some(count), Some((_, function))) = (count, function)
             && let Ok(count) = count.replace(',', "").parse::<u64>()
         {
             let name = function.split_whitespace().next().unwrap();
-            let sum = functions.entry(name).or_default();
+            let sum = functions.entry(name.to_owned()).or_default();
             *sum = count.max(*sum);
         }
     }
+    functions
+}
+
+/// Prints what each of `functions` costs a packet.
+fn tell(functions: BTreeMap<String, u64>, packets: u64) {
     let mut functions: Vec<_> = functions.into_iter().collect();
     functions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    println!("{} instructions a packet:", total(counts) / packets);
     for (function, count) in functions.iter().filter(|(_, count)| *count >= packets) {
         println!("{:>7}  {function}", count / packets);
     }
