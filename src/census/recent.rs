@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use crate::census::places::{WAYS, place_of};
+use crate::host::large_table;
 
 /// The first of the hash's bits that decide which clients are followed.
 ///
@@ -49,7 +50,7 @@ impl Recent {
         let clients = Self::room(clients);
         let sets = usize::try_from(clients).unwrap_or(WAYS) / WAYS;
         Self {
-            sets: vec![RecentSet::default(); sets],
+            sets: large_table(sets),
             divisor_log2: 0,
         }
     }

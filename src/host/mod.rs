@@ -24,3 +24,5 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 pub mod unix_socket;
+
+pub use sys::large_table;

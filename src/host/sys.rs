@@ -1,7 +1,7 @@
 //! Impure. The system calls that no library offers in the form needed here: the only unsafe code of the project.
 //!
-//! They are `datagrams` (many per call) and their `transmit_timestamps`, `bpf` (the fast path's memory and link), a few
-//! options of sockets, the action of a signal, and the kernel's view of its clock (`adjtimex`).
+//! They are `datagrams` (many per call) and their `transmit_timestamps`, `bpf` (the fast path's memory and link),
+//! `huge_pages`, a few options of sockets, the action of a signal, and the kernel's view of its clock (`adjtimex`).
 
 #![expect(
     unsafe_code,
@@ -11,6 +11,7 @@
 pub mod bpf;
 mod control_messages;
 mod datagrams;
+mod huge_pages;
 mod transmit_timestamps;
 
 use std::io;
@@ -21,6 +22,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::unistd::{ForkResult, fork};
 
 pub use datagrams::{Batch, Datagram, SendOutcome};
+pub use huge_pages::large_table;
 pub use transmit_timestamps::{TransmitTimestamp, TransmitTimestamps, stamp_datagrams};
 
 /// The kernel's view of leap seconds (`adjtimex(2)`), as the daemon that keeps its clock has set it.

@@ -188,15 +188,6 @@ impl Daemon {
         number.parse().unwrap()
     }
 
-    /// The CPU time that it has used, in hundredths of a second.
-    pub(crate) fn cpu_ticks(&self) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The name, which may contain spaces, ends with the last parenthesis.
-        let (_, fields) = text.rsplit_once(')').unwrap();
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        ticks.map(|field| field.parse::<u64>().unwrap()).sum()
-    }
-
     /// Has it ended?
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("ke", &["host", "log", "nts"]),
     ("leap", &["time", "wire"]),
     ("clock", &["published", "time", "wire", "leap"]),
-    ("census", &["hash", "published", "time"]),
+    ("census", &["hash", "published", "time", "host"]),
     (
         "server",
         &[
@@ -128,8 +128,10 @@ const ARROWS: [(&str, &[&str]); 22] = [
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
-/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`.
-const NARROW: [(&str, &str, &[&str]); 3] = [
+/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`. The census asks the system for
+/// memory only.
+const NARROW: [(&str, &str, &[&str]); 4] = [
+    ("census", "host", &["large_table"]),
     (
         "config",
         "fast_path",

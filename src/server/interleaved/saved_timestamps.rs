@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::place::{EMPTY, OWNED, SavedPair};
 use crate::hash::{Hasher, mapped};
+use crate::host::large_table;
 use crate::time::{NtpDuration, NtpTimestamp};
 
 /// The places of a set.
@@ -78,7 +79,7 @@ impl SavedSet {
 
 impl SavedReplies {
     fn new(places: u32) -> Self {
-        Self((0..sets(places)).map(|_| SavedSet::default()).collect())
+        Self(large_table(sets(places)).into())
     }
 
     /// The sets where this key may be; they may be the same.

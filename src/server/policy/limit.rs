@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use state::ClientState;
 
 use crate::hash::{Hasher, MAPPED};
+use crate::host::large_table;
 use crate::server::policy::RuleMode;
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::budget::LIGHT;
@@ -212,7 +213,7 @@ impl Clients {
         let [narrow, wide] = secret.map(Hasher::new);
         let clients = usize::try_from(clients).unwrap_or(usize::MAX);
         Self {
-            sets: vec![ClientSet::default(); clients.div_ceil(WAYS)],
+            sets: large_table(clients.div_ceil(WAYS)),
             narrow,
             wide,
         }
