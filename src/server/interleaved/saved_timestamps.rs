@@ -64,7 +64,7 @@ pub struct SavedCounts {
 
 /// A part of the table: a power of two of sets.
 #[derive(Debug)]
-struct SavedReplies(Box<[SavedSet]>);
+struct SavedReplies(Vec<SavedSet>);
 
 /// Some places, in one cache line.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl SavedSet {
 
 impl SavedReplies {
     fn new(places: u32) -> Self {
-        Self(large_table(sets(places)).into())
+        Self(large_table(sets(places)))
     }
 
     /// The sets where this key may be; they may be the same.
