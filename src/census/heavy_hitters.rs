@@ -53,12 +53,7 @@ impl Talkers {
         Self([EMPTY; SETS])
     }
 
-    /// Notes a request of `address`, which has this hash.
-    pub(super) fn note(&mut self, address: u128, hash: u64) {
-        self.note_weighted(address, hash, 1);
-    }
-
-    /// Notes a request that stands for `weight` requests.
+    /// Notes a request of `address`, which has this hash, that stands for `weight` requests.
     #[inline]
     pub(super) fn note_weighted(&mut self, address: u128, hash: u64, weight: u32) {
         let tag = u32::try_from(hash >> 32).unwrap_or(0);
@@ -137,7 +132,7 @@ mod tests {
     fn of(seed: u64, asked: &[u32]) -> Talkers {
         let (mut talkers, hasher) = (Talkers::new(), Hasher::new(seed));
         for &number in asked {
-            talkers.note(address(number), hasher.hash(address(number)));
+            talkers.note_weighted(address(number), hasher.hash(address(number)), 1);
         }
         talkers
     }

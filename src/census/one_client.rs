@@ -86,7 +86,7 @@ impl OneClient {
         if is_recent {
             self.recent_first = self.recent_first.min(window.first);
         }
-        let HashedSource { address, hash, .. } = self.client;
+        let HashedSource { address, hash } = self.client;
         let (floor, found) = window.addresses.look_up(address, hash);
         let divisor = window.talkers_divisor;
         let Some(talker) = found else {

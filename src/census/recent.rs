@@ -3,10 +3,8 @@
 //! Where there are more clients than room, only some are followed, chosen by their hash. To forget those that didn't
 //! ask for long would make all seem to ask often.
 
-use std::hint::black_box;
-
 use crate::census::places::{WAYS, place_of};
-use crate::host::large_table;
+use crate::host::{large_table, prefetch};
 
 /// The first of the hash's bits that decide which clients are followed.
 ///
@@ -71,7 +69,7 @@ impl Recent {
     /// Loads the place of this hash into the cache before its look-up: the CPU waits for a whole batch at once.
     pub(super) fn prefetch(&self, hash: u64) {
         if let Some(line) = self.sets.get(self.line_of(hash)) {
-            black_box(line.tags[0]);
+            prefetch(line);
         }
     }
 

@@ -59,7 +59,7 @@ impl Sampling {
 }
 
 /// Returns a level more where there are too many samples, and one less where there would be few even then.
-fn adapted(level: usize, samples: u64, time: Duration) -> usize {
+pub(super) fn adapted(level: usize, samples: u64, time: Duration) -> usize {
     #[expect(clippy::cast_precision_loss, reason = "counts of a second are far below 2^53")]
     let rate = samples as f64 / time.as_secs_f64().max(1e-3);
     if rate > MOST {
@@ -104,7 +104,7 @@ pub(super) struct SampledWindow {
 impl SampledWindow {
     fn new(now: Duration) -> Self {
         Self {
-            window: Window::new(now, 1),
+            window: Window::new(now),
             levels: [const { Distinct::new() }; LEVELS],
             level: 0,
         }
@@ -162,7 +162,8 @@ impl SampledCensus {
 
     /// Notes a packet that came at `now`, about.
     pub fn note(&mut self, sample: &PacketSample, now: Duration) {
-        let asking = HashedSource::new(sample.source, &self.hasher);
+        let hasher = self.hasher;
+        let asking = HashedSource::new(sample.source, &hasher);
         let Sampling { clients, packets } = self.sampling;
         let since = match sample.is_followed {
             true => self.recent.note(asking.hash, tick(now)),
@@ -187,12 +188,7 @@ impl SampledCensus {
         if sample.is_packet {
             let weight = divisor(packets);
             window.talkers_divisor = window.talkers_divisor.max(weight);
-            window
-                .addresses
-                .note_weighted(asking.address, asking.hash, weight);
-            window
-                .prefixes
-                .note_weighted(asking.prefix, asking.prefix_hash, weight);
+            window.note_talker(&asking, weight, &hasher);
         }
         if let Some(count) = since.and_then(|since| window.intervals.get_mut(class(since))) {
             let stands_for = divisor(clients).saturating_mul(followed_of);

@@ -79,6 +79,9 @@ impl From<ProgramError> for LoadError {
 
 const RIGHTS: &str =
     "start as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (systemd: the drop-in 20-fast-path.conf)";
+/// The remedy where the program's maps count as locked memory, which the kernel refuses in the same words.
+const RIGHTS_AND_LOCKED_MEMORY: &str = "start as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and before Linux \
+    5.11 with no limit of locked memory (systemd: the drop-in 20-fast-path.conf has both; else `ulimit -l unlimited`)";
 const NEEDS: &str = "it needs a 64-bit machine with BPF's JIT compiler";
 const VERIFIER: &str = "this is a fault of ntpfront: report it, with the output of `uname -r`";
 
@@ -96,16 +99,21 @@ impl LoadError {
         let Some(kernel) = kernel else {
             return Self::Failed(last_words(&words));
         };
-        let remedy = remedy(kernel.kind(), is_of_verifier(&words), requirements::impossible());
+        let too_old = requirements::impossible();
+        let locks_memory = requirements::locks_memory();
+        let remedy = remedy(kernel.kind(), is_of_verifier(&words), too_old, locks_memory);
         Self::Refused(remedy, format!("{} ({kernel})", last_words(&words)))
     }
 }
 
-/// Returns the remedy for a refusal, by the verifier or not, on a kernel that may be too old.
-fn remedy(kind: io::ErrorKind, is_of_verifier: bool, too_old: Option<String>) -> String {
+/// Returns the remedy for a refusal, by the verifier or not, on a kernel that may be too old or count maps as locked memory.
+fn remedy(kind: io::ErrorKind, is_of_verifier: bool, too_old: Option<String>, locks_memory: bool) -> String {
     match too_old {
         Some(too_old) => too_old,
         None if is_of_verifier => VERIFIER.to_owned(),
+        None if kind == io::ErrorKind::PermissionDenied && locks_memory => {
+            RIGHTS_AND_LOCKED_MEMORY.to_owned()
+        }
         None if kind == io::ErrorKind::PermissionDenied => RIGHTS.to_owned(),
         None => NEEDS.to_owned(),
     }
@@ -314,14 +322,15 @@ mod tests {
     fn each_refusal_has_its_remedy() {
         use io::ErrorKind::{InvalidInput, PermissionDenied};
         let old = || Some("it needs Linux 5.10".to_owned());
-        for (kind, is_of_verifier, too_old, expected) in [
-            (PermissionDenied, false, None, RIGHTS),
-            (PermissionDenied, true, None, VERIFIER),
-            (InvalidInput, true, None, VERIFIER),
-            (InvalidInput, false, None, NEEDS),
-            (InvalidInput, true, old(), "it needs Linux 5.10"),
+        for (kind, is_of_verifier, too_old, locks_memory, expected) in [
+            (PermissionDenied, false, None, false, RIGHTS),
+            (PermissionDenied, false, None, true, RIGHTS_AND_LOCKED_MEMORY),
+            (PermissionDenied, true, None, true, VERIFIER),
+            (InvalidInput, true, None, false, VERIFIER),
+            (InvalidInput, false, None, true, NEEDS),
+            (InvalidInput, true, old(), true, "it needs Linux 5.10"),
         ] {
-            assert_eq!(remedy(kind, is_of_verifier, too_old), expected);
+            assert_eq!(remedy(kind, is_of_verifier, too_old, locks_memory), expected);
         }
     }
 }

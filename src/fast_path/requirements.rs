@@ -14,6 +14,8 @@ use crate::host::netlink::message::{ListRequest, priority};
 
 /// The oldest Linux that it is tried on. (A program has links since 5.9, and reads `CLOCK_BOOTTIME` since 5.8.)
 const OLDEST: (u32, u32) = (5, 10);
+/// The first Linux in which a program's maps don't count as locked memory.
+const WITHOUT_LOCKED_MEMORY: (u32, u32) = (5, 11);
 
 /// Returns the reason why this host can't have it; `None` if nothing is known against it.
 ///
@@ -27,6 +29,15 @@ pub fn impossible() -> Option<String> {
             OLDEST.0, OLDEST.1
         )
     })
+}
+
+/// Returns whether a program's maps count as locked memory here, for which the process may have a limit.
+pub fn locks_memory() -> bool {
+    let release = uname().ok();
+    let release = release.as_ref().and_then(|name| name.release().to_str());
+    release
+        .and_then(number)
+        .is_some_and(|version| version < WITHOUT_LOCKED_MEMORY)
 }
 
 /// Returns the major and minor version of a release such as "6.1.0-18-amd64".

@@ -25,4 +25,4 @@ pub mod tls;
 pub mod udp;
 pub mod unix_socket;
 
-pub use sys::large_table;
+pub use sys::{large_table, prefetch};

@@ -1,7 +1,7 @@
 //! Impure. The system calls that no library offers in the form needed here: the only unsafe code of the project.
 //!
 //! They are `datagrams` (many per call) and their `transmit_timestamps`, `bpf` (the fast path's memory and link),
-//! `huge_pages`, a few options of sockets, the action of a signal, and the kernel's view of its clock (`adjtimex`).
+//! `huge_pages`, `prefetch` (a hint to the CPU), a few options of sockets, the action of a signal, and the kernel's view of its clock (`adjtimex`).
 
 #![expect(
     unsafe_code,
@@ -12,6 +12,7 @@ pub mod bpf;
 mod control_messages;
 mod datagrams;
 mod huge_pages;
+mod prefetch;
 mod transmit_timestamps;
 
 use std::io;
@@ -23,6 +24,7 @@ use nix::unistd::{ForkResult, fork};
 
 pub use datagrams::{Batch, Datagram, SendOutcome};
 pub use huge_pages::large_table;
+pub use prefetch::prefetch;
 pub use transmit_timestamps::{TransmitTimestamp, TransmitTimestamps, stamp_datagrams};
 
 /// The kernel's view of leap seconds (`adjtimex(2)`), as the daemon that keeps its clock has set it.

@@ -1,7 +1,9 @@
 //! Pure. Which addresses are answered: prefixes, of which the longest that matches decides.
 //!
 //! What nested prefixes say is worked out once, when the list is made: it becomes the sorted points where "allowed" and
-//! "denied" take turns. A look-up is a binary search that ends with "odd or even".
+//! "denied" take turns. A look-up counts those up to an address, and ends with "odd or even".
+
+mod turns;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use strum::{IntoStaticStr, VariantArray};
 use ipnet::IpNet;
 
 use crate::server::policy::RuleMode;
+use crate::server::policy::access::turns::{AddressNumber, Turns};
 
 /// The addresses that are answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +52,6 @@ pub type Rule = (IpNet, bool);
 struct AccessList {
     ipv4: Turns<u32>,
     ipv6: Turns<u128>,
-}
-
-/// The points where "allowed" and "denied" take turns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Turns<T> {
-    /// Whether the lowest address is allowed.
-    first: bool,
-    /// Each address from which on it is the other way around, in rising order.
-    starts: Vec<T>,
 }
 
 /// Prefixes that are gathered for an [`Access`], in any order.
@@ -133,17 +127,17 @@ impl Access {
 
     /// Returns the count of points where "allowed" and "denied" take turns, over all addresses.
     pub fn turns(&self) -> usize {
-        self.list.ipv4.starts.len() + self.list.ipv6.starts.len()
+        self.list.ipv4.starts().len() + self.list.ipv6.starts().len()
     }
 
     /// Returns whether the lowest IPv4 address is allowed, and the addresses where that turns, in rising order.
     pub fn ipv4_turns(&self) -> (bool, &[u32]) {
-        (self.list.ipv4.first, &self.list.ipv4.starts)
+        (self.list.ipv4.first(), self.list.ipv4.starts())
     }
 
     /// The same for IPv6.
     pub fn ipv6_turns(&self) -> (bool, &[u128]) {
-        (self.list.ipv6.first, &self.list.ipv6.starts)
+        (self.list.ipv6.first(), self.list.ipv6.starts())
     }
 
     /// Returns whether both allow the same addresses, whatever their modes.
@@ -158,14 +152,7 @@ impl Access {
 
     /// Returns the memory that the list takes, in bytes.
     pub fn memory(&self) -> usize {
-        size_of_val(self.list.ipv4.starts.as_slice()) + size_of_val(self.list.ipv6.starts.as_slice())
-    }
-}
-
-impl<T: Ord> Turns<T> {
-    fn allows(&self, address: T) -> bool {
-        let passed = self.starts.partition_point(|start| *start <= address);
-        self.first ^ (passed % 2 == 1)
+        self.list.ipv4.memory() + self.list.ipv6.memory()
     }
 }
 
@@ -200,24 +187,6 @@ fn ipv6_span(bytes: &[u8; 18]) -> Span<u128> {
     }
 }
 
-/// An address as a number.
-trait AddressNumber: Copy + Ord {
-    /// The next address, if there is one.
-    fn next(self) -> Option<Self>;
-}
-
-impl AddressNumber for u32 {
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-impl AddressNumber for u128 {
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
 /// Makes the turns of sorted prefixes.
 ///
 /// The prefixes are gone through twice: with the first count the list needs no more room than it will have.
@@ -227,7 +196,7 @@ fn turns<B, T: AddressNumber + Default>(sorted: &[B], span: fn(&B) -> Span<T>, d
     let first = each_turn(spans(), default, |_| count += 1);
     let mut starts = Vec::with_capacity(count);
     each_turn(spans(), default, |start| starts.push(start));
-    Turns { first, starts }
+    Turns::new(first, starts)
 }
 
 /// Calls `turn` at each address where the rule changes, and returns whether the lowest address is allowed.

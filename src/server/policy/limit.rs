@@ -8,19 +8,19 @@
 //!
 //! A client that retries at once when it is dropped is answered: that costs less than its retries.
 
+mod history;
 mod state;
 
-use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use state::ClientState;
 
 use crate::hash::{Hasher, MAPPED};
-use crate::host::large_table;
+use crate::host::{large_table, prefetch};
 use crate::server::policy::RuleMode;
 use crate::server::policy::allowance::Allowance;
-use crate::server::policy::budget::LIGHT;
+use crate::server::policy::limit::history::ClientHistory;
 use crate::server::policy::probability::{Probability, Random};
 
 /// A limit of the rate at which clients are answered. Its ranges are held by `config`.
@@ -98,65 +98,38 @@ impl Limited {
     }
 }
 
-/// The factor by which a client must ask sooner after silence than after an answer, to be answered for that.
-const HARDER: u16 = 2;
-/// The number of times that a client must have been seen to ask after silence.
-const TRIES: u8 = 4;
-/// The highest rate of answers for that, as a multiple of the limit.
-const MOST_FOR_RETRIES: u64 = 8;
-/// The most requests of a new client: one that sends more without a pause is no client that starts.
-const FIRST: u8 = 8;
-/// The number of answered returns after which a client is known.
-const RETURNS: u8 = 3;
-/// The shortest pause before a return that counts, in ticks: half a second.
-const PAUSE: u32 = 477;
-/// The time that a known client keeps its place without a request: 2048 s in ticks, twice the longest interval in use.
-const KEPT: u32 = 1_953_125;
-/// The seconds without a request in which a client's recent requests halve.
-///
-/// So they are about its requests in 1.5 times as long.
-const HALF_LIFE: f32 = 64.0;
 /// The unit of `asked_at`, as a power of two of nanoseconds: about a millisecond.
 const TICK: u32 = 20;
-/// The ticks in a second.
-const TICKS: f32 = 953.674_3;
 /// The clients in a set: each may be at any place of one set.
 const WAYS: usize = 4;
 
-/// The knowledge of a client. All zero: a free place.
+/// The knowledge of a client that each of its requests needs. All zero: a free place.
 #[derive(Clone, Copy, Debug, Default)]
 struct Client {
-    /// The hash of its address: two of 2^63 are rarely the same.
-    hash: u64,
-    /// The moment at which its bucket is full, in nanoseconds of the raw counter.
+    /// The moment at which its bucket is full, in nanoseconds of the raw counter; with [`Client::STUDIED`].
     full_at: u64,
     /// The moment of its last request, in ticks, wrapping after 52 days.
     asked_at: u32,
-    /// Its requests, the older the less.
-    recent_requests: f32,
-    /// The time after an answer until it asks again, in ticks: an average over about eight times.
-    after_answer: u16,
-    /// The time after silence until it asks again, in the same way.
-    after_silence: u16,
-    /// The count of requests after silence, up to 255.
-    silences: u8,
-    /// The count of all its requests, up to 255.
-    requests: u8,
-    /// The count of returns after a pause, up to 255; counted for a budget only.
-    returns: u8,
-    /// Whether its last request was not answered.
-    unanswered: bool,
+    /// The lower half of the hash of its address: two of a set have the same once in 2^31 times.
+    tag: u32,
 }
 
-/// The clients whose hashes choose the same set, on cache lines of their own.
+/// The clients whose hashes choose the same set, on a cache line of their own.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct ClientSet([Client; WAYS]);
+
+/// The histories of the clients of a set, at the same places.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct HistorySet([ClientHistory; WAYS]);
 
 /// A worker's memory of its clients.
 #[derive(Clone, Debug)]
 pub struct Clients {
     sets: Vec<ClientSet>,
+    /// What most requests don't need is apart: so most look at one cache line.
+    histories: Vec<HistorySet>,
     /// A hash with secrets of this worker, so that no sender can choose addresses that meet in one set.
     ///
     /// No reply shows the set of an address, so a hash for tables will do: SipHash takes 100 instructions a packet
@@ -201,19 +174,30 @@ pub struct RequestContext<'a> {
     pub allowance: &'a Allowance,
 }
 
+/// The place of a client in the table.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    set: usize,
+    way: usize,
+    /// Whether the client was not known before this request.
+    is_new: bool,
+}
+
 /// Returns the memory that a table of `clients` takes, in bytes.
 pub(super) fn memory(clients: u32) -> u64 {
     let sets = clients.div_ceil(u32::try_from(WAYS).unwrap_or(1));
-    u64::from(sets).saturating_mul(u64::try_from(size_of::<ClientSet>()).unwrap_or(u64::MAX))
+    let bytes = size_of::<ClientSet>() + size_of::<HistorySet>();
+    u64::from(sets).saturating_mul(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 impl Clients {
     /// Makes room for `clients`, rounded up to whole sets; none for 0. `secret` is random.
     pub fn new(clients: u32, secret: [u64; 2]) -> Self {
         let [narrow, wide] = secret.map(Hasher::new);
-        let clients = usize::try_from(clients).unwrap_or(usize::MAX);
+        let sets = usize::try_from(clients).unwrap_or(usize::MAX).div_ceil(WAYS);
         Self {
-            sets: large_table(clients.div_ceil(WAYS)),
+            sets: large_table(sets),
+            histories: large_table(sets),
             narrow,
             wide,
         }
@@ -221,7 +205,7 @@ impl Clients {
 
     /// Returns the memory that the table takes, in bytes.
     pub fn memory(&self) -> usize {
-        size_of_val(self.sets.as_slice())
+        size_of_val(self.sets.as_slice()) + size_of_val(self.histories.as_slice())
     }
 
     /// Decides about a request as if `limit` were on, and whether the budget sheds it.
@@ -239,30 +223,58 @@ impl Clients {
                 .is_none_or(|all| all.has_token(bucket, now))
         });
         let hash = hash(&self.narrow, &limit.client, asked.source) ^ asked.class.salt();
-        let Some(client) = self.known(hash, now) else {
+        let Some(place) = self.place(hash, now) else {
             return (Limited::Within, false);
         };
-        let came_back = client.note(now, asked.budget);
-        let within = client.has_token(&limit.client, now) && wide_has_token;
-        let limited = match within {
-            true => Limited::Within,
-            false => client.beyond(limit, random),
+        let Some(client) = self.client(place) else {
+            return (Limited::Within, false);
         };
-        // What is not sent at all needs no room in the budget.
-        let shed =
-            asked.budget != RuleMode::Off && limited.has_reply(limit.mode) && client.is_shed(asked, random);
-        // To become known takes tokens, too: so thousands don't become known at once.
-        client.returns = client.returns.saturating_add(u8::from(came_back && !shed));
-        client.unanswered = !limited.is_answered(limit.mode) || (shed && asked.budget == RuleMode::On);
+        let within = client.has_token(&limit.client, now) && wide_has_token;
+        let decision = if within && asked.budget == RuleMode::Off && !client.is_studied() {
+            client.asked_at = ticks(now);
+            (Limited::Within, false)
+        } else {
+            self.decide_by_history(place, within, limit, asked, random)
+        };
         if within {
-            client.take_token(&limit.client, now);
+            if let Some(client) = self.client(place) {
+                client.take_token(&limit.client, now);
+            }
             if let Some(bucket) = &limit.wide
                 && let Some(all) = self.wider(bucket, asked, now)
             {
                 all.take_token(bucket, now);
             }
         }
-        (limited, shed)
+        decision
+    }
+
+    /// Decides about a request that is beyond the limit, or of a client that was, or where there is a budget.
+    #[inline(never)]
+    fn decide_by_history(
+        &mut self,
+        place: Place,
+        within: bool,
+        limit: &RateLimit,
+        asked: &RequestContext<'_>,
+        random: &mut Random,
+    ) -> (Limited, bool) {
+        let (Some(ClientSet(clients)), Some(HistorySet(histories))) =
+            (self.sets.get_mut(place.set), self.histories.get_mut(place.set))
+        else {
+            return (Limited::Within, false);
+        };
+        let (Some(client), Some(history)) = (clients.get_mut(place.way), histories.get_mut(place.way)) else {
+            return (Limited::Within, false);
+        };
+        if !client.is_studied() {
+            client.full_at |= Client::STUDIED;
+            *history = ClientHistory::new(place.is_new);
+        }
+        let asked_at = ticks(nanos(asked.now));
+        let gap = asked_at.wrapping_sub(client.asked_at);
+        client.asked_at = asked_at;
+        history.decide(gap, within, limit, asked, random)
     }
 
     /// Returns all clients of a wider prefix, as one.
@@ -271,25 +283,59 @@ impl Clients {
     #[inline(never)]
     fn wider(&mut self, bucket: &Bucket, asked: &RequestContext<'_>, now: u64) -> Option<&mut Client> {
         let hash = hash(&self.wide, bucket, asked.source) ^ asked.class.salt();
-        self.known(hash, now)
+        let place = self.place(hash, now)?;
+        self.client(place)
     }
 
-    /// The client; if it is a new one, in the place of the one whose bucket is full first.
+    /// The place of a client; if it is a new one, that of the one whose bucket is full first.
     #[inline]
-    fn known(&mut self, hash: u64, now: u64) -> Option<&mut Client> {
-        let at = self.set_of(hash);
-        let ClientSet(clients) = self.sets.get_mut(at)?;
-        match clients.iter().position(|client| client.hash == hash) {
-            Some(at) => clients.get_mut(at),
-            None => newcomer(clients, hash, now),
+    fn place(&mut self, hash: u64, now: u64) -> Option<Place> {
+        let (set, tag) = (self.set_of(hash), tag(hash));
+        let ClientSet(clients) = self.sets.get(set)?;
+        match clients.iter().position(|client| client.tag == tag) {
+            Some(way) => Some(Place {
+                set,
+                way,
+                is_new: false,
+            }),
+            None => self.newcomer(set, tag, now),
         }
+    }
+
+    fn client(&mut self, place: Place) -> Option<&mut Client> {
+        let ClientSet(clients) = self.sets.get_mut(place.set)?;
+        clients.get_mut(place.way)
+    }
+
+    /// Makes a new client in the place of the one whose bucket is full first.
+    ///
+    /// Clients that are not known lose their place before those that are.
+    #[inline(never)]
+    fn newcomer(&mut self, set: usize, tag: u32, now: u64) -> Option<Place> {
+        let ClientSet(clients) = self.sets.get_mut(set)?;
+        let HistorySet(histories) = self.histories.get(set)?;
+        let all = clients.iter_mut().zip(histories).enumerate();
+        let (way, (lightest, _)) = all.min_by_key(|(_, (client, history))| {
+            let idle = ticks(now).wrapping_sub(client.asked_at);
+            (client.is_studied() && history.is_kept(idle), client.full_at())
+        })?;
+        *lightest = Client {
+            full_at: now,
+            asked_at: ticks(now),
+            tag,
+        };
+        Some(Place {
+            set,
+            way,
+            is_new: true,
+        })
     }
 
     /// Loads the place of `source` into the cache before its look-up: the CPU waits for a whole batch at once.
     pub fn prefetch(&self, limit: &RateLimit, source: IpAddr, class: RequestClass) {
         let hash = hash(&self.narrow, &limit.client, source) ^ class.salt();
-        if let Some(ClientSet([first, ..])) = self.sets.get(self.set_of(hash)) {
-            black_box(first.hash);
+        if let Some(set) = self.sets.get(self.set_of(hash)) {
+            prefetch(set);
         }
     }
 
@@ -299,21 +345,10 @@ impl Clients {
     }
 }
 
-/// Makes a new client in the place of the one whose bucket is full first.
-///
-/// Clients that are not known lose their place before those that are.
-#[inline(never)]
-fn newcomer(clients: &mut [Client; WAYS], hash: u64, now: u64) -> Option<&mut Client> {
-    let lightest = clients
-        .iter_mut()
-        .min_by_key(|client| (client.is_kept(now), client.full_at))?;
-    *lightest = Client {
-        hash,
-        full_at: now,
-        asked_at: ticks(now),
-        ..Client::default()
-    };
-    Some(lightest)
+/// Returns the half of the hash of an address that recognizes a client within its set: never 0.
+#[expect(clippy::cast_possible_truncation, reason = "the other half chooses the set")]
+const fn tag(hash: u64) -> u32 {
+    hash as u32
 }
 
 /// The hash of the prefix that a bucket is for.
@@ -328,118 +363,31 @@ fn hash(hasher: &Hasher, bucket: &Bucket, source: IpAddr) -> u64 {
             v6.to_bits() & kept.unwrap_or(0)
         }
     };
-    // Never 0, which is a free place.
+    // Odd, so that the lower half is never 0, which is a free place.
     hasher.hash(kept) | 1
 }
 
 impl Client {
-    /// Notes a request, and returns whether the client came back after a pause, as far as a budget needs that.
-    fn note(&mut self, now: u64, budget: RuleMode) -> bool {
-        let gap = ticks(now).wrapping_sub(self.asked_at);
-        if self.requests > 0 {
-            let short = u16::try_from(gap).unwrap_or(u16::MAX);
-            if self.unanswered {
-                self.after_silence = average(self.after_silence, short, self.silences == 0);
-                self.silences = self.silences.saturating_add(1);
-            } else {
-                self.after_answer = average(self.after_answer, short, self.requests == 1);
-            }
-        }
-        if budget != RuleMode::Off {
-            self.recent_requests = decayed(self.recent_requests, gap) + 1.0;
-        }
-        let came_back = budget != RuleMode::Off && self.requests > 0 && gap >= PAUSE;
-        self.asked_at = ticks(now);
-        self.requests = self.requests.saturating_add(1);
-        came_back
+    /// The bit of `full_at` that says whether there is a history of it: the other 63 hold 292 years.
+    const STUDIED: u64 = 1 << 63;
+
+    const fn full_at(&self) -> u64 {
+        self.full_at & !Self::STUDIED
     }
 
-    /// Decides about a request beyond the limit.
-    fn beyond(&self, limit: &RateLimit, random: &mut Random) -> Limited {
-        if self.retries_when_dropped(&limit.client) {
-            Limited::RetriesWhenDropped
-        } else if random.sample(limit.leak) {
-            Limited::Leaked
-        } else if random.sample(limit.kiss) {
-            Limited::Kissed
-        } else {
-            Limited::Refused
-        }
+    const fn is_studied(&self) -> bool {
+        self.full_at & Self::STUDIED != 0
     }
 
     fn has_token(&self, bucket: &Bucket, now: u64) -> bool {
         let most = nanos(bucket.interval).saturating_mul(u64::from(bucket.burst.saturating_sub(1)));
-        self.full_at.saturating_sub(now) <= most
+        self.full_at().saturating_sub(now) <= most
     }
 
     fn take_token(&mut self, bucket: &Bucket, now: u64) {
-        self.full_at = self.full_at.max(now).saturating_add(nanos(bucket.interval));
+        let full_at = self.full_at().max(now).saturating_add(nanos(bucket.interval));
+        self.full_at = full_at | (self.full_at & Self::STUDIED);
     }
-
-    /// Returns whether silence makes it ask more, at a rate that can be borne.
-    fn retries_when_dropped(&self, bucket: &Bucket) -> bool {
-        let seldom = u64::from(self.after_answer) << TICK;
-        self.silences >= TRIES
-            && self.after_answer >= self.after_silence.saturating_mul(HARDER)
-            && seldom * MOST_FOR_RETRIES >= nanos(bucket.interval)
-    }
-
-    /// Returns whether there is no room for it in the budget. A client that is known, and light, needs none.
-    #[inline]
-    fn is_shed(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
-        let is_light = self.returns >= RETURNS && self.recent_requests <= asked.allowance.light();
-        !is_light && self.is_crowded_out(asked, random)
-    }
-
-    /// Returns whether there is no room in the budget for a request of a client that is new or not light.
-    ///
-    /// A new client needs a token. So does the part of the others' requests that is beyond the light, and that gets one
-    /// only by lot: each client above the threshold is answered about as often as one that is just at it.
-    #[inline(never)]
-    fn is_crowded_out(&self, asked: &RequestContext<'_>, random: &mut Random) -> bool {
-        let RequestContext { allowance, now, .. } = *asked;
-        let is_known = self.returns >= RETURNS;
-        let has_room = if !is_known && self.requests <= FIRST {
-            allowance.take_new(now)
-        } else {
-            let (light, shed_threshold) = (allowance.light(), allowance.shed_threshold());
-            let falls = |random: &mut Random, part: f32| random.sample(Probability::of(part.into()));
-            (is_known && falls(random, light / self.recent_requests))
-                || ((self.recent_requests <= shed_threshold
-                    || falls(
-                        random,
-                        (shed_threshold - light).max(0.0) / (self.recent_requests - light),
-                    ))
-                    && allowance.take_other(now))
-        };
-        if !has_room {
-            allowance.count_shed(is_known && self.recent_requests <= LIGHT);
-        }
-        !has_room
-    }
-
-    /// Whether it is known, and asked not long ago.
-    fn is_kept(&self, now: u64) -> bool {
-        self.returns >= RETURNS && ticks(now).wrapping_sub(self.asked_at) < KEPT
-    }
-}
-
-/// The average of about the last eight.
-fn average(so_far: u16, new: u16, is_first: bool) -> u16 {
-    match is_first {
-        true => new,
-        false => so_far - so_far / 8 + new / 8,
-    }
-}
-
-/// Returns the rest of `recent_requests` after `ticks`.
-fn decayed(recent_requests: f32, ticks: u32) -> f32 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a millionth of the time is exact enough"
-    )]
-    let half_lives = ticks as f32 / (TICKS * HALF_LIFE);
-    recent_requests * (-half_lives).exp2()
 }
 
 /// Returns the time in nanoseconds: a `u64` holds 584 years.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Bucket, Client, ClientSet, Clients, RETURNS, RateLimit, RequestClass, TICK, decayed, hash, nanos, ticks,
+    Bucket, Client, ClientHistory, ClientSet, Clients, HistorySet, RateLimit, RequestClass, TICK, hash,
+    nanos, tag, ticks,
 };
 use crate::hash::Hasher;
 
@@ -16,6 +17,8 @@ use crate::hash::Hasher;
 #[derive(Clone, Copy, Debug)]
 pub struct ClientState {
     own: Client,
+    /// All zero without a history.
+    history: ClientHistory,
     wider: Client,
     narrow: Hasher,
     wide: Hasher,
@@ -25,21 +28,20 @@ impl Clients {
     /// Returns what is remembered of `source`; nothing changes.
     pub fn state_of(&self, limit: &RateLimit, source: IpAddr) -> ClientState {
         let entry = |hash: u64| {
-            let set = self.sets.get(self.set_of(hash));
-            let clients = set.into_iter().flat_map(|ClientSet(clients)| clients);
-            clients
-                .into_iter()
-                .find(|client| client.hash == hash)
-                .copied()
-                .unwrap_or_default()
+            let at = self.set_of(hash);
+            let (ClientSet(clients), HistorySet(histories)) = (self.sets.get(at)?, self.histories.get(at)?);
+            let mut all = clients.iter().copied().zip(histories.iter().copied());
+            all.find(|(client, _)| client.tag == tag(hash))
         };
         let salt = RequestClass::Plain.salt();
+        let own = entry(hash(&self.narrow, &limit.client, source) ^ salt);
         let wider = limit.wide.as_ref();
+        let wider = wider.and_then(|bucket| entry(hash(&self.wide, bucket, source) ^ salt));
+        let studied = own.filter(|(client, _)| client.is_studied());
         ClientState {
-            own: entry(hash(&self.narrow, &limit.client, source) ^ salt),
-            wider: wider.map_or_else(Client::default, |bucket| {
-                entry(hash(&self.wide, bucket, source) ^ salt)
-            }),
+            own: own.unwrap_or_default().0,
+            history: studied.unwrap_or_default().1,
+            wider: wider.unwrap_or_default().0,
             narrow: self.narrow,
             wide: self.wide,
         }
@@ -64,6 +66,7 @@ impl ClientState {
     pub fn unknown() -> Self {
         Self {
             own: Client::default(),
+            history: ClientHistory::default(),
             wider: Client::default(),
             narrow: Hasher::new(0),
             wide: Hasher::new(1),
@@ -74,9 +77,10 @@ impl ClientState {
     ///
     /// What is decided there about its next request is what is decided in the table that it is from.
     pub fn table(&self) -> Clients {
-        let free = Client::default();
+        let (free, none) = (Client::default(), ClientHistory::default());
         Clients {
             sets: vec![ClientSet([self.own, self.wider, free, free])],
+            histories: vec![HistorySet([self.history, none, none, none])],
             narrow: self.narrow,
             wide: self.wide,
         }
@@ -84,7 +88,7 @@ impl ClientState {
 
     /// Whether the worker remembers it.
     pub const fn is_remembered(&self) -> bool {
-        self.own.hash != 0
+        self.own.tag != 0
     }
 
     /// Returns the answers that are left at `now` in its own `bucket`, which was the limit's when it was taken out.
@@ -94,7 +98,7 @@ impl ClientState {
 
     /// Returns the moment at which the bucket of its wider prefix is full, in nanoseconds by the raw counter.
     pub const fn wider_is_full_at(&self) -> u64 {
-        self.wider.full_at
+        self.wider.full_at()
     }
 
     /// Returns those left in the bucket of its wider prefix.
@@ -112,25 +116,25 @@ impl ClientState {
 
     /// Returns the number of its requests that were not answered since the worker remembers it: 0 to 256.
     pub fn unanswered(&self) -> u16 {
-        u16::from(self.own.silences) + u16::from(self.own.unanswered)
+        self.history.unanswered()
     }
 
     /// Returns its requests in about the last 1.5 minutes, as the budget counts them: 0 without a budget.
     pub fn recent_requests(&self, now: Duration) -> f32 {
         let gap = ticks(nanos(now)).wrapping_sub(self.own.asked_at);
-        decayed(self.own.recent_requests, gap)
+        self.history.recent_requests(gap)
     }
 
     /// Whether the budget knows it: it came back some times.
     pub const fn is_known(&self) -> bool {
-        self.own.returns >= RETURNS
+        self.history.is_known()
     }
 }
 
 /// The tokens in the bucket of a client.
 fn tokens(client: &Client, bucket: &Bucket, now: Duration) -> u32 {
     let interval = nanos(bucket.interval).max(1);
-    let missing = client.full_at.saturating_sub(nanos(now)).div_ceil(interval);
+    let missing = client.full_at().saturating_sub(nanos(now)).div_ceil(interval);
     bucket
         .burst
         .saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX))
