@@ -47,7 +47,7 @@ const CLASSES: usize = 19;
 /// The ticks in a second, as the times between two requests are measured.
 const TICKS: u64 = 16;
 
-/// The time after which the sampling is chosen anew, and the samples: as many in a shorter time are too many.
+/// The time after which the sampling is chosen again, and the samples: as many in a shorter time are too many.
 const SAMPLING_CHOSEN_AFTER: (Duration, u64) = (Duration::from_secs(1), 40_000);
 
 /// The settings of a worker's census.

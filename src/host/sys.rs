@@ -1,7 +1,8 @@
 //! Impure. The system calls that no library offers in the form needed here: the only unsafe code of the project.
 //!
 //! They are `datagrams` (many per call) and their `transmit_timestamps`, `bpf` (the fast path's memory and link),
-//! `huge_pages`, `prefetch` (a hint to the CPU), a few options of sockets, the action of a signal, and the kernel's view of its clock (`adjtimex`).
+//! `huge_pages`, `prefetch` (a hint to the CPU), a few options of sockets, the action of a signal, and the kernel's view of
+//! its clock (`adjtimex`).
 
 #![expect(
     unsafe_code,

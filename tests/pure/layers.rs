@@ -128,10 +128,10 @@ const ARROWS: [(&str, &[&str]); 22] = [
 ];
 
 /// Rooms that may use only a part of another one: from which, of which, and what. The fast path is driven by the
-/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`. The census asks the system for
-/// memory only.
+/// supervisor alone; others know what can be asked for. `trusted` is of `upstream::nts`. The census asks the host for
+/// memory, and to load it ahead, only.
 const NARROW: [(&str, &str, &[&str]); 4] = [
-    ("census", "host", &["large_table"]),
+    ("census", "host", &["large_table", "prefetch"]),
     (
         "config",
         "fast_path",

@@ -128,7 +128,7 @@ struct HistorySet([ClientHistory; WAYS]);
 #[derive(Clone, Debug)]
 pub struct Clients {
     sets: Vec<ClientSet>,
-    /// What most requests don't need is apart: so most look at one cache line.
+    /// They are apart, as most requests don't need them: so those look at one cache line.
     histories: Vec<HistorySet>,
     /// A hash with secrets of this worker, so that no sender can choose addresses that meet in one set.
     ///
@@ -176,7 +176,7 @@ pub struct RequestContext<'a> {
 
 /// The place of a client in the table.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ClientPlace {
     set: usize,
     way: usize,
     /// Whether the client was not known before this request.
@@ -253,7 +253,7 @@ impl Clients {
     #[inline(never)]
     fn decide_by_history(
         &mut self,
-        place: Place,
+        place: ClientPlace,
         within: bool,
         limit: &RateLimit,
         asked: &RequestContext<'_>,
@@ -289,11 +289,11 @@ impl Clients {
 
     /// The place of a client; if it is a new one, that of the one whose bucket is full first.
     #[inline]
-    fn place(&mut self, hash: u64, now: u64) -> Option<Place> {
+    fn place(&mut self, hash: u64, now: u64) -> Option<ClientPlace> {
         let (set, tag) = (self.set_of(hash), tag(hash));
         let ClientSet(clients) = self.sets.get(set)?;
         match clients.iter().position(|client| client.tag == tag) {
-            Some(way) => Some(Place {
+            Some(way) => Some(ClientPlace {
                 set,
                 way,
                 is_new: false,
@@ -302,7 +302,7 @@ impl Clients {
         }
     }
 
-    fn client(&mut self, place: Place) -> Option<&mut Client> {
+    fn client(&mut self, place: ClientPlace) -> Option<&mut Client> {
         let ClientSet(clients) = self.sets.get_mut(place.set)?;
         clients.get_mut(place.way)
     }
@@ -311,7 +311,7 @@ impl Clients {
     ///
     /// Clients that are not known lose their place before those that are.
     #[inline(never)]
-    fn newcomer(&mut self, set: usize, tag: u32, now: u64) -> Option<Place> {
+    fn newcomer(&mut self, set: usize, tag: u32, now: u64) -> Option<ClientPlace> {
         let ClientSet(clients) = self.sets.get_mut(set)?;
         let HistorySet(histories) = self.histories.get(set)?;
         let all = clients.iter_mut().zip(histories).enumerate();
@@ -324,7 +324,7 @@ impl Clients {
             asked_at: ticks(now),
             tag,
         };
-        Some(Place {
+        Some(ClientPlace {
             set,
             way,
             is_new: true,

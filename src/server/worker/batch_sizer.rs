@@ -1,17 +1,27 @@
-//! Pure. The number of packets that a worker asks for.
+//! Pure. The number of packets that a worker asks for, and whether it sends their replies together.
 //!
-//! On a quiet server packets come alone, and then a call for one costs less.
+//! On a quiet server packets come alone, and then a call for one costs less. A large batch after small ones is no sign of
+//! much load: something kept the worker from running. To send its replies one by one costs more, and each then has a
+//! reading of the clock of its own.
 
 use crate::time::NtpTimestamp;
 
 /// The number of packets in a row that came alone after which the worker asks for one.
 const SINGLES_BEFORE_SINGLE: u32 = 4;
+/// The most packets of a batch whose replies are always sent one by one.
+///
+/// With more of them the last ones would wait, if there is much load.
+const ONE_BY_ONE: usize = 8;
+/// The number of larger batches in a row after which the replies of another one are sent together.
+const LARGE_BEFORE_TOGETHER: u32 = 2;
 
 /// The pattern of the last packets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BatchSizer {
     /// The count of packets in a row that came alone, to a worker that waited for them.
     alone: u32,
+    /// The count of large batches in a row.
+    large: u32,
     /// The moment until which the worker was busy with the last ones.
     busy_until: NtpTimestamp,
 }
@@ -24,6 +34,20 @@ impl BatchSizer {
         } else {
             1
         }
+    }
+
+    /// As it is after many large batches.
+    #[cfg(test)]
+    pub(super) fn under_load() -> Self {
+        Self {
+            large: LARGE_BEFORE_TOGETHER,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether the replies to `received` packets are sent together.
+    pub(super) fn sends_together(self, received: usize) -> bool {
+        received > ONE_BY_ONE && self.large >= LARGE_BEFORE_TOGETHER
     }
 
     /// Learns from `received` packets that came together.
@@ -40,6 +64,11 @@ impl BatchSizer {
         self.alone = match received {
             1 if !waited => self.alone.saturating_add(1),
             _ => 0,
+        };
+        self.large = if received > ONE_BY_ONE {
+            self.large.saturating_add(1)
+        } else {
+            0
         };
         self.busy_until = busy_until;
     }
@@ -74,6 +103,22 @@ mod tests {
             batch_sizer.learn(1, waited, at(21));
             assert_eq!(batch_sizer.next(32), 32, "{waited:?}");
         }
+    }
+
+    /// Under load only: a large batch after small ones is answered one by one.
+    #[test]
+    fn replies_are_sent_together_while_all_batches_are_large() {
+        let mut batch_sizer = BatchSizer::default();
+        let mut together = Vec::new();
+        for received in [30, 9, 1, 32, 8, 32, 32, 32, 9, 9, 8, 9] {
+            together.push(batch_sizer.sends_together(received));
+            batch_sizer.learn(received, None, at(1));
+        }
+        let expected = [7, 8, 9];
+        assert!(
+            (0..12).all(|place| together[place] == expected.contains(&place)),
+            "{together:?}"
+        );
     }
 
     #[test]

@@ -47,11 +47,7 @@ use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, res
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::wire::HEADER_LEN;
 
-/// The most packets of a batch whose replies are sent one by one, each with a stamp of its own.
-///
-/// With more of them the last ones would wait, so the stamps are predicted.
-const ONE_BY_ONE: usize = 8;
-/// The number of replies of a larger batch that leave in one call, with predicted stamps.
+/// The number of replies that leave in one call, with predicted stamps, where a batch is not sent one by one.
 ///
 /// The worker may be kept from running in between: then the stamps of the next replies are predicted from a new
 /// reading.
@@ -370,10 +366,10 @@ impl WorkerLoop {
     fn answer(&mut self, batch: &mut Batch, received: usize) {
         let context = self.context();
         self.policy.prefetch(batch.sources());
-        if received <= ONE_BY_ONE {
-            self.answer_one_by_one(&context, batch, received);
-        } else {
+        if self.batch_sizer.sends_together(received) {
             self.answer_together(&context, batch, received);
+        } else {
+            self.answer_one_by_one(&context, batch, received);
         }
         self.save_timestamps(&context);
         // After the replies: no client waits for the census.

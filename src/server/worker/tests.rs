@@ -161,11 +161,14 @@ impl Desk {
         packet
     }
 
-    /// Sends `packets`, has them taken together or one by one, and returns the replies.
+    /// Sends `packets`, has them taken and answered together, as under load, or one by one, and returns the replies.
     fn ask(&mut self, packets: &[Vec<u8>], together: bool) -> BTreeMap<Origin, Vec<u8>> {
         let before = self.looped.counters.snapshot();
         for packet in packets {
             self.client.send_to(packet, self.address()).unwrap();
+        }
+        if together {
+            self.looped.batch_sizer = BatchSizer::under_load();
         }
         let mut left = packets.len();
         while left > 0 {

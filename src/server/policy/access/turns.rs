@@ -9,8 +9,9 @@ pub(super) trait AddressNumber: Copy + Ord {
     /// The next address, if there is one.
     fn next(self) -> Option<Self>;
 
-    /// Returns the number of the part in which `self` is, if they have 2^`size` addresses each and begin with `first`;
-    /// `None` before the first.
+    /// Returns the number of the part in which `self` is, or `None` before the first part.
+    ///
+    /// They have 2^`size` addresses each, and begin with `first`.
     fn part(self, first: Self, size: u32) -> Option<usize>;
 
     /// Returns the number of bits of the distance from `first` to `self`; 0 before it.
@@ -54,8 +55,9 @@ pub(super) struct Turns<T> {
 }
 
 impl<T: AddressNumber> Turns<T> {
-    /// Makes those of a list. `first` is whether the lowest address is allowed; from each of `starts` on, which rise, it is
-    /// the other way around.
+    /// Makes those of a list.
+    ///
+    /// `first` is whether the lowest address is allowed. From each of `starts` on, which rise, it is the other way around.
     pub(super) fn new(first: bool, starts: Vec<T>) -> Self {
         let (before, part_size) = parts(&starts);
         Self {
