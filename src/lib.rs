@@ -66,8 +66,8 @@
 //! files. `tests/pure/layers.rs` checks which room may use which: `time`, `hash`, `log` and `published` use no other
 //! room, `wire` and `host` only `time`, `nts` and `symmetric` only `wire`, `ke` only `nts`, `host` and `log`; `server` and
 //! `upstream` never use each other; only `supervisor` knows everything that runs, and `commands` what a subcommand needs.
-//! (Of `host`, pure files use types and memory: `large_table` asks for huge pages, `prefetch` loads ahead.) `tests/pure/circles.rs` checks that no
-//! files use each other in a circle.
+//! (Of `host`, pure files use types and memory: `large_table` asks for huge pages, `prefetch` loads ahead.)
+//! `tests/pure/circles.rs` checks that no files use each other in a circle.
 //!
 //! All that is displayed comes from the supervisor as a snapshot (`supervisor::inspect`), through [`control::server`]
 //! or [`control::http`]; workers only count, in cells of their own.
