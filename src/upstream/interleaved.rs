@@ -3,7 +3,9 @@
 //! A question in this mode has the receive timestamp of the last reply as its origin, and two random timestamps. Which of
 //! them comes back tells the mode of the reply. In basic mode it says when it leaves, before it has left. In interleaved mode
 //! it says when the reply *before* it really left, so the sample of that exchange is measured again. Until then, the reply
-//! is assumed to have been held at the upstream as long as the one before.
+//! is assumed to have been held at the upstream as long as the one of the last replies that was held shortest. If it was held
+//! longer, the sample's delay is too large, and its weight too small. With any longer time the delay could be too small, and
+//! half of it would not be a limit of the error any more.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -17,6 +19,8 @@ use crate::wire::Header;
 const TRIES: u32 = 8;
 /// The exchanges after which it is tried again.
 const RETRY_AFTER: u32 = 64;
+/// The replies whose holding times are remembered.
+const HELD: usize = 8;
 /// The questions without a reply, in a row, after which the last reply is not echoed any more.
 //= RFC 9769 §2 client-limit
 const UNANSWERED_MAX: u32 = 4;
@@ -43,6 +47,7 @@ pub struct InterleavedAssociation {
     /// Exchanges in basic mode since it was given up; `None`: it was not.
     given_up: Option<u32>,
     unanswered: u32,
+    held: HeldTimes,
     /// Whether the last question was in interleaved mode.
     is_asked: bool,
     status: InterleavedStatus,
@@ -57,6 +62,27 @@ pub struct InterleavedStatus {
     pub corrected: u64,
     /// The usual correction of their offset: a moving average of its absolute value.
     pub correction: NtpDuration,
+}
+
+/// The times for which the last replies were held at the upstream, as it said later.
+#[derive(Clone, Copy, Debug, Default)]
+struct HeldTimes {
+    times: [Option<NtpDuration>; HELD],
+    next: usize,
+}
+
+impl HeldTimes {
+    fn note(&mut self, held: NtpDuration) {
+        if let Some(time) = self.times.get_mut(self.next) {
+            *time = Some(held);
+        }
+        self.next = (self.next + 1) % HELD;
+    }
+
+    /// Returns the shortest of them and `held`.
+    fn shortest(&self, held: NtpDuration) -> NtpDuration {
+        self.times.iter().flatten().copied().fold(held, NtpDuration::min)
+    }
 }
 
 /// A reply that can be echoed.
@@ -127,8 +153,11 @@ impl InterleavedAssociation {
             transmit_timestamp: header.transmit_timestamp,
             ..last.header
         };
-        // It was held as long as the one before, about.
-        let held = if is_possible { held } else { NtpDuration::ZERO };
+        let held = if is_possible {
+            self.held.shortest(held)
+        } else {
+            NtpDuration::ZERO
+        };
         let transmit_timestamp = header.receive_timestamp + held.min(elapsed(exchange));
         ReplyReading {
             header: Header {
@@ -158,6 +187,10 @@ impl InterleavedAssociation {
         };
         if self.given_up.is_some() {
             self.basic = 0;
+        }
+        if let Some((header, _)) = &read.corrected {
+            self.held
+                .note(header.transmit_timestamp - header.receive_timestamp);
         }
         self.last = Some(LastReply {
             header: read.header,

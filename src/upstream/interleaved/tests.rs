@@ -114,13 +114,41 @@ fn a_reply_corrects_the_one_before_it() {
         };
         assert_eq!(question, expected);
         assert_eq!(read.header.receive_timestamp, at(now + PATH));
-        // It is as long as the one before was held.
         assert_eq!(read.header.transmit_timestamp, at(now + PATH + TRUE));
         let (header, exchange) = read.corrected.unwrap();
         assert_eq!(header.receive_timestamp, at(now - STEP + PATH));
         assert_eq!(header.transmit_timestamp, at(now - STEP + PATH + TRUE));
         assert_eq!(exchange.sent, raw(now - STEP));
         assert!(association.status().is_interleaved);
+    }
+}
+
+/// An assumed time of leaving is never later than the true one, unless no reply of the last eight was held as shortly.
+#[test]
+fn until_it_is_corrected_a_reply_counts_as_held_shortly() {
+    let mut association = InterleavedAssociation::default();
+    let mut server = ServerModel {
+        interleaves: true,
+        last: None,
+    };
+    let times = [
+        900, 4000, 300, 8000, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 5000, 700,
+    ];
+    for (number, time) in times.into_iter().enumerate() {
+        let now = (i64::try_from(number).unwrap() + 1) * STEP;
+        let (_, read) = ask(
+            &mut association,
+            &mut server,
+            InterleavedQuestions::Auto,
+            now,
+            true,
+        );
+        server.last = server
+            .last
+            .map(|(received, _)| (received, received + NtpDuration::from_units(time)));
+        let held = (read.header.transmit_timestamp - read.header.receive_timestamp).to_units();
+        let known = &times[number.saturating_sub(9)..number];
+        assert_eq!(held, known.iter().copied().min().unwrap_or(SAID), "{number}");
     }
 }
 

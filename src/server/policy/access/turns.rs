@@ -1,8 +1,9 @@
 //! Pure. The points where "allowed" and "denied" take turns, and the look-up of an address among them.
 //!
 //! A search by halves takes a step for each bit of their number, and each step waits for memory. So the addresses from
-//! the first point to the last are divided into parts of the same size, with about two points in each, and the search is
-//! within one part. Where the points crowd together, it takes some steps more, never more than without parts.
+//! the first point to the last are divided into parts of the same size, with about two points in each, or 4096 parts for a
+//! long list, and the search is within one part. Where the points crowd together, it takes some steps more, never more than
+//! without parts.
 
 /// An address as a number.
 pub(super) trait AddressNumber: Copy + Ord {
@@ -42,6 +43,8 @@ address_number!(u128);
 
 /// The least number of points that are worth parts.
 const FEW: usize = 16;
+/// The log2 of the most parts: they take 16 KiB, so they stay in the CPU's cache, and a long list is not much larger.
+const MOST_PARTS: u32 = 12;
 
 /// The points where "allowed" and "denied" take turns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +122,8 @@ fn parts<T: AddressNumber>(starts: &[T]) -> (Vec<u32>, u32) {
     if starts.len() < FEW || u32::try_from(starts.len()).is_err() {
         return (Vec::new(), 0);
     }
-    let part_size = highest
-        .bits_from(lowest)
-        .saturating_sub((starts.len() / 2).ilog2());
+    let parts = (starts.len() / 2).ilog2().min(MOST_PARTS);
+    let part_size = highest.bits_from(lowest).saturating_sub(parts);
     let part = |start: T| start.part(lowest, part_size).unwrap_or(0);
     let mut before = Vec::with_capacity(part(highest) + 2);
     before.push(0);
@@ -191,9 +193,12 @@ mod tests {
 
     #[test]
     fn parts_have_few_points_and_take_little_memory() {
-        let turns = Turns::new(false, (0..100_000_u32).map(|number| number * 40_000).collect());
-        let fullest = turns.before.windows(2).map(|pair| pair[1] - pair[0]).max();
-        assert!(fullest <= Some(4), "{fullest:?}");
-        assert!(turns.memory() <= 100_000 * 6, "{}", turns.memory());
+        for (count, apart, most) in [(2000, 2_000_000, 4), (1_000_000, 4000, 600)] {
+            let turns = Turns::new(false, (0..count).map(|number| number * apart).collect());
+            let fullest = turns.before.windows(2).map(|pair| pair[1] - pair[0]).max();
+            assert!(fullest <= Some(most), "{fullest:?}");
+            let beside = turns.memory() - 4 * usize::try_from(count).unwrap();
+            assert!(beside <= (16 << 10) + 8, "{beside}");
+        }
     }
 }
