@@ -1,7 +1,7 @@
 //! Pure. The points where "allowed" and "denied" take turns, and the look-up of an address among them.
 //!
 //! A search by halves takes a step for each bit of their number, and each step waits for memory. So the addresses from
-//! the first point to the last are divided into parts of the same size, with about two points in each, or 4096 parts for a
+//! the first point to the last are divided into parts of the same size, with a few points in each, or 4096 parts for a
 //! long list, and the search is within one part. Where the points crowd together, it takes some steps more, never more than
 //! without parts.
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn parts_have_few_points_and_take_little_memory() {
-        for (count, apart, most) in [(2000, 2_000_000, 4), (1_000_000, 4000, 600)] {
+        for (count, apart, most) in [(2000_u32, 2_000_000, 8), (1_000_000, 4000, 600)] {
             let turns = Turns::new(false, (0..count).map(|number| number * apart).collect());
             let fullest = turns.before.windows(2).map(|pair| pair[1] - pair[0]).max();
             assert!(fullest <= Some(most), "{fullest:?}");
