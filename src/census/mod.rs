@@ -47,8 +47,8 @@ const CLASSES: usize = 19;
 /// The ticks in a second, as the times between two requests are measured.
 const TICKS: u64 = 16;
 
-/// The time after which the sampling is chosen again, and the samples: as many in a shorter time are too many.
-const SAMPLING_CHOSEN_AFTER: (Duration, u64) = (Duration::from_secs(1), 40_000);
+/// The time after which the sampling is chosen again; sooner if there were [`sampled::MOST`] samples in less.
+const SAMPLING_CHOSEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The settings of a worker's census.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +185,7 @@ impl Census {
                 self.note_one(&asking, tick);
             }
         }
-        if self.samples >= SAMPLING_CHOSEN_AFTER.1 {
+        if self.samples >= u64::from(sampled::MOST) {
             self.choose_sampling(now);
         }
     }
@@ -208,7 +208,8 @@ impl Census {
 
     /// Counts a packet for the busiest clients, and chooses the next one.
     ///
-    /// The number of packets until then is from 1 to twice the divisor, by the secret hash: no sender can ask in between.
+    /// The number of packets until then is by the secret hash, and the divisor on average. So no sender can foretell which of
+    /// its packets count.
     fn sample(&mut self, asking: &HashedSource) {
         let weight = divisor(self.level);
         self.window.note_talker(asking, weight, &self.hasher);
@@ -240,7 +241,7 @@ impl Census {
         let mut all = self.earlier.clone();
         all.unite(&self.window.distinct);
         self.recent.expect(all.estimate());
-        if now.saturating_sub(self.since) >= SAMPLING_CHOSEN_AFTER.0 {
+        if now.saturating_sub(self.since) >= SAMPLING_CHOSEN_AFTER {
             self.choose_sampling(now);
         }
         if is_over {

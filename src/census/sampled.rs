@@ -16,7 +16,7 @@ use crate::hash::Hasher;
 /// The number of sizes of a sample: 1, 1/4, 1/16, … 1/4096.
 pub(super) const LEVELS: usize = 7;
 /// The most samples a second that are asked for.
-const MOST: f64 = 40_000.0;
+pub(super) const MOST: u32 = 40_000;
 
 /// A packet that was sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,10 @@ impl Sampling {
 pub(super) fn adapted(level: usize, samples: u64, time: Duration) -> usize {
     #[expect(clippy::cast_precision_loss, reason = "counts of a second are far below 2^53")]
     let rate = samples as f64 / time.as_secs_f64().max(1e-3);
-    if rate > MOST {
+    let most = f64::from(MOST);
+    if rate > most {
         (level + 1).min(LEVELS - 1)
-    } else if rate * 8.0 < MOST {
+    } else if rate * 8.0 < most {
         level.saturating_sub(1)
     } else {
         level

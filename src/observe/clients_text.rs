@@ -46,7 +46,7 @@ fn headline(lines: &mut Lines, report: &CensusReport) {
     if report.packets_divisor > 1 {
         let some = report.packets_divisor;
         lines.paragraph(&format!(
-            "At the highest rates one packet in {some} is counted below: bounds hold at 95 %"
+            "Above 40,000 packets per second one in {some} is counted below: bounds hold at 95 %"
         ));
     }
 }

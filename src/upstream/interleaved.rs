@@ -4,8 +4,8 @@
 //! them comes back tells the mode of the reply. In basic mode it says when it leaves, before it has left. In interleaved mode
 //! it says when the reply *before* it really left, so the sample of that exchange is measured again. Until then, the reply
 //! is assumed to have been held at the upstream as long as the one of the last replies that was held shortest. If it was held
-//! longer, the sample's delay is too large, and its weight too small. With any longer time the delay could be too small, and
-//! half of it would not be a limit of the error any more.
+//! longer, the sample's delay is too large, and its weight too small. If it was held even shorter, the delay is too small by
+//! the difference until it is corrected: half of it is no limit of the error then.
 
 use strum::{IntoStaticStr, VariantArray};
 

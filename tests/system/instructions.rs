@@ -140,7 +140,7 @@ fn bytes_to_bytes_once(
     random: &mut Random,
     payload: &[u8],
 ) -> (Verdict, [u8; HEADER_LEN]) {
-    table.prefetch(&policy.limit, asked.source, asked.class);
+    table.prefetch(&policy.limit, policy.budget, asked.source, asked.class);
     let request = Request {
         payload,
         source: asked.source,

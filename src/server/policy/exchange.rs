@@ -239,7 +239,8 @@ impl PolicyRules {
     /// Loads into the cache where requests of this `class` of `sources` will be looked up soon.
     pub(in crate::server) fn prefetch(&self, sources: impl Iterator<Item = IpAddr>, class: RequestClass) {
         if self.policy.remembers() {
-            sources.for_each(|source| self.clients.prefetch(&self.policy.limit, source, class));
+            let Policy { limit, budget, .. } = &*self.policy;
+            sources.for_each(|source| self.clients.prefetch(limit, *budget, source, class));
         }
     }
 

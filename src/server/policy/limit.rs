@@ -331,11 +331,17 @@ impl Clients {
         })
     }
 
-    /// Loads the place of `source` into the cache before its look-up: the CPU waits for a whole batch at once.
-    pub fn prefetch(&self, limit: &RateLimit, source: IpAddr, class: RequestClass) {
+    /// Loads the place of `source` into the cache before its look-up, and that of its history if there is a `budget`.
+    pub fn prefetch(&self, limit: &RateLimit, budget: RuleMode, source: IpAddr, class: RequestClass) {
         let hash = hash(&self.narrow, &limit.client, source) ^ class.salt();
-        if let Some(set) = self.sets.get(self.set_of(hash)) {
-            prefetch(set);
+        let set = self.set_of(hash);
+        if let Some(clients) = self.sets.get(set) {
+            prefetch(clients);
+        }
+        if budget != RuleMode::Off
+            && let Some(histories) = self.histories.get(set)
+        {
+            prefetch(histories);
         }
     }
 

@@ -123,7 +123,7 @@ fn a_reply_corrects_the_one_before_it() {
     }
 }
 
-/// An assumed time of leaving is never later than the true one, unless no reply of the last eight was held as shortly.
+/// An assumed time of leaving is never later than the true one, unless none of the last nine was held as shortly.
 #[test]
 fn until_it_is_corrected_a_reply_counts_as_held_shortly() {
     let mut association = InterleavedAssociation::default();
