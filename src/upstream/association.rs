@@ -457,7 +457,7 @@ impl Association {
         self.peer.filter.revise(&self.settings.view);
         let read = self.interleaved.read(header, exchange);
         let header = read.header;
-        let sample = packet::measure(&header, exchange, scale, precision);
+        let sample = read.sample(exchange, scale, precision);
         let limit = self.settings.policy.max_distance;
         let usable = packet::usable(&header, &sample, &self.own_reference_ids(&header, own), limit);
         match (usable, self.peer.address) {

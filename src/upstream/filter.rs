@@ -3,8 +3,9 @@
 //! In place of the RFC's register of eight (RFC 5905 §10) it is a weighted least-squares line, as the frequency is
 //! needed, too.
 //!
-//! * A sample's error is at most half of its delay, and the part beyond the shortest delay was spent in queues: so a
-//!   longer delay gives a smaller weight.
+//! * A sample's error is at most half of its delay.
+//! * The network delay beyond the shortest one was spent in queues: so a longer one gives a smaller weight. It is without
+//!   all of the turnaround, which an upstream only claims: so it weighs its own samples, and bounds no error.
 //! * If queues are mostly in one direction, the errors of all samples have the same sign and grow with the delay: that
 //!   slope is fitted, too, and subtracted.
 //! * Before there are many samples, their error is assumed to be a part of the delay.
@@ -281,6 +282,7 @@ impl Revisions {
             offset: sample.offset + shift,
             // Half of a sample's delay is its error.
             delay: sample.delay + error + error,
+            network_delay: sample.network_delay + error + error,
             ..sample
         }
     }

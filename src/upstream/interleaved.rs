@@ -3,14 +3,14 @@
 //! A question in this mode has the receive timestamp of the last reply as its origin, and two random timestamps. Which of
 //! them comes back tells the mode of the reply. In basic mode it says when it leaves, before it has left. In interleaved mode
 //! it says when the reply *before* it really left, so the sample of that exchange is measured again. Until then, the reply
-//! is assumed to have been held at the upstream as long as the one of the last replies that was held shortest. If it was held
-//! longer, the sample's delay is too large, and its weight too small. If it was held even shorter, the delay is too small by
-//! the difference until it is corrected: half of it is no limit of the error then.
+//! is assumed to have been held at the upstream as long as the one of the last replies that was held shortest. The sample's
+//! delay is so long meanwhile that half of it bounds the error, however long the reply was held; and the more the holding
+//! times differ, the less it weighs.
 
 use strum::{IntoStaticStr, VariantArray};
 
-use super::packet::{Exchange, QuestionNonces, TURNAROUND_MAX};
-use crate::time::{NtpDuration, NtpTimestamp};
+use super::packet::{Exchange, QuestionNonces, Sample, TURNAROUND_MAX, measure};
+use crate::time::{NtpDuration, NtpTimestamp, Timescale};
 use crate::wire::Header;
 
 /// The replies in basic mode, in a row, after which an upstream is asked in basic mode.
@@ -79,10 +79,27 @@ impl HeldTimes {
         self.next = (self.next + 1) % HELD;
     }
 
-    /// Returns the shortest of them and `held`.
-    fn shortest(&self, held: NtpDuration) -> NtpDuration {
-        self.times.iter().flatten().copied().fold(held, NtpDuration::min)
+    /// Returns what is assumed of a reply whose predecessor was held for `last`.
+    fn assumed(&self, last: NtpDuration) -> AssumedHolding {
+        let all = self.times.iter().flatten().copied().chain([last]);
+        let shortest = all.clone().fold(last, NtpDuration::min);
+        let (sum, number) = all.fold((0, 0), |(sum, number), time| {
+            (sum + (time - shortest).to_units(), number + 1)
+        });
+        AssumedHolding {
+            time: shortest,
+            beyond: NtpDuration::from_units(sum / number),
+        }
     }
+}
+
+/// The assumed time for which a reply was held at the upstream, before the next reply tells the true one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AssumedHolding {
+    /// The shortest one of the last replies.
+    pub time: NtpDuration,
+    /// By how much replies are usually held longer: the mean.
+    pub beyond: NtpDuration,
 }
 
 /// A reply that can be echoed.
@@ -95,10 +112,30 @@ struct LastReply {
 /// The content of a reply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReplyReading {
-    /// Its header, with receive and transmit timestamp of this exchange: the transmit timestamp may be an assumed one.
+    /// Its header, with receive and transmit timestamp of this exchange.
     pub header: Header,
+    /// The assumption that its transmit timestamp is made of; `None` if it says when it leaves.
+    pub assumed: Option<AssumedHolding>,
     /// The reply before it and its exchange, with the time when it really left.
     pub corrected: Option<(Header, Exchange)>,
+}
+
+impl ReplyReading {
+    /// Measures its exchange, as [`measure`] does.
+    ///
+    /// A reply that was held for any time up to `elapsed`, and not for the assumed `time`, leaves the true offset within half
+    /// of `elapsed + time`.
+    pub fn sample(&self, exchange: &Exchange, scale: &Timescale, precision: i8) -> Sample {
+        let sample = measure(&self.header, exchange, scale, precision);
+        match self.assumed {
+            None => sample,
+            Some(AssumedHolding { time, beyond }) => Sample {
+                delay: sample.delay.max(elapsed(exchange) + time),
+                network_delay: sample.network_delay + beyond,
+                ..sample
+            },
+        }
+    }
 }
 
 impl InterleavedAssociation {
@@ -138,6 +175,7 @@ impl InterleavedAssociation {
     pub fn read(&self, header: Header, exchange: &Exchange) -> ReplyReading {
         let basic = ReplyReading {
             header,
+            assumed: None,
             corrected: None,
         };
         if header.origin_timestamp == exchange.nonce {
@@ -153,17 +191,19 @@ impl InterleavedAssociation {
             transmit_timestamp: header.transmit_timestamp,
             ..last.header
         };
-        let held = if is_possible {
-            self.held.shortest(held)
+        let known = if is_possible {
+            self.held.assumed(held)
         } else {
-            NtpDuration::ZERO
+            AssumedHolding::default()
         };
-        let transmit_timestamp = header.receive_timestamp + held.min(elapsed(exchange));
+        let time = known.time.min(elapsed(exchange));
+        let transmit_timestamp = header.receive_timestamp + time;
         ReplyReading {
             header: Header {
                 transmit_timestamp: transmit_timestamp.nonzero(),
                 ..header
             },
+            assumed: Some(AssumedHolding { time, ..known }),
             corrected: is_possible.then_some((corrected, last.exchange)),
         }
     }

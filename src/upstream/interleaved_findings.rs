@@ -124,7 +124,12 @@ mod tests {
             transmit_timestamp: at(transmit),
             ..Header::request(at(0))
         };
-        ReplyReading { header, corrected }
+        let assumed = None;
+        ReplyReading {
+            header,
+            assumed,
+            corrected,
+        }
     }
 
     #[test]

@@ -64,7 +64,13 @@ pub struct Sample {
     /// Offset of the upstream's clock from the local timescale; positive if it is ahead.
     pub offset: NtpDuration,
     /// Round-trip delay without the upstream's turnaround (200 us of it at most), at least the host's precision.
+    ///
+    /// Half of it is a bound of the offset's error.
     pub delay: NtpDuration,
+    /// Round-trip delay without all of the turnaround that the upstream claims, at least the host's precision.
+    ///
+    /// It is a claim. It only weighs the samples of one upstream against each other; it is no bound of an error.
+    pub network_delay: NtpDuration,
     /// Dispersion: both precisions, and the drift of the raw counter (PHI) during the exchange.
     pub dispersion: NtpDuration,
     /// t4: when the answer arrived, by the raw counter.
@@ -175,6 +181,7 @@ pub fn measure(header: &Header, exchange: &Exchange, scale: &Timescale, precisio
     Sample {
         offset: out.half() + back.half(),
         delay: (elapsed - turnaround(header).min(TURNAROUND_CREDIT)).max(own_precision),
+        network_delay: (elapsed - turnaround(header)).max(own_precision),
         dispersion: NtpDuration::from_log2(header.precision) + own_precision + elapsed.drift(PHI_PPM),
         at: exchange.arrived,
     }
@@ -335,8 +342,9 @@ mod tests {
     fn the_arithmetic_of_the_four_times() {
         let sample = measure(&answer(), &exchange(), &scale(), -23);
         assert!(close(sample.offset, 3.0), "{sample:?}");
-        // Of the 2 ms that it claims, only what a server needs is subtracted.
+        // Of the 2 ms that it claims, only what a server needs is subtracted from what bounds the error.
         assert!(close(sample.delay, 0.009_8), "{sample:?}");
+        assert!(close(sample.network_delay, 0.008), "{sample:?}");
         let precisions = (-20_f64).exp2() + (-23_f64).exp2();
         assert!(close(sample.dispersion, precisions + 15e-6 * 0.010), "{sample:?}");
         let distance = root_distance(&answer(), &sample, Duration::from_secs(150));

@@ -6,7 +6,12 @@ import struct
 
 PACKET = struct.Struct("!BBbbIIIQQQQ")
 UNIX = 2_208_988_800  # 1970-01-01 in seconds since 1900
-SO_TIMESTAMPNS = 35  # not in the socket module
+# Not in the socket module.
+SO_TIMESTAMPNS = 35
+SO_TIMESTAMPING = 37
+SOF_TIMESTAMPING_TX_SOFTWARE = 1 << 1
+SOF_TIMESTAMPING_SOFTWARE = 1 << 4
+MSG_ERRQUEUE = 0x2000
 STAMP = struct.Struct("qq")
 
 
@@ -20,18 +25,25 @@ def from_ntp(timestamp):
     return ((timestamp - (UNIX << 32)) * 1_000_000_000 + (1 << 31)) >> 32
 
 
-def stamped_socket():
-    """A UDP socket whose packets carry the kernel's receive time."""
+def stamped_socket(is_sender=False):
+    """A UDP socket whose packets carry the kernel's receive time, and if `is_sender`, its transmit time as well."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    if is_sender:
+        udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE)
     return udp
 
 
-def receive(udp):
+def sent(udp):
+    """The kernel's stamp of the packet that was just sent over the loopback, as `receive` gives it."""
+    return receive(udp, MSG_ERRQUEUE)[1]
+
+
+def receive(udp, flags=0):
     """A packet, the kernel's stamp of CLOCK_REALTIME in nanoseconds, and who sent it."""
-    data, ancillary, _, sender = udp.recvmsg(1024, 128)
+    data, ancillary, _, sender = udp.recvmsg(1024, 256, flags)
     for _, kind, value in ancillary:
-        if kind == SO_TIMESTAMPNS:
+        if kind in (SO_TIMESTAMPNS, SO_TIMESTAMPING):
             seconds, nanos = STAMP.unpack(value[: STAMP.size])
             return data, seconds * 1_000_000_000 + nanos, sender
     raise OSError("a packet without the kernel's stamp")

@@ -20,13 +20,13 @@ TRIES = 3
 
 def ask(address, truth):
     """One question: (delay, error, half root delay + root dispersion, leap, stratum), or None."""
-    udp = ntp.stamped_socket()
+    udp = ntp.stamped_socket(is_sender=True)
     with udp:
         udp.connect(tuple(address))
         nonce = int.from_bytes(os.urandom(8), "big")
-        sent = time.time_ns()
         try:
             udp.send(ntp.PACKET.pack(0x23, 0, 0, 0, 0, 0, 0, 0, 0, 0, nonce))
+            sent = ntp.sent(udp)
             if not select.select([udp], [], [], 0.5)[0]:
                 return None
             packet, arrived, _ = ntp.receive(udp)

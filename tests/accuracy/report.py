@@ -23,7 +23,7 @@ class Seen:
 
     def __init__(self, first=(), answers=(), lost=0, least=()):
         self.first = list(first)  # seconds to the first usable answer
-        self.answers = list(answers)  # (seconds since the start, error, bound)
+        self.answers = list(answers)  # (seconds since the start, error, bound, what the probe does not know)
         self.lost = lost  # unusable or no answer, after the first usable one
         self.least = list(least)  # (seconds since the start, bound / what a majority allows)
 
@@ -36,19 +36,20 @@ class Seen:
         )
 
     def numbers(self, warm_up):
-        errors = [abs(error) * 1e6 for after, error, _ in self.answers if after >= warm_up]
-        steady = [(abs(error), bound) for after, error, bound in self.answers if after >= warm_up]
+        errors = [abs(error) * 1e6 for after, error, *_ in self.answers if after >= warm_up]
+        steady = [(abs(error), bound) for after, error, bound, _ in self.answers if after >= warm_up]
+        least = [ratio for after, ratio in self.least if after >= warm_up]
         return {
             "first answer, s": max(self.first),
             "error median, us": statistics.median(errors),
             "error 95 %, us": percentile(errors, 0.95),
             "error max, us": max(errors),
-            "error max from the first answer, us": max(abs(error) * 1e6 for _, error, _ in self.answers),
+            "error max from the first answer, us": max(abs(error) * 1e6 for _, error, *_ in self.answers),
             "interval median, +- us": statistics.median(bound for _, bound in steady) * 1e6,
-            "interval / what a majority allows": statistics.median(
-                ratio for after, ratio in self.least if after >= warm_up
-            ),
-            "coverage, %": 100 * sum(abs(error) <= bound for _, error, bound in self.answers) / len(self.answers),
+            "interval / what a majority allows": statistics.median(least) if least else math.nan,
+            "coverage, %": 100
+            * sum(abs(error) <= bound + unknown for _, error, bound, unknown in self.answers)
+            / len(self.answers),
             "seconds without an answer": self.lost,
         }
 
@@ -60,8 +61,11 @@ class Claims:
     """
 
     def __init__(self, directory, client):
-        with open(directory / "exchanges.csv", encoding="utf-8", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if line["client"] == client]
+        lines = []
+        # (Only a relay knows what took how long.)
+        if (directory / "exchanges.csv").exists():
+            with open(directory / "exchanges.csv", encoding="utf-8", newline="") as file:
+                lines = [line for line in csv.DictReader(file) if line["client"] == client]
         self.coming = sorted(
             (int(line["unix_ns"]), line["upstream"], float(line["out"]), float(line["back"])) for line in lines
         )
@@ -108,7 +112,7 @@ def read(directory):
             if not one.first:
                 one.first.append(after)
             error, bound = float(line["error"]), float(line["bound"])
-            one.answers.append((after, error, bound))
+            one.answers.append((after, error, bound, max(0.0, float(line["delay"])) / 2))
             interval = claims[line["server"]].majority(int(line["unix_ns"]))
             if interval:
                 one.least.append((after, bound / least_bound(error, interval)))
@@ -116,7 +120,7 @@ def read(directory):
 
 
 def table(title, seen, warm_up):
-    silent = [server for server in SERVERS if not any(after >= warm_up for after, _, _ in seen[server].answers)]
+    silent = [server for server in SERVERS if not any(after >= warm_up for after, *_ in seen[server].answers)]
     if silent:
         return [title, f"  never usable: {', '.join(silent)}"]
     theirs, basics, ours = (seen[server].numbers(warm_up) for server in SERVERS)

@@ -144,6 +144,7 @@ fn a_report_brings_a_sample_a_refusal_or_nothing() {
     peer.filter.add(Sample {
         offset: NtpDuration::from_seconds(0.5),
         delay: NtpDuration::from_seconds(0.001),
+        network_delay: NtpDuration::from_seconds(0.001),
         dispersion: NtpDuration::from_seconds(1e-6),
         at: Duration::from_secs(5),
     });

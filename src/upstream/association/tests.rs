@@ -101,6 +101,7 @@ fn sample(at: u64) -> Sample {
     Sample {
         offset: nothing,
         delay: nothing,
+        network_delay: nothing,
         dispersion: nothing,
         at: Duration::from_secs(at),
     }

@@ -25,15 +25,23 @@ const MISFIT_FROM: usize = 9;
 pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, assumed_frequency: f64) -> Option<Estimate> {
     let newest = samples.clone().last()?;
     let delay = samples.clone().map(|sample| sample.delay).min()?;
-    let mut base = usual_error(samples.clone(), delay, &newest);
-    let mut fitted = Fitted::of(points(samples.clone(), &newest, delay, base), assumed_frequency);
+    let network_delay = samples.clone().map(|sample| sample.network_delay).min()?;
+    let shortest = ShortestDelays { delay, network_delay };
+    let with = |base| {
+        Fitted::of(
+            points(samples.clone(), &newest, shortest, base),
+            assumed_frequency,
+        )
+    };
+    let mut base = usual_error(samples.clone(), shortest, &newest);
+    let mut fitted = with(base);
     // If queues explain too little of the residuals, the common part of all errors grows, and the weights differ less.
     for _ in 0..REFITS {
         if fitted.excess() <= 1.0 {
             break;
         }
         base *= fitted.excess().sqrt();
-        fitted = Fitted::of(points(samples.clone(), &newest, delay, base), assumed_frequency);
+        fitted = with(base);
     }
     let number = fitted.points.len();
     let scale = if number > 2 {
@@ -70,6 +78,13 @@ pub(super) fn fit(samples: impl Iterator<Item = Sample> + Clone, assumed_frequen
     })
 }
 
+/// The shortest delays of all samples.
+#[derive(Clone, Copy)]
+struct ShortestDelays {
+    delay: NtpDuration,
+    network_delay: NtpDuration,
+}
+
 /// A sample in the form of the fit, all in seconds.
 struct Point {
     /// Its instant, by the raw counter.
@@ -78,8 +93,10 @@ struct Point {
     age: f64,
     /// Its offset relative to that of the newest sample.
     offset: f64,
-    /// Its queueing time: the delay beyond the shortest one.
+    /// Its queueing time: the network delay beyond the shortest one.
     queues: f64,
+    /// The bound of its error, apart from half of the shortest delay: half of the delay beyond that.
+    bound: f64,
     /// The inverse of the variance of its error.
     weight: f64,
 }
@@ -88,17 +105,18 @@ struct Point {
 fn points(
     samples: impl Iterator<Item = Sample>,
     newest: &Sample,
-    delay: NtpDuration,
+    shortest: ShortestDelays,
     base: f64,
 ) -> Vec<Point> {
     let point = |sample: Sample| {
         let age = seconds(newest.at, sample.at);
-        let queues = (sample.delay - delay).to_seconds();
+        let queues = (sample.network_delay - shortest.network_delay).to_seconds();
         Point {
             taken: sample.at,
             age,
             offset: (sample.offset - newest.offset).to_seconds(),
             queues,
+            bound: (sample.delay - shortest.delay).half().to_seconds(),
             weight: 1.0 / ((base + queues / 2.0).powi(2) + wander(-age).powi(2)),
         }
     };
@@ -193,7 +211,7 @@ fn limit(
     frequency: (f64, f64),
     newest: &Sample,
 ) -> (Duration, f64) {
-    let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.queues / 2.0;
+    let says = |point: &Point| sign * (point.offset - line.at(point.age)) + point.bound;
     points
         .iter()
         .map(|point| (says(point) + drift_bound(frequency, -point.age), point))
@@ -262,12 +280,19 @@ impl Sums {
     }
 }
 
-/// Returns the usual error of a sample of the shortest delay, in seconds: half of the median queueing error.
+/// Returns the usual error of a sample of the shortest network delay, in seconds: half of the median queueing error.
 ///
-/// It is not below the clocks' precision, nor below the part of the delay that is assumed for few samples.
-fn usual_error(samples: impl Iterator<Item = Sample> + Clone, shortest: NtpDuration, newest: &Sample) -> f64 {
-    let assumed = shortest.to_seconds() / (4.0 * count(samples.clone()).powi(2));
-    let mut queues: Vec<NtpDuration> = samples.map(|sample| (sample.delay - shortest).half()).collect();
+/// It is not below the clocks' precision, nor below the part of the delay that is assumed for few samples (not of the network
+/// delay: no claimed turnaround makes it smaller).
+fn usual_error(
+    samples: impl Iterator<Item = Sample> + Clone,
+    shortest: ShortestDelays,
+    newest: &Sample,
+) -> f64 {
+    let assumed = shortest.delay.to_seconds() / (4.0 * count(samples.clone()).powi(2));
+    let mut queues: Vec<NtpDuration> = samples
+        .map(|sample| (sample.network_delay - shortest.network_delay).half())
+        .collect();
     queues.sort_unstable();
     let middle = queues
         .get(queues.len() / 2)

@@ -7,8 +7,17 @@ fn sample(at: f64, offset: f64, delay: f64) -> Sample {
     Sample {
         offset: NtpDuration::from_seconds(offset),
         delay: NtpDuration::from_seconds(delay),
+        network_delay: NtpDuration::from_seconds(delay),
         dispersion: NtpDuration::from_seconds(1e-6),
         at: Duration::from_secs_f64(at),
+    }
+}
+
+/// The sample of a reply that was held for these seconds as well, as the upstream says, and of no other offset.
+fn held_for(held: f64, sample: Sample) -> Sample {
+    Sample {
+        delay: sample.delay + NtpDuration::from_seconds(held),
+        ..sample
     }
 }
 
@@ -137,14 +146,15 @@ proptest! {
     #[test]
     fn the_truth_is_inside(
         frequency in -300e-6..300e-6_f64,
-        queues in prop::collection::vec((0.0..0.010_f64, 0.0..0.010_f64), 1..80),
+        queues in prop::collection::vec((0.0..0.010_f64, 0.0..0.010_f64, 0.0..0.010_f64), 1..80),
         interval in 2.0..128.0_f64,
     ) {
-        // A symmetric path of 10 ms, and queues in both directions.
+        // A symmetric path of 10 ms, queues in both directions, and a time at the upstream.
         let mut filter = ClockFilter::default();
-        for (step, (out, back)) in queues.iter().enumerate() {
+        for (step, (out, back, held)) in queues.iter().enumerate() {
             let at = f64::from(u32::try_from(step).unwrap()) * interval;
-            filter.add(sample(at, frequency * at + (out - back) / 2.0, 0.010 + out + back));
+            let offset = frequency * at + (out - back) / 2.0;
+            filter.add(held_for(*held, sample(at, offset, 0.010 + out + back)));
             let estimate = estimate(&filter);
             let later = at + interval;
             let error = estimate.offset_at(Duration::from_secs_f64(later)).to_seconds() - frequency * later;
@@ -186,6 +196,63 @@ fn how_often_wrong(queues: f64, noise: f64) -> [f64; 2] {
         }
     }
     [frequency_wrong / all, offset_wrong / all]
+}
+
+/// Returns the usual error of an upstream's estimate that holds its replies for up to `held` seconds, on a quiet path.
+fn error_of_one_that_holds(held: f64, seed: u64) -> f64 {
+    let mut random = uniform(seed);
+    let mut filter = ClockFilter::default();
+    let mut errors: Vec<f64> = (1..40)
+        .map(|step| {
+            let (out, back) = (5e-6 * random(), 5e-6 * random());
+            let at = 64.0 * f64::from(step);
+            let path = sample(at, 10e-6 * at + (out - back) / 2.0, 50e-6 + out + back);
+            filter.add(held_for(held * random(), path));
+            (estimate(&filter).offset.to_seconds() - 10e-6 * at).abs()
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    errors[errors.len() / 2]
+}
+
+#[test]
+fn who_holds_replies_for_long_and_says_so_is_worth_as_much() {
+    let mut ratios: Vec<f64> = (1..=21)
+        .map(|seed| error_of_one_that_holds(0.002, seed) / error_of_one_that_holds(0.0, seed))
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    assert!(ratios[10] < 1.5, "{ratios:?}");
+}
+
+/// Whatever an upstream says of its turnarounds, it is at most as certain as one whose delay is always its shortest one.
+#[test]
+fn no_claimed_turnaround_makes_an_estimate_more_certain() {
+    let delays = [
+        0.010, 0.011, 0.030, 0.012, 0.010, 0.025, 0.014, 0.011, 0.018, 0.010,
+    ];
+    for number in 1..=delays.len() {
+        let at = |step: usize| 16.0 * count(0..step);
+        let best = estimate(&filter((0..number).map(|step| (at(step), 0.1, 0.010))));
+        for claimed in [1e-6, 0.001, 0.010] {
+            let mut filter = ClockFilter::default();
+            for (step, delay) in delays.iter().take(number).enumerate() {
+                filter.add(Sample {
+                    network_delay: NtpDuration::from_seconds(claimed),
+                    ..sample(at(step), 0.1, *delay)
+                });
+            }
+            let says = estimate(&filter);
+            assert_eq!(says.delay, best.delay);
+            for later in [0.0, 60.0, 1000.0] {
+                let later = Duration::from_secs_f64(at(number) + later);
+                let (says, best) = (says.error_at(later), best.error_at(later));
+                assert!(
+                    says > best - 1e-9,
+                    "{number}, {claimed}, {later:?}: {says} {best}"
+                );
+            }
+        }
+    }
 }
 
 /// Xorshift, from 0 to 1 and neither.

@@ -1,6 +1,7 @@
 //! Pure. Questions and replies of one association in interleaved mode, one after another.
 
 use super::*;
+use crate::time::ClockReadings;
 use crate::wire::Mode;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -149,6 +150,12 @@ fn until_it_is_corrected_a_reply_counts_as_held_shortly() {
         let held = (read.header.transmit_timestamp - read.header.receive_timestamp).to_units();
         let known = &times[number.saturating_sub(9)..number];
         assert_eq!(held, known.iter().copied().min().unwrap_or(SAID), "{number}");
+        let beyond =
+            known.iter().map(|time| time - held).sum::<i64>() / i64::try_from(known.len().max(1)).unwrap();
+        let assumed = read
+            .assumed
+            .map(|assumed| (assumed.time.to_units(), assumed.beyond.to_units()));
+        assert_eq!(assumed, (number > 0).then_some((held, beyond)), "{number}");
     }
 }
 
@@ -286,6 +293,44 @@ fn the_usual_correction_follows_the_newest() {
 }
 
 proptest! {
+    /// Half of the delay bounds the error, however long a reply was held, and however the ways differ.
+    ///
+    /// It does so as long as the holding time is assumed, and afterwards.
+    #[test]
+    fn an_uncorrected_sample_is_no_more_certain_than_it_is_true(
+        times in prop::collection::vec((0..100_000_000_i64, 0..50_000_000_i64, 0..50_000_000_i64), 2..20),
+    ) {
+        let mut association = InterleavedAssociation::default();
+        let scale = Timescale::new(ClockReadings { realtime: at(0), raw: Duration::ZERO, boot: Duration::ZERO });
+        let mut last: Option<(i64, i64)> = None;
+        for (number, (held, out, back)) in (1..).zip(times) {
+            let now = number * STEP;
+            let (_, nonces) = association.question(InterleavedQuestions::Auto, [at(now + 7), at(now + 8)]);
+            let received = now + out;
+            let header = Header {
+                mode: Mode::Server,
+                stratum: 1,
+                precision: -32,
+                origin_timestamp: nonces.receive.unwrap_or(nonces.transmit),
+                receive_timestamp: at(received),
+                transmit_timestamp: last.map_or(at(received + held), |(received, held)| at(received + held)),
+                ..Header::request(nonces.transmit)
+            };
+            let exchange = Exchange { nonce: nonces.transmit, sent: raw(now), arrived: raw(received + held + back) };
+            let read = association.read(header, &exchange);
+            for (what, sample) in [
+                ("new", read.sample(&exchange, &scale, -32)),
+                ("corrected", read.corrected.map_or(read.sample(&exchange, &scale, -32), |(header, exchange)| measure(&header, &exchange, &scale, -32))),
+            ] {
+                // Rounding to nanoseconds, of both times.
+                let bound = sample.delay.half() + NtpDuration::from_seconds(3e-9);
+                prop_assert!(sample.offset.abs() <= bound, "{what}, {number}: {sample:?}");
+            }
+            association.accept(&read, &exchange);
+            last = Some((received, held));
+        }
+    }
+
     //= RFC 9769 §6 random
     #[test]
     fn nonces_are_random_in_all_bits_and_differ(first: u64, second: u64) {

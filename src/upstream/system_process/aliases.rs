@@ -208,6 +208,7 @@ mod tests {
             peer.filter.add(Sample {
                 offset: NtpDuration::from_seconds(offset),
                 delay: NtpDuration::from_seconds(0.002),
+                network_delay: NtpDuration::from_seconds(0.002),
                 dispersion: NtpDuration::from_seconds(1e-6),
                 at: Duration::from_secs(second),
             });

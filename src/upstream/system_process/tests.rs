@@ -68,6 +68,7 @@ fn add_sample(peer: &mut Peer, offset: f64, second: u64) {
     peer.filter.add(Sample {
         offset: NtpDuration::from_seconds(offset),
         delay: NtpDuration::from_seconds(0.002),
+        network_delay: NtpDuration::from_seconds(0.002),
         dispersion: NtpDuration::from_seconds(0.000_001),
         at: Duration::from_secs(second),
     });
