@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -15,21 +16,42 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::time::{AlignedReadings, ClockReadings, NtpTimestamp};
 
-/// The longest time between the first and the last reading of one set: above it the thread did not run in between.
-const TOGETHER: Duration = Duration::from_micros(100);
-/// Number of attempts at a better set of readings.
-const TRIES: u32 = 4;
+/// The longest time that one set of readings takes, unless the thread is interrupted meanwhile.
+///
+/// It is a few times what it takes here at best: a microsecond or less where the clock is read without a system call.
+static UNINTERRUPTED: LazyLock<Duration> = LazyLock::new(|| {
+    let shortest = (0..100).map(|_| read_in().1).min().unwrap_or_default();
+    4 * shortest
+});
+/// Maximum number of attempts at a set of readings.
+const ATTEMPTS: u32 = 5;
 
-/// Reads all clocks.
+/// Reads all clocks, at one moment.
+///
+/// The error of a set is the time that it took: an interrupt between two of its readings would move the served time.
 pub fn now() -> ClockReadings {
-    let mut reading = read_all();
-    for _ in 0..TRIES {
-        if raw().saturating_sub(reading.raw) <= TOGETHER {
+    closest(read_in, *UNINTERRUPTED)
+}
+
+/// Reads all clocks, and says how long that took.
+fn read_in() -> (ClockReadings, Duration) {
+    let readings = read_all();
+    (readings, raw().saturating_sub(readings.raw))
+}
+
+/// Returns the first result that took no longer than `enough`, or the quickest of all attempts.
+fn closest<T>(mut attempt: impl FnMut() -> (T, Duration), enough: Duration) -> T {
+    let (mut best, mut took) = attempt();
+    for _ in 1..ATTEMPTS {
+        if took <= enough {
             break;
         }
-        reading = read_all();
+        let (next, next_took) = attempt();
+        if next_took < took {
+            (best, took) = (next, next_took);
+        }
     }
-    reading
+    best
 }
 
 fn read_all() -> ClockReadings {
@@ -205,6 +227,28 @@ fn log2_at_least(step: Duration) -> i8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interrupted_reading_is_made_again() {
+        for (took, expected, attempts) in [
+            (&[90_u64][..], 0, 1),
+            (&[400, 90], 0, 1),
+            (&[401, 90], 1, 2),
+            (&[65_000, 5_000, 700, 3_000, 300, 90], 4, 5),
+            (&[65_000, 5_000, 700, 3_000, 900, 90], 2, 5),
+            (&[900, 901, 902, 903, 904, 90], 0, 5),
+        ] {
+            let mut made = 0;
+            let chosen = closest(
+                || {
+                    made += 1;
+                    (made - 1, Duration::from_nanos(took[made - 1]))
+                },
+                Duration::from_nanos(400),
+            );
+            assert_eq!((chosen, made), (expected, attempts), "{took:?}");
+        }
+    }
 
     //= RFC 5905 §11.1 precision
     #[test]
