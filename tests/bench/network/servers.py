@@ -169,15 +169,23 @@ def write(path, text):
     return path
 
 
-def swap(_directory, _workers, interface):
-    """A program in the driver that only swaps addresses and ports. It stays until the interface goes."""
-    attach = 'ip -force link set dev "$0" xdpdrv obj "$1" sec xdp && exec sleep 86400'
-    return [["sh", "-c", attach, interface, needs.OUT / "swap.bpf.o"]]
+def swap(program):
+    """A program in the driver that only swaps addresses and ports, or `clock`, which reads a clock as well. It stays until
+    the interface goes.
+    """
+
+    def commands(_directory, _workers, interface):
+        attach = 'ip -force link set dev "$0" xdpdrv obj "$1" sec xdp && exec sleep 86400'
+        return [["sh", "-c", attach, interface, needs.OUT / f"{program}.bpf.o"]]
+
+    return commands
 
 
 def fast_path(words):
     """The fast path of each ntpfront that is meant, and what it is compared with."""
-    told = [STANDARD["chronyd"](), STANDARD["plain"](), Server("swap", swap, version=["ip", "-V"])]
+    told = [STANDARD["chronyd"](), STANDARD["plain"](), *(
+        Server(name, swap(program), version=["ip", "-V"]) for name, program in (("swap", "swap"), ("swap and a clock", "clock"))
+    )]
     off = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
     for word in words:
         name, binary = word.partition("=")[0], binary_of(word)

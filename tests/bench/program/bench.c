@@ -278,19 +278,20 @@ static void ratio(const struct variant *one, const struct variant *other)
 
 int main(int count, char **arguments)
 {
-	if (count != 4) {
-		fprintf(stderr, "usage: bench SWAP.o BEFORE.o AFTER.o\n");
+	if (count != 5) {
+		fprintf(stderr, "usage: bench SWAP.o CLOCK.o BEFORE.o AFTER.o\n");
 		return 2;
 	}
 	libbpf_set_print(0);
-	static struct variant all[12];
+	enum { SWAP, BEFORE, AFTER, CENSUS, BEFORE_ALL, AFTER_ALL, CLOCK, ALL };
+	static struct variant all[2 * ALL];
 	int variants = 0;
 	for (int ipv6 = 0; ipv6 < 2; ipv6++) {
-		static const struct { const char *name; int object, policies, census; } kinds[6] = {
-			{ "swap", 1, 0, 0 }, { "before", 2, 0, 0 }, { "after", 3, 0, 0 }, { "after, census", 3, 0, 1 },
-			{ "before, policies", 2, 1, 0 }, { "after, policies and census", 3, 1, 1 },
+		static const struct { const char *name; int object, policies, census; } kinds[ALL] = {
+			{ "swap", 1, 0, 0 }, { "before", 3, 0, 0 }, { "after", 4, 0, 0 }, { "after, census", 4, 0, 1 },
+			{ "before, policies", 3, 1, 0 }, { "after, policies and census", 4, 1, 1 }, { "swap and a clock", 2, 0, 0 },
 		};
-		for (int i = 0; i < 6; i++) {
+		for (int i = 0; i < ALL; i++) {
 			struct variant *one = &all[variants++];
 			snprintf(one->name, sizeof(one->name), "%s, IPv%c", kinds[i].name, ipv6 ? '6' : '4');
 			one->object = arguments[kinds[i].object];
@@ -315,13 +316,15 @@ int main(int count, char **arguments)
 		spread(values, &low, &median, &high);
 		printf("%-34s %6.1f ns (%.1f to %.1f)\n", all[i].name, median, low, high);
 	}
-	for (int base = 0; base < variants; base += 6) {
-		ratio(&all[base + 2], &all[base]);
-		ratio(&all[base + 3], &all[base]);
-		ratio(&all[base + 1], &all[base]);
-		ratio(&all[base + 1], &all[base + 2]);
-		ratio(&all[base + 1], &all[base + 3]);
-		ratio(&all[base + 5], &all[base + 4]);
+	for (struct variant *base = all; base < all + variants; base += ALL) {
+		ratio(base + CLOCK, base + SWAP);
+		ratio(base + AFTER, base + SWAP);
+		ratio(base + CENSUS, base + SWAP);
+		ratio(base + BEFORE, base + SWAP);
+		ratio(base + AFTER, base + CLOCK);
+		ratio(base + BEFORE, base + AFTER);
+		ratio(base + BEFORE, base + CENSUS);
+		ratio(base + AFTER_ALL, base + BEFORE_ALL);
 	}
 	return 0;
 }
