@@ -50,12 +50,14 @@ impl CheckReport {
     }
 
     /// Returns the report of a check against a server that runs as `running`: the changes of a reload.
-    pub fn against(running: &Config, loaded: &Result<Loaded, Vec<Fault>>) -> Self {
+    ///
+    /// It may have the fast path, attached somewhere or not.
+    pub fn against(running: &Config, loaded: &Result<Loaded, Vec<Fault>>, has_fast_path: bool) -> Self {
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(faults) => return Self::refused(faults),
         };
-        let difference = Difference::between(running, &loaded.config);
+        let difference = Difference::between(running, &loaded.config, has_fast_path);
         let restarts = difference.restart.iter().map(ToString::to_string);
         let changes: Vec<String> = restarts.chain(difference.changes()).collect();
         let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();

@@ -85,11 +85,13 @@ pub struct ListDifference<T> {
 
 impl Difference {
     /// Returns all that leads from `running` to `wanted`.
-    pub fn between(running: &Config, wanted: &Config) -> Self {
+    ///
+    /// The process may have the fast path, attached somewhere or not: then its keys are live.
+    pub fn between(running: &Config, wanted: &Config, has_fast_path: bool) -> Self {
         let mut listeners = ListDifference::between(&running.listeners, &wanted.listeners, is_same_listener);
         listeners.changed.iter_mut().for_each(keep_equal_policy);
         Self {
-            restart: restarts(running, wanted),
+            restart: restarts(running, wanted, has_fast_path),
             settings: SettingsDifference {
                 log_level: Change::between(&running.log_level, &wanted.log_level),
                 log_format: Change::between(&running.log_format, &wanted.log_format),
@@ -97,8 +99,7 @@ impl Difference {
                 leap_seconds: Change::between(&running.leap_seconds, &wanted.leap_seconds),
                 nts_client: Change::between(&running.nts_client, &wanted.nts_client),
                 budget: Change::between(&running.budget, &wanted.budget),
-                fast_path: Change::between(&running.fast_path, &wanted.fast_path)
-                    .filter(|_| running.fast_path.is_wanted()),
+                fast_path: Change::between(&running.fast_path, &wanted.fast_path).filter(|_| has_fast_path),
                 symmetric_keys: Change::between(&running.symmetric_keys, &wanted.symmetric_keys),
                 nts: Change::between(&running.nts, &wanted.nts),
             },
@@ -120,9 +121,9 @@ impl Difference {
     }
 }
 
-fn restarts(running: &Config, wanted: &Config) -> Vec<Restart> {
+fn restarts(running: &Config, wanted: &Config, has_fast_path: bool) -> Vec<Restart> {
     let both = running.restart_only().into_iter().zip(wanted.restart_only());
-    let is_live = |key: &str| running.fast_path.is_wanted() && FastPath::has(key);
+    let is_live = |key: &str| has_fast_path && FastPath::has(key);
     both.filter(|(running, wanted)| running != wanted && !is_live(&running.0))
         .map(|((key, running), (_, wanted))| Restart {
             key: key.to_owned(),

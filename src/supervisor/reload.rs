@@ -55,7 +55,7 @@ impl Supervisor {
                 }
             }
             Read::Check(reply, loaded) => {
-                let mut report = CheckReport::against(&self.running.config, &loaded);
+                let mut report = CheckReport::against(&self.running.config, &loaded, self.fast.is_some());
                 if let Ok(loaded) = &loaded {
                     let needs = Needs::of(&loaded.config, loaded.lists);
                     report.note_limits(&needs.shortfalls(&self.limits));
@@ -124,7 +124,7 @@ impl Supervisor {
 
     /// Changes the running configuration to `wanted`, and returns a line for each change. All that can fail is done first.
     async fn apply(&mut self, wanted: Loaded) -> Result<Vec<String>, String> {
-        let difference = Difference::between(&self.running.config, &wanted.config);
+        let difference = Difference::between(&self.running.config, &wanted.config, self.fast.is_some());
         let plan = self.listeners.plan(&difference.listeners);
         let clocks = self.clock_manager.period_clocks();
         let nts = self.nts.prepare(&wanted, clocks)?;

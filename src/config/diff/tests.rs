@@ -188,7 +188,7 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 /// Returns `config` with the keys that need a restart as in `running`.
-fn without_restart(config: &Config, running: &Config) -> Config {
+fn without_restart(config: &Config, running: &Config, has_fast_path: bool) -> Config {
     let mut config = config.clone();
     config.process = running.process.clone();
     config.control = running.control.clone();
@@ -196,7 +196,7 @@ fn without_restart(config: &Config, running: &Config) -> Config {
     config.metrics = running.metrics.clone();
     config.metrics_page = running.metrics_page;
     config.history = running.history.clone();
-    if running.fast_path.interfaces.is_empty() {
+    if !has_fast_path {
         config.fast_path = running.fast_path.clone();
     }
     config.ke_ports = running.ke_ports.clone();
@@ -218,7 +218,7 @@ fn a_new_port_of_key_establishment_needs_a_restart() {
     };
     let told = |landlock, ports: &[u16], wanted: &[u16]| {
         let (mut running, wanted) = (with(landlock, ports), with(landlock, wanted));
-        let difference = Difference::between(&running, &wanted);
+        let difference = Difference::between(&running, &wanted, false);
         running.apply(&difference);
         assert_eq!(running.ke_ports, ports.iter().copied().collect());
         difference.restart.first().map(ToString::to_string)
@@ -231,28 +231,28 @@ fn a_new_port_of_key_establishment_needs_a_restart() {
 
 proptest! {
     #[test]
-    fn a_difference_leads_from_one_to_the_other(running in config(), wanted in config()) {
+    fn a_difference_leads_from_one_to_the_other(running in config(), wanted in config(), has_fast_path: bool) {
         let mut model = running.clone();
-        let difference = Difference::between(&running, &wanted);
+        let difference = Difference::between(&running, &wanted, has_fast_path);
         model.apply(&difference);
-        prop_assert_eq!(&model, &without_restart(&wanted, &running));
+        prop_assert_eq!(&model, &without_restart(&wanted, &running, has_fast_path));
         let restarts =
             |config: &Config| (config.process.clone(), config.control.clone(), config.census, config.metrics.clone());
-        let is_same_path = !running.fast_path.interfaces.is_empty() || running.fast_path == wanted.fast_path;
+        let is_same_path = has_fast_path || running.fast_path == wanted.fast_path;
         let is_same = restarts(&running) == restarts(&wanted)
             && is_same_path
             && ke_ports(&running, &wanted).is_none();
         prop_assert_eq!(difference.restart.is_empty(), is_same);
-        prop_assert_eq!(Difference::between(&model, &wanted).changes(), Vec::<String>::new());
+        prop_assert_eq!(Difference::between(&model, &wanted, has_fast_path).changes(), Vec::<String>::new());
         // Each part tells what it changes.
         let is_told = !difference.changes().is_empty();
         prop_assert_eq!(is_told, model != running);
     }
 
     #[test]
-    fn what_stays_keeps_its_memory(running in config(), wanted in config()) {
+    fn what_stays_keeps_its_memory(running in config(), wanted in config(), has_fast_path: bool) {
         let mut model = running.clone();
-        model.apply(&Difference::between(&running, &wanted));
+        model.apply(&Difference::between(&running, &wanted, has_fast_path));
         for one in &model.listeners {
             let old = running.listeners.iter().find(|old| old.address == one.address);
             let equal = old.filter(|old| old.policy == one.policy);
@@ -261,8 +261,8 @@ proptest! {
     }
 
     #[test]
-    fn nothing_leads_to_the_same(running in config()) {
-        prop_assert!(is_empty(&Difference::between(&running, &running)));
+    fn nothing_leads_to_the_same(running in config(), has_fast_path: bool) {
+        prop_assert!(is_empty(&Difference::between(&running, &running, has_fast_path)));
     }
 
     /// Only the order changes: nothing else is done for it.
@@ -271,7 +271,7 @@ proptest! {
         let mut turned = running.clone();
         turned.listeners.reverse();
         turned.upstreams.reverse();
-        let difference = Difference::between(&running, &turned);
+        let difference = Difference::between(&running, &turned, false);
         let several = [running.upstreams.len() > 1, running.listeners.len() > 1];
         let lines = ["upstreams: another order", "listeners: another order"];
         let expected: Vec<_> = lines.iter().zip(several).filter(|(_, several)| *several).map(|(line, _)| *line).collect();
@@ -290,7 +290,7 @@ fn told(running: &str, wanted: &str) -> String {
             .unwrap()
             .config
     };
-    let difference = Difference::between(&load(running), &load(wanted));
+    let difference = Difference::between(&load(running), &load(wanted), false);
     let restarts = difference.restart.iter().map(ToString::to_string);
     let lines = restarts.chain(difference.changes());
     lines.map(|line| line + "\n").collect()

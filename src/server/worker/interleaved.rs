@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
+use super::transmit_sampler::{TransmitSampler, Use};
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::{Batch, TransmitTimestamps};
@@ -17,17 +18,10 @@ use crate::wire::Header;
 /// The most calls in a row for transmit timestamps: a batch has at most 256 replies, and a call takes 32.
 const MOST_CALLS: usize = 16;
 
-/// Of this many replies in basic mode one is stamped, to correct the predictions.
-///
-/// It is prime, so that over time every place of a batch is met, however large the batches are. It costs a few ns per
-/// reply.
-const SAMPLED: u16 = 251;
-
 /// The state of a worker for interleaved mode.
 #[derive(Default)]
 pub(super) struct Interleaving {
-    /// The replies in basic mode since the last one that was stamped.
-    basic: u16,
+    sampler: TransmitSampler,
     expected: ExpectedTimestamps,
     timestamps: TransmitTimestamps,
     steps: AnnouncedSteps,
@@ -72,24 +66,33 @@ impl Interleaving {
         }
     }
 
-    /// Has the kernel stamp the reply in basic mode that was queued last, if it is its turn.
+    /// Takes note of a batch at the raw time `now`.
     #[inline]
-    pub(super) fn sample(
+    pub(super) fn begin(&mut self, now: std::time::Duration) {
+        self.sampler.begin(now);
+    }
+
+    /// Has the kernel stamp the reply that was queued last, if it is its turn, or if `expected` is there: it is to a candidate.
+    #[inline]
+    pub(super) fn stamp_plain(
         &mut self,
         batch: &mut Batch,
+        expected: Option<Expected>,
         not_before: NtpTimestamp,
         predicted: PredictedTransmit,
     ) {
-        self.basic += 1;
-        if self.basic >= SAMPLED {
-            self.basic = 0;
-            let expected = Expected {
-                not_before,
-                predicted: Some(predicted),
-                entry: None,
-            };
-            self.stamp(batch, expected);
+        let choice = self.sampler.next(predicted.place);
+        if choice == Use::Unstamped && expected.is_none() {
+            return;
         }
+        self.stamp(
+            batch,
+            Expected {
+                not_before,
+                predicted: (choice == Use::Sample).then_some(predicted),
+                entry: expected.and_then(|expected| expected.entry),
+            },
+        );
     }
 
     /// Has the kernel stamp the reply that was queued last.

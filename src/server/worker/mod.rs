@@ -6,6 +6,7 @@ mod mac;
 mod nts;
 mod settings;
 mod transmit_predictor;
+mod transmit_sampler;
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -32,7 +33,7 @@ use crate::nts::Nonces;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::has_fields;
 use crate::server::interleaved::{
-    Expected, InterleavedRequest, PredictedTransmit, SavedTimestamps, receive_mark, transmit_mark,
+    InterleavedRequest, PredictedTransmit, SavedTimestamps, receive_mark, transmit_mark,
 };
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
@@ -366,6 +367,7 @@ impl WorkerLoop {
     fn answer(&mut self, batch: &mut Batch, received: usize) {
         let context = self.context();
         self.policy.prefetch(batch.sources());
+        self.interleaving.begin(context.now.raw);
         if self.batch_sizer.sends_together(received) {
             self.answer_together(&context, batch, received);
         } else {
@@ -526,17 +528,9 @@ impl WorkerLoop {
             at: context.now.realtime + prediction.until_sent,
             place: prediction.place,
         };
-        if let Some(expected) = expected {
-            let predicted = Some(predicted);
-            self.interleaving.stamp(
-                batch,
-                Expected {
-                    predicted,
-                    ..expected
-                },
-            );
-        } else if context.interleaves && verdict.has_reply() {
-            self.interleaving.sample(batch, context.now.realtime, predicted);
+        if context.interleaves && verdict.has_reply() {
+            self.interleaving
+                .stamp_plain(batch, expected, context.now.realtime, predicted);
         }
         verdict.has_reply()
     }

@@ -234,7 +234,7 @@ mod tests {
             listeners: listeners.to_vec(),
             ..DEFAULT.clone()
         };
-        Difference::between(&config(running), &config(wanted)).listeners
+        Difference::between(&config(running), &config(wanted), false).listeners
     }
 
     /// A plan as a line.

@@ -60,7 +60,7 @@ async fn change(listeners: &mut Listeners, address: SocketAddr) {
     let mut running = configured(address, 1);
     for (round, workers) in [4, 1, 3, 2, 8, 1].into_iter().enumerate() {
         let wanted = configured(address, workers);
-        let difference = Difference::between(&running.config, &wanted.config);
+        let difference = Difference::between(&running.config, &wanted.config, false);
         let plan = listeners.plan(&difference.listeners);
         let prepared = listeners.prepare(plan, &wanted).unwrap();
         listeners.commit(prepared, &manager).await;
