@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 
 import needs
+import reloads
 import rig
 import servers
 
@@ -19,8 +20,9 @@ WARM = 0.1
 # `latency` measures so much longer at a time: 4 ms in which the machine does something else are a hundredth of 0.4 s, and
 # would be what its p99 tells.
 LONGER = 2.5
-# In `overload`, requests a second.
+# In `overload`, requests a second, and in `inline`.
 FLOOD = 500_000
+INLINE = 50_000
 
 
 class Run:
@@ -70,6 +72,10 @@ class Run:
     def standard(self, mode):
         return [(mode, servers.named(word)) for word in self.named]
 
+    def fronts(self):
+        """The words of each ntpfront."""
+        return [word for word in self.named if "=" in word or word == "ntpfront"]
+
 
 def one_cpu():
     return rig.Layout(rig.cpus()[-1:], rig.cpus()[-1:])
@@ -77,13 +83,8 @@ def one_cpu():
 
 def apart(**priorities):
     """The clients on one CPU, the server on another."""
-    at_least_two()
+    rig.at_least_two_cpus()
     return rig.Layout(rig.cpus()[1:2], rig.cpus()[:1], **priorities)
-
-
-def at_least_two():
-    if len(rig.cpus()) < 2:
-        raise rig.Failure("two, latency and overload take two CPUs")
 
 
 # As an interrupt does, receiving comes before the server.
@@ -93,7 +94,7 @@ SHARED = {"server_priority": None, "receive_priority": None, "moderation": 50_00
 
 
 def both():
-    at_least_two()
+    rig.at_least_two_cpus()
     return rig.Layout(rig.cpus()[:2], rig.cpus()[:2])
 
 
@@ -143,6 +144,18 @@ def latency(run):
     run.go(run.standard("latency"), apart(**INTERRUPTED), 1, measure)
 
 
+def inline(run):
+    """As `latency`, but a packet is received in the call that sends it: what is left is the error of the server itself."""
+    rate = run.arguments.rate or INLINE
+
+    def measure(lane, pids):
+        return {"family": "IPv4", "rate": rate, **lane.load("-r", rate, *run.timing(LONGER), pids=pids)}
+
+    contestants = run.standard("inline") + [("inline", servers.natively(word)) for word in run.fronts()]
+    layout = rig.Layout(rig.cpus()[-1:], rig.cpus()[-1:], threaded=False)
+    run.go(contestants, layout, 1, measure)
+
+
 def half_of_what_chronyd_bears(run):
     """Half of the responses a second in a closed loop, in the same layout; to a round number."""
     rates = []
@@ -168,8 +181,7 @@ def policies(run):
     def measure(lane, pids):
         return {"family": "IPv4", **run.in_bursts(lane, pids)}
 
-    fronts = [word for word in run.named if "=" in word or word == "ntpfront"]
-    if fronts:
+    if fronts := run.fronts():
         run.go([("policies", server) for server in servers.with_policies(fronts[0])], one_cpu(), 1, measure)
 
 
@@ -179,8 +191,7 @@ def fast(run):
     def measure(family, flag):
         return lambda lane, pids: {"family": family, **run.in_bursts(lane, pids, *flag)}
 
-    fronts = [word for word in run.named if "=" in word or word == "ntpfront"]
-    if fronts:
+    if fronts := run.fronts():
         contestants = [("fast", server) for server in servers.fast_path(fronts)]
         run.go(contestants, one_cpu(), 1, *(measure(*family) for family in FAMILIES.items()))
 
@@ -217,5 +228,5 @@ class Sampler:
         return [[float(share.strip(" %")), program.strip(), function.strip()[4:]] for share, program, function, *_ in lines]
 
 
-MODES = {mode.__name__: mode for mode in (cost, single, interleaved, two, latency, overload, policies, fast, profile)}
-STANDARD = [name for name in MODES if name not in ("fast", "profile")]
+MODES = {mode.__name__: mode for mode in (cost, single, interleaved, two, latency, inline, overload, policies, fast, reloads.reloads, profile)}
+STANDARD = [name for name in MODES if name not in ("fast", "reloads", "profile")]

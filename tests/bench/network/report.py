@@ -88,7 +88,7 @@ def tables(records):
     names = list(dict.fromkeys(name for record in named for name in record["versions"]))
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     lines += [line for line in (row(records, names, *what) for what in ROWS) if line]
-    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + fast(records) + profiles(records) + [words(records, named)])
+    return "\n".join(([] if len(lines) == 2 else lines + [""]) + policies(records) + inline(records) + fast(records) + reloads(records) + profiles(records) + [words(records, named)])
 
 
 def row(records, names, mode, family, title, value, digits, less):
@@ -141,6 +141,45 @@ def policies(records):
     return lines + [""]
 
 
+def inline(records):
+    """The error that is the server's own."""
+    there = [record for record in records if record["mode"] == "inline"]
+    if not there:
+        return []
+    rates = format(int(there[0]["rate"]), ",")
+    lines = [f"| nothing to wait for, {rates}/s | offset error p50, µs | p99 | heard after it says that it left, p50 |", "| --- | --- | --- | --- |"]
+    for name in dict.fromkeys(record["server"] for record in there):
+        cells = [cell(by_turn(there, "inline", "IPv4", name, microseconds(*what)), 2, {}, True)
+                 for what in (("offset", "p50"), ("offset", "p99"), ("return", "p50"))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines + [""]
+
+
+def reloads(records):
+    """What is lost in reloads, by what they change, beside the same load without them."""
+    there = [record for record in records if record["mode"] == "reloads"]
+    if not there:
+        return []
+    rates = format(int(there[0]["rate"]), ",")
+    lines = [f"| reloads at {rates}/s | reloads | requests | wrong | lost | … at full sockets | without a reload: lost | … at full sockets |",
+             "| --- |" + " --- |" * 7]
+    for change in [*dict.fromkeys(record["change"] for record in there), "all"]:
+        those = [record for record in there if change in (record["change"], "all")]
+        during, before = ([record for record in those if record["reload"] == is_one] for is_one in (True, False))
+        counts = [len(during), total("asked", during), sum(map(wrong, during)), total("lost", during), total("full", during),
+                  total("lost", before), total("full", before)]
+        lines.append(f"| {change} | {' | '.join(format(count, ',') for count in counts)} |")
+    return lines + [""]
+
+
+def total(name, records):
+    return sum(record[name] for record in records)
+
+
+def wrong(record):
+    return sum(record.get(name, 0) for name in ("malformed", "strange", "unsynchronized", "mixed_up"))
+
+
 def fast(records):
     """The fast path beside a program that only swaps addresses, a plain loop on sockets, and chronyd."""
     there = [record for record in records if record["mode"] == "fast"]
@@ -183,13 +222,13 @@ def words(records, named):
     starts = {(file, number) for file, number, _ in turns}
     versions = {name: version.partition(" (+")[0] for record in named for name, version in record["versions"].items()}
     lost = sum(record["lost"] for record in told if record["mode"] != "overload")
-    wrong = sum(record.get(name, 0) for record in told for name in ("malformed", "strange", "unsynchronized", "mixed_up"))
+    bad = sum(map(wrong, told))
     good = sum(record["good"] for record in told)
     return (f"Medians of {len(turns)} turns after {len(starts)} starts (least–most); **×**: how many times better than {PEER}, "
             f"the median of the ratios turn by turn. "
             f"{named[0]['cpus']} CPUs of {named[0]['cpu']}, Linux {named[0]['kernel']}; "
             f"{'; '.join(f'{name}: {version}' for name, version in versions.items())}. "
-            f"Of {good:,} replies {wrong} were wrong; outside of the flood {lost} requests had none.")
+            f"Of {good:,} replies {bad} were wrong; outside of the flood {lost} requests had none.")
 
 
 def most_turns(records):

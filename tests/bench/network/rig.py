@@ -32,12 +32,15 @@ class Failure(Exception):
 
 class Layout:
     """Which CPUs whose work is on, each with a queue of the link, and the priorities (SCHED_FIFO, or None) of the server
-    and of its interface's receiving; and for how long a receiver sleeps on once it has nothing, in nanoseconds."""
+    and of its interface's receiving, which is on the server's CPUs if no others are given; and for how long a receiver
+    sleeps on once it has nothing, in nanoseconds. Without threads, what is sent is received in the sender's own call."""
 
-    def __init__(self, server_cpus, client_cpus, server_priority=30, receive_priority=30, moderation=0):
+    def __init__(self, server_cpus, client_cpus, server_priority=30, receive_priority=30, receive_cpus=None, moderation=0,
+                 threaded=True):
         self.server_cpus, self.client_cpus = server_cpus, client_cpus
         self.server_priority, self.receive_priority = server_priority, receive_priority
-        self.moderation = moderation
+        self.receive_cpus = receive_cpus or server_cpus
+        self.moderation, self.threaded = moderation, threaded
         self.queues = len(server_cpus)
 
 
@@ -56,9 +59,11 @@ class Lane:
         self._address()
         for namespace, interface in ((self.namespace, self.inside), (CLIENTS, self.outside)):
             self._use_napi(namespace, interface)
-        self.receivers = napi_threads(self.inside, layout.queues)
-        place(self.receivers, layout.server_cpus, layout.receive_priority)
-        place(napi_threads(self.outside, layout.queues), layout.client_cpus, CLIENT_PRIORITY)
+        self.receivers = []
+        if layout.threaded:
+            self.receivers = napi_threads(self.inside, layout.queues)
+            place(self.receivers, layout.receive_cpus, layout.receive_priority)
+            place(napi_threads(self.outside, layout.queues), layout.client_cpus, CLIENT_PRIORITY)
 
     def _address(self):
         for namespace, interface in ((self.namespace, "lo"), (self.namespace, self.inside), (CLIENTS, self.outside)):
@@ -81,7 +86,7 @@ class Lane:
             if self.layout.queues > 1
         )
         moderation = f"echo {self.layout.moderation} > {device}/gro_flush_timeout && echo 1000 > {device}/napi_defer_hard_irqs"
-        inside(namespace, "sh", "-c", f"{moderation} && echo 1 > {device}/threaded{masks}")
+        inside(namespace, "sh", "-c", f"{moderation} && echo {int(self.layout.threaded)} > {device}/threaded{masks}")
 
     def start_measured(self, command, log):
         """Starts what is measured, where and how the layout has it."""
@@ -109,6 +114,13 @@ class Lane:
         del told["cpu"]
         return told
 
+    def full_queues(self):
+        """How many packets the kernel has dropped in the server's namespace since it came to be: requests that found the
+        queue of their socket full."""
+        lines = [line.split() for line in output("ip", "netns", "exec", self.namespace, "cat", "/proc/net/snmp").splitlines()]
+        names, values = (line for line in lines if line[0] == "Udp:")
+        return int(values[names.index("RcvbufErrors")])
+
     def wait_until_it_answers(self, processes, log, families):
         """Until good replies come on all `families`, and no others."""
         until = time.monotonic() + START_LIMIT
@@ -120,6 +132,11 @@ class Lane:
                 return
             time.sleep(0.1)
         raise Failure(f"a server gives no good answer within {START_LIMIT} s; it said:\n{pathlib.Path(log).read_text()[-2000:]}")
+
+
+def at_least_two_cpus():
+    if len(cpus()) < 2:
+        raise Failure("two, latency, overload and reloads take two CPUs")
 
 
 def make_clients(stack):

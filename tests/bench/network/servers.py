@@ -181,6 +181,12 @@ def swap(program):
     return commands
 
 
+def natively(word):
+    """An ntpfront with its fast path in the driver."""
+    keys = '[fast-path]\ninterfaces = ["@INTERFACE@"]\nmode = "native"\n'
+    return ntpfront(f"{word.partition('=')[0]}: fast path", binary_of(word), NTPFRONT_CONFIG + keys)
+
+
 def fast_path(words):
     """The fast path of each ntpfront that is meant, and what it is compared with."""
     told = [STANDARD["chronyd"](), STANDARD["plain"](), *(

@@ -206,7 +206,10 @@ static __always_inline void note_times(__s64 t1, __u8 *ntp, __s64 t4, struct tal
 	note(ROUND_TRIP, t4 - t1, tally);
 	note(OFFSET, offset < 0 ? -offset : offset, tally);
 	note(OUTBOUND, t2 - t1, tally);
-	note(RETURN, t4 - t3, tally);
+	if (t4 < t3)
+		note(EARLY, t3 - t4, tally);
+	else
+		note(RETURN, t4 - t3, tally);
 	__sync_fetch_and_add(&tally->offsets, offset);
 }
 

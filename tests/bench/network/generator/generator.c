@@ -268,14 +268,20 @@ static double middle(int bucket)
 	return (double)(1ULL << (bucket / fine - 1)) * (fine + bucket % fine + 0.5);
 }
 
-static double quantile(const long long *histogram, double part)
+// `negative`: of the sizes of values below 0, if there are such.
+static double quantile(const long long *histogram, const long long *negative, double part)
 {
 	long long all = 0, below = 0;
 	for (int bucket = 0; bucket < BUCKETS; bucket++)
-		all += histogram[bucket];
-	for (int bucket = 0; bucket < BUCKETS; bucket++) {
+		all += histogram[bucket] + (negative ? negative[bucket] : 0);
+	for (int bucket = BUCKETS - 1; all && negative && bucket >= 0; bucket--) {
+		below += negative[bucket];
+		if (below >= part * all)
+			return -middle(bucket);
+	}
+	for (int bucket = 0; all && bucket < BUCKETS; bucket++) {
 		below += histogram[bucket];
-		if (all && below >= part * all)
+		if (below >= part * all)
 			return middle(bucket);
 	}
 	return 0;
@@ -328,9 +334,11 @@ static void report(const struct options *said, const struct moment *from, const 
 	       b->strange - a->strange, b->unsynchronized - a->unsynchronized, b->negative - a->negative,
 	       b->late - a->late, (long long)(all->asked - all->heard), b->interleaved - a->interleaved, b->mixed_up - a->mixed_up,
 	       good ? (double)(b->offsets - a->offsets) / good : 0.0);
-	for (int at = 0; at < HISTOGRAMS; at++)
-		printf("\"%s\":{\"p50\":%.0f,\"p99\":%.0f,\"p999\":%.0f},", NAMES[at], quantile(counted[at], 0.5),
-		       quantile(counted[at], 0.99), quantile(counted[at], 0.999));
+	for (int at = 0; at < EARLY; at++) {
+		const long long *negative = at == RETURN ? counted[EARLY] : NULL;
+		printf("\"%s\":{\"p50\":%.0f,\"p99\":%.0f,\"p999\":%.0f},", NAMES[at], quantile(counted[at], negative, 0.5),
+		       quantile(counted[at], negative, 0.99), quantile(counted[at], negative, 0.999));
+	}
 	printf("\"cpu\":{");
 	for (int at = 0; at < said->processes; at++)
 		printf("%s\"%d\":%lld", at ? "," : "", said->pids[at], to->cpu[at] - from->cpu[at]);

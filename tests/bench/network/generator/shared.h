@@ -13,7 +13,8 @@
 // Clients in interleaved mode, at most.
 #define INTERLEAVED_MAX 65536
 
-enum histogram { ROUND_TRIP, OFFSET, OUTBOUND, RETURN, HISTOGRAMS };
+// EARLY: of replies that were heard before they say that they left, by how much. RETURN has only the others.
+enum histogram { ROUND_TRIP, OFFSET, OUTBOUND, RETURN, EARLY, HISTOGRAMS };
 
 // Said before the start.
 struct plan {
