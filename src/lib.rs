@@ -86,7 +86,7 @@
 //!          with fields of NTS, after the plain packets, eight at a time: server::respond_nts
 //!          access -> open -> NAK, or -> limit of genuine requests -> budget -> t3 -> sealed answer or kiss
 //!          for a candidate for interleaved mode: server::interleaved, and once it was sent the kernel's transmit timestamp
-//!          (two other replies in 500 get that, too, chosen by transmit_sampler: the second one corrects transmit_predictor)
+//!          (a few other replies get that, too, which transmit_sampler chooses: they correct transmit_predictor)
 //!          --batch--> host::sys -> census                 every verdict counted, in the worker's own cells
 //!          files: server::worker, host::sys::datagrams, server::{respond, reply}, server::policy::{exchange, mod}
 //! config   SIGHUP -> config::file::Loader: flags + environment + files -> raw -> validate -> Config, or all errors and no change

@@ -37,6 +37,19 @@ pub struct PredictedTransmit {
     pub at: NtpTimestamp,
     /// The place of the reply among those that are sent together, as the predictor numbers them.
     pub place: usize,
+    /// The samples before it.
+    pub kind: SampleKind,
+}
+
+/// The order of the replies that are stamped to correct predictions: the code that stamps is in no cache after many others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleKind {
+    /// The first one of a pair: it leaves later than replies that are not stamped.
+    First,
+    /// The second one of a pair: it leaves as they do.
+    Second,
+    /// One without another: it leaves as late as the first one of a pair.
+    Single,
 }
 
 /// The facts of a reply that are saved with the time when it left.

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use super::transmit_sampler::{TransmitSampler, Use};
+use super::transmit_predictor::Prediction;
+use super::transmit_sampler::TransmitSampler;
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::{Batch, TransmitTimestamps};
@@ -66,10 +67,10 @@ impl Interleaving {
         }
     }
 
-    /// Takes note of a batch at the raw time `now`.
+    /// Takes note of a batch at the raw time `now`, after a pause of this class.
     #[inline]
-    pub(super) fn begin(&mut self, now: std::time::Duration) {
-        self.sampler.begin(now);
+    pub(super) fn begin(&mut self, now: std::time::Duration, pause: Option<usize>) {
+        self.sampler.begin(now, pause);
     }
 
     /// Has the kernel stamp the reply that was queued last, if it is its turn, or if `expected` is there: it is to a candidate.
@@ -79,17 +80,21 @@ impl Interleaving {
         batch: &mut Batch,
         expected: Option<Expected>,
         not_before: NtpTimestamp,
-        predicted: PredictedTransmit,
+        prediction: Prediction,
     ) {
-        let choice = self.sampler.next(predicted.place);
-        if choice == Use::Unstamped && expected.is_none() {
+        let kind = self.sampler.next(prediction.place);
+        if kind.is_none() && expected.is_none() {
             return;
         }
         self.stamp(
             batch,
             Expected {
                 not_before,
-                predicted: (choice == Use::Sample).then_some(predicted),
+                predicted: kind.map(|kind| PredictedTransmit {
+                    at: not_before + prediction.until_sent,
+                    place: prediction.place,
+                    kind,
+                }),
                 entry: expected.and_then(|expected| expected.entry),
             },
         );
@@ -178,7 +183,7 @@ impl WorkerLoop {
                 };
                 if let Some(predicted) = reply.predicted {
                     self.transmit_predictor
-                        .correct(predicted.place, one.time - predicted.at);
+                        .correct(predicted.place, predicted.kind, one.time - predicted.at);
                 }
                 if let (Some(entry), Some(saved), Some(sent)) = (
                     reply.entry,

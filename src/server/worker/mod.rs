@@ -32,9 +32,7 @@ use crate::log;
 use crate::nts::Nonces;
 use crate::nts::keyring::Keyring;
 use crate::nts::server::has_fields;
-use crate::server::interleaved::{
-    InterleavedRequest, PredictedTransmit, SavedTimestamps, receive_mark, transmit_mark,
-};
+use crate::server::interleaved::{InterleavedRequest, SavedTimestamps, receive_mark, transmit_mark};
 use crate::server::policy::allowance::Allowance;
 use crate::server::policy::exchange::{PolicyReader, PolicyWriter, exchange};
 use crate::server::policy::{Policy, Ruling};
@@ -113,6 +111,7 @@ impl Worker {
             batch_sizer: BatchSizer::default(),
             transmit_predictor: TransmitPredictor::default(),
             settings: Arc::clone(&settings),
+            busy_until: Duration::ZERO,
             nonces,
             deferred: ArrayVec::new(),
             with_mac: ArrayVec::new(),
@@ -239,6 +238,8 @@ struct WorkerLoop {
     batch_sizer: BatchSizer,
     transmit_predictor: TransmitPredictor,
     settings: Arc<WorkerSettings>,
+    /// The raw time of the last reading of the clock before it waited for packets.
+    busy_until: Duration,
     nonces: Nonces,
     /// The packets of the batch with fields of NTS, by their places: empty before each batch.
     deferred: DeferredPackets,
@@ -367,7 +368,9 @@ impl WorkerLoop {
     fn answer(&mut self, batch: &mut Batch, received: usize) {
         let context = self.context();
         self.policy.prefetch(batch.sources());
-        self.interleaving.begin(context.now.raw);
+        let idle = context.now.raw.saturating_sub(self.busy_until);
+        let pause = self.transmit_predictor.begin(idle);
+        self.interleaving.begin(context.now.raw, pause);
         if self.batch_sizer.sends_together(received) {
             self.answer_together(&context, batch, received);
         } else {
@@ -432,16 +435,19 @@ impl WorkerLoop {
     fn answer_one_by_one(&mut self, context: &BatchContext, batch: &mut Batch, received: usize) {
         let mut until_sent = NtpDuration::ZERO;
         for index in 0..received {
-            until_sent = NtpDuration::between(context.now.raw, clock::raw());
+            self.busy_until = clock::raw();
+            until_sent = NtpDuration::between(context.now.raw, self.busy_until);
             if self.answer_packet(context, batch, index, self.transmit_predictor.alone(until_sent)) {
                 self.send(batch);
             }
         }
         if !self.with_mac.is_empty() {
             until_sent = self.answer_with_mac(context, batch);
+            self.busy_until = clock::raw();
         }
         if !self.deferred.is_empty() {
             until_sent = self.answer_deferred(context, batch);
+            self.busy_until = clock::raw();
         }
         let first = batch.datagram(0).and_then(|datagram| datagram.arrived_at);
         let busy_until = context.now.realtime + until_sent;
@@ -466,6 +472,7 @@ impl WorkerLoop {
                 .learn(deciding, took(begun, decided), replies, took(decided, sent));
             begun = sent;
         }
+        self.busy_until = begun;
         if !self.with_mac.is_empty() {
             self.answer_with_mac(context, batch);
         }
@@ -524,13 +531,9 @@ impl WorkerLoop {
         if verdict.has_reply() {
             batch.reply(index, length);
         }
-        let predicted = PredictedTransmit {
-            at: context.now.realtime + prediction.until_sent,
-            place: prediction.place,
-        };
         if context.interleaves && verdict.has_reply() {
             self.interleaving
-                .stamp_plain(batch, expected, context.now.realtime, predicted);
+                .stamp_plain(batch, expected, context.now.realtime, prediction);
         }
         verdict.has_reply()
     }
@@ -553,6 +556,7 @@ impl WorkerLoop {
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_unsent(outcome.failed, outcome.full);
         self.interleaving.sent(outcome.failed | outcome.full == 0);
+        self.transmit_predictor.is_busy();
     }
 }
 

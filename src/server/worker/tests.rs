@@ -115,6 +115,7 @@ impl Desk {
             batch_sizer: BatchSizer::default(),
             transmit_predictor: TransmitPredictor::default(),
             settings: Arc::new(WorkerSettings::default()),
+            busy_until: Duration::ZERO,
             nonces: Nonces::new([5; 16]),
             deferred: ArrayVec::new(),
             with_mac: ArrayVec::new(),

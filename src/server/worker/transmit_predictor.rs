@@ -4,11 +4,12 @@
 //! send it (*measured*: 42 to 108 us with 32 replies). The time of a reply hardly changes from one batch to the next.
 //!
 //! Some replies are stamped by the kernel when they leave. The differences to what was predicted for them correct the
-//! predictions, for each place among those that are sent together by itself.
+//! predictions: for each place among those that are sent together by itself, and after a pause for its length.
 
 use std::time::Duration;
 
 use super::SENT_TOGETHER;
+use crate::server::interleaved::SampleKind;
 use crate::time::NtpDuration;
 
 /// The weight of a new time is one part of this many.
@@ -20,8 +21,15 @@ const LEAST: f64 = 1e-11;
 
 /// The places of replies that are sent together. All behind them are as the last one.
 const PLACES: usize = SENT_TOGETHER;
-/// The place of a reply that is sent alone.
-const ALONE: usize = PLACES;
+/// The place of a reply that is sent alone, right after others. Behind it are those of such replies after pauses.
+pub(super) const ALONE: usize = PLACES;
+/// The classes of pauses. After longer ones a reply takes longer: the CPU has done something else, or has slept.
+pub(super) const PAUSES: usize = 6;
+/// The place of all replies that are sent together first after the shortest pause, and behind it those after longer ones.
+pub(super) const TOGETHER_AFTER_PAUSE: usize = ALONE + 1 + PAUSES;
+/// The shortest pause, in microseconds. Each class begins at four times that of the one before.
+const SHORTEST_PAUSE: u128 = 8;
+const ALL_PLACES: usize = TOGETHER_AFTER_PAUSE + PAUSES;
 /// The weight of a new difference from what was predicted is one part of this many.
 const CORRECTION_MEMORY: f64 = 16.0;
 /// The usual size of such differences at the beginning, in seconds, and the least.
@@ -76,7 +84,11 @@ pub(super) struct TransmitPredictor {
     /// The time to seal a byte of a reply with NTS: the longer the reply, the more cookies are in it.
     sealing: f64,
     /// The corrections of each place.
-    corrections: [Correction; PLACES + 1],
+    corrections: [Correction; ALL_PLACES],
+    /// The time by which replies leave later that are stamped after many that are not.
+    stamped: Correction,
+    /// The class of the pause before the next reply, if there was one.
+    pause: Option<usize>,
 }
 
 impl Default for TransmitPredictor {
@@ -86,7 +98,9 @@ impl Default for TransmitPredictor {
             deciding: 100e-9,
             sending: 3e-6,
             sealing: 3e-9,
-            corrections: [Correction::NONE; PLACES + 1],
+            corrections: [Correction::NONE; ALL_PLACES],
+            stamped: Correction::NONE,
+            pause: None,
         }
     }
 }
@@ -97,9 +111,19 @@ impl TransmitPredictor {
     /// `received` packets have to be decided about before them, from `waited` after the reading of the clock on.
     pub(super) fn after(&self, waited: NtpDuration, received: usize, position: usize) -> Prediction {
         let deciding = NtpDuration::from_seconds(float(received) * self.deciding);
-        Prediction {
-            until_sent: waited + deciding + self.sent(position),
-            place: position.min(PLACES - 1),
+        let until_sent = waited + deciding + self.sent(position);
+        match self.pause {
+            None => Prediction {
+                until_sent,
+                place: position.min(PLACES - 1),
+            },
+            Some(class) => {
+                let place = TOGETHER_AFTER_PAUSE + class;
+                Prediction {
+                    until_sent: until_sent + NtpDuration::from_seconds(self.later(place)),
+                    place,
+                }
+            }
         }
     }
 
@@ -110,10 +134,22 @@ impl TransmitPredictor {
 
     /// Returns the prediction for a reply that is sent alone, `until_sending` after the reading of the clock.
     pub(super) fn alone(&self, until_sending: NtpDuration) -> Prediction {
+        let place = self.pause.map_or(ALONE, |class| ALONE + 1 + class);
         Prediction {
-            until_sent: until_sending + NtpDuration::from_seconds(self.later(ALONE)),
-            place: ALONE,
+            until_sent: until_sending + NtpDuration::from_seconds(self.later(place)),
+            place,
         }
+    }
+
+    /// Takes note that the worker had nothing to do for `idle` until now, and returns the class of that pause.
+    pub(super) fn begin(&mut self, idle: Duration) -> Option<usize> {
+        self.pause = pause(idle);
+        self.pause
+    }
+
+    /// Takes note that replies were sent just now.
+    pub(super) fn is_busy(&mut self) {
+        self.pause = None;
     }
 
     fn later(&self, place: usize) -> f64 {
@@ -122,10 +158,16 @@ impl TransmitPredictor {
             .map_or(0.0, |correction| correction.later)
     }
 
-    /// Learns that a reply at this place of a [`Prediction`] left by `error` later than predicted.
-    pub(super) fn correct(&mut self, place: usize, error: NtpDuration) {
-        if let Some(correction) = self.corrections.get_mut(place) {
-            correction.learn(error.to_seconds());
+    /// Learns that a reply at this place of a [`Prediction`], a sample of this kind, left by `error` later than predicted.
+    pub(super) fn correct(&mut self, place: usize, kind: SampleKind, error: NtpDuration) {
+        let beyond = error.to_seconds() - self.stamped.later;
+        match (kind, self.corrections.get_mut(place)) {
+            (_, None) => {}
+            // Among replies that are sent together, the first one of a pair is mostly in the first ones of a batch.
+            (SampleKind::First, Some(_)) if place < ALONE => {}
+            (SampleKind::First, Some(_)) => self.stamped.learn(beyond),
+            (SampleKind::Second, Some(correction)) => correction.learn(error.to_seconds()),
+            (SampleKind::Single, Some(correction)) => correction.learn(beyond),
         }
     }
 
@@ -153,6 +195,12 @@ impl TransmitPredictor {
         learn(&mut self.sealing, sealing, bytes);
         learn(&mut self.sending, sending, replies);
     }
+}
+
+/// Returns the class of a pause; `None` if it is none.
+pub(super) fn pause(idle: Duration) -> Option<usize> {
+    let doubled = (idle.as_micros() / SHORTEST_PAUSE).checked_ilog2();
+    doubled.map(|doubled| (doubled as usize / 2).min(PAUSES - 1))
 }
 
 fn learn(expected: &mut f64, took: Duration, count: usize) {
@@ -195,7 +243,7 @@ mod tests {
             let late = if fate < 26 { 1e-3 } else { 0.0 };
             let left = later + late + (f64::from(noise) - 127.5) * 4e-9;
             let error = left - transmit_predictor.later(place);
-            transmit_predictor.correct(place, NtpDuration::from_seconds(error));
+            transmit_predictor.correct(place, SampleKind::Second, NtpDuration::from_seconds(error));
         }
         for place in 0..9 {
             let wanted = if place == 3 { 4e-6 } else { 2.5e-6 };
@@ -210,16 +258,85 @@ mod tests {
         assert!((seconds(&transmit_predictor, 0, 3) - 13e-6).abs() < 4e-7);
     }
 
+    /// After each pause a reply takes as long as it did after others like that. Single samples are known to be late.
+    #[test]
+    fn a_pause_has_a_correction_of_its_own() {
+        let classes =
+            [0, 7, 8, 31, 32, 127, 128, 2_100, 9_000, 1_000_000].map(|micros| pause(MICROSECOND * micros));
+        let wanted = [
+            None,
+            None,
+            Some(0),
+            Some(0),
+            Some(1),
+            Some(1),
+            Some(2),
+            Some(4),
+            Some(5),
+            Some(5),
+        ];
+        assert_eq!(classes, wanted);
+        let mut transmit_predictor = learned();
+        let late = 1.5e-6;
+        for number in 0..6_000_u32 {
+            let teach = |kind, idle: u32, left: f64, transmit_predictor: &mut TransmitPredictor| {
+                transmit_predictor.begin(MICROSECOND * idle);
+                let prediction = transmit_predictor.alone(NtpDuration::ZERO);
+                let error = left - prediction.until_sent.to_seconds();
+                transmit_predictor.correct(prediction.place, kind, NtpDuration::from_seconds(error));
+            };
+            teach(SampleKind::First, 1, 2e-6 + late, &mut transmit_predictor);
+            teach(SampleKind::Second, 1, 2e-6, &mut transmit_predictor);
+            if number % 20 == 0 {
+                teach(SampleKind::Single, 3_000, 6e-6 + late, &mut transmit_predictor);
+            }
+        }
+        for (idle, wanted) in [(1, 2e-6), (3_000, 6e-6)] {
+            transmit_predictor.begin(MICROSECOND * idle);
+            let found = transmit_predictor
+                .alone(NtpDuration::ZERO)
+                .until_sent
+                .to_seconds();
+            assert!((found - wanted).abs() < 2e-7, "{idle}: {found}");
+        }
+        transmit_predictor.is_busy();
+        assert_eq!(transmit_predictor.alone(NtpDuration::ZERO).place, ALONE);
+    }
+
+    /// All that are sent together first after a pause leave later, by the same.
+    #[test]
+    fn a_pause_before_replies_that_are_sent_together_counts_once() {
+        let mut transmit_predictor = learned();
+        for number in 0..4_000_usize {
+            transmit_predictor.begin(MICROSECOND * 300);
+            let position = number % 8;
+            let prediction = transmit_predictor.after(NtpDuration::ZERO, 8, position);
+            let left = 8e-6 + float(position) * 3e-6 + 5e-6;
+            let error = left - prediction.until_sent.to_seconds();
+            transmit_predictor.correct(
+                prediction.place,
+                SampleKind::Single,
+                NtpDuration::from_seconds(error),
+            );
+        }
+        for (idle, wanted) in [(300, 22e-6), (30, 17e-6), (1, 17e-6)] {
+            transmit_predictor.begin(MICROSECOND * idle);
+            let found = seconds(&transmit_predictor, 8, 3);
+            assert!((found - wanted).abs() < 2e-7, "{idle}: {found}");
+        }
+    }
+
     /// A wrong time of the kernel, or a place that there is not, does no harm.
     #[test]
     fn corrections_are_bounded() {
         let mut transmit_predictor = learned();
-        (0..100_000).for_each(|_| transmit_predictor.correct(1, NtpDuration::from_seconds(-60.0)));
-        transmit_predictor.correct(9, NtpDuration::from_seconds(1.0));
+        let second = SampleKind::Second;
+        (0..100_000).for_each(|_| transmit_predictor.correct(1, second, NtpDuration::from_seconds(-60.0)));
+        transmit_predictor.correct(ALL_PLACES, second, NtpDuration::from_seconds(1.0));
         assert!((transmit_predictor.later(1) + LARGEST_CORRECTION).abs() < 1e-9);
         (0..2_000).for_each(|_| {
             let error = 1e-6 - transmit_predictor.later(1);
-            transmit_predictor.correct(1, NtpDuration::from_seconds(error));
+            transmit_predictor.correct(1, second, NtpDuration::from_seconds(error));
         });
         assert!((transmit_predictor.later(1) - 1e-6).abs() < 3e-7);
     }
