@@ -48,7 +48,7 @@ pub enum SampleKind {
     First,
     /// The second one of a pair: it leaves as they do.
     Second,
-    /// One without another: it leaves as late as the first one of a pair.
+    /// A single one: it leaves as late as the first one of a pair.
     Single,
 }
 

@@ -71,8 +71,9 @@ impl TransmitSampler {
         }
     }
 
-    /// Returns the kind of the next reply's sample, which has this place among those that are sent together; `None` if it
-    /// is none.
+    /// Returns the kind of sample that the next reply is; `None` if it is none.
+    ///
+    /// It has this place among those that are sent together.
     #[inline]
     pub(super) fn next(&mut self, place: usize) -> Option<SampleKind> {
         self.left -= 1;
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
     use crate::server::worker::transmit_predictor::pause;
 
-    /// Has `replies` chosen among, in groups of `group` or alone, at so many per second; returns their places and kinds.
+    /// Has `replies` chosen among, in groups of `group` or alone, at `rate` per second; returns their places and kinds.
     fn chosen(replies: u32, group: Option<u32>, rate: u32) -> Vec<(usize, Option<SampleKind>)> {
         let mut sampler = TransmitSampler::default();
         let class = pause(Duration::from_secs(1) / rate);
@@ -209,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Where replies are sent together no more, the second one of a pair may never come.
+    /// If replies are sent together no more, the second one of a pair may never come.
     #[test]
     fn a_pair_that_can_not_be_is_given_up() {
         let mut sampler = TransmitSampler::default();
