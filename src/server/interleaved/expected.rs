@@ -37,11 +37,13 @@ pub struct PredictedTransmit {
     pub at: NtpTimestamp,
     /// The place of the reply among those that are sent together, as the predictor numbers them.
     pub place: usize,
-    /// The samples before it.
+    /// The kind of sample that the reply is.
     pub kind: SampleKind,
 }
 
-/// The order of the replies that are stamped to correct predictions: the code that stamps is in no cache after many others.
+/// The kind of a reply that is stamped to correct predictions.
+///
+/// After many replies without a stamp, the code that stamps is in no cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleKind {
     /// The first one of a pair: it leaves later than replies that are not stamped.

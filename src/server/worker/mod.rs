@@ -556,7 +556,7 @@ impl WorkerLoop {
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_unsent(outcome.failed, outcome.full);
         self.interleaving.sent(outcome.failed | outcome.full == 0);
-        self.transmit_predictor.is_busy();
+        self.transmit_predictor.end_pause();
     }
 }
 

@@ -112,18 +112,14 @@ impl TransmitPredictor {
     pub(super) fn after(&self, waited: NtpDuration, received: usize, position: usize) -> Prediction {
         let deciding = NtpDuration::from_seconds(float(received) * self.deciding);
         let until_sent = waited + deciding + self.sent(position);
-        match self.pause {
-            None => Prediction {
-                until_sent,
-                place: position.min(PLACES - 1),
-            },
-            Some(class) => {
-                let place = TOGETHER_AFTER_PAUSE + class;
-                Prediction {
-                    until_sent: until_sent + NtpDuration::from_seconds(self.later(place)),
-                    place,
-                }
-            }
+        let Some(class) = self.pause else {
+            let place = position.min(PLACES - 1);
+            return Prediction { until_sent, place };
+        };
+        let place = TOGETHER_AFTER_PAUSE + class;
+        Prediction {
+            until_sent: until_sent + NtpDuration::from_seconds(self.later(place)),
+            place,
         }
     }
 
@@ -147,8 +143,8 @@ impl TransmitPredictor {
         self.pause
     }
 
-    /// Takes note that replies were sent just now.
-    pub(super) fn is_busy(&mut self) {
+    /// Takes note that replies were sent: the pause is over.
+    pub(super) fn end_pause(&mut self) {
         self.pause = None;
     }
 
@@ -299,7 +295,7 @@ mod tests {
                 .to_seconds();
             assert!((found - wanted).abs() < 2e-7, "{idle}: {found}");
         }
-        transmit_predictor.is_busy();
+        transmit_predictor.end_pause();
         assert_eq!(transmit_predictor.alone(NtpDuration::ZERO).place, ALONE);
     }
 

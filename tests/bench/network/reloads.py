@@ -19,26 +19,24 @@ LASTS, AFTER = 0.3, 0.2
 PATIENCE = 10
 RELOADS = 100
 POLICIES = servers.access() + servers.LIMIT
-OFF = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
 
 
 def settings(mode, policies=""):
     """The part of a configuration that changes: `mode` is that of the fast path, or None."""
-    at = f'interfaces = ["@INTERFACE@"]\nmode = "{mode}"' if mode else "interfaces = []"
-    return f"{policies}[fast-path]\n{at}\n"
+    return policies + (servers.attached(mode) if mode else "[fast-path]\ninterfaces = []\n")
 
 
 # Each change once, in a circle: what the table calls it, and what is set then.
 CHANGES = (
     ("policies on, native", settings("native", POLICIES)),
     ("native to generic", settings("generic", POLICIES)),
-    ("policies off, generic", settings("generic", OFF)),
-    ("detached", settings(None, OFF)),
+    ("policies off, generic", settings("generic", servers.OFF)),
+    ("detached", settings(None, servers.OFF)),
     ("policies on, detached", settings(None, POLICIES)),
     ("attached, generic", settings("generic", POLICIES)),
     ("detached", settings(None, POLICIES)),
     ("attached, native", settings("native", POLICIES)),
-    ("policies off, native", settings("native", OFF)),
+    ("policies off, native", settings("native", servers.OFF)),
     ("census on, native", settings("native")),
 )
 

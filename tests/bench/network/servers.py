@@ -183,8 +183,12 @@ def swap(program):
 
 def natively(word):
     """An ntpfront with its fast path in the driver."""
-    keys = '[fast-path]\ninterfaces = ["@INTERFACE@"]\nmode = "native"\n'
-    return ntpfront(f"{word.partition('=')[0]}: fast path", binary_of(word), NTPFRONT_CONFIG + keys)
+    return ntpfront(f"{word.partition('=')[0]}: fast path", binary_of(word), NTPFRONT_CONFIG + attached("native"))
+
+
+def attached(mode):
+    """The keys of a fast path in this mode."""
+    return f'[fast-path]\ninterfaces = ["@INTERFACE@"]\nmode = "{mode}"\n'
 
 
 def fast_path(words):
@@ -192,17 +196,15 @@ def fast_path(words):
     told = [STANDARD["chronyd"](), STANDARD["plain"](), *(
         Server(name, swap(program), version=["ip", "-V"]) for name, program in (("swap", "swap"), ("swap and a clock", "clock"))
     )]
-    off = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
     for word in words:
         name, binary = word.partition("=")[0], binary_of(word)
         for part, mode, text in (
-            ("native, all off", "native", off),
+            ("native, all off", "native", OFF),
             ("native", "native", ""),
             ("native, all on", "native", access() + LIMIT),
             ("generic", "generic", ""),
         ):
-            keys = f'[fast-path]\ninterfaces = ["@INTERFACE@"]\nmode = "{mode}"\n'
-            told.append(ntpfront(f"{name}: {part}", binary, NTPFRONT_CONFIG + text + keys))
+            told.append(ntpfront(f"{name}: {part}", binary, NTPFRONT_CONFIG + text + attached(mode)))
     return told
 
 
@@ -212,11 +214,10 @@ PREFIXES = 1000
 def with_policies(word):
     """One ntpfront with its policies on and off: all off first, then each alone, then all."""
     binary = binary_of(word)
-    off = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
     parts = {
-        "all off": off,
+        "all off": OFF,
         "census": '[limit]\nmode = "off"\n',
-        "access": off + access(),
+        "access": OFF + access(),
         # As an operator would have it, but for the interval: nobody who asks here is limited.
         "limit": "[census]\nenabled = false\n" + LIMIT,
         "all on": access() + LIMIT,
@@ -225,6 +226,8 @@ def with_policies(word):
     return [ntpfront(name, binary, NTPFRONT_CONFIG + part) for name, part in parts.items()]
 
 
+# No policies.
+OFF = '[census]\nenabled = false\n[limit]\nmode = "off"\n'
 LIMIT = """\
 [limit]
 mode = "on"

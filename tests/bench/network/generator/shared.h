@@ -45,7 +45,7 @@ struct tally {
 	__u64 unsynchronized;
 	__u64 interleaved;   // good replies that say when the one before left
 	__u64 mixed_up;      // those of them that say a time at which that one can't have left
-	__u64 negative;      // receive stamps before we asked, or transmit stamps after we heard
+	__u64 negative;      // receive stamps before we asked
 	__s64 offsets;       // sum of the offsets, in ns
 	__u64 written_off;   // by user space: they won't be answered any more
 };
