@@ -37,8 +37,21 @@ pub struct PredictedTransmit {
     pub at: NtpTimestamp,
     /// The place of the reply among those that are sent together, as the predictor numbers them.
     pub place: usize,
-    /// The kind of sample that the reply is.
-    pub kind: SampleKind,
+    /// The kind of the reply.
+    pub reply: ReplyKind,
+    /// The kind of sample that it is.
+    pub sample: SampleKind,
+}
+
+/// The kind of a reply, by its authentication: the time until it leaves is predicted for each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// Not authenticated.
+    Plain,
+    /// With a MAC.
+    Mac,
+    /// With fields of NTS.
+    Nts,
 }
 
 /// The kind of a reply that is stamped to correct predictions.

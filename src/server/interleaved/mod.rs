@@ -23,7 +23,9 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
-pub use expected::{Expected, ExpectedEntry, ExpectedTimestamps, Pending, PredictedTransmit, SampleKind};
+pub use expected::{
+    Expected, ExpectedEntry, ExpectedTimestamps, Pending, PredictedTransmit, ReplyKind, SampleKind,
+};
 pub use request::{InterleavedRequest, receive_mark, transmit_mark};
 pub use saved_timestamps::{SavedCounts, SavedTimestamps, Tag, Timestamps};
 pub use steps::AnnouncedSteps;

@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use super::transmit_predictor::Prediction;
-use super::transmit_sampler::TransmitSampler;
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::{Batch, TransmitTimestamps};
@@ -22,7 +20,6 @@ const MOST_CALLS: usize = 16;
 /// The state of a worker for interleaved mode.
 #[derive(Default)]
 pub(super) struct Interleaving {
-    sampler: TransmitSampler,
     expected: ExpectedTimestamps,
     timestamps: TransmitTimestamps,
     steps: AnnouncedSteps,
@@ -67,41 +64,25 @@ impl Interleaving {
         }
     }
 
-    /// Takes note of a batch at the raw time `now`, after a pause of this class.
+    /// Has the kernel stamp the reply that was queued last, if it is a sample, or if `expected` is there: it is to a candidate.
+    ///
+    /// It leaves after the time `not_before`.
     #[inline]
-    pub(super) fn begin(&mut self, now: std::time::Duration, pause: Option<usize>) {
-        self.sampler.begin(now, pause);
-    }
-
-    /// Has the kernel stamp the reply that was queued last, if it is its turn, or if `expected` is there: it is to a candidate.
-    #[inline]
-    pub(super) fn stamp_plain(
+    pub(super) fn stamp_if_due(
         &mut self,
         batch: &mut Batch,
         expected: Option<Expected>,
         not_before: NtpTimestamp,
-        prediction: Prediction,
+        sample: Option<PredictedTransmit>,
     ) {
-        let kind = self.sampler.next(prediction.place);
-        if kind.is_none() && expected.is_none() {
+        if sample.is_none() && expected.is_none() {
             return;
         }
-        self.stamp(
-            batch,
-            Expected {
-                not_before,
-                predicted: kind.map(|kind| PredictedTransmit {
-                    at: not_before + prediction.until_sent,
-                    place: prediction.place,
-                    kind,
-                }),
-                entry: expected.and_then(|expected| expected.entry),
-            },
-        );
-    }
-
-    /// Has the kernel stamp the reply that was queued last.
-    pub(super) fn stamp(&mut self, batch: &mut Batch, expected: Expected) {
+        let expected = Expected {
+            not_before,
+            predicted: sample,
+            entry: expected.and_then(|expected| expected.entry),
+        };
         if self.expected.queue(expected) {
             batch.stamp();
         }
@@ -182,8 +163,8 @@ impl WorkerLoop {
                     continue;
                 };
                 if let Some(predicted) = reply.predicted {
-                    self.transmit_predictor
-                        .correct(predicted.place, predicted.kind, one.time - predicted.at);
+                    self.transmit_predictors
+                        .correct(&predicted, one.time - predicted.at);
                 }
                 if let (Some(entry), Some(saved), Some(sent)) = (
                     reply.entry,

@@ -17,14 +17,17 @@ use crate::time::NtpDuration;
 const LONGEST_MAC_TIME: Duration = Duration::from_micros(10);
 
 impl WorkerLoop {
-    /// Answers the packets with a MAC, and returns when the last one was done, since the batch was there.
-    pub(super) fn answer_with_mac(&mut self, context: &BatchContext, batch: &mut Batch) -> NtpDuration {
+    /// Answers the packets with a MAC.
+    pub(super) fn answer_with_mac(&mut self, context: &BatchContext, batch: &mut Batch) {
+        let pause = self.transmit_predictors.plain.pause();
+        self.transmit_predictors.mac.begin(context.now.raw, pause);
         for index in std::mem::take(&mut self.with_mac) {
             if self.answer_mac(context, batch, index.into()) {
                 self.send(batch);
+                self.transmit_predictors.mac.end_pause();
             }
         }
-        NtpDuration::between(context.now.raw, clock::raw())
+        self.busy_until = clock::raw();
     }
 
     /// Decides about a packet with a MAC, and returns whether it has a reply.
@@ -71,9 +74,9 @@ impl WorkerLoop {
         // The MAC of the reply takes as long as that of the request took.
         let mac_time = checked.saturating_sub(begun).min(LONGEST_MAC_TIME);
         let until_sending = NtpDuration::between(context.now.raw, clock::raw() + mac_time);
-        let until_sent = self.transmit_predictor.alone(until_sending).until_sent;
+        let prediction = self.transmit_predictors.mac.alone(until_sending);
         let transmit_at = transmit_mark(
-            context.announced(context.served + until_sent),
+            context.announced(context.served + prediction.until_sent),
             request.received_at,
         );
         let mut reply = ReplyBuffer::new(datagram.reply);
@@ -86,11 +89,17 @@ impl WorkerLoop {
         if verdict.has_reply() {
             counters.count_authenticated(length);
             batch.reply(index, length);
-            if let Some(outcome) = interleaved {
-                if outcome.transmitted.is_some() {
-                    counters.count_interleaved();
-                }
-                self.interleaving.stamp(batch, outcome.expected);
+            if interleaved
+                .as_ref()
+                .is_some_and(|outcome| outcome.transmitted.is_some())
+            {
+                counters.count_interleaved();
+            }
+            if context.interleaves {
+                let read_at = context.now.realtime;
+                let sample = self.transmit_predictors.mac.sample(prediction, read_at);
+                let expected = interleaved.map(|outcome| outcome.expected);
+                self.interleaving.stamp_if_due(batch, expected, read_at, sample);
             }
         }
         verdict.has_reply()

@@ -41,7 +41,7 @@ use crate::server::respond_mac::has_mac;
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::interleaved::Interleaving;
 use crate::server::worker::settings::WorkerSettings;
-use crate::server::worker::transmit_predictor::{Prediction, TransmitPredictor};
+use crate::server::worker::transmit_predictor::{Prediction, TransmitPredictors, pause};
 use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::wire::HEADER_LEN;
@@ -109,7 +109,7 @@ impl Worker {
             probe: probe_reader,
             counters: Arc::clone(&counters),
             batch_sizer: BatchSizer::default(),
-            transmit_predictor: TransmitPredictor::default(),
+            transmit_predictors: TransmitPredictors::default(),
             settings: Arc::clone(&settings),
             busy_until: Duration::ZERO,
             nonces,
@@ -236,7 +236,7 @@ struct WorkerLoop {
     probe: ProbeReader,
     counters: Arc<Counters>,
     batch_sizer: BatchSizer,
-    transmit_predictor: TransmitPredictor,
+    transmit_predictors: TransmitPredictors,
     settings: Arc<WorkerSettings>,
     /// The raw time of the last reading of the clock before it waited for packets.
     busy_until: Duration,
@@ -369,8 +369,7 @@ impl WorkerLoop {
         let context = self.context();
         self.policy.prefetch(batch.sources());
         let idle = context.now.raw.saturating_sub(self.busy_until);
-        let pause = self.transmit_predictor.begin(idle);
-        self.interleaving.begin(context.now.raw, pause);
+        self.transmit_predictors.plain.begin(context.now.raw, pause(idle));
         if self.batch_sizer.sends_together(received) {
             self.answer_together(&context, batch, received);
         } else {
@@ -433,24 +432,21 @@ impl WorkerLoop {
     }
 
     fn answer_one_by_one(&mut self, context: &BatchContext, batch: &mut Batch, received: usize) {
-        let mut until_sent = NtpDuration::ZERO;
         for index in 0..received {
             self.busy_until = clock::raw();
-            until_sent = NtpDuration::between(context.now.raw, self.busy_until);
-            if self.answer_packet(context, batch, index, self.transmit_predictor.alone(until_sent)) {
+            let until_sent = NtpDuration::between(context.now.raw, self.busy_until);
+            if self.answer_packet(
+                context,
+                batch,
+                index,
+                self.transmit_predictors.plain.alone(until_sent),
+            ) {
                 self.send(batch);
             }
         }
-        if !self.with_mac.is_empty() {
-            until_sent = self.answer_with_mac(context, batch);
-            self.busy_until = clock::raw();
-        }
-        if !self.deferred.is_empty() {
-            until_sent = self.answer_deferred(context, batch);
-            self.busy_until = clock::raw();
-        }
+        self.answer_authenticated(context, batch);
         let first = batch.datagram(0).and_then(|datagram| datagram.arrived_at);
-        let busy_until = context.now.realtime + until_sent;
+        let busy_until = context.now.realtime + NtpDuration::between(context.now.raw, self.busy_until);
         self.batch_sizer.learn(received, first, busy_until);
     }
 
@@ -461,25 +457,35 @@ impl WorkerLoop {
             let (deciding, mut replies) = (few.len(), 0);
             let waited = NtpDuration::between(context.now.raw, begun);
             for index in few {
-                let prediction = self.transmit_predictor.after(waited, deciding, replies);
+                let prediction = self.transmit_predictors.plain.after(waited, deciding, replies);
                 replies += usize::from(self.answer_packet(context, batch, index, prediction));
             }
             let decided = clock::raw();
             self.send(batch);
             let sent = clock::raw();
             let took = |from: Duration, to: Duration| to.saturating_sub(from);
-            self.transmit_predictor
-                .learn(deciding, took(begun, decided), replies, took(decided, sent));
+            self.transmit_predictors.plain.learn(
+                deciding,
+                took(begun, decided),
+                replies,
+                took(decided, sent),
+            );
             begun = sent;
         }
         self.busy_until = begun;
+        self.answer_authenticated(context, batch);
+        self.batch_sizer.learn(received, None, context.now.realtime);
+    }
+
+    /// Answers the packets that were left for later.
+    #[inline]
+    fn answer_authenticated(&mut self, context: &BatchContext, batch: &mut Batch) {
         if !self.with_mac.is_empty() {
             self.answer_with_mac(context, batch);
         }
         if !self.deferred.is_empty() {
             self.answer_deferred(context, batch);
         }
-        self.batch_sizer.learn(received, None, context.now.realtime);
     }
 
     /// Decides about a packet, whose reply would leave as in `prediction`.
@@ -532,8 +538,9 @@ impl WorkerLoop {
             batch.reply(index, length);
         }
         if context.interleaves && verdict.has_reply() {
-            self.interleaving
-                .stamp_plain(batch, expected, context.now.realtime, prediction);
+            let read_at = context.now.realtime;
+            let sample = self.transmit_predictors.plain.sample(prediction, read_at);
+            self.interleaving.stamp_if_due(batch, expected, read_at, sample);
         }
         verdict.has_reply()
     }
@@ -556,7 +563,7 @@ impl WorkerLoop {
         let outcome = batch.send(self.socket.as_fd());
         self.counters.count_unsent(outcome.failed, outcome.full);
         self.interleaving.sent(outcome.failed | outcome.full == 0);
-        self.transmit_predictor.end_pause();
+        self.transmit_predictors.plain.end_pause();
     }
 }
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use super::interleaved::Interleaving;
+use super::transmit_predictor::TransmitPredictor;
 use super::{BatchContext, WorkerLoop};
 use crate::host::clock;
 use crate::host::sys::{Batch, Datagram};
 use crate::nts::aead::BATCH;
 use crate::server::policy::exchange::PolicyRules;
 use crate::server::policy::limit::RequestClass;
-use crate::server::respond_nts::{NtsBatch, NtsOutcomes, NtsPacket};
+use crate::server::respond_nts::{NtsBatch, NtsOutcome, NtsPacket};
 use crate::server::{Counters, Verdict};
 use crate::time::NtpDuration;
 
@@ -19,24 +19,25 @@ use crate::time::NtpDuration;
 type Group = ArrayVec<usize, BATCH>;
 
 impl WorkerLoop {
-    /// Answers the packets that were deferred, and returns when the last reply was sent, since the batch was there.
-    pub(super) fn answer_deferred(&mut self, context: &BatchContext, batch: &mut Batch) -> NtpDuration {
-        let mut sent = context.now.raw;
+    /// Answers the packets that were deferred.
+    pub(super) fn answer_deferred(&mut self, context: &BatchContext, batch: &mut Batch) {
+        let pause = self.transmit_predictors.plain.pause();
+        self.transmit_predictors.nts.begin(context.now.raw, pause);
         for first in (0..self.deferred.len()).step_by(BATCH) {
             let rest = self.deferred.get(first..).unwrap_or_default();
             let group: Group = rest.iter().take(BATCH).map(|index| usize::from(*index)).collect();
-            sent = self.answer_group(context, batch, &group);
+            self.answer_group(context, batch, &group);
         }
         self.deferred.clear();
-        NtpDuration::between(context.now.raw, sent)
     }
 
-    /// Answers a few packets, and returns when the replies were sent, by the raw counter.
-    fn answer_group(&mut self, context: &BatchContext, batch: &mut Batch, group: &Group) -> Duration {
+    /// Answers a few packets.
+    fn answer_group(&mut self, context: &BatchContext, batch: &mut Batch, group: &Group) {
         let (now, counters) = (context.now, &self.counters);
         let (rules, Some(keyring), saved) = self.policy.parts() else {
-            return now.raw;
+            return;
         };
+        let predictor = &mut self.transmit_predictors.nts;
         let mut packets = ArrayVec::<_, BATCH>::new();
         for (_, datagram) in batch.datagrams(group.iter().copied()) {
             packets.push(packet(context, counters, rules, datagram));
@@ -57,18 +58,35 @@ impl WorkerLoop {
         }
         let begun = clock::raw();
         let bytes = several.sealed_len();
-        let until_sealed = NtpDuration::between(now.raw, begun) + self.transmit_predictor.sealed(bytes);
+        let until_sealed = NtpDuration::between(now.raw, begun) + predictor.sealed(bytes);
+        let predicted = |predictor: &TransmitPredictor, number| match group.len() {
+            1 => predictor.alone(until_sealed),
+            _ => predictor.sent(until_sealed, number),
+        };
         let outcomes = several.seal(keyring, &mut self.nonces, &context.variables, |number| {
-            context.announced(context.served + until_sealed + self.transmit_predictor.sent(number))
+            context.announced(context.served + predicted(predictor, number).until_sent)
         });
-        let replies = queue(counters, batch, group, &outcomes, &mut self.interleaving);
+        let mut replies = 0;
+        for (&index, outcome) in group.iter().zip(&outcomes) {
+            count(counters, batch, index, outcome);
+            if outcome.length == 0 {
+                continue;
+            }
+            batch.reply(index, outcome.length);
+            if context.interleaves {
+                let sample = predictor.sample(predicted(predictor, replies), now.realtime);
+                self.interleaving
+                    .stamp_if_due(batch, outcome.interleaved, now.realtime, sample);
+            }
+            replies += 1;
+        }
         let sealed = clock::raw();
         self.send(batch);
-        let sent = clock::raw();
+        self.busy_until = clock::raw();
         let took = |from: Duration, to: Duration| to.saturating_sub(from);
-        self.transmit_predictor
-            .learn_sealing(bytes, took(begun, sealed), replies, took(sealed, sent));
-        sent
+        let predictor = &mut self.transmit_predictors.nts;
+        predictor.end_pause();
+        predictor.learn_sealing(bytes, took(begun, sealed), replies, took(sealed, self.busy_until));
     }
 }
 
@@ -92,41 +110,25 @@ fn packet<'a>(
     }
 }
 
-/// Counts what became of a group, and queues the replies: as many as it returns.
-fn queue(
-    counters: &Counters,
-    batch: &mut Batch,
-    group: &Group,
-    outcomes: &NtsOutcomes,
-    interleaving: &mut Interleaving,
-) -> usize {
-    let mut replies = 0;
-    for (&index, outcome) in group.iter().zip(outcomes) {
-        if let Some(datagram) = batch.datagram(index) {
-            counters.count(datagram.payload, outcome.verdict);
-        }
-        outcome
-            .cookie_age
-            .into_iter()
-            .for_each(|age| counters.nts.count_cookie(age));
-        outcome
-            .nak
-            .into_iter()
-            .for_each(|reason| counters.nts.count_nak(reason));
-        if outcome.verdict.is_answered() {
-            counters.count_residence(outcome.residence);
-        }
-        if outcome.length > 0 {
-            counters.count_authenticated(outcome.length);
-            batch.reply(index, outcome.length);
-            if let Some(expected) = outcome.interleaved {
-                if expected.entry.is_some_and(|entry| entry.is_interleaved) {
-                    counters.count_interleaved();
-                }
-                interleaving.stamp(batch, expected);
-            }
-            replies += 1;
+/// Counts what became of the packet at this place of a batch.
+fn count(counters: &Counters, batch: &mut Batch, index: usize, outcome: &NtsOutcome) {
+    if let Some(datagram) = batch.datagram(index) {
+        counters.count(datagram.payload, outcome.verdict);
+    }
+    if let Some(age) = outcome.cookie_age {
+        counters.nts.count_cookie(age);
+    }
+    if let Some(reason) = outcome.nak {
+        counters.nts.count_nak(reason);
+    }
+    if outcome.verdict.is_answered() {
+        counters.count_residence(outcome.residence);
+    }
+    if outcome.length > 0 {
+        counters.count_authenticated(outcome.length);
+        let entry = outcome.interleaved.and_then(|expected| expected.entry);
+        if entry.is_some_and(|entry| entry.is_interleaved) {
+            counters.count_interleaved();
         }
     }
-    replies
 }

@@ -113,7 +113,7 @@ impl Desk {
             probe: probe().1,
             counters: Arc::new(Counters::default()),
             batch_sizer: BatchSizer::default(),
-            transmit_predictor: TransmitPredictor::default(),
+            transmit_predictors: TransmitPredictors::default(),
             settings: Arc::new(WorkerSettings::default()),
             busy_until: Duration::ZERO,
             nonces: Nonces::new([5; 16]),

@@ -4,13 +4,15 @@
 //! send it (*measured*: 42 to 108 us with 32 replies). The time of a reply hardly changes from one batch to the next.
 //!
 //! Some replies are stamped by the kernel when they leave. The differences to what was predicted for them correct the
-//! predictions: for each place among those that are sent together by itself, and after a pause for its length.
+//! predictions: for each place among those that are sent together by itself, and after a pause for its length. Replies
+//! with a MAC and with NTS have predictors of their own: after a pause, the code for them is in no cache either.
 
 use std::time::Duration;
 
 use super::SENT_TOGETHER;
-use crate::server::interleaved::SampleKind;
-use crate::time::NtpDuration;
+use super::transmit_sampler::TransmitSampler;
+use crate::server::interleaved::{PredictedTransmit, ReplyKind, SampleKind};
+use crate::time::{NtpDuration, NtpTimestamp};
 
 /// The weight of a new time is one part of this many.
 const MEMORY: f64 = 8.0;
@@ -74,9 +76,43 @@ impl Correction {
     }
 }
 
+/// The predictors of a worker: one for each kind of reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TransmitPredictors {
+    pub(super) plain: TransmitPredictor,
+    pub(super) mac: TransmitPredictor,
+    pub(super) nts: TransmitPredictor,
+}
+
+impl Default for TransmitPredictors {
+    fn default() -> Self {
+        Self {
+            plain: TransmitPredictor::new(ReplyKind::Plain),
+            mac: TransmitPredictor::new(ReplyKind::Mac),
+            nts: TransmitPredictor::new(ReplyKind::Nts),
+        }
+    }
+}
+
+impl TransmitPredictors {
+    /// Learns that a sample left by `error` later than predicted.
+    pub(super) fn correct(&mut self, predicted: &PredictedTransmit, error: NtpDuration) {
+        let predictor = match predicted.reply {
+            ReplyKind::Plain => &mut self.plain,
+            ReplyKind::Mac => &mut self.mac,
+            ReplyKind::Nts => &mut self.nts,
+        };
+        predictor.correct(predicted.place, predicted.sample, error);
+    }
+}
+
 /// The expected times of packets, from those of earlier ones, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TransmitPredictor {
+    /// The kind of replies that it is for.
+    kind: ReplyKind,
+    /// The choice of the replies that are stamped to correct it.
+    sampler: TransmitSampler,
     /// The time to decide about a packet.
     deciding: f64,
     /// The time to send a reply.
@@ -91,10 +127,12 @@ pub(super) struct TransmitPredictor {
     pause: Option<usize>,
 }
 
-impl Default for TransmitPredictor {
-    /// The times that a small machine needs, about.
-    fn default() -> Self {
+impl TransmitPredictor {
+    /// Begins with the times that a small machine needs, about.
+    fn new(kind: ReplyKind) -> Self {
         Self {
+            kind,
+            sampler: TransmitSampler::default(),
             deciding: 100e-9,
             sending: 3e-6,
             sealing: 3e-9,
@@ -103,29 +141,26 @@ impl Default for TransmitPredictor {
             pause: None,
         }
     }
-}
 
-impl TransmitPredictor {
     /// Returns the prediction for reply number `position` (from 0) of those that are sent together.
     ///
     /// `received` packets have to be decided about before them, from `waited` after the reading of the clock on.
     pub(super) fn after(&self, waited: NtpDuration, received: usize, position: usize) -> Prediction {
         let deciding = NtpDuration::from_seconds(float(received) * self.deciding);
-        let until_sent = waited + deciding + self.sent(position);
-        let Some(class) = self.pause else {
-            let place = position.min(PLACES - 1);
-            return Prediction { until_sent, place };
-        };
-        let place = TOGETHER_AFTER_PAUSE + class;
-        Prediction {
-            until_sent: until_sent + NtpDuration::from_seconds(self.later(place)),
-            place,
-        }
+        self.sent(waited + deciding, position)
     }
 
-    /// Returns the time from the beginning of the sending until reply number `position` (from 0) leaves.
-    pub(super) fn sent(&self, position: usize) -> NtpDuration {
-        NtpDuration::from_seconds(float(position) * self.sending + self.later(position.min(PLACES - 1)))
+    /// Returns the prediction for reply number `position` (from 0) of those whose sending begins after `until_sending`.
+    pub(super) fn sent(&self, until_sending: NtpDuration, position: usize) -> Prediction {
+        let among = position.min(PLACES - 1);
+        let place = self.pause.map_or(among, |class| TOGETHER_AFTER_PAUSE + class);
+        // After a pause, what is later by its length comes on top of what is so at any time.
+        let after_pause = if place == among { 0.0 } else { self.later(place) };
+        let sending = float(position) * self.sending + self.later(among) + after_pause;
+        Prediction {
+            until_sent: until_sending + NtpDuration::from_seconds(sending),
+            place,
+        }
     }
 
     /// Returns the prediction for a reply that is sent alone, `until_sending` after the reading of the clock.
@@ -137,10 +172,34 @@ impl TransmitPredictor {
         }
     }
 
-    /// Takes note that the worker had nothing to do for `idle` until now, and returns the class of that pause.
-    pub(super) fn begin(&mut self, idle: Duration) -> Option<usize> {
-        self.pause = pause(idle);
+    /// Takes note of packets at the raw time `now`, after a pause of this class.
+    #[inline]
+    pub(super) fn begin(&mut self, now: Duration, pause: Option<usize>) {
+        self.pause = pause;
+        self.sampler.begin(now, pause);
+    }
+
+    /// Returns the class of the pause before the next reply, if there was one.
+    pub(super) fn pause(&self) -> Option<usize> {
         self.pause
+    }
+
+    /// Returns the `prediction` for the reply that was queued last as a sample, if it is one.
+    ///
+    /// `read_at` is the time of the reading of the clock.
+    #[inline]
+    pub(super) fn sample(
+        &mut self,
+        prediction: Prediction,
+        read_at: NtpTimestamp,
+    ) -> Option<PredictedTransmit> {
+        let sample = self.sampler.next(prediction.place)?;
+        Some(PredictedTransmit {
+            at: read_at + prediction.until_sent,
+            place: prediction.place,
+            reply: self.kind,
+            sample,
+        })
     }
 
     /// Takes note that replies were sent: the pause is over.
@@ -154,10 +213,16 @@ impl TransmitPredictor {
             .map_or(0.0, |correction| correction.later)
     }
 
+    /// Whether any sample corrected it.
+    #[cfg(test)]
+    pub(super) fn is_corrected(&self) -> bool {
+        (0..ALL_PLACES).any(|place| self.later(place) != 0.0)
+    }
+
     /// Learns that a reply at this place of a [`Prediction`], a sample of this kind, left by `error` later than predicted.
-    pub(super) fn correct(&mut self, place: usize, kind: SampleKind, error: NtpDuration) {
+    fn correct(&mut self, place: usize, sample: SampleKind, error: NtpDuration) {
         let beyond = error.to_seconds() - self.stamped.later;
-        match (kind, self.corrections.get_mut(place)) {
+        match (sample, self.corrections.get_mut(place)) {
             (_, None) => {}
             // Among replies that are sent together, the first one of a pair is mostly in the first ones of a batch.
             (SampleKind::First, Some(_)) if place < ALONE => {}
@@ -276,7 +341,7 @@ mod tests {
         let late = 1.5e-6;
         for number in 0..6_000_u32 {
             let teach = |kind, idle: u32, left: f64, transmit_predictor: &mut TransmitPredictor| {
-                transmit_predictor.begin(MICROSECOND * idle);
+                transmit_predictor.begin(Duration::ZERO, pause(MICROSECOND * idle));
                 let prediction = transmit_predictor.alone(NtpDuration::ZERO);
                 let error = left - prediction.until_sent.to_seconds();
                 transmit_predictor.correct(prediction.place, kind, NtpDuration::from_seconds(error));
@@ -288,7 +353,7 @@ mod tests {
             }
         }
         for (idle, wanted) in [(1, 2e-6), (3_000, 6e-6)] {
-            transmit_predictor.begin(MICROSECOND * idle);
+            transmit_predictor.begin(Duration::ZERO, pause(MICROSECOND * idle));
             let found = transmit_predictor
                 .alone(NtpDuration::ZERO)
                 .until_sent
@@ -304,7 +369,7 @@ mod tests {
     fn a_pause_before_replies_that_are_sent_together_counts_once() {
         let mut transmit_predictor = learned();
         for number in 0..4_000_usize {
-            transmit_predictor.begin(MICROSECOND * 300);
+            transmit_predictor.begin(Duration::ZERO, pause(MICROSECOND * 300));
             let position = number % 8;
             let prediction = transmit_predictor.after(NtpDuration::ZERO, 8, position);
             let left = 8e-6 + float(position) * 3e-6 + 5e-6;
@@ -316,7 +381,7 @@ mod tests {
             );
         }
         for (idle, wanted) in [(300, 22e-6), (30, 17e-6), (1, 17e-6)] {
-            transmit_predictor.begin(MICROSECOND * idle);
+            transmit_predictor.begin(Duration::ZERO, pause(MICROSECOND * idle));
             let found = seconds(&transmit_predictor, 8, 3);
             assert!((found - wanted).abs() < 2e-7, "{idle}: {found}");
         }
@@ -339,7 +404,7 @@ mod tests {
 
     /// A predictor that expects 3 us for a reply.
     fn learned() -> TransmitPredictor {
-        let mut transmit_predictor = TransmitPredictor::default();
+        let mut transmit_predictor = TransmitPredictor::new(ReplyKind::Plain);
         (0..200).for_each(|_| transmit_predictor.learn(32, 32 * MICROSECOND, 30, 30 * 3 * MICROSECOND));
         transmit_predictor
     }

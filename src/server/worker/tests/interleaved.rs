@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::server::interleaved::SavedTimestamps;
+use crate::server::worker::transmit_predictor::TransmitPredictor;
 
 /// A client in interleaved mode (RFC 9769 §2).
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,6 +106,31 @@ fn so_does_one_with_a_mac() {
     let mut desk = interleaving(None);
     desk.policy.set(&Arc::new(with_keys(policy(None))));
     becomes_interleaved(&mut desk, |_, header| signed(&header));
+}
+
+/// A server all of whose clients are authenticated has no plain replies to learn from.
+#[test]
+fn the_kernels_times_correct_the_predictions_for_each_kind_of_reply_by_themselves() {
+    let plain = |desk: &mut Desk| desk.header().to_vec();
+    let mac = |desk: &mut Desk| signed(&desk.header());
+    let nts = |desk: &mut Desk| desk.genuine(Algorithm::SivCmac256);
+    let kinds: [fn(&mut Desk) -> Vec<u8>; 3] = [plain, mac, nts];
+    for (number, packet) in kinds.into_iter().enumerate() {
+        for together in [false, true] {
+            let mut desk = interleaving(today());
+            desk.policy.set(&Arc::new(with_keys(policy(None))));
+            desk.looped.transmit_predictors = TransmitPredictors::default();
+            for _ in 0..300 {
+                let packets: Vec<_> = (0..5).map(|_| packet(&mut desk)).collect();
+                assert_eq!(desk.ask(&packets, together).len(), 5);
+            }
+            let TransmitPredictors { plain, mac, nts } = &desk.looped.transmit_predictors;
+            let corrected = [plain, mac, nts].map(TransmitPredictor::is_corrected);
+            let mut wanted = [false; 3];
+            wanted[number] = true;
+            assert_eq!(corrected, wanted, "together: {together}");
+        }
+    }
 }
 
 #[test]
