@@ -52,7 +52,7 @@ fn note_host(report: &mut CheckReport, loaded: &Loaded) {
         false => Vec::new(),
     };
     report.note_fast_path(wanted, impossible.as_deref(), &absent, &bypassed);
-    let needs = Needs::of(&loaded.config, loaded.lists);
+    let needs = Needs::of(&loaded.config, loaded.lists, false);
     report.note_limits(&needs.shortfalls(&system_limits::raised()));
 }
 

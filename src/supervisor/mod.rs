@@ -100,7 +100,7 @@ pub fn run(loader: Loader, loaded: Loaded) -> Result<(), StartError> {
     );
     reload::log_left_out(&loaded.left_out);
     let limits = system_limits::raised();
-    system_limits::warn_if_low(&loaded, &limits);
+    system_limits::warn_if_low(&loaded, false, &limits);
     let serve = || {
         let opened = open(loader, loaded)?;
         // The thread for the log is started with as few privileges as the others.

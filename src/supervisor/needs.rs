@@ -78,15 +78,18 @@ pub struct SystemLimits {
 }
 
 impl Needs {
-    /// Computes the needs of `config`, which has this many `lists`.
-    pub fn of(config: &Config, lists: usize) -> Self {
+    /// Computes the needs of `config`, which has this many `lists`, in a process that has the fast path already or not.
+    ///
+    /// Once it is there it stays, even where the configuration names no interface any more.
+    pub fn of(config: &Config, lists: usize, has_fast_path: bool) -> Self {
+        let fast = has_fast_path || config.fast_path.is_wanted();
         let workers: u64 = config.listeners.iter().map(|one| u64::from(one.workers)).sum();
         let lists_memory = lists_memory(config);
         Self {
-            files: files(config, lists, workers),
-            memory: memory(config, lists_memory),
+            files: files(config, lists, workers, fast),
+            memory: memory(config, lists_memory, fast),
             in_reload: lists_memory.saturating_mul(LISTS_IN_RELOAD),
-            kernel: kernel(config),
+            kernel: kernel(config, fast),
             threads: workers + OTHER_THREADS + ke_threads(config),
         }
     }
@@ -138,7 +141,7 @@ fn ke_threads(config: &Config) -> u64 {
     }
 }
 
-fn files(config: &Config, lists: usize, workers: u64) -> u64 {
+fn files(config: &Config, lists: usize, workers: u64, fast: bool) -> u64 {
     // One more for checking whether an address is there.
     let listeners = workers + 1;
     let upstreams = config.upstreams.iter().map(|one| match one.host {
@@ -158,7 +161,7 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
         crate::config::Metrics::Tcp(_) | crate::config::Metrics::Unix(_) => 2 + http::CONNECTIONS,
     };
     // A reload may name others.
-    let fast = match config.fast_path.is_wanted() {
+    let fast = match fast {
         false => 0,
         true => FAST_FILES + count(MOST_INTERFACES),
     };
@@ -176,9 +179,9 @@ fn files(config: &Config, lists: usize, workers: u64) -> u64 {
     FIXED_FILES + listeners + upstreams.sum::<u64>() + count(control + http) + lists + fast + ke
 }
 
-fn memory(config: &Config, lists: u64) -> u64 {
+fn memory(config: &Config, lists: u64, fast: bool) -> u64 {
     let census = config.census.enabled.then_some(config.census.clients);
-    let fast = census.filter(|_| config.fast_path.is_wanted());
+    let fast = census.filter(|_| fast);
     let fast = fast.map_or(0, SampledCensus::memory);
     let workers = config
         .listeners
@@ -224,12 +227,12 @@ fn lists_memory(config: &Config) -> u64 {
     seen.iter().map(|access| count(access.memory())).sum()
 }
 
-fn kernel(config: &Config) -> u64 {
+fn kernel(config: &Config, fast: bool) -> u64 {
     let queues = config.listeners.iter().map(|one| {
         // The kernel doubles the given size, for its own needs.
         u64::from(one.workers) * 2 * u64::from(one.tuning.receive_buffer)
     });
-    let fast = match config.fast_path.is_wanted() {
+    let fast = match fast {
         false => 0,
         true => {
             u64::from(client_capacity(
@@ -256,10 +259,21 @@ mod tests {
 
     fn needs(text: &str) -> Needs {
         let loaded = crate::config::load(&Flags::default(), Some((Path::new("f"), text))).unwrap();
-        Needs::of(&loaded.config, loaded.lists)
+        Needs::of(&loaded.config, loaded.lists, false)
     }
 
     const FEW: &str = "control.socket = \"\"\nupstream = []\nlocal.enabled = true\ncensus.enabled = false\n";
+
+    #[test]
+    fn a_fast_path_that_is_there_needs_what_one_with_interfaces_does() {
+        let of = |interfaces: &str, has_fast_path| {
+            let text = format!("fast-path.interfaces = [{interfaces}]\n");
+            let loaded = crate::config::load(&Flags::default(), Some((Path::new("f"), &text))).unwrap();
+            Needs::of(&loaded.config, loaded.lists, has_fast_path)
+        };
+        assert_eq!(of("", true), of("\"eth0\"", false));
+        assert!(of("", false).files < of("", true).files);
+    }
 
     #[test]
     fn each_part_needs_its_own() {

@@ -57,7 +57,7 @@ impl Supervisor {
             Read::Check(reply, loaded) => {
                 let mut report = CheckReport::against(&self.running.config, &loaded, self.fast.is_some());
                 if let Ok(loaded) = &loaded {
-                    let needs = Needs::of(&loaded.config, loaded.lists);
+                    let needs = Needs::of(&loaded.config, loaded.lists, self.fast.is_some());
                     report.note_limits(&needs.shortfalls(&self.limits));
                     self.note_leap_list(&mut report, &loaded.config);
                 }
@@ -174,7 +174,7 @@ impl Supervisor {
         self.running.digest = wanted.digest;
         self.file_watch.reset();
         self.running.lists = wanted.lists;
-        system_limits::warn_if_low(&self.running, &self.limits);
+        system_limits::warn_if_low(&self.running, self.fast.is_some(), &self.limits);
         let (configuration, count) = (self.running.origin(), changes.len());
         let summary = reloaded(&configuration, count);
         info!(changes = count, configuration, "{summary}");

@@ -19,11 +19,11 @@ pub fn raised() -> SystemLimits {
     }
 }
 
-/// Logs the `limits` that are too low for `loaded`, which is served from now on.
+/// Logs the `limits` that are too low for `loaded`, which is served from now on, with the fast path that the process has.
 ///
 /// Errors that come from a lack of descriptors name the needed number.
-pub(super) fn warn_if_low(loaded: &Loaded, limits: &SystemLimits) {
-    let needs = Needs::of(&loaded.config, loaded.lists);
+pub(super) fn warn_if_low(loaded: &Loaded, has_fast_path: bool, limits: &SystemLimits) {
+    let needs = Needs::of(&loaded.config, loaded.lists, has_fast_path);
     limits::expect_files(needs.files);
     for shortfall in needs.shortfalls(limits) {
         warn!("{shortfall}");

@@ -39,7 +39,7 @@ fn needs(text: &str) -> Needs {
         ..Flags::default()
     };
     let loaded = file::load(&flags).unwrap();
-    Needs::of(&loaded.config, loaded.lists)
+    Needs::of(&loaded.config, loaded.lists, false)
 }
 
 /// Run with these limits of `prlimit(1)`.
