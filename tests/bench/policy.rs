@@ -26,6 +26,8 @@ use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 const PACKETS: u32 = 2_000_000;
+/// The packets of a measurement: a few milliseconds.
+const SLICE: u32 = 10_000;
 const MILLION: u32 = 1_000_000;
 
 fn main() {
@@ -87,6 +89,8 @@ fn rules(count: u32) -> Vec<Rule> {
 }
 
 /// Nanoseconds a packet, of clients in no order, through `respond` and all.
+///
+/// Of many short measurements one of the fastest counts: what slows a machine down for a while is in most of them.
 fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
     let variables = SystemVariables {
         leap: Leap::NoWarning,
@@ -100,8 +104,13 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
     let payload = Header::request(NtpTimestamp::from_bits(1)).to_bytes();
     let mut random = Random::new(1);
     let allowance = Allowance::default();
-    let start = Instant::now();
+    let mut slices = Vec::new();
+    let mut start = Instant::now();
     for packet in 0..PACKETS {
+        if packet % SLICE == SLICE - 1 {
+            slices.push(start.elapsed().as_nanos() as f64 / f64::from(SLICE));
+            start = Instant::now();
+        }
         let number = (u64::from(packet.wrapping_mul(0x9E37_79B1)) * u64::from(clients)) >> 32;
         let asked = RequestContext {
             source: source(number as u32),
@@ -132,9 +141,13 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
         ));
         black_box(reply);
     }
-    start.elapsed().as_nanos() as f64 / f64::from(PACKETS)
+    slices.sort_by(f64::total_cmp);
+    *slices.get(slices.len() / 20).unwrap()
 }
 
+/// The address of a host, all over the address space.
 fn source(number: u32) -> IpAddr {
-    number.wrapping_mul(0x85EB_CA6B).to_be_bytes().into()
+    let [_, b, c, d] = number.to_be_bytes();
+    let top = 1 + number.wrapping_mul(0x85EB_CA6B) % 223;
+    [top as u8, b, c, d].into()
 }
