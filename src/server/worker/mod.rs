@@ -5,6 +5,7 @@ mod interleaved;
 mod mac;
 mod nts;
 mod settings;
+mod transmit_place;
 mod transmit_predictor;
 mod transmit_sampler;
 
@@ -41,7 +42,8 @@ use crate::server::respond_mac::has_mac;
 use crate::server::worker::batch_sizer::BatchSizer;
 use crate::server::worker::interleaved::Interleaving;
 use crate::server::worker::settings::WorkerSettings;
-use crate::server::worker::transmit_predictor::{Prediction, TransmitPredictors, pause};
+use crate::server::worker::transmit_place::pause;
+use crate::server::worker::transmit_predictor::{Prediction, TransmitPredictors};
 use crate::server::{Counters, Counts, ReplyBuffer, Request, Tuning, Verdict, respond};
 use crate::time::{ClockReadings, NtpDuration, NtpTimestamp};
 use crate::wire::HEADER_LEN;

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::SENT_TOGETHER;
+use super::transmit_place::{ALL_PLACES, ALONE, PLACES, TOGETHER_AFTER_PAUSE};
 use super::transmit_sampler::TransmitSampler;
 use crate::server::interleaved::{PredictedTransmit, ReplyKind, SampleKind};
 use crate::time::{NtpDuration, NtpTimestamp};
@@ -21,17 +21,6 @@ const SURPRISE: f64 = 2.0;
 /// The least expectation, in seconds: from zero no factor leads anywhere.
 const LEAST: f64 = 1e-11;
 
-/// The places of replies that are sent together. All behind them are as the last one.
-const PLACES: usize = SENT_TOGETHER;
-/// The place of a reply that is sent alone, right after others. Behind it are those of such replies after pauses.
-pub(super) const ALONE: usize = PLACES;
-/// The classes of pauses. After longer ones a reply takes longer: the CPU has done something else, or has slept.
-pub(super) const PAUSES: usize = 6;
-/// The place of all replies that are sent together first after the shortest pause, and behind it those after longer ones.
-pub(super) const TOGETHER_AFTER_PAUSE: usize = ALONE + 1 + PAUSES;
-/// The shortest pause, in microseconds. Each class begins at four times that of the one before.
-const SHORTEST_PAUSE: u128 = 8;
-const ALL_PLACES: usize = TOGETHER_AFTER_PAUSE + PAUSES;
 /// The weight of a new difference from what was predicted is one part of this many.
 const CORRECTION_MEMORY: f64 = 16.0;
 /// The usual size of such differences at the beginning, in seconds, and the least.
@@ -258,12 +247,6 @@ impl TransmitPredictor {
     }
 }
 
-/// Returns the class of a pause; `None` if it is none.
-pub(super) fn pause(idle: Duration) -> Option<usize> {
-    let doubled = (idle.as_micros() / SHORTEST_PAUSE).checked_ilog2();
-    doubled.map(|doubled| (doubled as usize / 2).min(PAUSES - 1))
-}
-
 fn learn(expected: &mut f64, took: Duration, count: usize) {
     if count > 0 {
         let found = took.as_secs_f64() / float(count);
@@ -280,6 +263,7 @@ fn float(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::worker::transmit_place::pause;
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 

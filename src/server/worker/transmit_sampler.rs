@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::transmit_predictor::{ALONE, PAUSES, TOGETHER_AFTER_PAUSE};
+use super::transmit_place::{ALONE, PAUSES, TOGETHER_AFTER_PAUSE};
 use crate::server::interleaved::SampleKind;
 
 /// The most replies from the end of a pair to the next one.
@@ -112,7 +112,7 @@ impl TransmitSampler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::worker::transmit_predictor::pause;
+    use crate::server::worker::transmit_place::pause;
 
     /// Has `replies` chosen among, in groups of `group` or alone, at `rate` per second; returns their places and kinds.
     fn chosen(replies: u32, group: Option<u32>, rate: u32) -> Vec<(usize, Option<SampleKind>)> {
