@@ -25,8 +25,6 @@ use crate::frames::{OURS, THEIRS, Way, take};
 /// The most frames for one policy; less, so that there are a dozen policies in a short run.
 const ROUND: u64 = 10_000;
 const POLICIES: u64 = 12;
-/// The most policies of a long run: for each, a program is loaded, which takes seconds on an emulated machine.
-const MOST_POLICIES: u64 = 250;
 
 /// Numbers that seem random (Vigna's splitmix64).
 struct Numbers(u64);
@@ -314,7 +312,7 @@ fn the_program_and_the_sockets_do_the_same() {
     let seed = std::env::var("FAST_PATH_SEED").map_or(1, |seed| seed.parse().unwrap());
     let mut numbers = Numbers(seed);
     let mut counted = std::collections::BTreeMap::new();
-    let round = (frames / POLICIES).clamp(1, ROUND.max(frames / MOST_POLICIES));
+    let round = (frames / POLICIES).clamp(1, ROUND);
     for _ in 0..u64::div_ceil(frames, round) {
         let policy = random_policy(&mut numbers);
         let interleaves = !numbers.one_in(4);
