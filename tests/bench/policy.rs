@@ -26,7 +26,7 @@ use ntpfront::time::{NtpShort, NtpTimestamp};
 use ntpfront::wire::{HEADER_LEN, Header, Leap, ReferenceId};
 
 const PACKETS: u32 = 2_000_000;
-/// The packets of a measurement: a few milliseconds.
+/// The packets of a measurement: about a millisecond.
 const SLICE: u32 = 10_000;
 const MILLION: u32 = 1_000_000;
 
@@ -107,7 +107,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
     let mut slices = Vec::new();
     let mut start = Instant::now();
     for packet in 0..PACKETS {
-        if packet % SLICE == SLICE - 1 {
+        if packet > 0 && packet.is_multiple_of(SLICE) {
             slices.push(start.elapsed().as_nanos() as f64 / f64::from(SLICE));
             start = Instant::now();
         }
@@ -145,7 +145,7 @@ fn measure(policy: &Policy, table: &mut Clients, clients: u32) -> f64 {
     *slices.get(slices.len() / 20).unwrap()
 }
 
-/// The address of a host, all over the address space.
+/// An address that a host can have, anywhere in the address space.
 fn source(number: u32) -> IpAddr {
     let [_, b, c, d] = number.to_be_bytes();
     let top = 1 + number.wrapping_mul(0x85EB_CA6B) % 223;

@@ -35,7 +35,7 @@ pub struct Expected {
 pub struct PredictedTransmit {
     /// The time, by the host's clock.
     pub at: NtpTimestamp,
-    /// The place of the reply among those that are sent together, as the predictor numbers them.
+    /// The place of the reply among those that are sent together, or after a pause, as the worker numbers them.
     pub place: usize,
     /// The kind of the reply.
     pub reply: ReplyKind,

@@ -19,6 +19,7 @@ const LONGEST_MAC_TIME: Duration = Duration::from_micros(10);
 impl WorkerLoop {
     /// Answers the packets with a MAC.
     pub(super) fn answer_with_mac(&mut self, context: &BatchContext, batch: &mut Batch) {
+        // Replies to other packets of the batch may have ended it.
         let pause = self.transmit_predictors.plain.pause();
         self.transmit_predictors.mac.begin(context.now.raw, pause);
         for index in std::mem::take(&mut self.with_mac) {
@@ -89,9 +90,8 @@ impl WorkerLoop {
         if verdict.has_reply() {
             counters.count_authenticated(length);
             batch.reply(index, length);
-            if interleaved
-                .as_ref()
-                .is_some_and(|outcome| outcome.transmitted.is_some())
+            if let Some(outcome) = &interleaved
+                && outcome.transmitted.is_some()
             {
                 counters.count_interleaved();
             }

@@ -21,6 +21,7 @@ type Group = ArrayVec<usize, BATCH>;
 impl WorkerLoop {
     /// Answers the packets that were deferred.
     pub(super) fn answer_deferred(&mut self, context: &BatchContext, batch: &mut Batch) {
+        // Replies to other packets of the batch may have ended it.
         let pause = self.transmit_predictors.plain.pause();
         self.transmit_predictors.nts.begin(context.now.raw, pause);
         for first in (0..self.deferred.len()).step_by(BATCH) {

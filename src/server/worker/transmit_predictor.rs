@@ -142,13 +142,13 @@ impl TransmitPredictor {
     /// Returns the prediction for reply number `position` (from 0) of those whose sending begins after `until_sending`.
     pub(super) fn sent(&self, until_sending: NtpDuration, position: usize) -> Prediction {
         let among = position.min(PLACES - 1);
-        let place = self.pause.map_or(among, |class| TOGETHER_AFTER_PAUSE + class);
-        // After a pause, what is later by its length comes on top of what is so at any time.
-        let after_pause = if place == among { 0.0 } else { self.later(place) };
-        let sending = float(position) * self.sending + self.later(among) + after_pause;
+        let after_pause = self.pause.map(|class| TOGETHER_AFTER_PAUSE + class);
+        // The correction for the length of a pause is added to that for any time.
+        let later = self.later(among) + after_pause.map_or(0.0, |place| self.later(place));
+        let sending = float(position) * self.sending + later;
         Prediction {
             until_sent: until_sending + NtpDuration::from_seconds(sending),
-            place,
+            place: after_pause.unwrap_or(among),
         }
     }
 
